@@ -1,0 +1,395 @@
+"""The nouns of the project. Each is small, frozen and cannot be wrong: the constructor checks.
+
+Axes and units, everywhere: voxel axes (i, j, k); world RAS+ in millimetres; arrays (c, i, j, k);
+tensors (b, c, i, j, k). Names carry their unit (``_mm``, ``_mm3``, ``_s``).
+"No lesion found", "sequence missing" and "clinical value missing" are named states, never zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+RESEARCH_NOTICE = (
+    "Research software, not a medical device. Not for diagnosis or treatment decisions."
+)
+
+SEQUENCES: tuple[str, ...] = ("t1n", "t1c", "t2w", "t2f")
+SEQUENCE_NAMES: Mapping[str, str] = MappingProxyType(
+    {"t1n": "T1 native", "t1c": "T1 post-gadolinium", "t2w": "T2", "t2f": "FLAIR"}
+)
+
+
+class Label(IntEnum):
+    """Mask labels of BraTS-METS 2023."""
+
+    NETC = 1  # non-enhancing tumour core (necrosis)
+    SNFH = 2  # surrounding non-enhancing FLAIR hyperintensity (oedema)
+    ET = 3  # enhancing tumour
+
+
+LABEL_NAMES: Mapping[int, str] = MappingProxyType(
+    {Label.NETC: "necrosis", Label.SNFH: "oedema", Label.ET: "enhancing tumour"}
+)
+REGIONS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {"ET": (3,), "TC": (1, 3), "WT": (1, 2, 3)}
+)
+
+
+class Primary(StrEnum):
+    """The six primaries named by the models, in the order of every probability vector."""
+
+    BREAST = "breast"
+    GI = "gi"
+    SCLC = "sclc"
+    MELANOMA = "melanoma"
+    NSCLC = "nsclc"
+    RCC = "rcc"
+
+
+PRIMARIES: tuple[Primary, ...] = tuple(Primary)
+PRIMARY_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        Primary.BREAST: "Breast",
+        Primary.GI: "Gastrointestinal",
+        Primary.SCLC: "Small cell lung (SCLC)",
+        Primary.MELANOMA: "Melanoma",
+        Primary.NSCLC: "Non-small cell lung (NSCLC)",
+        Primary.RCC: "Renal cell",
+    }
+)
+
+
+class Severity(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing noticed about the input: what, in which file, found, expected, what to try."""
+
+    severity: Severity
+    what: str
+    file: str | None = None
+    found: str | None = None
+    expected: str | None = None
+    hint: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.what.strip():
+            raise ValueError("a Finding needs a sentence in 'what'")
+
+    @property
+    def sentence(self) -> str:
+        """The finding on one line: ``file: what (found …; expected …). Try: …``."""
+        text = f"{self.file}: {self.what}" if self.file else self.what
+        details = [
+            f"{name} {value}"
+            for name, value in (("found", self.found), ("expected", self.expected))
+            if value
+        ]
+        if details:
+            text += f" ({'; '.join(details)})"
+        if not text.endswith((".", "!", "?")):
+            text += "."
+        return f"{text} Try: {self.hint}" if self.hint else text
+
+
+class BmcoreError(Exception):
+    """Anything the user can act on. ``findings`` hold one sentence a problem."""
+
+    def __init__(self, *findings: Finding) -> None:
+        if not findings:
+            raise ValueError("a BmcoreError carries at least one Finding")
+        self.findings: tuple[Finding, ...] = findings
+        super().__init__("\n".join(f.sentence for f in findings))
+
+
+class InputRefused(BmcoreError):
+    """The files or the clinical record cannot be used."""
+
+
+class BundleRefused(BmcoreError):
+    """The model bundle on disk is damaged, changed or of an unknown version."""
+
+
+def refuse(
+    what: str,
+    *,
+    file: object = None,
+    found: object = None,
+    expected: object = None,
+    hint: str | None = None,
+    error: type[BmcoreError] = InputRefused,
+) -> BmcoreError:
+    """Make (not raise) the error for one problem: ``raise refuse("…", file=p, expected="…")``."""
+
+    def text(value: object) -> str | None:
+        return None if value is None else str(value)
+
+    return error(Finding(Severity.REFUSED, what, text(file), text(found), text(expected), hint))
+
+
+def _frozen(array: npt.NDArray) -> npt.NDArray:
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A 3D image: ``data`` (i, j, k), ``affine`` 4x4 from voxel to world RAS+ mm."""
+
+    data: npt.NDArray
+    affine: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        from bmcore.geometry import check_affine
+
+        if self.data.ndim != 3 or 0 in self.data.shape:
+            raise ValueError(
+                f"a Volume must be 3D and not empty, but its shape is {self.data.shape}"
+            )
+        object.__setattr__(self, "affine", _frozen(check_affine(self.affine)))
+        object.__setattr__(self, "data", _frozen(self.data))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.data.shape  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class ClinicalRecord:
+    """What the clinic knows. ``None`` means missing, never zero.
+
+    age_years 0-120; sex "male"/"female"; smoking "never"/"former"/"current"; pack_years 0-300;
+    extracranial_metastases: known metastases outside the brain.
+    """
+
+    age_years: float | None = None
+    sex: str | None = None
+    smoking: str | None = None
+    pack_years: float | None = None
+    extracranial_metastases: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("age_years", 0, 120), ("pack_years", 0, 300)):
+            value = getattr(self, name)
+            if value is not None and not (low <= value <= high):  # NaN fails this too
+                raise refuse(
+                    f"{name} must be between {low} and {high}",
+                    found=value,
+                    hint="leave it empty if it is not known.",
+                )
+        for name, allowed in (
+            ("sex", ("male", "female")),
+            ("smoking", ("never", "former", "current")),
+        ):
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                raise refuse(
+                    f"{name} is not one of the known values",
+                    found=repr(value),
+                    expected=", ".join(allowed),
+                    hint="leave it empty if it is not known.",
+                )
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return tuple(n for n in self.__dataclass_fields__ if getattr(self, n) is None)
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """A reference and where it comes from. ``primary`` may be unknown, the mask may be absent."""
+
+    provenance: str
+    mask: Volume | None = None
+    primary: Primary | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What we accept: one patient, one time point; all sequences on one grid, t1c among them."""
+
+    case_id: str
+    sequences: Mapping[str, Volume]
+    clinical: ClinicalRecord = field(default_factory=ClinicalRecord)
+    findings: tuple[Finding, ...] = ()
+    truth: Truth | None = None
+
+    def __post_init__(self) -> None:
+        from bmcore.geometry import same_grid
+
+        unknown = set(self.sequences) - set(SEQUENCES)
+        if unknown:
+            raise refuse(
+                "unknown sequence names",
+                found=", ".join(sorted(unknown)),
+                expected=", ".join(SEQUENCES),
+            )
+        if "t1c" not in self.sequences:
+            raise refuse(
+                f"case {self.case_id} has no T1 post-gadolinium (t1c)",
+                found=", ".join(self.sequences) or "no sequence",
+                expected="t1c and, if there, t1n, t2w, t2f",
+                hint="check which file was taken for which sequence.",
+            )
+        first = self.sequences["t1c"]
+        for name, volume in self.sequences.items():
+            if not same_grid(first, volume):
+                raise refuse(
+                    f"{name} lies on another grid than t1c",
+                    found=f"shape {volume.shape}",
+                    expected=f"shape {first.shape} and the same affine",
+                    hint="register and resample the sequences onto one grid first.",
+                )
+        ordered = {s: self.sequences[s] for s in SEQUENCES if s in self.sequences}
+        object.__setattr__(self, "sequences", MappingProxyType(ordered))
+
+    @property
+    def grid(self) -> Volume:
+        """The volume whose grid all sequences share (t1c)."""
+        return self.sequences["t1c"]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return tuple(s for s in SEQUENCES if s not in self.sequences)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A case on the working grid: RAS+, 1 mm isotropic, cropped to the brain.
+
+    images: float32 (4, i, j, k) in the order of SEQUENCES, standardised inside the brain, 0
+        outside;
+        a missing sequence is all 0 and ``present`` says so.
+    brain: bool (i, j, k).  affine: of the working grid.
+    source_shape, source_affine: the input's grid; ``imaging.preprocess.restore`` goes back there.
+    """
+
+    case_id: str
+    images: npt.NDArray[np.float32]
+    present: tuple[bool, bool, bool, bool]
+    brain: npt.NDArray[np.bool_]
+    affine: npt.NDArray[np.float64]
+    source_shape: tuple[int, int, int]
+    source_affine: npt.NDArray[np.float64]
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.shape[0] != len(SEQUENCES):
+            raise ValueError(f"images must be (4, i, j, k), but are {self.images.shape}")
+        if self.brain.shape != self.images.shape[1:]:
+            raise ValueError(f"brain {self.brain.shape} must match images {self.images.shape[1:]}")
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One connected component (26-neighbourhood) of the tumour core (TC).
+
+    number: 1.. by falling volume.  volume_mm3: of TC; oedema_mm3: oedema nearest to this lesion.
+    largest_diameter_mm: greatest distance between two voxel centres of TC plus one voxel.
+    centroid_mm: world RAS mm; centroid_voxel: (i, j, k) on the grid it was found on.
+    side: "left", "right" or "midline"; region: lobe in words.
+    """
+
+    number: int
+    volume_mm3: float
+    enhancing_mm3: float
+    necrosis_mm3: float
+    oedema_mm3: float
+    largest_diameter_mm: float
+    centroid_mm: tuple[float, float, float]
+    centroid_voxel: tuple[float, float, float]
+    side: str
+    region: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of the three answers kept side by side.
+
+    kind: "clinical", "image" or "fused". probabilities: six numbers in the order of PRIMARIES that
+    sum to 1, or None with ``reason`` saying why there is no answer (for instance no lesion found).
+    """
+
+    kind: str
+    probabilities: tuple[float, ...] | None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("clinical", "image", "fused"):
+            raise ValueError(f"kind must be clinical, image or fused, but is {self.kind!r}")
+        if (self.probabilities is None) == (self.reason is None):
+            raise ValueError("an Answer has either probabilities or a reason for having none")
+        if self.probabilities is not None:
+            p = np.asarray(self.probabilities, float)
+            if p.shape != (len(PRIMARIES),) or (p < 0).any() or abs(p.sum() - 1) > 1e-4:
+                raise ValueError(f"probabilities must be six numbers that sum to 1, but are {p}")
+
+    @property
+    def top(self) -> Primary | None:
+        if self.probabilities is None:
+            return None
+        return PRIMARIES[int(np.argmax(self.probabilities))]
+
+    def as_dict(self) -> dict[str, float] | None:
+        if self.probabilities is None:
+            return None
+        return {str(p): float(v) for p, v in zip(PRIMARIES, self.probabilities, strict=True)}
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """What every screen and report says of the loaded models."""
+
+    name: str
+    version: str
+    trained_on: str
+    synthetic: bool
+    digest: str
+
+    @property
+    def badge(self) -> str:
+        if self.synthetic:
+            return f"{self.name} {self.version}: demo models, trained on synthetic data"
+        return f"{self.name} {self.version}: trained on {self.trained_on}"
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """All that the models say of one case.
+
+    mask: labels 0-3 (uint8) on the input's grid. lesion_probabilities: (n_lesions, 6) of the CNN.
+    image_features: (f,) patient-level image features, code: (d,) from the autoencoder, both None
+    where no lesion was found. clinical_vector: (m,) as fed to the MLR. timings_s: stage -> seconds.
+    """
+
+    case_id: str
+    sequences: tuple[str, ...]
+    mask: Volume
+    lesions: tuple[Lesion, ...]
+    clinical: Answer
+    image: Answer
+    fused: Answer
+    bundle: BundleInfo
+    clinical_record: ClinicalRecord
+    lesion_probabilities: npt.NDArray[np.float32] | None
+    image_features: npt.NDArray[np.float32] | None
+    code: npt.NDArray[np.float32] | None
+    clinical_vector: npt.NDArray[np.float64]
+    reconstruction_error: float | None
+    timings_s: Mapping[str, float]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def answers(self) -> tuple[Answer, Answer, Answer]:
+        return (self.clinical, self.image, self.fused)

@@ -1,0 +1,52 @@
+"""The one settings object, the only reader of the environment (prefix ``BMCORE_``)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Every value can be set as an environment variable, for instance ``BMCORE_HOME=/data/bm``.
+
+    home: folder of uploaded cases, predictions and the default database.
+    database_url: SQLAlchemy URL of the votes; empty means SQLite in ``home``.
+    bundle: folder of the model bundle; empty means the shipped demo models.
+    demo: make three synthetic demo cases at first start.
+    threads: CPU threads for the nets; 0 leaves the choice to PyTorch.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="BMCORE_", frozen=True)
+
+    home: Path = Path.home() / ".bmcore"
+    database_url: str = ""
+    bundle: Path = PROJECT / "models" / "demo"
+    demo: bool = True
+    threads: int = 0
+
+    @property
+    def url(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite:///{self.home / 'bmcore.sqlite'}"
+
+    @property
+    def cases(self) -> Path:
+        return self.home / "cases"
+
+    @property
+    def predictions(self) -> Path:
+        return self.home / "predictions"
+
+    @property
+    def jobs(self) -> Path:
+        return self.home / "jobs"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings in force; read once. Tests call ``settings.cache_clear()`` after a change."""
+    return Settings()
