@@ -1,0 +1,184 @@
+"""One synthetic patient from a seed, and whole cohorts written in the Yale layout."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.domain import PRIMARIES, Case, ClinicalRecord, Label, Primary, Truth, Volume
+from bmcore.phantom.appearance import draw_sequences
+from bmcore.phantom.lesions import Growth, add_distractors, draw_kinds, draw_lesions
+from bmcore.phantom.style import CLINIC, PRIORS, Prior, Style
+from bmcore.phantom.tissue import GRID, draw_map, draw_tissue
+
+YALE_SHAPE = (240, 240, 155)
+YALE_AFFINE = np.array([[1, 0, 0, 0], [0, 1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]], float)
+_CORNER = (40, 14, 0)  # where GRID sits in YALE_SHAPE
+_FIRST_ID = 86
+_FOLDER = Path("[PKG - Pretreat-MetsToBrain-Masks]") / "Pretreat-MetsToBrain-Masks"
+SPREADSHEET = "Pretreat-MetsToBrain-Masks_clin_20240410.xlsx"
+_PRIMARY_CODE = {
+    Primary.BREAST: 1,
+    Primary.GI: 2,
+    Primary.SCLC: 3,
+    Primary.MELANOMA: 4,
+    Primary.NSCLC: 5,
+    Primary.RCC: 6,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PhantomCase:
+    """images: sequence -> float32 (i, j, k); labels: uint8 0-3, same grid; affine RAS+ 1 mm."""
+
+    seed: int
+    images: dict[str, npt.NDArray[np.float32]]
+    labels: npt.NDArray[np.uint8]
+    affine: npt.NDArray[np.float64]
+    primary: Primary
+    clinical: ClinicalRecord
+    lesion_count: int
+
+    def as_case(self, case_id: str) -> Case:
+        """The same as a Case with its truth."""
+        sequences = {s: Volume(v, self.affine) for s, v in self.images.items()}
+        mask = Volume(self.labels, self.affine)
+        truth = Truth("synthetic: known by construction", mask, self.primary)
+        return Case(case_id, sequences, self.clinical, truth=truth)
+
+
+def draw_record(rng: np.random.Generator, primary: Primary, prior: Prior) -> ClinicalRecord:
+    """A clinical record by the priors; each optional value is missing now and then."""
+    smoking = "never"
+    if rng.uniform() >= prior.never_smoker:
+        smoking = "current" if rng.uniform() < 0.4 else "former"
+    mean = 35 if primary in (Primary.NSCLC, Primary.SCLC) else 18
+    packs = 0.0 if smoking == "never" else float(np.clip(rng.gamma(2.2, mean / 2.2), 1, 150))
+    age = float(np.clip(round(rng.normal(prior.age_mean, prior.age_sd)), 20, 95))
+    sex = "female" if rng.uniform() < prior.female else "male"
+    spread = bool(rng.uniform() < prior.extracranial)
+    gone = rng.uniform(size=4) < (0.04, 0.12, 0.3, 0.15)
+    return ClinicalRecord(
+        age_years=None if gone[0] else age,
+        sex=sex,
+        smoking=None if gone[1] else smoking,
+        pack_years=None if gone[2] or gone[1] else round(packs, 1),
+        extracranial_metastases=None if gone[3] else spread,
+    )
+
+
+def draw_case(seed: int, style: Style = CLINIC, primary: Primary | None = None) -> PhantomCase:
+    """One synthetic patient, the same bits for the same seed, style and library versions.
+
+    Images lie on the phantom's own grid (GRID, RAS+ 1 mm); ``on_yale_grid`` pads to the data set's.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 20231118]))
+    shares = np.array([PRIORS[p].share for p in PRIMARIES])
+    drawn = PRIMARIES[int(rng.choice(len(PRIMARIES), p=shares / shares.sum()))]
+    primary = primary or drawn
+    prior = PRIORS[primary]
+    clinical = draw_record(rng, primary, prior)
+    tissue = draw_tissue(rng, draw_map(rng))
+    bare = rng.uniform() < style.no_lesion_share
+    kinds = draw_kinds(rng, prior)
+    growth = Growth() if bare else draw_lesions(rng, tissue, prior, kinds)
+    if rng.uniform() < style.distractor_share:
+        add_distractors(rng, tissue, growth)
+    images = draw_sequences(rng, tissue, growth, style)
+    affine = YALE_AFFINE.copy()
+    affine[:3, 3] += _CORNER
+    labels = growth.labels
+    labels[~tissue.mask] = 0
+    return PhantomCase(seed, images, labels, affine, primary, clinical, len(growth.kinds))
+
+
+def on_yale_grid(array: npt.NDArray) -> npt.NDArray:
+    """Pad (GRID) to 240x240x155 as SRI24 files of the data set are."""
+    out = np.zeros(YALE_SHAPE, array.dtype)
+    out[tuple(slice(c, c + n) for c, n in zip(_CORNER, GRID, strict=True))] = array
+    return out
+
+
+def write_case(case: PhantomCase, case_id: str, folder: Path) -> None:
+    """Write the four sequences and the mask as ``CASE/CASE-t1c.nii.gz`` …, all or nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
+    try:
+        for name, data in [*case.images.items(), ("seg", case.labels)]:
+            grid = on_yale_grid(np.clip(np.rint(data), 0, 32000).astype(np.int16))
+            image = nib.Nifti1Image(grid, YALE_AFFINE)
+            image.set_sform(YALE_AFFINE, 1)
+            image.set_qform(YALE_AFFINE, 1)
+            nib.save(image, draft / f"{case_id}-{name}.nii.gz")
+        target = folder / case_id
+        if target.exists():
+            shutil.rmtree(target)
+        draft.replace(target)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _row(case: PhantomCase, number: int) -> dict[str, object]:
+    record = case.clinical
+    smoking = {"never": 0, "former": 1, "current": 2, None: None}[record.smoking]
+    spread = record.extracranial_metastases
+    return {
+        "BraTS_MET_ID": number,
+        "Primary": _PRIMARY_CODE[case.primary],
+        "Sex": None if record.sex is None else int(record.sex == "female"),
+        "Age": record.age_years,
+        "ET_num": case.lesion_count,
+        "Smoking": smoking,
+        "Pack_years": record.pack_years,
+        "Extranodal_metastases": None if spread is None else int(spread),
+        "Death": None,
+    }
+
+
+def write_cohort(
+    n: int,
+    seed: int,
+    out: Path,
+    style: Style = CLINIC,
+    on_case: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write ``n`` synthetic patients in the layout of Pretreat-MetsToBrain-Masks below ``out``.
+
+    Cases that are there already are kept, so that a stopped run goes on. Returns the folder that
+    holds the cases; the spreadsheet (sheet ``Data``) lies in ``out``. ValueError if n < 1.
+    """
+    import pandas as pd
+
+    if n < 1:
+        raise ValueError(f"a cohort needs at least one case, but n is {n}")
+    out = Path(out)
+    folder = out / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for index in range(n):
+        number = _FIRST_ID + index
+        case_id = f"BraTS-MET-{number:05d}-000"
+        case = draw_case(seed * 100_003 + index, style)
+        if not (folder / case_id / f"{case_id}-seg.nii.gz").exists():
+            write_case(case, case_id, folder)
+        rows.append(_row(case, number))
+        if on_case:
+            on_case(index + 1, n)
+    draft = out / f".{SPREADSHEET}"
+    with pd.ExcelWriter(draft, engine="openpyxl") as writer:
+        pd.DataFrame(rows).to_excel(writer, sheet_name="Data", index=False)
+    draft.replace(out / SPREADSHEET)
+    return folder
+
+
+def lesion_voxels(labels: npt.NDArray[np.uint8]) -> int:
+    """Voxels of tumour core (necrosis and enhancing tumour)."""
+    return int(np.isin(labels, (Label.NETC, Label.ET)).sum())
