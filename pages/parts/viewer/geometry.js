@@ -1,0 +1,114 @@
+// Pure geometry of the viewer: no DOM, no state. Tested by tests/js/viewer.test.mjs.
+//
+// Volumes are in RAS voxel order: i grows to the patient's Right, j to Anterior, k to Superior,
+// and i is the fastest axis in memory. Images follow the radiological convention: the patient's
+// right is on the left of axial and coronal images, anterior is on the left of sagittal ones.
+// So in every plane the first column and the first row hold the highest index.
+
+export const PLANES = {
+  axial: { across: 0, down: 1, through: 2, edges: ["R", "L", "A", "P"] },
+  coronal: { across: 0, down: 2, through: 1, edges: ["R", "L", "S", "I"] },
+  sagittal: { across: 1, down: 2, through: 0, edges: ["A", "P", "S", "I"] },
+};
+
+export const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+/** Columns and rows of a slice of this plane, in voxels. */
+export function sliceSize(shape, plane) {
+  const { across, down } = PLANES[plane];
+  return [shape[across], shape[down]];
+}
+
+/** Copy one slice out of a volume into `out` (row by row, radiological convention). */
+export function extractSlice(data, shape, plane, index, out) {
+  const { across, down, through } = PLANES[plane];
+  const stride = [1, shape[0], shape[0] * shape[1]];
+  const columns = shape[across];
+  const rows = shape[down];
+  const start = index * stride[through];
+  let n = 0;
+  for (let row = rows - 1; row >= 0; row--) {
+    const line = start + row * stride[down];
+    for (let column = columns - 1; column >= 0; column--) {
+      out[n++] = data[line + column * stride[across]];
+    }
+  }
+  return out;
+}
+
+/**
+ * Where a slice lies inside a pane: {left, top, width, height, scale}, in pane pixels.
+ * `scale` is pixels per mm and the same in both directions, so anisotropic voxels look right.
+ * `panMm` [across, down] moves the image; `zoom` 1 fits the slice into the pane.
+ */
+export function placeSlice(shape, sizesMm, plane, pane, zoom = 1, panMm = [0, 0]) {
+  const { across, down } = PLANES[plane];
+  const widthMm = shape[across] * sizesMm[across];
+  const heightMm = shape[down] * sizesMm[down];
+  const scale = Math.min(pane.width / widthMm, pane.height / heightMm) * zoom;
+  const width = widthMm * scale;
+  const height = heightMm * scale;
+  return {
+    left: (pane.width - width) / 2 + panMm[0] * scale,
+    top: (pane.height - height) / 2 + panMm[1] * scale,
+    width,
+    height,
+    scale,
+  };
+}
+
+/** Pane pixel -> voxel [i, j, k] (fractional; a voxel's centre is its whole number). */
+export function paneToVoxel(x, y, place, shape, plane, cross) {
+  const { across, down } = PLANES[plane];
+  const voxel = [...cross];
+  voxel[across] = shape[across] - 0.5 - ((x - place.left) / place.width) * shape[across];
+  voxel[down] = shape[down] - 0.5 - ((y - place.top) / place.height) * shape[down];
+  return voxel;
+}
+
+/** Voxel -> pane pixel [x, y] of its centre. */
+export function voxelToPane(voxel, place, shape, plane) {
+  const { across, down } = PLANES[plane];
+  return [
+    place.left + ((shape[across] - 0.5 - voxel[across]) / shape[across]) * place.width,
+    place.top + ((shape[down] - 0.5 - voxel[down]) / shape[down]) * place.height,
+  ];
+}
+
+export function clampVoxel(voxel, shape) {
+  return voxel.map((value, axis) => clamp(Math.round(value), 0, shape[axis] - 1));
+}
+
+/** Apply a 4x4 matrix (rows of numbers) to a point. */
+export function transform(matrix, point) {
+  return [0, 1, 2].map(
+    (r) =>
+      matrix[r][0] * point[0] + matrix[r][1] * point[1] + matrix[r][2] * point[2] + matrix[r][3],
+  );
+}
+
+/** World RAS mm as a radiologist writes it: "34.2 L  12.0 P  22.1 S". */
+export function worldInWords(world) {
+  const letters = [
+    ["R", "L"],
+    ["A", "P"],
+    ["S", "I"],
+  ];
+  return world
+    .map((v, axis) => `${Math.abs(v).toFixed(1)} ${letters[axis][v >= 0 ? 0 : 1]}`)
+    .join("  ");
+}
+
+/** Look-up table byte -> grey for a window given in bytes (level = centre, width > 0). */
+export function windowTable(level, width) {
+  const table = new Uint8ClampedArray(256);
+  const low = level - width / 2;
+  for (let v = 0; v < 256; v++) table[v] = ((v - low) / width) * 255;
+  return table;
+}
+
+/** Length of a scale bar: the longest of 1, 2, 5, 10, 20, 50, 100 mm within `maxPixels`. */
+export function scaleBarMm(pixelsPerMm, maxPixels) {
+  const choices = [100, 50, 20, 10, 5, 2, 1];
+  return choices.find((mm) => mm * pixelsPerMm <= maxPixels) ?? 1;
+}

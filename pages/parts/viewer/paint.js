@@ -1,0 +1,161 @@
+// Turn slices into pixels. Everything here works on plain arrays and a 2D canvas context.
+
+import { PLANES, extractSlice, scaleBarMm, sliceSize, voxelToPane, windowTable } from "./geometry.js";
+
+// Colours of the mask labels, told apart by readers with red-green colour blindness too.
+export const LABELS = {
+  1: { name: "necrosis", colour: [241, 91, 181] },
+  2: { name: "oedema", colour: [76, 201, 240] },
+  3: { name: "enhancing tumour", colour: [255, 183, 3] },
+};
+
+/** RGBA of a grey slice. */
+export function paintGrey(slice, window, out) {
+  const table = windowTable(window.level, window.width);
+  for (let n = 0, p = 0; n < slice.length; n++, p += 4) {
+    out[p] = out[p + 1] = out[p + 2] = table[slice[n]];
+    out[p + 3] = 255;
+  }
+  return out;
+}
+
+/** RGBA of a label slice: fill with `opacity`, border voxels nearly solid. */
+export function paintMask(slice, columns, opacity, shown, out) {
+  out.fill(0);
+  const fill = Math.round(opacity * 255);
+  for (let n = 0, p = 0; n < slice.length; n++, p += 4) {
+    const label = slice[n];
+    if (!label || !shown[label]) continue;
+    const border =
+      slice[n - 1] !== label ||
+      slice[n + 1] !== label ||
+      slice[n - columns] !== label ||
+      slice[n + columns] !== label;
+    const [r, g, b] = LABELS[label].colour;
+    out[p] = r;
+    out[p + 1] = g;
+    out[p + 2] = b;
+    out[p + 3] = border ? 235 : fill;
+  }
+  return out;
+}
+
+/** Colour of a heat value 0-1: dark violet, red, yellow. */
+export function heatColour(value) {
+  const stops = [
+    [0, [60, 15, 110]],
+    [0.5, [225, 65, 75]],
+    [1, [252, 240, 120]],
+  ];
+  const upper = value < 0.5 ? 1 : 2;
+  const [a, low] = stops[upper - 1];
+  const [b, high] = stops[upper];
+  const t = (value - a) / (b - a);
+  return low.map((v, c) => Math.round(v + (high[c] - v) * t));
+}
+
+const HEAT = Array.from({ length: 256 }, (_, v) => heatColour(v / 255));
+
+/** RGBA of a heat slice: low values fade out, so that the anatomy stays visible. */
+export function paintHeat(slice, opacity, out) {
+  for (let n = 0, p = 0; n < slice.length; n++, p += 4) {
+    const value = slice[n];
+    const [r, g, b] = HEAT[value];
+    out[p] = r;
+    out[p + 1] = g;
+    out[p + 2] = b;
+    out[p + 3] = value < 26 ? 0 : Math.round(opacity * Math.min(255, value * 1.4));
+  }
+  return out;
+}
+
+/** One pane's drawing surfaces, kept between draws. */
+export class PanePainter {
+  constructor() {
+    this.layers = new Map();
+  }
+
+  layer(name, columns, rows) {
+    let layer = this.layers.get(name);
+    if (!layer || layer.canvas.width !== columns || layer.canvas.height !== rows) {
+      const canvas = document.createElement("canvas");
+      canvas.width = columns;
+      canvas.height = rows;
+      const context = canvas.getContext("2d");
+      layer = {
+        canvas,
+        context,
+        pixels: context.createImageData(columns, rows),
+        slice: new Uint8Array(columns * rows),
+      };
+      this.layers.set(name, layer);
+    }
+    return layer;
+  }
+
+  /** Draw one volume's slice through `paint(slice, rgba)` onto `target` at `place`. */
+  stamp(target, name, block, plane, index, place, smooth, paint) {
+    const { shape } = block.header;
+    const [columns, rows] = sliceSize(shape, plane);
+    const layer = this.layer(name, columns, rows);
+    extractSlice(block.data, shape, plane, index, layer.slice);
+    paint(layer.slice, layer.pixels.data);
+    layer.context.putImageData(layer.pixels, 0, 0);
+    target.imageSmoothingEnabled = smooth;
+    target.imageSmoothingQuality = "high";
+    target.drawImage(layer.canvas, place.left, place.top, place.width, place.height);
+  }
+}
+
+/** Text with a dark edge, readable on any grey. */
+function label(target, text, x, y, align, baseline, colour = "#e8edf2") {
+  target.textAlign = align;
+  target.textBaseline = baseline;
+  target.lineWidth = 3;
+  target.strokeStyle = "rgba(0,0,0,0.75)";
+  target.strokeText(text, x, y);
+  target.fillStyle = colour;
+  target.fillText(text, x, y);
+}
+
+/** Crosshair with a gap in the middle, so that it does not hide what it points at. */
+export function drawCrosshair(target, cross, place, shape, plane, pane) {
+  const [x, y] = voxelToPane(cross, place, shape, plane);
+  const gap = 9;
+  target.strokeStyle = "rgba(120, 200, 255, 0.7)";
+  target.lineWidth = 1;
+  target.beginPath();
+  target.moveTo(0, y);
+  target.lineTo(x - gap, y);
+  target.moveTo(x + gap, y);
+  target.lineTo(pane.width, y);
+  target.moveTo(x, 0);
+  target.lineTo(x, y - gap);
+  target.moveTo(x, y + gap);
+  target.lineTo(x, pane.height);
+  target.stroke();
+}
+
+/** Side letters, title and scale bar. */
+export function drawNotes(target, plane, title, place, pane) {
+  const [left, right, top, bottom] = PLANES[plane].edges;
+  target.font = "600 14px system-ui, sans-serif";
+  label(target, left, 8, pane.height / 2, "left", "middle");
+  label(target, right, pane.width - 8, pane.height / 2, "right", "middle");
+  label(target, top, pane.width / 2, 8, "center", "top");
+  label(target, bottom, pane.width / 2, pane.height - 8, "center", "bottom");
+  target.font = "12px system-ui, sans-serif";
+  label(target, title, 8, 8, "left", "top", "#b9c6d2");
+  const mm = scaleBarMm(place.scale, Math.min(140, pane.width / 3));
+  const length = mm * place.scale;
+  const y = pane.height - 12;
+  target.strokeStyle = "#e8edf2";
+  target.lineWidth = 2;
+  target.beginPath();
+  target.moveTo(10, y - 5);
+  target.lineTo(10, y);
+  target.lineTo(10 + length, y);
+  target.lineTo(10 + length, y - 5);
+  target.stroke();
+  label(target, mm >= 10 ? `${mm / 10} cm` : `${mm} mm`, 10, y - 8, "left", "bottom", "#b9c6d2");
+}
