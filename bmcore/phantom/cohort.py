@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from bmcore.domain import PRIMARIES, Case, ClinicalRecord, Label, Primary, Truth, Volume
+from bmcore.domain import PRIMARIES, Case, ClinicalRecord, Primary, Truth, Volume
 from bmcore.phantom.appearance import draw_sequences
 from bmcore.phantom.lesions import Growth, add_distractors, draw_kinds, draw_lesions
 from bmcore.phantom.style import CLINIC, PRIORS, Prior, Style
@@ -143,17 +146,32 @@ def _row(case: PhantomCase, number: int) -> dict[str, object]:
     }
 
 
+def _write_one(index: int, seed: int, folder: Path, style: Style) -> dict[str, object]:
+    number = _FIRST_ID + index
+    case_id = f"BraTS-MET-{number:05d}-000"
+    note = folder / case_id / ".row.json"
+    if note.exists():
+        return json.loads(note.read_text())
+    case = draw_case(seed * 100_003 + index, style)
+    write_case(case, case_id, folder)
+    row = _row(case, number)
+    note.write_text(json.dumps(row))
+    return row
+
+
 def write_cohort(
     n: int,
     seed: int,
     out: Path,
     style: Style = CLINIC,
     on_case: Callable[[int, int], None] | None = None,
+    workers: int = 1,
 ) -> Path:
     """Write ``n`` synthetic patients in the layout of Pretreat-MetsToBrain-Masks below ``out``.
 
-    Cases that are there already are kept, so that a stopped run goes on. Returns the folder that
-    holds the cases; the spreadsheet (sheet ``Data``) lies in ``out``. ValueError if n < 1.
+    Cases that are there already are kept, so that a stopped run goes on. ``workers`` processes draw
+    at once; the result does not depend on their number. Returns the folder that holds the cases;
+    the spreadsheet (sheet ``Data``) lies in ``out``. ValueError if n < 1.
     """
     import pandas as pd
 
@@ -162,16 +180,21 @@ def write_cohort(
     out = Path(out)
     folder = out / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for index in range(n):
-        number = _FIRST_ID + index
-        case_id = f"BraTS-MET-{number:05d}-000"
-        case = draw_case(seed * 100_003 + index, style)
-        if not (folder / case_id / f"{case_id}-seg.nii.gz").exists():
-            write_case(case, case_id, folder)
-        rows.append(_row(case, number))
-        if on_case:
-            on_case(index + 1, n)
+    if workers > 1:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
+            jobs = [pool.submit(_write_one, i, seed, folder, style) for i in range(n)]
+            rows = []
+            for done, job in enumerate(jobs, start=1):
+                rows.append(job.result())
+                if on_case:
+                    on_case(done, n)
+    else:
+        rows = []
+        for index in range(n):
+            rows.append(_write_one(index, seed, folder, style))
+            if on_case:
+                on_case(index + 1, n)
     draft = out / f".{SPREADSHEET}"
     with pd.ExcelWriter(draft, engine="openpyxl") as writer:
         pd.DataFrame(rows).to_excel(writer, sheet_name="Data", index=False)
@@ -179,6 +202,7 @@ def write_cohort(
     return folder
 
 
-def lesion_voxels(labels: npt.NDArray[np.uint8]) -> int:
-    """Voxels of tumour core (necrosis and enhancing tumour)."""
-    return int(np.isin(labels, (Label.NETC, Label.ET)).sum())
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
