@@ -1,0 +1,443 @@
+"""Model bundles on disk: one safetensors file a part and one ``manifest.json``. Never pickle.
+
+manifest.json, format 1: ``name``, ``version``, ``trained_on``, ``synthetic``, ``created`` (UTC;
+null while the bundle is being built), ``seeds``, ``packages``, ``timings_s``, ``notes`` and
+``parts``: for each part ``file``, ``sha256``, ``config``, ``training``, ``metrics``.
+
+A bundle is checked as a whole when it is opened: every file is there and has the hash the manifest
+names. A part is built when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bmcore.domain import BmcoreError, BundleInfo, BundleRefused, refuse
+from bmcore.models.mlr import MLR
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bmcore.models.segmenter import SegmenterConfig
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+PARTS = ("segmenter", "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr")
+PACKAGES = ("torch", "monai", "numpy", "scikit-learn", "safetensors")
+_HINT = "take a fresh copy of the bundle, or train it again with 'make demo-models'."
+_ENTRY = {"file", "sha256", "config", "training", "metrics"}
+_HEAD = {"format", "name", "version", "trained_on", "synthetic", "created", "seeds", "packages",
+         "timings_s", "notes", "parts"}  # fmt: skip
+
+
+def _refused(what: str, **details: Any) -> BmcoreError:
+    details.setdefault("hint", _HINT)
+    return refuse(what, error=BundleRefused, **details)
+
+
+# --- write -------------------------------------------------------------------------------------
+
+
+def write_part(
+    folder: Path,
+    part: str,
+    tensors: Mapping[str, Any],
+    config: Any,
+    training: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write one part and name it in the manifest; the bundle counts as unfinished afterwards.
+
+    tensors: name to torch tensor or numpy array (an ``nn.Module``'s ``state_dict()``, or
+    ``MLR.tensors()``). config: the part's frozen dataclass or a dict. training: data, seeds, steps;
+    metrics: what was measured. Both files are replaced at once. ValueError for an unknown part.
+    """
+    from safetensors.numpy import save as save_arrays
+    from safetensors.torch import save as save_tensors
+
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, but is {part!r}")
+    folder.mkdir(parents=True, exist_ok=True)
+    if all(isinstance(value, np.ndarray) for value in tensors.values()):
+        content = save_arrays({k: np.ascontiguousarray(v) for k, v in tensors.items()})
+    else:
+        content = save_tensors(
+            {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+        )
+    target = folder / f"{part}.safetensors"
+    _replace(target, content)
+    manifest = _draft(folder)
+    manifest["created"] = None
+    manifest["packages"] = package_versions()
+    manifest["parts"][part] = {
+        "file": target.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "config": asdict(config) if is_dataclass(config) else dict(config),  # type: ignore[arg-type]
+        "training": dict(training or {}),
+        "metrics": dict(metrics or {}),
+    }
+    _write_manifest(folder, manifest)
+    return target
+
+
+def copy_part(source: Path, folder: Path, part: str) -> Path:
+    """Take one part, checked, from the bundle in ``source`` over into the bundle in ``folder``."""
+    bundle = load_bundle(source)
+    entry = bundle._entry(part)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / entry["file"]
+    _replace(target, bundle._content(part))
+    manifest = _draft(folder)
+    manifest["created"] = None
+    manifest["packages"] = manifest["packages"] | bundle.manifest["packages"]
+    manifest["parts"][part] = entry
+    _write_manifest(folder, manifest)
+    return target
+
+
+def finish(
+    folder: Path,
+    name: str,
+    version: str,
+    trained_on: str,
+    synthetic: bool,
+    *,
+    seeds: Mapping[str, int] | None = None,
+    timings_s: Mapping[str, float] | None = None,
+    notes: str = "",
+) -> Bundle:
+    """Name and date the bundle, then open it as a reader would.
+
+    BundleRefused if a part is absent or a file does not have the hash the manifest names.
+    """
+    manifest = _draft(folder)
+    manifest.update(
+        name=name,
+        version=version,
+        trained_on=trained_on,
+        synthetic=bool(synthetic),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seeds=dict(seeds or {}),
+        timings_s={k: round(float(v), 1) for k, v in (timings_s or {}).items()},
+        notes=notes,
+    )
+    absent = [part for part in PARTS if part not in manifest["parts"]]
+    if absent:
+        raise _refused(
+            "the bundle cannot be finished without all its parts",
+            file=folder,
+            found=", ".join(manifest["parts"]) or "no part",
+            expected=", ".join(PARTS),
+            hint=f"train {', '.join(absent)} first.",
+        )
+    _write_manifest(folder, manifest)
+    return load_bundle(folder)
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that the nets depend on."""
+    return {name: metadata.version(name) for name in PACKAGES}
+
+
+def _draft(folder: Path) -> dict[str, Any]:
+    if (folder / MANIFEST).exists():
+        return _read_manifest(folder)
+    return {
+        "format": FORMAT,
+        "name": "unfinished",
+        "version": "0",
+        "trained_on": "",
+        "synthetic": True,
+        "created": None,
+        "seeds": {},
+        "packages": {},
+        "timings_s": {},
+        "notes": "",
+        "parts": {},
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written to a manifest")
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, default=_plain) + "\n"
+    _replace(folder / MANIFEST, text.encode())
+
+
+def _replace(target: Path, content: bytes) -> None:
+    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        beside.write_bytes(content)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+# --- read --------------------------------------------------------------------------------------
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Open a bundle and check its manifest and every file's hash; nets are built when asked for.
+
+    A finished bundle must have all parts; one still being built may lack some (``Bundle.has``).
+    BundleRefused, with one sentence a problem, where anything is absent, changed or unknown.
+    """
+    folder = Path(folder)
+    manifest = _read_manifest(folder)
+    problems = [
+        finding
+        for part, entry in manifest["parts"].items()
+        for finding in _part_problems(folder, part, entry)
+    ]
+    if manifest["created"] is not None:
+        for part in PARTS:
+            if part not in manifest["parts"]:
+                problems += _refused(
+                    f"the bundle has no {part}",
+                    file=folder / MANIFEST,
+                    expected=", ".join(PARTS),
+                ).findings
+    if problems:
+        raise BundleRefused(*problems)
+    return Bundle(folder, manifest)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _refused("there is no model bundle", file=folder, expected=MANIFEST) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise _refused("the manifest is not JSON", file=path, found=error) from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+        raise _refused(
+            "the bundle has an unknown format",
+            file=path,
+            found=found,
+            expected=FORMAT,
+            hint="update the program, or use a bundle made for this version.",
+        )
+    if set(manifest) != _HEAD or not isinstance(manifest["parts"], dict):
+        raise _refused(
+            "the manifest does not have the expected keys",
+            file=path,
+            found=", ".join(sorted(manifest)),
+            expected=", ".join(sorted(_HEAD)),
+        )
+    return manifest
+
+
+def _part_problems(folder: Path, part: str, entry: Any) -> tuple[Any, ...]:
+    manifest = folder / MANIFEST
+    if part not in PARTS:
+        return _refused(
+            "unknown part in the bundle", file=manifest, found=part, expected=", ".join(PARTS)
+        ).findings
+    if not isinstance(entry, dict) or set(entry) != _ENTRY:
+        return _refused(
+            f"the manifest's entry for {part} does not have the expected keys",
+            file=manifest,
+            expected=", ".join(sorted(_ENTRY)),
+        ).findings
+    path = folder / f"{part}.safetensors"
+    if entry["file"] != path.name:
+        return _refused(
+            f"the file named for {part} is not allowed",
+            file=manifest,
+            found=entry["file"],
+            expected=path.name,
+        ).findings
+    if not path.is_file():
+        return _refused(f"the file of {part} is not there", file=path).findings
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != entry["sha256"]:
+        return _refused(
+            f"the file of {part} has been changed or damaged",
+            file=path,
+            found=f"sha256 {found[:12]}…",
+            expected=f"sha256 {str(entry['sha256'])[:12]}…",
+        ).findings
+    return ()
+
+
+class Bundle:
+    """A checked bundle. Parts are built on first use and kept; nets are in evaluation mode."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @cached_property
+    def info(self) -> BundleInfo:
+        """What screens and reports say. ``digest``: sha256 over the names and hashes of parts."""
+        m = self.manifest
+        lines = [f"{part} {m['parts'][part]['sha256']}\n" for part in sorted(m["parts"])]
+        digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+        return BundleInfo(m["name"], m["version"], m["trained_on"], m["synthetic"], digest)
+
+    def has(self, part: str) -> bool:
+        return part in self.manifest["parts"]
+
+    @cached_property
+    def segmenter(self) -> nn.Module:
+        from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+
+        return self._net("segmenter", SegmenterConfig, build_segmenter)
+
+    @cached_property
+    def segmenter_config(self) -> SegmenterConfig:
+        """What ``segmenter.segment`` needs beside the net."""
+        from bmcore.models.segmenter import SegmenterConfig
+
+        return self._config("segmenter", SegmenterConfig)
+
+    @cached_property
+    def cnn(self) -> Any:
+        from bmcore.models.cnn import CNNConfig, build_cnn
+
+        return self._net("cnn", CNNConfig, build_cnn)
+
+    @cached_property
+    def autoencoder(self) -> Any:
+        from bmcore.models.autoencoder import AutoencoderConfig, build_autoencoder
+
+        return self._net("autoencoder", AutoencoderConfig, build_autoencoder)
+
+    @cached_property
+    def clinical_mlr(self) -> MLR:
+        """On the clinical vector alone."""
+        return self._mlr("clinical_mlr")
+
+    @cached_property
+    def image_mlr(self) -> MLR:
+        """On the image code alone."""
+        return self._mlr("image_mlr")
+
+    @cached_property
+    def fused_mlr(self) -> MLR:
+        """On the clinical vector followed by the image code."""
+        return self._mlr("fused_mlr")
+
+    # --- building ------------------------------------------------------------------------------
+
+    def _entry(self, part: str) -> dict[str, Any]:
+        if not self.has(part):
+            raise _refused(
+                f"the bundle has no {part}",
+                file=self.folder / MANIFEST,
+                found=", ".join(self.manifest["parts"]) or "no part",
+                hint="finish the training, or choose a complete bundle.",
+            )
+        return self.manifest["parts"][part]
+
+    def _content(self, part: str) -> bytes:
+        """The file's bytes, hashed once more so that what is built is what was checked."""
+        entry = self._entry(part)
+        path = self.folder / entry["file"]
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise _refused(f"the file of {part} cannot be read", file=path, found=error) from None
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            raise _refused(f"the file of {part} changed after it was opened", file=path)
+        return content
+
+    def _net(self, part: str, config_class: type, build: Any) -> Any:
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        config = self._config(part, config_class)
+        path = self.folder / f"{part}.safetensors"
+        try:
+            tensors = load(self._content(part))
+        except SafetensorError as error:
+            raise _refused(
+                f"the file of {part} is not safetensors", file=path, found=error
+            ) from None
+        net = build(config)
+        wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+        _compare_shapes(part, path, {n: tuple(t.shape) for n, t in tensors.items()}, wanted)
+        net.load_state_dict(tensors)
+        return net.eval()
+
+    def _mlr(self, part: str) -> MLR:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        config = self._entry(part)["config"]
+        path = self.folder / f"{part}.safetensors"
+        if set(config) != {"features"}:
+            raise _refused(
+                f"the config of {part} does not have the expected keys",
+                file=self.folder / MANIFEST,
+                found=", ".join(sorted(config)),
+                expected="features",
+            )
+        try:
+            return MLR.from_tensors(load(self._content(part)), config["features"])
+        except SafetensorError as error:
+            raise _refused(
+                f"the file of {part} is not safetensors", file=path, found=error
+            ) from None
+        except ValueError as error:
+            raise _refused(f"the tensors of {part} do not fit", file=path, found=error) from None
+
+    def _config(self, part: str, config_class: type) -> Any:
+        config = self._entry(part)["config"]
+        known = {f.name for f in fields(config_class)}
+        unknown = set(config) - known
+        if unknown:
+            raise _refused(
+                f"the config of {part} has unknown keys",
+                file=self.folder / MANIFEST,
+                found=", ".join(sorted(unknown)),
+                expected=", ".join(sorted(known)),
+                hint="update the program, or use a bundle made for this version.",
+            )
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+        try:
+            return config_class(**values)
+        except (TypeError, ValueError) as error:
+            raise _refused(
+                f"the config of {part} cannot be used", file=self.folder / MANIFEST, found=error
+            ) from None
+
+
+def _compare_shapes(part: str, path: Path, found: Mapping, wanted: Mapping) -> None:
+    """Refuse, naming the first few tensors that are absent, unknown or of another shape."""
+    wrong = [
+        f"{name}: found {found.get(name, 'none')}, expected {wanted.get(name, 'none')}"
+        for name in sorted(set(found) | set(wanted))
+        if found.get(name) != wanted.get(name)
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise _refused(
+            f"the tensors of {part} do not fit its config",
+            file=path,
+            found="; ".join(wrong[:3]) + more,
+        )

@@ -1,0 +1,263 @@
+"""The 3D CNN on lesion patches, and what it says of a patient.
+
+A patch is a cube of 48 mm at 1.5 mm around a lesion, (7, 32, 32, 32): four standardised sequences
+(0 where a sequence is missing), then the masks of necrosis, oedema and enhancing tumour.
+
+The net is a residual CNN of pre-activation bottleneck blocks (He et al. 2016) with group
+normalisation. Shortcuts are not normalised, so that absolute brightness (melanin on T1) survives.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.domain import PRIMARIES, PRIMARY_NAMES, SEQUENCES, Lesion
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+PATCH_SHAPE = (7, 32, 32, 32)
+MAX_LESIONS = 12  # the largest ones; more are counted and measured, but not shown to the CNN
+SHARES = ("cerebellum", "frontal", "temporal", "parietal", "occipital")
+
+
+@dataclass(frozen=True)
+class CNNConfig:
+    """The net.
+
+    width: channels of the trunk on the 8 x 8 x 8 grid; blocks: residual blocks there; maps:
+    channels of the last convolution; embedding: numbers a lesion; dropout: before the last layer.
+    """
+
+    width: int = 48
+    blocks: int = 4
+    maps: int = 32
+    embedding: int = 24
+    dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.blocks, self.maps, self.embedding) < 1 or self.width % 8:
+            raise ValueError(f"sizes must be 1 or more and width a multiple of 8: {self}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), but is {self.dropout}")
+
+
+class ImageFeature(NamedTuple):
+    """key: name in files; words: name for users; unit."""
+
+    key: str
+    words: str
+    unit: str
+
+
+IMAGE_FEATURES: tuple[ImageFeature, ...] = (
+    *(ImageFeature(f"cnn_mean_{p}", f"CNN, mean: {PRIMARY_NAMES[p]}", "score") for p in PRIMARIES),
+    *(ImageFeature(f"cnn_max_{p}", f"CNN, peak: {PRIMARY_NAMES[p]}", "score") for p in PRIMARIES),
+    ImageFeature("log_lesion_count", "Number of lesions", "ln"),
+    ImageFeature("log_total_volume", "Total volume", "ln(mm³)"),
+    ImageFeature("log_largest_diameter", "Largest diameter", "ln(mm)"),
+    ImageFeature("log_median_diameter", "Median diameter", "ln(mm)"),
+    ImageFeature("necrosis_fraction", "Share of necrosis", "0-1"),
+    ImageFeature("oedema_ratio", "Oedema to tumour", "ln(1 + ratio)"),
+    *(ImageFeature(f"share_{name}", f"Share of lesions: {name}", "0-1") for name in SHARES),
+    *(ImageFeature(f"enhancing_{s}", f"Enhancing tumour on {s}", "z") for s in SEQUENCES),
+    ImageFeature("enhancing_t1c_spread", "Unevenness of enhancement", "z"),
+    ImageFeature("brightest_t1n", "Brightest lesion on t1n", "z"),
+    ImageFeature("oedema_t2f", "Brightness of oedema on t2f", "z"),
+    ImageFeature("necrosis_t2w", "Brightness of necrosis on t2w", "z"),
+)
+FEATURE_NAMES: tuple[str, ...] = tuple(f.key for f in IMAGE_FEATURES)
+
+
+def build_cnn(config: CNNConfig | None = None) -> Any:
+    """A new ``LesionNet`` (an ``nn.Module``), with the default config about 120,000 weights.
+
+    ``net(patches)``: (n, 7, 32, 32, 32) to logits (n, 6). ``net.features(patches)``: embedding (n,
+    f). ``net.last_conv``: the last convolution, (n, maps, 8, 8, 8) at 6 mm, for Grad-CAM; between
+    it and the logits lie a rectifier, pooling (mean and maximum) and two linear layers.
+    """
+    return _net_class()(config or CNNConfig())
+
+
+@functools.lru_cache(maxsize=1)
+def _net_class() -> type[nn.Module]:
+    import torch
+    from torch import nn
+
+    class Block(nn.Module):
+        """x + 1x1x1(3x3x3(1x1x1(x))), each after group normalisation and a rectifier."""
+
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            middle = width // 2
+            self.body = nn.Sequential(
+                nn.GroupNorm(4, width),
+                nn.ReLU(inplace=True),
+                nn.Conv3d(width, middle, 1, bias=False),
+                nn.GroupNorm(4, middle),
+                nn.ReLU(inplace=True),
+                nn.Conv3d(middle, middle, 3, padding=1, bias=False),
+                nn.GroupNorm(4, middle),
+                nn.ReLU(inplace=True),
+                nn.Conv3d(middle, width, 1),
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.body(x)
+
+    class LesionNet(nn.Module):
+        """See ``build_cnn``."""
+
+        def __init__(self, config: CNNConfig) -> None:
+            super().__init__()
+            self.config = config
+            c = config
+            self.stem = nn.Conv3d(PATCH_SHAPE[0], 16, 3, stride=2, padding=1)
+            self.down = nn.Sequential(
+                nn.ReLU(inplace=True), nn.Conv3d(16, c.width, 3, stride=2, padding=1)
+            )
+            self.trunk = nn.Sequential(*(Block(c.width) for _ in range(c.blocks)))
+            self.last_conv = nn.Conv3d(c.width, c.maps, 1)
+            self.embed = nn.Linear(2 * c.maps, c.embedding)
+            self.dropout = nn.Dropout(c.dropout)
+            self.head = nn.Linear(c.embedding, len(PRIMARIES))
+
+        def features(self, patches: torch.Tensor) -> torch.Tensor:
+            if patches.ndim != 5 or tuple(patches.shape[1:]) != PATCH_SHAPE:
+                raise ValueError(
+                    f"patches must be (n, {', '.join(map(str, PATCH_SHAPE))}), "
+                    f"but are {tuple(patches.shape)}"
+                )
+            maps = torch.relu(self.last_conv(self.trunk(self.down(self.stem(patches)))))
+            pooled = torch.cat([maps.mean(dim=(2, 3, 4)), maps.amax(dim=(2, 3, 4))], dim=1)
+            return torch.relu(self.embed(pooled))
+
+        def forward(self, patches: torch.Tensor) -> torch.Tensor:
+            return self.head(self.dropout(self.features(patches)))
+
+    return LesionNet
+
+
+def __getattr__(name: str) -> Any:
+    """``cnn.LesionNet`` is made on first use, so that importing this file is cheap."""
+    if name == "LesionNet":
+        return _net_class()
+    raise AttributeError(name)
+
+
+def lesion_logits(net: nn.Module, patches: npt.NDArray) -> npt.NDArray[np.float32]:
+    """Logits (n, 6) of patches (n, 7, 32, 32, 32), at most 16 at a time, without gradients."""
+    import torch
+
+    net.eval()
+    device = next(net.parameters()).device
+    out = []
+    with torch.inference_mode():
+        for start in range(0, len(patches), 16):
+            part = np.asarray(patches[start : start + 16], dtype=np.float32)
+            out.append(net(torch.from_numpy(part).to(device)).float().cpu().numpy())
+    return np.concatenate(out) if out else np.zeros((0, len(PRIMARIES)), np.float32)
+
+
+def lesion_probabilities(logits: npt.NDArray) -> npt.NDArray[np.float32]:
+    """Softmax of each lesion's logits: (n, 6) to (n, 6)."""
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (e / e.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def patient_probabilities(logits: npt.NDArray) -> npt.NDArray[np.float32]:
+    """What the CNN alone says of the patient (6,): softmax of the mean of the lesions' logits.
+
+    The same mean stands in the loss of the training. ValueError where there is no lesion.
+    """
+    if len(logits) == 0:
+        raise ValueError("no lesion, so no answer from the CNN")
+    return lesion_probabilities(np.asarray(logits).mean(axis=0, keepdims=True))[0]
+
+
+def patient_features(
+    net: nn.Module,
+    patches: npt.NDArray,
+    lesions: Sequence[Lesion],
+    logits: npt.NDArray | None = None,
+) -> npt.NDArray[np.float32]:
+    """The patient's image features (33,) in the order of ``FEATURE_NAMES``; NaN: not measurable.
+
+    patches (n, 7, 32, 32, 32) of the first n of ``lesions``, which stand in falling order of
+    volume. logits (n, 6): given where ``lesion_logits`` has been called already.
+
+    The CNN's part is its six scores (logits less their mean), weighted by volume and at their
+    maximum, and not the embedding: the axes of an embedding mean something else in each trained
+    net, while a score means the same in all. So the autoencoder and the MLR can be fitted on scores
+    from nets that have not seen the patient, and be used on scores of the final net. The rest are
+    plain measurements. ValueError where there is no lesion or the counts do not fit.
+    """
+    if not lesions or not 0 < len(patches) <= len(lesions):
+        raise ValueError(
+            f"{len(patches)} patches do not fit {len(lesions)} lesions; at least one is needed"
+        )
+    if logits is None:
+        logits = lesion_logits(net, patches)
+    scores = logits - logits.mean(axis=1, keepdims=True)
+    volume = np.array([lesion.volume_mm3 for lesion in lesions], dtype=float)
+    weight = volume[: len(patches)] / volume[: len(patches)].sum()
+    values = [*(weight @ scores), *scores.max(axis=0)]
+    values += [*_measured_on_lesions(lesions), *_measured_on_patches(patches)]
+    return np.array(values, dtype=np.float32)
+
+
+def _measured_on_lesions(lesions: Sequence[Lesion]) -> list[float]:
+    volume = np.array([lesion.volume_mm3 for lesion in lesions], dtype=float)
+    diameter = np.array([lesion.largest_diameter_mm for lesion in lesions], dtype=float)
+    necrosis = sum(lesion.necrosis_mm3 for lesion in lesions) / volume.sum()
+    oedema = sum(lesion.oedema_mm3 for lesion in lesions) / volume.sum()
+    shares = [float(np.mean([name in lesion.region for lesion in lesions])) for name in SHARES]
+    return [
+        float(np.log(len(lesions))),
+        float(np.log(volume.sum())),
+        float(np.log(diameter.max())),
+        float(np.log(np.median(diameter))),
+        float(necrosis),
+        float(np.log1p(oedema)),
+        *shares,
+    ]
+
+
+def _measured_on_patches(patches: npt.NDArray) -> list[float]:
+    """Brightness inside the masks, over all patches; NaN for a missing sequence or tissue."""
+    images = {s: np.asarray(patches[:, c], np.float32) for c, s in enumerate(SEQUENCES)}
+    necrosis, oedema, enhancing = (np.asarray(patches[:, c], np.float32) for c in (4, 5, 6))
+
+    def mean(sequence: str, weight: npt.NDArray) -> float:
+        image = images[sequence]
+        total = float(weight.sum())
+        if total < 1 or not image.any():
+            return float("nan")
+        return float((image * weight).sum() / total)
+
+    t1c = mean("t1c", enhancing)
+    spread = float("nan")
+    if not np.isnan(t1c):
+        variance = ((images["t1c"] - t1c) ** 2 * enhancing).sum() / enhancing.sum()
+        spread = float(np.sqrt(variance))
+    brightest = float("nan")
+    if images["t1n"].any():
+        core = enhancing + necrosis
+        total = core.sum(axis=(1, 2, 3))
+        if (total >= 1).any():
+            each = (images["t1n"] * core).sum(axis=(1, 2, 3))[total >= 1] / total[total >= 1]
+            brightest = float(each.max())
+    return [
+        *(mean(s, enhancing) for s in SEQUENCES),
+        spread,
+        brightest,
+        mean("t2f", oedema),
+        mean("t2w", necrosis),
+    ]
