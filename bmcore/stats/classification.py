@@ -1,0 +1,320 @@
+"""How well one of K classes is named; every number with a patient bootstrap interval.
+
+truth, predicted: (n,) class indices from 0. A predicted index of K or more, or -1, is an answer
+outside the classes ("other", "cannot tell") and counts as wrong. probabilities: (n, K).
+patients: (n,) an id per row; left out, each row is a patient of its own.
+The ``*_statistic`` functions give weights (b, n) -> (b,) and serve ``bootstrap.paired_difference``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.stats.bootstrap import (
+    Resampling,
+    Statistic,
+    Weights,
+    patient_bootstrap,
+    patient_bootstrap_many,
+)
+from bmcore.stats.estimate import Estimate, proportion, undefined
+
+Floats = npt.NDArray[np.float64]
+_NO_CASE = "not defined: there is no case"
+PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1")
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Cases whose highest probability lies in ``low``-``high``: mean confidence and accuracy."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class Aucs:
+    """Area under the ROC curve, each class against the rest, and their mean."""
+
+    macro: Estimate
+    per_class: tuple[Estimate, ...]
+
+
+def confusion_matrix(
+    truth: npt.ArrayLike, predicted: npt.ArrayLike, n_classes: int, n_answers: int | None = None
+) -> npt.NDArray[np.int64]:
+    """Counts (n_classes, n_answers): row the truth, column the answer. ``n_answers`` may exceed
+    ``n_classes`` for answers outside the classes."""
+    t, p = _labels(truth, predicted, n_classes)
+    columns = n_answers or n_classes
+    if len(p) and (p.min() < 0 or p.max() >= columns):
+        raise ValueError(f"answers must lie in 0 to {columns - 1} to be counted in a matrix")
+    table = np.zeros((n_classes, columns), dtype=np.int64)
+    np.add.at(table, (t, p), 1)
+    return table
+
+
+def accuracy(
+    truth: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    patients: npt.ArrayLike | None = None,
+    resampling: Resampling = Resampling(),
+) -> Estimate:
+    """Share of right answers, 0-1."""
+    t, p = _labels(truth, predicted)
+    return patient_bootstrap(accuracy_statistic(t, p), _ids(patients, len(t)), resampling)
+
+
+def balanced_accuracy(
+    truth: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    n_classes: int,
+    patients: npt.ArrayLike | None = None,
+    resampling: Resampling = Resampling(),
+) -> Estimate:
+    """Mean sensitivity over the classes that occur in ``truth``, 0-1."""
+    t, p = _labels(truth, predicted, n_classes)
+    statistic = balanced_accuracy_statistic(t, p, n_classes)
+    return patient_bootstrap(statistic, _ids(patients, len(t)), resampling)
+
+
+def per_class(
+    truth: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    n_classes: int,
+    patients: npt.ArrayLike | None = None,
+    resampling: Resampling = Resampling(),
+) -> dict[str, tuple[Estimate, ...]]:
+    """Sensitivity, specificity, PPV, NPV and F1 of each class against the rest, K Estimates each.
+
+    A ratio with an empty denominator is not defined, never 0 (for instance the PPV of a class that
+    was never named).
+    """
+    t, p = _labels(truth, predicted, n_classes)
+    if len(t) == 0:
+        return {name: (undefined(0, _NO_CASE),) * n_classes for name in PER_CLASS}
+    onehot = _pair_columns(t, p, n_classes)
+
+    def statistic(w: Weights) -> Floats:
+        return np.concatenate(_rates(w @ onehot, n_classes), axis=1)
+
+    flat = patient_bootstrap_many(statistic, _ids(patients, len(t)), resampling)
+    return {name: flat[i * n_classes : (i + 1) * n_classes] for i, name in enumerate(PER_CLASS)}
+
+
+def auc(
+    truth: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    patients: npt.ArrayLike | None = None,
+    resampling: Resampling = Resampling(),
+) -> Aucs:
+    """AUC by ranks with ties counted half (Hanley and McNeil 1982, Radiology 143:29).
+
+    ``macro`` is the plain mean over the classes that have both positive and negative cases; the
+    other classes are not defined.
+    """
+    t, p = _scores(truth, probabilities)
+    k = p.shape[1]
+    if len(t) == 0:
+        return Aucs(undefined(0, _NO_CASE), (undefined(0, _NO_CASE),) * k)
+    usable = _usable_classes(t, k)
+
+    def statistic(w: Weights) -> Floats:
+        areas = np.stack([_weighted_auc(w, t == c, p[:, c]) for c in range(k)], axis=1)
+        macro = areas[:, usable].mean(axis=1) if len(usable) else np.full(len(w), np.nan)
+        return np.column_stack([macro, areas])
+
+    what = f"one class against the rest, {len(usable)} of {k} classes present"
+    macro, *each = patient_bootstrap_many(statistic, _ids(patients, len(t)), resampling, what)
+    return Aucs(macro, tuple(each))
+
+
+def brier(
+    truth: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    patients: npt.ArrayLike | None = None,
+    resampling: Resampling = Resampling(),
+) -> Estimate:
+    """Squared distance between probabilities and truth, summed over classes, 0-2 (Brier 1950)."""
+    t, p = _scores(truth, probabilities)
+    return patient_bootstrap(brier_statistic(t, p), _ids(patients, len(t)), resampling)
+
+
+def log_loss(
+    truth: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    patients: npt.ArrayLike | None = None,
+    resampling: Resampling = Resampling(),
+) -> Estimate:
+    """Mean of -ln(probability given to the truth); probabilities are held above 1e-15."""
+    t, p = _scores(truth, probabilities)
+    return patient_bootstrap(log_loss_statistic(t, p), _ids(patients, len(t)), resampling)
+
+
+def calibration_error(
+    truth: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    patients: npt.ArrayLike | None = None,
+    bins: int = 10,
+    resampling: Resampling = Resampling(),
+) -> Estimate:
+    """Expected calibration error of the top answer, equal-width bins (Guo 2017, ICML).
+
+    It is biased upwards in small samples, and so is its interval.
+    """
+    t, p = _scores(truth, probabilities)
+    gaps = np.zeros((len(t), bins))
+    gaps[np.arange(len(t)), _bin_of(p.max(axis=1), bins)] = (p.argmax(axis=1) == t) - p.max(axis=1)
+
+    def statistic(w: Weights) -> Floats:
+        return np.abs(w @ gaps).sum(axis=1) / w.sum(axis=1)
+
+    return patient_bootstrap(statistic, _ids(patients, len(t)), resampling, f"{bins} bins")
+
+
+def reliability_table(
+    truth: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 10
+) -> tuple[ReliabilityBin, ...]:
+    """One row a bin of the top probability (empty bins too); Wilson interval of the accuracy."""
+    t, p = _scores(truth, probabilities)
+    top, right, where = p.max(axis=1), p.argmax(axis=1) == t, _bin_of(p.max(axis=1), bins)
+    rows = []
+    for b in range(bins):
+        inside = where == b
+        n = int(inside.sum())
+        mean = float(top[inside].mean()) if n else float("nan")
+        hits = proportion(int(right[inside].sum()), n)
+        rows.append(ReliabilityBin(b / bins, (b + 1) / bins, n, mean, hits))
+    return tuple(rows)
+
+
+def accuracy_statistic(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> Statistic:
+    t, p = _labels(truth, predicted)
+    return _mean_of((t == p).astype(float))
+
+
+def balanced_accuracy_statistic(
+    truth: npt.ArrayLike, predicted: npt.ArrayLike, n_classes: int
+) -> Statistic:
+    t, p = _labels(truth, predicted, n_classes)
+    onehot = np.eye(n_classes)[t]
+    right = onehot * (t == p)[:, None]
+    present = onehot.any(axis=0)
+
+    def statistic(w: Weights) -> Floats:
+        return _ratio(w @ right[:, present], w @ onehot[:, present]).mean(axis=1)
+
+    return statistic
+
+
+def auc_statistic(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Statistic:
+    """Macro AUC over the classes that have positive and negative cases."""
+    t, p = _scores(truth, probabilities)
+    usable = _usable_classes(t, p.shape[1])
+    if not usable:
+        return lambda w: np.full(len(w), np.nan)
+    return lambda w: np.mean([_weighted_auc(w, t == c, p[:, c]) for c in usable], axis=0)
+
+
+def brier_statistic(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Statistic:
+    t, p = _scores(truth, probabilities)
+    return _mean_of(((p - np.eye(p.shape[1])[t]) ** 2).sum(axis=1))
+
+
+def log_loss_statistic(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Statistic:
+    t, p = _scores(truth, probabilities)
+    return _mean_of(-np.log(np.clip(p[np.arange(len(t)), t], 1e-15, 1.0)))
+
+
+def _mean_of(per_row: Floats) -> Statistic:
+    return lambda w: (w @ per_row) / w.sum(axis=1)
+
+
+def _rates(pairs: Floats, k: int) -> tuple[Floats, ...]:
+    """Weighted confusion (b, k * (k + 1)) -> sensitivity, specificity, PPV, NPV, F1, (b, k) each.
+
+    The last answer column holds every answer outside the classes.
+    """
+    table = pairs.reshape(len(pairs), k, k + 1)
+    hit = np.einsum("bkk->bk", table[:, :, :k])
+    positive, named = table.sum(axis=2), table[:, :, :k].sum(axis=1)
+    total = positive.sum(axis=1, keepdims=True)
+    true_negative = total - positive - named + hit
+    return (
+        _ratio(hit, positive),
+        _ratio(true_negative, total - positive),
+        _ratio(hit, named),
+        _ratio(true_negative, total - named),
+        _ratio(2 * hit, positive + named),
+    )
+
+
+def _pair_columns(t: npt.NDArray[np.int64], p: npt.NDArray[np.int64], k: int) -> Floats:
+    answer = np.where((p >= 0) & (p < k), p, k)
+    onehot = np.zeros((len(t), k * (k + 1)))
+    onehot[np.arange(len(t)), t * (k + 1) + answer] = 1
+    return onehot
+
+
+def _weighted_auc(w: Weights, positive: npt.NDArray[np.bool_], score: Floats) -> Floats:
+    order = np.argsort(score, kind="stable")
+    ranked, is_positive = score[order], positive[order]
+    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+    weights = w[:, order]
+    above = np.add.reduceat(weights * is_positive, starts, axis=1)
+    below = np.add.reduceat(weights * ~is_positive, starts, axis=1)
+    wins = (above * (below.cumsum(axis=1) - below / 2)).sum(axis=1)
+    return _ratio(wins, above.sum(axis=1) * below.sum(axis=1))
+
+
+def _usable_classes(t: npt.NDArray[np.int64], k: int) -> list[int]:
+    return [c for c in range(k) if 0 < (t == c).sum() < len(t)]
+
+
+def _ratio(top: Floats, bottom: Floats) -> Floats:
+    out = np.full(np.shape(bottom), np.nan)
+    return np.divide(top, bottom, out=out, where=bottom > 0)
+
+
+def _bin_of(values: Floats, bins: int) -> npt.NDArray[np.int64]:
+    return np.minimum((values * bins).astype(np.int64), bins - 1)
+
+
+def _ids(patients: npt.ArrayLike | None, n: int) -> npt.NDArray:
+    if patients is None:
+        return np.arange(n)
+    ids = np.asarray(patients)
+    if ids.shape != (n,):
+        raise ValueError(f"patients must be one id a row, ({n},), but is {ids.shape}")
+    return ids
+
+
+def _labels(
+    truth: npt.ArrayLike, predicted: npt.ArrayLike, n_classes: int | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    t, p = (np.asarray(x) for x in (truth, predicted))
+    if t.ndim != 1 or t.shape != p.shape:
+        raise ValueError(f"truth and predicted must be (n,) alike, but are {t.shape}, {p.shape}")
+    if t.size and not all(np.issubdtype(x.dtype, np.integer) for x in (t, p)):
+        raise ValueError("truth and predicted must be whole class indices")
+    if t.size and (t.min() < 0 or (n_classes is not None and t.max() >= n_classes)):
+        raise ValueError(f"truth must hold indices of the {n_classes or ''} classes, from 0 on")
+    return t.astype(np.int64), p.astype(np.int64)
+
+
+def _scores(
+    truth: npt.ArrayLike, probabilities: npt.ArrayLike
+) -> tuple[npt.NDArray[np.int64], Floats]:
+    p = np.asarray(probabilities, dtype=float)
+    if p.ndim != 2 or p.shape[1] < 2:
+        raise ValueError(f"probabilities must be (n, K) with K of 2 or more, but are {p.shape}")
+    t, _ = _labels(truth, np.zeros(len(p), dtype=np.int64), p.shape[1])
+    if not np.isfinite(p).all() or (p < 0).any() or (np.abs(p.sum(axis=1) - 1) > 1e-3).any():
+        raise ValueError("each row of probabilities must be 0 or more and sum to 1")
+    return t, p

@@ -1,0 +1,82 @@
+"""A number that never travels alone: value, interval, n and method."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scipy import stats as _scipy
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """``value`` with its interval ``low``-``high``, the number of cases ``n`` and the ``method``.
+
+    ``value`` may be NaN: the number is not defined, and ``method`` says why. ``low`` and ``high``
+    may be NaN with a finite value: there is no honest interval, and ``method`` says why.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    method: str
+
+    def __post_init__(self) -> None:
+        for name in ("value", "low", "high"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "n", int(self.n))
+        if self.n < 0:
+            raise ValueError(f"n must be 0 or more, but is {self.n}")
+        if not self.method.strip():
+            raise ValueError("an Estimate must name its method")
+        if math.isnan(self.low) != math.isnan(self.high):
+            raise ValueError("low and high are either both numbers or both NaN")
+        if self.low > self.high:
+            raise ValueError(f"low must not exceed high, but is {self.low} > {self.high}")
+
+    @property
+    def defined(self) -> bool:
+        """True where there is a value."""
+        return not math.isnan(self.value)
+
+    @property
+    def has_interval(self) -> bool:
+        return not math.isnan(self.low)
+
+    def text(self, digits: int = 2) -> str:
+        """For instance ``0.43 (0.38 to 0.49), n = 30``; ``not defined, n = 0`` where it is NaN."""
+        if not self.defined:
+            return f"not defined, n = {self.n}"
+        if not self.has_interval:
+            return f"{self.value:.{digits}f} (no interval), n = {self.n}"
+        low, high = f"{self.low:.{digits}f}", f"{self.high:.{digits}f}"
+        return f"{self.value:.{digits}f} ({low} to {high}), n = {self.n}"
+
+    def as_dict(self) -> dict[str, float | int | str | None]:
+        """For JSON: NaN becomes None."""
+        numbers = {
+            name: None if math.isnan(v) else v
+            for name, v in (("value", self.value), ("low", self.low), ("high", self.high))
+        }
+        return {**numbers, "n": self.n, "method": self.method}
+
+
+def undefined(n: int, why: str) -> Estimate:
+    """The estimate that is not defined; ``why`` becomes the method."""
+    return Estimate(math.nan, math.nan, math.nan, n, why)
+
+
+def proportion(successes: float, n: int, level: float = 0.95) -> Estimate:
+    """Share ``successes / n`` with the Wilson score interval (Wilson 1927, JASA 22:209)."""
+    if n == 0:
+        return undefined(0, "not defined: there is no case")
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must be between 0 and n = {n}, but is {successes}")
+    z = float(_scipy.norm.ppf(0.5 + level / 2))
+    p = successes / n
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    low = 0.0 if successes == 0 else max(0.0, middle - half)
+    high = 1.0 if successes == n else min(1.0, middle + half)
+    return Estimate(p, low, high, n, f"Wilson score interval, {level:.0%}")
