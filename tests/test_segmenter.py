@@ -1,0 +1,200 @@
+"""The segmentation net, its loss, and a training run that survives a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bmcore.models.losses import segmentation_loss, small_lesion_weights
+from bmcore.models.segmenter import (
+    SegmenterConfig,
+    build_segmenter,
+    drop_small_lesions,
+    segment,
+)
+from bmcore.phantom.cohort import write_cohort
+from training.segmenter import Patches, TrainConfig, augment, split
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,))
+
+
+def _ball(shape: tuple[int, int, int], centre: tuple[int, int, int], radius: float) -> np.ndarray:
+    grid = np.indices(shape).transpose(1, 2, 3, 0)
+    return ((grid - np.array(centre)) ** 2).sum(-1) <= radius**2
+
+
+def test_the_net_answers_for_every_voxel_of_the_input() -> None:
+    import torch
+
+    logits = build_segmenter(TINY)(torch.zeros(1, 4, 32, 48, 16))
+    assert tuple(logits.shape) == (1, 4, 32, 48, 16)
+
+
+def test_a_net_that_sees_a_single_voxel_can_answer_for_that_voxel_alone() -> None:
+    # space-to-depth must not swap neighbours: the shuffle and its inverse are the identity
+    import torch
+    from monai.networks.utils import pixelshuffle, pixelunshuffle
+
+    x = torch.arange(2 * 4 * 4 * 4, dtype=torch.float32).reshape(1, 2, 4, 4, 4)
+    assert torch.equal(pixelshuffle(pixelunshuffle(x, 3, 2), 3, 2), x)
+
+
+def test_segmentation_is_0_outside_the_brain_and_tells_its_progress() -> None:
+    net, seen = build_segmenter(TINY), []
+    brain = _ball((32, 32, 32), (16, 16, 16), 10)
+    images = np.random.default_rng(0).normal(size=(4, 32, 32, 32)).astype(np.float32)
+    labels = segment(net, images, brain, TINY, seen.append)
+    assert labels.dtype == np.uint8 and not labels[~brain].any()
+    assert seen[-1] == 1.0
+
+
+def test_a_mirrored_volume_gives_the_mirrored_answer() -> None:
+    net = build_segmenter(TINY)
+    images = np.random.default_rng(1).normal(size=(4, 32, 32, 32)).astype(np.float32)
+    brain = np.ones((32, 32, 32), bool)
+    there = segment(net, images, brain, TINY)
+    back = segment(net, images[:, ::-1].copy(), brain, TINY)[::-1]
+    assert (there == back).mean() > 0.999  # ties at float rounding aside
+
+
+def test_a_grid_that_does_not_fit_is_refused() -> None:
+    images, brain = np.zeros((4, 30, 32, 32), np.float32), np.ones((30, 32, 32), bool)
+    with pytest.raises(ValueError, match="multiples of 16"):
+        segment(build_segmenter(TINY), images, brain, TINY)
+    with pytest.raises(ValueError, match="multiple of 8"):
+        SegmenterConfig(filters=12)
+
+
+def test_specks_of_tumour_go_and_oedema_stays() -> None:
+    labels = np.zeros((20, 20, 20), np.uint8)
+    labels[2, 2, 2] = 3
+    labels[10:14, 10:14, 10:14] = 3
+    labels[16, 16, 16] = 2
+    kept = drop_small_lesions(labels, 3)
+    assert kept[2, 2, 2] == 0 and kept[12, 12, 12] == 3 and kept[16, 16, 16] == 2
+    assert labels[2, 2, 2] == 3  # the input is left alone
+
+
+def test_a_small_lesion_weighs_more_than_a_large_one_and_background_weighs_1() -> None:
+    labels = np.zeros((48, 48, 48), np.uint8)
+    labels[_ball(labels.shape, (12, 12, 12), 2)] = 3
+    labels[_ball(labels.shape, (32, 32, 32), 10)] = 3
+    weights = small_lesion_weights(labels)
+    assert weights[12, 12, 12] > 3 > weights[32, 32, 32] == 1.0
+    assert weights[0, 0, 0] == 1.0
+
+
+def test_the_loss_falls_to_almost_0_for_the_right_answer() -> None:
+    import torch
+
+    labels = torch.zeros(1, 16, 16, 16, dtype=torch.long)
+    labels[0, 4:8, 4:8, 4:8] = 3
+    labels[0, 5:7, 5:7, 5:7] = 1
+    weights = torch.ones(labels.shape)
+    right = torch.nn.functional.one_hot(labels, 4).permute(0, 4, 1, 2, 3) * 20.0
+    assert segmentation_loss(right, labels, weights).item() < 0.01
+    assert segmentation_loss(right.flip(1), labels, weights).item() > 5
+
+
+def test_augmentation_keeps_t1c_keeps_the_outside_0_and_may_drop_the_rest() -> None:
+    rng = np.random.default_rng(0)
+    images = np.zeros((4, 16, 16, 16), np.float32)
+    images[:, 4:12, 4:12, 4:12] = rng.normal(size=(4, 8, 8, 8))
+    dropped = np.zeros(4, int)
+    for _ in range(60):
+        out = augment(images, rng, 0.25)
+        assert not out[:, :4].any() and np.abs(out).max() <= 6
+        dropped += ~out.any(axis=(1, 2, 3))
+    assert dropped[1] == 0 and (dropped[[0, 2, 3]] > 5).all()
+
+
+def test_the_split_is_by_patient_and_repeats() -> None:
+    names = [f"0/{i}" for i in range(50)]
+    used, held = split(names, 0.1, 3)
+    assert len(held) == 5 and not set(used) & set(held)
+    assert split(names, 0.1, 3) == (used, held)
+
+
+def test_step_n_of_a_seed_is_the_same_patch_whatever_was_drawn_before(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "a.images.npy", rng.normal(size=(4, 32, 32, 32)).astype(np.float16))
+    np.save(tmp_path / "a.labels.npy", np.zeros((32, 32, 32), np.uint8))
+    np.save(tmp_path / "a.weights.npy", np.full((32, 32, 32), 20, np.uint8))
+    np.save(tmp_path / "a.spots.npy", np.zeros((0, 3), np.int16))
+    config = TrainConfig(batch=1, patch=48)  # larger than the volume: padded
+    first, _, weights = Patches(tmp_path, ["a"], config, 0).step(7)
+    other = Patches(tmp_path, ["a"], config, 0)
+    other.step(3)
+    assert (other.step(7)[0] == first).all()
+    assert tuple(first.shape) == (1, 4, 48, 48, 48) and float(weights.min()) == 1.0
+
+
+# --- the script, as a researcher runs it --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cohort")
+    write_cohort(2, 5, out)
+    return out
+
+
+def _command(cohort: Path, out: Path, *more: str) -> list[str]:
+    size = ("--steps", "8", "--batch", "1", "--patch", "32", "--filters", "8", "--save-every", "2")
+    return ["-m", "training.segmenter", "--data", str(cohort), "--out", str(out), *size, *more]
+
+
+def _env() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_a_killed_run_ends_with_the_same_weights_as_an_undisturbed_one(
+    cohort: Path, tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(
+        [sys.executable, *_command(cohort, whole)], cwd=ROOT, env=_env(), check=True, timeout=300
+    )
+    (broken / "cache").parent.mkdir()
+    (broken / "cache").symlink_to(whole / "cache")
+    run = subprocess.Popen([sys.executable, *_command(cohort, broken)], cwd=ROOT, env=_env())
+    waited = time.monotonic() + 120
+    while not (broken / "checkpoint.rank0.pt").exists():
+        assert run.poll() is None and time.monotonic() < waited
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    assert not (broken / "segmenter.safetensors").exists(), "killed too late to show anything"
+    subprocess.run(
+        [sys.executable, *_command(cohort, broken)], cwd=ROOT, env=_env(), check=True, timeout=300
+    )
+    a, b = (load_file(p / "segmenter.safetensors") for p in (whole, broken))
+    assert a.keys() == b.keys()
+    assert all(np.array_equal(a[k], b[k]) for k in a)
+    assert (whole / "metrics.json").exists()
+
+
+def test_two_processes_train_together(cohort: Path, tmp_path: Path) -> None:
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
+    run = subprocess.run(
+        [sys.executable, *torchrun, *_command(cohort, tmp_path / "out", "--device", "cpu")],
+        cwd=ROOT,
+        env=_env(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert (tmp_path / "out" / "segmenter.safetensors").exists()
+    assert (tmp_path / "out" / "checkpoint.rank1.pt").exists()
