@@ -51,7 +51,7 @@ def test_segmentation_is_0_outside_the_brain_and_tells_its_progress() -> None:
     net, seen = build_segmenter(TINY), []
     brain = _ball((32, 32, 32), (16, 16, 16), 10)
     images = np.random.default_rng(0).normal(size=(4, 32, 32, 32)).astype(np.float32)
-    labels = segment(net, images, brain, TINY, seen.append)
+    labels = segment(net, images, brain, seen.append)
     assert labels.dtype == np.uint8 and not labels[~brain].any()
     assert seen[-1] == 1.0
 
@@ -60,15 +60,15 @@ def test_a_mirrored_volume_gives_the_mirrored_answer() -> None:
     net = build_segmenter(TINY)
     images = np.random.default_rng(1).normal(size=(4, 32, 32, 32)).astype(np.float32)
     brain = np.ones((32, 32, 32), bool)
-    there = segment(net, images, brain, TINY)
-    back = segment(net, images[:, ::-1].copy(), brain, TINY)[::-1]
+    there = segment(net, images, brain)
+    back = segment(net, images[:, ::-1].copy(), brain)[::-1]
     assert (there == back).mean() > 0.999  # ties at float rounding aside
 
 
 def test_a_grid_that_does_not_fit_is_refused() -> None:
     images, brain = np.zeros((4, 30, 32, 32), np.float32), np.ones((30, 32, 32), bool)
     with pytest.raises(ValueError, match="multiples of 16"):
-        segment(build_segmenter(TINY), images, brain, TINY)
+        segment(build_segmenter(TINY), images, brain)
     with pytest.raises(ValueError, match="multiple of 8"):
         SegmenterConfig(filters=12)
 

@@ -318,9 +318,7 @@ def _train(
     return {"weights": ema.shadow, "curve": curve, "seconds": seconds + watch.seconds}
 
 
-def validate(
-    cache: Path, names: list[str], net: torch.nn.Module, config: SegmenterConfig, world: World
-) -> dict[str, Any]:
+def validate(cache: Path, names: list[str], net: torch.nn.Module, world: World) -> dict[str, Any]:
     """Region and lesion figures on held-out cases, mean over cases, and each case's own."""
     from bmcore.models.segmenter import segment
     from bmcore.stats import segmentation as metrics
@@ -331,7 +329,7 @@ def validate(
         for name in names:
             images = np.load(cache / f"{name}.images.npy").astype(np.float32)
             truth = np.load(cache / f"{name}.labels.npy")
-            found = segment(net, images, (images != 0).any(0), config)
+            found = segment(net, images, (images != 0).any(0))
             rows.append({"case": name, **metrics.case_summary(truth, found)})
             bars.advance(task)
     keys = [k for k in rows[0] if k != "case"] if rows else []
@@ -383,7 +381,7 @@ def main(
         half = {k: v.half().cpu() for k, v in result["weights"].items()}
         net = build_segmenter(net_config)
         net.load_state_dict({k: v.float() for k, v in half.items()})
-        validation = validate(out / "cache", held, net, net_config, world)
+        validation = validate(out / "cache", held, net, world)
         training = {
             **asdict(config),
             "patients": len(used),

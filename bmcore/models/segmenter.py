@@ -59,6 +59,7 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
     class Segmenter(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
+            self.config = config
             self.trunk = SegResNet(
                 spatial_dims=3,
                 init_filters=config.filters,
@@ -80,16 +81,16 @@ def segment(
     net: torch.nn.Module,
     images: npt.NDArray[np.float32],
     brain: npt.NDArray[np.bool_],
-    config: SegmenterConfig,
     on_progress: Callable[[float], None] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Labels 0-3 (uint8, (i, j, k)) for standardised images (4, i, j, k).
 
-    Mean of the softmax over the volume and its left-right mirror image, in halves that overlap when
-    the volume is large, outside ``brain`` always 0. ValueError where the grid does not fit.
+    net: from ``build_segmenter``, whose config decides. Mean of the softmax over the volume and its
+    left-right mirror image; outside ``brain`` always 0. ValueError where the grid does not fit.
     """
     import torch
 
+    config: SegmenterConfig = net.config  # type: ignore[assignment]
     if images.shape[0] != len(SEQUENCES) or any(n % MULTIPLE for n in images.shape[1:]):
         raise ValueError(
             f"images must be (4, i, j, k) with i, j, k multiples of {MULTIPLE}, "
