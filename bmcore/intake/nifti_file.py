@@ -1,0 +1,367 @@
+"""One NIfTI file in, one NIfTI file out. All that can be wrong with a file is said here."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+import uuid
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.domain import Finding, InputRefused, Severity, Volume, refuse
+from bmcore.geometry import transform, voxel_sizes_mm
+
+MAX_VOXELS = 512**3
+MIN_VOXELS_AN_AXIS = 8
+MAX_OFFSET = 16 * 2**20  # header extensions above 16 MiB are not headers
+VOXEL_MM = (0.2, 12.0)
+
+_NUMERIC = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8}
+_NOT_GREY = {
+    32: "complex numbers",
+    1792: "complex numbers",
+    2048: "complex numbers",
+    128: "colours (RGB)",
+    2304: "colours (RGBA)",
+    1: "single bits",
+    1536: "128 bit numbers",
+}
+_READ_ERRORS = (
+    OSError,
+    EOFError,
+    zlib.error,
+    ValueError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    struct.error,
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    nib.wrapstruct.WrapStructError,
+)
+
+
+@dataclass(frozen=True)
+class _Header:
+    version: int
+    shape: tuple[int, ...]
+    datatype: int
+    offset: int
+    intent: int
+
+
+def read_volume(path: Path) -> tuple[Volume, tuple[Finding, ...]]:
+    """Read a grey-value image: data float32 (i, j, k) in the file's voxel order, affine RAS+ mm.
+
+    The declared size is checked before any voxel is read (at most 512**3 voxels). NaN becomes 0
+    and is reported; infinity, a constant image, and anything that is not one 3D image of real
+    numbers in a ``.nii`` or ``.nii.gz`` file raise InputRefused.
+    """
+    data, affine, findings = _read(path)
+    data = data.astype(np.float32, copy=False)
+    if np.isinf(data).any():
+        raise refuse(
+            "the image holds infinite values",
+            file=path.name,
+            found=f"{int(np.isinf(data).sum())} voxels",
+            expected="finite numbers",
+            hint="export the image again from the scanner or the viewer.",
+        )
+    lost = int(np.isnan(data).sum())
+    if lost:
+        data = np.where(np.isnan(data), np.float32(0), data)
+        findings.append(
+            Finding(
+                Severity.WARNING,
+                "voxels without a value (NaN) were set to 0",
+                path.name,
+                found=f"{lost} of {data.size} voxels",
+                expected="a number in every voxel",
+            )
+        )
+    if data.min() == data.max():
+        raise refuse(
+            "the image is empty: every voxel has the same value",
+            file=path.name,
+            found=f"{data.flat[0]:g} everywhere",
+            expected="an MRI image",
+            hint="check the export.",
+        )
+    return Volume(data, affine), tuple(findings)
+
+
+def read_mask(path: Path) -> tuple[Volume, tuple[Finding, ...]]:
+    """Read a label mask: uint8 (i, j, k) with labels 0-3. Label 4 of older BraTS sets becomes 3.
+
+    InputRefused for any other value, as for images.
+    """
+    data, affine, findings = _read(path)
+    values = np.unique(data)
+    allowed = np.array([0, 1, 2, 3])
+    older = 4 in values and 3 not in values
+    if not np.isin(values, [0, 1, 2, 4] if older else allowed).all():
+        shown = ", ".join(f"{v:g}" for v in values[:8]) + (" …" if len(values) > 8 else "")
+        raise refuse(
+            "the mask holds values that are no labels",
+            file=path.name,
+            found=shown,
+            expected="0 background, 1 necrosis, 2 oedema, 3 enhancing tumour",
+            hint="check that this file is the mask and not an image.",
+        )
+    labels = data.astype(np.uint8)
+    if older:
+        labels[labels == 4] = 3
+        findings.append(
+            Finding(
+                Severity.WARNING,
+                "label 4 was read as enhancing tumour, as in BraTS sets before 2023",
+                path.name,
+                found="labels " + ", ".join(f"{v:g}" for v in values),
+                expected="labels 0 to 3",
+            )
+        )
+    return Volume(labels, affine), tuple(findings)
+
+
+def write_volume(volume: Volume, path: Path, dtype: npt.DTypeLike) -> Path:
+    """Write ``volume`` as NIfTI-1 with sform and qform set; written beside, then renamed.
+
+    path ends in ``.nii`` or ``.nii.gz``. ValueError where a whole-number dtype cannot hold the
+    values.
+    """
+    path = Path(path)
+    suffix = ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
+    if suffix not in (".nii", ".nii.gz"):
+        raise ValueError(f"a NIfTI file name must end in .nii or .nii.gz, but is {path.name}")
+    data = np.asarray(volume.data)
+    cast = data.astype(dtype)
+    if np.issubdtype(cast.dtype, np.integer) and not np.array_equal(cast, data):
+        raise ValueError(f"the values do not fit into {cast.dtype} without loss")
+    image = nib.Nifti1Image(cast, volume.affine)
+    image.set_sform(volume.affine, code=1)
+    image.set_qform(volume.affine, code=1)
+    image.header.set_xyzt_units("mm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{uuid.uuid4().hex}.part{suffix}")
+    try:
+        nib.save(image, beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def open_maybe_gzip(path: Path) -> IO[bytes]:
+    """Open by content, not by name: gzip where the file begins with gzip's two bytes."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if zipped else path.open("rb")  # type: ignore[return-value]
+
+
+def _read(path: Path) -> tuple[npt.NDArray, npt.NDArray, list[Finding]]:
+    path = Path(path)
+    _check_name(path)
+    try:
+        with open_maybe_gzip(path) as stream:
+            header = _parse_header(stream.read(544), path)
+            shape = _check_header(header, path)
+            if not isinstance(stream, gzip.GzipFile):
+                _check_length(path, header, shape)
+            stream.seek(0)
+            kind = nib.Nifti1Image if header.version == 1 else nib.Nifti2Image
+            image = kind.from_stream(stream)
+            with np.errstate(over="ignore", invalid="ignore"):  # becomes inf, refused below
+                data = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
+            stream.read(2**20)  # reaching the end lets gzip compare its checksum
+    except InputRefused:
+        raise
+    except _READ_ERRORS as error:
+        raise refuse(
+            "the file is damaged or cut short",
+            file=path.name,
+            found=_first_line(error),
+            expected="a complete NIfTI file",
+            hint="copy or export the file again.",
+        ) from error
+    affine = _check_affine(image, path)
+    return data, affine, _orientation_findings(image, path)
+
+
+def _first_line(error: BaseException) -> str:
+    text = (str(error).splitlines() or [""])[0][:160]
+    return text or type(error).__name__
+
+
+def _check_name(path: Path) -> None:
+    name = path.name.lower()
+    if not path.is_file():
+        raise refuse("the file is not there", file=path.name, hint="check the path.")
+    if name.endswith((".nii", ".nii.gz")):
+        return
+    if name.endswith((".hdr", ".img", ".hdr.gz", ".img.gz")):
+        raise refuse(
+            "the image is split into a header and a data file",
+            file=path.name,
+            found="an .hdr/.img pair or half of one",
+            expected="one .nii or .nii.gz file",
+            hint="save the image as a single NIfTI file.",
+        )
+    with path.open("rb") as file:
+        start = file.read(132)
+    dicom = start[128:132] == b"DICM" or name.endswith(".dcm")
+    raise refuse(
+        "the file is a DICOM file" if dicom else "the file is not named as a NIfTI file",
+        file=path.name,
+        found=path.suffix or "no ending",
+        expected="a name that ends in .nii or .nii.gz",
+        hint="convert the series to NIfTI (for instance with dcm2niix)." if dicom else None,
+    )
+
+
+def _parse_header(raw: bytes, path: Path) -> _Header:
+    """Fields by their byte places in nifti1.h (348 bytes) and nifti2.h (540 bytes)."""
+    for order in "<>":
+        size = struct.unpack(order + "i", raw[:4])[0] if len(raw) >= 4 else 0
+        if size == 540 and len(raw) >= 540 and raw[4:7] == b"n+2":
+            dims = struct.unpack(order + "8q", raw[16:80])
+            kind = struct.unpack(order + "h", raw[12:14])[0]
+            offset = struct.unpack(order + "q", raw[168:176])[0]
+            intent = struct.unpack(order + "i", raw[504:508])[0]
+            return _Header(2, _shape(dims), kind, offset, intent)
+        if size == 348 and len(raw) >= 348 and raw[344:347] == b"n+1":
+            dims = struct.unpack(order + "8h", raw[40:56])
+            intent, kind = struct.unpack(order + "2h", raw[68:72])
+            start = struct.unpack(order + "f", raw[108:112])[0]
+            offset = int(start) if np.isfinite(start) else -1
+            return _Header(1, _shape(dims), kind, offset, intent)
+    pair = raw[344:347] == b"ni1" or raw[4:7] == b"ni2"
+    found = "a header whose data lie in another file" if pair else "no NIfTI header"
+    if not raw:
+        found = "nothing: the file is empty"
+    raise refuse(
+        "the file is not a NIfTI image, whatever its name says",
+        file=path.name,
+        found=found,
+        expected="a NIfTI-1 or NIfTI-2 file",
+        hint="save the image as .nii or .nii.gz again.",
+    )
+
+
+def _shape(dims: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(dims[1 : 1 + dims[0]]) if 1 <= dims[0] <= 7 else ()
+
+
+def _check_header(header: _Header, path: Path) -> tuple[int, int, int]:
+    shape = header.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    words = " x ".join(map(str, header.shape)) or "no valid dimensions"
+
+    def no(what: str, found: str, expected: str, hint: str | None = None) -> Exception:
+        return refuse(what, file=path.name, found=found, expected=expected, hint=hint)
+
+    if 3000 <= header.intent < 3100 or any(n in path.name for n in (".dconn.", ".dscalar.")):
+        raise no("the file is a CIFTI file (brain surface data)", words, "one 3D MRI image")
+    if not shape or any(n < 1 for n in shape):
+        raise no("the size in the header is not valid", words, "three axes of at least one voxel")
+    if len(shape) != 3:
+        what = "the image is flat" if len(shape) < 3 else "the file holds more than one image"
+        hint = "export a single volume." if len(shape) > 3 else None
+        raise no(what, f"{words} voxels", "one 3D image", hint)
+    if np.prod([float(n) for n in shape]) > MAX_VOXELS:
+        raise no("the image is too large", f"{words} voxels", f"at most {MAX_VOXELS} voxels")
+    if header.datatype not in _NUMERIC:
+        kind = _NOT_GREY.get(header.datatype, f"unknown data type {header.datatype}")
+        raise no("the voxels are not plain numbers", kind, "grey values")
+    if min(shape) < MIN_VOXELS_AN_AXIS:
+        raise no(
+            "the image has too few slices",
+            f"{words} voxels",
+            f"at least {MIN_VOXELS_AN_AXIS} voxels along each axis",
+        )
+    least = 352 if header.version == 1 else 544
+    if not least <= header.offset <= MAX_OFFSET:
+        raise no("the header is damaged", f"image data at byte {header.offset}", f"from {least}")
+    return shape[0], shape[1], shape[2]
+
+
+def _check_length(path: Path, header: _Header, shape: tuple[int, int, int]) -> None:
+    needed = header.offset + int(np.prod(shape)) * _NUMERIC[header.datatype]
+    there = path.stat().st_size
+    if there < needed:
+        raise refuse(
+            "the file is cut short",
+            file=path.name,
+            found=f"{there} bytes",
+            expected=f"{needed} bytes",
+            hint="copy or export the file again.",
+        )
+
+
+def _check_affine(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.float64]:
+    from bmcore.geometry import check_affine
+
+    try:
+        affine = check_affine(image.affine)
+    except ValueError as error:
+        raise refuse(
+            "the position in space in the header is damaged",
+            file=path.name,
+            found=_first_line(error),
+            hint="export the image again.",
+        ) from error
+    sizes = voxel_sizes_mm(affine)
+    if sizes.min() < VOXEL_MM[0] or sizes.max() > VOXEL_MM[1]:
+        raise refuse(
+            "the voxel size is not plausible for a head MRI",
+            file=path.name,
+            found=" x ".join(f"{s:.3g}" for s in sizes) + " mm",
+            expected=f"{VOXEL_MM[0]} to {VOXEL_MM[1]} mm",
+            hint="check the unit of the voxel size in the header.",
+        )
+    return affine
+
+
+def _orientation_findings(image: nib.Nifti1Image, path: Path) -> list[Finding]:
+    header = image.header
+    sform, qform = int(header["sform_code"]), int(header["qform_code"])
+    if sform == 0 and qform == 0:
+        return [
+            Finding(
+                Severity.WARNING,
+                "the header does not say how the image lies in the head; left and right may be "
+                "swapped",
+                path.name,
+                found="sform and qform both unset",
+                expected="one of them set",
+                hint="check the side against another viewer.",
+            )
+        ]
+    if sform == 0 or qform == 0:
+        return []
+    try:
+        other = header.get_qform()
+    except (ValueError, nib.spatialimages.HeaderDataError) as error:
+        what = "the qform is damaged; the sform was used"
+        return [Finding(Severity.INFO, what, path.name, found=_first_line(error))]
+    ends = np.array([(0, 0, 0), np.array(image.shape[:3]) - 1])
+    gap = float(np.abs(transform(image.affine, ends) - transform(other, ends)).max())
+    if gap <= 1.0:
+        return []
+    return [
+        Finding(
+            Severity.WARNING,
+            "the header gives two positions in space that disagree; the sform was used",
+            path.name,
+            found=f"sform and qform up to {gap:.0f} mm apart",
+            expected="the same position",
+            hint="check the side against another viewer.",
+        )
+    ]
