@@ -43,7 +43,7 @@ def _template_file(kind: str) -> Path:
 def _fraction(kind: str) -> tuple[npt.NDArray[np.float32], Affine]:
     image = nib.load(_template_file(kind))
     data = np.asarray(image.dataobj, dtype=np.float32)  # type: ignore[attr-defined]
-    return data / data.max(), np.asarray(image.affine, float)  # type: ignore[attr-defined]
+    return data / data.max(), np.asarray(image.affine, np.float64)  # type: ignore[attr-defined,arg-type]
 
 
 @lru_cache(maxsize=1)
@@ -93,9 +93,9 @@ def _box(brain: npt.NDArray[np.bool_], affine: Affine) -> npt.NDArray[np.float64
 def brain_to_mni(brain: npt.NDArray[np.bool_], affine: Affine) -> Affine:
     """4x4 affine from the world (RAS mm) of ``brain`` (i, j, k) to approximate MNI mm.
 
-    Fits the box that holds 99 % of the brain onto that of the template, axis by axis. World origins
-    differ between data sets (SRI24 files of BraTS start at a corner), so left and right must come from
-    the brain itself, never from the sign of a world coordinate. ValueError on an empty mask.
+    Fits the box that holds 99 % of the brain onto that of the template, axis by axis. World
+    origins differ between data sets (SRI24 files of BraTS start at a corner), so left and right
+    must come from the brain itself, never from the sign of a world coordinate. ValueError on an empty mask.
     """
     if not brain.any():
         raise ValueError("the brain mask is empty")

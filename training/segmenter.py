@@ -104,8 +104,8 @@ def _spots(labels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArr
 def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
     """Write images (float16), labels and loss weights of one case to ``cache/CASE.*.npy``."""
     from bmcore.imaging.preprocess import prepare
-    from bmcore.intake.datasets import YaleDataset
 
+    from bmcore.intake.datasets import YaleDataset
     from bmcore.models.losses import small_lesion_weights
 
     done = cache / f"{case_id}.spots.npy"
@@ -318,23 +318,61 @@ def _train(
     return {"weights": ema.shadow, "curve": curve, "seconds": seconds + watch.seconds}
 
 
-def validate(cache: Path, names: list[str], net: torch.nn.Module, world: World) -> dict[str, Any]:
-    """Region and lesion figures on held-out cases, mean over cases, and each case's own."""
+def validate(
+    cache: Path, names: list[str], net: torch.nn.Module, world: World, hidden: tuple[int, ...] = ()
+) -> dict[str, Any]:
+    """Figures on held-out cases: mean Dice a region, lesion-wise ET Dice, detection by size.
+
+    ``hidden``: indices of SEQUENCES to hide, to see what a missing sequence costs.
+    """
+    from bmcore.domain import REGIONS
     from bmcore.models.segmenter import segment
     from bmcore.stats import segmentation as metrics
+    from bmcore.stats.bootstrap import patient_bootstrap
 
-    rows = []
+    rows: list[dict[str, float]] = []
+    sizes: list[float] = []
+    hits: list[bool] = []
+    owners: list[int] = []
+    false_counts: list[int] = []
     with progress(world) as bars:
         task = bars.add_task("validate", total=len(names))
-        for name in names:
+        for number, name in enumerate(names):
             images = np.load(cache / f"{name}.images.npy").astype(np.float32)
+            brain = (images != 0).any(0)
+            images[list(hidden)] = 0
             truth = np.load(cache / f"{name}.labels.npy")
-            found = segment(net, images, (images != 0).any(0))
-            rows.append({"case": name, **metrics.case_summary(truth, found)})
+            found = segment(net, images, brain)
+            row = {
+                f"dice_{r}": metrics.dice(metrics.region(found, k), metrics.region(truth, k))
+                for r, k in REGIONS.items()
+            }
+            by_region = {
+                r: metrics.lesion_wise(metrics.region(found, k), metrics.region(truth, k))
+                for r, k in REGIONS.items()
+                if r != "WT"
+            }
+            detection = by_region["TC"]
+            row["lesion_wise_dice_ET"] = by_region["ET"].dice
+            rows.append(row)
+            sizes += [s.diameter_mm for s in detection.lesions]
+            hits += [s.detected for s in detection.lesions]
+            owners += [number] * len(detection.lesions)
+            false_counts.append(detection.false_lesions)
             bars.advance(task)
-    keys = [k for k in rows[0] if k != "case"] if rows else []
-    means = {k: float(np.nanmean([np.nan if r[k] is None else r[k] for r in rows])) for k in keys}
-    return {"cases": len(rows), "mean": means, "rows": rows}
+    ids = np.arange(len(rows))
+
+    def mean(values: npt.NDArray[np.float64]) -> dict[str, Any]:
+        return asdict(patient_bootstrap(lambda w: (w @ values) / w.sum(axis=1), ids))
+
+    return {
+        "cases": len(rows),
+        **{k: mean(np.array([r[k] for r in rows])) for k in rows[0]},
+        "detection_by_diameter": [
+            asdict(b) for b in metrics.detection_by_size(sizes, hits, owners)
+        ],
+        "false_lesions_per_case": asdict(metrics.false_lesions_per_case(false_counts)),
+    }
 
 
 def split(names: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
@@ -365,8 +403,8 @@ def main(
 ) -> None:
     """Train the segmentation net on DATA and write OUT/segmenter.safetensors and metrics.json."""
     import torch
-    from bmcore.models.bundles import write_part
 
+    from bmcore.models.bundles import write_part
     from bmcore.models.segmenter import SegmenterConfig, build_segmenter
 
     config = TrainConfig(steps, batch, patch, rate=rate, save_every=save_every, seed=seed)
@@ -382,6 +420,7 @@ def main(
         net = build_segmenter(net_config)
         net.load_state_dict({k: v.float() for k, v in half.items()})
         validation = validate(out / "cache", held, net, world)
+        t1c_alone = validate(out / "cache", held, net, world, hidden=(0, 2, 3))
         training = {
             **asdict(config),
             "patients": len(used),
@@ -395,7 +434,11 @@ def main(
             "standardisation": "median and interquartile range inside the brain, clipped to +-6",
             "normalisation": "group norm, 8 groups",
         }
-        metrics = {"validation": validation, "loss": result["curve"]}
+        metrics = {
+            "validation": validation,
+            "validation_t1c_alone": t1c_alone,
+            "loss": result["curve"],
+        }
         write_part(out, "segmenter", half, net_config.as_dict(), training, metrics)
         write_json(out / "metrics.json", {"segmenter": metrics, "training": training})
 

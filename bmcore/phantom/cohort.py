@@ -115,7 +115,7 @@ def write_case(case: PhantomCase, case_id: str, folder: Path) -> None:
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
     try:
         for name, data in [*case.images.items(), ("seg", case.labels)]:
-            grid = on_yale_grid(np.clip(np.rint(data), 0, 32000).astype(np.int16))
+            grid = on_yale_grid(np.clip(np.rint(np.asarray(data)), 0, 32000).astype(np.int16))
             image = nib.Nifti1Image(grid, YALE_AFFINE)
             image.set_sform(YALE_AFFINE, 1)
             image.set_qform(YALE_AFFINE, 1)
