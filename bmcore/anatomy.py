@@ -95,7 +95,8 @@ def brain_to_mni(brain: npt.NDArray[np.bool_], affine: Affine) -> Affine:
 
     Fits the box that holds 99 % of the brain onto that of the template, axis by axis. World
     origins differ between data sets (SRI24 files of BraTS start at a corner), so left and right
-    must come from the brain itself, never from the sign of a world coordinate. ValueError on an empty mask.
+    must come from the brain itself, never from the sign of a world coordinate.
+    ValueError on an empty mask.
     """
     if not brain.any():
         raise ValueError("the brain mask is empty")
