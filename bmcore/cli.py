@@ -1,0 +1,300 @@
+"""The command line: ``python -m bmcore predict | phantom | report``.
+
+Exit 0: done. Exit 2: unusable input; one line a problem on stderr, and nothing was written.
+Heavy modules are imported inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+import typer
+
+from bmcore import __version__
+from bmcore.domain import RESEARCH_NOTICE, BmcoreError, ClinicalRecord, Finding, refuse
+
+if TYPE_CHECKING:
+    from bmcore.domain import Case, Prediction
+    from bmcore.models.bundles import Bundle
+
+T = TypeVar("T")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_show_locals=False,  # they could hold a patient's values
+    help=f"Brain metastases on MRI: find them and name the likely primary. {RESEARCH_NOTICE}",
+)
+
+
+def main() -> None:
+    """Run the command line; ends the process with its exit code."""
+    app(prog_name="python -m bmcore")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bmcore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    typer.echo(RESEARCH_NOTICE, err=True)
+
+
+# The options of `predict` are its contract, hence more parameters than elsewhere.
+@app.command()
+def predict(
+    case: Annotated[
+        list[Path],
+        typer.Argument(help="A case's folder, or its two to four NIfTI files.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the three result files.")],
+    age: Annotated[float | None, typer.Option(help="Age in years.")] = None,
+    sex: Annotated[str | None, typer.Option(help="male or female.")] = None,
+    smoking: Annotated[str | None, typer.Option(help="never, former or current.")] = None,
+    pack_years: Annotated[float | None, typer.Option(help="Pack-years smoked.")] = None,
+    extracranial_metastases: Annotated[
+        Literal["yes", "no"] | None, typer.Option(help="Known metastases outside the brain.")
+    ] = None,
+    clinical: Annotated[
+        Path | None,
+        typer.Option(help="CSV or spreadsheet of clinical records; the options above win over it."),
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of the models; the demo models if left out.")
+    ] = None,
+    case_id: Annotated[
+        str | None, typer.Option(help="Name of the case; taken from the files if left out.")
+    ] = None,
+) -> None:
+    """Predict one case: writes mask.nii.gz, lesions.csv and prediction.json into --out.
+
+    Values that are not known are left out, never given as 0.
+    """
+    metastases = None if extracranial_metastases is None else extracranial_metastases == "yes"
+    given = {
+        "age_years": age,
+        "sex": sex,
+        "smoking": smoking,
+        "pack_years": pack_years,
+        "extracranial_metastases": metastases,
+    }
+    started = time.perf_counter()
+    with _refusals():
+        models, read = _everything_needed(_Asked(case, out, given, clinical, bundle, case_id))
+        prediction = _predict_with_progress(read, models)
+        _write(prediction, out)
+    _show(prediction, out, time.perf_counter() - started)
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")],
+    cases: Annotated[int, typer.Option(min=1, help="How many cases.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same cases.")] = 0,
+) -> None:
+    """Make synthetic cases: images, masks and the clinical spreadsheet in the Yale layout."""
+    with _refusals():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise refuse("the output folder must be new or empty", file=out)
+        from bmcore.phantom.cohort import write_cohort
+
+        write_cohort(cases, seed, out)
+    typer.echo(f"{cases} synthetic {'case' if cases == 1 else 'cases'} in {out}")
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="Folder for the report.")],
+) -> None:
+    """Write the validation report of the current database: PDF, HTML, CSV and JSON."""
+    with _refusals():
+        from bmcore.report import dossier
+        from bmcore.review.store import open_store
+        from bmcore.settings import settings
+
+        models = _bundle(None)
+        cases, predictions = _library(models.info.digest)
+        votes = open_store(settings().url).votes()
+        written = dossier.write(dossier.build(votes, predictions, cases, models.info), out)
+    for path in written:
+        typer.echo(str(path))
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn a refusal into exit 2 with one line a problem on stderr."""
+    try:
+        yield
+    except BmcoreError as refusal:
+        for finding in refusal.findings:
+            typer.echo("error: " + " ".join(finding.sentence.split()), err=True)
+        raise typer.Exit(2) from None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the user of ``predict`` typed."""
+
+    case: list[Path]
+    out: Path
+    given: dict[str, object]
+    clinical: Path | None
+    bundle: Path | None
+    case_id: str | None
+
+
+def _everything_needed(asked: _Asked) -> tuple[Bundle, Case]:
+    """Read and check all input before any long work; all problems are told at once."""
+    from bmcore.reading.archive import check_out
+
+    problems: list[Finding] = []
+
+    def attempt(read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except BmcoreError as refusal:
+            problems.extend(refusal.findings)
+            return None
+
+    attempt(lambda: check_out(asked.out))
+    attempt(lambda: _not_among_inputs(asked))
+    typed = attempt(lambda: ClinicalRecord(**asked.given))  # type: ignore[arg-type]
+    case = attempt(lambda: _read_case(asked))
+    if typed is not None and case is not None:
+        case = attempt(lambda: _with_clinical(case, typed, asked.clinical))
+    models = attempt(lambda: _bundle(asked.bundle))
+    if problems or models is None or case is None:
+        raise BmcoreError(*problems)
+    return models, case
+
+
+def _not_among_inputs(asked: _Asked) -> None:
+    folders = {path.resolve() if path.is_dir() else path.resolve().parent for path in asked.case}
+    if asked.out.resolve() in folders:
+        raise refuse(
+            "the results would lie among the input images",
+            file=asked.out,
+            hint="name another folder with --out.",
+        )
+
+
+def _read_case(asked: _Asked) -> Case:
+    from bmcore.intake.nifti import read_case
+
+    source = asked.case[0] if len(asked.case) == 1 and asked.case[0].is_dir() else asked.case
+    return read_case(source, asked.case_id)
+
+
+def _with_clinical(case: Case, typed: ClinicalRecord, table: Path | None) -> Case:
+    """The case with its record from ``table`` if given, overruled by what was typed."""
+    record, findings = case.clinical, case.findings
+    if table is not None:
+        from bmcore.intake.clinical import read_clinical
+
+        read = read_clinical(table)
+        own = read.record_for(case.case_id)
+        if own is None:
+            raise refuse(
+                f"no row of the clinical table belongs to case {case.case_id}",
+                file=table,
+                found=f"{len(read.records)} rows of other cases",
+                expected="a row with the name of the case",
+                hint="name the case with --case-id.",
+            )
+        record, findings = own, (*findings, *read.findings)
+    values = {f.name: getattr(typed, f.name) for f in fields(typed)}
+    record = replace(record, **{k: v for k, v in values.items() if v is not None})
+    return replace(case, clinical=record, findings=findings)
+
+
+def _bundle(folder: Path | None) -> Bundle:
+    from bmcore.models.bundles import load_bundle
+    from bmcore.settings import settings
+
+    return load_bundle(folder or settings().bundle)
+
+
+def _predict_with_progress(case: Case, models: Bundle) -> Prediction:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from bmcore.reading import pipeline
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        return pipeline.predict(
+            case, models, lambda stage, done: bar.update(task, description=stage, completed=done)
+        )
+
+
+def _write(prediction: Prediction, out: Path) -> None:
+    from bmcore.reading.archive import write_outputs
+
+    try:
+        write_outputs(prediction, out)
+    except OSError as problem:
+        raise refuse("the results could not be written", file=out, found=problem) from problem
+
+
+def _show(prediction: Prediction, out: Path, seconds: float) -> None:
+    """The three answers as a short table, then what was found and what it took."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bmcore.domain import PRIMARIES, PRIMARY_NAMES
+
+    console = Console(highlight=False)
+    table = Table("Primary", "Clinical only", "Image only", "Fused")
+    for index, primary in enumerate(PRIMARIES):
+        chances = [
+            f"{a.probabilities[index]:.0%}" if a.probabilities else "-" for a in prediction.answers
+        ]
+        table.add_row(PRIMARY_NAMES[primary], *chances)
+    console.print(prediction.case_id, markup=False)
+    console.print(table)
+    for answer in prediction.answers:
+        if answer.reason:
+            console.print(f"No {answer.kind} answer: {answer.reason}", markup=False)
+    for finding in prediction.findings:
+        console.print(f"{finding.severity}: {finding.sentence}", markup=False, soft_wrap=True)
+    volume = sum(lesion.volume_mm3 for lesion in prediction.lesions) / 1000
+    console.print(f"Lesions: {len(prediction.lesions)}, tumour core {volume:.1f} ml in all")
+    console.print(prediction.bundle.badge, markup=False, soft_wrap=True)
+    console.print(f"Time {seconds:.1f} s, peak memory {_peak_memory_gib():.1f} GiB")
+    console.print(f"Results in {out}", markup=False, soft_wrap=True)
+
+
+def _peak_memory_gib() -> float:
+    """The most memory this process held so far, in GiB."""
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, KiB elsewhere
+
+
+def _library(digest: str) -> tuple[list[Case], list[Prediction]]:
+    """All cases of the library, and the latest prediction of each by the bundle ``digest``."""
+    from bmcore.intake.library import list_cases, load_case
+    from bmcore.reading.archive import latest
+    from bmcore.settings import settings
+
+    home = settings().home
+    entries = list_cases(home)
+    cases = [load_case(home, entry.case_id) for entry in entries]
+    found = (latest(home, entry.case_id, digest) for entry in entries)
+    return cases, [prediction for prediction in found if prediction is not None]

@@ -1,0 +1,147 @@
+"""Predictions on disk: the archive the pages read, and the three files of the command line.
+
+The archive is ``<home>/predictions/<case>/<first 16 of the bundle digest>/<time>/`` with
+``prediction.json``, ``arrays.npz`` and ``mask.nii.gz``. Each run gets a new folder that appears by
+one rename, so a page never reads half a prediction; the newest ``KEPT`` runs stay.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import time
+import zipfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from bmcore.domain import Prediction, refuse
+from bmcore.reading import serial
+from bmcore.reading.files import folder_name, staging, to_json
+
+KEPT = 3
+OUTPUT_FILES = ("mask.nii.gz", "lesions.csv", "prediction.json")
+
+
+def save(prediction: Prediction, folder: Path | str) -> Path:
+    """Write ``prediction`` as ``folder``, which must not exist yet; returns it."""
+    folder = Path(folder)
+    if folder.exists():
+        raise refuse("a prediction is already stored in this folder", file=folder)
+    with staging(folder.parent, folder.name) as beside:
+        nib.save(serial.mask_image(prediction.mask), beside / "mask.nii.gz")
+        np.savez_compressed(beside / "arrays.npz", **serial.arrays(prediction))  # type: ignore[arg-type]
+        text = to_json(serial.full_dict(prediction))
+        (beside / "prediction.json").write_text(text, encoding="utf-8")
+        beside.rename(folder)
+    return folder
+
+
+def load(folder: Path | str) -> Prediction:
+    """Read what ``save`` wrote; ``InputRefused`` if it is absent, damaged or of another format."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise refuse("there is no stored prediction in this folder", file=folder)
+    try:
+        values = json.loads((folder / "prediction.json").read_text(encoding="utf-8"))
+        with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+            named = {name: stored[name] for name in stored.files}
+        labels = np.asanyarray(nib.Nifti1Image.load(folder / "mask.nii.gz").dataobj)
+        return serial.from_parts(values, named, labels)
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        nib.filebasedimages.ImageFileError,
+    ) as problem:
+        raise refuse(
+            "this stored prediction cannot be read",
+            file=folder,
+            found=f"{type(problem).__name__}: {problem}".replace("\n", " "),
+            hint="run the prediction again; the damaged folder can be removed.",
+        ) from problem
+
+
+def keep(home: Path | str, prediction: Prediction) -> Path:
+    """Store ``prediction`` as the newest of its case and bundle; returns its folder."""
+    shelf = _shelf(home, prediction.case_id) / _short(prediction.bundle.digest)
+    stored = save(prediction, shelf / f"{time.time_ns():020d}")
+    for old in _runs(shelf)[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)  # a second process may be removing it too
+    return stored
+
+
+def latest(home: Path | str, case_id: str, digest: str | None = None) -> Prediction | None:
+    """The newest prediction of a case by the bundle ``digest`` (any bundle if None), or None."""
+    shelf = _shelf(home, case_id)
+    if digest is not None:
+        runs = _runs(shelf / _short(digest))
+    else:
+        shelves = shelf.iterdir() if shelf.is_dir() else ()
+        runs = sorted((r for s in shelves for r in _runs(s)), key=lambda r: r.name, reverse=True)
+    return load(runs[0]) if runs else None
+
+
+def _shelf(home: Path | str, case_id: str) -> Path:
+    return Path(home) / "predictions" / folder_name(case_id, "the case's name")
+
+
+def _short(digest: str) -> str:
+    return folder_name(digest, "the bundle's digest")[:16]
+
+
+def _runs(shelf: Path) -> list[Path]:
+    """Complete runs, newest first; hidden folders are still being written."""
+    if not shelf.is_dir():
+        return []
+    found = (run for run in shelf.iterdir() if run.is_dir() and run.name.isdigit())
+    return sorted(found, key=lambda run: run.name, reverse=True)
+
+
+def check_out(out: Path | str) -> Path:
+    """``out`` if ``write_outputs`` can write there, else ``InputRefused``; creates nothing."""
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise refuse("the output folder is a file", file=out, hint="name another folder.")
+    nearest = out.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise refuse(
+            "the output folder cannot be written", file=out, hint="name a folder of your own."
+        )
+    taken = [out / name for name in OUTPUT_FILES if (out / name).is_dir()]
+    if taken:
+        raise refuse("a folder stands where an output file must go", file=taken[0])
+    return out
+
+
+def write_outputs(prediction: Prediction, out: Path | str) -> list[Path]:
+    """Write ``mask.nii.gz``, ``lesions.csv`` and ``prediction.json`` into ``out``; returns them.
+
+    Earlier files of these three names are replaced, anything else in ``out`` is left alone.
+    ``prediction.json`` goes away first and comes last: where it stands, all three belong together.
+    """
+    out = check_out(out)
+    existed = out.exists()
+    with staging(out if existed else out.absolute().parent, "bmcore-out") as beside:
+        nib.save(serial.mask_image(prediction.mask), beside / "mask.nii.gz")
+        with (beside / "lesions.csv").open("w", newline="", encoding="utf-8") as stream:
+            rows = csv.DictWriter(stream, serial.LESION_COLUMNS)
+            rows.writeheader()
+            rows.writerows(serial.lesion_rows(prediction))
+        text = to_json(serial.summary(prediction))
+        (beside / "prediction.json").write_text(text, encoding="utf-8")
+        if not existed:
+            beside.rename(out)
+        else:
+            (out / "prediction.json").unlink(missing_ok=True)
+            for name in OUTPUT_FILES:
+                (beside / name).replace(out / name)
+    return [out / name for name in OUTPUT_FILES]

@@ -1,0 +1,236 @@
+"""Why a model said what it said: SHAP values of the regressions, Grad-CAM of the CNN.
+
+Both explain a primary against the others. A softmax does not change when the same number is added
+to all six logits, so "the logit of a primary" alone means nothing; here it is always the logit less
+the mean of the six, that is ln p minus the mean of ln p over the six primaries. This is the space
+called "log-odds": +0.7 about doubles the odds of the primary against the average of all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.domain import (
+    PRIMARIES,
+    PRIMARY_NAMES,
+    Case,
+    ClinicalRecord,
+    Prediction,
+    Primary,
+    Volume,
+    refuse,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from bmcore.models.bundles import Bundle
+    from bmcore.models.mlr import MLR
+
+IMAGE_BAR = "Image (all code parts together)"
+NOT_KNOWN = "not known"
+_CELL = 4  # the CNN's last maps have one cell for 4 patch voxels along each axis
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What moved one answer towards (+) or away from (-) one primary, in log-odds.
+
+    names, values, contributions: one bar a clinical question, and ``IMAGE_BAR`` for the image.
+    values are words with units, "not known" where missing. base: the log-odds of the mean training
+    patient; base + sum(contributions) is the log-odds of this patient, ``total``.
+    part_*: the parts of the image bar, c1, c2, …; they add up to it.
+    """
+
+    kind: str
+    primary: Primary
+    names: tuple[str, ...]
+    values: tuple[str, ...]
+    contributions: tuple[float, ...]
+    base: float
+    part_names: tuple[str, ...] = ()
+    part_values: tuple[str, ...] = ()
+    part_contributions: tuple[float, ...] = ()
+    space: str = "log-odds"
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.values) == len(self.contributions):
+            raise ValueError("names, values and contributions must be of one length")
+
+    @property
+    def total(self) -> float:
+        return self.base + sum(self.contributions)
+
+
+def attribute(bundle: Bundle, prediction: Prediction, kind: str, primary: Primary) -> Attribution:
+    """Explain the "clinical", "image" or "fused" answer of a prediction for one primary.
+
+    SHAP's linear explainer (Lundberg and Lee 2017), features taken as independent, background the
+    mean training patient. ``InputRefused`` where the prediction has no such answer.
+    """
+    chosen = {a.kind: a for a in prediction.answers}
+    if kind not in chosen:
+        raise ValueError(f"kind must be one of {', '.join(chosen)}, but is {kind!r}")
+    if chosen[kind].probabilities is None:
+        raise refuse(
+            f"there is no {kind} answer to explain: {chosen[kind].reason}",
+            hint="look at the clinical answer.",
+        )
+    mlr: MLR = getattr(bundle, f"{kind}_mlr")
+    x = _input(prediction, kind)
+    parts, base = shap_values(mlr, x)
+    index = PRIMARIES.index(primary)
+    named, code = _columns(kind, len(x))
+    bars = {group: float(parts[index, columns].sum()) for group, columns in named.items()}
+    values = [_value_words(prediction.clinical_record, group) for group in bars]
+    if code:
+        bars[IMAGE_BAR] = float(parts[index, code].sum())
+        values.append(f"{len(code)} numbers")
+    return Attribution(
+        kind=kind,
+        primary=primary,
+        names=tuple(bars),
+        values=tuple(values),
+        contributions=tuple(bars.values()),
+        base=float(base[index]),
+        part_names=tuple(f"c{n}" for n in range(1, len(code) + 1)),
+        part_values=tuple(f"{x[c]:.2f}" for c in code),
+        part_contributions=tuple(float(parts[index, c]) for c in code),
+    )
+
+
+def shap_values(
+    mlr: MLR, x: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """SHAP values (6, m) and base (6,) of one row x (m,), centred over the six primaries.
+
+    The explainer works on the standardised row, where a missing value and the mean training patient
+    are both 0. For a linear model the values are exactly coef * z.
+    """
+    import shap
+
+    background = shap.maskers.Independent(np.zeros((1, len(x))))
+    explainer = shap.LinearExplainer((mlr.coef_, mlr.intercept_), background)
+    raw = np.asarray(explainer.shap_values(mlr.scaled(x[None])))[0].T
+    base = np.asarray(explainer.expected_value, float)
+    return raw - raw.mean(axis=0), base - base.mean()
+
+
+def gradcam(
+    bundle: Bundle, case: Case, prediction: Prediction, lesion_number: int, primary: Primary
+) -> Volume:
+    """Where in one lesion's cube the CNN's evidence for ``primary`` lies: 0-1 on the input's grid.
+
+    Grad-CAM (Selvaraju et al. 2017) of the last convolution, positive evidence only: 1 is the
+    strongest place of this lesion, all 0 means that nothing there speaks for this primary. Outside
+    the 48 mm cube it is 0. ``InputRefused`` for a lesion that is not in the prediction.
+    """
+    from bmcore.geometry import resample, same_grid
+    from bmcore.imaging.preprocess import prepare, restore_map
+    from bmcore.reading.pipeline import on_working_grid, patches_of
+
+    lesions = [lesion for lesion in prediction.lesions if lesion.number == lesion_number]
+    if not lesions:
+        raise refuse(
+            f"there is no lesion {lesion_number} in this prediction",
+            found=f"{len(prediction.lesions)} lesions",
+        )
+    if not same_grid(case.grid, prediction.mask):
+        raise refuse(
+            "the prediction lies on another grid than the images",
+            found=f"shape {prediction.mask.shape}",
+            expected=f"shape {case.grid.shape}",
+            hint="run the prediction again.",
+        )
+    prepared = prepare(case)
+    mask = resample(
+        np.asarray(prediction.mask.data, np.uint8),
+        prediction.mask.affine,
+        prepared.affine,
+        prepared.brain.shape,  # type: ignore[arg-type]
+        order=0,
+    )
+    heat = evidence(bundle.cnn, patches_of(prepared, mask, lesions), primary)
+    placed = place_patch(heat, on_working_grid(lesions, prepared)[0].centroid_voxel, prepared)
+    return restore_map(placed, prepared)
+
+
+def evidence(
+    net: nn.Module, patch: npt.NDArray[np.float32], primary: Primary
+) -> npt.NDArray[np.float32]:
+    """Grad-CAM of one patch (1, 7, 32, 32, 32) as float32 (32, 32, 32), 0-1, patch axes."""
+    import torch
+    from captum.attr import LayerGradCam
+    from scipy import ndimage
+
+    net.eval()
+    index = PRIMARIES.index(primary)
+
+    def against_the_others(patches: torch.Tensor) -> torch.Tensor:
+        logits = net(patches)
+        return logits[:, index] - logits.mean(dim=1)
+
+    # Grad-CAM weighs the rectified maps. The net rectifies behind its last convolution, so that is
+    # done here already; the tiny number lets the gradient through the net's own rectifier at 0.
+    last: Any = net.last_conv
+    rectified = last.register_forward_hook(lambda _m, _i, maps: torch.relu(maps) + 1e-12)
+    try:
+        with torch.enable_grad():
+            given = torch.from_numpy(np.array(patch, np.float32)).to(last.weight.device)
+            cam = LayerGradCam(against_the_others, last).attribute(given, relu_attributions=True)
+    finally:
+        rectified.remove()
+    coarse = cam[0, 0].detach().cpu().numpy().astype(np.float64)
+    # Cell n is centred on patch voxel 4 n: two convolutions of kernel 3, stride 2, padding 1.
+    places = np.indices(patch.shape[2:]) / _CELL
+    fine = ndimage.map_coordinates(coarse, places, order=1, mode="nearest")
+    peak = fine.max()
+    return (fine / peak if peak > 1e-9 else np.zeros_like(fine)).astype(np.float32)
+
+
+def _input(prediction: Prediction, kind: str) -> npt.NDArray[np.float64]:
+    from bmcore.reading.pipeline import fused_vector
+
+    if kind == "clinical":
+        return prediction.clinical_vector
+    assert prediction.code is not None  # an image or fused answer has one
+    if kind == "image":
+        return np.asarray(prediction.code, np.float64)
+    return fused_vector(prediction.code, prediction.clinical_vector)
+
+
+def _columns(kind: str, width: int) -> tuple[dict[str, list[int]], list[int]]:
+    """Columns of each clinical question, and of the code, in the vector fed to an MLR."""
+    from bmcore.models.clinical import FEATURES
+
+    groups: dict[str, list[int]] = {}
+    if kind != "image":
+        for column, feature in enumerate(FEATURES):
+            groups.setdefault(feature.group, []).append(column)
+    return groups, list(range(0 if kind == "image" else len(FEATURES), width))
+
+
+def _value_words(record: ClinicalRecord, group: str) -> str:
+    """The answer to a clinical question in words with its unit."""
+    metastases = {True: "yes", False: "no", None: None}[record.extracranial_metastases]
+    words = {
+        "Age": None if record.age_years is None else f"{record.age_years:g} years",
+        "Sex": record.sex,
+        "Smoking": record.smoking,
+        "Pack-years": None if record.pack_years is None else f"{record.pack_years:g} pack-years",
+        "Metastases outside the brain": metastases,
+    }
+    return words[group] or NOT_KNOWN
+
+
+def words_for(primary: Primary) -> str:
+    """What the numbers of an Attribution mean, for a caption."""
+    return (
+        f"Bars to the right speak for {PRIMARY_NAMES[primary]}, bars to the left against it, each "
+        "compared with the average of the six primaries, in log-odds: +0.7 about doubles the odds."
+    )

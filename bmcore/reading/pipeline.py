@@ -1,0 +1,234 @@
+"""The one road from a case and a model bundle to a Prediction; nothing else composes the models."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.domain import (
+    Answer,
+    Case,
+    ClinicalRecord,
+    Finding,
+    Lesion,
+    Prediction,
+    Prepared,
+    Severity,
+    Volume,
+)
+from bmcore.geometry import transform
+
+if TYPE_CHECKING:
+    from bmcore.models.bundles import Bundle
+
+OnProgress = Callable[[str, float], None]
+NO_LESION = "No lesion found"
+
+
+def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -> Prediction:
+    """Segment a case, measure its lesions and name the primary in three answers.
+
+    ``on_progress(stage in words, fraction 0-1 of the whole)``. Lesions are found on the input's
+    grid, in the mask that is returned; the CNN reads patches of the working grid. Where no lesion
+    is found the image and the fused answer carry the reason ``NO_LESION`` and the clinical one
+    stays. The same case and bundle give the same numbers on the same machine.
+    """
+    from bmcore.imaging.preprocess import prepare, restore
+
+    clock = _Clock(on_progress)
+    with clock.stage("prepare", "Preparing the images", 0.02):
+        prepared = prepare(case)
+    with clock.stage("segment", "Finding the tumour", 0.12):
+        working = find_tumour(bundle, prepared, clock.within(0.12, 0.85))
+    with clock.stage("restore", "Placing the mask on your images", 0.86):
+        mask = restore(working, prepared)
+    with clock.stage("lesions", "Measuring the lesions", 0.89):
+        lesions = measure(mask, prepared)
+    with clock.stage("features", "Reading each lesion", 0.93):
+        image = read_lesions(bundle, prepared, working, lesions)
+    with clock.stage("answers", "Naming the primary", 0.99):
+        three = answers(case.clinical, image.code, bundle)
+        vector = _clinical_vector(case.clinical)
+    clock.done()
+    return Prediction(
+        case_id=case.case_id,
+        sequences=tuple(case.sequences),
+        mask=mask,
+        lesions=lesions,
+        clinical=three[0],
+        image=three[1],
+        fused=three[2],
+        bundle=bundle.info,
+        clinical_record=case.clinical,
+        lesion_probabilities=image.lesion_probabilities,
+        image_features=image.features,
+        code=image.code,
+        clinical_vector=vector,
+        reconstruction_error=image.reconstruction_error,
+        timings_s=clock.timings_s,
+        findings=_findings(case, prepared, lesions),
+    )
+
+
+def answers(
+    record: ClinicalRecord, code: npt.NDArray[np.float32] | None, bundle: Bundle
+) -> tuple[Answer, Answer, Answer]:
+    """The clinical, image and fused answers at once, for instance after a changed clinical value.
+
+    ``code`` (d,) is the prediction's, or None where no lesion was found.
+    """
+    vector = _clinical_vector(record)
+    clinical = _answer("clinical", bundle.clinical_mlr, vector)
+    if code is None:
+        return clinical, Answer("image", None, NO_LESION), Answer("fused", None, NO_LESION)
+    image = _answer("image", bundle.image_mlr, np.asarray(code, np.float64))
+    return clinical, image, _answer("fused", bundle.fused_mlr, fused_vector(code, vector))
+
+
+def fused_vector(
+    code: npt.NDArray[np.float32], clinical: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """What the fused MLR is fed: the clinical vector (m,), then the image code (d,)."""
+    return np.concatenate([clinical, np.asarray(code, np.float64)])
+
+
+def find_tumour(
+    bundle: Bundle, prepared: Prepared, on_progress: Callable[[float], None] | None = None
+) -> npt.NDArray[np.uint8]:
+    """Labels 0-3 (i, j, k) on the working grid, on the best device and precision there is."""
+    from bmcore.models import runtime
+    from bmcore.models.segmenter import segment
+
+    chosen = runtime.choose()
+    net = bundle.segmenter.to(chosen.device)
+    with runtime.inference(chosen):
+        return segment(net, prepared.images, prepared.brain, on_progress)
+
+
+def measure(mask: Volume, prepared: Prepared) -> tuple[Lesion, ...]:
+    """The lesions of a mask on the input's grid; centroids in world mm and input voxels."""
+    from bmcore.imaging.lesions import find_lesions
+    from bmcore.imaging.preprocess import restore
+
+    brain = restore(prepared.brain.astype(np.uint8), prepared)
+    return find_lesions(mask.data, mask.affine, np.asarray(brain.data) > 0)
+
+
+def on_working_grid(lesions: Sequence[Lesion], prepared: Prepared) -> tuple[Lesion, ...]:
+    """The same lesions with ``centroid_voxel`` on the working grid, for cutting patches."""
+    back = np.linalg.inv(prepared.affine)
+    return tuple(
+        replace(lesion, centroid_voxel=tuple(map(float, transform(back, lesion.centroid_mm))))
+        for lesion in lesions
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ImageReading:
+    """What the CNN and the autoencoder say; all None where no lesion was found.
+
+    lesion_probabilities (n, 6), features (f,), code (d,), reconstruction_error.
+    """
+
+    lesion_probabilities: npt.NDArray[np.float32] | None = None
+    features: npt.NDArray[np.float32] | None = None
+    code: npt.NDArray[np.float32] | None = None
+    reconstruction_error: float | None = None
+
+
+def patches_of(
+    prepared: Prepared, working_mask: npt.NDArray[np.uint8], lesions: Sequence[Lesion]
+) -> npt.NDArray[np.float32]:
+    """The CNN's patches (n, 7, 32, 32, 32) of lesions found on the input's grid."""
+    from bmcore.imaging.patches import lesion_patches
+
+    placed = on_working_grid(lesions, prepared)
+    return lesion_patches(prepared.images, working_mask, placed, prepared.affine)
+
+
+def read_lesions(
+    bundle: Bundle,
+    prepared: Prepared,
+    working_mask: npt.NDArray[np.uint8],
+    lesions: Sequence[Lesion],
+) -> ImageReading:
+    """Cut the patches, read them with the CNN, pool to the patient, reduce to the code.
+
+    Every lesion gets its six probabilities; the patient's features use the ``MAX_LESIONS`` largest,
+    as in training.
+    """
+    if not lesions:
+        return ImageReading()
+    from bmcore.models.cnn import (
+        MAX_LESIONS,
+        lesion_logits,
+        lesion_probabilities,
+        patient_features,
+    )
+
+    largest = patches_of(prepared, working_mask, lesions[:MAX_LESIONS])
+    logits = lesion_logits(bundle.cnn, largest)
+    every = [logits]
+    for start in range(MAX_LESIONS, len(lesions), MAX_LESIONS):  # few at a time: memory
+        more = patches_of(prepared, working_mask, lesions[start : start + MAX_LESIONS])
+        every.append(lesion_logits(bundle.cnn, more))
+    features = patient_features(bundle.cnn, largest, lesions, logits)
+    code = np.asarray(bundle.autoencoder.encode(features[None]), np.float32)[0]
+    error = float(bundle.autoencoder.reconstruction_error(features[None])[0])
+    return ImageReading(lesion_probabilities(np.concatenate(every)), features, code, error)
+
+
+class _Clock:
+    """Times the stages and tells how far the whole is."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self.tell = on_progress or (lambda stage, fraction: None)
+        self.timings_s: dict[str, float] = {}
+        self.words = ""
+        self.started = time.perf_counter()
+
+    @contextmanager
+    def stage(self, name: str, words: str, fraction: float) -> Iterator[None]:
+        self.words = words
+        self.tell(words, fraction)
+        begun = time.perf_counter()
+        yield
+        self.timings_s[name] = time.perf_counter() - begun
+
+    def within(self, low: float, high: float) -> Callable[[float], None]:
+        """A progress function (0-1) of one stage as a part of the whole."""
+        return lambda fraction: self.tell(self.words, low + fraction * (high - low))
+
+    def done(self) -> None:
+        self.timings_s["total"] = time.perf_counter() - self.started
+        self.tell("Finished", 1.0)
+
+
+def _clinical_vector(record: ClinicalRecord) -> npt.NDArray[np.float64]:
+    from bmcore.models.clinical import vector
+
+    return vector(record)
+
+
+def _answer(kind: str, mlr, x: npt.NDArray[np.float64]) -> Answer:
+    chances = np.asarray(mlr.predict_proba(x[None]), float)[0]
+    return Answer(kind, tuple(float(p) for p in chances))
+
+
+def _findings(case: Case, prepared: Prepared, lesions: Sequence[Lesion]) -> tuple[Finding, ...]:
+    found = list(dict.fromkeys((*case.findings, *prepared.findings)))
+    if not lesions:
+        found.append(
+            Finding(
+                Severity.WARNING,
+                NO_LESION,
+                hint="look at the images yourself: a small lesion can be missed.",
+            )
+        )
+    return tuple(found)

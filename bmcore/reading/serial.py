@@ -1,0 +1,161 @@
+"""A Prediction as plain values and back: a JSON dict, a dict of arrays, a NIfTI mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.domain import (
+    PRIMARIES,
+    RESEARCH_NOTICE,
+    Answer,
+    BundleInfo,
+    ClinicalRecord,
+    Finding,
+    Lesion,
+    Prediction,
+    Severity,
+    Volume,
+)
+
+FORMAT = 1
+_ARRAYS = ("lesion_probabilities", "image_features", "code", "clinical_vector")
+
+
+def finding_dict(finding: Finding) -> dict[str, str | None]:
+    return {**asdict(finding), "severity": str(finding.severity)}
+
+
+def finding_from(values: Mapping[str, Any]) -> Finding:
+    return Finding(**{**values, "severity": Severity(values["severity"])})
+
+
+def summary(prediction: Prediction) -> dict[str, Any]:
+    """What ``prediction.json`` of the command line holds; its keys are stable.
+
+    ``probabilities`` maps each answer to {primary: probability}, or to null where there is no
+    answer; ``reasons`` then says why. ``timings_s`` are seconds a stage.
+    """
+    return {
+        "case_id": prediction.case_id,
+        "sequences": list(prediction.sequences),
+        "probabilities": {a.kind: a.as_dict() for a in prediction.answers},
+        "reasons": {a.kind: a.reason for a in prediction.answers if a.reason is not None},
+        "lesion_count": len(prediction.lesions),
+        "bundle": asdict(prediction.bundle),
+        "timings_s": {k: round(float(v), 3) for k, v in prediction.timings_s.items()},
+        "findings": [finding_dict(f) for f in prediction.findings],
+        "notice": RESEARCH_NOTICE,
+    }
+
+
+def full_dict(prediction: Prediction) -> dict[str, Any]:
+    """``summary`` and all that ``from_parts`` needs besides the arrays and the mask."""
+    return {
+        "format": FORMAT,
+        **summary(prediction),
+        "clinical_record": asdict(prediction.clinical_record),
+        "lesions": [asdict(lesion) for lesion in prediction.lesions],
+        "reconstruction_error": prediction.reconstruction_error,
+    }
+
+
+def arrays(prediction: Prediction) -> dict[str, npt.NDArray]:
+    """The arrays by name; those that are None are left out."""
+    found = {name: getattr(prediction, name) for name in _ARRAYS}
+    kept = {name: value for name, value in found.items() if value is not None}
+    return {**kept, "mask_affine": prediction.mask.affine}
+
+
+def mask_image(mask: Volume) -> nib.Nifti1Image:
+    """Labels as uint8 NIfTI in the mask's own voxel order and affine (mm)."""
+    image = nib.Nifti1Image(np.asarray(mask.data, dtype=np.uint8), mask.affine)
+    image.set_qform(mask.affine, code=1)
+    image.set_sform(mask.affine, code=1)
+    image.header.set_xyzt_units("mm")
+    return image
+
+
+def from_parts(
+    values: Mapping[str, Any], stored: Mapping[str, npt.NDArray], labels: npt.NDArray
+) -> Prediction:
+    """The inverse of ``full_dict``, ``arrays`` and ``mask_image``; KeyError etc. if damaged."""
+    if values["format"] != FORMAT:
+        raise ValueError(f"format {values['format']!r}, but this version reads {FORMAT}")
+    answers = {kind: _answer(kind, values) for kind in ("clinical", "image", "fused")}
+    lesions = tuple(_lesion(row) for row in values["lesions"])
+    if len(lesions) != values["lesion_count"]:
+        raise ValueError(f"{len(lesions)} lesions listed, but {values['lesion_count']} counted")
+    optional = {name: stored.get(name) for name in _ARRAYS if name != "clinical_vector"}
+    return Prediction(
+        case_id=values["case_id"],
+        sequences=tuple(values["sequences"]),
+        mask=Volume(labels.astype(np.uint8), stored["mask_affine"]),
+        lesions=lesions,
+        **answers,
+        bundle=BundleInfo(**values["bundle"]),
+        clinical_record=ClinicalRecord(**values["clinical_record"]),
+        **optional,
+        clinical_vector=stored["clinical_vector"],
+        reconstruction_error=values["reconstruction_error"],
+        timings_s=dict(values["timings_s"]),
+        findings=tuple(finding_from(f) for f in values["findings"]),
+    )
+
+
+def _answer(kind: str, values: Mapping[str, Any]) -> Answer:
+    given = values["probabilities"][kind]
+    if given is None:
+        return Answer(kind, None, values["reasons"][kind])
+    return Answer(kind, tuple(given[str(p)] for p in PRIMARIES))
+
+
+def _lesion(row: Mapping[str, Any]) -> Lesion:
+    known = {f.name: row[f.name] for f in fields(Lesion)}
+    return Lesion(**{k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
+
+
+def lesion_rows(prediction: Prediction) -> list[dict[str, str | int | float]]:
+    """One row a lesion: measures in mm and mm3, then ``p_<primary>`` of the CNN, alone."""
+    rows: list[dict[str, str | int | float]] = []
+    for index, lesion in enumerate(prediction.lesions):
+        x, y, z = lesion.centroid_mm
+        row: dict[str, str | int | float] = {
+            "number": lesion.number,
+            "volume_mm3": round(lesion.volume_mm3, 2),
+            "enhancing_mm3": round(lesion.enhancing_mm3, 2),
+            "necrosis_mm3": round(lesion.necrosis_mm3, 2),
+            "oedema_mm3": round(lesion.oedema_mm3, 2),
+            "largest_diameter_mm": round(lesion.largest_diameter_mm, 2),
+            "centroid_x_mm": round(x, 2),
+            "centroid_y_mm": round(y, 2),
+            "centroid_z_mm": round(z, 2),
+            "side": lesion.side,
+            "region": lesion.region,
+        }
+        if prediction.lesion_probabilities is not None:
+            chances = prediction.lesion_probabilities[index]
+            row |= {f"p_{p}": round(float(v), 4) for p, v in zip(PRIMARIES, chances, strict=True)}
+        rows.append(row)
+    return rows
+
+
+LESION_COLUMNS: tuple[str, ...] = (
+    "number",
+    "volume_mm3",
+    "enhancing_mm3",
+    "necrosis_mm3",
+    "oedema_mm3",
+    "largest_diameter_mm",
+    "centroid_x_mm",
+    "centroid_y_mm",
+    "centroid_z_mm",
+    "side",
+    "region",
+    *(f"p_{p}" for p in PRIMARIES),
+)
