@@ -178,6 +178,13 @@ def read_json(path: Path) -> Any:
         raise refuse("the file is not JSON", file=path, found=error) from None
 
 
+def update_metrics(out: Path, stage: str, content: Any) -> None:
+    """Set ``stage`` in OUT/metrics.json and leave what other steps wrote there."""
+    path = out / "metrics.json"
+    known = read_json(path) if path.exists() else {}
+    write_json(path, known | {stage: content})
+
+
 def tensors_hash(tensors: Mapping[str, torch.Tensor] | Mapping[str, npt.NDArray]) -> str:
     """sha256 over names, types, shapes and bytes, in the order of the names."""
     digest = hashlib.sha256()

@@ -106,6 +106,15 @@ def copy_part(source: Path, folder: Path, part: str) -> Path:
     return target
 
 
+def set_metrics(folder: Path, part: str, metrics: Mapping[str, Any]) -> None:
+    """Write what was measured of a part into the manifest; hashes and digest stay as they are."""
+    manifest = _read_manifest(folder)
+    if part not in manifest["parts"]:
+        raise _refused(f"the bundle has no {part}", file=folder / MANIFEST, hint="train it first.")
+    manifest["parts"][part]["metrics"] = dict(metrics)
+    _write_manifest(folder, manifest)
+
+
 def finish(
     folder: Path,
     name: str,

@@ -1,0 +1,134 @@
+"""What the lesion CNN is trained with: augmentation by name, and the loss. Torch tensors only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+AUGMENTATION: Mapping[str, str] = MappingProxyType(
+    {
+        "mirror": "left-right, a patient, chance 0.5",
+        "turn and zoom": "a lesion, chance 0.5: up to 20 degrees about a random axis, 0.9 to 1.1",
+        "gain and shift": "each sequence of a patient: gain exp(N(0, 0.1)), shift N(0, 0.1)",
+        "noise": "a patient, chance 0.3: Gaussian, up to 0.3 spreads",
+        "mask edge": "a lesion, chance 0.3: the masks grow or shrink by one voxel of 1.5 mm",
+        "missing sequences": "t1n, t2w, t2f of a patient, each lost by chance 0.15",
+    }
+)
+LOSABLE = (0, 2, 3)  # t1n, t2w, t2f; t1c is always there
+
+
+def augment(
+    patches: torch.Tensor, patient: torch.Tensor, random: np.random.Generator
+) -> torch.Tensor:
+    """A changed copy of patches (n, 7, 32, 32, 32), by ``AUGMENTATION``.
+
+    patient: (n,) whole numbers from 0; lesions of one patient share what belongs to the scan
+    (mirror, gain, noise level, lost sequences). A missing sequence stays 0. The same ``random``
+    gives the same copy.
+    """
+    import torch
+
+    out = patches.clone()
+    owner = patient.cpu().numpy()
+    people = int(owner.max()) + 1
+    mirrored = torch.from_numpy(random.random(people) < 0.5)[patient.cpu()].to(out.device)
+    out[mirrored] = out[mirrored].flip(2)
+    turned = np.flatnonzero(random.random(len(out)) < 0.5)
+    if turned.size:
+        out[turned] = _turn(out[turned], random)
+    edged = np.flatnonzero(random.random(len(out)) < 0.3)
+    if edged.size:
+        out[edged, 4:] = _move_edge(out[edged, 4:], random.random(edged.size) < 0.5)
+    gain = np.exp(random.normal(0, 0.1, (people, 4)))[owner]
+    shift = random.normal(0, 0.1, (people, 4))[owner]
+    level = np.where(random.random(people) < 0.3, random.uniform(0, 0.3, people), 0)[owner]
+    gain[:, LOSABLE] *= (random.random((people, len(LOSABLE))) >= 0.15)[owner]
+    images = out[:, :4]
+    inside = (images != 0) & _column(gain != 0, out).bool()
+    noise = random.standard_normal(images.shape, dtype=np.float32)
+    changed = images * _column(gain, out) + _column(shift, out)
+    changed += torch.from_numpy(noise).to(out.device) * _column(level[:, None], out)
+    out[:, :4] = torch.where(inside, changed, torch.zeros_like(changed))
+    return out
+
+
+def _column(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.as_tensor(values, dtype=like.dtype, device=like.device)[:, :, None, None, None]
+
+
+def _turn(patches: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+    """Each patch turned and zoomed about its centre (Rodrigues' formula), linear, 0 outside."""
+    import torch
+    from torch.nn import functional
+
+    n = len(patches)
+    axis = random.normal(size=(n, 3))
+    x, y, z = (axis / np.linalg.norm(axis, axis=1, keepdims=True)).T
+    angle = np.deg2rad(random.uniform(-20, 20, n))[:, None, None]
+    zoom = random.uniform(0.9, 1.1, n)[:, None, None]
+    zero = np.zeros(n)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(n, 3, 3)
+    turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    theta = torch.as_tensor(np.concatenate([turn / zoom, np.zeros((n, 3, 1))], axis=2))
+    grid = functional.affine_grid(
+        theta.to(patches.device, patches.dtype), list(patches.shape), align_corners=False
+    )
+    return functional.grid_sample(patches, grid, align_corners=False)
+
+
+def _move_edge(masks: torch.Tensor, grow: np.ndarray) -> torch.Tensor:
+    import torch
+    from torch.nn import functional
+
+    grown = functional.max_pool3d(masks, 3, stride=1, padding=1)
+    shrunk = -functional.max_pool3d(-masks, 3, stride=1, padding=1)
+    chosen = torch.as_tensor(grow, device=masks.device)[:, None, None, None, None]
+    return torch.where(chosen, grown, shrunk)
+
+
+def patient_loss(
+    logits: torch.Tensor,
+    patient: torch.Tensor,
+    labels: torch.Tensor,
+    class_weights: torch.Tensor,
+    *,
+    lesion_term: float = 0.3,
+    smoothing: float = 0.05,
+) -> torch.Tensor:
+    """Cross-entropy of the mean of each patient's logits, plus ``lesion_term`` times each lesion's.
+
+    logits (n, 6); patient (n,) whole numbers 0 to p - 1, each at least once; labels (p,);
+    class_weights (6,). ``smoothing``: label smoothing (Szegedy et al. 2016). A scalar.
+    """
+    import torch
+    from torch.nn import functional
+
+    count = torch.bincount(patient, minlength=len(labels)).unsqueeze(1)
+    total = torch.zeros(len(labels), logits.shape[1], dtype=logits.dtype, device=logits.device)
+    mean = total.index_add(0, patient, logits) / count
+    of_patients = functional.cross_entropy(mean, labels, class_weights, label_smoothing=smoothing)
+    of_lesions = functional.cross_entropy(
+        logits, labels[patient], class_weights, label_smoothing=smoothing
+    )
+    return of_patients + lesion_term * of_lesions
+
+
+def class_weights(labels: np.ndarray, classes: int, power: float = 0.5) -> np.ndarray:
+    """Weights (classes,) float32: (n / count) ** power, scaled to a mean of 1 over the patients.
+
+    power 0: all alike; 1: every class counts as much as any other; 0.5 lies between. A class that
+    does not occur gets 1.
+    """
+    count = np.bincount(labels, minlength=classes).astype(float)
+    weight = np.where(count > 0, (labels.size / np.maximum(count, 1)) ** power, 0)
+    weight /= (weight * count).sum() / labels.size
+    return np.where(count > 0, weight, 1.0).astype(np.float32)

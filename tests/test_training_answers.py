@@ -1,0 +1,399 @@
+"""CNN, autoencoder, regressions and evaluation on small fabricated patients."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bmcore.domain import PRIMARIES, ClinicalRecord, InputRefused, Lesion, Primary
+from bmcore.models.autoencoder import AutoencoderTraining
+from bmcore.models.bundles import load_bundle
+from bmcore.models.cnn import FEATURE_NAMES, CNNConfig
+from bmcore.models.lesion_training import augment, class_weights, patient_loss
+from bmcore.models.mlr import MLRConfig
+from training import autoencoder, cnn, mlr
+from training.cnn import CNNTraining, HeldOut, Run, load_held_out, runs_of, train_all, train_net
+from training.cohort import Patient, load_cohort, load_patient, save_patient, write_index
+from training.common import World, read_json, tensors_hash
+from training.evaluate import Reduction, differences, evaluate, held_out_probabilities, verdict
+
+ROOT = Path(__file__).resolve().parent.parent
+ALONE = World(0, 1, "cpu")
+TINY = CNNConfig(width=8, blocks=1, maps=8, embedding=8)
+
+
+def lesion(number: int, volume: float) -> Lesion:
+    diameter = (6 * volume / np.pi) ** (1 / 3)
+    zero = (0.0, 0.0, 0.0)
+    return Lesion(number, volume, volume, 0.0, 0.0, diameter, zero, zero, "left", "frontal")
+
+
+def make_patient(index: int, label: int, random: np.random.Generator, shine: float) -> Patient:
+    """One to three lesions, a ball of radius 7 each, t1n as bright as ``shine``."""
+    n = int(random.integers(1, 4))
+    ball = ((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) <= 49
+    patches = random.normal(0, 0.3, (n, 7, 32, 32, 32)).astype(np.float16)
+    patches[:, 4:] = 0
+    patches[:, 0, ball] += shine
+    patches[:, 1, ball] += 3
+    patches[:, 6, ball] = 1
+    record = ClinicalRecord(age_years=float(random.integers(40, 80)), sex="female")
+    lesions = tuple(lesion(i + 1, 1400.0 - i) for i in range(n))
+    return Patient(f"case-{index:03d}", patches, lesions, record, PRIMARIES[label])
+
+
+def write_patients(folder: Path, n: int, seed: int = 0, tells: bool = True) -> Path:
+    """Melanoma (bright on t1n where ``tells``) and NSCLC in turn, and one patient left out."""
+    random = np.random.default_rng(seed)
+    ids = []
+    for index in range(n):
+        label = 3 if index % 2 else 4
+        patient = make_patient(index, label, random, 4.0 if tells and label == 3 else 0.0)
+        save_patient(folder / f"{patient.case_id}.npz", patient)
+        ids.append(patient.case_id)
+    write_index(folder, ids, {"case-999": "no reference mask"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cohort_folder(tmp_path_factory):
+    return write_patients(tmp_path_factory.mktemp("cohort"), 18)
+
+
+# --- patients ----------------------------------------------------------------------------------
+
+
+def test_a_patient_comes_back_as_it_was_kept(tmp_path):
+    patient = make_patient(3, 1, np.random.default_rng(0), 1.0)
+    save_patient(tmp_path / "p.npz", patient)
+    again = load_patient(tmp_path / "p.npz")
+    assert np.array_equal(again.patches, patient.patches)
+    assert (again.lesions, again.record, again.primary) == (
+        patient.lesions,
+        patient.record,
+        patient.primary,
+    )
+    with pytest.raises(ValueError, match="lesions, but patches"):
+        Patient("x", patient.patches, patient.lesions + patient.lesions, patient.record, Primary.GI)
+
+
+def test_those_left_out_are_counted_and_a_lost_file_is_refused(cohort_folder, tmp_path):
+    cohort = load_cohort(cohort_folder)
+    assert cohort.counts["melanoma"] == cohort.counts["nsclc"] == 9
+    assert cohort.counts["left out: no reference mask"] == 1
+    assert cohort.clinical.shape == (18, 12) and set(cohort.labels) == {3, 4}
+    for path in cohort_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert load_cohort(tmp_path).digest == cohort.digest
+    (tmp_path / "case-004.npz").unlink()
+    with pytest.raises(InputRefused, match=r"case-004.npz"):
+        load_cohort(tmp_path)
+
+
+# --- augmentation and loss ----------------------------------------------------------------------
+
+
+def test_augmentation_repeats_keeps_t1c_and_leaves_the_original():
+    patches = torch.randn(6, 7, 32, 32, 32)
+    patches[:, 4:] = (patches[:, 4:] > 1).float()
+    patches[:, 2] = 0  # a missing sequence
+    before = patches.clone()
+    patient = torch.tensor([0, 0, 1, 1, 2, 2])
+    first, second = (augment(patches, patient, np.random.default_rng(3)) for _ in range(2))
+    assert torch.equal(first, second) and torch.equal(patches, before)
+    assert not torch.equal(first, before)
+    assert (first[:, 2] == 0).all() and first[:, 1].abs().amax(dim=(1, 2, 3)).min() > 0
+    assert first[:, 4:].min() >= 0 and first[:, 4:].max() < 1.001
+
+
+def test_each_losable_sequence_is_lost_now_and_then_for_the_whole_patient():
+    patches, patient = torch.ones(80, 7, 32, 32, 32), torch.arange(40).repeat_interleave(2)
+    out = augment(patches, patient, np.random.default_rng(0))
+    lost = (out[:, :4] == 0).flatten(2).all(dim=2).reshape(40, 2, 4)
+    assert torch.equal(lost[:, 0], lost[:, 1])
+    share = lost[:, 0].float().mean(dim=0)
+    assert share[1] == 0 and ((share[[0, 2, 3]] > 0.02) & (share[[0, 2, 3]] < 0.35)).all()
+
+
+def test_a_turned_ball_in_the_middle_stays_a_ball():
+    """Turning leaves a centred ball in place; mirror, too. 0.9 to 1.1 zoom moves its edge."""
+    ball = ((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) <= 100
+    patches = torch.zeros(20, 7, 32, 32, 32)
+    patches[:, 6] = torch.from_numpy(ball.astype(np.float32))
+    out = augment(patches, torch.arange(20), np.random.default_rng(1))
+    inner = torch.from_numpy(((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) <= 49)
+    outer = torch.from_numpy(((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) >= 196)
+    assert out[:, 6][:, inner].min() > 0.99 and out[:, 6][:, outer].max() < 0.01
+
+
+def test_the_loss_is_that_of_the_mean_logit():
+    logits = torch.tensor([[4.0, 0, 0, 0, 0, 0], [0.0, 0, 0, 0, 0, 0], [0.0, 2, 0, 0, 0, 0]])
+    patient, labels = torch.tensor([0, 0, 1]), torch.tensor([0, 1])
+    loss = patient_loss(logits, patient, labels, torch.ones(6), lesion_term=0, smoothing=0)
+    # both patients have a mean logit of 2 for their class: -ln(e^2 / (e^2 + 5))
+    assert loss.item() == pytest.approx(-np.log(np.exp(2) / (np.exp(2) + 5)), abs=1e-6)
+
+
+def test_class_weights_between_even_patients_and_even_primaries():
+    labels = np.repeat([0, 4], [10, 40])
+    none, half, full = (class_weights(labels, 6, power) for power in (0, 0.5, 1))
+    assert np.allclose(none, 1)
+    assert half[0] / half[4] == pytest.approx(2) and full[0] / full[4] == pytest.approx(4)
+    assert (full[labels]).mean() == pytest.approx(1) and full[2] == 1
+
+
+# --- the CNN's training -------------------------------------------------------------------------
+
+
+def test_each_pair_of_folds_has_a_net_that_saw_neither():
+    runs = runs_of(5)
+    assert len(runs) == 11 and runs[0].unseen == ()
+    assert {r.unseen for r in runs[1:]} == {(a, b) for a in range(5) for b in range(a + 1, 5)}
+    assert len({r.number for r in runs}) == 11
+
+
+def silent(name: str, value: float, step: int) -> None:
+    """No log."""
+
+
+class Killed(Exception):
+    """Stands for a kill."""
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(cohort_folder, tmp_path):
+    patients = load_cohort(cohort_folder).patients[:6]
+    config, run = CNNTraining(epochs=3, batch=3, lesions=2, seed=5), Run("final", 0, ())
+    args = (patients, run, config, TINY)
+    whole = train_net(*args, tmp_path / "whole" / "x", ALONE, silent)
+
+    def kill(loss: float, seen: list = []) -> None:  # noqa: B006  counts over calls
+        seen.append(loss)
+        if len(seen) == 2:
+            raise Killed
+
+    place = tmp_path / "killed" / "x"
+    with pytest.raises(Killed):
+        train_net(*args, place, ALONE, silent, kill)
+    assert [p.name for p in place.iterdir()] == ["final.pt"]
+    torch.manual_seed(12345)  # another process would not share our random state
+    epochs: list[float] = []
+    gone_on = train_net(*args, place, ALONE, silent, epochs.append)
+    assert len(epochs) == 1  # the third alone
+    assert tensors_hash(gone_on) == tensors_hash(whole)
+    assert tensors_hash(train_net(*args, place, ALONE, silent)) == tensors_hash(whole)
+    assert [p.name for p in place.iterdir()] == ["final.safetensors"]
+    other = CNNTraining(epochs=4, batch=3, lesions=2, seed=5)
+    with pytest.raises(InputRefused, match="other options"):
+        train_net(patients, run, other, TINY, place, ALONE, silent)
+
+
+@pytest.fixture(scope="module")
+def trained(cohort_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("answers")
+    config = CNNTraining(epochs=6, batch=4, folds=3, lesions=3, rate=1e-2)
+    train_all(load_cohort(cohort_folder), out, config, TINY, ALONE)
+    return out
+
+
+def test_held_out_features_come_from_nets_that_did_not_see_the_patient(trained):
+    held_out = load_held_out(trained)
+    n = len(held_out.fold)
+    own = held_out.features[np.arange(n), held_out.fold]
+    assert held_out.features.shape == (18, 3, len(FEATURE_NAMES)) and np.isnan(own).all()
+    assert held_out.one_each.shape == (18, len(FEATURE_NAMES))
+    for a, b in ((0, 1), (1, 2)):
+        seen = held_out.features[held_out.fold == a, b][:, :12]
+        assert np.isfinite(seen).all()
+
+
+def test_the_net_finds_the_bright_lesions_of_patients_it_has_not_seen(trained):
+    metrics = read_json(trained / "metrics.json")["cnn"]
+    assert metrics["accuracy"]["value"] >= 0.85  # they are told apart by t1n alone
+    assert metrics["training"]["patients"]["left out: no reference mask"] == 1
+    assert load_bundle(trained).manifest["parts"]["cnn"]["training"]["nets"] == 4
+
+
+def command(module: str, *options: str, processes: int = 1) -> None:
+    starter = [sys.executable]
+    if processes > 1:
+        starter += ["-m", "torch.distributed.run", "--standalone"]
+        starter += [f"--nproc_per_node={processes}"]
+    done = subprocess.run(
+        [*starter, "-m", module, *options],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_the_rest_of_the_chain_runs_and_writes_a_card(trained, cohort_folder):
+    place = ("--data", str(cohort_folder), "--out", str(trained))
+    autoencoder.main(cohort_folder, trained, steps=30)
+    mlr.main(cohort_folder, trained)
+    command("training.evaluate", *place)
+    bundle = load_bundle(trained)
+    held_out = load_held_out(trained)
+    code = bundle.autoencoder.encode(held_out.one_each)
+    fused = np.hstack([held_out.clinical, code])
+    assert bundle.fused_mlr.predict_proba(fused).shape == (18, 6)
+    numbers = read_json(trained / "metrics.json")["evaluate"]["answers"]
+    assert numbers["trivial"]["accuracy"]["value"] <= 0.5
+    for kind in ("trivial", "clinical", "image", "fused"):
+        assert numbers[kind]["macro_auc"]["low"] is None or numbers[kind]["macro_auc"]["n"] == 18
+    card = (trained / "model_card.md").read_text()
+    assert "Clinical only" in card and "fused answer is" in card and "pca, 8" in card
+    assert json.loads((trained / "model_card.json").read_text())["patients"] == 18
+    assert (trained / "held_out.csv").read_text().count("\n") == 19
+
+
+def test_a_run_killed_by_the_system_ends_with_the_same_tensors(cohort_folder, tmp_path):
+    def options(name: str) -> list[str]:
+        place = ["--data", str(cohort_folder), "--out", str(tmp_path / name), "--device", "cpu"]
+        return [*place, "--epochs", "2", "--folds", "3"]
+
+    def finish(name: str) -> str:
+        command("training.cnn", *options(name))
+        manifest = load_bundle(tmp_path / name).manifest
+        return manifest["parts"]["cnn"]["training"]["tensors_sha256"]
+
+    start = [sys.executable, "-m", "training.cnn", *options("killed")]
+    quiet = subprocess.DEVNULL
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(start, cwd=ROOT, env=env, stdout=quiet, stderr=quiet) as process:
+        until = time.monotonic() + 60
+        while not list((tmp_path / "killed").rglob("final.pt")) and time.monotonic() < until:
+            assert process.poll() is None, "the run ended before it was killed"
+            time.sleep(0.005)
+        process.kill()
+    assert not (tmp_path / "killed" / "manifest.json").exists()
+    assert finish("killed") == finish("whole")
+
+
+def test_two_processes_train_one_net_alike(cohort_folder, tmp_path):
+    """Under torchrun both processes leave one bundle part, and a second start only reads it."""
+    place = ("--data", str(cohort_folder), "--out", str(tmp_path), "--device", "cpu")
+    options = (*place, "--epochs", "1", "--folds", "3", "--batch", "2")
+    command("training.cnn", *options, processes=2)
+    first = load_bundle(tmp_path)
+    assert first.manifest["parts"]["cnn"]["training"]["processes"] == 2
+    assert len(list((tmp_path / "cnn").rglob("*.safetensors"))) == 4
+    assert not list((tmp_path / "cnn").rglob("*.pt"))
+    assert load_held_out(tmp_path).features.shape[0] == 18
+
+
+def test_steps_out_of_order_are_refused_with_a_sentence(tmp_path):
+    with pytest.raises(InputRefused, match=r"run training.cnn first"):
+        load_held_out(tmp_path)
+
+
+# --- the evaluation -----------------------------------------------------------------------------
+
+
+def held_out_of(labels: np.ndarray, signal: np.ndarray, clinical: np.ndarray, seed: int) -> HeldOut:
+    """Four folds; feature 0 carries ``signal`` with a little noise of each net, the rest noise."""
+    random = np.random.default_rng(seed)
+    n, folds = len(labels), 4
+    fold = np.arange(n) % folds
+    features = random.normal(size=(n, folds, 6)).astype(np.float32)
+    features[:, :, 0] = signal[:, None] + random.normal(0, 0.1, (n, folds))
+    features[np.arange(n), fold] = np.nan
+    p = np.full((n, folds, 6), 1 / 6, np.float32)
+    return HeldOut(features, p, fold, labels, clinical, np.arange(n).astype(str))
+
+
+QUICK = AutoencoderTraining(steps=60)
+
+
+def test_image_information_shows_in_image_and_fused_but_not_in_clinical():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 160)
+    clinical = random.normal(size=(160, 12))
+    held_out = held_out_of(labels, labels * 3.0, clinical, 1)
+    answers = held_out_probabilities(held_out, Reduction("none", 0), QUICK, MLRConfig())
+    right = {k: (p.argmax(axis=1) == labels).mean() for k, p in answers.items()}
+    assert right["image"] > 0.85 and right["fused"] > 0.85
+    assert right["clinical"] < 0.5
+    better = differences(labels, answers["fused"], answers["clinical"])
+    assert better["macro_auc"].low > 0.2 and better["log_loss"].high < 0
+    assert "fused answer is better than the clinical" in verdict(better, "fused", "clinical")
+    same = differences(labels, answers["fused"], answers["fused"])
+    assert same["macro_auc"].value == 0
+    assert "not shown to be better" in verdict(same, "fused", "fused")
+
+
+def test_a_planted_leak_by_patient_identity_stays_at_chance(tmp_path):
+    """Each patient's lesions carry a mark of their own and the label is drawn by lot: nets that are
+    asked only about patients they have not seen cannot use the mark."""
+    random = np.random.default_rng(4)
+    ids = []
+    for index in range(24):
+        patient = make_patient(index, int(random.choice([3, 4])), random, 0.0)
+        mark = random.normal(0, 3, (4, 1, 1, 1)).astype(np.float16)
+        patient.patches[:, :4, :8, :8, :8] = mark  # alike in all lesions of this patient
+        save_patient(tmp_path / f"{patient.case_id}.npz", patient)
+        ids.append(patient.case_id)
+    write_index(tmp_path, ids, {})
+    cohort = load_cohort(tmp_path)
+    config = CNNTraining(epochs=6, batch=4, folds=3, lesions=3, rate=1e-2, class_power=0)
+    train_all(cohort, tmp_path / "out", config, TINY, ALONE)
+    held_out = load_held_out(tmp_path / "out")
+    answers = held_out_probabilities(held_out, Reduction("autoencoder", 4), QUICK, MLRConfig())
+    from bmcore.stats.classification import auc
+
+    area = auc((held_out.labels == 3).astype(int), answers["image"][:, [4, 3]] /
+               answers["image"][:, [4, 3]].sum(axis=1, keepdims=True)).macro  # fmt: skip
+    assert area.low <= 0.5
+
+
+def test_codes_are_learnt_without_the_test_fold(monkeypatch):
+    """The encoder and the regression of a fold never meet a row of that fold."""
+    random = np.random.default_rng(0)
+    labels = np.arange(80) % 2
+    held_out = held_out_of(labels, labels * 1.0, random.normal(size=(80, 12)), 0)
+    held_out.features[:, :, 1] = np.arange(80)[:, None]  # the patient's number, to know the row by
+    import training.evaluate as module
+
+    seen = []
+    true_fit = module.fit_autoencoder
+
+    def spy(x, config, how):
+        seen.append(set(x[:, 1].astype(int)))
+        return true_fit(x, config, how)
+
+    monkeypatch.setattr(module, "fit_autoencoder", spy)
+    held_out_probabilities(held_out, Reduction("autoencoder", 2), QUICK, MLRConfig(), ("image",))
+    for i, rows in enumerate(seen):
+        assert rows == set(np.flatnonzero(held_out.fold != i))
+
+
+def test_the_whole_evaluation_states_counts_intervals_and_baselines():
+    random = np.random.default_rng(0)
+    labels = random.choice(6, 90, p=[0.15, 0.1, 0.1, 0.2, 0.35, 0.1])
+    clinical = np.column_stack([labels + random.normal(size=90), random.normal(size=(90, 11))])
+    result, answers = evaluate(
+        held_out_of(labels, random.normal(size=90), clinical, 2), 4, QUICK, MLRConfig(c=0.1)
+    )
+    commonest = (labels == 4).mean()
+    assert result["answers"]["trivial"]["accuracy"].value == pytest.approx(commonest)
+    assert result["answers"]["clinical"]["macro_auc"].value > 0.6
+    assert sum(result["primaries"].values()) == result["patients"] == 90
+    assert len(result["reductions"]) == 6 and len(result["verdicts"]) == 3
+    assert np.allclose(answers["fused"].sum(axis=1), 1)
+
+
+def test_features_of_another_version_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(cnn, "FEATURE_NAMES", ("a",))
+    (tmp_path / "cnn").mkdir()
+    np.savez(tmp_path / "cnn" / "features.npz", names=np.array(["b"]))
+    with pytest.raises(InputRefused, match="another version"):
+        load_held_out(tmp_path)

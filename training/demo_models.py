@@ -1,0 +1,152 @@
+"""All demo models from nothing: ``python -m training.demo_models --out models/demo --work DIR``.
+
+Synthetic cohort -> CNN -> autoencoder -> regressions -> evaluation -> segmenter -> bundle. Each
+step is a command of its own; a step that is done with the same options is skipped, and a step that
+was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bmcore.domain import refuse
+from training.common import (
+    OutOption,
+    SeedOption,
+    Stopwatch,
+    atomic_path,
+    fingerprint,
+    progress,
+    read_json,
+    run_app,
+    write_json,
+)
+
+LEARNT = ("cnn", "autoencoder", "mlr", "evaluate")
+LEARNT_PARTS = ("cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr")
+CARDS = ("model_card.md", "model_card.json")
+
+
+class Chain:
+    """Steps done so far, kept in WORK/steps.json: name -> options, seconds."""
+
+    def __init__(self, work: Path) -> None:
+        self.file = work / "steps.json"
+        self.steps: dict[str, dict] = read_json(self.file) if self.file.exists() else {}
+        self.before = ""
+
+    def step(self, name: str, options: str, done: Path, action: Callable[[], None]) -> None:
+        """Do ``action`` unless it was done with these options after the same steps before it."""
+        self.before = fingerprint(self.before, name, options)
+        known = self.steps.get(name, {})
+        if known.get("options") == self.before and done.exists():
+            typer.echo(f"{name}: done before, in {known['seconds']:.0f} s")
+            return
+        typer.echo(f"{name}: starts")
+        begun = f"begun {self.before}"
+        spent = known["seconds"] if known.get("options") == begun else 0.0
+        watch = Stopwatch()
+        try:
+            action()
+            if not done.exists():
+                raise refuse(f"the step {name} has left no result", file=done)
+            begun = self.before
+        finally:  # the time of a stopped run counts too
+            spent += watch.seconds
+            self.steps[name] = {"options": begun, "seconds": round(spent, 1)}
+            write_json(self.file, self.steps)
+        typer.echo(f"{name}: done in {spent:.0f} s")
+
+    @property
+    def timings_s(self) -> dict[str, float]:
+        return {name: step["seconds"] for name, step in self.steps.items()}
+
+
+def _command(module: str, *options: str) -> None:
+    """Run ``python -m module options``; its words go to the screen. A failure stops the chain."""
+    command = [sys.executable, "-m", module, *options]
+    if subprocess.run(command, check=False).returncode:
+        raise refuse(f"the step {module} has failed", found=" ".join(command[2:]))
+
+
+def _draw_cohort(cases: int, seed: int, folder: Path, workers: int) -> None:
+    from bmcore.phantom.cohort import write_cohort
+
+    with progress() as bars:
+        task = bars.add_task("draw patients", total=cases)
+        write_cohort(
+            cases,
+            seed,
+            folder,
+            on_case=lambda done, _: bars.update(task, completed=done),
+            workers=workers,
+        )
+    write_json(folder / "complete.json", {"cases": cases, "seed": seed})
+
+
+def main(
+    out: OutOption,
+    work: Annotated[Path, typer.Option(help="Folder for the cohort and what lies between.")],
+    cases: Annotated[int, typer.Option(min=12, help="Synthetic patients.")] = 240,
+    seed: SeedOption = 7,
+    segmenter: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a segmenter trained before; else it is trained too."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the segmenter.")] = 4000,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes of the CNN.")] = 14,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that draw patients.")] = 1,
+) -> None:
+    """Train all demo models and write the bundle to OUT."""
+    from bmcore.models.bundles import copy_part, finish
+
+    work.mkdir(parents=True, exist_ok=True)
+    cohort, learnt = work / "cohort", work / "answers"
+    chain = Chain(work)
+    chain.step(
+        "cohort", f"{cases} {seed}", cohort / "complete.json",
+        lambda: _draw_cohort(cases, seed, cohort, workers),
+    )  # fmt: skip
+    place = ["--data", str(cohort), "--out", str(learnt), "--seed", str(seed)]
+    for name in LEARNT:
+        options = [*place, "--epochs", str(epochs)] if name == "cnn" else place
+        done = learnt / ("model_card.json" if name == "evaluate" else f"{_part(name)}.safetensors")
+        chain.step(name, " ".join(options), done, partial(_command, f"training.{name}", *options))
+    source = segmenter or work / "segmenter"
+    if segmenter is None:
+        options = ["--data", str(cohort), "--out", str(source), "--seed", str(seed)]
+        options += ["--steps", str(steps)]
+        chain.step(
+            "segmenter", " ".join(options), source / "metrics.json",
+            lambda: _command("training.segmenter", *options),
+        )  # fmt: skip
+    copy_part(source, out, "segmenter")
+    for part in LEARNT_PARTS:
+        copy_part(learnt, out, part)
+    for name in CARDS:
+        with atomic_path(out / name) as beside:
+            shutil.copyfile(learnt / name, beside)
+    total = sum(chain.timings_s.values())
+    finish(
+        out, "bmcore demo", "1", f"{cases} synthetic patients, seed {seed}", True,
+        seeds={"cohort": seed, "training": seed},
+        timings_s={**chain.timings_s, "all": total},
+        notes="Demo models. They have seen synthetic brains only.",
+    )  # fmt: skip
+    typer.echo(f"bundle written to {out}; all steps took {total / 60:.1f} min")
+
+
+def _part(step: str) -> str:
+    return "fused_mlr" if step == "mlr" else step
+
+
+if __name__ == "__main__":
+    run_app(main)

@@ -1,0 +1,227 @@
+"""Measure the answers on patients held out: ``python -m training.evaluate --data DIR --out DIR``.
+
+Nested cross-validation by patient. For each outer fold the scaler, the autoencoder, the penalty,
+the temperature and the regression are fitted on the other folds; the image features come from nets
+that saw neither the test fold nor the training patient they describe. A test patient's
+probabilities are the mean over the nets that have not seen the fold. Three answers stand beside the
+trivial one (the shares of the primaries among the training patients). Intervals resample patients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.domain import PRIMARIES, PRIMARY_NAMES
+from bmcore.models.autoencoder import (
+    AutoencoderConfig,
+    AutoencoderTraining,
+    build_autoencoder,
+    fit_autoencoder,
+)
+from bmcore.models.mlr import MLR, MLRConfig
+from training.autoencoder import principal_axes, z_scores
+from training.card import write_card
+from training.cnn import HeldOut, load_held_out
+from training.common import (
+    DataOption,
+    OutOption,
+    SeedOption,
+    Stopwatch,
+    atomic_path,
+    progress,
+    run_app,
+    update_metrics,
+)
+from training.mlr import inputs
+
+CLASSES = len(PRIMARIES)
+KINDS = ("trivial", "clinical", "image", "fused")
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How image features become a code. kind: autoencoder, pca or none; size: of the code."""
+
+    kind: str = "autoencoder"
+    size: int = 8
+
+    @property
+    def words(self) -> str:
+        return "no reduction" if self.kind == "none" else f"{self.kind}, {self.size}"
+
+
+REDUCTIONS = (
+    Reduction("none", 0),
+    Reduction("pca", 8),
+    Reduction("autoencoder", 4),
+    Reduction("autoencoder", 8),
+    Reduction("autoencoder", 16),
+    Reduction("autoencoder", 32),
+)
+
+
+def _encoder(x: npt.NDArray, reduction: Reduction, how: AutoencoderTraining) -> Any:
+    """A function from features to code, fitted on x (n, f) alone."""
+    if reduction.kind == "autoencoder":
+        return fit_autoencoder(x, AutoencoderConfig(x.shape[1], code=reduction.size), how).encode
+    scaler = build_autoencoder(AutoencoderConfig(x.shape[1]))
+    scaler.fit_scaler(x)
+    if reduction.kind == "none":
+        return lambda rows: z_scores(scaler, rows)[0]
+    basis = principal_axes(scaler, x, reduction.size)
+    return lambda rows: z_scores(scaler, rows)[0] @ basis.T
+
+
+def held_out_probabilities(
+    held_out: HeldOut,
+    reduction: Reduction,
+    how: AutoencoderTraining,
+    config: MLRConfig,
+    kinds: tuple[str, ...] = KINDS,
+) -> dict[str, npt.NDArray[np.float64]]:
+    """For each of ``kinds`` the probabilities (n, 6) of every patient while held out."""
+    out = {kind: np.full((len(held_out.fold), CLASSES), np.nan) for kind in kinds}
+    for i in range(held_out.folds):
+        train, test = held_out.fold != i, held_out.fold == i
+        y = held_out.labels[train]
+        encode = _encoder(held_out.features[train, i], reduction, how)
+        known = inputs(held_out.clinical[train], encode(held_out.features[train, i]))
+        models = {k: MLR(config=config).fit(known[k], y) for k in kinds if k != "trivial"}
+        codes = [encode(held_out.features[test, j]) for j in range(held_out.folds) if j != i]
+        unseen = [inputs(held_out.clinical[test], code) for code in codes]
+        for kind, model in models.items():
+            out[kind][test] = np.mean([model.predict_proba(u[kind]) for u in unseen], axis=0)
+        if "trivial" in out:  # one patient added to each primary, so that none has a chance of 0
+            count = np.bincount(y, minlength=CLASSES) + 1.0
+            out["trivial"][test] = count / count.sum()
+    return out
+
+
+def measure(truth: npt.NDArray, p: npt.NDArray) -> dict[str, Any]:
+    """Every number of one answer, with interval, n and method."""
+    from bmcore.stats import classification as c
+
+    top = p.argmax(axis=1)
+    areas = c.auc(truth, p)
+    per_class = c.per_class(truth, top, CLASSES) | {"auc": areas.per_class}
+    return {
+        "accuracy": c.accuracy(truth, top),
+        "balanced_accuracy": c.balanced_accuracy(truth, top, CLASSES),
+        "macro_auc": areas.macro,
+        "log_loss": c.log_loss(truth, p),
+        "brier": c.brier(truth, p),
+        "calibration_error": c.calibration_error(truth, p),
+        "per_class": {
+            name: {str(q): e for q, e in zip(PRIMARIES, row, strict=True)}
+            for name, row in per_class.items()
+        },
+        "confusion": c.confusion_matrix(truth, top, CLASSES),
+        "reliability": c.reliability_table(truth, p),
+    }
+
+
+def differences(truth: npt.NDArray, first: npt.NDArray, second: npt.NDArray) -> dict[str, Any]:
+    """``first`` minus ``second`` on the same resampled patients."""
+    from bmcore.stats import classification as c
+    from bmcore.stats.bootstrap import paired_difference
+
+    patients = np.arange(len(truth))
+    a, b = first.argmax(axis=1), second.argmax(axis=1)
+    pairs = {
+        "accuracy": (c.accuracy_statistic(truth, a), c.accuracy_statistic(truth, b)),
+        "balanced_accuracy": (
+            c.balanced_accuracy_statistic(truth, a, CLASSES),
+            c.balanced_accuracy_statistic(truth, b, CLASSES),
+        ),
+        "macro_auc": (c.auc_statistic(truth, first), c.auc_statistic(truth, second)),
+        "log_loss": (c.log_loss_statistic(truth, first), c.log_loss_statistic(truth, second)),
+    }
+    return {name: paired_difference(*pair, patients) for name, pair in pairs.items()}
+
+
+def verdict(difference: dict[str, Any], first: str, second: str) -> str:
+    """One plain sentence on whether ``first`` beats ``second``, by macro AUC and log loss."""
+    auc, loss = difference["macro_auc"], difference["log_loss"]
+    numbers = f"macro AUC difference {auc.text()}; log loss difference {loss.text()}"
+    if auc.has_interval and auc.low > 0 and loss.high < 0:
+        return f"The {first} answer is better than the {second} answer ({numbers})."
+    if auc.has_interval and auc.high < 0 and loss.low > 0:
+        return f"The {first} answer is worse than the {second} answer ({numbers})."
+    return f"The {first} answer is not shown to be better than the {second} answer ({numbers})."
+
+
+def compare_reductions(
+    held_out: HeldOut, how: AutoencoderTraining, config: MLRConfig
+) -> list[dict[str, Any]]:
+    """Image-only and fused answers with each way to reduce the features."""
+    from bmcore.stats import classification as c
+
+    rows = []
+    with progress() as bars:
+        task = bars.add_task("compare reductions", total=len(REDUCTIONS))
+        for reduction in REDUCTIONS:
+            row: dict[str, Any] = {"reduction": reduction.words}
+            answers = held_out_probabilities(held_out, reduction, how, config, ("image", "fused"))
+            for kind, p in answers.items():
+                row[f"{kind}_macro_auc"] = c.auc(held_out.labels, p).macro
+                row[f"{kind}_log_loss"] = c.log_loss(held_out.labels, p)
+            rows.append(row)
+            bars.advance(task)
+    return rows
+
+
+def evaluate(held_out: HeldOut, code: int, how: AutoencoderTraining, config: MLRConfig) -> Any:
+    """The whole evaluation as plain data, and the held-out probabilities of each answer."""
+    answers = held_out_probabilities(held_out, Reduction("autoencoder", code), how, config)
+    truth = held_out.labels
+    pairs = (("fused", "clinical"), ("image", "trivial"), ("clinical", "trivial"))
+    compared = {f"{a}_minus_{b}": differences(truth, answers[a], answers[b]) for a, b in pairs}
+    result = {
+        "patients": len(truth),
+        "folds": held_out.folds,
+        "primaries": {str(p): int((truth == i).sum()) for i, p in enumerate(PRIMARIES)},
+        "answers": {kind: measure(truth, p) for kind, p in answers.items()},
+        "differences": compared,
+        "verdicts": [verdict(compared[f"{a}_minus_{b}"], a, b) for a, b in pairs],
+        "reductions": compare_reductions(held_out, how, config),
+    }
+    return result, answers
+
+
+def main(data: DataOption, out: OutOption, seed: SeedOption = 0) -> None:
+    """Evaluate; writes OUT/metrics.json, OUT/model_card.md and .json, OUT/held_out.csv."""
+    import pandas as pd
+
+    from bmcore.models.bundles import load_bundle, set_metrics
+
+    watch = Stopwatch()
+    held_out = load_held_out(out)
+    bundle = load_bundle(out)
+    entry = bundle.manifest["parts"]["autoencoder"]
+    how = AutoencoderTraining(
+        **{k: entry["training"][k] for k in AutoencoderTraining.__dataclass_fields__}
+    )
+    balanced = bundle.manifest["parts"]["fused_mlr"]["training"]["balanced"]
+    config = MLRConfig(balanced=balanced, seed=seed)
+    result, answers = evaluate(held_out, entry["config"]["code"], how, config)
+    result["seconds"] = round(watch.seconds, 1)
+    result["data"] = data.name
+    table = {"case_id": held_out.case_ids, "primary": [str(PRIMARIES[i]) for i in held_out.labels]}
+    for kind, p in answers.items():
+        table |= {f"{kind}_{q}": p[:, i] for i, q in enumerate(PRIMARIES)}
+    with atomic_path(out / "held_out.csv") as beside:
+        pd.DataFrame(table).to_csv(beside, index=False, float_format="%.5f")
+    for kind in ("clinical", "image", "fused"):
+        numbers = result["answers"][kind]
+        keep = ("accuracy", "balanced_accuracy", "macro_auc", "log_loss")
+        set_metrics(out, f"{kind}_mlr", {k: asdict(numbers[k]) for k in keep})
+    update_metrics(out, "evaluate", result)
+    write_card(out, result, load_bundle(out).manifest, PRIMARY_NAMES)
+
+
+if __name__ == "__main__":
+    run_app(main)
