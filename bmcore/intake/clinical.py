@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from bmcore.domain import (
     ClinicalRecord,
@@ -21,6 +22,8 @@ from bmcore.domain import (
 )
 from bmcore.intake.naming import clean_case_id
 from bmcore.intake.tables import Row, read_rows
+
+T = TypeVar("T")
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "case_id": (
@@ -41,8 +44,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "tobacco_use", "tobacco_history",
     ),
     "pack_years": (
-        "pack_years", "packyears", "pack_year", "pack_yrs", "pack_years_smoked", "pack_year_history",
-        "smoking_pack_years", "number_of_pack_years",
+        "pack_years", "packyears", "pack_year", "pack_yrs", "pack_years_smoked",
+        "pack_year_history", "smoking_pack_years", "number_of_pack_years",
     ),
     "extracranial_metastases": (
         "extracranial_metastases", "extracranial_metastasis", "extracranial_mets", "extracranial",
@@ -67,10 +70,10 @@ FIELD_WORDS: Mapping[str, str] = {
     "not used": "known, not used",
 }
 
-_MISSING = set(
-    "|na|n/a|#n/a|nan|none|null|unknown|unk|missing|-|--|.|?|not available|not known|not recorded|"
-    "not reported|nd|n.a.|<na>".split("|")
-)
+_MISSING = {
+    "", "na", "n/a", "#n/a", "n.a.", "<na>", "nan", "none", "null", "unknown", "unk", "missing",
+    "-", "--", ".", "?", "not available", "not known", "not recorded", "not reported", "nd",
+}  # fmt: skip
 _SEX = {"0": "male", "m": "male", "male": "male", "man": "male",
         "1": "female", "f": "female", "female": "female", "woman": "female"}  # fmt: skip
 _YES_NO = {"0": False, "no": False, "n": False, "false": False, "absent": False, "negative": False,
@@ -80,10 +83,11 @@ _SMOKING = {
     "never": "never", "never smoker": "never", "non smoker": "never", "nonsmoker": "never",
     "never smoked": "never", "former": "former", "former smoker": "former", "ex": "former",
     "ex smoker": "former", "past": "former", "previous": "former", "quit": "former",
-    "current": "current", "current smoker": "current", "active": "current", "active smoker": "current",
+    "current": "current", "current smoker": "current", "active": "current",
+    "active smoker": "current",
 }  # fmt: skip
 _SMOKING_CODES = {"0": "never", "1": "former", "2": "current"}
-_PRIMARY = {
+_PRIMARY: Mapping[str, Primary | None] = {
     "1": Primary.BREAST, "2": Primary.GI, "3": Primary.SCLC, "4": Primary.MELANOMA,
     "5": Primary.NSCLC, "6": Primary.RCC, "7": None, "other": None,
     "breast": Primary.BREAST, "breast cancer": Primary.BREAST,
@@ -315,7 +319,7 @@ class _RowReader:
         text = self.row.cells[self.columns[name]]
         return None if text.lower() in _MISSING else text
 
-    def _word(self, name, table):  # type: ignore[no-untyped-def]
+    def _word(self, name: str, table: Mapping[str, T]) -> T | None:
         text = self._text(name)
         if text is None:
             return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import shutil
 import time
 import uuid
@@ -101,7 +100,7 @@ def add_case(
         )
         _write_record(entry, draft)
         try:
-            os.rename(draft, entry.folder)
+            draft.rename(entry.folder)
         except OSError:
             if not entry.folder.exists():
                 raise
@@ -214,7 +213,7 @@ def _write_record(entry: CaseEntry, folder: Path) -> None:
     beside = folder / f".{_RECORD}.{uuid.uuid4().hex}"
     try:
         beside.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-        os.replace(beside, folder / _RECORD)
+        beside.replace(folder / _RECORD)
     finally:
         beside.unlink(missing_ok=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import struct
 import uuid
 import zlib
@@ -152,7 +151,7 @@ def write_volume(volume: Volume, path: Path, dtype: npt.DTypeLike) -> Path:
     beside = path.with_name(f".{uuid.uuid4().hex}.part{suffix}")
     try:
         nib.save(image, beside)
-        os.replace(beside, path)
+        beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     return path
@@ -176,7 +175,7 @@ def _read(path: Path) -> tuple[npt.NDArray, npt.NDArray, list[Finding]]:
                 _check_length(path, header, shape)
             stream.seek(0)
             kind = nib.Nifti1Image if header.version == 1 else nib.Nifti2Image
-            image = kind.from_stream(stream)
+            image = kind.from_stream(stream)  # type: ignore[arg-type]
             with np.errstate(over="ignore", invalid="ignore"):  # becomes inf, refused below
                 data = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
             stream.read(2**20)  # reaching the end lets gzip compare its checksum
