@@ -1,0 +1,146 @@
+"""From a URL to an engine that is safe for votes; and database faults in words.
+
+SQLite 3.7.0 to 3.51.2 can lose a commit when a WAL file is reset (https://sqlite.org/wal.html), so
+these versions use a rollback journal (TRUNCATE, synchronous=EXTRA); later ones use WAL.
+Writers take turns for a whole transaction: by BEGIN IMMEDIATE on SQLite (waiting 30 s at
+most), by an advisory lock on PostgreSQL. So a writer sees all that was written before.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from bmcore.domain import BmcoreError, refuse
+
+BUSY_TIMEOUT_MS = 30_000
+_POSTGRES_LOCK = 5_101_837  # any number, the same for all programs of ours
+WRITE = {"bmcore_write": True}  # execution option of engines that will write
+
+
+class StoreRefused(BmcoreError):
+    """The database cannot be opened, read or written."""
+
+
+def journal_settings(version: tuple[int, ...]) -> tuple[str, str]:
+    """``(journal_mode, synchronous)`` for a version of SQLite."""
+    affected = (3, 7, 0) <= version <= (3, 51, 2)
+    return ("TRUNCATE", "EXTRA") if affected else ("WAL", "FULL")
+
+
+def make_engine(url: str) -> sa.Engine:
+    """An engine for SQLite in a file or for PostgreSQL; the SQLite folder is made if need be."""
+    try:
+        parsed = sa.make_url(url)
+        with database_faults(shown(url)):
+            if parsed.get_backend_name() == "sqlite":
+                return _sqlite_engine(parsed)
+            if parsed.get_backend_name() == "postgresql":
+                return _postgresql_engine(parsed)
+    except (ArgumentError, NoSuchModuleError, ImportError) as problem:
+        raise refuse(
+            "the database URL cannot be used",
+            file=shown(url),
+            found=str(problem).splitlines()[0],
+            expected="sqlite:///path/to/file or postgresql+psycopg://user@host/name",
+            hint="check BMCORE_DATABASE_URL, and that the driver is installed.",
+            error=StoreRefused,
+        ) from problem
+    raise refuse(
+        "this kind of database is not supported",
+        found=parsed.get_backend_name(),
+        expected="sqlite or postgresql",
+        error=StoreRefused,
+    )
+
+
+def shown(url: str) -> str:
+    """The URL without its password, for messages."""
+    try:
+        return sa.make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "the database URL"
+
+
+@contextmanager
+def database_faults(where: str) -> Iterator[None]:
+    """Turn faults of the database into one sentence that names it."""
+    try:
+        yield
+    except DBAPIError as fault:
+        what, hint = _in_words(str(fault.orig))
+        raise refuse(
+            what, file=where, found=str(fault.orig).strip(), hint=hint, error=StoreRefused
+        ) from fault
+    except OSError as fault:
+        raise refuse(
+            "the folder of the database cannot be made or used",
+            file=where,
+            found=str(fault),
+            hint="check the path and its permissions.",
+            error=StoreRefused,
+        ) from fault
+
+
+def _in_words(fault: str) -> tuple[str, str]:
+    low = fault.lower()
+    if "not a database" in low or "malformed" in low or "corrupt" in low:
+        return "the file is damaged or is no database", "restore it from a backup; keep this file."
+    if "readonly" in low or "read-only" in low or "unable to open" in low:
+        return "the database cannot be written", "check the path and its permissions."
+    if "locked" in low or "busy" in low:
+        return "the database stayed busy for too long", "try again; look for a hanging program."
+    if "full" in low and "disk" in low:
+        return "the disk is full", "make room and try again."
+    return "the database answered with a fault", "try again; tell the administrator."
+
+
+def _sqlite_engine(url: sa.URL) -> sa.Engine:
+    if url.database in (None, "", ":memory:"):
+        raise refuse(
+            "a database in memory forgets every vote",
+            found=str(url),
+            expected="sqlite:///path/to/file",
+            error=StoreRefused,
+        )
+    if not str(url.database).startswith("file:"):
+        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, pool_size=5, max_overflow=50, pool_timeout=60)
+    sa.event.listen(engine, "connect", _on_sqlite_connect)
+    sa.event.listen(engine, "begin", _on_sqlite_begin)
+    return engine
+
+
+def _on_sqlite_connect(connection: sqlite3.Connection, record: Any) -> None:
+    connection.isolation_level = None  # BEGIN is ours, see below
+    journal, synchronous = journal_settings(sqlite3.sqlite_version_info)
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    found = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    if found.upper() != journal:
+        found = connection.execute(f"PRAGMA journal_mode = {journal}").fetchone()[0]
+    if found.upper() == "WAL" and journal != "WAL":
+        raise sqlite3.OperationalError("database is locked in WAL mode by another program")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+
+
+def _on_sqlite_begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("bmcore_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgresql_engine(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20)
+    sa.event.listen(engine, "begin", _on_postgresql_begin)
+    return engine
+
+
+def _on_postgresql_begin(connection: sa.Connection) -> None:
+    if connection.get_execution_options().get("bmcore_write", False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})")

@@ -1,0 +1,1 @@
+"""The database as a list of steps. ``bmcore.review.migrate`` runs them; a step never changes."""

@@ -1,0 +1,211 @@
+"""The store of readers and votes. Append-only: what was said stays said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from bmcore.domain import refuse
+from bmcore.review import schema
+from bmcore.review.connect import WRITE, database_faults, make_engine, shown
+from bmcore.review.migrate import migrate
+from bmcore.review.votes import Reader, Vote, VoteDraft, current
+
+_DRAFT_FIELDS = tuple(f.name for f in fields(VoteDraft))
+_VOTE_FIELDS = tuple(f.name for f in fields(Vote))
+T = TypeVar("T")
+
+
+def open_store(url: str) -> Store:
+    """Open the database at a SQLAlchemy ``url`` and bring it to the newest step.
+
+    ``StoreRefused`` (a BmcoreError) with one sentence where the file cannot be written, is damaged,
+    belongs to another program or was made by a newer version.
+    """
+    engine = make_engine(url)
+    try:
+        with database_faults(shown(url)):
+            migrate(engine, shown(url))
+    except BaseException:
+        engine.dispose()
+        raise
+    return Store(engine, shown(url))
+
+
+class Store:
+    """Made by ``open_store``; one for all threads of a process."""
+
+    def __init__(self, engine: sa.Engine, where: str) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(**WRITE)
+        self.where = where
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def add_reader(self, name: str, role: str, years: float | None = None) -> Reader:
+        """Register a reader; the same reader once more is fine.
+
+        Refused where the name is taken with another role or other years of experience.
+        """
+        asked = Reader(name, role, years)
+
+        def enter(connection: sa.Connection) -> Reader:
+            known = _reader(connection, asked)
+            if known is not None:
+                return _same_reader(known, asked)
+            connection.execute(sa.insert(schema.readers).values(_row_of(asked)))
+            return asked
+
+        return self._write(enter)
+
+    def readers(self) -> list[Reader]:
+        """All readers, by name."""
+        t = schema.readers
+        query = sa.select(t.c.name, t.c.role, t.c.years).order_by(t.c.name_key)
+        with database_faults(self.where), self._engine.begin() as connection:
+            return [Reader(*row) for row in connection.execute(query)]
+
+    def add_vote(self, draft: VoteDraft) -> Vote:
+        """Store ``draft`` and return it as stored; submitted twice, it is stored once.
+
+        The reader must be known, with the same role. An earlier vote of the reader on this case
+        and phase is superseded if ``draft.reason`` says why, and else in the way.
+        """
+        return self._write(lambda connection: _append(connection, draft))
+
+    def votes(self, case_id: str | None = None, phase: str | None = None) -> list[Vote]:
+        """All votes, superseded ones too, oldest first."""
+        query = sa.select(schema.votes).order_by(schema.votes.c.id)
+        if case_id is not None:
+            query = query.where(schema.votes.c.case_id == case_id)
+        if phase is not None:
+            query = query.where(schema.votes.c.phase == phase)
+        with database_faults(self.where), self._engine.begin() as connection:
+            return [_vote(row) for row in connection.execute(query)]
+
+    def current_votes(self, case_id: str | None = None, phase: str | None = None) -> list[Vote]:
+        """The latest vote of each reader, case and phase, oldest first."""
+        return current(self.votes(case_id, phase))
+
+    def _write(self, work: Callable[[sa.Connection], T]) -> T:
+        with database_faults(self.where), self._writing.begin() as connection:
+            return work(connection)
+
+
+def _append(connection: sa.Connection, draft: VoteDraft) -> Vote:
+    table = schema.votes
+    once = sa.select(table).where(table.c.idempotency_key == draft.idempotency_key)
+    stored = connection.execute(once).one_or_none()
+    if stored is not None:
+        return _same_vote(_vote(stored), draft)
+    reader = _known_reader(connection, draft)
+    values = {name: getattr(draft, name) for name in _DRAFT_FIELDS}
+    values["reader"] = reader.name
+    values["supersedes"] = _superseded(connection, draft, reader)
+    values["created_at"] = datetime.now(UTC)
+    row = connection.execute(sa.insert(table).values(values).returning(table)).one()
+    return _vote(row)
+
+
+def _superseded(connection: sa.Connection, draft: VoteDraft, reader: Reader) -> int | None:
+    """Id of the vote that ``draft`` replaces, None for a first vote."""
+    t = schema.votes
+    query = (
+        sa.select(sa.func.max(t.c.id))
+        .where(t.c.case_id == draft.case_id)
+        .where(t.c.reader == reader.name)
+        .where(t.c.phase == draft.phase)
+    )
+    earlier = connection.execute(query).scalar_one_or_none()
+    if earlier is not None and draft.reason is None:
+        raise refuse(
+            f"{reader.name} has already voted on case {draft.case_id}, {draft.phase}",
+            found=f"vote {earlier}",
+            expected="a reason for the change",
+            hint="say why the earlier vote is to be replaced; it is kept.",
+        )
+    if earlier is None and draft.reason is not None:
+        raise refuse(
+            "a reason for a change was given, but there is no earlier vote",
+            found=f"no vote of {reader.name} on case {draft.case_id}, {draft.phase}",
+            hint="leave the reason empty.",
+        )
+    return earlier
+
+
+def _same_vote(stored: Vote, draft: VoteDraft) -> Vote:
+    if not stored.says_the_same_as(draft):
+        raise refuse(
+            "this form was already stored with another answer",
+            found=f"vote {stored.id}",
+            hint="open the form again to change that vote.",
+        )
+    return stored
+
+
+def _known_reader(connection: sa.Connection, draft: VoteDraft) -> Reader:
+    asked = Reader(draft.reader, draft.role)
+    known = _reader(connection, asked)
+    if known is None:
+        raise refuse(
+            "this reader is not registered",
+            found=draft.reader,
+            hint="add the reader with name and role first.",
+        )
+    return _same_reader(known, asked)
+
+
+def _same_reader(known: Reader, asked: Reader) -> Reader:
+    if known.role != asked.role or (asked.years is not None and asked.years != known.years):
+        raise refuse(
+            f"a reader named {known.name} is registered with other details",
+            found=_details(asked),
+            expected=_details(known),
+            hint="use the registered role, or another name if it is another person.",
+        )
+    return known
+
+
+def _details(reader: Reader) -> str:
+    years = "" if reader.years is None else f", {reader.years:g} years of experience"
+    return f"{reader.role}{years}"
+
+
+def _reader(connection: sa.Connection, asked: Reader) -> Reader | None:
+    t = schema.readers
+    query = sa.select(t.c.name, t.c.role, t.c.years).where(t.c.name_key == asked.key)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Reader(*row)
+
+
+def _row_of(reader: Reader) -> dict[str, object]:
+    return {
+        "name": reader.name,
+        "name_key": reader.key,
+        "role": reader.role,
+        "years": reader.years,
+        "created_at": datetime.now(UTC),
+    }
+
+
+def _vote(row: sa.Row) -> Vote:
+    values = row._mapping
+    return Vote(**{name: values[name] for name in _VOTE_FIELDS})
