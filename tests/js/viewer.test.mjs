@@ -35,9 +35,22 @@ test("a slice of 1 x 5 mm voxels is drawn five times as tall per voxel", () => {
   assert.equal(place.left, 40);
 });
 
+test("the head fills the pane, not the empty air around it", () => {
+  const data = new Uint8Array(10 * 10 * 10);
+  for (const [i, j, k] of [[2, 4, 0], [5, 7, 9]]) data[i + 10 * j + 100 * k] = 50;
+  const box = g.contentBox(data, [10, 10, 10], 12, 0);
+  assert.deepEqual(box, [[2, 5], [4, 7], [0, 9]]);
+  const place = g.placeSlice([10, 10, 10], [1, 1, 1], "axial", { width: 80, height: 80 }, { box });
+  assert.equal(place.scale, 20); // 4 voxels fill 80 pixels
+  const [x, y] = g.voxelToPane([3.5, 5.5, 0], place, [10, 10, 10], "axial");
+  assert.deepEqual([x, y], [40, 40]); // the middle of the box is the middle of the pane
+  assert.equal(g.contentBox(new Uint8Array(8), [2, 2, 2], 12), null);
+});
+
 test("pane pixels and voxels go there and back, zoomed and moved", () => {
+  const view = { zoom: 1.7, panMm: [4, -3], box: [[0, 1], [1, 2], [0, 2]] };
   for (const plane of Object.keys(g.PLANES)) {
-    const place = g.placeSlice(shape, [1, 2, 3], plane, { width: 300, height: 200 }, 1.7, [4, -3]);
+    const place = g.placeSlice(shape, [1, 2, 3], plane, { width: 300, height: 200 }, view);
     const voxel = [1, 0, 3];
     const [x, y] = g.voxelToPane(voxel, place, shape, plane);
     const back = g.paneToVoxel(x, y, place, shape, plane, voxel);

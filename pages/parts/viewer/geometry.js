@@ -39,22 +39,51 @@ export function extractSlice(data, shape, plane, index, out) {
 /**
  * Where a slice lies inside a pane: {left, top, width, height, scale}, in pane pixels.
  * `scale` is pixels per mm and the same in both directions, so anisotropic voxels look right.
- * `panMm` [across, down] moves the image; `zoom` 1 fits the slice into the pane.
+ * view: `zoom` 1 fits `box` into the pane, `panMm` [across, down] moves the image; `box` holds the
+ * first and last voxel along each axis that must be seen (all of the volume if null).
  */
-export function placeSlice(shape, sizesMm, plane, pane, zoom = 1, panMm = [0, 0]) {
+export function placeSlice(shape, sizesMm, plane, pane, view = {}) {
+  const { zoom = 1, panMm = [0, 0] } = view;
+  const box = view.box ?? shape.map((n) => [0, n - 1]);
+  const fit = (axis, pixels) => pixels / ((box[axis][1] - box[axis][0] + 1) * sizesMm[axis]);
   const { across, down } = PLANES[plane];
-  const widthMm = shape[across] * sizesMm[across];
-  const heightMm = shape[down] * sizesMm[down];
-  const scale = Math.min(pane.width / widthMm, pane.height / heightMm) * zoom;
-  const width = widthMm * scale;
-  const height = heightMm * scale;
+  const scale = Math.min(fit(across, pane.width), fit(down, pane.height)) * zoom;
+  const start = (axis, pixels, pan) => {
+    const middle = shape[axis] - (box[axis][0] + box[axis][1] + 1) / 2; // from the first column
+    return pixels / 2 - (middle * sizesMm[axis] - pan) * scale;
+  };
   return {
-    left: (pane.width - width) / 2 + panMm[0] * scale,
-    top: (pane.height - height) / 2 + panMm[1] * scale,
-    width,
-    height,
+    left: start(across, pane.width, panMm[0]),
+    top: start(down, pane.height, panMm[1]),
+    width: shape[across] * sizesMm[across] * scale,
+    height: shape[down] * sizesMm[down] * scale,
     scale,
   };
+}
+
+/** First and last voxel along each axis with a value above `floor`, with a margin, or null. */
+export function contentBox(data, shape, floor, marginShare = 0.04) {
+  const low = [...shape];
+  const high = [-1, -1, -1];
+  let n = 0;
+  for (let k = 0; k < shape[2]; k++) {
+    for (let j = 0; j < shape[1]; j++) {
+      for (let i = 0; i < shape[0]; i++, n++) {
+        if (data[n] <= floor) continue;
+        if (i < low[0]) low[0] = i;
+        if (i > high[0]) high[0] = i;
+        if (j < low[1]) low[1] = j;
+        if (j > high[1]) high[1] = j;
+        if (k < low[2]) low[2] = k;
+        if (k > high[2]) high[2] = k;
+      }
+    }
+  }
+  if (high[0] < 0) return null;
+  return shape.map((_, axis) => {
+    const margin = (high[axis] - low[axis] + 1) * marginShare;
+    return [low[axis] - margin, high[axis] + margin];
+  });
 }
 
 /** Pane pixel -> voxel [i, j, k] (fractional; a voxel's centre is its whole number). */

@@ -6,7 +6,7 @@
 //        heat: {id, name} | null, lesions: [{number, world}], jump: {nonce, world} | null}
 // shape, affine and blocks are in RAS voxel order; toSource leads to the file's own voxel numbers.
 
-import { PLANES, clamp, clampVoxel, paneToVoxel, placeSlice, transform, worldInWords } from "./geometry.js";
+import { PLANES, clamp, clampVoxel, contentBox, paneToVoxel, placeSlice, transform, worldInWords } from "./geometry.js";
 import { LABELS, PanePainter, drawCrosshair, drawNotes, paintGrey, paintHeat, paintMask } from "./paint.js";
 import { blockStore } from "./blocks.js";
 
@@ -113,6 +113,7 @@ export class Viewer {
       labels: { 1: true, 2: true, 3: true },
       zoom: 1,
       panMm: [0, 0],
+      box: null, // what must be seen at zoom 1: the head, once an image is there
       main: this.state?.main ?? "axial",
       single: this.state?.single ?? false,
       hover: null,
@@ -162,7 +163,10 @@ export class Viewer {
     context.fillRect(0, 0, pane.width, pane.height);
     const { shape, sizesMm, sequences } = this.data;
     const { state } = this;
-    const place = placeSlice(shape, sizesMm, plane, pane, state.zoom, state.panMm);
+    if (!state.box && this.image) {
+      state.box = contentBox(this.image.data, shape, 12);
+    }
+    const place = placeSlice(shape, sizesMm, plane, pane, state);
     this.panes[plane].place = place;
     const index = state.cross[PLANES[plane].through];
     if (this.image) this.drawLayers(context, plane, index, place);

@@ -1,0 +1,155 @@
+"""The form that adds a case: files, which sequence each is, the clinical record."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, ClinicalRecord, refuse
+from pages.parts import loaders
+from pages.parts.guard import shield
+
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+SKIP = "leave out"
+NOT_KNOWN = "not known"
+
+
+def add_case_form() -> None:
+    """Draw the form; on success the Review page opens with the new case."""
+    uploads = st.file_uploader(
+        "Two to four NIfTI files of one patient, T1 post-gadolinium among them",
+        type=["nii", "gz"],
+        accept_multiple_files=True,
+        key="uploads",
+    )
+    if not uploads:
+        st.caption(
+            "All files must lie on one grid (registered to each other). Remove names and dates of "
+            "birth before you upload; file names are shown to everyone who uses this dashboard."
+        )
+        return
+    chosen = _sequences(uploads)
+    name = st.text_input("Name of the case (a pseudonym)", _suggested_name(uploads), max_chars=64)
+    record = _clinical(name)
+    if st.button("Add case", type="primary", key="add_case"):
+        with shield():
+            _store(uploads, chosen, name, record)
+
+
+def _suggested_name(uploads: Sequence[UploadedFile]) -> str:
+    """What the file names have in common."""
+    names = [u.name for u in uploads]
+    same = 0
+    while len(names) > 1 and same < min(map(len, names)) and len({n[same] for n in names}) == 1:
+        same += 1
+    return names[0][:same].strip("-_. ")
+
+
+def _sequences(uploads: Sequence[UploadedFile]) -> dict[int, str]:
+    """A select box a file, set to the guess; the position of each file to its sequence."""
+    from bmcore.intake.naming import guess_sequences
+
+    guesses = guess_sequences([u.name for u in uploads])
+    st.caption("Check which sequence each file is; the guess comes from its name.")
+    options = [*SEQUENCES, SKIP]
+    chosen = {}
+    for number, upload in enumerate(uploads):
+        guess = guesses[upload.name]
+        answer = st.selectbox(
+            upload.name,
+            options,
+            index=options.index(guess) if guess else None,
+            format_func=lambda s: SEQUENCE_NAMES.get(s, "Leave this file out"),
+            placeholder="Not clear from the name: please choose",
+            key=f"sequence {upload.file_id}",
+        )
+        chosen[number] = answer or ""
+    return chosen
+
+
+def _clinical(case_name: str) -> ClinicalRecord | None:
+    """The clinical record from the form or from a table; None while the input is not usable."""
+    st.markdown("**Clinical data** (all optional; empty means not known)")
+    table = st.file_uploader(
+        "From a table (CSV or XLSX)", type=["csv", "xlsx"], key="clinical_file"
+    )
+    if table is not None:
+        with shield():
+            return _from_table(table, case_name)
+        return None
+    left, middle, right = st.columns(3)
+    age = left.number_input("Age (years)", 0.0, 120.0, value=None, step=1.0, format="%.0f")
+    sex = middle.selectbox("Sex", ["female", "male"], index=None, placeholder=NOT_KNOWN)
+    outside = right.selectbox(
+        "Known metastases outside the brain", ["yes", "no"], index=None, placeholder=NOT_KNOWN
+    )
+    smoking = left.selectbox(
+        "Smoking", ["never", "former", "current"], index=None, placeholder=NOT_KNOWN
+    )
+    pack_years = middle.number_input("Pack-years", 0.0, 300.0, value=None, step=1.0, format="%.0f")
+    with shield():
+        return ClinicalRecord(
+            age, sex, smoking, pack_years, None if outside is None else outside == "yes"
+        )
+    return None
+
+
+def _from_table(table: UploadedFile, case_name: str) -> ClinicalRecord:
+    from bmcore.intake.clinical import read_clinical
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"table{PurePosixPath(table.name).suffix}"
+        path.write_bytes(table.getvalue())
+        read = read_clinical(path)
+    for finding in read.findings:
+        st.text(finding.sentence)
+    if case_name in read.records:
+        return read.records[case_name]
+    if len(read.records) == 1:
+        return next(iter(read.records.values()))
+    raise refuse(
+        f"no row of the table belongs to case {case_name or '(no name yet)'}",
+        file=table.name,
+        found=f"{len(read.records)} rows",
+        expected="one row, or a row with the name of the case",
+        hint="give the case the name that stands in the table.",
+    )
+
+
+def _store(
+    uploads: Sequence[UploadedFile],
+    chosen: dict[int, str],
+    name: str,
+    record: ClinicalRecord | None,
+) -> None:
+    """Check the choices, add the case and open it."""
+    from bmcore.intake import library
+
+    unclear = [uploads[n].name for n, s in chosen.items() if not s]
+    if unclear:
+        raise refuse(f"choose a sequence for {', '.join(unclear)}")
+    used = {n: s for n, s in chosen.items() if s != SKIP}
+    twice = {SEQUENCE_NAMES[s] for s in used.values() if list(used.values()).count(s) > 1}
+    if twice:
+        raise refuse(
+            f"two files are set to {', '.join(sorted(twice))}",
+            hint="give each file its own sequence, or leave one of them out.",
+        )
+    if not name.strip():
+        raise refuse("the case needs a name", hint="use a pseudonym, never the patient's name.")
+    if record is None:
+        raise refuse("the clinical data cannot be used yet", hint="see the message beside them.")
+    with st.spinner("Checking and storing the images"), tempfile.TemporaryDirectory() as folder:
+        files = {}
+        for number, sequence in used.items():
+            ending = ".nii.gz" if uploads[number].name.lower().endswith(".gz") else ".nii"
+            files[sequence] = Path(folder) / f"{sequence}{ending}"
+            files[sequence].write_bytes(uploads[number].getvalue())
+        entry = library.add_case(loaders.home(), files, name.strip(), record)
+    st.switch_page("pages/review.py", query_params={"case": entry.case_id})

@@ -1,0 +1,114 @@
+"""Charts: plotly figures from plain numbers. Nothing here touches Streamlit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Answer
+
+ANSWER_NAMES: Mapping[str, str] = {
+    "clinical": "Clinical only",
+    "image": "Image only",
+    "fused": "Fused",
+}
+STRONG, PALE = "#0f6480", "#9db9c6"
+FOR, AGAINST = "#0f6480", "#c0713a"
+SHORT_PRIMARIES: Mapping[str, str] = {
+    **{p: PRIMARY_NAMES[p] for p in PRIMARIES},
+    "gi": "Gastrointest.",
+    "sclc": "Small cell lung",
+    "nsclc": "Non-small cell",
+}
+
+
+def answers(found: Sequence[Answer]) -> go.Figure:
+    """The answers side by side: one column each, one bar a primary; the highest is dark."""
+    figure = make_subplots(
+        rows=1,
+        cols=len(found),
+        shared_yaxes=True,
+        horizontal_spacing=0.03,
+        subplot_titles=[ANSWER_NAMES[a.kind] for a in found],
+    )
+    names = [SHORT_PRIMARIES[p] for p in PRIMARIES]
+    for column, answer in enumerate(found, start=1):
+        if answer.probabilities is None:
+            shares = [0.0] * len(names)
+            figure.add_annotation(
+                text="no answer", x=0.5, y=2.5, row=1, col=column, showarrow=False
+            )
+        else:
+            shares = list(answer.probabilities)
+        best = max(shares)
+        figure.add_bar(
+            x=shares,
+            y=names,
+            orientation="h",
+            row=1,
+            col=column,
+            marker_color=[STRONG if s == best else PALE for s in shares],
+            text=[f"{s:.0%}" for s in shares] if answer.probabilities else None,
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        )
+    figure.update_xaxes(range=[0, 1.35], visible=False, fixedrange=True)
+    figure.update_yaxes(autorange="reversed", fixedrange=True, ticks="")
+    return _calm(figure, height=40 + 30 * len(names) + 20)
+
+
+def signed_bars(names: Sequence[str], values: Sequence[float], unit: str) -> go.Figure:
+    """Signed bars, the largest first: to the right speaks for, to the left against."""
+    order = sorted(range(len(names)), key=lambda n: -abs(values[n]))
+    chosen = [values[n] for n in order]
+    figure = go.Figure(
+        go.Bar(
+            x=chosen,
+            y=[names[n] for n in order],
+            orientation="h",
+            marker_color=[FOR if v >= 0 else AGAINST for v in chosen],
+            text=[f"{v:+.2f}" for v in chosen],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:+.3f} " + unit + "<extra></extra>",
+        )
+    )
+    reach = max((abs(v) for v in chosen), default=1.0) * 1.45 or 1.0
+    figure.update_xaxes(range=[-reach, reach], title=unit, zeroline=True, fixedrange=True)
+    figure.update_yaxes(autorange="reversed", fixedrange=True, automargin=True)
+    return _calm(figure, height=70 + 30 * len(names))
+
+
+def kappa_map(readers: Sequence[str], values: Sequence[Sequence[float | None]]) -> go.Figure:
+    """Cohen's kappa of each pair of readers, -1 to 1; an empty field is a pair without a value."""
+    figure = go.Figure(
+        go.Heatmap(
+            z=[list(row) for row in values],
+            x=list(readers),
+            y=list(readers),
+            zmin=-1,
+            zmax=1,
+            colorscale=[[0, "#b3562b"], [0.5, "#f2f2ef"], [1, "#0f6480"]],
+            text=[["" if v is None else f"{v:.2f}" for v in row] for row in values],
+            texttemplate="%{text}",
+            colorbar={"title": "kappa", "thickness": 12},
+            hovertemplate="%{y} and %{x}: kappa %{z:.2f}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(fixedrange=True, type="category")
+    figure.update_yaxes(fixedrange=True, type="category", autorange="reversed", automargin=True)
+    return _calm(figure, height=120 + 46 * max(3, len(readers)))
+
+
+def _calm(figure: go.Figure, height: int) -> go.Figure:
+    figure.update_layout(
+        height=height,
+        margin={"l": 4, "r": 8, "t": 28, "b": 8},
+        showlegend=False,
+        bargap=0.28,
+        font={"size": 13},
+    )
+    return figure

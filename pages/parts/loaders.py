@@ -1,0 +1,141 @@
+"""What the pages read, cached. Heavy libraries are imported inside, when they are first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from bmcore.domain import BmcoreError, BundleInfo, Case, Prediction
+from bmcore.settings import settings
+
+if TYPE_CHECKING:
+    from bmcore.intake.library import CaseEntry
+    from bmcore.models.bundles import Bundle
+    from bmcore.review.store import Store
+
+
+@dataclass(frozen=True)
+class Models:
+    """What is known of the models without loading them; ``problem`` says why there are none."""
+
+    info: BundleInfo | None
+    problem: str | None = None
+
+
+def home() -> Path:
+    return settings().home
+
+
+def _tree_stamp(folder: Path, pattern: str) -> str:
+    """A text that changes when files of this pattern below ``folder`` do."""
+    if not folder.is_dir():
+        return "none"
+    stats = [(p.name, p.stat()) for p in sorted(folder.glob(pattern))]
+    return str(hash(tuple((name, s.st_mtime_ns, s.st_size) for name, s in stats)) & 0xFFFFFFFFFF)
+
+
+def models() -> Models:
+    """Name and badge of the installed models, or why there are none."""
+    try:
+        return Models(bundle().info)
+    except BmcoreError as error:
+        return Models(None, " ".join(f.sentence for f in error.findings))
+
+
+def bundle() -> Bundle:
+    """The checked bundle; its nets are built when first used. BundleRefused if it is unusable."""
+    return _bundle(settings().bundle, _tree_stamp(settings().bundle, "*"))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _bundle(folder: Path, stamp: str) -> Any:
+    from bmcore.models.bundles import load_bundle
+
+    return load_bundle(folder)
+
+
+def store() -> Store:
+    return _store(settings().url)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Opening the database")
+def _store(url: str) -> Any:
+    from bmcore.review.store import open_store
+
+    return open_store(url)
+
+
+def entries() -> list[CaseEntry]:
+    """The work list; makes the demo cases at the first start."""
+    from bmcore.intake import library
+
+    if settings().demo:
+        _demo_cases(home())
+    return list(library.list_cases(home()))
+
+
+@st.cache_resource(show_spinner="Preparing three synthetic demo cases; this happens once")
+def _demo_cases(folder: Path) -> bool:
+    from bmcore.reading.demo import ensure_demo_cases
+
+    ensure_demo_cases(folder)
+    return True
+
+
+def case_stamp(case_id: str) -> str:
+    return _tree_stamp(settings().cases / case_id, "*.nii.gz")
+
+
+def case(case_id: str) -> Case:
+    folder = settings().cases / case_id
+    return _case(home(), case_id, _tree_stamp(folder, "*"))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the images")
+def _case(folder: Path, case_id: str, stamp: str) -> Case:
+    from bmcore.intake import library
+
+    return library.load_case(folder, case_id)
+
+
+def prediction(case_id: str) -> Prediction | None:
+    """The newest prediction of the loaded models, or None."""
+    info = models().info
+    if info is None:
+        return None
+    folder = settings().predictions / case_id
+    return _prediction(home(), case_id, info.digest, _tree_stamp(folder, "*/*"))
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _prediction(folder: Path, case_id: str, digest: str, stamp: str) -> Prediction | None:
+    from bmcore.reading import archive
+
+    return archive.latest(folder, case_id, digest)
+
+
+def has_prediction(case_id: str) -> bool:
+    """True where the loaded models have read this case; reads no image."""
+    info = models().info
+    if info is None:
+        return False
+    return any((settings().predictions / case_id / info.digest[:16]).glob("[0-9]*"))
+
+
+def votes_per_case() -> dict[str, int]:
+    """Case id to the number of current votes (those that were superseded are not counted)."""
+    from collections import Counter
+
+    return dict(Counter(vote.case_id for vote in store().current_votes()))
+
+
+def short_names(sequences: Iterable[str]) -> list[str]:
+    """The sequences as short words, in the usual order."""
+    from pages.parts.viewer.payload import SHORT_NAMES
+
+    present = set(sequences)
+    return [words for name, words in SHORT_NAMES.items() if name in present]

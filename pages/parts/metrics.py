@@ -1,0 +1,41 @@
+"""Stored metrics as table rows: a number with its interval, n and method where it has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """One row a number: what, value, 95 % interval, n, method; nested names are joined."""
+    return [
+        {
+            "What": name.replace("_", " "),
+            "Value": _number(value.get("value")),
+            "95 % interval": _interval(value.get("low"), value.get("high")),
+            "n": "" if value.get("n") is None else str(value["n"]),
+            "Method": str(value.get("method") or ""),
+        }
+        for name, value in _leaves("", metrics)
+    ]
+
+
+def _leaves(prefix: str, metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for key, value in metrics.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and "value" in value:
+            yield name, value
+        elif isinstance(value, Mapping):
+            yield from _leaves(f"{name}, ", value)
+        elif isinstance(value, (int, float, str)) or value is None:
+            yield name, {"value": value}
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "not defined"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _interval(low: Any, high: Any) -> str:
+    return "" if low is None or high is None else f"{low:.3g} to {high:.3g}"

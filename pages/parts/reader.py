@@ -1,0 +1,77 @@
+"""Who reads, and whether this reader has seen the models' answers for a case."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.parts import loaders
+
+# Widgets of a page forget their values when another page is drawn; these keys keep them.
+_NAME, _ROLE = "reader_name", "reader_role"
+
+
+def identity() -> tuple[str, str] | None:
+    """Name and role, asked once a session; None until both are given."""
+    from bmcore.review.votes import ROLE_NAMES, ROLES
+
+    known = {r.name: r.role for r in loaders.store().readers()}
+    name, role = st.session_state.get(_NAME), st.session_state.get(_ROLE)
+    title = f"Reader: {name}, {ROLE_NAMES[role]}" if name and role else "Who is reading?"
+    with st.expander(title, expanded=not (name and role), icon=":material/person:"):
+        names = sorted({*known, *([name] if name else [])})
+        name = st.selectbox(
+            "Name or initials",
+            names,
+            index=names.index(name) if name else None,
+            accept_new_options=True,
+            placeholder="Choose, or type a new one",
+            key="reader_name_box",
+        )
+        first = known.get(name or "", role)
+        role = st.selectbox(
+            "Role",
+            ROLES,
+            index=list(ROLES).index(first) if first else None,
+            format_func=lambda r: ROLE_NAMES[r],
+            placeholder="Choose",
+            disabled=name in known,
+            key=f"reader_role_box {name}",
+        )
+    name = (name or "").strip()
+    if not name or not role:
+        return None
+    if (name, role) != (st.session_state.get(_NAME), st.session_state.get(_ROLE)):
+        st.session_state[_NAME], st.session_state[_ROLE] = name, role
+        st.rerun()
+    return name, role
+
+
+def current() -> tuple[str, str] | None:
+    """Name and role as given in this session, or None."""
+    name, role = st.session_state.get(_NAME), st.session_state.get(_ROLE)
+    return (name, role) if name and role else None
+
+
+def models_shown(case_id: str, who: tuple[str, str] | None) -> bool:
+    """True once the reader asked for the answers, or has voted on this case with them before."""
+    if st.session_state.get(_shown(case_id), False):
+        return True
+    if who is None:
+        return False
+    return any(v.reader == who[0] for v in loaders.store().current_votes(case_id, "aided"))
+
+
+def offer_models(case_id: str) -> None:
+    """The button that ends the unaided reading."""
+    st.caption(
+        "The segmentation and the models' answers are hidden, so that your first reading is your "
+        "own. Once you show them, your next vote on this case counts as aided."
+    )
+    if st.button("Show the models' answers", key="show_models", icon=":material/visibility:"):
+        st.session_state[_shown(case_id)] = True
+        st.rerun()
+
+
+def _shown(case_id: str) -> str:
+    who = st.session_state.get(_NAME, "")
+    return f"models shown {case_id} {who}"

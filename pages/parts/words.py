@@ -1,0 +1,59 @@
+"""Small pieces of text shared by the pages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from bmcore.domain import PRIMARY_NAMES, Answer, ClinicalRecord, Lesion
+
+ANSWER_WORDS = {
+    "clinical": "clinical data alone",
+    "image": "the images alone",
+    "fused": "images and clinical data together",
+}
+STATE_WORDS = {
+    "none": "New",
+    "queued": "Queued",
+    "running": "Running",
+    "done": "Done",
+    "failed": "Failed",
+}
+
+
+def best_guess(answer: Answer) -> str:
+    """One sentence: the highest answer and the next one, or why there is none."""
+    source = ANSWER_WORDS[answer.kind]
+    if answer.probabilities is None:
+        return f"No answer from {source}, because {answer.reason}."
+    ranked = sorted(zip(answer.probabilities, PRIMARY_NAMES.items(), strict=True), reverse=True)
+    (first, (_, name)), (second, (_, runner_up)) = ranked[:2]
+    return f"From {source}: {name} {first:.0%}, then {runner_up} {second:.0%}."
+
+
+def clinical(record: ClinicalRecord) -> str:
+    """Age and sex on one line; what is missing is said."""
+    age = "age not known" if record.age_years is None else f"{record.age_years:.0f} years"
+    return f"{age}, {record.sex or 'sex not known'}"
+
+
+def place(lesion: Lesion) -> str:
+    """For instance "Left frontal lobe"."""
+    side = "" if lesion.side == "midline" else f"{lesion.side} "
+    text = f"{side}{lesion.region}"
+    return text[:1].upper() + text[1:]
+
+
+def when(moment: datetime) -> str:
+    """UTC time as "23 Nov 2026, 12:04 UTC"."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC).strftime("%-d %b %Y, %H:%M:%S UTC")
+
+
+def seconds_left(eta_s: float | None) -> str:
+    """For instance "about 40 s left"; empty if it cannot be told."""
+    if eta_s is None:
+        return ""
+    if eta_s < 90:
+        return f"about {max(5, round(eta_s / 5) * 5)} s left"
+    return f"about {round(eta_s / 60)} min left"
