@@ -19,7 +19,7 @@ from bmcore import __version__
 from bmcore.domain import RESEARCH_NOTICE, BmcoreError, ClinicalRecord, Finding, refuse
 
 if TYPE_CHECKING:
-    from bmcore.domain import Case, Prediction
+    from bmcore.domain import Case, Prediction, Primary
     from bmcore.models.bundles import Bundle
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ def predict(
     Values that are not known are left out, never given as 0.
     """
     metastases = None if extracranial_metastases is None else extracranial_metastases == "yes"
-    given = {
+    given: dict[str, object] = {
         "age_years": age,
         "sex": sex,
         "smoking": smoking,
@@ -118,6 +118,10 @@ def phantom(
 @app.command()
 def report(
     out: Annotated[Path, typer.Option(help="Folder for the report.")],
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="CSV or spreadsheet with the reference primaries, one row a case."),
+    ] = None,
 ) -> None:
     """Write the validation report of the current database: PDF, HTML, CSV and JSON."""
     with _refusals():
@@ -125,10 +129,12 @@ def report(
         from bmcore.review.store import open_store
         from bmcore.settings import settings
 
-        models = _bundle(None)
-        cases, predictions = _library(models.info.digest)
-        votes = open_store(settings().url).votes()
-        written = dossier.write(dossier.build(votes, predictions, cases, models.info), out)
+        models = _bundle(None).info
+        predictions, truths = _known(models.digest, truth)
+        settings().home.mkdir(parents=True, exist_ok=True)
+        with open_store(settings().url) as store:
+            votes = store.votes()
+        written = dossier.write(dossier.build(votes, predictions, truths, models), out)
     for path in written:
         typer.echo(str(path))
 
@@ -172,9 +178,10 @@ def _everything_needed(asked: _Asked) -> tuple[Bundle, Case]:
     attempt(lambda: check_out(asked.out))
     attempt(lambda: _not_among_inputs(asked))
     typed = attempt(lambda: ClinicalRecord(**asked.given))  # type: ignore[arg-type]
-    case = attempt(lambda: _read_case(asked))
-    if typed is not None and case is not None:
-        case = attempt(lambda: _with_clinical(case, typed, asked.clinical))
+    images = attempt(lambda: _read_case(asked))
+    case = None
+    if typed is not None and images is not None:
+        case = attempt(lambda: _with_clinical(images, typed, asked.clinical))
     models = attempt(lambda: _bundle(asked.bundle))
     if problems or models is None or case is None:
         raise BmcoreError(*problems)
@@ -194,8 +201,7 @@ def _not_among_inputs(asked: _Asked) -> None:
 def _read_case(asked: _Asked) -> Case:
     from bmcore.intake.nifti import read_case
 
-    source = asked.case[0] if len(asked.case) == 1 and asked.case[0].is_dir() else asked.case
-    return read_case(source, asked.case_id)
+    return read_case(asked.case[0] if len(asked.case) == 1 else asked.case, asked.case_id)
 
 
 def _with_clinical(case: Case, typed: ClinicalRecord, table: Path | None) -> Case:
@@ -287,14 +293,14 @@ def _peak_memory_gib() -> float:
     return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, KiB elsewhere
 
 
-def _library(digest: str) -> tuple[list[Case], list[Prediction]]:
-    """All cases of the library, and the latest prediction of each by the bundle ``digest``."""
-    from bmcore.intake.library import list_cases, load_case
-    from bmcore.reading.archive import latest
+def _known(digest: str, table: Path | None) -> tuple[dict[str, Prediction], dict[str, Primary]]:
+    """The latest prediction of each case by the bundle ``digest``, and the reference primaries."""
+    from bmcore.intake.clinical import read_clinical
+    from bmcore.reading import archive, demo
     from bmcore.settings import settings
 
-    home = settings().home
-    entries = list_cases(home)
-    cases = [load_case(home, entry.case_id) for entry in entries]
-    found = (latest(home, entry.case_id, digest) for entry in entries)
-    return cases, [prediction for prediction in found if prediction is not None]
+    truths = demo.truths(settings().home)
+    if table is not None:
+        given = read_clinical(table).primaries
+        truths |= {case_id: primary for case_id, primary in given.items() if primary is not None}
+    return archive.all_latest(settings().home, digest), truths

@@ -49,7 +49,7 @@ def load(folder: Path | str) -> Prediction:
         values = json.loads((folder / "prediction.json").read_text(encoding="utf-8"))
         with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
             named = {name: stored[name] for name in stored.files}
-        labels = np.asanyarray(nib.Nifti1Image.load(folder / "mask.nii.gz").dataobj)
+        labels = np.asanyarray(nib.load(folder / "mask.nii.gz").dataobj)  # type: ignore[attr-defined]
         return serial.from_parts(values, named, labels)
     except (
         OSError,
@@ -86,6 +86,14 @@ def latest(home: Path | str, case_id: str, digest: str | None = None) -> Predict
         shelves = shelf.iterdir() if shelf.is_dir() else ()
         runs = sorted((r for s in shelves for r in _runs(s)), key=lambda r: r.name, reverse=True)
     return load(runs[0]) if runs else None
+
+
+def all_latest(home: Path | str, digest: str) -> dict[str, Prediction]:
+    """The newest prediction of every case by the bundle ``digest``: case id -> Prediction."""
+    shelves = Path(home) / "predictions"
+    cases = sorted(p.name for p in shelves.iterdir()) if shelves.is_dir() else []
+    found = {c: latest(home, c, digest) for c in cases if not c.startswith(".")}
+    return {case_id: prediction for case_id, prediction in found.items() if prediction is not None}
 
 
 def _shelf(home: Path | str, case_id: str) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
 from filelock import FileLock
 
+from bmcore.domain import Primary
 from bmcore.reading.files import write_json
 
 # Seeds chosen by eye among the first twenty: few, many, and one large lesion with oedema.
@@ -14,7 +16,7 @@ DEMO_SEEDS: dict[str, int] = {"Demo-1": 1, "Demo-2": 2, "Demo-3": 3}
 
 
 def ensure_demo_cases(home: Path | str) -> list[str]:
-    """Make the demo cases that are not there yet; returns the ids of those made now.
+    """Make the demo cases at the first start; returns their ids, or [] later.
 
     Once all have been made this never happens again, so a case that was removed stays away. Safe
     when two processes start at once: the second waits for the first.
@@ -27,20 +29,35 @@ def ensure_demo_cases(home: Path | str) -> list[str]:
     with FileLock(home / "demo-cases.lock"):
         if done.exists():
             return []
-        made = [case_id for case_id, seed in DEMO_SEEDS.items() if _make(home, case_id, seed)]
-        write_json(done, {"cases": DEMO_SEEDS})
-    return made
+        drawn = {case_id: _make(home, case_id, seed) for case_id, seed in DEMO_SEEDS.items()}
+        primaries = {case_id: primary for case_id, primary in drawn.items() if primary}
+        write_json(done, {"seeds": DEMO_SEEDS, "primaries": primaries})
+    return list(primaries)
 
 
-def _make(home: Path, case_id: str, seed: int) -> bool:
-    """Draw one case, with its reference mask, and add it to the library; False if it is there."""
+def truths(home: Path | str) -> dict[str, Primary]:
+    """The primaries of the demo cases made in ``home``, known by construction."""
+    done = Path(home) / "demo-cases.json"
+    if not done.exists():
+        return {}
+    primaries = json.loads(done.read_text(encoding="utf-8"))["primaries"]
+    return {case_id: Primary(name) for case_id, name in primaries.items()}
+
+
+def _make(home: Path, case_id: str, seed: int) -> Primary | None:
+    """Draw one case and add it with its reference mask; None where the name is in use.
+
+    A demo case that an earlier start made before it was stopped is kept.
+    """
     from bmcore.intake.library import add_case, list_cases
     from bmcore.phantom.cohort import draw_case, write_case
 
-    if any(entry.case_id == case_id for entry in list_cases(home)):
-        return False
+    there = {entry.case_id: entry.demo for entry in list_cases(home)}
+    if not there.get(case_id, True):
+        return None
     drawn = draw_case(seed)
-    with tempfile.TemporaryDirectory(prefix="bmcore-demo-") as folder:
-        write_case(drawn, case_id, Path(folder))
-        add_case(home, Path(folder) / case_id, case_id, drawn.clinical, demo=True)
-    return True
+    if case_id not in there:
+        with tempfile.TemporaryDirectory(prefix="bmcore-demo-") as folder:
+            write_case(drawn, case_id, Path(folder))
+            add_case(home, Path(folder) / case_id, case_id, drawn.clinical, demo=True)
+    return drawn.primary

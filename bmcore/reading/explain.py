@@ -19,7 +19,9 @@ from bmcore.domain import (
     PRIMARY_NAMES,
     Case,
     ClinicalRecord,
+    Lesion,
     Prediction,
+    Prepared,
     Primary,
     Volume,
     refuse,
@@ -130,9 +132,9 @@ def gradcam(
     strongest place of this lesion, all 0 means that nothing there speaks for this primary. Outside
     the 48 mm cube it is 0. ``InputRefused`` for a lesion that is not in the prediction.
     """
-    from bmcore.geometry import resample, same_grid
-    from bmcore.imaging.preprocess import prepare, restore_map
-    from bmcore.reading.pipeline import on_working_grid, patches_of
+    from bmcore.geometry import same_grid
+    from bmcore.imaging.patches import lesion_patches
+    from bmcore.imaging.preprocess import prepare, restore_map, to_working_grid
 
     lesions = [lesion for lesion in prediction.lesions if lesion.number == lesion_number]
     if not lesions:
@@ -148,16 +150,10 @@ def gradcam(
             hint="run the prediction again.",
         )
     prepared = prepare(case)
-    mask = resample(
-        np.asarray(prediction.mask.data, np.uint8),
-        prediction.mask.affine,
-        prepared.affine,
-        prepared.brain.shape,  # type: ignore[arg-type]
-        order=0,
-    )
-    heat = evidence(bundle.cnn, patches_of(prepared, mask, lesions), primary)
-    placed = place_patch(heat, on_working_grid(lesions, prepared)[0].centroid_voxel, prepared)
-    return restore_map(placed, prepared)
+    mask = to_working_grid(prediction.mask, prepared)
+    patch = lesion_patches(prepared.images, mask, lesions, prepared.affine)
+    heat = evidence(bundle.cnn, patch, primary)
+    return restore_map(place_patch(heat, lesions[0], prepared), prepared)
 
 
 def evidence(
@@ -191,6 +187,18 @@ def evidence(
     fine = ndimage.map_coordinates(coarse, places, order=1, mode="nearest")
     peak = fine.max()
     return (fine / peak if peak > 1e-9 else np.zeros_like(fine)).astype(np.float32)
+
+
+def place_patch(
+    heat: npt.NDArray[np.float32], lesion: Lesion, prepared: Prepared
+) -> npt.NDArray[np.float32]:
+    """A map of the lesion's cube (32, 32, 32) on the working grid, linear; 0 outside the cube."""
+    from bmcore.geometry import resample
+    from bmcore.imaging.patches import patch_affine
+
+    size = prepared.brain.shape
+    placed = resample(heat, patch_affine(lesion), prepared.affine, size, order=1)  # type: ignore[arg-type]
+    return np.where(prepared.brain, np.clip(placed, 0, 1), 0).astype(np.float32)
 
 
 def _input(prediction: Prediction, kind: str) -> npt.NDArray[np.float64]:

@@ -138,7 +138,7 @@ def turn(home: Path | str, case_id: str, mine: JobState) -> Iterator[None]:
     """Wait until no earlier case is waiting and none is running, then hold the machine."""
     machine = FileLock(_folder(home) / "one-at-a-time.lock")
     while True:
-        ahead = _waiting_before(home, case_id, mine)
+        ahead = _before(home, case_id, mine)
         if ahead == 0:
             try:
                 machine.acquire(blocking=False)
@@ -186,19 +186,17 @@ def _alive(home: Path | str, case_id: str, seen: JobState) -> bool:
     return starting and time.time() - (seen.submitted_at or 0) < START_GRACE_S
 
 
-def _waiting_before(home: Path | str, case_id: str, mine: JobState) -> int:
-    """How many living jobs were queued earlier than ``mine``."""
+def _before(home: Path | str, case_id: str, mine: JobState) -> int:
+    """How many living jobs are running or were submitted earlier than ``mine``."""
+    turn_of_mine = (mine.submitted_at or 0, case_id)
     before = 0
     for path in _folder(home).glob("*.json"):
         other = path.name.removesuffix(".json")
         if other == case_id or other.startswith("."):
             continue
         seen = state(home, other)
-        if seen.state == "queued" and (seen.submitted_at or 0, other) < (
-            mine.submitted_at or 0,
-            case_id,
-        ):
-            before += 1
+        earlier = (seen.submitted_at or 0, other) < turn_of_mine
+        before += seen.state == "running" or (seen.state == "queued" and earlier)
     return before
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +22,6 @@ from bmcore.domain import (
     Severity,
     Volume,
 )
-from bmcore.geometry import transform
 
 if TYPE_CHECKING:
     from bmcore.models.bundles import Bundle
@@ -120,15 +119,6 @@ def measure(mask: Volume, prepared: Prepared) -> tuple[Lesion, ...]:
     return find_lesions(mask.data, mask.affine, np.asarray(brain.data) > 0)
 
 
-def on_working_grid(lesions: Sequence[Lesion], prepared: Prepared) -> tuple[Lesion, ...]:
-    """The same lesions with ``centroid_voxel`` on the working grid, for cutting patches."""
-    back = np.linalg.inv(prepared.affine)
-    return tuple(
-        replace(lesion, centroid_voxel=tuple(map(float, transform(back, lesion.centroid_mm))))
-        for lesion in lesions
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class ImageReading:
     """What the CNN and the autoencoder say; all None where no lesion was found.
@@ -140,16 +130,6 @@ class ImageReading:
     features: npt.NDArray[np.float32] | None = None
     code: npt.NDArray[np.float32] | None = None
     reconstruction_error: float | None = None
-
-
-def patches_of(
-    prepared: Prepared, working_mask: npt.NDArray[np.uint8], lesions: Sequence[Lesion]
-) -> npt.NDArray[np.float32]:
-    """The CNN's patches (n, 7, 32, 32, 32) of lesions found on the input's grid."""
-    from bmcore.imaging.patches import lesion_patches
-
-    placed = on_working_grid(lesions, prepared)
-    return lesion_patches(prepared.images, working_mask, placed, prepared.affine)
 
 
 def read_lesions(
@@ -165,6 +145,7 @@ def read_lesions(
     """
     if not lesions:
         return ImageReading()
+    from bmcore.imaging.patches import lesion_patches
     from bmcore.models.cnn import (
         MAX_LESIONS,
         lesion_logits,
@@ -172,12 +153,14 @@ def read_lesions(
         patient_features,
     )
 
-    largest = patches_of(prepared, working_mask, lesions[:MAX_LESIONS])
+    def cut(some: Sequence[Lesion]) -> npt.NDArray[np.float32]:
+        return lesion_patches(prepared.images, working_mask, some, prepared.affine)
+
+    largest = cut(lesions[:MAX_LESIONS])
     logits = lesion_logits(bundle.cnn, largest)
     every = [logits]
     for start in range(MAX_LESIONS, len(lesions), MAX_LESIONS):  # few at a time: memory
-        more = patches_of(prepared, working_mask, lesions[start : start + MAX_LESIONS])
-        every.append(lesion_logits(bundle.cnn, more))
+        every.append(lesion_logits(bundle.cnn, cut(lesions[start : start + MAX_LESIONS])))
     features = patient_features(bundle.cnn, largest, lesions, logits)
     code = np.asarray(bundle.autoencoder.encode(features[None]), np.float32)[0]
     error = float(bundle.autoencoder.reconstruction_error(features[None])[0])

@@ -87,20 +87,22 @@ def from_parts(
     """The inverse of ``full_dict``, ``arrays`` and ``mask_image``; KeyError etc. if damaged."""
     if values["format"] != FORMAT:
         raise ValueError(f"format {values['format']!r}, but this version reads {FORMAT}")
-    answers = {kind: _answer(kind, values) for kind in ("clinical", "image", "fused")}
     lesions = tuple(_lesion(row) for row in values["lesions"])
     if len(lesions) != values["lesion_count"]:
         raise ValueError(f"{len(lesions)} lesions listed, but {values['lesion_count']} counted")
-    optional = {name: stored.get(name) for name in _ARRAYS if name != "clinical_vector"}
     return Prediction(
         case_id=values["case_id"],
         sequences=tuple(values["sequences"]),
         mask=Volume(labels.astype(np.uint8), stored["mask_affine"]),
         lesions=lesions,
-        **answers,
+        clinical=_answer("clinical", values),
+        image=_answer("image", values),
+        fused=_answer("fused", values),
         bundle=BundleInfo(**values["bundle"]),
         clinical_record=ClinicalRecord(**values["clinical_record"]),
-        **optional,
+        lesion_probabilities=stored.get("lesion_probabilities"),
+        image_features=stored.get("image_features"),
+        code=stored.get("code"),
         clinical_vector=stored["clinical_vector"],
         reconstruction_error=values["reconstruction_error"],
         timings_s=dict(values["timings_s"]),
@@ -116,8 +118,9 @@ def _answer(kind: str, values: Mapping[str, Any]) -> Answer:
 
 
 def _lesion(row: Mapping[str, Any]) -> Lesion:
-    known = {f.name: row[f.name] for f in fields(Lesion)}
-    return Lesion(**{k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
+    known: dict[str, Any] = {f.name: row[f.name] for f in fields(Lesion)}
+    places = {name: tuple(known[name]) for name in ("centroid_mm", "centroid_voxel")}
+    return Lesion(**(known | places))
 
 
 def lesion_rows(prediction: Prediction) -> list[dict[str, str | int | float]]:

@@ -1,0 +1,157 @@
+"""Predictions on disk come back as they were, and are there whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bmcore.domain import InputRefused, Prediction, Volume
+from bmcore.reading import archive
+from tests.reading_fixture import prediction
+
+
+def _same(a: Prediction, b: Prediction) -> None:
+    for field in fields(Prediction):
+        left, right = getattr(a, field.name), getattr(b, field.name)
+        if isinstance(left, Volume):
+            np.testing.assert_array_equal(left.data, right.data)
+            np.testing.assert_array_equal(left.affine, right.affine)
+        elif isinstance(left, np.ndarray):
+            np.testing.assert_array_equal(left, right)
+            assert left.dtype == right.dtype
+        else:
+            assert left == right, field.name
+
+
+@pytest.mark.parametrize("lesions", [0, 2])
+def test_a_prediction_comes_back_as_it_was(tmp_path: Path, lesions: int) -> None:
+    made = prediction(lesions=lesions)
+    _same(made, archive.load(archive.save(made, tmp_path / "one")))
+
+
+def test_a_stored_prediction_is_never_written_over(tmp_path: Path) -> None:
+    archive.save(prediction(), tmp_path / "one")
+    with pytest.raises(InputRefused, match="already stored"):
+        archive.save(prediction(), tmp_path / "one")
+
+
+def test_nothing_is_left_when_the_writing_breaks_half_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: object, **_kwargs: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez_compressed", broken)  # the mask is written before it
+    with pytest.raises(OSError, match="disk full"):
+        archive.keep(tmp_path, prediction())
+    assert archive.latest(tmp_path, "HEAD-1") is None
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("prediction.json", b"{"),
+        ("prediction.json", b'{"format": 99}'),
+        ("prediction.json", b"[]"),
+        ("arrays.npz", b"nothing"),
+        ("arrays.npz", b""),
+        ("mask.nii.gz", b"nothing"),
+        ("mask.nii.gz", None),
+    ],
+)
+def test_a_damaged_prediction_is_refused_with_a_sentence(
+    tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    folder = archive.save(prediction(), tmp_path / "one")
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
+    with pytest.raises(InputRefused, match="cannot be read"):
+        archive.load(folder)
+
+
+def test_latest_is_the_newest_of_the_bundle_and_old_runs_go(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    other = replace(prediction().bundle, digest="cd" * 32)
+    for number in range(5):
+        archive.keep(tmp_path, prediction(timings_s={"total": float(number)}))
+    archive.keep(tmp_path, prediction(bundle=other, timings_s={"total": 9.0}))
+    mine = archive.latest(tmp_path, "HEAD-1", "ab" * 32)
+    newest = archive.latest(tmp_path, "HEAD-1")
+    assert mine is not None and mine.timings_s["total"] == 4.0
+    assert newest is not None and newest.timings_s["total"] == 9.0
+    assert len(list((tmp_path / "predictions/HEAD-1" / ("ab" * 8)).iterdir())) == archive.KEPT
+    assert archive.latest(tmp_path, "HEAD-1", "ef" * 32) is None
+    assert archive.latest(tmp_path, "HEAD-2") is None
+
+
+@pytest.mark.parametrize("case_id", ["../x", "a/b", ".hidden", ""])
+def test_a_case_name_cannot_lead_out_of_the_archive(tmp_path: Path, case_id: str) -> None:
+    with pytest.raises(InputRefused, match="cannot be used"):
+        archive.latest(tmp_path, case_id)
+
+
+def test_the_three_output_files_hold_what_was_predicted(tmp_path: Path) -> None:
+    made = prediction()
+    paths = archive.write_outputs(made, tmp_path / "new" / "out")
+    assert sorted(p.name for p in (tmp_path / "new" / "out").iterdir()) == sorted(
+        archive.OUTPUT_FILES
+    )
+    assert [p.name for p in paths] == list(archive.OUTPUT_FILES)
+    image = nib.Nifti1Image.load(paths[0])
+    assert image.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(np.asarray(image.dataobj), made.mask.data)
+    np.testing.assert_allclose(image.affine, made.mask.affine, atol=1e-6)  # NIfTI keeps float32
+    rows = list(csv.DictReader(paths[1].open(encoding="utf-8")))
+    assert [row["number"] for row in rows] == ["1", "2"]
+    assert float(rows[0]["volume_mm3"]) == 257.0
+    assert (rows[0]["centroid_x_mm"], rows[0]["side"]) == ("-9.5", "left")
+    assert float(rows[0]["p_melanoma"]) == pytest.approx(1 / 6, abs=1e-4)
+    summary = json.loads(paths[2].read_text(encoding="utf-8"))
+    assert list(summary) == [
+        "case_id", "sequences", "probabilities", "reasons", "lesion_count", "bundle", "timings_s",
+        "findings", "notice",
+    ]  # fmt: skip
+    assert summary["probabilities"]["fused"]["nsclc"] == 0.55
+    assert summary["lesion_count"] == 2
+    assert summary["bundle"]["digest"] == "ab" * 32
+
+
+def test_no_lesion_is_null_with_a_reason_and_an_empty_table(tmp_path: Path) -> None:
+    paths = archive.write_outputs(prediction(lesions=0), tmp_path / "out")
+    summary = json.loads(paths[2].read_text(encoding="utf-8"))
+    assert summary["probabilities"]["image"] is None and summary["probabilities"]["fused"] is None
+    assert summary["reasons"] == {"image": "No lesion found", "fused": "No lesion found"}
+    assert summary["probabilities"]["clinical"]["nsclc"] == 0.5
+    assert len(paths[1].read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_other_files_in_the_output_folder_stay(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "prediction.json").write_text("old")
+    archive.write_outputs(prediction(), tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert json.loads((tmp_path / "prediction.json").read_text())["case_id"] == "HEAD-1"
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_file_or_a_closed_folder_is_no_output_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputRefused, match="is a file"):
+        archive.check_out(tmp_path / "file")
+    with pytest.raises(InputRefused, match="cannot be written"):
+        archive.check_out(tmp_path / "file" / "below")
+    (tmp_path / "out" / "mask.nii.gz").mkdir(parents=True)
+    with pytest.raises(InputRefused, match="a folder stands"):
+        archive.check_out(tmp_path / "out")
+    assert archive.check_out(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert not (tmp_path / "a").exists()

@@ -1,0 +1,288 @@
+"""The command line: exit codes, one line a problem, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from bmcore import __version__
+from bmcore.cli import app
+from bmcore.domain import RESEARCH_NOTICE, Case, ClinicalRecord, Primary
+from bmcore.intake.nifti import write_volume
+from bmcore.settings import settings
+from tests import reading_fixture as fixture
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fixture.tiny_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """The folder of one small head in the Yale layout."""
+    return write_head(tmp_path / "BraTS-MET-00999-000")
+
+
+def write_head(folder: Path) -> Path:
+    folder.mkdir()
+    for name, volume in fixture.head().sequences.items():
+        write_volume(volume, folder / f"{folder.name}-{name}.nii.gz", np.float32)
+    return folder
+
+
+@pytest.fixture
+def predicted(monkeypatch: pytest.MonkeyPatch) -> list[Case]:
+    """Replaces the models by a made-up prediction; the list receives the cases asked for."""
+    from bmcore.reading import pipeline
+
+    cases: list[Case] = []
+
+    def predict(case: Case, bundle: object, on_progress: object = None) -> object:
+        cases.append(case)
+        return fixture.prediction(case.case_id, clinical_record=case.clinical)
+
+    monkeypatch.setattr(pipeline, "predict", predict)
+    return cases
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def errors(result: Result) -> list[str]:
+    return [line for line in result.stderr.splitlines() if line != RESEARCH_NOTICE]
+
+
+def test_help_answers_within_a_second_and_says_research_only() -> None:
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "bmcore", "--help"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert time.perf_counter() - begun < 1.5  # 0.3 s alone; a busy machine gets some room
+    assert done.returncode == 0
+    assert "not a medical device" in " ".join(done.stdout.split())
+    assert {"predict", "phantom", "report"} <= set(done.stdout.split())
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, bmcore.cli; print([m for m in ('torch','monai','shap','captum','matplotlib',"
+        "'sqlalchemy','scipy.stats','sklearn','pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_version() -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout.strip()) == (0, f"bmcore {__version__}")
+
+
+def test_predict_writes_three_files_and_shows_the_three_answers(
+    tmp_path: Path, files: Path, bundle: Path, predicted: list[Case]
+) -> None:
+    out = tmp_path / "out"
+    result = run("predict", files, "--out", out, "--bundle", bundle, "--age", 61, "--sex", "female")
+    assert result.exit_code == 0, result.stderr
+    assert sorted(p.name for p in out.iterdir()) == [
+        "lesions.csv",
+        "mask.nii.gz",
+        "prediction.json",
+    ]
+    summary = json.loads((out / "prediction.json").read_text())
+    assert summary["case_id"] == "BraTS-MET-00999-000"
+    assert predicted[0].clinical == ClinicalRecord(age_years=61, sex="female")
+    for words in ("Clinical only", "Image only", "Fused", "Melanoma", "55%", "peak memory", "GiB"):
+        assert words in result.stdout
+    assert RESEARCH_NOTICE in result.stderr and RESEARCH_NOTICE not in result.stdout
+
+
+def test_every_option_reaches_the_record_and_the_options_win_over_the_table(
+    tmp_path: Path, files: Path, bundle: Path, predicted: list[Case]
+) -> None:
+    table = tmp_path / "clinical.csv"
+    table.write_text(
+        "case_id,age,sex,smoking\nBraTS-MET-00999-000,70,male,never\nother,20,female,current\n"
+    )
+    result = run(
+        "predict", files, "--out", tmp_path / "out", "--bundle", bundle, "--clinical", table,
+        "--smoking", "former", "--pack-years", 12.5, "--extracranial-metastases", "no",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert predicted[0].clinical == ClinicalRecord(70, "male", "former", 12.5, False)
+
+
+def test_a_table_without_this_case_is_refused_not_guessed(
+    tmp_path: Path, files: Path, bundle: Path, predicted: list[Case]
+) -> None:
+    table = tmp_path / "clinical.csv"
+    table.write_text("case_id,age\nsomebody-else,70\n")
+    words = ("--out", tmp_path / "out", "--bundle", bundle, "--clinical", table)
+    result = run("predict", files, *words)
+    assert result.exit_code == 2 and not predicted
+    assert len(errors(result)) == 1 and "no row" in errors(result)[0]
+    assert run("predict", files, *words, "--case-id", "somebody-else").exit_code == 0
+    assert (predicted[0].case_id, predicted[0].clinical.age_years) == ("somebody-else", 70)
+
+
+def test_all_problems_are_told_at_once_one_a_line_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out"
+    result = run(
+        "predict", tmp_path / "empty", "--out", out, "--bundle", tmp_path / "none", "--age", 400
+    )
+    assert result.exit_code == 2
+    lines = errors(result)
+    assert len(lines) == 3 and all(line.startswith("error: ") for line in lines)
+    assert "age_years" in lines[0] and "NIfTI" in lines[1] and "bundle" in lines[2]
+    assert result.stdout == "" and not out.exists()
+
+
+def test_a_changed_bundle_is_refused(tmp_path: Path, files: Path, bundle: Path) -> None:
+    import shutil
+
+    changed = tmp_path / "changed"
+    shutil.copytree(bundle, changed)
+    with (changed / "cnn.safetensors").open("ab") as stream:
+        stream.write(b"x")
+    result = run("predict", files, "--out", tmp_path / "out", "--bundle", changed)
+    assert result.exit_code == 2 and not (tmp_path / "out").exists()
+    assert "cnn" in errors(result)[0]
+
+
+def test_results_never_lie_among_the_inputs(tmp_path: Path, files: Path, bundle: Path) -> None:
+    before = sorted(files.iterdir())
+    result = run("predict", files, "--out", files, "--bundle", bundle)
+    assert result.exit_code == 2 and "input images" in errors(result)[0]
+    assert sorted(files.iterdir()) == before
+
+
+def test_a_refusal_in_the_middle_leaves_an_earlier_result_as_it_was(
+    tmp_path: Path, files: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bmcore.domain import refuse
+    from bmcore.reading import archive, pipeline
+
+    out = tmp_path / "out"
+    archive.write_outputs(fixture.prediction(), out)
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+
+    def broken(*_: object) -> object:
+        raise refuse("the brain\nis empty")
+
+    monkeypatch.setattr(pipeline, "predict", broken)
+    result = run("predict", files, "--out", out, "--bundle", bundle)
+    assert result.exit_code == 2
+    assert errors(result)[-1] == "error: the brain is empty."
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert not [p for p in tmp_path.rglob("*") if "bmcore-out" in p.name]
+
+
+def test_a_missing_case_exits_2_in_a_real_process(tmp_path: Path) -> None:
+    words = ["predict", str(tmp_path / "no"), "--out", str(tmp_path / "o")]
+    done = subprocess.run(
+        [sys.executable, "-m", "bmcore", *words], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 2
+    assert "the file or folder is not there" in done.stderr
+    assert "Traceback" not in done.stderr and done.stdout == ""
+    assert not (tmp_path / "o").exists()
+
+
+def test_phantom_writes_the_yale_layout_and_never_into_a_folder_in_use(tmp_path: Path) -> None:
+    out = tmp_path / "cohort"
+    result = run("phantom", "--cases", 1, "--seed", 3, "--out", out)
+    assert result.exit_code == 0, result.stderr
+    assert "1 synthetic case in" in result.stdout
+    from bmcore.intake.datasets import YaleDataset
+
+    dataset = YaleDataset(out)
+    assert len(dataset.case_ids) == 1
+    assert dataset.load(dataset.case_ids[0]).truth is not None
+    again = run("phantom", "--cases", 1, "--out", out)
+    assert again.exit_code == 2 and "new or empty" in errors(again)[0]
+
+
+def test_demo_cases_are_made_once_and_a_removed_one_stays_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from bmcore.intake.library import list_cases, load_case
+    from bmcore.reading import demo
+
+    monkeypatch.setattr(demo, "DEMO_SEEDS", {"Demo-1": 1})  # three take three times as long
+    assert demo.ensure_demo_cases(tmp_path) == ["Demo-1"]
+    (entry,) = list_cases(tmp_path)
+    assert (
+        entry.demo and entry.has_reference_mask and entry.sequences == ("t1n", "t1c", "t2w", "t2f")
+    )
+    assert load_case(tmp_path, "Demo-1").clinical == entry.clinical
+    assert set(demo.truths(tmp_path)) == {"Demo-1"}
+    assert demo.ensure_demo_cases(tmp_path) == []
+    shutil.rmtree(entry.folder)
+    assert demo.ensure_demo_cases(tmp_path) == [] and list_cases(tmp_path) == []
+
+
+def test_demo_cases_survive_two_starts_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    from bmcore.reading import demo
+
+    made: list[str] = []
+
+    def make(home: Path, case_id: str, seed: int) -> Primary:
+        time.sleep(0.05)
+        made.append(case_id)
+        return Primary.RCC
+
+    monkeypatch.setattr(demo, "_make", make)
+    threads = [threading.Thread(target=demo.ensure_demo_cases, args=(tmp_path,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == ["Demo-1", "Demo-2", "Demo-3"]
+
+
+@pytest.fixture
+def home(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BMCORE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("BMCORE_BUNDLE", str(bundle))
+    settings.cache_clear()
+    yield tmp_path / "home"
+    settings.cache_clear()
+
+
+def test_report_covers_the_votes_and_the_latest_predictions(
+    tmp_path: Path, home: Path, files: Path
+) -> None:
+    pytest.importorskip("bmcore.report.dossier")
+    from bmcore.intake.library import add_case
+    from bmcore.models.bundles import load_bundle
+    from bmcore.reading import archive
+
+    info = load_bundle(settings().bundle).info
+    entry = add_case(home, files)
+    archive.keep(home, replace(fixture.prediction(entry.case_id), bundle=info))
+    table = tmp_path / "truth.csv"
+    table.write_text(f"case_id,primary\n{entry.case_id},melanoma\n")
+    result = run("report", "--out", tmp_path / "report", "--truth", table)
+    assert result.exit_code == 0, result.stderr
+    names = {p.name for p in (tmp_path / "report").iterdir()}
+    assert {"report.pdf", "report.html", "votes.csv", "report.json"} <= names
+    told = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert entry.case_id in json.dumps(told) and "melanoma" in json.dumps(told)
