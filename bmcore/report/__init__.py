@@ -1,1 +1,1 @@
-"""bmcore.report"""
+"""The validation dossier: what readers and models said, with intervals; PDF, HTML, CSV, JSON."""

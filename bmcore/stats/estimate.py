@@ -49,9 +49,9 @@ class Estimate:
         if not self.defined:
             return f"not defined, n = {self.n}"
         if not self.has_interval:
-            return f"{self.value:.{digits}f} (no interval), n = {self.n}"
-        low, high = f"{self.low:.{digits}f}", f"{self.high:.{digits}f}"
-        return f"{self.value:.{digits}f} ({low} to {high}), n = {self.n}"
+            return f"{self.value:z.{digits}f} (no interval), n = {self.n}"
+        low, high = f"{self.low:z.{digits}f}", f"{self.high:z.{digits}f}"
+        return f"{self.value:z.{digits}f} ({low} to {high}), n = {self.n}"
 
     def as_dict(self) -> dict[str, float | int | str | None]:
         """For JSON: NaN becomes None."""
