@@ -40,9 +40,7 @@ def foreground(image: npt.NDArray) -> npt.NDArray[np.bool_]:
     background. Else the background is noise, and Otsu's threshold parts it from the head.
     """
     image = np.asarray(image, np.float32)
-    border = np.concatenate(
-        [face.ravel() for axis in range(3) for face in (image.take(0, axis), image.take(-1, axis))]
-    )
+    border = np.concatenate([face.ravel() for face in _faces(image)])
     values, counts = np.unique(border, return_counts=True)
     if counts.max() > 0.5 * border.size:
         value = values[counts.argmax()]
@@ -129,5 +127,8 @@ def _plausible(mask: npt.NDArray[np.bool_], affine: Affine) -> tuple[Finding, ..
 
 def _touching(mask: npt.NDArray[np.bool_]) -> float:
     """The largest share of one of the six faces that the mask covers."""
-    faces = (mask.take(place, axis) for axis in range(3) for place in (0, -1))
-    return max(float(face.mean()) for face in faces)
+    return max(float(face.mean()) for face in _faces(mask))
+
+
+def _faces(image: npt.NDArray) -> list[npt.NDArray]:
+    return [np.moveaxis(image, axis, 0)[place] for axis in range(3) for place in (0, -1)]

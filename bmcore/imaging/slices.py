@@ -117,7 +117,7 @@ def _plane(
     """The slice as rows from top to bottom, columns from left to right, with square pixels."""
     data, affine = to_ras(volume.data, volume.affine)
     axis = _axis(plane)
-    flat = np.asarray(data.take(position, axis), np.float32)
+    flat = np.asarray(np.moveaxis(data, axis, 0)[position], np.float32)
     sizes = np.delete(voxel_sizes_mm(affine), axis)
     counts = np.maximum(1, np.rint(np.array(flat.shape) * sizes / sizes.min())).astype(int)
     for side in (0, 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import shutil
 import time
 import uuid
@@ -22,7 +23,6 @@ from bmcore.domain import (
     Severity,
     refuse,
 )
-from bmcore.intake.naming import clean_case_id
 from bmcore.intake.nifti import Source, choose_files, read_case
 
 _FORMAT = 1
@@ -94,7 +94,7 @@ def add_case(
             clinical=case.clinical,
             findings=case.findings,
             demo=demo,
-            added=datetime.now(UTC),
+            added=datetime.now(UTC).replace(microsecond=0),
             original_names={n: p.name for n, p in choice.files.items()},
             sha256=digests,
         )
@@ -130,7 +130,8 @@ def list_cases(home: Path) -> list[CaseEntry]:
 def get_entry(home: Path, case_id: str) -> CaseEntry:
     """The entry of one case; InputRefused where there is none or its record is damaged."""
     folder = Path(home) / "cases" / case_id
-    if not case_id or clean_case_id(case_id) != case_id or not folder.is_dir():
+    plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", case_id)
+    if plain is None or not folder.is_dir():
         raise refuse(f"there is no case {case_id[:80]!r}", hint="choose a case of the work list.")
     return _read_record(folder)
 
@@ -206,7 +207,7 @@ def _write_record(entry: CaseEntry, folder: Path) -> None:
         "clinical": asdict(entry.clinical),
         "findings": [asdict(f) for f in entry.findings],
         "demo": entry.demo,
-        "added": entry.added.isoformat(timespec="milliseconds"),
+        "added": entry.added.isoformat(),
         "original_names": dict(entry.original_names),
         "sha256": dict(entry.sha256),
     }
