@@ -268,7 +268,7 @@ def test_the_pdf_says_what_it_must_on_numbered_pages(written):
         "Model, fused 75\u00a0% (30 to 95) 4",
         "<script>alert(1)</script> & [U+1F9E0] $x_{",
         "Reason for the change: Saw the kidney.",
-        "Kappa without an interval, or not defined. No disagreement was seen.",
+        "Why a kappa has no interval or is not defined: no disagreement was seen.",
     ):
         assert " ".join(words.split()) in flat, words
 
@@ -330,7 +330,7 @@ def test_a_folder_that_cannot_be_written_is_refused_and_nothing_is_half_there(tm
         dossier.write(built, tmp_path / "file")
 
 
-def test_a_fault_while_drawing_leaves_the_old_report_as_it_was(tmp_path, built, monkeypatch):
+def test_a_fault_while_drawing_leaves_the_old_report_as_it_was(tmp_path, monkeypatch):
     (tmp_path / "report.pdf").write_text("the old one")
 
     def fail(*_):
@@ -338,7 +338,7 @@ def test_a_fault_while_drawing_leaves_the_old_report_as_it_was(tmp_path, built, 
 
     monkeypatch.setattr(sheets, "write_json", fail)
     with pytest.raises(RuntimeError, match="drawn to fail"):
-        dossier.write(built, tmp_path)
+        dossier.write(dossier.build([], {}, {}, None), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["report.pdf"]
     assert (tmp_path / "report.pdf").read_text() == "the old one"
 

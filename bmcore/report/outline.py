@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from bmcore.domain import PRIMARY_NAMES
@@ -156,13 +156,12 @@ def _one_phase(phase: PhaseAgreement) -> list[Block]:
 
 
 def _confidence_notes(pairs: list[PairAgreement]) -> list[Block]:
-    bare = sorted(
-        {p.kappa.method.split("; ")[1] for p in pairs if p.n and not p.kappa.has_interval}
-    )
-    if not bare:
+    without = [p.kappa.method for p in pairs if p.n and not p.kappa.has_interval]
+    reasons = sorted({method.rsplit(": ", 1)[1] for method in without})
+    if not reasons:
         return []
-    reasons = ". ".join(reason[:1].upper() + reason[1:] for reason in bare)
-    return [Words(f"Kappa without an interval, or not defined. {reasons}.", "quiet")]
+    why = "; ".join(reasons)
+    return [Words(f"Why a kappa has no interval or is not defined: {why}.", "quiet")]
 
 
 def _pair_row(pair: PairAgreement) -> tuple[str, ...]:
@@ -191,7 +190,7 @@ def _accuracy(d: Dossier) -> list[Block]:
         blocks.append(Words("No vote on a case with a model's answer yet."))
     for phase in shown:
         alt = f"How often readers said what where the model said what, {phase}"
-        blocks.append(Picture(alt, lambda p=phase: figures.confusion(d.confusion[p], p), 0.86))  # type: ignore[misc]
+        blocks.append(Picture(alt, partial(figures.confusion, d.confusion[phase], phase), 0.86))
     return blocks
 
 
@@ -318,8 +317,8 @@ def _making(d: Dossier) -> list[Block]:
         "Shares of one reader or one pair: Wilson score interval. Mean agreement of more than two "
         "readers, and differences: 2,000 bootstrap resamples of cases, percentile interval. "
         "Cohen's kappa: large-sample interval (Fleiss, Cohen and Everitt 1969). Fleiss' kappa: "
-        "linearised variance over cases (Gwet 2008). Every interval is a 95 % interval. Only votes in force "
-        "are counted."
+        "linearised variance over cases (Gwet 2008). Every interval is a 95 % interval. "
+        "Only votes in force are counted."
     )
     versions = tuple(d.versions.items())
     return [
