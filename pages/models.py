@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.parts import loaders
 from pages.parts.guard import page
-from pages.parts.metrics import metric_rows
+from pages.parts.metrics import in_words, metric_rows
 
 PART_WORDS = {
     "segmenter": ("Segmentation net", "Marks necrosis, oedema and enhancing tumour in the images."),
@@ -51,6 +51,24 @@ def draw_part(name: str, entry: dict[str, Any]) -> None:
         st.caption(f"File {entry['file']}, sha256 {entry['sha256']}")
 
 
+def draw_comparison(parts: dict[str, Any]) -> None:
+    """The three answers side by side, on the patients that were held out in training."""
+    columns = {
+        PART_WORDS[part][0]: {row["What"]: row for row in metric_rows(parts[part]["metrics"])}
+        for part in ("clinical_mlr", "image_mlr", "fused_mlr")
+        if part in parts and parts[part]["metrics"]
+    }
+    if not columns:
+        return
+    st.subheader("How good the three answers were in testing", anchor=False)
+    names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    table = {"What": names}
+    for title, column in columns.items():
+        table[title] = [in_words(column[name]) if name in column else "" for name in names]
+    st.dataframe(pd.DataFrame(table), hide_index=True)
+    st.caption("Value (95 % interval), n. The clinical answer is the floor that images must beat.")
+
+
 def draw_manifest(manifest: dict[str, Any]) -> None:
     facts = {
         "Name": f"{manifest['name']} {manifest['version']}",
@@ -83,6 +101,7 @@ with page("Models"):
         with right:
             st.subheader("What they cannot do", anchor=False)
             st.markdown("\n".join(f"- {limit}" for limit in LIMITS))
+        draw_comparison(manifest["parts"])
         st.subheader("Parts", anchor=False)
         for part, entry in manifest["parts"].items():
             draw_part(part, entry)

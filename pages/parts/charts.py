@@ -25,7 +25,10 @@ SHORT_PRIMARIES: Mapping[str, str] = {
 
 
 def answers(found: Sequence[Answer]) -> go.Figure:
-    """The answers side by side: one column each, one bar a primary; the highest is dark."""
+    """The answers side by side: one column each, one bar a primary; the highest is dark.
+
+    All columns have one scale, from 0 to a little above the highest bar.
+    """
     figure = make_subplots(
         rows=1,
         cols=len(found),
@@ -34,6 +37,7 @@ def answers(found: Sequence[Answer]) -> go.Figure:
         subplot_titles=[ANSWER_NAMES[a.kind] for a in found],
     )
     names = [SHORT_PRIMARIES[p] for p in PRIMARIES]
+    reach = max([0.5, *(max(a.probabilities) for a in found if a.probabilities)]) * 1.5
     for column, answer in enumerate(found, start=1):
         if answer.probabilities is None:
             shares = [0.0] * len(names)
@@ -55,7 +59,7 @@ def answers(found: Sequence[Answer]) -> go.Figure:
             cliponaxis=False,
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
-    figure.update_xaxes(range=[0, 1.35], visible=False, fixedrange=True)
+    figure.update_xaxes(range=[0, reach], visible=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", fixedrange=True, ticks="")
     return _calm(figure, height=40 + 30 * len(names) + 20)
 
@@ -64,13 +68,14 @@ def signed_bars(names: Sequence[str], values: Sequence[float], unit: str) -> go.
     """Signed bars, the largest first: to the right speaks for, to the left against."""
     order = sorted(range(len(names)), key=lambda n: -abs(values[n]))
     chosen = [values[n] for n in order]
+    digits = 2 if max((abs(v) for v in chosen), default=1.0) >= 0.1 else 3
     figure = go.Figure(
         go.Bar(
             x=chosen,
             y=[names[n] for n in order],
             orientation="h",
             marker_color=[FOR if v >= 0 else AGAINST for v in chosen],
-            text=[f"{v:+.2f}" for v in chosen],
+            text=[f"{v:+.{digits}f}" for v in chosen],
             textposition="outside",
             cliponaxis=False,
             hovertemplate="%{y}: %{x:+.3f} " + unit + "<extra></extra>",
@@ -111,4 +116,6 @@ def _calm(figure: go.Figure, height: int) -> go.Figure:
         bargap=0.28,
         font={"size": 13},
     )
+    figure.update_xaxes(tickfont={"size": 13})
+    figure.update_yaxes(tickfont={"size": 13})
     return figure

@@ -20,6 +20,13 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
+def in_words(row: Mapping[str, str]) -> str:
+    """A row of ``metric_rows`` on one line, for instance "0.68 (0.6 to 0.75), n = 300"."""
+    interval = f" ({row['95 % interval']})" if row["95 % interval"] else ""
+    count = f", n = {row['n']}" if row["n"] else ""
+    return f"{row['Value']}{interval}{count}"
+
+
 def _leaves(prefix: str, metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for key, value in metrics.items():
         name = f"{prefix}{key}"

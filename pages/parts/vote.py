@@ -35,7 +35,8 @@ def draw(case: Case, prediction: Prediction | None, shown: bool) -> None:
     token = st.session_state.setdefault(place, uuid.uuid4().hex)
     earlier = _earlier(case.case_id, phase, who)
     ready = prediction is not None or bool(loaders.models().problem)
-    with st.form(f"vote {token}", border=True):
+    box = st.expander("Change this vote") if earlier else st.container()
+    with box.form(f"vote {token}", border=not earlier):
         primary = st.radio(
             "Most likely primary",
             PRIMARY_CHOICES,

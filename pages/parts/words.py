@@ -38,8 +38,10 @@ def clinical(record: ClinicalRecord) -> str:
 
 def place(lesion: Lesion) -> str:
     """For instance "Left frontal lobe"."""
-    side = "" if lesion.side == "midline" else f"{lesion.side} "
-    text = f"{side}{lesion.region}"
+    if lesion.region == "unknown":
+        text = f"{lesion.side}, lobe not known"
+    else:
+        text = f"{'midline' if lesion.side == 'midline' else lesion.side} {lesion.region}"
     return text[:1].upper() + text[1:]
 
 

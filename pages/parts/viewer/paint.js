@@ -64,7 +64,7 @@ export function paintHeat(slice, opacity, out) {
     out[p] = r;
     out[p + 1] = g;
     out[p + 2] = b;
-    out[p + 3] = value < 26 ? 0 : Math.round(opacity * Math.min(255, value * 1.4));
+    out[p + 3] = value < 38 ? 0 : Math.round(opacity * Math.min(255, value * 1.2));
   }
   return out;
 }

@@ -108,7 +108,7 @@ export class Viewer {
       showMask: true,
       showHeat: true,
       hidden: false,
-      maskOpacity: 0.35,
+      maskOpacity: 0.2,
       heatOpacity: 0.6,
       labels: { 1: true, 2: true, 3: true },
       zoom: 1,
@@ -403,15 +403,17 @@ export class Viewer {
     const sequences = this.data.sequences.map((s, n) =>
       this.toggle(s.name, `${s.name} (key ${n + 1})`, () => state.sequence === n, () => (state.sequence = n)),
     );
-    const groups = [group("Sequence", ...sequences), this.windowGroup(group)];
-    if (this.data.mask) groups.push(this.maskGroup(group));
-    if (this.data.heat) groups.push(this.heatGroup(group));
+    const overlays = [];
+    if (this.data.mask) overlays.push(this.maskGroup(group));
+    if (this.data.heat) overlays.push(this.heatGroup(group));
     const layout = [
       this.toggle("Large only", "Show the large plane alone (key F)", () => state.single, () => (state.single = !state.single)),
       element("button", { type: "button", title: "Reset zoom, position and window (key 0)", onclick: () => this.resetView() }, "Reset"),
       element("button", { type: "button", title: "Keys and mouse (key ?)", onclick: () => (this.help.hidden = !this.help.hidden) }, "Help"),
     ];
-    this.bar.replaceChildren(...groups, group("View", ...layout));
+    const first = [group("Sequence", ...sequences), this.windowGroup(group), group("View", ...layout)];
+    const rows = overlays.length ? [first, overlays] : [first];
+    this.bar.replaceChildren(...rows.map((row) => element("div", { class: "row" }, ...row)));
     this.syncBar();
   }
 

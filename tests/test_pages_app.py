@@ -1,0 +1,284 @@
+"""Each page as the only script that runs, driven without a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from bmcore.domain import RESEARCH_NOTICE, BundleInfo
+from bmcore.settings import settings
+from tests import pages_home
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("cases", "review", "agreement", "reports", "models")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BundleInfo]:
+    folder = tmp_path_factory.mktemp("models")
+    return folder, pages_home.make_bundle(folder)
+
+
+@pytest.fixture
+def home(tmp_path: Path, models, monkeypatch: pytest.MonkeyPatch):
+    """An empty home with small random models."""
+    monkeypatch.setenv("BMCORE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("BMCORE_BUNDLE", str(models[0]))
+    monkeypatch.setenv("BMCORE_DEMO", "0")
+    (tmp_path / "home").mkdir()
+    settings.cache_clear()
+    st.cache_resource.clear()
+    yield tmp_path / "home"
+    settings.cache_clear()
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def read_case(home: Path, models, tmp_path: Path) -> str:
+    """A case with a stored prediction of two lesions."""
+    case = pages_home.add_case(home, tmp_path / "files", "Case-1")
+    pages_home.store_prediction(home, case, models[1])
+    return "Case-1"
+
+
+def open_page(name: str, **query: str) -> AppTest:
+    page = AppTest.from_file(str(ROOT / "pages" / f"{name}.py"), default_timeout=60)
+    for key, value in query.items():
+        page.query_params[key] = value
+    return page.run()
+
+
+def words(page: AppTest) -> str:
+    """All text of a page."""
+    kinds = ("html", "markdown", "caption", "info", "warning", "error", "success", "text", "header")
+    parts = [str(e.proto.body) for e in page.get("html")]
+    for kind in kinds[1:]:
+        parts += [str(e.value) for e in getattr(page, kind)]
+    return "\n".join(parts + [str(s.value) for s in page.subheader])
+
+
+def sent_to_viewer(page: AppTest) -> list[bytes]:
+    """Every payload of the viewer's two components, as bytes."""
+    protos = [e.proto for e in page.get("bidi_component")]
+    return [p.bytes or p.json.encode() for p in protos]
+
+
+def sign_in(page: AppTest, name: str = "Dr A") -> AppTest:
+    page.session_state["reader_name"] = name
+    page.session_state["reader_role"] = "radiologist"
+    return page.run()
+
+
+def fill_vote(page: AppTest, primary: str = "melanoma", confidence: int = 70) -> None:
+    boxes = {r.label: r for r in page.radio}
+    boxes["Most likely primary"].set_value(primary)
+    if "Quality of the segmentation" in boxes:
+        boxes["Quality of the segmentation"].set_value(4)
+    page.number_input[0].set_value(confidence)
+
+
+def press(page: AppTest, label: str) -> AppTest:
+    return next(b for b in page.button if b.label == label).click().run()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_alone_shows_the_notice_and_the_badge_and_no_error(
+    home: Path, name: str
+) -> None:
+    page = open_page(name)
+    assert not page.exception and not page.error
+    assert RESEARCH_NOTICE in words(page)
+    assert "test models 1: demo models, trained on synthetic data" in words(page)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_without_models_every_page_says_so_and_still_works(
+    home: Path, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BMCORE_BUNDLE", str(tmp_path / "nothing here"))
+    settings.cache_clear()
+    page = open_page(name)
+    assert not page.exception and not page.error
+    assert "No models are installed" in words(page)
+
+
+def test_empty_pages_say_what_to_do(home: Path) -> None:
+    assert "There are no cases yet" in words(open_page("cases"))
+    assert "Add one on the Cases page" in words(open_page("review"))
+    assert "There are no votes yet" in words(open_page("agreement"))
+
+
+def test_a_fault_becomes_a_sentence_and_its_story_goes_to_the_log(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bmcore.intake import library
+
+    def broken(_home: Path) -> list:
+        raise RuntimeError("a secret detail")
+
+    monkeypatch.setattr(library, "list_cases", broken)
+    page = open_page("cases")
+    assert not page.exception
+    assert "Something went wrong" in page.error[0].value
+    assert "secret" not in words(page) and "Traceback" not in words(page)
+    log = (home / "logs" / "app.log").read_text()
+    assert "a secret detail" in log and "Traceback" in log
+    reference = page.error[0].value.split("reference ")[1][:8]
+    assert reference in log
+
+
+def test_the_work_list_shows_state_sequences_and_votes(read_case: str) -> None:
+    table = open_page("cases").dataframe[0].value
+    row = table.iloc[0]
+    assert row["Case"] == "Case-1" and row["State"] == "Done" and row["Votes"] == 0
+    assert row["Sequences"] == "T1, T1 Gd, T2, FLAIR" and row["Patient"] == "61 years, female"
+
+
+def test_a_reader_who_has_not_voted_gets_images_only(read_case: str) -> None:
+    """Neither the mask nor the lesions, the answers or the reasons leave the server."""
+    page = sign_in(open_page("review", case=read_case))
+    payloads = sent_to_viewer(page)
+    assert len(payloads) == 5  # the description and four sequences
+    assert b'"mask": null' in payloads[0] and b'"lesions": []' in payloads[0]
+    assert not any(b"/mask/" in p for p in payloads)
+    assert not page.tabs and not page.dataframe and not page.get("plotly_chart")
+    assert "Non-small" not in "\n".join(str(m.value) for m in page.markdown)
+
+
+def test_the_answers_appear_when_they_are_asked_for(read_case: str) -> None:
+    page = press(sign_in(open_page("review", case=read_case)), "Show the models' answers")
+    assert not page.exception and not page.error
+    assert [t.label for t in page.tabs] == ["Answers", "Lesions", "Why", "Your vote"]
+    assert "Non-small cell lung (NSCLC) 55%, then Melanoma 20%" in words(page)
+    assert any(b"/mask/" in p for p in sent_to_viewer(page))
+    places = list(page.dataframe[0].value["Place"])
+    assert places == ["Left frontal lobe", "Right frontal lobe"]
+
+
+def test_a_case_without_lesions_says_why_there_is_no_image_answer(
+    home: Path, models, tmp_path: Path
+) -> None:
+    case = pages_home.add_case(home, tmp_path / "files", "Case-2")
+    pages_home.store_prediction(home, case, models[1], lesions=False)
+    page = press(sign_in(open_page("review", case="Case-2")), "Show the models' answers")
+    assert "No answer from the images alone, because no lesion was found" in words(page)
+    assert "The models found no lesion" in words(page)
+
+
+def test_nothing_is_chosen_beforehand_and_what_is_missing_is_named(read_case: str) -> None:
+    page = open_page("review", case=read_case)
+    assert [r.value for r in page.radio] == [None]
+    assert page.number_input[0].value is None
+    page = press(page, "Store vote")
+    assert page.error[0].value == (
+        "Not stored yet. Still missing: the reader (name and role), the primary, how sure you are."
+    )
+
+
+def test_a_confidence_of_zero_is_an_answer(read_case: str) -> None:
+    from pages.parts import loaders
+
+    page = sign_in(open_page("review", case=read_case))
+    fill_vote(page, "cannot_tell", 0)
+    page = press(page, "Store vote")
+    assert not page.error
+    assert [v.confidence for v in loaders.store().votes()] == [0]
+
+
+def test_a_vote_is_stored_once_with_its_phase_and_the_form_is_new_afterwards(
+    read_case: str,
+) -> None:
+    from pages.parts import loaders
+
+    page = sign_in(open_page("review", case=read_case))
+    fill_vote(page)
+    page = press(page, "Store vote")
+    assert not page.exception and not page.error
+    (vote,) = loaders.store().votes()
+    assert (vote.reader, vote.role, vote.phase) == ("Dr A", "radiologist", "unaided")
+    assert (vote.primary, vote.confidence) == ("melanoma", 70)
+    assert vote.segmentation_quality is None and vote.model_primary is None
+    assert page.success[0].value.startswith("Stored: Melanoma, 70 of 100, on ")
+    assert page.radio[0].value is None
+    assert "A new vote takes the place of this one" in words(page)
+
+
+def test_an_aided_vote_holds_the_answer_that_was_shown(read_case: str, models) -> None:
+    from pages.parts import loaders
+
+    page = press(sign_in(open_page("review", case=read_case)), "Show the models' answers")
+    fill_vote(page, "nsclc", 80)
+    page = press(page, "Store vote")
+    (vote,) = loaders.store().votes()
+    assert (vote.phase, vote.model_primary) == ("aided", "nsclc")
+    assert vote.segmentation_quality == 4 and vote.bundle_digest == models[1].digest
+
+
+def test_a_changed_vote_needs_a_reason_and_both_stay_on_record(read_case: str) -> None:
+    from pages.parts import loaders
+
+    page = sign_in(open_page("review", case=read_case))
+    fill_vote(page)
+    page = press(page, "Store vote")
+    fill_vote(page, "breast", 40)
+    page = press(page, "Store vote")
+    assert "Still missing: the reason for the change." in page.error[0].value
+    next(t for t in page.text_input if t.label.startswith("Why")).set_value("looked again")
+    page = press(page, "Store vote")
+    assert not page.error
+    votes = loaders.store().votes()
+    assert [v.primary for v in votes] == ["melanoma", "breast"]
+    assert votes[1].supersedes == votes[0].id
+
+
+def test_two_readers_see_their_agreement_with_intervals(
+    read_case: str, home: Path, tmp_path: Path
+) -> None:
+    pages_home.add_case(home, tmp_path / "more", "Case-3")
+    for name, second in (("Dr A", "breast"), ("Dr B", "rcc")):
+        for case_id, primary in ((read_case, "melanoma"), ("Case-3", second)):
+            page = sign_in(open_page("review", case=case_id), name)
+            fill_vote(page, primary)
+            press(page, "Store vote")
+    page = open_page("agreement")
+    assert not page.exception and not page.error
+    values = {m.label: m.value for m in page.metric}
+    assert values["Percent agreement (0 to 1)"] == "0.50"  # one case of two
+    assert "95 % interval" in words(page) and page.get("plotly_chart")
+    assert len(page.dataframe[-1].value) == 4
+    assert "Dr A and Dr B" in list(page.dataframe[0].value["Pair"])
+
+
+def test_a_case_that_is_gone_is_said_in_words(read_case: str) -> None:
+    assert "not in the work list any more" in words(open_page("review", case="Nobody"))
+
+
+def test_before_the_models_have_run_one_can_look_and_vote(home: Path, tmp_path: Path) -> None:
+    pages_home.add_case(home, tmp_path / "files", "Case-4")
+    page = sign_in(open_page("review", case="Case-4"))
+    labels = [b.label for b in page.button]
+    assert "Run the models on this case" in labels and "Show the models' answers" not in labels
+    assert len(sent_to_viewer(page)) == 5
+    fill_vote(page)
+    assert press(page, "Store vote").success
+
+
+def test_the_report_is_built_from_the_votes_and_can_be_taken_away(read_case: str) -> None:
+    page = sign_in(open_page("review", case=read_case))
+    fill_vote(page)
+    press(page, "Store vote")
+    page = press(open_page("reports"), "Build report")
+    assert not page.exception and not page.error
+    assert page.session_state["report files"][1]["report.pdf"].startswith(b"%PDF")
+    assert b"Dr A" in page.session_state["report files"][1]["votes.csv"]
+    assert len(page.get("download_button")) == 4
+
+
+def test_the_models_page_names_every_part_and_its_limits(home: Path) -> None:
+    page = open_page("models")
+    labels = " ".join(e.label for e in page.expander)
+    assert all(w in labels for w in ("Segmentation net", "Lesion net", "Autoencoder", "Fused"))
+    assert "Not a medical device" in words(page) and "never a patient's images" in words(page)
