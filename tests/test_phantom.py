@@ -115,7 +115,7 @@ def test_a_cohort_has_the_exact_layout_of_the_data_set_and_goes_on_where_it_stop
     stamp = written.stat().st_mtime_ns
     write_cohort(2, 3, tmp_path)
     assert written.stat().st_mtime_ns == stamp
-    assert folder == tmp_path / "[PKG - Pretreat-MetsToBrain-Masks]/Pretreat-MetsToBrain-Masks"
+    assert folder == tmp_path / "PKG - Pretreat-MetsToBrain-Masks/Pretreat-MetsToBrain-Masks"
     for number in (86, 87):
         case = f"BraTS-MET-{number:05d}-000"
         for part in ("t1n", "t1c", "t2w", "t2f", "seg"):

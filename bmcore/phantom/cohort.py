@@ -25,7 +25,7 @@ YALE_SHAPE = (240, 240, 155)
 YALE_AFFINE = np.array([[1, 0, 0, 0], [0, 1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]], float)
 _CORNER = (40, 14, 0)  # where GRID sits in YALE_SHAPE
 _FIRST_ID = 86
-_FOLDER = Path("[PKG - Pretreat-MetsToBrain-Masks]") / "Pretreat-MetsToBrain-Masks"
+_FOLDER = Path("PKG - Pretreat-MetsToBrain-Masks") / "Pretreat-MetsToBrain-Masks"
 SPREADSHEET = "Pretreat-MetsToBrain-Masks_clin_20240410.xlsx"
 _PRIMARY_CODE = {
     Primary.BREAST: 1,
