@@ -102,10 +102,12 @@ def read_mask(path: Path) -> tuple[Volume, tuple[Finding, ...]]:
     InputRefused for any other value, as for images.
     """
     data, affine, findings = _read(path)
-    values = np.unique(data)
-    allowed = np.array([0, 1, 2, 3])
+    with np.errstate(invalid="ignore"):  # NaN fails the comparison
+        labels = data.astype(np.uint8)
+    whole = np.array_equal(labels, data)
+    values = np.flatnonzero(np.bincount(labels.ravel())) if whole else np.unique(data)
     older = 4 in values and 3 not in values
-    if not np.isin(values, [0, 1, 2, 4] if older else allowed).all():
+    if not np.isin(values, [0, 1, 2, 4] if older else [0, 1, 2, 3]).all():
         shown = ", ".join(f"{v:g}" for v in values[:8]) + (" …" if len(values) > 8 else "")
         raise refuse(
             "the mask holds values that are no labels",
@@ -114,7 +116,6 @@ def read_mask(path: Path) -> tuple[Volume, tuple[Finding, ...]]:
             expected="0 background, 1 necrosis, 2 oedema, 3 enhancing tumour",
             hint="check that this file is the mask and not an image.",
         )
-    labels = data.astype(np.uint8)
     if older:
         labels[labels == 4] = 3
         findings.append(
