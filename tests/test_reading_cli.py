@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -64,12 +65,14 @@ def errors(result: Result) -> list[str]:
     return [line for line in result.stderr.splitlines() if line != RESEARCH_NOTICE]
 
 
-def test_help_answers_within_a_second_and_says_research_only() -> None:
-    begun = time.perf_counter()
+def test_help_takes_less_than_a_second_and_says_research_only() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-m", "bmcore", "--help"], capture_output=True, text=True, cwd=ROOT
     )
-    assert time.perf_counter() - begun < 1.5  # 0.3 s alone; a busy machine gets some room
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 1  # seconds of one core; 0.35 were measured
     assert done.returncode == 0
     assert "not a medical device" in " ".join(done.stdout.split())
     assert {"predict", "phantom", "report"} <= set(done.stdout.split())
@@ -200,7 +203,27 @@ def test_a_missing_case_exits_2_in_a_real_process(tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
-def test_phantom_writes_the_yale_layout_and_never_into_a_folder_in_use(tmp_path: Path) -> None:
+@pytest.fixture
+def quick_phantom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phantom that is only a box with one lesion; the real one has tests of its own."""
+    from bmcore.phantom import cohort
+
+    def draw_case(seed: int, style: object = None) -> cohort.PhantomCase:
+        box = np.zeros(cohort.GRID, np.float32)
+        box[40:120, 40:160, 30:110] = 100 + seed % 7
+        labels = np.zeros(cohort.GRID, np.uint8)
+        labels[60:66, 60:66, 60:66] = 3
+        images = {name: box + n * (box > 0) for n, name in enumerate(("t1n", "t1c", "t2w", "t2f"))}
+        record = ClinicalRecord(age_years=50, sex="male")
+        affine = cohort.YALE_AFFINE.copy()
+        return cohort.PhantomCase(seed, images, labels, affine, Primary.RCC, record, 1)
+
+    monkeypatch.setattr(cohort, "draw_case", draw_case)
+
+
+def test_phantom_writes_the_yale_layout_and_never_into_a_folder_in_use(
+    tmp_path: Path, quick_phantom: None
+) -> None:
     out = tmp_path / "cohort"
     result = run("phantom", "--cases", 1, "--seed", 3, "--out", out)
     assert result.exit_code == 0, result.stderr
@@ -215,24 +238,38 @@ def test_phantom_writes_the_yale_layout_and_never_into_a_folder_in_use(tmp_path:
 
 
 def test_demo_cases_are_made_once_and_a_removed_one_stays_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_phantom: None
 ) -> None:
     import shutil
 
     from bmcore.intake.library import list_cases, load_case
     from bmcore.reading import demo
 
-    monkeypatch.setattr(demo, "DEMO_SEEDS", {"Demo-1": 1})  # three take three times as long
+    monkeypatch.setattr(demo, "DEMO_SEEDS", {"Demo-1": 1})
     assert demo.ensure_demo_cases(tmp_path) == ["Demo-1"]
     (entry,) = list_cases(tmp_path)
     assert (
         entry.demo and entry.has_reference_mask and entry.sequences == ("t1n", "t1c", "t2w", "t2f")
     )
     assert load_case(tmp_path, "Demo-1").clinical == entry.clinical
-    assert set(demo.truths(tmp_path)) == {"Demo-1"}
+    assert demo.truths(tmp_path) == {"Demo-1": Primary.RCC}
     assert demo.ensure_demo_cases(tmp_path) == []
     shutil.rmtree(entry.folder)
     assert demo.ensure_demo_cases(tmp_path) == [] and list_cases(tmp_path) == []
+
+
+def test_a_start_that_was_stopped_half_way_goes_on_and_a_name_in_use_is_left_alone(
+    tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch, quick_phantom: None
+) -> None:
+    from bmcore.intake.library import add_case, list_cases
+    from bmcore.reading import demo
+
+    monkeypatch.setattr(demo, "DEMO_SEEDS", {"Demo-1": 1, "Demo-2": 2})
+    add_case(tmp_path, files, "Demo-1")  # the user's own case
+    demo._make(tmp_path, "Demo-2", 2)  # made, but the process ended before it was noted
+    assert demo.ensure_demo_cases(tmp_path) == ["Demo-2"]
+    assert {e.case_id: e.demo for e in list_cases(tmp_path)} == {"Demo-1": False, "Demo-2": True}
+    assert demo.truths(tmp_path) == {"Demo-2": Primary.RCC}
 
 
 def test_demo_cases_survive_two_starts_at_once(
