@@ -48,7 +48,9 @@ def _suggested_name(uploads: Sequence[UploadedFile]) -> str:
     same = 0
     while len(names) > 1 and same < min(map(len, names)) and len({n[same] for n in names}) == 1:
         same += 1
-    return names[0][:same].strip("-_. ")
+    common = names[0][:same]
+    cut = max(common.rfind(mark) for mark in "-_. ")
+    return common[: cut if cut > 0 else None].strip("-_. ")
 
 
 def _sequences(uploads: Sequence[UploadedFile]) -> dict[int, str]:
@@ -59,14 +61,15 @@ def _sequences(uploads: Sequence[UploadedFile]) -> dict[int, str]:
     st.caption("Check which sequence each file is; the guess comes from its name.")
     options = [*SEQUENCES, SKIP]
     chosen = {}
+    columns = st.columns(max(4, len(uploads)))
     for number, upload in enumerate(uploads):
         guess = guesses[upload.name]
-        answer = st.selectbox(
+        answer = columns[number].selectbox(
             upload.name,
             options,
             index=options.index(guess) if guess else None,
             format_func=lambda s: SEQUENCE_NAMES.get(s, "Leave this file out"),
-            placeholder="Not clear from the name: please choose",
+            placeholder="Please choose",
             key=f"sequence {upload.file_id}",
         )
         chosen[number] = answer or ""
@@ -76,14 +79,18 @@ def _sequences(uploads: Sequence[UploadedFile]) -> dict[int, str]:
 def _clinical(case_name: str) -> ClinicalRecord | None:
     """The clinical record from the form or from a table; None while the input is not usable."""
     st.markdown("**Clinical data** (all optional; empty means not known)")
-    table = st.file_uploader(
-        "From a table (CSV or XLSX)", type=["csv", "xlsx"], key="clinical_file"
+    form, other = st.tabs(["Type it in", "Read it from a table"])
+    table = other.file_uploader(
+        "CSV or XLSX with one row, or with a row named as the case",
+        type=["csv", "xlsx"],
+        key="clinical_file",
     )
     if table is not None:
-        with shield():
+        form.info("The table is used. Remove it to type the values in.")
+        with other, shield():
             return _from_table(table, case_name)
         return None
-    left, middle, right = st.columns(3)
+    left, middle, right = form.columns(3)
     age = left.number_input("Age (years)", 0.0, 120.0, value=None, step=1.0, format="%.0f")
     sex = middle.selectbox("Sex", ["female", "male"], index=None, placeholder=NOT_KNOWN)
     outside = right.selectbox(
