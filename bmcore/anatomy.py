@@ -65,14 +65,15 @@ def lobe(mni_mm: npt.ArrayLike) -> list[str]:
     p = np.atleast_2d(np.asarray(mni_mm, float))
     x, y, z = np.abs(p[:, 0]), p[:, 1], p[:, 2]
     tentorium = -8 - 0.3 * x - 0.3 * np.clip(-75 - y, 0, None)
-    sylvian = -10 + 0.5 * (15 - y)
+    sylvian = np.minimum(-10 + 0.5 * (15 - y), 16)
+    lateral_temporal = (x > 30) & (z < sylvian) & (y > -54)
     medial_temporal = (x > 14) & (z < -10) & (y < 12)
     conditions = [
         (x <= 14) & (y > -42) & (y < -12) & (z < -8),
         (y < -34) & (z < tentorium),
         (x < 32) & (y > -28) & (y < 20) & (z > -10) & (z < 20),
         y < -62 - 0.45 * np.clip(z, 0, None),
-        (y < 22) & (((x > 30) & (z < sylvian)) | medial_temporal),
+        (y < 22) & (lateral_temporal | medial_temporal | ((z < -6) & (x > 30) & (y > -62))),
         y > -2 - 0.45 * (z - 10),
     ]
     names = ["brainstem", "cerebellum", "deep", "occipital", "temporal", "frontal"]

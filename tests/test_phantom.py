@@ -144,6 +144,7 @@ def test_the_lobes_of_well_known_places() -> None:
         "deep": (10, -18, 8),  # thalamus
     }
     assert lobe(list(places.values())) == list(places)
+    assert lobe([(45, -60, 30), (-50, -55, -12)]) == ["parietal", "temporal"]  # angular, fusiform
 
 
 def test_a_shifted_and_stretched_brain_is_brought_back_to_the_template() -> None:

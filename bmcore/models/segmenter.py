@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from bmcore.domain import SEQUENCES
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 CLASSES = 4  # background, necrosis, oedema, enhancing tumour
-MULTIPLE = 16  # the working grid must be a multiple of this along each axis
+MULTIPLE = 16  # windows and patches must be a multiple of this along each axis
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class SegmenterConfig:
     """filters: channels of the first trunk level. blocks_down, blocks_up: residual blocks a level.
 
     min_lesion_voxels: connected parts of the tumour core below this size are dropped.
-    et_bias: added to the logit of enhancing tumour before the decision (chosen on validation).
+    window: edge in voxels of the windows read one by one, as large as the training patches,
+    since group norm looks at the whole window. overlap: share of a window that its neighbour reads
+    too. mirror: also read the left-right mirror image and average (twice the time).
     """
 
     filters: int = 32
@@ -36,13 +39,19 @@ class SegmenterConfig:
     blocks_up: tuple[int, ...] = (1, 1, 1)
     dropout: float = 0.0
     min_lesion_voxels: int = 3
-    et_bias: float = 0.0
+    window: int = 80
+    overlap: float = 0.25
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks_down", tuple(self.blocks_down))
         object.__setattr__(self, "blocks_up", tuple(self.blocks_up))
         if self.filters % 8:
             raise ValueError(f"filters must be a multiple of 8, but is {self.filters}")
+        if self.window % MULTIPLE or self.window <= 0:
+            raise ValueError(f"window must be a multiple of {MULTIPLE}, but is {self.window}")
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"overlap must be at least 0 and below 1, but is {self.overlap}")
         if len(self.blocks_up) != len(self.blocks_down) - 1:
             raise ValueError("blocks_up must have one entry less than blocks_down")
 
@@ -85,40 +94,72 @@ def segment(
 ) -> npt.NDArray[np.uint8]:
     """Labels 0-3 (uint8, (i, j, k)) for standardised images (4, i, j, k).
 
-    net: from ``build_segmenter``, whose config decides. Mean of the softmax over the volume and its
-    left-right mirror image; outside ``brain`` always 0. ValueError where the grid does not fit.
+    net: from ``build_segmenter``, whose config decides. The box of the brain is read in overlapping
+    windows whose softmax is blended with Gaussian weights; outside ``brain`` always 0.
+    ValueError where the arrays do not fit.
     """
     import torch
 
-    config: SegmenterConfig = net.config  # type: ignore[assignment]
-    if images.shape[0] != len(SEQUENCES) or any(n % MULTIPLE for n in images.shape[1:]):
+    if images.shape != (len(SEQUENCES), *brain.shape):
         raise ValueError(
-            f"images must be (4, i, j, k) with i, j, k multiples of {MULTIPLE}, "
-            f"but are {images.shape}"
+            f"images must be (4, i, j, k) over the brain {brain.shape}, but are {images.shape}"
         )
+    config: SegmenterConfig = net.config  # type: ignore[assignment]
+    labels = np.zeros(brain.shape, np.uint8)
+    if not brain.any():
+        return labels
+    box = ndimage.find_objects(brain.astype(np.uint8))[0]
     device = next(net.parameters()).device
-    tensor = torch.from_numpy(np.ascontiguousarray(images))[None].to(device)
-    mean = torch.zeros((1, CLASSES, *images.shape[1:]), device=device)
-    bias = torch.zeros(CLASSES, device=device)
-    bias[3] = config.et_bias
+    tensor = torch.from_numpy(np.ascontiguousarray(images[(slice(None), *box)]))[None].to(device)
+    report = _window_counter(tensor.shape[2:], config, on_progress)
     net.eval()
     with torch.inference_mode():
-        for step, mirror in enumerate((False, True), start=1):
-            view = tensor.flip(2) if mirror else tensor
-            logits = net(view).float() + bias.view(1, -1, 1, 1, 1)
-            chances = torch.softmax(logits, dim=1)
-            mean += (chances.flip(2) if mirror else chances) / 2
-            if on_progress:
-                on_progress(step / 2)
-    labels = mean[0].argmax(0).to(torch.uint8).cpu().numpy()
+        chances = _read_windows(net, tensor, config, report)
+        if config.mirror:
+            chances = (chances + _read_windows(net, tensor.flip(2), config, report).flip(2)) / 2
+    labels[box] = chances[0].argmax(0).to(torch.uint8).cpu().numpy()
     labels[~brain] = 0
     return drop_small_lesions(labels, config.min_lesion_voxels)
 
 
+def _read_windows(
+    net: torch.nn.Module, tensor: torch.Tensor, config: SegmenterConfig, report: Callable[[], None]
+) -> torch.Tensor:
+    import torch
+    from monai.inferers import sliding_window_inference
+
+    def chances(window: torch.Tensor) -> torch.Tensor:
+        out = torch.softmax(net(window).float(), dim=1)
+        report()
+        return out
+
+    edge = (config.window,) * 3
+    read = sliding_window_inference(
+        tensor, edge, 1, chances, overlap=config.overlap, mode="gaussian"
+    )
+    return read  # type: ignore[return-value]
+
+
+def _window_counter(
+    shape: tuple[int, ...], config: SegmenterConfig, on_progress: Callable[[float], None] | None
+) -> Callable[[], None]:
+    """A function to call after each window; tells ``on_progress`` the share that is done."""
+    step = max(1, int(config.window * (1 - config.overlap)))
+    counts = [1 + max(0, -(-(n - config.window) // step)) for n in shape]
+    total = int(np.prod(counts)) * (2 if config.mirror else 1)
+    done = 0
+
+    def report() -> None:
+        nonlocal done
+        done += 1
+        if on_progress:
+            on_progress(min(1.0, done / total))
+
+    return report
+
+
 def drop_small_lesions(labels: npt.NDArray[np.uint8], least: int) -> npt.NDArray[np.uint8]:
     """Clear parts (26-neighbourhood) of the tumour core with fewer voxels than ``least``."""
-    from scipy import ndimage
-
     core = np.isin(labels, (1, 3))
     parts, n = ndimage.label(core, np.ones((3, 3, 3)))
     if n == 0 or least <= 1:

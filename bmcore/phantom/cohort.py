@@ -131,7 +131,6 @@ def write_case(case: PhantomCase, case_id: str, folder: Path) -> None:
 
 def _row(case: PhantomCase, number: int) -> dict[str, object]:
     record = case.clinical
-    smoking = {"never": 0, "former": 1, "current": 2, None: None}[record.smoking]
     spread = record.extracranial_metastases
     return {
         "BraTS_MET_ID": number,
@@ -139,7 +138,7 @@ def _row(case: PhantomCase, number: int) -> dict[str, object]:
         "Sex": None if record.sex is None else int(record.sex == "female"),
         "Age": record.age_years,
         "ET_num": case.lesion_count,
-        "Smoking": smoking,
+        "Smoking": record.smoking,
         "Pack_years": record.pack_years,
         "Extranodal_metastases": None if spread is None else int(spread),
         "Death": None,
