@@ -173,15 +173,18 @@ def test_the_scaler_travels_with_the_weights():
     assert isinstance(a.encode(tensor), torch.Tensor)
 
 
-@pytest.mark.parametrize(("amx", "precision"), [(True, "bf16"), (False, "fp32")])
-def test_a_cpu_computes_in_half_precision_only_with_amx(monkeypatch, amx, precision):
+@pytest.mark.parametrize(
+    ("units", "precision"),
+    [({"amx_bf16": True}, "bf16"), ({"avx512_bf16": True}, "bf16"), ({"avx2": True}, "fp32")],
+)
+def test_a_cpu_computes_in_half_precision_only_with_units_for_it(monkeypatch, units, precision):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
     runtime = choose("auto", threads=0)
     assert (runtime.device, runtime.precision) == ("cpu", precision)
     with inference(runtime) as device:
         y = torch.nn.Linear(4, 4).to(device)(torch.ones(1, 4))
-    assert y.dtype == (torch.bfloat16 if amx else torch.float32)
+    assert y.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
     with pytest.raises(ValueError, match="none"):
         choose("cuda")
 
