@@ -15,7 +15,7 @@ from bmcore.domain import PRIMARIES, ClinicalRecord, InputRefused, Lesion, Prima
 from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.bundles import load_bundle
 from bmcore.models.cnn import FEATURE_NAMES, CNNConfig
-from bmcore.models.lesion_training import augment, class_weights, patient_loss
+from bmcore.models.lesion_training import _grown, augment, class_weights, patient_loss
 from bmcore.models.mlr import MLRConfig
 from training import autoencoder, cnn, mlr
 from training.cnn import CNNTraining, HeldOut, Run, load_held_out, runs_of, train_all, train_net
@@ -110,6 +110,11 @@ def test_augmentation_repeats_keeps_t1c_and_leaves_the_original():
     assert not torch.equal(first, before)
     assert (first[:, 2] == 0).all() and first[:, 1].abs().amax(dim=(1, 2, 3)).min() > 0
     assert first[:, 4:].min() >= 0 and first[:, 4:].max() < 1.001
+
+
+def test_growing_masks_is_a_maximum_over_neighbours():
+    masks = (torch.rand(2, 3, 9, 10, 11) > 0.9).float()
+    assert torch.equal(_grown(masks), torch.nn.functional.max_pool3d(masks, 3, 1, 1))
 
 
 def test_each_losable_sequence_is_lost_now_and_then_for_the_whole_patient():

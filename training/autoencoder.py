@@ -63,9 +63,10 @@ def z_scores(net: Any, x: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
 
 
 def principal_axes(net: Any, x: npt.NDArray, size: int) -> npt.NDArray:
-    """The first principal axes (size, f) of standardised features (fewer where n is smaller)."""
+    """The first principal axes (size or fewer, f) of standardised features, without empty ones."""
     z, _ = z_scores(net, x)
-    return np.linalg.svd(z - z.mean(axis=0), full_matrices=False)[2][:size]
+    _, strength, axes = np.linalg.svd(z - z.mean(axis=0), full_matrices=False)
+    return axes[:size][strength[:size] > 1e-4 * strength[0]]
 
 
 def _pca_error(net: Any, basis: npt.NDArray, x: npt.NDArray) -> npt.NDArray:

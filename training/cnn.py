@@ -70,7 +70,7 @@ class CNNTraining:
     folds: of the nested cross-validation.  seed: of weights, folds and augmentation.
     """
 
-    epochs: int = 14
+    epochs: int = 12
     batch: int = 12
     lesions: int = 4
     rate: float = 3e-3
@@ -333,7 +333,8 @@ def train_all(
     watch = Stopwatch()
     folds = min(config.folds, len(cohort.patients))
     fold = stratified_folds(cohort.labels, folds, config.seed)
-    place = out / "cnn" / cohort.digest[:12]
+    options = (cohort.digest, asdict(config), asdict(net_config), world.size)
+    place = out / "cnn" / fingerprint(*options)[:12]  # other options start beside, not over, these
     runs = runs_of(folds)
     nets: dict[tuple[int, ...], dict[str, Any]] = {}
     with progress(world) as bars, board(out / "cnn", world) as log:

@@ -102,7 +102,7 @@ def main(
         typer.Option(help="Folder of a segmenter trained before; else it is trained too."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the segmenter.")] = 4000,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes of the CNN.")] = 14,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes of the CNN.")] = 12,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw patients.")] = 1,
 ) -> None:
     """Train all demo models and write the bundle to OUT."""

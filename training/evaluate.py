@@ -4,7 +4,8 @@ Nested cross-validation by patient. For each outer fold the scaler, the autoenco
 the temperature and the regression are fitted on the other folds; the image features come from nets
 that saw neither the test fold nor the training patient they describe. A test patient's
 probabilities are the mean over the nets that have not seen the fold. Three answers stand beside the
-trivial one (the shares of the primaries among the training patients). Intervals resample patients.
+trivial one: the shares of the primaries in the whole cohort, the same for every patient, which is
+the best that can be said without knowing anything of a patient. Intervals resample patients.
 """
 
 from __future__ import annotations
@@ -95,9 +96,9 @@ def held_out_probabilities(
         unseen = [inputs(held_out.clinical[test], code) for code in codes]
         for kind, model in models.items():
             out[kind][test] = np.mean([model.predict_proba(u[kind]) for u in unseen], axis=0)
-        if "trivial" in out:  # one patient added to each primary, so that none has a chance of 0
-            count = np.bincount(y, minlength=CLASSES) + 1.0
-            out["trivial"][test] = count / count.sum()
+    if "trivial" in out:  # one patient added to each primary, so that none has a chance of 0
+        count = np.bincount(held_out.labels, minlength=CLASSES) + 1.0
+        out["trivial"][:] = count / count.sum()
     return out
 
 

@@ -43,19 +43,22 @@ def augment(
     turned = np.flatnonzero(random.random(len(out)) < 0.5)
     if turned.size:
         out[turned] = _turn(out[turned], random)
-    edged = np.flatnonzero(random.random(len(out)) < 0.3)
-    if edged.size:
-        out[edged, 4:] = _move_edge(out[edged, 4:], random.random(edged.size) < 0.5)
+    edge = random.random(len(out))
+    for chosen, sign in ((np.flatnonzero(edge < 0.15), 1), (np.flatnonzero(edge > 0.85), -1)):
+        if chosen.size:  # shrinking is growing of what lies around
+            out[chosen, 4:] = sign * _grown(sign * out[chosen, 4:])
     gain = np.exp(random.normal(0, 0.1, (people, 4)))[owner]
     shift = random.normal(0, 0.1, (people, 4))[owner]
     level = np.where(random.random(people) < 0.3, random.uniform(0, 0.3, people), 0)[owner]
     gain[:, LOSABLE] *= (random.random((people, len(LOSABLE))) >= 0.15)[owner]
     images = out[:, :4]
     inside = (images != 0) & _column(gain != 0, out).bool()
-    noise = random.standard_normal(images.shape, dtype=np.float32)
     changed = images * _column(gain, out) + _column(shift, out)
-    changed += torch.from_numpy(noise).to(out.device) * _column(level[:, None], out)
-    out[:, :4] = torch.where(inside, changed, torch.zeros_like(changed))
+    noisy = np.flatnonzero(level)
+    if noisy.size:
+        noise = random.standard_normal((noisy.size, *images.shape[1:]), dtype=np.float32)
+        changed[noisy] += torch.from_numpy(noise).to(out.device) * _column(level[noisy, None], out)
+    out[:, :4] = changed.mul_(inside)
     return out
 
 
@@ -85,14 +88,21 @@ def _turn(patches: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
     return functional.grid_sample(patches, grid, align_corners=False)
 
 
-def _move_edge(masks: torch.Tensor, grow: np.ndarray) -> torch.Tensor:
+def _grown(masks: torch.Tensor) -> torch.Tensor:
+    """Each voxel the maximum of its 3 x 3 x 3 neighbours; what max_pool3d gives, but faster."""
     import torch
-    from torch.nn import functional
 
-    grown = functional.max_pool3d(masks, 3, stride=1, padding=1)
-    shrunk = -functional.max_pool3d(-masks, 3, stride=1, padding=1)
-    chosen = torch.as_tensor(grow, device=masks.device)[:, None, None, None, None]
-    return torch.where(chosen, grown, shrunk)
+    out = masks
+    for axis in (2, 3, 4):
+        size = out.shape[axis]
+        wider = out.clone()
+        wider.narrow(axis, 0, size - 1).copy_(
+            torch.maximum(out.narrow(axis, 0, size - 1), out.narrow(axis, 1, size - 1))
+        )
+        inner = wider.narrow(axis, 1, size - 1)
+        inner.copy_(torch.maximum(inner, out.narrow(axis, 0, size - 1)))
+        out = wider
+    return out
 
 
 def patient_loss(

@@ -109,7 +109,8 @@ class MLR:
         count = np.maximum(seen.sum(axis=0), 1)
         self.mean_ = np.where(seen, x, 0).sum(axis=0) / count
         spread = np.sqrt((np.where(seen, x - self.mean_, 0) ** 2).sum(axis=0) / count)
-        self.scale_ = np.where(spread > 1e-9, spread, 1.0)
+        constant = spread <= 1e-6 * np.maximum(1.0, np.abs(self.mean_))
+        self.scale_ = np.where(constant, 1.0, spread)
         self.n_ = int(y.size)
         weight = "balanced" if self.config.balanced else None
         model = LogisticRegression(C=c, class_weight=weight, max_iter=2000, tol=1e-6)

@@ -1,0 +1,117 @@
+"""The chain that makes the demo models: order, skipping, and the bundle at its end.
+
+The steps themselves are replaced by writers of small random parts; they have tests of their own.
+"""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from bmcore.domain import InputRefused
+from bmcore.models.autoencoder import AutoencoderConfig, build_autoencoder
+from bmcore.models.bundles import load_bundle, write_part
+from bmcore.models.cnn import FEATURE_NAMES, CNNConfig, build_cnn
+from bmcore.models.mlr import MLR
+from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+from training import demo_models
+
+SEGMENTER = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,))
+
+
+class Steps:
+    """Stands for the commands: notes each call and leaves what the command would leave."""
+
+    def __init__(self):
+        self.calls: list[str] = []
+        self.fail_at = ""
+
+    def draw(self, cases, seed, folder, workers):
+        self.calls.append("cohort")
+        folder.mkdir(parents=True)
+        (folder / "complete.json").write_text("{}")
+
+    def command(self, module, *options):
+        step = module.split(".")[1]
+        self.calls.append(step)
+        if step == self.fail_at:
+            raise InputRefused(*demo_models.refuse("stopped").findings)
+        out = demo_models.Path(options[options.index("--out") + 1])
+        torch.manual_seed(0)
+        if step == "segmenter":
+            write_part(out, step, build_segmenter(SEGMENTER).state_dict(), SEGMENTER)
+            (out / "metrics.json").write_text("{}")
+        elif step == "cnn":
+            config = CNNConfig(width=8, blocks=1)
+            write_part(out, step, build_cnn(config).state_dict(), config)
+        elif step == "autoencoder":
+            config = AutoencoderConfig(len(FEATURE_NAMES))
+            write_part(out, step, build_autoencoder(config).state_dict(), config)
+        elif step == "mlr":
+            model = MLR(["a"]).fit(np.arange(12.0)[:, None], np.arange(12) % 6)
+            for part in ("clinical_mlr", "image_mlr", "fused_mlr"):
+                write_part(out, part, model.tensors(), {"features": ["a"]})
+        elif step == "evaluate":
+            (out / "model_card.json").write_text("{}")
+            (out / "model_card.md").write_text("# card")
+
+
+ALL = ["cohort", "cnn", "autoencoder", "mlr", "evaluate", "segmenter"]
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    stand_in = Steps()
+    monkeypatch.setattr(demo_models, "_command", stand_in.command)
+    monkeypatch.setattr(demo_models, "_draw_cohort", stand_in.draw)
+    return stand_in
+
+
+def test_the_chain_ends_in_a_complete_bundle_with_its_card_and_times(steps, tmp_path):
+    demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12, seed=3)
+    assert steps.calls == ALL
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.info.synthetic and "12 synthetic patients, seed 3" in bundle.info.trained_on
+    assert set(bundle.manifest["timings_s"]) == {*ALL, "all"}
+    assert (tmp_path / "bundle" / "model_card.md").read_text() == "# card"
+    assert bundle.cnn is not None
+
+
+def test_a_second_start_does_nothing_again_and_other_options_do(steps, tmp_path):
+    demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12)
+    digest = load_bundle(tmp_path / "bundle").info.digest
+    demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12)
+    assert steps.calls == ALL
+    assert load_bundle(tmp_path / "bundle").info.digest == digest
+    demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12, epochs=3)
+    assert steps.calls == ALL + ALL[1:]  # the cohort is the same, all after the CNN is not
+
+
+def test_a_stopped_chain_goes_on_where_it_stopped(steps, tmp_path):
+    steps.fail_at = "mlr"
+    with pytest.raises(InputRefused, match="stopped"):
+        demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12)
+    assert not (tmp_path / "bundle").exists()
+    kept = json.loads((tmp_path / "work" / "steps.json").read_text())
+    assert kept["mlr"]["options"].startswith("begun")
+    steps.fail_at, steps.calls = "", []
+    demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12)
+    assert steps.calls == ["mlr", "evaluate", "segmenter"]
+
+
+def test_a_segmenter_trained_before_is_taken_over(steps, tmp_path):
+    ready = tmp_path / "ready"
+    steps.command("training.segmenter", "--out", str(ready))
+    steps.calls = []
+    demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12, segmenter=ready)
+    assert steps.calls == ALL[:-1]
+    ours, theirs = (
+        load_bundle(f).manifest["parts"]["segmenter"] for f in (tmp_path / "bundle", ready)
+    )
+    assert ours == theirs
+
+
+def test_a_command_that_fails_stops_the_chain_with_its_name():
+    with pytest.raises(InputRefused, match=r"training.mlr has failed"):
+        demo_models._command("training.mlr", "--data", "none", "--out", "/nonexistent/none")
