@@ -19,6 +19,8 @@ from bmcore import __version__
 from bmcore.domain import RESEARCH_NOTICE, BmcoreError, ClinicalRecord, Finding, refuse
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from bmcore.domain import Case, Prediction, Primary
     from bmcore.models.bundles import Bundle
 
@@ -111,7 +113,11 @@ def phantom(
             raise refuse("the output folder must be new or empty", file=out)
         from bmcore.phantom.cohort import write_cohort
 
-        write_cohort(cases, seed, out)
+        with _progress() as bar:
+            task = bar.add_task("Drawing cases", total=cases)
+            write_cohort(
+                cases, seed, out, on_case=lambda done, _all: bar.update(task, completed=done)
+            )
     typer.echo(f"{cases} synthetic {'case' if cases == 1 else 'cases'} in {out}")
 
 
@@ -234,17 +240,22 @@ def _bundle(folder: Path | None) -> Bundle:
 
 
 def _predict_with_progress(case: Case, models: Bundle) -> Prediction:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from bmcore.reading import pipeline
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _progress() as bar:
         task = bar.add_task("", total=1.0)
         return pipeline.predict(
             case, models, lambda stage, done: bar.update(task, description=stage, completed=done)
         )
+
+
+def _progress() -> Progress:
+    """A progress bar on stderr that leaves nothing behind."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _write(prediction: Prediction, out: Path) -> None:
