@@ -56,10 +56,10 @@ class TrainConfig:
 
     steps: int = 4000
     batch: int = 2
-    patch: int = 96
-    lesion_share: float = 0.75
+    patch: int = 80
+    lesion_share: float = 0.8
     drop: float = 0.25
-    rate: float = 4e-4
+    rate: float = 7e-4
     decay: float = 1e-2
     warmup: int = 150
     ema: float = 0.998
@@ -386,6 +386,49 @@ def split(names: list[str], share: float, seed: int) -> tuple[list[str], list[st
     )
 
 
+def publish(
+    out: Path,
+    result: dict[str, Any],
+    held: list[str],
+    config: TrainConfig,
+    net_config: SegmenterConfig,
+    world: World,
+    **more: Any,
+) -> dict[str, Any]:
+    """Validate the averaged weights, as float16, and write the bundle part and metrics.json."""
+    import torch
+
+    from bmcore.models.bundles import write_part
+    from bmcore.models.segmenter import build_segmenter
+
+    half = {k: v.half().cpu() for k, v in result["weights"].items()}
+    net = build_segmenter(net_config)
+    net.load_state_dict({k: v.float() for k, v in half.items()})
+    validation = validate(out / "cache", held, net, world)
+    t1c_alone = validate(out / "cache", held, net, world, hidden=(0, 2, 3))
+    training = {
+        **asdict(config),
+        "seconds": round(result["seconds"]),
+        "hardware": "GPU" if world.device.startswith("cuda") else "CPU",
+        "processes": world.size,
+        "threads": torch.get_num_threads(),
+        "optimiser": "AdamW, cosine to 0",
+        "loss": "weighted cross-entropy + soft Dice over ET, TC, oedema, necrosis",
+        "augmentation": AUGMENTATION,
+        "standardisation": "median and interquartile range inside the brain, clipped to +-6",
+        "normalisation": "group norm, 8 groups",
+        **more,
+    }
+    metrics = {
+        "validation": validation,
+        "validation_t1c_alone": t1c_alone,
+        "loss": result["curve"],
+    }
+    write_part(out, "segmenter", half, net_config.as_dict(), training, metrics)
+    write_json(out / "metrics.json", {"segmenter": metrics, "training": training})
+    return metrics
+
+
 def main(
     data: DataOption,
     out: OutOption,
@@ -394,7 +437,7 @@ def main(
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = TrainConfig.steps,
     batch: Annotated[int, typer.Option(min=1)] = TrainConfig.batch,
-    patch: Annotated[int, typer.Option(help="Edge in voxels, a multiple of 16.")] = 96,
+    patch: Annotated[int, typer.Option(help="Edge in voxels, a multiple of 16.")] = 80,
     filters: Annotated[int, typer.Option(help="Channels of the first level.")] = 24,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = TrainConfig.rate,
     save_every: Annotated[int, typer.Option(min=1)] = TrainConfig.save_every,
@@ -402,45 +445,17 @@ def main(
     device: DeviceOption = "auto",
 ) -> None:
     """Train the segmentation net on DATA and write OUT/segmenter.safetensors and metrics.json."""
-    import torch
-
-    from bmcore.models.bundles import write_part
-    from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+    from bmcore.models.segmenter import SegmenterConfig
 
     config = TrainConfig(steps, batch, patch, rate=rate, save_every=save_every, seed=seed)
-    net_config = SegmenterConfig(filters=filters)
+    net_config = SegmenterConfig(filters=filters, window=patch)
     out.mkdir(parents=True, exist_ok=True)
     with distributed(device) as world:
         names = prepare_all([data, *(more_data or [])], out / "cache", world)
         used, held = split(names, config.validation, seed)
         result = _train(out / "cache", used, config, net_config, out, world)
-        if not world.main:
-            return
-        half = {k: v.half().cpu() for k, v in result["weights"].items()}
-        net = build_segmenter(net_config)
-        net.load_state_dict({k: v.float() for k, v in half.items()})
-        validation = validate(out / "cache", held, net, world)
-        t1c_alone = validate(out / "cache", held, net, world, hidden=(0, 2, 3))
-        training = {
-            **asdict(config),
-            "patients": len(used),
-            "seconds": round(result["seconds"]),
-            "hardware": "GPU" if world.device.startswith("cuda") else "CPU",
-            "processes": world.size,
-            "threads": torch.get_num_threads(),
-            "optimiser": "AdamW, cosine to 0",
-            "loss": "weighted cross-entropy + soft Dice over ET, TC, WT",
-            "augmentation": AUGMENTATION,
-            "standardisation": "median and interquartile range inside the brain, clipped to +-6",
-            "normalisation": "group norm, 8 groups",
-        }
-        metrics = {
-            "validation": validation,
-            "validation_t1c_alone": t1c_alone,
-            "loss": result["curve"],
-        }
-        write_part(out, "segmenter", half, net_config.as_dict(), training, metrics)
-        write_json(out / "metrics.json", {"segmenter": metrics, "training": training})
+        if world.main:
+            publish(out, result, held, config, net_config, world, patients=len(used))
 
 
 def read_metrics(out: Path) -> Any:
