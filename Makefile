@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 STREAMLIT_FLAGS ?= --browser.gatherUsageStats=false
-CASES ?= 300
+CASES ?= 180
 WORK ?= runs/demo
 
 .PHONY: app test lint demo-models screenshots clean

@@ -27,8 +27,8 @@ class Steps:
         self.calls: list[str] = []
         self.fail_at = ""
 
-    def draw(self, cases, seed, folder, workers):
-        self.calls.append("cohort")
+    def draw(self, cases, seed, folder, workers, wild=False):
+        self.calls.append("wild cohort" if wild else "cohort")
         folder.mkdir(parents=True)
         (folder / "complete.json").write_text("{}")
 
@@ -57,7 +57,7 @@ class Steps:
             (out / "model_card.md").write_text("# card")
 
 
-ALL = ["cohort", "cnn", "autoencoder", "mlr", "evaluate", "segmenter"]
+ALL = ["cohort", "cnn", "autoencoder", "mlr", "evaluate", "wild cohort", "segmenter"]
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_the_chain_ends_in_a_complete_bundle_with_its_card_and_times(steps, tmp_
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12, seed=3)
     assert steps.calls == ALL
     bundle = load_bundle(tmp_path / "bundle")
-    assert bundle.info.synthetic and "12 synthetic patients, seed 3" in bundle.info.trained_on
+    assert bundle.info.synthetic and "12 of the style CLINIC" in bundle.info.trained_on
     assert set(bundle.manifest["timings_s"]) == {*ALL, "all"}
     assert (tmp_path / "bundle" / "model_card.md").read_text() == "# card"
     assert bundle.cnn is not None
@@ -85,7 +85,7 @@ def test_a_second_start_does_nothing_again_and_other_options_do(steps, tmp_path)
     assert steps.calls == ALL
     assert load_bundle(tmp_path / "bundle").info.digest == digest
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12, epochs=3)
-    assert steps.calls == ALL + ALL[1:]  # the cohort is the same, all after the CNN is not
+    assert steps.calls == ALL + ALL[1:5]  # the cohorts and the segmenter are the same
 
 
 def test_a_stopped_chain_goes_on_where_it_stopped(steps, tmp_path):
@@ -97,7 +97,7 @@ def test_a_stopped_chain_goes_on_where_it_stopped(steps, tmp_path):
     assert kept["mlr"]["options"].startswith("begun")
     steps.fail_at, steps.calls = "", []
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12)
-    assert steps.calls == ["mlr", "evaluate", "segmenter"]
+    assert steps.calls == ["mlr", "evaluate", "wild cohort", "segmenter"]
 
 
 def test_a_segmenter_trained_before_is_taken_over(steps, tmp_path):
@@ -105,7 +105,7 @@ def test_a_segmenter_trained_before_is_taken_over(steps, tmp_path):
     steps.command("training.segmenter", "--out", str(ready))
     steps.calls = []
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12, segmenter=ready)
-    assert steps.calls == ALL[:-1]
+    assert steps.calls == ALL[:-2]
     ours, theirs = (
         load_bundle(f).manifest["parts"]["segmenter"] for f in (tmp_path / "bundle", ready)
     )

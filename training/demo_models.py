@@ -77,8 +77,9 @@ def _command(module: str, *options: str) -> None:
         raise refuse(f"the step {module} has failed", found=" ".join(command[2:]))
 
 
-def _draw_cohort(cases: int, seed: int, folder: Path, workers: int) -> None:
+def _draw_cohort(cases: int, seed: int, folder: Path, workers: int, wild: bool = False) -> None:
     from bmcore.phantom.cohort import write_cohort
+    from bmcore.phantom.style import CLINIC, WILD
 
     with progress() as bars:
         task = bars.add_task("draw patients", total=cases)
@@ -86,30 +87,34 @@ def _draw_cohort(cases: int, seed: int, folder: Path, workers: int) -> None:
             cases,
             seed,
             folder,
+            WILD if wild else CLINIC,
             on_case=lambda done, _: bars.update(task, completed=done),
             workers=workers,
         )
-    write_json(folder / "complete.json", {"cases": cases, "seed": seed})
+    write_json(folder / "complete.json", {"cases": cases, "seed": seed, "wild": wild})
 
 
 def main(
     out: OutOption,
     work: Annotated[Path, typer.Option(help="Folder for the cohort and what lies between.")],
-    cases: Annotated[int, typer.Option(min=12, help="Synthetic patients.")] = 240,
+    cases: Annotated[int, typer.Option(min=12, help="Patients for the answers.")] = 180,
+    wild_cases: Annotated[
+        int, typer.Option(min=4, help="Patients of the wild style, for the segmenter.")
+    ] = 220,
     seed: SeedOption = 7,
     segmenter: Annotated[
         Path | None,
         typer.Option(help="Folder of a segmenter trained before; else it is trained too."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the segmenter.")] = 4000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the segmenter.")] = 3600,
     epochs: Annotated[int, typer.Option(min=1, help="Passes of the CNN.")] = 12,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that draw patients.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that draw patients.")] = 2,
 ) -> None:
     """Train all demo models and write the bundle to OUT."""
     from bmcore.models.bundles import copy_part, finish
 
     work.mkdir(parents=True, exist_ok=True)
-    cohort, learnt = work / "cohort", work / "answers"
+    cohort, wild, learnt = work / "cohort", work / "wild", work / "answers"
     chain = Chain(work)
     chain.step(
         "cohort", f"{cases} {seed}", cohort / "complete.json",
@@ -122,7 +127,12 @@ def main(
         chain.step(name, " ".join(options), done, partial(_command, f"training.{name}", *options))
     source = segmenter or work / "segmenter"
     if segmenter is None:
-        options = ["--data", str(cohort), "--out", str(source), "--seed", str(seed)]
+        chain.before = ""  # these two do not depend on the steps above
+        chain.step(
+            "wild cohort", f"{wild_cases} {seed + 4}", wild / "complete.json",
+            lambda: _draw_cohort(wild_cases, seed + 4, wild, workers, wild=True),
+        )  # fmt: skip
+        options = ["--data", str(wild), "--out", str(source), "--seed", str(seed)]
         options += ["--steps", str(steps)]
         chain.step(
             "segmenter", " ".join(options), source / "metrics.json",
@@ -136,12 +146,20 @@ def main(
             shutil.copyfile(learnt / name, beside)
     total = sum(chain.timings_s.values())
     finish(
-        out, "bmcore demo", "1", f"{cases} synthetic patients, seed {seed}", True,
+        out, "bmcore demo", "1", trained_on(cases, wild_cases), True,
         seeds={"cohort": seed, "training": seed},
         timings_s={**chain.timings_s, "all": total},
         notes="Demo models. They have seen synthetic brains only.",
     )  # fmt: skip
     typer.echo(f"bundle written to {out}; all steps took {total / 60:.1f} min")
+
+
+def trained_on(cases: int, wild_cases: int) -> str:
+    """What the manifest says the demo models were trained on."""
+    return (
+        f"synthetic brains only: {wild_cases} patients of the style WILD (segmentation), "
+        f"{cases} of the style CLINIC (primary)"
+    )
 
 
 def _part(step: str) -> str:

@@ -104,7 +104,6 @@ def _spots(labels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArr
 def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
     """Write images (float16), labels and loss weights of one case to ``cache/CASE.*.npy``."""
     from bmcore.imaging.preprocess import prepare
-
     from bmcore.intake.datasets import YaleDataset
     from bmcore.models.losses import small_lesion_weights
 
@@ -122,7 +121,7 @@ def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
     prepared = prepare(case)
     labels = labels_on(prepared, case.truth.mask.data, case.truth.mask.affine)
     weights = np.rint(small_lesion_weights(labels) * 20).astype(np.uint8)
-    arrays = {
+    arrays: dict[str, npt.NDArray] = {
         "images": prepared.images.astype(np.float16),
         "labels": labels,
         "weights": weights,
@@ -326,6 +325,7 @@ def validate(
     ``hidden``: indices of SEQUENCES to hide, to see what a missing sequence costs.
     """
     from bmcore.domain import REGIONS
+    from bmcore.models import runtime
     from bmcore.models.segmenter import segment
     from bmcore.stats import segmentation as metrics
     from bmcore.stats.bootstrap import patient_bootstrap
@@ -335,7 +335,8 @@ def validate(
     hits: list[bool] = []
     owners: list[int] = []
     false_counts: list[int] = []
-    with progress(world) as bars:
+    how = runtime.choose("cuda" if world.device.startswith("cuda") else "cpu")
+    with progress(world) as bars, runtime.inference(how):
         task = bars.add_task("validate", total=len(names))
         for number, name in enumerate(names):
             images = np.load(cache / f"{name}.images.npy").astype(np.float32)
