@@ -8,7 +8,6 @@ from pathlib import Path
 
 import streamlit as st
 
-from bmcore.domain import Prediction, Primary
 from pages.parts import loaders
 from pages.parts.guard import page
 
@@ -23,15 +22,13 @@ BUILT = "report files"
 
 def build() -> dict[str, bytes]:
     """All files of the report on what is stored now: name to content."""
+    from bmcore.reading import demo
     from bmcore.report import dossier
 
-    predictions: dict[str, Prediction] = {}
-    truths: dict[str, Primary] = {}
-    entries = [entry for entry in loaders.entries() if entry.readable]
-    for entry in entries:
-        found = loaders.prediction(entry.case_id)
-        if found is not None:
-            predictions[entry.case_id] = found
+    readable = [entry.case_id for entry in loaders.entries() if entry.readable]
+    found = {case_id: loaders.prediction(case_id) for case_id in readable}
+    predictions = {case_id: p for case_id, p in found.items() if p is not None}
+    truths = demo.truths(loaders.home())
     made = dossier.build(loaders.store().votes(), predictions, truths, loaders.models().info)
     with tempfile.TemporaryDirectory() as folder:
         return {path.name: path.read_bytes() for path in dossier.write(made, Path(folder))}

@@ -116,10 +116,9 @@ def _from_table(table: UploadedFile, case_name: str) -> ClinicalRecord:
         read = read_clinical(path)
     for finding in read.findings:
         st.text(finding.sentence)
-    if case_name in read.records:
-        return read.records[case_name]
-    if len(read.records) == 1:
-        return next(iter(read.records.values()))
+    own = read.record_for(case_name)
+    if own is not None:
+        return own
     raise refuse(
         f"no row of the table belongs to case {case_name or '(no name yet)'}",
         file=table.name,
