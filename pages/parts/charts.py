@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -24,7 +25,8 @@ SHORT_PRIMARIES: Mapping[str, str] = {
 }
 
 
-def answers(found: Sequence[Answer]) -> go.Figure:
+@lru_cache(maxsize=64)
+def answers(found: tuple[Answer, ...]) -> go.Figure:
     """The answers side by side: one column each, one bar a primary; the highest is dark.
 
     All columns have one scale, from 0 to a little above the highest bar.
@@ -34,7 +36,7 @@ def answers(found: Sequence[Answer]) -> go.Figure:
         cols=len(found),
         shared_yaxes=True,
         horizontal_spacing=0.03,
-        subplot_titles=[ANSWER_NAMES[a.kind] for a in found],
+        subplot_titles=[ANSWER_NAMES[a.kind].replace(" ", "<br>") for a in found],
     )
     names = [SHORT_PRIMARIES[p] for p in PRIMARIES]
     reach = max([0.5, *(max(a.probabilities) for a in found if a.probabilities)]) * 1.5
@@ -61,7 +63,7 @@ def answers(found: Sequence[Answer]) -> go.Figure:
         )
     figure.update_xaxes(range=[0, reach], visible=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", fixedrange=True, ticks="")
-    return _calm(figure, height=40 + 30 * len(names) + 20)
+    return _calm(figure, height=60 + 30 * len(names) + 20, top=44)
 
 
 def signed_bars(names: Sequence[str], values: Sequence[float], unit: str) -> go.Figure:
@@ -108,14 +110,15 @@ def kappa_map(readers: Sequence[str], values: Sequence[Sequence[float | None]]) 
     return _calm(figure, height=120 + 46 * max(3, len(readers)))
 
 
-def _calm(figure: go.Figure, height: int) -> go.Figure:
+def _calm(figure: go.Figure, height: int, top: int = 28) -> go.Figure:
     figure.update_layout(
         height=height,
-        margin={"l": 4, "r": 8, "t": 28, "b": 8},
+        margin={"l": 4, "r": 8, "t": top, "b": 8},
         showlegend=False,
         bargap=0.28,
         font={"size": 13},
     )
+    figure.update_annotations(font_size=14)
     figure.update_xaxes(tickfont={"size": 13})
     figure.update_yaxes(tickfont={"size": 13})
     return figure

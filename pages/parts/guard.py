@@ -44,6 +44,16 @@ def show_findings(error: BmcoreError) -> None:
     st.text(lines)
 
 
+def unexpected() -> str:
+    """Write the exception that is being handled to the log; the sentence to show instead."""
+    reference = uuid.uuid4().hex[:8]
+    _logger().exception("reference %s", reference)
+    return (
+        "Something went wrong on this page; your stored votes are safe. Reload the page. "
+        f"If it happens again, pass on the reference {reference}: the details are in {log_file()}."
+    )
+
+
 @contextmanager
 def shield() -> Iterator[None]:
     """Turn every error in the block into sentences; also for fragments, which run on their own."""
@@ -52,13 +62,7 @@ def shield() -> Iterator[None]:
     except BmcoreError as error:
         show_findings(error)
     except Exception:
-        reference = uuid.uuid4().hex[:8]
-        _logger().exception("reference %s", reference)
-        st.error(
-            "Something went wrong on this page; your stored votes are safe. Reload the page. "
-            f"If it happens again, pass on the reference {reference}: the details are in "
-            f"{log_file()}."
-        )
+        st.error(unexpected())
 
 
 @contextmanager

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass, replace
+from typing import Any
 
 import streamlit as st
 
-from bmcore.domain import Case, Prediction
+from bmcore.domain import BmcoreError, Case, Prediction
 from pages.parts import loaders, reader
-from pages.parts.guard import shield
+from pages.parts.guard import unexpected
 from pages.parts.words import when
 
 QUALITY = {
@@ -21,99 +23,146 @@ QUALITY = {
 }
 
 
+@dataclass(frozen=True)
+class Form:
+    """One form on the screen. token: its idempotency key, and the ending of its widgets' keys."""
+
+    case_id: str
+    phase: str
+    who: tuple[str, str] | None
+    earlier: bool
+    model_primary: str | None
+    token: str
+
+    @property
+    def place(self) -> str:
+        return f"vote form {self.case_id} {self.phase} {self.who}"
+
+    def value(self, name: str) -> Any:
+        return st.session_state.get(f"{name} {self.token}")
+
+
 def draw(case: Case, prediction: Prediction | None, shown: bool) -> None:
     """The form for this case; ``shown``: the reader sees the models' answers (an aided vote)."""
-    from bmcore.review.votes import CHOICE_NAMES, PRIMARY_CHOICES
-
     phase = "aided" if shown else "unaided"
     who = reader.current()
-    st.subheader(
-        "Your vote, with the models" if shown else "Your vote, without the models", anchor=False
-    )
-    _say_stored(case.case_id, phase, who)
-    place = f"vote form {case.case_id} {phase} {who}"
-    token = st.session_state.setdefault(place, uuid.uuid4().hex)
-    earlier = _earlier(case.case_id, phase, who)
-    ready = prediction is not None or bool(loaders.models().problem)
+    words = "Your vote, with the models" if shown else "Your vote, without the models"
+    st.subheader(words, anchor=False)
+    earlier = _say_stored(case.case_id, phase, who)
+    top = prediction.fused.top if prediction is not None and shown else None
+    form = Form(case.case_id, phase, who, earlier, str(top) if top else None, "")
+    form = replace(form, token=st.session_state.setdefault(form.place, uuid.uuid4().hex))
     box = st.expander("Change this vote") if earlier else st.container()
-    with box.form(f"vote {token}", border=not earlier):
-        primary = st.radio(
-            "Most likely primary",
-            PRIMARY_CHOICES,
+    ready = prediction is not None or bool(loaders.models().problem)
+    with box.form(f"vote {form.token}", border=not earlier):
+        _fields(form)
+        st.form_submit_button(
+            "Store vote", type="primary" if ready else "secondary", on_click=_send, args=(form,)
+        )
+    _say_problems(form)
+
+
+def _fields(form: Form) -> None:
+    from bmcore.review.votes import CHOICE_NAMES, PRIMARY_CHOICES
+
+    st.radio(
+        "Most likely primary",
+        PRIMARY_CHOICES,
+        index=None,
+        format_func=lambda choice: CHOICE_NAMES[choice],
+        horizontal=True,
+        key=f"primary {form.token}",
+    )
+    st.number_input(
+        "How sure are you? (0 to 100)",
+        0,
+        100,
+        value=None,
+        step=5,
+        placeholder="0 is a guess, 100 is certain",
+        key=f"confidence {form.token}",
+    )
+    if form.phase == "aided":
+        st.radio(
+            "Quality of the segmentation",
+            list(QUALITY),
             index=None,
-            format_func=lambda choice: CHOICE_NAMES[choice],
+            format_func=lambda grade: QUALITY[grade],
             horizontal=True,
-            key=f"primary {token}",
+            key=f"quality {form.token}",
         )
-        confidence = st.number_input(
-            "How sure are you? (0 to 100)",
-            0,
-            100,
-            value=None,
-            step=5,
-            placeholder="0 is a guess, 100 is certain",
-            key=f"confidence {token}",
-        )
-        quality = None
-        if shown:
-            quality = st.radio(
-                "Quality of the segmentation",
-                list(QUALITY),
-                index=None,
-                format_func=lambda q: QUALITY[q],
-                horizontal=True,
-                key=f"quality {token}",
-            )
-        comment = st.text_area(
-            "Comment (optional)", max_chars=4000, height=68, key=f"comment {token}"
-        )
-        reason = None
-        if earlier:
-            reason = st.text_input("Why do you change your vote?", key=f"reason {token}")
-        sent = st.form_submit_button("Store vote", type="primary" if ready else "secondary")
-    if sent:
-        needed: dict[str, object] = {"the reader (name and role)": who, "the primary": primary}
-        needed["how sure you are"] = confidence is not None
-        if shown:
-            needed["the quality of the segmentation"] = quality is not None
-        if earlier:
-            needed["the reason for the change"] = (reason or "").strip()
-        missing = [words for words, given in needed.items() if not given]
-        if missing:
-            st.error(f"Not stored yet. Still missing: {', '.join(missing)}.")
-            return
-        with shield():
-            answer = {"primary": primary, "confidence": int(confidence or 0), "comment": comment}
-            answer |= {"reason": reason or None, "segmentation_quality": quality or None}
-            _store(case.case_id, phase, prediction, answer, token)
-            del st.session_state[place]
-            st.rerun()
+    st.text_area("Comment (optional)", max_chars=4000, height=68, key=f"comment {form.token}")
+    if form.earlier:
+        st.text_input("Why do you change your vote?", key=f"reason {form.token}")
 
 
-def _store(
-    case_id: str, phase: str, prediction: Prediction | None, answer: dict, token: str
-) -> None:
-    """Register the reader and store the vote: one call each, no drawing in between."""
+def _missing(form: Form) -> list[str]:
+    """What must be filled in before the vote can be stored."""
+    needed = {
+        "the reader (name and role)": form.who is not None,
+        "the primary": form.value("primary") is not None,
+        "how sure you are": form.value("confidence") is not None,
+        "the quality of the segmentation": form.phase == "unaided"
+        or form.value("quality") is not None,
+        "the reason for the change": not form.earlier or (form.value("reason") or "").strip(),
+    }
+    return [words for words, given in needed.items() if not given]
+
+
+def _send(form: Form) -> None:
+    """Store the vote before anything is drawn, so that leaving the page at once loses nothing.
+
+    A second click finds the same token and stores nothing new. Problems wait for the next drawing.
+    """
+    missing = _missing(form)
+    if missing:
+        _note(form, [f"Not stored yet. Still missing: {', '.join(missing)}."])
+        return
+    try:
+        _store(form)
+    except BmcoreError as error:
+        _note(form, ["Not stored.", *(finding.sentence for finding in error.findings)])
+    except Exception:
+        _note(form, [f"Not stored. {unexpected()}"])
+    else:
+        st.session_state.pop(form.place, None)
+        st.session_state[_flash(form.case_id, form.phase)] = True
+
+
+def _store(form: Form) -> None:
     from bmcore.review.votes import VoteDraft
 
-    who = reader.current()
-    assert who is not None  # checked by the caller
-    top = prediction.fused.top if prediction is not None and phase == "aided" else None
+    assert form.who is not None  # _missing has checked
     info = loaders.models().info
     draft = VoteDraft(
-        case_id=case_id,
-        reader=who[0],
-        role=who[1],
-        phase=phase,
-        idempotency_key=token,
+        case_id=form.case_id,
+        reader=form.who[0],
+        role=form.who[1],
+        phase=form.phase,
+        primary=form.value("primary"),
+        confidence=int(form.value("confidence")),
+        segmentation_quality=form.value("quality") or None,
+        comment=form.value("comment") or "",
+        reason=form.value("reason") or None,
+        idempotency_key=form.token,
         bundle_digest=info.digest if info else None,
-        model_primary=str(top) if top else None,
-        **answer,
+        model_primary=form.model_primary,
     )
     store = loaders.store()
-    store.add_reader(*who)
+    store.add_reader(*form.who)
     store.add_vote(draft)
-    st.session_state[_flash(case_id, phase)] = True
+
+
+def _note(form: Form, sentences: list[str]) -> None:
+    st.session_state[f"vote problems {form.token}"] = sentences
+
+
+def _say_problems(form: Form) -> None:
+    sentences = st.session_state.pop(f"vote problems {form.token}", None)
+    if sentences:
+        st.error(sentences[0])
+        if sentences[1:]:
+            st.text("\n".join(sentences[1:]))
 
 
 def _flash(case_id: str, phase: str) -> str:
@@ -128,15 +177,17 @@ def _earlier(case_id: str, phase: str, who: tuple[str, str] | None):
     return next((v for v in votes if v.reader.casefold() == who[0].casefold()), None)
 
 
-def _say_stored(case_id: str, phase: str, who: tuple[str, str] | None) -> None:
+def _say_stored(case_id: str, phase: str, who: tuple[str, str] | None) -> bool:
+    """Show this reader's vote in force; True if there is one."""
     from bmcore.review.votes import CHOICE_NAMES
 
     vote = _earlier(case_id, phase, who)
     if vote is None:
-        return
+        return False
     words = f"{CHOICE_NAMES[vote.primary]}, {vote.confidence} of 100, on {when(vote.created_at)}."
     if st.session_state.get(_flash(case_id, phase)):
         st.success(f"Stored: {words}", icon=":material/check:")
     else:
         st.info(f"Your vote: {words}")
     st.caption("A new vote takes the place of this one. The earlier one stays on record.")
+    return True

@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from bmcore.domain import SEQUENCE_NAMES, Case, Lesion, Volume
 from bmcore.geometry import to_ras, voxel_sizes_mm
 
 SHORT_NAMES: Mapping[str, str] = {"t1n": "T1", "t1c": "T1 Gd", "t2w": "T2", "t2f": "FLAIR"}
+_IDS: WeakKeyDictionary[Volume, str] = WeakKeyDictionary()
 GZIP_LEVEL = 1  # 240x240x155 skull-stripped: 1.4 MB in 0.05 s; level 6 saves 3 % for twice the time
 
 
@@ -61,8 +63,10 @@ def _block(data: npt.NDArray[np.uint8], affine: npt.NDArray, header: dict[str, A
 
 
 def content_id(volume: Volume) -> str:
-    """Eight hex digits that change with the voxels."""
-    return f"{zlib.crc32(volume.data.tobytes()):08x}"
+    """Eight hex digits that change with the voxels; computed once for a volume in memory."""
+    if volume not in _IDS:
+        _IDS[volume] = f"{zlib.crc32(volume.data.tobytes()):08x}"
+    return _IDS[volume]
 
 
 def describe(

@@ -174,7 +174,7 @@ export class Viewer {
     if (!state.hidden) drawCrosshair(context, state.cross, place, shape, plane, pane);
     const count = shape[PLANES[plane].through];
     const title = `${plane[0].toUpperCase()}${plane.slice(1)} ${index + 1}/${count}`;
-    drawNotes(context, plane, title, place, pane);
+    drawNotes(context, plane, pane.width < 260 ? `${index + 1}/${count}` : title, place, pane);
     const name = sequences[state.sequence].name;
     canvas.setAttribute("aria-label", `${title}, ${name}. Arrow keys change the slice.`);
     this.root.dataset[plane] = String(index);
