@@ -146,6 +146,7 @@ def test_step_n_of_a_seed_is_the_same_patch_whatever_was_drawn_before(tmp_path: 
     np.save(tmp_path / "a.labels.npy", np.zeros((32, 32, 32), np.uint8))
     np.save(tmp_path / "a.weights.npy", np.full((32, 32, 32), 20, np.uint8))
     np.save(tmp_path / "a.spots.npy", np.zeros((0, 3), np.int16))
+    np.save(tmp_path / "a.cores.npy", np.zeros((0, 3), np.int16))
     config = TrainConfig(batch=1, patch=48)  # larger than the volume: padded
     first, _, weights = Patches(tmp_path, ["a"], config, 0).step(7)
     other = Patches(tmp_path, ["a"], config, 0)

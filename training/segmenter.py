@@ -48,7 +48,8 @@ class TrainConfig:
     """A sentence a field; the manifest holds all of them.
 
     steps, batch, patch: optimiser steps, patches a step, edge of a patch in voxels of 1 mm.
-    lesion_share: share of patches centred near a lesion.  drop: chance to lose t1n, t2w, t2f.
+    lesion_share: share of patches centred near a lesion.  core_share: share centred on
+    necrosis, which few lesions have.  drop: chance to lose t1n, t2w, t2f.
     rate, decay, warmup: peak learning rate (cosine to 0), weight decay, steps of warm-up.
     ema: decay of the averaged weights that are kept.  smoothing: label smoothing.
     validation: share of the patients held out.  save_every: steps between checkpoints.
@@ -57,7 +58,8 @@ class TrainConfig:
     steps: int = 4000
     batch: int = 2
     patch: int = 80
-    lesion_share: float = 0.8
+    lesion_share: float = 0.55
+    core_share: float = 0.3
     drop: float = 0.25
     rate: float = 7e-4
     decay: float = 1e-2
@@ -125,6 +127,9 @@ def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
         "images": prepared.images.astype(np.float16),
         "labels": labels,
         "weights": weights,
+        "cores": np.random.default_rng(1)
+        .permutation(np.argwhere(labels == 1))[:64]
+        .astype(np.int16),
         "spots": _spots(labels, np.random.default_rng(0)),
     }
     for name, array in arrays.items():  # spots last: its presence says that the case is whole
@@ -162,17 +167,24 @@ class Patches:
 
     def __init__(self, cache: Path, names: list[str], config: TrainConfig, rank: int) -> None:
         self.cache, self.names, self.config, self.rank = cache, names, config, rank
+        self.with_core = [n for n in names if len(self._load(n, "cores")) == 64]
 
     def _load(self, name: str, kind: str) -> npt.NDArray:
         return np.load(self.cache / f"{name}.{kind}.npy", mmap_mode="r")
 
     def one(self, rng: np.random.Generator) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
-        name = self.names[int(rng.integers(len(self.names)))]
+        lot = rng.uniform()
+        on_core = bool(self.with_core) and lot < self.config.core_share
+        pool = self.with_core if on_core else self.names
+        name = pool[int(rng.integers(len(pool)))]
         images, labels = self._load(name, "images"), self._load(name, "labels")
         weights, spots = self._load(name, "weights"), self._load(name, "spots")
         edge = self.config.patch
         shape = np.array(labels.shape)
-        if len(spots) and rng.uniform() < self.config.lesion_share:
+        if on_core:
+            cores = self._load(name, "cores")
+            centre = cores[int(rng.integers(len(cores)))] + rng.integers(-edge // 6, edge // 6, 3)
+        elif len(spots) and lot < self.config.core_share + self.config.lesion_share:
             centre = spots[int(rng.integers(len(spots)))] + rng.integers(-edge // 3, edge // 3, 3)
         else:
             centre = rng.integers(shape // 5, shape - shape // 5)
