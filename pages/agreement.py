@@ -29,7 +29,7 @@ def draw_votes(votes: list[Vote], in_force: set[int]) -> None:
             "When read": PHASE_NAMES[v.phase],
             "Primary": CHOICE_NAMES[v.primary],
             "Confidence": v.confidence,
-            "Segmentation 1-5": v.segmentation_quality,
+            "Segmentation 1-5": str(v.segmentation_quality or ""),
             "Models' answer": CHOICE_NAMES[v.model_primary] if v.model_primary else "",
             "Counts": "yes" if v.id in in_force else "replaced",
             "Comment": v.comment,

@@ -77,9 +77,8 @@ def draw_manifest(manifest: dict[str, Any]) -> None:
         "Made": manifest["created"] or "unfinished",
         "Digest": loaders.bundle().info.digest[:16],
     }
-    st.dataframe(
-        pd.DataFrame({"": list(facts), "Value": [str(v) for v in facts.values()]}), hide_index=True
-    )
+    for words, value in facts.items():
+        st.text(f"{words}: {value}")
     if manifest["notes"]:
         st.text(manifest["notes"])
 

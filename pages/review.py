@@ -45,10 +45,10 @@ with page("Review"):
         if case_id:
             case = loaders.case(case_id)
             prediction = loaders.prediction(case_id)
+            shown = reader.models_shown(case_id, reader.current())
             draw_case_line(case, prediction)
+            draw_notes(case, prediction if shown else None)
     if case_id:
-        draw_notes(case, prediction)
-        shown = reader.models_shown(case_id, reader.current())
         left, right = st.columns([2, 1], gap="medium")
         with left:
             draw_images(case, prediction if shown else None)

@@ -12,13 +12,16 @@ from bmcore.domain import (
     BundleInfo,
     Case,
     ClinicalRecord,
+    Finding,
     Label,
     Lesion,
     Prediction,
+    Severity,
     Volume,
 )
 from bmcore.geometry import transform
 
+MODEL_FINDING = "the models noticed something that would unblind"
 SHAPE = (48, 56, 40)
 LEFT_MM = (-10.0, 4.0, 6.0)
 RIGHT_MM = (12.0, -8.0, -4.0)
@@ -101,4 +104,5 @@ def make_prediction(case: Case, info: BundleInfo = INFO, lesions: bool = True) -
         clinical_vector=np.zeros(12),
         reconstruction_error=0.1 if lesions else None,
         timings_s={"total": 1.0},
+        findings=(Finding(Severity.INFO, MODEL_FINDING),),
     )

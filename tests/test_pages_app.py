@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from bmcore.domain import RESEARCH_NOTICE, BundleInfo
 from bmcore.settings import settings
+from tests import pages_fixture as fixture
 from tests import pages_home
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,7 +146,7 @@ def test_a_reader_who_has_not_voted_gets_images_only(read_case: str) -> None:
     assert b'"mask": null' in payloads[0] and b'"lesions": []' in payloads[0]
     assert not any(b"/mask/" in p for p in payloads)
     assert not page.tabs and not page.dataframe and not page.get("plotly_chart")
-    assert "Non-small" not in "\n".join(str(m.value) for m in page.markdown)
+    assert "Non-small" not in words(page) and fixture.MODEL_FINDING not in words(page)
 
 
 def test_the_answers_appear_when_they_are_asked_for(read_case: str) -> None:
@@ -154,6 +155,7 @@ def test_the_answers_appear_when_they_are_asked_for(read_case: str) -> None:
     assert [t.label for t in page.tabs] == ["Answers", "Lesions", "Why", "Your vote"]
     assert "Non-small cell lung (NSCLC) 55%, then Melanoma 20%" in words(page)
     assert any(b"/mask/" in p for p in sent_to_viewer(page))
+    assert fixture.MODEL_FINDING in words(page)
     places = list(page.dataframe[0].value["Place"])
     assert places == ["Left frontal lobe", "Right frontal lobe"]
 

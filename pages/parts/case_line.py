@@ -56,8 +56,8 @@ def draw_case_line(case: Case, prediction: Prediction | None) -> None:
 
 
 def draw_notes(case: Case, prediction: Prediction | None) -> None:
-    """What was noticed about the files, folded away."""
+    """What was noticed about the files, and by the models if ``prediction`` is given."""
     notes = list(dict.fromkeys([*case.findings, *(prediction.findings if prediction else ())]))
     if notes:
-        with st.expander(f"{len(notes)} note{'s' * (len(notes) > 1)} on the files"):
+        with st.popover(f"{len(notes)} note{'s' * (len(notes) > 1)}", icon=":material/info:"):
             st.text("\n".join(f.sentence for f in notes))

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+NAMES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy (each primary counts the same)",
+    "macro_auc": "AUC, mean over the primaries",
+    "log_loss": "Log loss (lower is better)",
+}
+
 
 def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """One row a number: what, value, 95 % interval, n, method; nested names are joined."""
     return [
         {
-            "What": name.replace("_", " "),
+            "What": NAMES.get(name, name.replace("_", " ")),
             "Value": _number(value.get("value")),
             "95 % interval": _interval(value.get("low"), value.get("high")),
             "n": "" if value.get("n") is None else str(value["n"]),
@@ -41,8 +48,10 @@ def _leaves(prefix: str, metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapp
 def _number(value: Any) -> str:
     if value is None:
         return "not defined"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.2f}" if 0.01 <= abs(value) < 100 else f"{value:.2g}"
 
 
 def _interval(low: Any, high: Any) -> str:
-    return "" if low is None or high is None else f"{low:.3g} to {high:.3g}"
+    return "" if low is None or high is None else f"{_number(float(low))} to {_number(float(high))}"
