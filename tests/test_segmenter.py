@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bmcore.domain import InputRefused
 from bmcore.models.losses import segmentation_loss, small_lesion_weights
 from bmcore.models.segmenter import (
     SegmenterConfig,
@@ -155,6 +156,12 @@ def test_step_n_of_a_seed_is_the_same_patch_whatever_was_drawn_before(tmp_path: 
     assert tuple(first.shape) == (1, 4, 48, 48, 48) and float(weights.min()) == 1.0
 
 
+@pytest.mark.parametrize("patch", [32, 50])
+def test_a_patch_that_does_not_fit_the_net_is_refused(patch: int) -> None:
+    with pytest.raises(InputRefused, match="multiple of 16, at least 48"):
+        TrainConfig(patch=patch)
+
+
 # --- the script, as a researcher runs it --------------------------------------------------------
 
 
@@ -166,7 +173,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _command(cohort: Path, out: Path, *more: str) -> list[str]:
-    size = ("--steps", "8", "--batch", "1", "--patch", "32", "--filters", "8", "--save-every", "2")
+    size = ("--steps", "8", "--batch", "1", "--patch", "48", "--filters", "8", "--save-every", "2")
     return ["-m", "training.segmenter", "--data", str(cohort), "--out", str(out), *size, *more]
 
 
@@ -203,7 +210,7 @@ def test_a_killed_run_ends_with_the_same_weights_as_an_undisturbed_one(
 
 
 def test_two_processes_train_together(cohort: Path, tmp_path: Path) -> None:
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     run = subprocess.run(
         [sys.executable, *torchrun, *_command(cohort, tmp_path / "out", "--device", "cpu")],
         cwd=ROOT,

@@ -70,6 +70,16 @@ class TrainConfig:
     save_every: int = 100
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        # 32 leaves 2x2x2 at the deepest level, where bfloat16 gradients on CPUs come out as NaN
+        if self.patch % 16 or self.patch < 48:
+            raise refuse(
+                "the patch edge does not fit the net",
+                found=self.patch,
+                expected="a multiple of 16, at least 48",
+                hint="take --patch 80.",
+            )
+
 
 AUGMENTATION = {
     "mirror": "left-right, chance 0.5",
