@@ -218,11 +218,10 @@ def _files_of(data: Path, case_id: str) -> list[tuple[str, int, int]]:
 
 def patient_of(case: Case) -> tuple[Patient | None, str]:
     """The patient, or None and the reason for leaving the case out."""
+    from bmcore.geometry import resample
     from bmcore.imaging.lesions import find_lesions
     from bmcore.imaging.patches import lesion_patches
     from bmcore.imaging.preprocess import prepare
-
-    from bmcore.geometry import resample
 
     truth = case.truth
     if truth is None or truth.primary is None:

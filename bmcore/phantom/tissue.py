@@ -16,7 +16,7 @@ from bmcore.anatomy import templates
 from bmcore.geometry import Affine, transform
 
 GRID = (160, 192, 152)
-CENTRE_MNI = np.array((0.0, -17.0, 4.0))
+CENTRE_MNI = np.array((0.0, -17.0, 7.0))
 Floats = npt.NDArray[np.float32]
 
 
@@ -91,7 +91,9 @@ def _random_affine(rng: np.random.Generator) -> npt.NDArray[np.float64]:
             np.cos(angle),
         )
         rotation = rotation @ turn
-    scale = np.exp(rng.normal(0, 0.05)) * np.exp(rng.normal(0, 0.03, 3))
+    # the template is a large head; a larger one would be cut at the edge of GRID
+    scale = 0.95 * np.exp(rng.normal(0, 0.05)) * np.exp(rng.normal(0, 0.03, 3))
+    scale = np.clip(scale, 0.86, 1.01)
     flip = np.array((rng.choice((-1.0, 1.0)), 1.0, 1.0))
     return rotation @ np.diag(flip / scale)
 
@@ -102,7 +104,7 @@ def draw_map(rng: np.random.Generator) -> Floats:
     matrix = _random_affine(rng).astype(np.float32)
     x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
     out = np.empty((3, *GRID), np.float32)
-    shift = rng.normal(0, 2.0, 3) + CENTRE_MNI
+    shift = np.clip(rng.normal(0, 2.0, 3), -3, 3) + CENTRE_MNI
     for a in range(3):
         out[a] = matrix[a, 0] * x + matrix[a, 1] * y + matrix[a, 2] * z + shift[a]
     for spacing, low, high in ((36, 1.0, 4.0), (18, 0.5, 2.0), (9, 0.2, 1.0)):
@@ -169,7 +171,7 @@ def draw_tissue(rng: np.random.Generator, to_mni: Floats) -> Tissue:
     """Fractions of tissue for a map (3, GRID) of voxels to MNI mm."""
     grey, white, ventricle, depth, sinus = sample_atlas(to_mni)
     depth = depth * 10
-    margin = rng.uniform(-1.0, 2.5) + rng.uniform(0.2, 1.5) * smooth_noise(rng, 14)[0]
+    margin = rng.uniform(-1.0, 1.5) + rng.uniform(0.2, 1.2) * smooth_noise(rng, 14)[0]
     mask = depth < margin
     # The template is an average of many heads, so its sulci are washed out: sharpen the fractions
     # and cut new sulci where a smooth field crosses zero inside the cortical band.
