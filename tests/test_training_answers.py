@@ -202,7 +202,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(cohort_folder, tmp_path):
 @pytest.fixture(scope="module")
 def trained(cohort_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("answers")
-    config = CNNTraining(epochs=6, batch=4, folds=3, lesions=3, rate=1e-2)
+    config = CNNTraining(epochs=14, batch=4, folds=3, lesions=3, rate=1e-2)
     train_all(load_cohort(cohort_folder), out, config, TINY, ALONE)
     return out
 

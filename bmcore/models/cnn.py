@@ -188,7 +188,7 @@ def patient_features(
     lesions: Sequence[Lesion],
     logits: npt.NDArray | None = None,
 ) -> npt.NDArray[np.float32]:
-    """The patient's image features (33,) in the order of ``FEATURE_NAMES``; NaN: not measurable.
+    """The patient's image features (31,) in the order of ``FEATURE_NAMES``; NaN: not measurable.
 
     patches (n, 7, 32, 32, 32) of the first n of ``lesions``, which stand in falling order of
     volume. logits (n, 6): given where ``lesion_logits`` has been called already.
