@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -24,13 +25,12 @@ pytestmark = pytest.mark.skipif(INITDB is None, reason="no PostgreSQL server on 
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    home = tmp_path_factory.mktemp("postgres")
+def url():
+    # a folder of its own: PostgreSQL refuses to run as root, and pytest's folders are root's alone
+    home = Path(tempfile.mkdtemp(prefix="bmcore-postgres-"))
     as_user = {"user": "nobody"} if os.geteuid() == 0 else {}
-    if as_user:  # PostgreSQL refuses to run as root
+    if as_user:
         shutil.chown(home, "nobody")
-        for parent in list(home.parents)[:2]:
-            parent.chmod(0o755)
     data, programs = home / "data", Path(INITDB).resolve().parent
     quiet = {"stdout": subprocess.DEVNULL, "cwd": home, **as_user}
     create = [INITDB, "-D", str(data), "-U", "bm", "-A", "trust", "-E", "UTF8", "--no-sync"]
@@ -47,6 +47,7 @@ def url(tmp_path_factory):
     finally:
         server.send_signal(signal.SIGINT)  # a fast shutdown, without waiting for clients
         server.wait(20)
+        shutil.rmtree(home)
 
 
 def _wait_for(address):
