@@ -218,10 +218,9 @@ def _files_of(data: Path, case_id: str) -> list[tuple[str, int, int]]:
 
 def patient_of(case: Case) -> tuple[Patient | None, str]:
     """The patient, or None and the reason for leaving the case out."""
-    from bmcore.geometry import resample
     from bmcore.imaging.lesions import find_lesions
     from bmcore.imaging.patches import lesion_patches
-    from bmcore.imaging.preprocess import prepare
+    from bmcore.imaging.preprocess import prepare, to_working_grid
 
     truth = case.truth
     if truth is None or truth.primary is None:
@@ -229,14 +228,7 @@ def patient_of(case: Case) -> tuple[Patient | None, str]:
     if truth.mask is None:
         return None, "no reference mask"
     prepared = prepare(case)
-    labels = resample(
-        np.asarray(truth.mask.data, dtype=np.uint8),
-        truth.mask.affine,
-        prepared.affine,
-        prepared.brain.shape,  # type: ignore[arg-type]
-        order=0,
-    )
-    labels[~prepared.brain] = 0
+    labels = np.where(prepared.brain, to_working_grid(truth.mask, prepared), 0).astype(np.uint8)
     lesions = find_lesions(labels, prepared.affine, prepared.brain)
     if not lesions:
         return None, "no lesion in the reference mask"

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from bmcore.domain import Prepared, refuse
+from bmcore.domain import refuse
 from training.common import (
     EMA,
     Checkpoint,
@@ -94,16 +94,6 @@ AUGMENTATION = {
 # --- cases, prepared once -----------------------------------------------------------------------
 
 
-def labels_on(prepared: Prepared, mask: npt.NDArray, affine: npt.NDArray) -> npt.NDArray[np.uint8]:
-    """The reference mask (labels 0-3) on the working grid."""
-    from bmcore.geometry import resample
-
-    shape = prepared.brain.shape
-    labels = resample(mask.astype(np.uint8), affine, prepared.affine, shape, order=0)  # type: ignore[arg-type]
-    labels[~prepared.brain] = 0
-    return labels.astype(np.uint8)
-
-
 def _spots(labels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.int16]:
     """Up to 8 voxels of each lesion, so that each lesion is met about as often."""
     from scipy import ndimage
@@ -115,7 +105,7 @@ def _spots(labels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArr
 
 def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
     """Write images (float16), labels and loss weights of one case to ``cache/CASE.*.npy``."""
-    from bmcore.imaging.preprocess import prepare
+    from bmcore.imaging.preprocess import prepare, to_working_grid
     from bmcore.intake.datasets import YaleDataset
     from bmcore.models.losses import small_lesion_weights
 
@@ -131,7 +121,9 @@ def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
             hint="leave this case out of the training folder.",
         )
     prepared = prepare(case)
-    labels = labels_on(prepared, case.truth.mask.data, case.truth.mask.affine)
+    labels = np.where(prepared.brain, to_working_grid(case.truth.mask, prepared), 0).astype(
+        np.uint8
+    )
     weights = np.rint(small_lesion_weights(labels) * 20).astype(np.uint8)
     arrays: dict[str, npt.NDArray] = {
         "images": prepared.images.astype(np.float16),
