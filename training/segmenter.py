@@ -31,7 +31,6 @@ from training.common import (
     distributed,
     fingerprint,
     progress,
-    read_json,
     run_app,
     seed_everything,
     write_json,
@@ -260,13 +259,6 @@ def _rate(step: int, config: TrainConfig) -> float:
 
 
 def train(
-    cache: Path, names: list[str], config: TrainConfig, net_config: SegmenterConfig, out: Path
-) -> dict[str, Any]:
-    """Train to ``config.steps`` and return averaged weights (float32) and the loss curve."""
-    return _train(cache, names, config, net_config, out, World(0, 1, "cpu"))
-
-
-def _train(
     cache: Path,
     names: list[str],
     config: TrainConfig,
@@ -274,6 +266,7 @@ def _train(
     out: Path,
     world: World,
 ) -> dict[str, Any]:
+    """Train to ``config.steps``; returns averaged weights (float32), loss curve and seconds."""
     import torch
 
     from bmcore.models.losses import segmentation_loss
@@ -468,14 +461,9 @@ def main(
     with distributed(device) as world:
         names = prepare_all([data, *(more_data or [])], out / "cache", world)
         used, held = split(names, config.validation, seed)
-        result = _train(out / "cache", used, config, net_config, out, world)
+        result = train(out / "cache", used, config, net_config, out, world)
         if world.main:
             publish(out, result, held, config, net_config, world, patients=len(used))
-
-
-def read_metrics(out: Path) -> Any:
-    """The metrics.json of a finished run."""
-    return read_json(out / "metrics.json")
 
 
 if __name__ == "__main__":

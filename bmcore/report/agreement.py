@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from bmcore.review.votes import PHASE_NAMES, PHASES, PRIMARY_CHOICES, Vote, current
+from bmcore.review.votes import PHASES, PRIMARY_CHOICES, Vote, current
 from bmcore.stats import agreement
 from bmcore.stats.bootstrap import Resampling
 from bmcore.stats.estimate import Estimate, proportion
@@ -89,10 +89,6 @@ def agreement_summary(
         for phase in PHASES
     )
     return AgreementSummary(unaided, aided)
-
-
-def phase_name(phase: str) -> str:
-    return PHASE_NAMES[phase]
 
 
 def _phase(
