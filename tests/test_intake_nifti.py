@@ -242,6 +242,7 @@ def test_images_that_cannot_be_used_are_refused_with_file_and_words(tmp_path, da
         (gzip.compress(b"text" * 300), "not a NIfTI image, whatever its name says"),
         (b"\x1f\x8b" + b"\x00" * 600, "damaged or cut short"),
     ],
+    ids=["empty", "text", "packed text", "broken gzip"],  # gzip writes the time of day
 )
 def test_files_that_are_no_nifti_are_refused(tmp_path, content, say):
     path = tmp_path / "a.nii"
