@@ -29,6 +29,7 @@ class SegmenterConfig:
     """filters: channels of the first trunk level. blocks_down, blocks_up: residual blocks a level.
 
     min_lesion_voxels: connected parts of the tumour core below this size are dropped.
+    min_lesion_chance: so are parts whose likeliest voxel is tumour core with less probability.
     window: edge in voxels of the windows read one by one, as large as the training patches,
     since group norm looks at the whole window. overlap: share of a window that its neighbour reads
     too. mirror: also read the left-right mirror image and average (twice the time).
@@ -39,6 +40,7 @@ class SegmenterConfig:
     blocks_up: tuple[int, ...] = (1, 1, 1)
     dropout: float = 0.0
     min_lesion_voxels: int = 3
+    min_lesion_chance: float = 0.0
     window: int = 80
     overlap: float = 0.25
     mirror: bool = False
@@ -92,10 +94,24 @@ def segment(
     brain: npt.NDArray[np.bool_],
     on_progress: Callable[[float], None] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Labels 0-3 (uint8, (i, j, k)) for standardised images (4, i, j, k).
+    """Labels 0-3 (uint8, (i, j, k)) for standardised images (4, i, j, k): the two steps below.
+
+    ValueError where the arrays do not fit.
+    """
+    chances = read_chances(net, images, brain, on_progress)
+    return to_labels(chances, brain, net.config)  # type: ignore[arg-type]
+
+
+def read_chances(
+    net: torch.nn.Module,
+    images: npt.NDArray[np.float32],
+    brain: npt.NDArray[np.bool_],
+    on_progress: Callable[[float], None] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Probabilities (4, i, j, k), float32, of background, necrosis, oedema, enhancing tumour.
 
     net: from ``build_segmenter``, whose config decides. The box of the brain is read in overlapping
-    windows whose softmax is blended with Gaussian weights; outside ``brain`` always 0.
+    windows whose softmax is blended with Gaussian weights; outside ``brain`` always background.
     ValueError where the arrays do not fit.
     """
     import torch
@@ -105,21 +121,36 @@ def segment(
             f"images must be (4, i, j, k) over the brain {brain.shape}, but are {images.shape}"
         )
     config: SegmenterConfig = net.config  # type: ignore[assignment]
-    labels = np.zeros(brain.shape, np.uint8)
+    out = np.zeros((CLASSES, *brain.shape), np.float32)
+    out[0] = 1
     if not brain.any():
-        return labels
+        return out
     box = ndimage.find_objects(brain.astype(np.uint8))[0]
     device = next(net.parameters()).device
     tensor = torch.from_numpy(np.ascontiguousarray(images[(slice(None), *box)]))[None].to(device)
     report = _window_counter(tensor.shape[2:], config, on_progress)
-    net.eval()
+    net.eval().to(memory_format=torch.channels_last_3d)
     with torch.inference_mode():
         chances = _read_windows(net, tensor, config, report)
         if config.mirror:
             chances = (chances + _read_windows(net, tensor.flip(2), config, report).flip(2)) / 2
-    labels[box] = chances[0].argmax(0).to(torch.uint8).cpu().numpy()
+    out[(slice(None), *box)] = chances[0].float().cpu().numpy()
+    out[:, ~brain] = np.array([1, 0, 0, 0], np.float32)[:, None]
+    return out
+
+
+def to_labels(
+    chances: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_], config: SegmenterConfig
+) -> npt.NDArray[np.uint8]:
+    """Labels 0-3 (uint8, (i, j, k)) from probabilities (4, i, j, k).
+
+    The likeliest label of each voxel; 0 outside ``brain``; parts of the tumour core that are too
+    small or nowhere likely enough (``min_lesion_voxels``, ``min_lesion_chance``) are cleared.
+    """
+    labels = chances.argmax(0).astype(np.uint8)
     labels[~brain] = 0
-    return drop_small_lesions(labels, config.min_lesion_voxels)
+    core = chances[1] + chances[3]
+    return drop_small_lesions(labels, config.min_lesion_voxels, core, config.min_lesion_chance)
 
 
 def _read_windows(
@@ -158,15 +189,25 @@ def _window_counter(
     return report
 
 
-def drop_small_lesions(labels: npt.NDArray[np.uint8], least: int) -> npt.NDArray[np.uint8]:
-    """Clear parts (26-neighbourhood) of the tumour core with fewer voxels than ``least``."""
-    core = np.isin(labels, (1, 3))
-    parts, n = ndimage.label(core, np.ones((3, 3, 3)))
-    if n == 0 or least <= 1:
+def drop_small_lesions(
+    labels: npt.NDArray[np.uint8],
+    least: int,
+    core_chance: npt.NDArray[np.float32] | None = None,
+    least_chance: float = 0.0,
+) -> npt.NDArray[np.uint8]:
+    """Clear parts (26-neighbourhood) of the tumour core with fewer voxels than ``least``.
+
+    With ``core_chance`` (i, j, k), also parts in which it stays below ``least_chance`` everywhere.
+    """
+    parts, n = ndimage.label(np.isin(labels, (1, 3)), np.ones((3, 3, 3)))
+    if n == 0:
         return labels
-    sizes = np.bincount(parts.ravel())
-    small = sizes < least
-    small[0] = False
+    weak = np.bincount(parts.ravel()) < least
+    if core_chance is not None and least_chance > 0:
+        weak[1:] |= ndimage.maximum(core_chance, parts, np.arange(1, n + 1)) < least_chance
+    weak[0] = False
+    if not weak.any():
+        return labels
     out = labels.copy()
-    out[small[parts]] = 0
+    out[weak[parts]] = 0
     return out
