@@ -144,3 +144,100 @@ def test_a_region_is_the_union_of_its_labels():
     assert seg.region(labels, (1, 3)).sum() == 4
     with pytest.raises(ValueError, match="one grid"):
         seg.dice(np.ones((2, 2, 2), bool), np.ones((3, 2, 2), bool))
+
+
+def test_both_empty_is_perfect_and_one_empty_is_the_worst_for_every_number():
+    empty, full = np.zeros((8, 8, 8), bool), cube((8, 8, 8), (2, 2, 2), 3)
+    for mm in (MM, (0.5, 0.5, 5.0)):
+        perfect = seg.lesion_wise(empty, empty, mm)
+        missed, invented = seg.lesion_wise(empty, full, mm), seg.lesion_wise(full, empty, mm)
+        assert (perfect.dice, perfect.hd95_mm) == (1, 0)
+        assert (missed.dice, missed.hd95_mm, missed.missed, missed.false_lesions) == (0, 374, 1, 0)
+        assert (invented.dice, invented.hd95_mm, invented.false_lesions) == (0, 374, 1)
+        assert seg.surface_dice(full, empty, mm) == 0
+    assert seg.volume_error_mm3(empty, empty, MM) == 0
+    assert seg.volume_error_mm3(empty, full, (1, 1, 2)) == -54
+
+
+def test_on_the_grid_of_the_challenge_the_ball_is_its_18_neighbour_element():
+    from scipy.ndimage import generate_binary_structure
+
+    for edge in (1.0, 1.02):
+        ball = seg.dilation_ball((edge,) * 3)
+        assert (ball == generate_binary_structure(3, 2)).all()
+
+
+def test_what_is_joined_depends_on_mm_and_not_on_voxels():
+    # Two plates 2 mm apart are one lesion, 4 mm apart two, on 1 mm, on 0.5 mm and on 1x1x3 mm.
+    for step, mm in ((1, MM), (2, (0.5, 0.5, 0.5)), (1, (1, 1, 3))):
+        shape = (30 * step, 12, 12)
+        for gap, lesions in ((2, 1), (4, 2)):
+            both = np.zeros(shape, bool)
+            both[3 * step : 7 * step, 4:8, 4:8] = True
+            both[(7 + gap) * step : (11 + gap) * step, 4:8, 4:8] = True
+            assert len(seg.lesion_wise(both, both, mm).lesions) == lesions
+    # Along a 3 mm axis 1 mm reaches no further voxel: an empty slice between keeps two lesions.
+    apart = np.zeros((12, 12, 12), bool)
+    apart[3:8, 3:8, 2:5] = apart[3:8, 3:8, 6:9] = True
+    assert len(seg.lesion_wise(apart, apart, (1, 1, 3)).lesions) == 2
+    assert len(seg.lesion_wise(apart, apart, MM).lesions) == 1
+
+
+def test_lesion_scores_are_in_mm_on_voxels_that_are_not_cubes():
+    shape = (12, 12, 12)
+    lesion, moved = cube(shape, (3, 3, 3), 2), cube(shape, (3, 3, 4), 2)
+    score = seg.lesion_wise(moved, lesion, (1, 1, 4)).lesions[0]
+    assert score.volume_mm3 == 32 and score.dice == 0.5
+    assert score.hd95_mm == 4  # half of the surface is one slice of 4 mm away
+    assert score.diameter_mm == pytest.approx((1 + 1 + 16) ** 0.5 + 2)
+
+
+def reference_scores(prediction, reference):
+    """The published algorithm in its own order: whole volumes, one lesion after the other."""
+    from scipy import ndimage
+
+    near, all_round = (ndimage.generate_binary_structure(3, n) for n in (2, 3))
+    dilated = ndimage.binary_dilation(reference, near)
+    lesions = ndimage.label(dilated, all_round)[0] * reference
+    parts = ndimage.label(prediction, all_round)[0]
+    right, dices = set(), []
+    for number in range(1, lesions.max() + 1):
+        own = lesions == number
+        touched = set(np.unique(parts * ndimage.binary_dilation(own, near))) - {0}
+        right |= touched
+        if own.sum() > 1:
+            found = np.isin(parts, list(touched))
+            dices.append(2 * (found & own).sum() / (found.sum() + own.sum()))
+    false = set(np.unique(parts)) - right - {0}
+    n = len(dices) + len(false)
+    return (sum(dices) / n if n else 1.0), len(dices), len(false)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_boxed_algorithm_gives_the_numbers_of_the_published_one(seed):
+    from scipy.ndimage import gaussian_filter
+
+    fields = gaussian_filter(
+        np.random.default_rng(seed).standard_normal((2, 32, 30, 28)), (0, 2, 2, 2)
+    )
+    truth, found = fields[0] > 0.08, (fields[0] + 0.6 * fields[1]) > 0.08
+    expected, lesions, false = reference_scores(found, truth)
+    score = seg.lesion_wise(found, truth)
+    assert score.dice == pytest.approx(expected)
+    assert (len(score.lesions), score.false_lesions) == (lesions, false)
+    assert len(score.false_diameters_mm) == false and lesions > 3
+
+
+def test_false_lesions_are_counted_by_their_own_size():
+    shape = (40, 40, 40)
+    real, dot, ball = (
+        cube(shape, (3, 3, 3), 5),
+        cube(shape, (30, 3, 3), 1),
+        cube(shape, (3, 30, 3), 8),
+    )
+    score = seg.lesion_wise(real | dot | ball, real)
+    assert sorted(score.false_diameters_mm) == pytest.approx([1, 7 * 3**0.5 + 1])
+    bins = seg.false_lesions_by_size(score.false_diameters_mm, [0, 0], cases=4)
+    assert [b.lesions for b in bins] == [1, 0, 1, 0]
+    assert [b.per_case.value for b in bins] == [0.25, 0, 0.25, 0]
+    assert bins[0].per_case.n == 4

@@ -18,7 +18,8 @@ from bmcore.stats.estimate import Estimate, undefined
 Weights = npt.NDArray[np.float64]
 Statistic = Callable[[Weights], npt.NDArray[np.float64]]
 
-_CELLS_A_BLOCK = 2_000_000  # weights held at once: 16 MB of float64
+_CELLS_A_BLOCK = 30_000  # weights held at once: 240 kB, so that a block stays in the cache
+_LEAST_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def draw_weights(
     n = int(rows_to_patients.max()) + 1
     identity = n == len(rows_to_patients) and bool((rows_to_patients == np.arange(n)).all())
     rng = np.random.default_rng(resampling.seed)
-    block = max(1, _CELLS_A_BLOCK // max(n, len(rows_to_patients)))
+    block = max(_LEAST_ROWS, _CELLS_A_BLOCK // max(n, len(rows_to_patients)))
     for start in range(0, resampling.resamples, block):
         b = min(block, resampling.resamples - start)
         drawn = rng.integers(0, n, size=(b, n))
@@ -107,6 +108,52 @@ def paired_difference(
         resampling,
         what or "paired difference",
     )
+
+
+def mean_statistic(values: npt.ArrayLike) -> Statistic:
+    """The mean of ``values`` (n,) as a statistic."""
+    number = np.asarray(values, float)
+    return lambda w: (w @ number) / w.sum(axis=1)
+
+
+def median_statistic(values: npt.ArrayLike) -> Statistic:
+    """The median of ``values`` (n,) as a statistic; the mean of the two in the middle if even."""
+    number = np.asarray(values, float)
+    order = np.argsort(number, kind="stable")
+    ranked = number[order]
+
+    def statistic(w: Weights) -> npt.NDArray[np.float64]:
+        reached = w[:, order].cumsum(axis=1)
+        half = reached[:, -1:] / 2
+        low = (reached < half).sum(axis=1)
+        high = np.minimum((reached <= half).sum(axis=1), len(ranked) - 1)
+        return (ranked[low] + ranked[high]) / 2
+
+    return statistic
+
+
+def mean(
+    values: npt.ArrayLike,
+    patients: npt.ArrayLike | None = None,
+    resampling: Resampling = Resampling(),
+    what: str = "mean",
+) -> Estimate:
+    """Mean of ``values`` (n,) with the patient bootstrap; left out, each row is a patient."""
+    number = np.asarray(values, float)
+    ids = np.arange(len(number)) if patients is None else patients
+    return patient_bootstrap(mean_statistic(number), ids, resampling, what)
+
+
+def median(
+    values: npt.ArrayLike,
+    patients: npt.ArrayLike | None = None,
+    resampling: Resampling = Resampling(),
+    what: str = "median",
+) -> Estimate:
+    """Median of ``values`` (n,) with the patient bootstrap; left out, each row is a patient."""
+    number = np.asarray(values, float)
+    ids = np.arange(len(number)) if patients is None else patients
+    return patient_bootstrap(median_statistic(number), ids, resampling, what)
 
 
 def _percentile(

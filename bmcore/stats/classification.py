@@ -25,6 +25,7 @@ from bmcore.stats.estimate import Estimate, proportion, undefined
 Floats = npt.NDArray[np.float64]
 _NO_CASE = "not defined: there is no case"
 PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1")
+_PAIRS_BELOW = 800  # rows up to which the AUC lays out all pairs: measured, training/bench
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,10 @@ def auc(
     if len(t) == 0:
         return Aucs(undefined(0, _NO_CASE), (undefined(0, _NO_CASE),) * k)
     usable = _usable_classes(t, k)
+    each_class = [weighted_auc(t == c, p[:, c]) for c in range(k)]
 
     def statistic(w: Weights) -> Floats:
-        areas = np.stack([_weighted_auc(w, t == c, p[:, c]) for c in range(k)], axis=1)
+        areas = np.stack([area(w) for area in each_class], axis=1)
         macro = areas[:, usable].mean(axis=1) if len(usable) else np.full(len(w), np.nan)
         return np.column_stack([macro, areas])
 
@@ -219,7 +221,8 @@ def auc_statistic(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Statist
     usable = _usable_classes(t, p.shape[1])
     if not usable:
         return lambda w: np.full(len(w), np.nan)
-    return lambda w: np.mean([_weighted_auc(w, t == c, p[:, c]) for c in usable], axis=0)
+    areas = [weighted_auc(t == c, p[:, c]) for c in usable]
+    return lambda w: np.mean([area(w) for area in areas], axis=0)
 
 
 def brier_statistic(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Statistic:
@@ -262,7 +265,27 @@ def _pair_columns(t: npt.NDArray[np.int64], p: npt.NDArray[np.int64], k: int) ->
     return onehot
 
 
-def _weighted_auc(w: Weights, positive: npt.NDArray[np.bool_], score: Floats) -> Floats:
+def weighted_auc(positive: npt.NDArray[np.bool_], score: Floats) -> Statistic:
+    """AUC of one class as a statistic: the share of won pairs, ties half (Mann and Whitney 1947).
+
+    positive, score: (n,). Up to ``_PAIRS_BELOW`` rows every pair is laid out once and a resample is
+    a product of matrices; above that, rows are ranked. Both are exact: all counts are halves.
+    """
+    if len(score) > _PAIRS_BELOW:
+        return lambda w: _ranked_auc(w, positive, score)
+    at = np.flatnonzero(positive)
+    over = score[at][:, None]
+    won = ((over > score) + 0.5 * (over == score)) * ~positive
+
+    def statistic(w: Weights) -> Floats:
+        chosen = w[:, at]
+        above = chosen.sum(axis=1)
+        return _ratio(np.einsum("bn,bn->b", chosen @ won, w), above * (w.sum(axis=1) - above))
+
+    return statistic
+
+
+def _ranked_auc(w: Weights, positive: npt.NDArray[np.bool_], score: Floats) -> Floats:
     order = np.argsort(score, kind="stable")
     ranked, is_positive = score[order], positive[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])

@@ -1,9 +1,14 @@
 """How well a mask fits a reference mask; volume by volume and lesion by lesion.
 
-Masks are bool (i, j, k) on one grid; ``spacing_mm`` holds the three voxel edges. A surface is the
-set of mask voxels with a face neighbour outside the mask; distances run between voxel centres.
-Empty masks follow BraTS: both empty is a perfect score (Dice and NSD 1, HD95 0); one empty is the
-worst (0, and 374 mm, the diagonal of the BraTS grid).
+Masks are bool (i, j, k) on one grid; ``spacing_mm`` holds the three voxel edges, which may differ.
+A surface is the set of mask voxels with a face neighbour outside the mask (the edge of the grid
+counts as outside); distances run between voxel centres in mm.
+Empty masks follow BraTS: both empty is a perfect score (Dice and NSD 1, HD95 0 mm); one empty is
+the worst (0, and 374 mm, the diagonal of the BraTS grid of 240 x 240 x 155 mm rounded up).
+
+The lesion-wise rules are those of BraTS-METS 2023 (Moawad et al. 2023, arXiv 2306.00838) as its
+published scoring code applies them (github.com/rachitsaluja/BraTS-2023-Metrics, "BraTS-MET":
+dilation factor 1, 18-neighbour element, 26-neighbour components, volume threshold 2).
 """
 
 from __future__ import annotations
@@ -24,8 +29,9 @@ from bmcore.stats.estimate import Estimate, undefined
 
 Mask = npt.NDArray[np.bool_]
 WORST_HD95_MM = 374.0
+JOIN_MM = 1.0
 _TOUCHING = ndimage.generate_binary_structure(3, 3)  # 26 neighbours
-_DILATION = ndimage.generate_binary_structure(3, 2)  # 18 neighbours, one voxel
+_SLACK = 1.05  # voxels up to 5 % larger than 1 mm still count as 1 mm
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,14 @@ class LesionScore:
 @dataclass(frozen=True)
 class LesionWise:
     """Lesion-wise scores of one case. ``dice`` and ``hd95_mm`` average over reference lesions and
-    false lesions; ``false_lesions`` counts predicted lesions that touch no reference lesion."""
+    false lesions; ``false_lesions`` counts predicted lesions that touch no reference lesion, and
+    ``false_diameters_mm`` holds the largest diameter of each."""
 
     dice: float
     hd95_mm: float
     lesions: tuple[LesionScore, ...]
     false_lesions: int
+    false_diameters_mm: tuple[float, ...] = ()
 
     @property
     def found(self) -> int:
@@ -67,6 +75,16 @@ class SizeBin:
     high_mm: float
     lesions: int
     sensitivity: Estimate
+
+
+@dataclass(frozen=True)
+class FalseBin:
+    """False lesions a case of ``low_mm`` up to, not including, ``high_mm``; ``lesions`` in all."""
+
+    low_mm: float
+    high_mm: float
+    lesions: int
+    per_case: Estimate
 
 
 def region(labels: npt.NDArray, of: Sequence[int]) -> Mask:
@@ -119,37 +137,86 @@ def lesion_wise(
     spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
     smallest_voxels: int = 2,
 ) -> LesionWise:
-    """Lesion-wise Dice and HD95 as the BraTS-METS 2023 challenge defines them (arXiv 2306.00838).
+    """Lesion-wise Dice and HD95 as the BraTS-METS 2023 challenge defines them.
 
-    The reference is dilated by one voxel (1 mm on the BraTS grid, 18 neighbours) before its
-    components (26 neighbours) are labelled, so that near pieces are one lesion. A predicted
-    component belongs to each lesion whose own dilation it touches. Reference lesions of fewer than
-    ``smallest_voxels`` voxels are ignored (the challenge's published code leaves out 2 voxels too:
-    give 3 for its numbers). A missed lesion and a false lesion each count Dice 0 and HD95 374 mm.
+    1. The reference is dilated by 1 mm (``dilation_ball``) before its components (26 neighbours)
+       are labelled, so that near pieces are one lesion; it is then scored undilated.
+    2. A predicted component (26 neighbours, not dilated) belongs to every lesion whose own dilation
+       it touches; all that belong to a lesion are scored against it together.
+    3. Reference lesions of fewer than ``smallest_voxels`` voxels are left out; what touches only
+       them is neither found nor false. The challenge's text says "under 2 voxels"; its published
+       code leaves out volumes of up to 2 mm3, two voxels at 1 mm: give 3 for its numbers.
+    4. A missed lesion counts Dice 0 and HD95 374 mm, and so does a predicted component, however
+       small, that touches no lesion (a false lesion). The case's score is the mean over both.
+    5. Neither a lesion nor a false lesion: Dice 1 and HD95 0.
     """
     a, b = _pair(prediction, reference)
     if not a.any() and not b.any():
         return LesionWise(1.0, 0.0, (), 0)
-    box = _box(a | b, margin=2)
+    ball = dilation_ball(spacing_mm)
+    box = _box(a | b, ball)
     a, b = a[box], b[box]
-    merged, n_lesions = ndimage.label(ndimage.binary_dilation(b, _DILATION), _TOUCHING)
-    lesions = np.where(b, merged, 0)
+    lesions = merged_lesions(b, spacing_mm)
     parts, n_parts = ndimage.label(a, _TOUCHING)
-    matched: set[int] = set()
+    part_places = ndimage.find_objects(parts)
+    false = set(range(1, n_parts + 1))
     scores = []
-    for number in range(1, n_lesions + 1):
-        own = lesions == number
-        touching = np.unique(parts[ndimage.binary_dilation(own, _DILATION)])
-        touching = touching[touching > 0]
-        matched.update(int(t) for t in touching)
+    for number, place in enumerate(ndimage.find_objects(lesions), start=1):
+        touching = parts_touching(parts, lesions, number, place, ball)
+        false.difference_update(touching)
+        hull = _hull(place, *(part_places[t - 1] for t in touching))
+        own = lesions[hull] == number
         if own.sum() >= smallest_voxels:
-            scores.append(_score(own, np.isin(parts, touching), spacing_mm))
-    false_lesions = n_parts - len(matched)
-    n = len(scores) + false_lesions
+            scores.append(_score(own, np.isin(parts[hull], touching), spacing_mm))
+    sizes = tuple(
+        largest_diameter_mm(parts[part_places[f - 1]] == f, spacing_mm) for f in sorted(false)
+    )
+    n = len(scores) + len(false)
     if n == 0:
         return LesionWise(1.0, 0.0, (), 0)
-    total = sum(s.hd95_mm for s in scores) + WORST_HD95_MM * false_lesions
-    return LesionWise(sum(s.dice for s in scores) / n, total / n, tuple(scores), false_lesions)
+    total = sum(s.hd95_mm for s in scores) + WORST_HD95_MM * len(false)
+    mean_dice = sum(s.dice for s in scores) / n
+    return LesionWise(mean_dice, total / n, tuple(scores), len(false), sizes)
+
+
+def dilation_ball(spacing_mm: Sequence[float], radius_mm: float = JOIN_MM) -> Mask:
+    """The element that dilates by ``radius_mm``, bool with odd edges.
+
+    On the challenge's 1 mm grid it is scipy's 18-neighbour element: every offset of at most
+    sqrt(2) mm. On other grids it holds the offsets of that length in mm, so that what is joined
+    does not depend on the voxels; along an axis with voxels above 1.5 mm it does not reach out.
+    """
+    edges = np.asarray(spacing_mm, float)
+    reach_mm = np.sqrt(2) * radius_mm * _SLACK
+    half = np.floor(reach_mm / edges).astype(int)
+    grid = np.meshgrid(
+        *(np.arange(-h, h + 1) * e for h, e in zip(half, edges, strict=True)), indexing="ij"
+    )
+    return np.asarray(sum(g**2 for g in grid) <= reach_mm**2)
+
+
+def merged_lesions(reference: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.int32]:
+    """Number the lesions of ``reference`` from 1 (int32, 0 outside); pieces that touch when dilated
+    by 1 mm share a number."""
+    grown = ndimage.binary_dilation(reference, dilation_ball(spacing_mm))
+    merged, _ = ndimage.label(grown, _TOUCHING)
+    return np.where(reference, merged, 0).astype(np.int32)
+
+
+def parts_touching(
+    parts: npt.NDArray[np.int32],
+    lesions: npt.NDArray[np.int32],
+    number: int,
+    place: tuple[slice, ...],
+    ball: Mask,
+) -> list[int]:
+    """Numbers of the predicted ``parts`` that touch the dilated lesion ``number``.
+
+    place: the lesion's box, from ``ndimage.find_objects``.
+    """
+    near = _grown(place, ball, lesions.shape)
+    grown = ndimage.binary_dilation(lesions[near] == number, ball)
+    return [int(t) for t in np.unique(parts[near][grown]) if t > 0]
 
 
 def largest_diameter_mm(mask: Mask, spacing_mm: Sequence[float]) -> float:
@@ -202,6 +269,29 @@ def false_lesions_per_case(
     return patient_bootstrap(lambda w: (w @ number) / w.sum(axis=1), ids, resampling)
 
 
+def false_lesions_by_size(
+    diameters_mm: npt.ArrayLike,
+    owners: npt.ArrayLike,
+    cases: int,
+    edges_mm: Sequence[float] = (0.0, 5.0, 10.0, 20.0, float("inf")),
+    resampling: Resampling = Resampling(),
+) -> tuple[FalseBin, ...]:
+    """Mean number of false lesions a case, by their own diameter; cases are resampled.
+
+    diameters_mm, owners: (n_false,), the largest diameter and the number of the case, from 0 to
+    ``cases`` - 1; one case a patient.
+    """
+    size, owner = np.asarray(diameters_mm, float), np.asarray(owners, np.int64)
+    rows = []
+    for low, high in itertools.pairwise(edges_mm):
+        inside = (size >= low) & (size < high)
+        counts = np.bincount(owner[inside], minlength=cases)
+        rows.append(
+            FalseBin(low, high, int(inside.sum()), false_lesions_per_case(counts, None, resampling))
+        )
+    return tuple(rows)
+
+
 def _share(hit: npt.NDArray[np.float64], ids: npt.NDArray, resampling: Resampling) -> Estimate:
     if len(hit) == 0:
         return undefined(0, "not defined: no lesion of this size")
@@ -209,7 +299,7 @@ def _share(hit: npt.NDArray[np.float64], ids: npt.NDArray, resampling: Resamplin
 
 
 def _score(own: Mask, found: Mask, spacing_mm: Sequence[float]) -> LesionScore:
-    box = _box(own | found, margin=0)
+    box = _box(own | found)
     own, found = own[box], found[box]
     return LesionScore(
         volume_mm3=float(own.sum() * np.prod(spacing_mm)),
@@ -228,18 +318,31 @@ def _surface_distances(
     a: Mask, b: Mask, spacing_mm: Sequence[float]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Distances in mm from each surface voxel of ``a`` to the surface of ``b``, and back."""
-    box = _box(a | b, margin=0)
+    box = _box(a | b)
     edge_a, edge_b = _surface(a[box]), _surface(b[box])
     to_b = ndimage.distance_transform_edt(~edge_b, sampling=spacing_mm)
     to_a = ndimage.distance_transform_edt(~edge_a, sampling=spacing_mm)
     return to_b[edge_a], to_a[edge_b]
 
 
-def _box(mask: Mask, margin: int) -> tuple[slice, ...]:
+def _box(mask: Mask, ball: Mask | None = None) -> tuple[slice, ...]:
+    """The box of ``mask``, wider by the reach of ``ball`` and one voxel where one is given."""
     found = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return found if ball is None else _grown(found, ball, mask.shape)
+
+
+def _grown(place: tuple[slice, ...], ball: Mask, shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(
-        slice(max(0, s.start - margin), min(size, s.stop + margin))
-        for s, size in zip(found, mask.shape, strict=True)
+        slice(max(0, s.start - edge // 2 - 1), min(size, s.stop + edge // 2 + 1))
+        for s, edge, size in zip(place, ball.shape, shape, strict=True)
+    )
+
+
+def _hull(*places: tuple[slice, ...]) -> tuple[slice, ...]:
+    """The smallest box around all of them."""
+    return tuple(
+        slice(min(s.start for s in axis), max(s.stop for s in axis))
+        for axis in zip(*places, strict=True)
     )
 
 
