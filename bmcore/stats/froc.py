@@ -19,6 +19,7 @@ from bmcore.stats.bootstrap import Resampling, Weights, patient_bootstrap_many
 from bmcore.stats.estimate import Estimate, undefined
 from bmcore.stats.segmentation import (
     Mask,
+    Spacing,
     dilation_ball,
     largest_diameter_mm,
     merged_lesions,
@@ -69,7 +70,7 @@ class Froc:
 def find_candidates(
     chance: npt.NDArray[np.float32],
     reference: Mask,
-    spacing_mm: Sequence[float],
+    spacing_mm: Spacing,
     lowest: float = 0.1,
     smallest_voxels: int = 3,
 ) -> Detections:

@@ -28,6 +28,7 @@ from bmcore.stats.bootstrap import Resampling, patient_bootstrap
 from bmcore.stats.estimate import Estimate, undefined
 
 Mask = npt.NDArray[np.bool_]
+Spacing = Sequence[float] | npt.NDArray[np.float64]
 WORST_HD95_MM = 374.0
 JOIN_MM = 1.0
 _TOUCHING = ndimage.generate_binary_structure(3, 3)  # 26 neighbours
@@ -99,7 +100,7 @@ def dice(prediction: Mask, reference: Mask) -> float:
     return 1.0 if total == 0 else 2.0 * int((a & b).sum()) / total
 
 
-def volume_error_mm3(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> float:
+def volume_error_mm3(prediction: Mask, reference: Mask, spacing_mm: Spacing) -> float:
     """Predicted minus reference volume in mm3; above 0 is too much."""
     a, b = _pair(prediction, reference)
     return (int(a.sum()) - int(b.sum())) * float(np.prod(spacing_mm))
@@ -108,7 +109,7 @@ def volume_error_mm3(prediction: Mask, reference: Mask, spacing_mm: Sequence[flo
 def surface_dice(
     prediction: Mask,
     reference: Mask,
-    spacing_mm: Sequence[float],
+    spacing_mm: Spacing,
     tolerance_mm: float = 1.0,
 ) -> float:
     """Normalised surface Dice (NSD): share of both surfaces within ``tolerance_mm`` of the other.
@@ -123,7 +124,7 @@ def surface_dice(
     return float(near / (len(to_b) + len(to_a)))
 
 
-def hd95_mm(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> float:
+def hd95_mm(prediction: Mask, reference: Mask, spacing_mm: Spacing) -> float:
     """95th percentile of the surface distance, the greater of the two directions, in mm."""
     a, b = _pair(prediction, reference)
     if not a.any() or not b.any():
@@ -134,7 +135,7 @@ def hd95_mm(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> f
 def lesion_wise(
     prediction: Mask,
     reference: Mask,
-    spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
+    spacing_mm: Spacing = (1.0, 1.0, 1.0),
     smallest_voxels: int = 2,
 ) -> LesionWise:
     """Lesion-wise Dice and HD95 as the BraTS-METS 2023 challenge defines them.
@@ -179,7 +180,7 @@ def lesion_wise(
     return LesionWise(mean_dice, total / n, tuple(scores), len(false), sizes)
 
 
-def dilation_ball(spacing_mm: Sequence[float], radius_mm: float = JOIN_MM) -> Mask:
+def dilation_ball(spacing_mm: Spacing, radius_mm: float = JOIN_MM) -> Mask:
     """The element that dilates by ``radius_mm``, bool with odd edges.
 
     On the challenge's 1 mm grid it is scipy's 18-neighbour element: every offset of at most
@@ -195,7 +196,7 @@ def dilation_ball(spacing_mm: Sequence[float], radius_mm: float = JOIN_MM) -> Ma
     return np.asarray(sum(g**2 for g in grid) <= reach_mm**2)
 
 
-def merged_lesions(reference: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.int32]:
+def merged_lesions(reference: Mask, spacing_mm: Spacing) -> npt.NDArray[np.int32]:
     """Number the lesions of ``reference`` from 1 (int32, 0 outside); pieces that touch when dilated
     by 1 mm share a number."""
     grown = ndimage.binary_dilation(reference, dilation_ball(spacing_mm))
@@ -219,7 +220,7 @@ def parts_touching(
     return [int(t) for t in np.unique(parts[near][grown]) if t > 0]
 
 
-def largest_diameter_mm(mask: Mask, spacing_mm: Sequence[float]) -> float:
+def largest_diameter_mm(mask: Mask, spacing_mm: Spacing) -> float:
     """Greatest distance between two voxel centres of ``mask`` plus the mean voxel edge, in mm."""
     edge = float(np.mean(spacing_mm))
     points = np.argwhere(_surface(mask)) * np.asarray(spacing_mm, float)
@@ -298,7 +299,7 @@ def _share(hit: npt.NDArray[np.float64], ids: npt.NDArray, resampling: Resamplin
     return patient_bootstrap(lambda w: (w @ hit) / w.sum(axis=1), ids, resampling)
 
 
-def _score(own: Mask, found: Mask, spacing_mm: Sequence[float]) -> LesionScore:
+def _score(own: Mask, found: Mask, spacing_mm: Spacing) -> LesionScore:
     box = _box(own | found)
     own, found = own[box], found[box]
     return LesionScore(
@@ -315,7 +316,7 @@ def _surface(mask: Mask) -> Mask:
 
 
 def _surface_distances(
-    a: Mask, b: Mask, spacing_mm: Sequence[float]
+    a: Mask, b: Mask, spacing_mm: Spacing
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Distances in mm from each surface voxel of ``a`` to the surface of ``b``, and back."""
     box = _box(a | b)

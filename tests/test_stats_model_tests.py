@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from bmcore.stats import bootstrap, classification, decision, paired, subgroups
+from bmcore.stats import bootstrap, classification, decision, model_tests, subgroups
 from bmcore.stats.bootstrap import Resampling
 from bmcore.stats.estimate import Estimate
 
@@ -29,7 +29,7 @@ def two_answers(n, shift, seed=0, classes=3):
 
 def test_delong_of_two_classes_is_the_textbook_formula():
     truth, a, b = two_answers(40, 0.5, classes=2)
-    found = paired.delong(truth, a, b)
+    found = model_tests.delong(truth, a, b)
     v10, v01 = [], []
     for p in (a[:, 1], b[:, 1]):
         x, y = p[truth == 1], p[truth == 0]
@@ -46,7 +46,7 @@ def test_delong_of_two_classes_is_the_textbook_formula():
 
 def test_delong_permutation_and_bootstrap_agree_on_a_clear_and_on_an_absent_difference():
     truth, a, b = two_answers(200, 1.5)
-    found = paired.delong(truth, a, b)
+    found = model_tests.delong(truth, a, b)
     drawn = bootstrap.paired_difference(
         classification.auc_statistic(truth, a), classification.auc_statistic(truth, b),
         np.arange(200),
@@ -55,10 +55,10 @@ def test_delong_permutation_and_bootstrap_agree_on_a_clear_and_on_an_absent_diff
     assert found.difference.low == pytest.approx(drawn.low, abs=0.015)
     assert found.difference.high == pytest.approx(drawn.high, abs=0.015)
     assert found.p_value < 0.001
-    assert paired.permutation_auc(truth, a, b, 999) == pytest.approx(0.001)
+    assert model_tests.permutation_auc(truth, a, b, 999) == pytest.approx(0.001)
     truth, a, b = two_answers(200, 0.0, seed=3)
-    assert paired.delong(truth, a, b).p_value > 0.05
-    assert paired.permutation_auc(truth, a, b, 500) > 0.05
+    assert model_tests.delong(truth, a, b).p_value > 0.05
+    assert model_tests.permutation_auc(truth, a, b, 500) > 0.05
 
 
 def test_p_values_under_no_difference_are_even():
@@ -66,8 +66,8 @@ def test_p_values_under_no_difference_are_even():
     by_delong, by_lot = [], []
     for seed in range(120):
         truth, a, b = two_answers(80, 0.0, seed=seed)
-        by_delong.append(paired.delong(truth, a, b).p_value)
-        by_lot.append(paired.permutation_auc(truth, a, b, 200, seed))
+        by_delong.append(model_tests.delong(truth, a, b).p_value)
+        by_lot.append(model_tests.permutation_auc(truth, a, b, 200, seed))
     for values in (by_delong, by_lot):
         assert np.mean(np.array(values) < 0.05) < 0.12  # binomial(120, .05): 99.9 % below .12
         assert 0.33 < np.mean(np.array(values) < 0.5) < 0.67
@@ -75,21 +75,21 @@ def test_p_values_under_no_difference_are_even():
 
 def test_the_same_answers_do_not_differ_and_too_few_patients_are_not_tested():
     truth, a, _ = two_answers(30, 0.0)
-    same = paired.delong(truth, a, a)
+    same = model_tests.delong(truth, a, a)
     assert (same.difference.value, same.p_value) == (0, 1) and not same.difference.has_interval
-    assert paired.permutation_auc(truth, a, a, 100) == 1
-    alone = paired.delong([0, 0, 1], a[:3], a[3:6])
+    assert model_tests.permutation_auc(truth, a, a, 100) == 1
+    alone = model_tests.delong([0, 0, 1], a[:3], a[3:6])
     assert math.isnan(alone.p_value) and not alone.difference.defined
-    assert math.isnan(paired.permutation_auc([1, 1, 1], a[:3], a[3:6]))
+    assert math.isnan(model_tests.permutation_auc([1, 1, 1], a[:3], a[3:6]))
     with pytest.raises(ValueError, match="must be"):
-        paired.delong(truth, a, a[1:])
+        model_tests.delong(truth, a, a[1:])
 
 
 def test_the_permutation_of_means_counts_sign_changes():
     # Three patients, all better by 1: of 8 sign patterns 2 are as far out: p near 1/4.
-    assert paired.permutation_mean([1, 1, 1], [0, 0, 0], 4000) == pytest.approx(0.25, abs=0.03)
-    assert paired.permutation_mean([1, 2], [1, 2]) == 1
-    assert math.isnan(paired.permutation_mean([], []))
+    assert model_tests.permutation_mean([1, 1, 1], [0, 0, 0], 4000) == pytest.approx(0.25, abs=0.03)
+    assert model_tests.permutation_mean([1, 2], [1, 2]) == 1
+    assert math.isnan(model_tests.permutation_mean([], []))
 
 
 # --- decision curves ----------------------------------------------------------------------------

@@ -1,0 +1,92 @@
+"""Two answers to the same cases, right or wrong: McNemar's test and the difference of the shares."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats as _scipy
+
+from bmcore.stats.estimate import Estimate, proportion, undefined
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """``only_first`` and ``only_second``: cases that only one of the two had right. ``exact`` and
+    ``mid_p``: two-sided p-values, NaN without such a case. ``difference``: share of right answers
+    of the first less that of the second."""
+
+    only_first: int
+    only_second: int
+    exact: float
+    mid_p: float
+    difference: Estimate
+
+
+def mcnemar(
+    first_right: npt.ArrayLike, second_right: npt.ArrayLike, level: float = 0.95
+) -> McNemar:
+    """McNemar's test of two readings of the same cases, bool (n,) each.
+
+    Exact conditional test and mid-p: Fagerland, Lydersen and Laake 2013 (BMC Med Res Methodol
+    13:91), who advise the mid-p. Interval: ``rate_difference``. Without a case on which the two
+    differ there is no evidence either way: the p-values are NaN.
+    """
+    first, second = _right(first_right, second_right)
+    b, c = int((first & ~second).sum()), int((~first & second).sum())
+    difference = rate_difference(first, second, level)
+    if b + c == 0:
+        return McNemar(b, c, math.nan, math.nan, difference)
+    tail = float(_scipy.binom.cdf(min(b, c), b + c, 0.5))
+    point = float(_scipy.binom.pmf(min(b, c), b + c, 0.5))
+    exact = min(1.0, 2 * tail)
+    mid_p = 1 - point if b == c else 2 * tail - point
+    return McNemar(b, c, exact, mid_p, difference)
+
+
+def rate_difference(
+    first_right: npt.ArrayLike, second_right: npt.ArrayLike, level: float = 0.95
+) -> Estimate:
+    """Paired difference of two shares, first minus second, bool (n,) each.
+
+    Hybrid score interval with the continuity-corrected correlation: Newcombe 1998 (Stat Med
+    17:2635), method 10. Not defined: no case.
+    """
+    first, second = _right(first_right, second_right)
+    n = len(first)
+    if n == 0:
+        return undefined(0, "paired difference of shares; not defined: there is no case")
+    one, two = proportion(int(first.sum()), n, level), proportion(int(second.sum()), n, level)
+    phi = _correlation(first, second)
+    down, up = one.value - one.low, two.high - two.value
+    below = math.sqrt(max(0.0, down**2 - 2 * phi * down * up + up**2))
+    down, up = one.high - one.value, two.value - two.low
+    above = math.sqrt(max(0.0, down**2 - 2 * phi * down * up + up**2))
+    value = one.value - two.value
+    method = f"paired difference of shares, hybrid score interval (Newcombe 1998), {level:.0%}"
+    return Estimate(value, max(-1.0, value - below), min(1.0, value + above), n, method)
+
+
+def _correlation(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
+    a, d = int((first & second).sum()), int((~first & ~second).sum())
+    b, c = int((first & ~second).sum()), int((~first & second).sum())
+    scale = math.sqrt((a + b) * (c + d) * (a + c) * (b + d))
+    if scale == 0:
+        return 0.0
+    cross = a * d - b * c
+    if cross > 0:
+        cross = max(cross - len(first) / 2, 0)
+    return cross / scale
+
+
+def _right(
+    first: npt.ArrayLike, second: npt.ArrayLike
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    a, b = np.asarray(first), np.asarray(second)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"the two readings must be (n,) alike, but are {a.shape} and {b.shape}")
+    if not (np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
+        raise ValueError("readings must hold only right and wrong (True and False)")
+    return a.astype(bool), b.astype(bool)
