@@ -1,4 +1,4 @@
-"""Two answers to the same cases, right or wrong: McNemar's test and the difference of the shares."""
+"""Two readings of the same cases, right or wrong: McNemar's test, difference of the shares."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def mcnemar(
     tail = float(_scipy.binom.cdf(min(b, c), b + c, 0.5))
     point = float(_scipy.binom.pmf(min(b, c), b + c, 0.5))
     exact = min(1.0, 2 * tail)
-    mid_p = 1 - point if b == c else 2 * tail - point
+    mid_p = 1 - point / 2 if b == c else 2 * tail - point
     return McNemar(b, c, exact, mid_p, difference)
 
 
@@ -75,7 +75,7 @@ def _correlation(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) ->
     scale = math.sqrt((a + b) * (c + d) * (a + c) * (b + d))
     if scale == 0:
         return 0.0
-    cross = a * d - b * c
+    cross = float(a * d - b * c)
     if cross > 0:
         cross = max(cross - len(first) / 2, 0)
     return cross / scale

@@ -1,0 +1,179 @@
+"""What the model did to the readers: helped, harmed, ignored, over-relied upon.
+
+Answers are category indices, -1 is "did not answer"; a case enters for a reader where he answered
+unaided and aided and the model answered. The shares of right advice not taken and of wrong advice
+taken follow the relative reliance of Schemmer et al. 2023 (Proc IUI, "Appropriate reliance on AI
+advice"): ``ignored`` is one less their relative AI reliance, and ``over_reliance`` counts, of the
+cases that enter their relative self-reliance, those that moved to the model's wrong answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.stats import ustatistics
+from bmcore.stats.bootstrap import Resampling, Weights, patient_bootstrap
+from bmcore.stats.comparison import Comparison, no_comparison
+from bmcore.stats.estimate import Estimate, proportion
+from bmcore.stats.paired import McNemar, mcnemar
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+NAMES = ("helped", "harmed", "ignored", "over_reliance", "followed_error")
+
+
+@dataclass(frozen=True)
+class Reliance:
+    """Shares, each with its interval and the number of cases it rests on.
+
+    helped: wrong unaided and right aided, of all cases. harmed: right unaided and wrong aided, of
+    all cases. ignored: still wrong aided, of the cases wrong unaided where the model was right.
+    over_reliance: took the model's wrong answer, of the cases right unaided where the model erred.
+    followed_error: gave the model's wrong answer aided, of all cases where the model erred.
+    """
+
+    helped: Estimate
+    harmed: Estimate
+    ignored: Estimate
+    over_reliance: Estimate
+    followed_error: Estimate
+
+
+@dataclass(frozen=True)
+class ExplanationEffect:
+    """Change in the share of right answers when explanations are added (with less without), over
+    ``cases``, where the ``model_right`` and where the ``model_wrong``; for readers like these
+    (``random``) and for these very readers (``fixed``), by those names; ``by_reader``: with
+    explanations (first) against without (second)."""
+
+    random: dict[str, Comparison]
+    fixed: dict[str, Comparison]
+    by_reader: tuple[McNemar, ...]
+
+
+def reliance(
+    unaided: npt.ArrayLike,
+    aided: npt.ArrayLike,
+    model: npt.ArrayLike,
+    truth: npt.ArrayLike,
+    level: float = 0.95,
+) -> Reliance:
+    """Reliance of one reader, (n,) each; Wilson's interval. A share of no case is not defined."""
+    one = [np.atleast_2d(np.asarray(x)) for x in (unaided, aided, model, truth)]
+    counts = {
+        name: proportion(int((hit & of).sum()), int(of.sum()), level)
+        for name, (hit, of) in _events(*one).items()
+    }
+    return Reliance(**counts)
+
+
+def reliance_of_all(
+    unaided: npt.ArrayLike,
+    aided: npt.ArrayLike,
+    model: npt.ArrayLike,
+    truth: npt.ArrayLike,
+    resampling: Resampling = Resampling(),
+) -> Reliance:
+    """Reliance over all readers, (readers, n) each; model and truth may be (n,).
+
+    Every reading counts alike. Interval: bootstrap of cases, since the readings of one case hang
+    together; it holds for these readers. n is the number of cases that enter.
+    """
+    found = {}
+    for name, (hit, of) in _events(
+        *(np.asarray(x) for x in (unaided, aided, model, truth))
+    ).items():
+        found[name] = _pooled(hit & of, of, resampling, name.replace("_", " "))
+    return Reliance(**found)
+
+
+def explanation_effect(
+    without: npt.ArrayLike,
+    with_explanation: npt.ArrayLike,
+    model: npt.ArrayLike,
+    truth: npt.ArrayLike,
+    level: float = 0.95,
+) -> ExplanationEffect:
+    """Effect of the explanation stage: aided answers without and with it, (readers, n) each.
+
+    model, truth: (n,). A case that any reader did not answer in both stages is left out for the
+    means, not for ``by_reader``. Random readers and cases by the one-shot variance of
+    ``ustatistics``; not defined with one reader or fewer than two cases.
+    """
+    before, after = (np.atleast_2d(np.asarray(x)) for x in (without, with_explanation))
+    machine, true = np.asarray(model), np.asarray(truth)
+    _check((before, after, np.atleast_2d(machine), np.atleast_2d(true)))
+    whole = ((before >= 0) & (after >= 0)).all(axis=0)
+    change = (after == true).astype(float) - (before == true)
+    strata = {
+        "cases": whole,
+        "model_right": whole & (machine == true),
+        "model_wrong": whole & (machine >= 0) & (machine != true),
+    }
+    random, fixed = {}, {}
+    for name, of in strata.items():
+        kernel, n = change[:, of], int(of.sum())
+        what = f"change by explanations, {name.replace('_', ' ')}"
+        if n < 2:
+            random[name] = fixed[name] = no_comparison(n, f"{what}; not defined: {n} cases")
+            continue
+        random[name] = ustatistics.random_mean(kernel, n, what, level, (-1.0, 1.0))
+        fixed[name] = ustatistics.fixed_mean(kernel, n, what, level, (-1.0, 1.0))
+    each = tuple(_change_of(true, b, a) for b, a in zip(before, after, strict=True))
+    return ExplanationEffect(random, fixed, each)
+
+
+def _change_of(true: npt.NDArray, before: npt.NDArray, after: npt.NDArray) -> McNemar:
+    both = (before >= 0) & (after >= 0)
+    return mcnemar(after[both] == true[both], before[both] == true[both])
+
+
+def _events(
+    unaided: npt.NDArray, aided: npt.NDArray, model: npt.NDArray, truth: npt.NDArray
+) -> dict[str, tuple[Bools, Bools]]:
+    """For each name of ``NAMES`` (readers, n): what happened, and among which readings."""
+    tables = tuple(np.atleast_2d(x) for x in (unaided, aided, model, truth))
+    _check(tables)
+    unaided, aided = tables[:2]
+    model, truth = (np.broadcast_to(x, unaided.shape) for x in tables[2:])
+    used = (unaided >= 0) & (aided >= 0) & (model >= 0)
+    was, now, advice = unaided == truth, aided == truth, model == truth
+    return {
+        "helped": (~was & now, used),
+        "harmed": (was & ~now, used),
+        "ignored": (~now, used & ~was & advice),
+        "over_reliance": (aided == model, used & was & ~advice),
+        "followed_error": (aided == model, used & ~advice),
+    }
+
+
+def _pooled(hit: Bools, of: Bools, resampling: Resampling, name: str) -> Estimate:
+    cases = of.any(axis=0)
+    top, bottom = hit.sum(axis=0)[cases].astype(float), of.sum(axis=0)[cases].astype(float)
+
+    def statistic(w: Weights) -> Floats:
+        return (w @ top) / (w @ bottom)
+
+    what = f"{name}, {int(bottom.sum())} readings by {len(hit)} readers"
+    if not 0 < top.sum() < bottom.sum():
+        found = proportion(
+            float(top.sum() > 0) * int(cases.sum()), int(cases.sum()), resampling.level
+        )
+        method = f"{what}; all or none, so {found.method} on cases"
+        return Estimate(found.value, found.low, found.high, found.n, method)
+    return patient_bootstrap(statistic, np.arange(int(cases.sum())), resampling, what)
+
+
+def _check(tables: tuple[npt.NDArray, ...]) -> None:
+    """unaided, aided, model, truth, all (readers, n); model and truth may be (1, n)."""
+    shapes = [x.shape for x in tables]
+    fits = all(s in (shapes[0], (1, *shapes[0][1:])) for s in shapes[2:])
+    if shapes[0] != shapes[1] or len(shapes[0]) != 2 or not fits:
+        raise ValueError(f"answers, model and truth must hold the same cases, but are {shapes}")
+    if any(x.size and not np.issubdtype(x.dtype, np.integer) for x in tables):
+        raise ValueError("answers, model and truth must be whole category indices (-1: none)")
+    if (tables[3] < 0).any():
+        raise ValueError("truth must be known for every case; leave the other cases out")

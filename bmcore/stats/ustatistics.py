@@ -1,0 +1,161 @@
+"""Means over crossed samples (readers, positive cases, negative cases) with an unbiased variance.
+
+The "one-shot" variance of Gallas 2006 (Acad Radiol 13:353) and Gallas, Bandos, Samuelson and Wagner
+2009 (Commun Stat Theory Methods 38:2586), as in the iMRMC software, for a complete design. A kernel
+holds one number for each combination: for an AUC, 1 where the positive case stands above the
+negative one, 0.5 where they tie. Its mean squared, less the mean of products of two kernel values
+that share no reader and no case, estimates the variance without bias. If that comes out negative,
+the plug-in (maximum likelihood) variance, which is the ideal bootstrap's and is biased upwards,
+takes its place, and the method says so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.stats.comparison import Comparison, compare, no_comparison
+from bmcore.stats.estimate import Estimate
+from bmcore.stats.mrmc import Pair, whole_cases
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class UStudy:
+    """As ``mrmc.ReaderStudy``: ``figures`` (conditions, readers), Estimates of the means and
+    differences by pair (earlier, later), for random and for fixed readers."""
+
+    figures: Floats
+    random: tuple[Estimate, ...]
+    fixed: tuple[Estimate, ...]
+    differences_random: dict[Pair, Comparison]
+    differences_fixed: dict[Pair, Comparison]
+
+
+def compare_auc(scores: npt.ArrayLike, truth: npt.ArrayLike, level: float = 0.95) -> UStudy:
+    """Compare AUC between conditions: scores (conditions, readers, cases), truth bool (cases,).
+
+    A case that any reader did not score (NaN) is left out for all. Random readers: Student's t with
+    Hillis's 2007 degrees of freedom. ValueError with fewer than two positive or negative cases.
+    """
+    table, positive = whole_cases(scores, truth)
+    if min(positive.sum(), (~positive).sum()) < 2:
+        raise ValueError("AUC needs two positive and two negative cases that everyone has read")
+    above = table[:, :, positive][:, :, None, :] - table[:, :, ~positive][:, :, :, None]
+    name = f"AUC, {int(positive.sum())} positive of {len(positive)} cases, U-statistics"
+    return compare_kernels((np.sign(above) + 1) / 2, len(positive), name, level)
+
+
+def compare_kernels(
+    kernels: npt.ArrayLike,
+    n: int,
+    name: str,
+    level: float = 0.95,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> UStudy:
+    """Means and differences of kernels (conditions, readers, cases[, cases of the other kind])."""
+    table = np.asarray(kernels, dtype=float)
+    t, r = table.shape[:2]
+    figures = table.reshape(t, r, -1).mean(axis=2)
+    wide = (bounds[0] - bounds[1], bounds[1] - bounds[0])
+    random, fixed = {}, {}
+    for a, b in combinations(range(t), 2):
+        change = table[b] - table[a]
+        random[a, b] = random_mean(change, n, f"{name}; difference", level, wide)
+        fixed[a, b] = fixed_mean(change, n, f"{name}; difference", level, wide)
+    return UStudy(
+        figures=figures,
+        random=tuple(random_mean(k, n, name, level, bounds).difference for k in table),
+        fixed=tuple(fixed_mean(k, n, name, level, bounds).difference for k in table),
+        differences_random=random,
+        differences_fixed=fixed,
+    )
+
+
+def random_mean(
+    kernel: npt.ArrayLike,
+    n: int,
+    name: str,
+    level: float = 0.95,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Comparison:
+    """Mean of a kernel (readers, cases[, cases]), readers and cases random, tested against 0.
+
+    Degrees of freedom: total variance squared over (variance of the readers' means over their
+    number) squared, times readers less one (Hillis 2007). Not defined: one reader.
+    """
+    table = np.asarray(kernel, dtype=float)
+    r = len(table)
+    if r < 2:
+        return no_comparison(n, f"{name}; not defined: one reader is no sample of readers")
+    variance, how = _variance(table)
+    own = float(table.reshape(r, -1).mean(axis=1).var(ddof=1)) / r
+    df = math.inf if own < 1e-15 else max(variance**2 / (own**2 / (r - 1)), r - 1.0)
+    method = f"{name}, mean of {r} readers, random readers and cases, {how}"
+    mean = float(table.mean())
+    return compare(mean, variance, n, method, df=df, level=level, bounds=bounds)
+
+
+def fixed_mean(
+    kernel: npt.ArrayLike,
+    n: int,
+    name: str,
+    level: float = 0.95,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Comparison:
+    """As ``random_mean`` for these very readers: only the cases are a sample."""
+    table = np.asarray(kernel, dtype=float)
+    variance, how = _variance(table.mean(axis=0))
+    method = f"{name}, mean of {len(table)} readers, fixed readers, random cases, {how}"
+    return compare(float(table.mean()), variance, n, method, level=level, bounds=bounds)
+
+
+def unbiased_variance(kernel: npt.ArrayLike) -> float:
+    """Unbiased variance of the mean of a kernel whose every axis is a random sample.
+
+    Mean squared less the mean product of values that differ in every index; that sum comes from
+    inclusion and exclusion over the axes. May be negative. ValueError: an axis of length 1.
+    """
+    table = np.asarray(kernel, dtype=float)
+    if min(table.shape) < 2:
+        raise ValueError(f"every axis must hold two or more, but the shape is {table.shape}")
+    products = 0.0
+    for shared in _subsets(table.ndim):
+        rest = tuple(axis for axis in range(table.ndim) if axis not in shared)
+        products += (-1) ** len(shared) * float((table.sum(axis=rest) ** 2).sum())
+    terms = math.prod(size * (size - 1) for size in table.shape)
+    return float(table.mean()) ** 2 - products / terms
+
+
+def plugin_variance(kernel: npt.ArrayLike) -> float:
+    """Variance of the mean if every axis were drawn anew, with replacement, from what was seen.
+
+    It equals the variance of the bootstrap that draws readers and cases independently.
+    """
+    table = np.asarray(kernel, dtype=float)
+    total = 0.0
+    for shared in _subsets(table.ndim):
+        rest = tuple(axis for axis in range(table.ndim) if axis not in shared)
+        share = math.prod(
+            1 / size if axis in shared else 1 - 1 / size for axis, size in enumerate(table.shape)
+        )
+        total += share * float((table.mean(axis=rest) ** 2).mean())
+    return total - float(table.mean()) ** 2
+
+
+def _variance(table: Floats) -> tuple[float, str]:
+    if min(table.shape) < 2:
+        return math.nan, "variance needs two of each kind"
+    unbiased = unbiased_variance(table)
+    if unbiased > 1e-12:
+        return unbiased, "unbiased one-shot variance"
+    return plugin_variance(table), "plug-in variance, since the unbiased one is not positive"
+
+
+def _subsets(axes: int) -> list[tuple[int, ...]]:
+    return [chosen for size in range(axes + 1) for chosen in combinations(range(axes), size)]
