@@ -134,7 +134,7 @@ def test_small_subgroups_get_words_and_no_number():
         return {"mean": Estimate(values[at].mean(), np.nan, np.nan, len(at), "mean")}
 
     rows = subgroups.subgroup_table(groups, ("female", "male", "not known"), measure, minimum=5)
-    assert rows[0].numbers["mean"].value == 3 and rows[0].words == ""
+    assert rows[0].numbers and rows[0].numbers["mean"].value == 3 and rows[0].words == ""
     assert (rows[1].n, rows[1].numbers, rows[1].words) == (3, None, "too few (n = 3)")
     assert rows[2].words == "too few (n = 0)"
     with pytest.raises(ValueError, match="male"):
@@ -181,3 +181,14 @@ def test_the_auc_by_pairs_and_by_ranks_is_one_number(monkeypatch):
     by_pairs = classification.weighted_auc(positive, score)(weights)
     monkeypatch.setattr(classification, "_PAIRS_BELOW", 0)
     assert (classification.weighted_auc(positive, score)(weights) == by_pairs).all()
+
+
+def test_with_two_classes_the_readers_delong_and_this_one_agree():
+    from bmcore.stats import delong
+
+    truth, a, b = two_answers(50, 0.4, seed=9, classes=2)
+    theirs = delong.auc_covariance(np.stack([a[:, 1], b[:, 1]]), truth == 1)
+    ours = model_tests.delong(truth, a, b).difference
+    variance = theirs[1][0, 0] + theirs[1][1, 1] - 2 * theirs[1][0, 1]
+    assert ours.value == pytest.approx(theirs[0][0] - theirs[0][1])
+    assert (ours.high - ours.value) / 1.959964 == pytest.approx(math.sqrt(variance))
