@@ -1,0 +1,144 @@
+"""Conformal sets: the promised coverage holds in simulation, and only because of the quantile."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bmcore.domain import PRIMARIES, Primary
+from bmcore.models import conformal
+from bmcore.models.conformal import Conformal, fit, scores
+from bmcore.models.folds import stratified_folds
+from bmcore.models.mlr import MLR, MLRConfig
+
+PRIOR = np.array([0.13, 0.07, 0.085, 0.205, 0.43, 0.08])  # of the style CLINIC
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def patients(n, rng, strength=1.5, sharpness=1.0):
+    """True classes from PRIOR, one noisy number a class, and the exact posterior.
+
+    Sharpness bends the probabilities: above 1 the model is overconfident, so they are wrong.
+    """
+    y = rng.choice(6, n, p=PRIOR)
+    x = rng.normal(size=(n, 6)) + strength * np.eye(6)[y]
+    return softmax(sharpness * (np.log(PRIOR) + strength * x)), y
+
+
+def simulate(coverage, n=200, repeats=400, threshold=None, **model):
+    """Mean coverage over repetitions of (calibrate on n, look at 200 others), and mean set size."""
+    rng = np.random.default_rng(0)
+    hits, sizes = [], []
+    for _ in range(repeats):
+        fitted = fit(*patients(n, rng, **model), coverage)
+        p, y = patients(200, rng, **model)
+        limit = fitted.threshold if threshold is None else threshold(fitted)
+        inside = scores(p) <= limit
+        hits.append(inside[np.arange(y.size), y].mean())
+        sizes.append(inside.sum(axis=1).mean())
+    return float(np.mean(hits)), float(np.mean(sizes))
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
+@pytest.mark.parametrize("sharpness", [0.4, 1.0, 3.0])
+def test_coverage_is_the_chosen_one_even_where_the_probabilities_are_wrong(coverage, sharpness):
+    """400 x 200 patients: the standard error is about .002, the finite-sample excess 1/201."""
+    found, _ = simulate(coverage, sharpness=sharpness)
+    assert coverage - 0.006 < found < coverage + 0.015
+
+
+def test_a_broken_quantile_fails_the_coverage_test():
+    """The quantile of 1 - coverage, and two percent too low: both leave the tolerance above."""
+    for wrong in (0.1, 0.88):
+        found, _ = simulate(0.9, threshold=lambda f, q=wrong: float(np.quantile(f.known, q)))
+        assert not 0.894 < found < 0.915
+
+
+def test_small_samples_need_the_finite_sample_rank():
+    """n = 19 at 0.9: rank 18 covers 18/20; the plain empirical quantile would fall short."""
+    ours, _ = simulate(0.9, n=19, repeats=1500)
+    naive, _ = simulate(
+        0.9,
+        n=19,
+        repeats=1500,
+        threshold=lambda f: float(np.quantile(f.known, 0.9, method="lower")),
+    )
+    assert ours > 0.893 and naive < 0.893
+
+
+def test_sets_grow_as_the_model_gets_worse():
+    sizes = [simulate(0.9, repeats=60, strength=s)[1] for s in (3.0, 2.0, 1.0, 0.0)]
+    assert sizes == sorted(sizes) and sizes[0] < 1.5 and sizes[-1] > 3.5
+
+
+def test_held_out_scores_of_the_regression_give_the_coverage_for_the_model_fitted_on_all():
+    """As the training does it: scores from cross-validation, used with a model of all patients."""
+    rng = np.random.default_rng(5)
+    centres = rng.normal(size=(6, 4))
+
+    def draw(n):
+        y = rng.choice(6, n, p=PRIOR)
+        return centres[y] + rng.normal(size=(n, 4)) * 1.5, y
+
+    config = MLRConfig(c=0.3)
+    hits = []
+    for _ in range(12):
+        x, y = draw(120)
+        fold, held_out = stratified_folds(y, 5, 0), np.zeros((y.size, 6))
+        for k in range(5):
+            model = MLR(config=config).fit(x[fold != k], y[fold != k])
+            held_out[fold == k] = model.predict_proba(x[fold == k])
+        fitted = fit(held_out, y, 0.9)
+        new_x, new_y = draw(400)
+        inside = fitted.members(MLR(config=config).fit(x, y).predict_proba(new_x))
+        hits.append(inside[np.arange(new_y.size), new_y].mean())
+    assert 0.87 < np.mean(hits) < 0.94  # 12 samples of 120: standard error about .008
+
+
+def test_a_set_by_hand():
+    """Scores of .5 .3 .1 .05 .03 .02 are 0 .5 .8 .9 .95 .98; ties share a score."""
+    p = np.array([[0.1, 0.5, 0.05, 0.3, 0.03, 0.02], [0.25, 0.25, 0.25, 0.25, 0, 0]])
+    expected = [[0.8, 0, 0.9, 0.5, 0.95, 0.98], [0, 0, 0, 0, 1, 1]]
+    np.testing.assert_allclose(scores(p), expected)
+    known = Conformal(np.linspace(0.1, 0.9, 9), 0.5)
+    assert known.threshold == pytest.approx(0.5)  # the fifth of nine
+    assert known.prediction_set(p[0]) == (Primary.GI, Primary.MELANOMA)
+    assert known.at(0.8).prediction_set(p[0]) == (Primary.GI, Primary.MELANOMA, Primary.BREAST)
+    assert len(known.prediction_set(p[1])) == 4
+
+
+def test_the_set_is_never_empty_and_full_where_the_patients_are_too_few():
+    sure = np.array([0.97, 0.01, 0.01, 0.01, 0, 0])
+    assert Conformal(np.zeros(50)).prediction_set(sure) == (Primary.BREAST,)
+    few = Conformal(np.zeros(5), 0.9)  # 6 * .9 = 5.4: the sixth of five
+    assert few.threshold == np.inf and set(few.prediction_set(sure)) == set(PRIMARIES)
+
+
+def test_tensors_come_back_and_impossible_ones_are_refused():
+    fitted = fit(*patients(50, np.random.default_rng(0)), 0.8)
+    again = Conformal.from_tensors(fitted.tensors())
+    np.testing.assert_array_equal(again.known, fitted.known)
+    assert (again.coverage, again.threshold, again.n) == (0.8, fitted.threshold, 50)
+    for wrong in ({}, {"scores": np.array([2.0]), "coverage": np.array([0.9])},
+                  {"scores": np.array([0.2]), "coverage": np.array([1.0])}):  # fmt: skip
+        with pytest.raises(ValueError, match=r"tensors must be|between 0 and 1"):
+            Conformal.from_tensors(wrong)
+
+
+@pytest.mark.parametrize(
+    ("p", "y"),
+    [
+        (np.full((3, 5), 0.2), [0, 1, 2]),
+        (np.full((3, 6), 1 / 6), [0, 1]),
+        (np.full((3, 6), 1 / 6), [0, 1, 6]),
+        (np.full((3, 6), 0.5), [0, 1, 2]),
+        (np.full((1, 6), np.nan), [0]),
+    ],
+)
+def test_wrong_shapes_and_rows_that_are_no_probabilities_are_refused(p, y):
+    with pytest.raises(ValueError):
+        fit(p, y, conformal.COVERAGE)
