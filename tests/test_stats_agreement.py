@@ -62,9 +62,9 @@ def test_cohen_kappa_and_its_interval_match_the_sas_printout():
     # The 3 x 3 table and its printed numbers: SAS, as quoted in the tests of statsmodels.
     table = np.array([[0, 4, 1], [0, 8, 0], [0, 1, 5]])
     a, b = (np.repeat(ix.ravel(), table.ravel()) for ix in np.indices(table.shape))
-    plain = agreement.cohen_kappa(a, b, 3)
+    plain = agreement.cohen_kappa(a, b, 3, scale="plain")
     assert [round(v, 4) for v in (plain.value, plain.low, plain.high)] == [0.4842, 0.2137, 0.7547]
-    weighted = agreement.cohen_kappa(a, b, 3, weights="linear")
+    weighted = agreement.cohen_kappa(a, b, 3, weights="linear", scale="plain")
     assert [round(v, 4) for v in (weighted.value, weighted.low, weighted.high)] == [
         0.4701,
         0.1845,
@@ -72,12 +72,27 @@ def test_cohen_kappa_and_its_interval_match_the_sas_printout():
     ]
 
 
+def test_cohen_kappa_gives_the_printed_values_of_cohen_1968():
+    # Cohen 1968, table 1: shares of 200 cases, disagreement weights 0 1 3 / 1 0 6 / 3 6 0; kappa
+    # .492 (as in Cohen 1960), weighted kappa .348.
+    shares = np.array([[0.44, 0.07, 0.09], [0.05, 0.20, 0.05], [0.01, 0.03, 0.06]])
+    table = np.rint(shares * 200).astype(int)
+    a, b = (np.repeat(ix.ravel(), table.ravel()) for ix in np.indices(table.shape))
+    assert round(agreement.cohen_kappa(a, b, 3).value, 3) == 0.492
+    own = 1 - np.array([[0, 1, 3], [1, 0, 6], [3, 6, 0]]) / 6
+    found = agreement.cohen_kappa(a, b, 3, own)
+    assert round(found.value, 3) == 0.348
+    assert "own weights" in found.method
+    with pytest.raises(ValueError, match="symmetric"):
+        agreement.cohen_kappa(a, b, 3, np.eye(2))
+
+
 @pytest.mark.parametrize(("name", "theirs"), [("linear", "linear"), ("quadratic", "quadratic")])
 def test_weighted_kappa_matches_scikit_learn_and_statsmodels(name, theirs):
     rng = np.random.default_rng(5)
     a = rng.integers(0, 5, 120)
     b = np.clip(a + rng.integers(-1, 2, 120), 0, 4)
-    found = agreement.cohen_kappa(a, b, 5, weights=name)
+    found = agreement.cohen_kappa(a, b, 5, weights=name, scale="plain")
     assert found.value == pytest.approx(cohen_kappa_score(a, b, weights=theirs), abs=1e-12)
     table = np.zeros((5, 5))
     np.add.at(table, (a, b), 1)
@@ -85,6 +100,20 @@ def test_weighted_kappa_matches_scikit_learn_and_statsmodels(name, theirs):
     other = inter_rater.cohens_kappa(table, wt=power)
     half = (found.high - found.low) / 2
     assert half == pytest.approx(1.959964 * other.std_kappa, rel=1e-5)
+
+
+def test_the_default_interval_is_the_plain_error_on_fishers_z():
+    rng = np.random.default_rng(8)
+    a = rng.integers(0, 3, 40)
+    b = np.where(rng.random(40) < 0.6, a, rng.integers(0, 3, 40))
+    plain = agreement.cohen_kappa(a, b, 3, scale="plain")
+    error = (plain.high - plain.low) / 2 / 1.959964
+    found = agreement.cohen_kappa(a, b, 3)
+    half = 2.0226909 * math.sqrt(40 / 39) * error / (1 - plain.value**2)
+    assert math.atanh(found.high) - math.atanh(found.value) == pytest.approx(half, rel=1e-5)
+    assert found.value - found.low > found.high - found.value
+    with pytest.raises(ValueError, match="scale"):
+        agreement.cohen_kappa(a, b, 3, scale="log")
 
 
 def test_the_interval_of_kappa_covers_the_truth_in_about_95_of_100_studies():

@@ -19,7 +19,6 @@ from bmcore.stats.estimate import Estimate, undefined
 
 Floats = npt.NDArray[np.float64]
 LEVELS = ("nominal", "ordinal", "interval")
-_FEW = 20
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def gwet_ac(
         return undefined(0, f"{name}; not defined: no case was answered by two readers")
     if n_categories < 2:
         return undefined(n_paired, f"{name}; not defined: there is only one category")
-    w = agreement_weights(n_categories, weights)
+    w = agreement.agreement_weights(n_categories, weights)
     shares = table / given[:, None]
     marginal = shares.mean(axis=0)
     scale = w.sum() / (n_categories * (n_categories - 1))
@@ -68,7 +67,7 @@ def gwet_ac(
     own = np.where(paired, n / n_paired * (agree - chance) / (1 - chance), 0.0)
     own -= 2 * (1 - value) * (scale * shares @ (1 - marginal) - chance) / (1 - chance)
     variance = float(((own - value) ** 2).sum() / (n * (n - 1)))
-    method = f"{name}; linearised variance over cases (Gwet 2008){_caution(n_paired)}"
+    method = f"{name}; linearised variance over cases (Gwet 2008){agreement.caution(n_paired)}"
     return interval(value, variance, n_paired, method, df=n - 1, level=level, bounds=(-1.0, 1.0))
 
 
@@ -107,7 +106,7 @@ def krippendorff_alpha(
 
     if math.isclose(float(flat[:, :: n_categories + 1].sum()), float(flat.sum())):
         return Estimate(1.0, np.nan, np.nan, n, f"{name}; no interval: no disagreement was seen")
-    return patient_bootstrap(statistic, np.arange(n), resampling, name + _caution(n))
+    return patient_bootstrap(statistic, np.arange(n), resampling, name + agreement.caution(n))
 
 
 def intra_reader(
@@ -145,17 +144,6 @@ def count_answers(ratings: npt.ArrayLike, n_categories: int) -> Floats:
     return np.stack([(table == k).sum(axis=1) for k in range(n_categories)], axis=1).astype(float)
 
 
-def agreement_weights(n_categories: int, weights: str) -> Floats:
-    """(K, K) weights of agreement, 1 on the diagonal: "none", "linear" or "quadratic"."""
-    if weights not in ("none", "linear", "quadratic"):
-        raise ValueError(f"weights must be none, linear or quadratic, but is {weights!r}")
-    if weights == "none" or n_categories < 2:
-        return np.eye(n_categories)
-    step = np.arange(n_categories)
-    distance = np.abs(np.subtract.outer(step, step)) / (n_categories - 1)
-    return 1 - (distance if weights == "linear" else distance**2)
-
-
 def _alpha(coincidences: Floats, scale: str) -> Floats:
     """Coincidence matrices (b, K, K) -> alpha (b,); NaN where a resample holds one category."""
     margins = coincidences.sum(axis=2)
@@ -177,7 +165,3 @@ def _differences(margins: Floats, scale: str) -> Floats:
         return (np.subtract.outer(np.arange(k), np.arange(k)).astype(float) ** 2)[None]
     middle = margins.cumsum(axis=1) - margins / 2
     return (middle[:, :, None] - middle[:, None, :]) ** 2
-
-
-def _caution(n: int) -> str:
-    return f"; only {n} cases, read it with caution" if n < _FEW else ""

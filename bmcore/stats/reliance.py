@@ -9,19 +9,18 @@ cases that enter their relative self-reliance, those that moved to the model's w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from bmcore.stats import ustatistics
-from bmcore.stats.bootstrap import Resampling, Weights, patient_bootstrap
 from bmcore.stats.comparison import Comparison, no_comparison
+from bmcore.stats.delong import logit_interval
 from bmcore.stats.estimate import Estimate, proportion
 from bmcore.stats.paired import McNemar, mcnemar
 
 Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 NAMES = ("helped", "harmed", "ignored", "over_reliance", "followed_error")
 
 
@@ -75,18 +74,19 @@ def reliance_of_all(
     aided: npt.ArrayLike,
     model: npt.ArrayLike,
     truth: npt.ArrayLike,
-    resampling: Resampling = Resampling(),
+    level: float = 0.95,
 ) -> Reliance:
     """Reliance over all readers, (readers, n) each; model and truth may be (n,).
 
-    Every reading counts alike. Interval: bootstrap of cases, since the readings of one case hang
-    together; it holds for these readers. n is the number of cases that enter.
+    Every reading counts alike. The readings of one case hang together, so the variance is that of a
+    ratio of sums over cases (Cochran 1977, Sampling Techniques, chapter 6), and the interval, on
+    the logit scale, holds for these readers. n is the number of cases that enter.
     """
     found = {}
     for name, (hit, of) in _events(
         *(np.asarray(x) for x in (unaided, aided, model, truth))
     ).items():
-        found[name] = _pooled(hit & of, of, resampling, name.replace("_", " "))
+        found[name] = _pooled(hit & of, of, level, name.replace("_", " "))
     return Reliance(**found)
 
 
@@ -150,21 +150,20 @@ def _events(
     }
 
 
-def _pooled(hit: Bools, of: Bools, resampling: Resampling, name: str) -> Estimate:
+def _pooled(hit: Bools, of: Bools, level: float, name: str) -> Estimate:
+    """Share of all readings, a ratio of two sums over cases: linearised variance, logit scale."""
     cases = of.any(axis=0)
+    n = int(cases.sum())
     top, bottom = hit.sum(axis=0)[cases].astype(float), of.sum(axis=0)[cases].astype(float)
-
-    def statistic(w: Weights) -> Floats:
-        return (w @ top) / (w @ bottom)
-
     what = f"{name}, {int(bottom.sum())} readings by {len(hit)} readers"
-    if not 0 < top.sum() < bottom.sum():
-        found = proportion(
-            float(top.sum() > 0) * int(cases.sum()), int(cases.sum()), resampling.level
-        )
-        method = f"{what}; all or none, so {found.method} on cases"
-        return Estimate(found.value, found.low, found.high, found.n, method)
-    return patient_bootstrap(statistic, np.arange(int(cases.sum())), resampling, what)
+    if n < 2 or not 0 < top.sum() < bottom.sum():
+        found = proportion(n if top.sum() else 0, n, level)
+        return replace(found, method=f"{what}; none, all or one case: {found.method}, on cases")
+    value = float(top.sum() / bottom.sum())
+    rest = top - value * bottom
+    variance = float((rest**2).sum() / bottom.sum() ** 2 * n / (n - 1))
+    method = f"{what}; linearised variance over cases"
+    return logit_interval(value, variance, n, method, df=n - 1, level=level)
 
 
 def _check(tables: tuple[npt.NDArray, ...]) -> None:
