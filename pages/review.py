@@ -4,56 +4,63 @@ from __future__ import annotations
 
 import streamlit as st
 
-from bmcore.domain import Case, Prediction
-from pages.parts import answers, lesions, loaders, reader, viewer, vote
-from pages.parts.case_line import draw_case_line, draw_notes, pick_case
-from pages.parts.guard import page
+from bmcore.domain import Prediction
+from pages.parts import answers, desk, lesions, loaders, reader, viewer, vote, what_if
+from pages.parts.case_line import draw_case_header, pick_case
+from pages.parts.desk import Seat
+from pages.parts.guard import page, shield
 from pages.parts.run_models import run_models
 
 
-def draw_images(case: Case, prediction: Prediction | None) -> None:
-    """The viewer; without ``prediction`` nothing but images goes to the browser."""
+def draw_images(seat: Seat) -> None:
+    """The viewer; without the models' answers nothing but images and own marks is sent."""
     overlays, jump = viewer.Overlays(), None
-    if prediction is not None:
-        overlays, jump = lesions.overlays(prediction), lesions.jump(prediction)
-    with st.container(key="viewer_side"):
-        viewer.show(case, loaders.case_stamp(case.case_id), overlays, jump)
+    if seat.prediction is not None:
+        overlays = lesions.overlays(seat.prediction, desk.mask(seat))
+        jump = lesions.jump(seat.prediction)
+    with st.container(key="viewer_side"), shield():
+        viewer.show(loaders.images(seat.case_id), overlays, jump, desk.desk(seat))
 
 
-def draw_panel(case: Case, prediction: Prediction | None, shown: bool) -> None:
+def draw_panel(seat: Seat, prediction: Prediction | None) -> None:
     """The right side: vote alone while the models are hidden, else tabs."""
-    if prediction is None or not shown:
-        vote.draw(case, prediction, shown=False)
+    if seat.prediction is None:
+        vote.draw(loaders.entry(seat.case_id), prediction, shown=False)
         if prediction is not None:
-            reader.offer_models(case.case_id)
+            reader.offer_models(seat.case_id, reader.current())
         return
-    tabs = st.tabs(["Answers", "Lesions", "Why", "Your vote"], key="panel", on_change="rerun")
+    names = ["Answers", "Lesions", "Why", "What if", "Your vote"]
+    tabs = st.tabs(names, key="panel", on_change="rerun")
     with tabs[0]:
-        answers.draw(prediction)
+        answers.draw(seat.prediction)
     with tabs[1]:
-        lesions.draw(case, prediction)
+        desk.draw_correction(seat)
+        lesions.draw(seat.prediction)
     with tabs[2]:
         if tabs[2].open:  # the first look loads a library for about a second
-            answers.draw_reasons(prediction)
+            answers.draw_reasons(seat.prediction)
     with tabs[3]:
-        vote.draw(case, prediction, shown=True)
+        if tabs[3].open:
+            what_if.draw(seat.prediction)
+    with tabs[4]:
+        vote.draw(loaders.entry(seat.case_id), seat.prediction, shown=True)
 
 
 with page("Review"):
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+    with st.container(key="case_header", horizontal=True, vertical_alignment="center"):
         case_id = pick_case()
         if case_id:
-            case = loaders.case(case_id)
+            who = reader.current()
             prediction = loaders.prediction(case_id)
-            shown = reader.models_shown(case_id, reader.current())
-            draw_case_line(case, prediction)
-            draw_notes(case, prediction if shown else None)
+            shown = prediction if reader.models_shown(case_id, who) else None
+            draw_case_header(loaders.entry(case_id), prediction is not None, shown)
     if case_id:
+        seat = Seat(case_id, who[0] if who else None, shown)
         left, right = st.columns([2, 1], gap="medium")
         with left:
-            draw_images(case, prediction if shown else None)
+            draw_images(seat)
         with right:
             reader.identity()
             if prediction is None:
                 run_models(case_id)
-            draw_panel(case, prediction, shown)
+            draw_panel(seat, prediction)

@@ -55,6 +55,28 @@ def make_case(case_id: str = "TEST-1", sizes_mm: tuple[float, float, float] = (1
     return Case(case_id, sequences, record)
 
 
+def make_big_case(case_id: str = "TEST-BIG") -> tuple[Case, Volume]:
+    """240 x 240 x 155 at 1 mm: a head of noise on slow contrast, and a mask of eight balls."""
+    shape = (240, 240, 155)
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij"))
+    head = (grid[0] / 0.6) ** 2 + (grid[1] / 0.75) ** 2 + (grid[2] / 0.8) ** 2 < 1
+    noise = np.random.default_rng(0).normal(0, 0.03, shape)
+    data = np.where(head, 1 + 0.3 * np.sin(7 * grid[0]) + noise, 0).astype(np.float32)
+    place = np.eye(4)
+    place[:3, 3] = -(np.array(shape) - 1) / 2
+    mask = np.zeros(shape, np.uint8)
+    for corner in np.ndindex(2, 2, 2):
+        middle = np.array(corner) * 0.5 - 0.25
+        away = np.sqrt(((grid - middle[:, None, None, None]) ** 2).sum(0))
+        mask[away < 0.14] = Label.SNFH
+        mask[away < 0.09] = Label.ET
+        mask[away < 0.05] = Label.NETC
+    sequences = {
+        s: Volume(data * (n + 1), place) for n, s in enumerate(("t1n", "t1c", "t2w", "t2f"))
+    }
+    return Case(case_id, sequences), Volume(mask, place)
+
+
 def make_lesion(number: int, centre: tuple[float, float, float], side: str) -> Lesion:
     voxel = np.linalg.inv(affine())[:3] @ np.array([*centre, 1.0])
     return Lesion(

@@ -15,6 +15,7 @@ from bmcore.imaging.slices import (
     render_slice,
     slice_at,
     slice_count,
+    thumbnail,
 )
 from tests.volumes_fixture import ORIENTATIONS, SHAPE, affine, ball, brain_image, turned
 
@@ -165,3 +166,15 @@ def test_questions_that_make_no_sense_are_errors():
         render_slice(volume, "axial", 1, window=(5, 5))
     with pytest.raises(ValueError, match="grid"):
         render_slice(volume, "axial", 1, Volume(np.zeros(SHAPE, np.uint8), affine((2, 2, 2))))
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SPL"])
+def test_a_thumbnail_is_square_cropped_and_shows_the_patients_left_on_the_right(codes):
+    image = np.zeros(SHAPE, np.float32)
+    image[ball(SHAPE)] = 100
+    image[: SHAPE[0] // 2][ball(SHAPE)[: SHAPE[0] // 2]] = 160  # the patient's left half: low i
+    picture = thumbnail(turned(Volume(image, GRID), codes), 32)
+    assert picture.shape == (32, 32) and picture.dtype == np.uint8
+    assert picture[:, 18:].sum() > 1.3 * picture[:, :14].sum()
+    assert picture[0].any() and picture[-1].any()  # longer than wide: it fills the height
+    assert not thumbnail(Volume(np.zeros(SHAPE, np.float32), GRID), 32).any()

@@ -81,6 +81,15 @@ def fill_vote(page: AppTest, primary: str = "melanoma", confidence: int = 70) ->
     page.number_input[0].set_value(confidence)
 
 
+def read_with_models(case_id: str, name: str = "Dr A") -> AppTest:
+    """A reader who has stored the unaided vote and asked for the answers."""
+    page = sign_in(open_page("review", case=case_id), name)
+    fill_vote(page)
+    page = press(page, "Store vote")
+    assert not page.error
+    return press(page, "Show the models' answers")
+
+
 def press(page: AppTest, label: str) -> AppTest:
     return next(b for b in page.button if b.label == label).click().run()
 
@@ -149,10 +158,24 @@ def test_a_reader_who_has_not_voted_gets_images_only(read_case: str) -> None:
     assert "Non-small" not in words(page) and fixture.MODEL_FINDING not in words(page)
 
 
+def test_the_answers_wait_for_the_unaided_vote(read_case: str) -> None:
+    page = sign_in(open_page("review", case=read_case))
+    button = next(b for b in page.button if b.label == "Show the models' answers")
+    assert button.disabled
+    page.session_state[f"models shown {read_case} Dr A"] = True  # even if it could be pressed
+    page = page.run()
+    assert len(sent_to_viewer(page)) == 5 and not page.tabs
+    fill_vote(page)
+    page = press(page, "Store vote")
+    assert page.tabs  # the vote is stored, and they were asked for
+    other = sign_in(open_page("review", case=read_case), "Dr B")
+    assert not other.tabs and len(sent_to_viewer(other)) == 5
+
+
 def test_the_answers_appear_when_they_are_asked_for(read_case: str) -> None:
-    page = press(sign_in(open_page("review", case=read_case)), "Show the models' answers")
+    page = read_with_models(read_case)
     assert not page.exception and not page.error
-    assert [t.label for t in page.tabs] == ["Answers", "Lesions", "Why", "Your vote"]
+    assert [t.label for t in page.tabs] == ["Answers", "Lesions", "Why", "What if", "Your vote"]
     assert "Non-small cell lung (NSCLC) 55%, then Melanoma 20%" in words(page)
     assert any(b"/mask/" in p for p in sent_to_viewer(page))
     assert fixture.MODEL_FINDING in words(page)
@@ -165,7 +188,7 @@ def test_a_case_without_lesions_says_why_there_is_no_image_answer(
 ) -> None:
     case = pages_home.add_case(home, tmp_path / "files", "Case-2")
     pages_home.store_prediction(home, case, models[1], lesions=False)
-    page = press(sign_in(open_page("review", case="Case-2")), "Show the models' answers")
+    page = read_with_models("Case-2")
     assert "No answer from the images alone, because no lesion was found" in words(page)
     assert "The models found no lesion" in words(page)
 
@@ -211,10 +234,10 @@ def test_a_vote_is_stored_once_with_its_phase_and_the_form_is_new_afterwards(
 def test_an_aided_vote_holds_the_answer_that_was_shown(read_case: str, models) -> None:
     from pages.parts import loaders
 
-    page = press(sign_in(open_page("review", case=read_case)), "Show the models' answers")
+    page = read_with_models(read_case)
     fill_vote(page, "nsclc", 80)
     page = press(page, "Store vote")
-    (vote,) = loaders.store().votes()
+    _, vote = loaders.store().votes()
     assert (vote.phase, vote.model_primary) == ("aided", "nsclc")
     assert vote.segmentation_quality == 4 and vote.bundle_digest == models[1].digest
 

@@ -11,10 +11,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bmcore.domain import Case, Volume
+from bmcore.domain import Case, InputRefused, Volume
 from bmcore.geometry import transform
-from pages.parts.viewer import payload, script
+from bmcore.intake.library import CaseEntry
+from pages.parts.viewer import SCRIPTS, payload, script, shelf
 from tests import pages_fixture as fixture
+from tests.volumes_fixture import REALDATA, needs_realdata
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,7 +51,7 @@ def test_a_file_in_any_orientation_gives_the_same_block(codes: str) -> None:
 def test_the_voxel_under_the_cursor_is_the_voxel_of_the_file(codes: str) -> None:
     case = fixture.make_case(sizes_mm=(1, 1, 5))
     other = Case("T", {s: turned(v, codes) for s, v in case.sequences.items()})
-    data = payload.describe(other, {s: s for s in other.sequences})
+    data = payload.describe(payload.Images.of(other, "x"))
     assert data["shape"] == list(fixture.SHAPE)  # RAS: the shape before turning
     assert data["sizesMm"] == pytest.approx([1, 1, 5])
     ras_voxel = np.array([10, 20, 30])
@@ -65,7 +67,7 @@ def test_an_oblique_scan_keeps_its_world_positions() -> None:
     tilt[1:3, 1:3] = [[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]]
     straight = fixture.make_case()
     sequences = {s: Volume(v.data, tilt @ v.affine) for s, v in straight.sequences.items()}
-    data = payload.describe(Case("T", sequences), {s: s for s in sequences})
+    data = payload.describe(payload.Images.of(Case("T", sequences), "x"))
     assert np.array(data["affine"]) == pytest.approx(tilt @ straight.grid.affine)
 
 
@@ -98,19 +100,71 @@ def test_labels_and_maps_arrive_as_they_are() -> None:
 def test_a_full_size_case_is_at_most_8_mb_and_its_first_sequence_2_mb() -> None:
     """240 x 240 x 155, a head of 1.5 million voxels of noise of sigma 3 % on slow contrast.
 
-    Real skull-stripped images of this size give about 1.4 MB a sequence.
+    Real skull-stripped images of this size give about 1.4 MB a sequence; case 01 gives 5.7 MB.
     """
-    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in (240, 240, 155)], indexing="ij"))
-    head = (grid[0] / 0.6) ** 2 + (grid[1] / 0.75) ** 2 + (grid[2] / 0.8) ** 2 < 1
-    noise = np.random.default_rng(0).normal(0, 0.03, head.shape)
-    data = np.where(head, 1 + 0.3 * np.sin(7 * grid[0]) + noise, 0).astype(np.float32)
-    size = len(payload.image_block(Volume(data, np.eye(4)), "x"))
-    assert 1_300_000 < head.sum() < 1_700_000
-    assert size < 2_000_000 and 4 * size < 8_000_000
+    case, mask = fixture.make_big_case()
+    images = payload.Images.of(case, "x")
+    assert 1_300_000 < (case.grid.data != 0).sum() < 1_700_000
+    first = len(images.read("t1c"))
+    rest = sum(len(images.read(s)) for s in ("t1n", "t2w", "t2f"))
+    assert first < 2_000_000
+    assert first + rest + len(payload.mask_block(mask, "m")) < 8_000_000
+
+
+@needs_realdata
+def test_a_real_case_is_at_most_8_mb_and_its_first_sequence_2_mb() -> None:
+    from bmcore.intake import nifti
+
+    case = nifti.read_case(REALDATA / "01_brats_met_00110")
+    images = payload.Images.of(case, "x")
+    sizes = {s: len(images.read(s)) for s in case.sequences}
+    assert case.grid.shape == (240, 240, 155) and len(sizes) == 4
+    assert sizes["t1c"] < 2_000_000 and sum(sizes.values()) < 8_000_000
+
+
+def shelved(tmp_path: Path) -> tuple[Path, CaseEntry]:
+    from bmcore.intake import library
+    from tests import pages_home
+
+    pages_home.add_case(tmp_path / "home", tmp_path / "files", "Case-1")
+    return tmp_path / "home", library.get_entry(tmp_path / "home", "Case-1")
+
+
+def test_blocks_on_disk_are_those_of_the_case_in_memory(tmp_path: Path) -> None:
+    home, entry = shelved(tmp_path)
+    images = shelf.images(home, entry)
+    case = fixture.make_case("Case-1")
+    assert list(images.ids) == ["t1n", "t1c", "t2w", "t2f"]
+    assert images.shape == case.grid.shape
+    for sequence, volume in case.sequences.items():
+        for _ in range(2):  # made, then read from disk
+            block = images.read(sequence)
+            assert block == payload.image_block(volume, images.ids[sequence], with_grid=True)
+    other = payload.describe(payload.Images.of(case, "x"))
+    for name in ("shape", "affine", "toSource", "sizesMm"):
+        assert np.array(payload.describe(images)[name]) == pytest.approx(np.array(other[name]))
+
+
+def test_a_file_that_was_changed_on_disk_is_refused(tmp_path: Path) -> None:
+    home, entry = shelved(tmp_path)
+    shutil.copy(entry.folder / "Case-1-t2w.nii.gz", entry.folder / "Case-1-t1c.nii.gz")
+    with pytest.raises(InputRefused, match=r"Case-1-t1c.nii.gz: the stored file was changed"):
+        shelf.images(home, entry)
+    (entry.folder / "Case-1-t1c.nii.gz").unlink()
+    with pytest.raises(InputRefused, match=r"Case-1-t1c.nii.gz: the stored file is gone"):
+        shelf.images(home, entry)
+
+
+def test_a_thumbnail_is_made_with_the_first_block(tmp_path: Path) -> None:
+    home, entry = shelved(tmp_path)
+    assert shelf.thumbnail(home, entry) is None
+    shelf.block(home, entry, "t1c")
+    picture = shelf.thumbnail(home, entry)
+    assert picture is not None and picture.startswith(b"\x89PNG") and len(picture) < 20_000
 
 
 def test_the_joined_script_has_one_default_export_and_no_import_left() -> None:
-    text = script("geometry.js", "paint.js", "blocks.js", "viewer.js")
+    text = script(*SCRIPTS)
     assert text.count("export default") == 1
     assert "import " not in text.replace("// ", "").split("export default")[0].split("\nclass")[0]
     assert "https://" not in text and "http://" not in text
@@ -127,7 +181,7 @@ def test_the_javascript_tests_pass() -> None:
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_the_joined_script_is_one_working_module(tmp_path: Path) -> None:
     for name, parts in {
-        "viewer.mjs": ("geometry.js", "paint.js", "blocks.js", "viewer.js"),
+        "viewer.mjs": SCRIPTS,
         "block.mjs": ("blocks.js",),
     }.items():
         (tmp_path / name).write_text(script(*parts), encoding="utf-8")

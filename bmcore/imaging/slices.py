@@ -88,6 +88,29 @@ def render_slice(
     return np.rint(picture).astype(np.uint8)
 
 
+def thumbnail(volume: Volume, pixels: int) -> npt.NDArray[np.uint8]:
+    """A small square picture (pixels, pixels) of an axial slice at 6/10 of the head's height.
+
+    Cropped to what is brighter than a tenth of the window, black around it; the patient's right is
+    on the left. The slice depends on the image alone, so a thumbnail never tells where a lesion is.
+    """
+    data, affine = to_ras(volume.data, volume.affine)
+    low, high = auto_window(volume)
+    floor = min(low, 0.0) + 0.1 * (high - min(low, 0.0))
+    heights = np.flatnonzero((data > floor).any(axis=(0, 1)))
+    at = round(float(np.quantile(heights, 0.6))) if heights.size else data.shape[2] // 2
+    picture = render_slice(Volume(data, affine), "axial", at, window=(min(low, 0.0), high))[..., 0]
+    rows, columns = (np.flatnonzero((picture > 25).any(axis=axis)) for axis in (1, 0))
+    if rows.size and columns.size:
+        picture = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    side = max(picture.shape)
+    square = np.zeros((side, side), np.float32)
+    top, left = ((side - n) // 2 for n in picture.shape)
+    square[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    small = _stretch(_stretch(square, 0, pixels, False), 1, pixels, False)
+    return np.rint(small).astype(np.uint8)
+
+
 def _axis(plane: str) -> int:
     if plane not in PLANES:
         raise ValueError(f"the plane must be one of {', '.join(PLANES)}, but is {plane!r}")

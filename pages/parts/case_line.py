@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from bmcore.domain import SEQUENCE_NAMES, Case, Prediction
+from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, Finding, Prediction, Severity
 from pages.parts import loaders
 from pages.parts.words import clinical
+
+if TYPE_CHECKING:
+    from bmcore.intake.library import CaseEntry
 
 
 def pick_case() -> str | None:
@@ -38,26 +42,40 @@ def pick_case() -> str | None:
     return chosen
 
 
-def draw_case_line(case: Case, prediction: Prediction | None) -> None:
-    """Age, sex, sequences and models on one line, beside the name of the case."""
-    missing = [SEQUENCE_NAMES[s] for s in case.missing]
+def draw_case_header(entry: CaseEntry, read: bool, shown: Prediction | None) -> None:
+    """Pseudonym, age, sex, sequences, models and notes: the line that stays in sight.
+
+    read: the models have read the case. shown: their prediction, where it may be seen; its notes
+    are left out otherwise, because they tell what the models found.
+    """
+    missing = [SEQUENCE_NAMES[s] for s in SEQUENCES if s not in entry.sequences]
     parts = [
-        ("Patient", escape(clinical(case.clinical))),
-        ("Sequences", escape(", ".join(loaders.short_names(case.sequences)))),
+        ("Case", escape(entry.pseudonym)),
+        ("Patient", escape(clinical(entry.clinical))),
+        ("Sequences", escape(", ".join(loaders.short_names(entry.sequences)))),
     ]
     if missing:
-        parts.append(("Not there", escape(", ".join(missing))))
-    state = "not run yet"
-    if prediction is not None:
-        state = f"{prediction.bundle.name} {prediction.bundle.version}"
-    parts.append(("Models", escape(state)))
+        parts.append(("Not there", f'<span class="warn">{escape(", ".join(missing))}</span>'))
+    parts.append(("Models", escape(_models_state(read, shown))))
     spans = [f'<span><span class="label">{a}</span> <b>{b}</b></span>' for a, b in parts]
     st.html(f'<div class="case-line">{"".join(spans)}</div>', width="content")
+    _draw_notes(list(dict.fromkeys([*entry.findings, *(shown.findings if shown else ())])))
 
 
-def draw_notes(case: Case, prediction: Prediction | None) -> None:
-    """What was noticed about the files, and by the models if ``prediction`` is given."""
-    notes = list(dict.fromkeys([*case.findings, *(prediction.findings if prediction else ())]))
-    if notes:
-        with st.popover(f"{len(notes)} note{'s' * (len(notes) > 1)}", icon=":material/info:"):
-            st.text("\n".join(f.sentence for f in notes))
+def _models_state(read: bool, shown: Prediction | None) -> str:
+    info = loaders.models().info
+    if info is None:
+        return "none installed"
+    state = "shown" if shown else "ready, hidden" if read else "not run yet"
+    demo = ", demo" if info.synthetic else ""
+    return f"{info.name} {info.version}{demo} ({state})"
+
+
+def _draw_notes(notes: list[Finding]) -> None:
+    """What was noticed about the files, and by the models where they are shown."""
+    if not notes:
+        return
+    worst = any(n.severity is not Severity.INFO for n in notes)
+    icon = ":material/warning:" if worst else ":material/info:"
+    with st.popover(f"{len(notes)} note{'s' * (len(notes) > 1)}", icon=icon):
+        st.text("\n".join(f.sentence for f in notes))

@@ -2,58 +2,86 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
-from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Case, Prediction, Primary, Volume
+from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary, Volume
 from pages.parts import loaders, viewer
 from pages.parts.words import place
 
 
-def _table_key(prediction: Prediction) -> str:
-    return f"lesions {prediction.case_id}"
+def _place(case_id: str) -> dict[str, Any]:
+    """The chosen row of a case. nonce grows with every jump, table with every choice made in the
+    picture (a table under a new key takes its selection from us)."""
+    return st.session_state.setdefault(
+        f"lesion of {case_id}", {"row": None, "nonce": 0, "table": 0}
+    )
+
+
+def _table_key(case_id: str) -> str:
+    return f"lesions {case_id} {_place(case_id)['table']}"
 
 
 def _chosen_row(prediction: Prediction) -> int | None:
-    state = st.session_state.get(_table_key(prediction))
-    rows = state["selection"]["rows"] if state else []
-    return rows[0] if rows and rows[0] < len(prediction.lesions) else None
+    state = st.session_state.get(_table_key(prediction.case_id))
+    if state is None:
+        row = _place(prediction.case_id)["row"]
+    else:
+        rows = state["selection"]["rows"]
+        row = rows[0] if rows else None
+    return row if row is not None and row < len(prediction.lesions) else None
+
+
+def choose(case_id: str, number: object) -> None:
+    """A lesion was chosen in the picture: select its row. The picture is there already."""
+    prediction = loaders.prediction(case_id)
+    numbers = [n.number for n in prediction.lesions] if prediction is not None else []
+    if number not in numbers:
+        return
+    place = _place(case_id)
+    place.update(row=numbers.index(number), table=place["table"] + 1)
 
 
 def jump(prediction: Prediction) -> viewer.Jump | None:
-    """Where the chosen row leads; the nonce grows with every new choice."""
+    """Where the chosen row leads; the nonce grows with every new choice made in the table."""
     row = _chosen_row(prediction)
-    seen = st.session_state.setdefault(f"jump {prediction.case_id}", {"row": None, "nonce": 0})
+    seen = _place(prediction.case_id)
     if row != seen["row"]:
         seen.update(row=row, nonce=seen["nonce"] + 1)
-    if row is None:
+    if row is None or not seen["nonce"]:
         return None
-    return viewer.Jump(seen["nonce"], prediction.lesions[row].centroid_mm)
+    lesion = prediction.lesions[row]
+    return viewer.Jump(seen["nonce"], lesion.centroid_mm, lesion.number)
 
 
-def overlays(prediction: Prediction) -> viewer.Overlays:
-    """Segmentation, lesions and, where asked for, the Grad-CAM map."""
+def overlays(prediction: Prediction, mask: Volume | None = None) -> viewer.Overlays:
+    """Segmentation (``mask`` in place of the models' own), lesions and the Grad-CAM map."""
     asked = st.session_state.get(_heat_key(prediction))
     heat, name = None, ""
     if asked is not None:
         number, primary = asked
         heat = _gradcam(prediction, number, primary)
         name = f"Grad-CAM {number}"
-    return viewer.Overlays(prediction.mask, prediction.lesions, heat, name)
+    shown = prediction.mask if mask is None else mask
+    return viewer.Overlays(shown, prediction.lesions, heat, name)
 
 
-def draw(case: Case, prediction: Prediction) -> None:
+def draw(prediction: Prediction) -> None:
     """The table, and below it Grad-CAM for the chosen row."""
     if not prediction.lesions:
         st.info("The models found no lesion in these images.")
         return
-    st.caption("Choose a row: the viewer jumps to the lesion.")
+    st.caption("A row leads to its lesion; a click on a lesion in the picture selects its row.")
+    row = _place(prediction.case_id)["row"]
     st.dataframe(
         _rows(prediction),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        key=_table_key(prediction),
+        key=_table_key(prediction.case_id),
+        selection_default={"selection": {"rows": [] if row is None else [row]}},
         height="content" if len(prediction.lesions) <= 8 else 330,
         column_config={
             "Diameter": st.column_config.NumberColumn(format="%.1f mm"),

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from bmcore.domain import BmcoreError, BundleInfo, Case, Prediction
+from bmcore.domain import BmcoreError, BundleInfo, Case, Prediction, Volume
 from bmcore.settings import settings
 
 if TYPE_CHECKING:
     from bmcore.intake.library import CaseEntry
     from bmcore.models.bundles import Bundle
     from bmcore.review.store import Store
+    from pages.parts.viewer.payload import Images
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,39 @@ def _demo_cases(folder: Path) -> bool:
 
     ensure_demo_cases(folder)
     return True
+
+
+def entry(case_id: str) -> CaseEntry:
+    """What is known of a case without reading its images."""
+    from bmcore.intake import library
+
+    return library.get_entry(home(), case_id)
+
+
+def images(case_id: str) -> Images:
+    """The case as the viewer wants it; fast, because the blocks are kept on disk."""
+    from pages.parts.viewer import shelf
+
+    return shelf.images(home(), entry(case_id))
+
+
+def corrected_mask(prediction: Prediction, reader: str) -> Volume | None:
+    """The segmentation as this reader corrected it, or None."""
+    from bmcore.reading import drafts
+
+    stamp = drafts.mask_stamp(home(), prediction.case_id, reader)
+    if not stamp:
+        return None
+    return _corrected_mask(home(), prediction.case_id, reader, stamp, prediction.mask)
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _corrected_mask(
+    folder: Path, case_id: str, reader: str, stamp: int, _like: Volume
+) -> Volume | None:
+    from bmcore.reading import drafts
+
+    return drafts.load_mask(folder, case_id, reader, _like)
 
 
 def case_stamp(case_id: str) -> str:

@@ -53,23 +53,44 @@ def current() -> tuple[str, str] | None:
 
 
 def models_shown(case_id: str, who: tuple[str, str] | None) -> bool:
-    """True once the reader asked for the answers, or has voted on this case with them before."""
-    if st.session_state.get(_shown(case_id), False):
-        return True
+    """True once this reader asked for the answers after an unaided vote, or has voted aided.
+
+    Until then the pages send neither segmentation nor answers, lesions or reasons to the browser.
+    """
     if who is None:
         return False
-    return any(v.reader == who[0] for v in loaders.store().current_votes(case_id, "aided"))
+    if has_voted(case_id, who, "aided"):
+        return True
+    asked = st.session_state.get(_shown(case_id), False)
+    return bool(asked) and has_voted(case_id, who, "unaided")
 
 
-def offer_models(case_id: str) -> None:
-    """The button that ends the unaided reading."""
-    st.caption(
-        "The segmentation and the models' answers are hidden, so that your first reading is your "
-        "own. Once you show them, your next vote on this case counts as aided."
-    )
-    if st.button("Show the models' answers", key="show_models", icon=":material/visibility:"):
+def has_voted(case_id: str, who: tuple[str, str], phase: str) -> bool:
+    """True where a vote of this reader on the case is stored."""
+    votes = loaders.store().current_votes(case_id, phase)
+    return any(v.reader.casefold() == who[0].casefold() for v in votes)
+
+
+def offer_models(case_id: str, who: tuple[str, str] | None) -> None:
+    """The button that ends the unaided reading; it waits for the unaided vote."""
+    ready = who is not None and has_voted(case_id, who, "unaided")
+    if ready:
+        words = "Your first vote is stored. Your next vote on this case counts as aided."
+    else:
+        words = (
+            "Store your own vote first: the segmentation and the models' answers stay hidden, and "
+            "are not sent to this browser, until then."
+        )
+    if st.button(
+        "Show the models' answers",
+        key="show_models",
+        icon=":material/visibility:",
+        disabled=not ready,
+        type="primary" if ready else "secondary",
+    ):
         st.session_state[_shown(case_id)] = True
         st.rerun()
+    st.caption(words)
 
 
 def _shown(case_id: str) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from bmcore.domain import BmcoreError, Case, Prediction
+from bmcore.domain import BmcoreError, Prediction
 from pages.parts import loaders, reader
 from pages.parts.guard import unexpected
 from pages.parts.words import when
+
+if TYPE_CHECKING:
+    from bmcore.intake.library import CaseEntry
 
 QUALITY = {
     1: "1 unusable",
@@ -42,7 +45,7 @@ class Form:
         return st.session_state.get(f"{name} {self.token}")
 
 
-def draw(case: Case, prediction: Prediction | None, shown: bool) -> None:
+def draw(case: CaseEntry, prediction: Prediction | None, shown: bool) -> None:
     """The form for this case; ``shown``: the reader sees the models' answers (an aided vote)."""
     phase = "aided" if shown else "unaided"
     who = reader.current()

@@ -1,19 +1,90 @@
-"""The viewer with a made-up case, for tests/test_browser.py; query ``sizes=1,1,5`` stretches it."""
+"""The viewer with a made-up case, for the tests in Chromium.
 
+Query: ``sizes=1,1,5`` stretches the voxels; ``turn=LPS`` stores the file in another voxel order;
+``tilt=20`` tilts the grid by as many degrees; ``folder=PATH`` reads a real case; ``unaided=1``
+shows images alone; ``heat=1`` adds a map; ``big=1`` takes 240 x 240 x 155 voxels.
+What comes back from the viewer is written below it as JSON.
+"""
+
+import json
+
+import numpy as np
 import streamlit as st
 
+from bmcore.domain import Case, Volume
+from bmcore.reading import drafts
 from pages.parts import viewer
 from tests import pages_fixture as fixture
+from tests.volumes_fixture import turned
+
+
+@st.cache_resource
+def build(query: tuple[tuple[str, str], ...]):
+    """The case, its images as blocks, and a prediction."""
+    asked = dict(query)
+    if "folder" in asked:
+        from pathlib import Path
+
+        from bmcore.intake import nifti
+
+        case = nifti.read_case(Path(asked["folder"]))
+        return case, viewer.Images.of(case, "1"), None
+    sizes = tuple(float(v) for v in asked.get("sizes", "1,1,1").split(","))
+    case = fixture.make_case(sizes_mm=sizes)  # type: ignore[arg-type]
+    prediction = fixture.make_prediction(case)
+    mask = prediction.mask
+    if "big" in asked:
+        case, mask = fixture.make_big_case()
+    tilt = np.eye(4)
+    angle = np.radians(float(asked.get("tilt", 0)))
+    tilt[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+
+    def place(volume: Volume) -> Volume:
+        return turned(Volume(volume.data, tilt @ volume.affine), asked.get("turn", "RAS"))
+
+    case = Case(case.case_id, {s: place(v) for s, v in case.sequences.items()}, case.clinical)
+    return case, viewer.Images.of(case, "1"), (place(mask), prediction.lesions)
+
 
 st.set_page_config(layout="wide")
-sizes = tuple(float(v) for v in st.query_params.get("sizes", "1,1,1").split(","))
-case = fixture.make_case(sizes_mm=sizes)  # type: ignore[arg-type]
-prediction = fixture.make_prediction(case)
+query = tuple(sorted(st.query_params.to_dict().items()))
+case, images, predicted = build(query)
+asked = dict(query)
+state = st.session_state
+back = state.setdefault("back", {"marks": [], "saved": {}, "lesion": None, "mask": None})
+
+
+def receive(kind: str, value) -> None:
+    if kind == "lesion":
+        back["lesion"] = value["number"]
+    elif kind == "marks":
+        marks = drafts.read_marks(value["marks"], [1, 2], "aided", "0" * 8)
+        back["marks"] = drafts.as_values(marks)
+    else:
+        labels = drafts.decode_runs(value["runs"], value["shape"])
+        back["mask"] = Volume(labels, case.grid.affine)
+    back["saved"][kind] = value["nonce"]
+
+
 jump = None
 if st.button("Jump left"):
-    st.session_state.nonce = st.session_state.get("nonce", 0) + 1
-if "nonce" in st.session_state:
-    jump = viewer.Jump(st.session_state.nonce, fixture.LEFT_MM)
-overlays = viewer.Overlays(prediction.mask, prediction.lesions)
-viewer.show(case, "1", overlays, jump)
+    state.nonce = state.get("nonce", 0) + 1
+if "nonce" in state:
+    jump = viewer.Jump(state.nonce, fixture.LEFT_MM, 1)
+overlays = viewer.Overlays()
+if predicted is not None and "unaided" not in asked:
+    mask, lesions = predicted
+    heat = None
+    if "heat" in asked:
+        heat = Volume((np.asarray(mask.data) > 0).astype(np.float32), mask.affine)
+    overlays = viewer.Overlays(back["mask"] or mask, lesions, heat, "Grad-CAM 1")
+desk = viewer.Desk("Dr A", back["marks"], back["saved"], None, receive)
+viewer.show(images, overlays, jump, desk)
+painted = back["mask"].data if back["mask"] is not None else None
+report = {
+    "lesion": back["lesion"],
+    "marks": back["marks"],
+    "painted": None if painted is None else np.bincount(painted.ravel(), minlength=4).tolist(),
+}
+st.code(json.dumps(report), language=None)
 st.write("Script finished")

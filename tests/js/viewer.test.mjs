@@ -6,7 +6,8 @@ import { gzipSync } from "node:zlib";
 import * as g from "../../pages/parts/viewer/geometry.js";
 import { splitBlock, unpack } from "../../pages/parts/viewer/blocks.js";
 import { heatColour, paintGrey, paintHeat, paintMask } from "../../pages/parts/viewer/paint.js";
-import { worldToVoxel } from "../../pages/parts/viewer/viewer.js";
+import { addMark, lengthMm, markWords, onSlice, verdictOf } from "../../pages/parts/viewer/marks.js";
+import * as m from "../../pages/parts/viewer/masks.js";
 
 const shape = [2, 3, 4];
 const volume = [];
@@ -80,7 +81,7 @@ test("world to voxel undoes an oblique affine", () => {
     [2 * s, c, 0, 5],
     [0, 0, 3, 7],
   ];
-  const voxel = worldToVoxel(affine, g.transform(affine, [4, 5, 6]));
+  const voxel = g.worldToVoxel(affine, g.transform(affine, [4, 5, 6]));
   voxel.forEach((v, axis) => assert.ok(Math.abs(v - [4, 5, 6][axis]) < 1e-9));
 });
 
@@ -99,13 +100,127 @@ test("grey pixels are opaque and follow the window", () => {
   assert.deepEqual([...rgba], [0, 0, 0, 255, 255, 255, 255, 255]);
 });
 
-test("a label that is switched off is transparent; the border of one that is on stands out", () => {
-  const slice = new Uint8Array([3, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2]); // 3 columns, 4 rows
-  const shown = { 1: true, 2: false, 3: true };
-  const rgba = paintMask(slice, 3, 0.2, shown, new Uint8ClampedArray(48));
-  assert.equal(rgba[4 * 4 + 3], 51); // the middle voxel: fill only, 0.2 of 255
-  assert.equal(rgba[3], 235); // a border voxel
-  assert.equal(rgba[4 * 9 + 3], 0); // oedema is off
+test("a label that is switched off is transparent, one that is on is filled evenly", () => {
+  const slice = new Uint8Array([3, 3, 2, 0]);
+  const rgba = paintMask(slice, 0.2, { 1: true, 2: false, 3: true }, new Uint8ClampedArray(16));
+  assert.deepEqual([rgba[3], rgba[7], rgba[11], rgba[15]], [51, 51, 0, 0]); // 0.2 of 255
+});
+
+test("the outline of a 2 x 1 block is its four sides, each one line", () => {
+  const slice = new Uint8Array(5 * 4);
+  slice[1 + 5 * 2] = slice[2 + 5 * 2] = 3; // columns 1 and 2 of row 2
+  const lines = m.outlines(slice, 5, 4, { 1: true, 2: true, 3: true });
+  assert.deepEqual(lines, { 3: [1, 2, 3, 2, 1, 3, 3, 3, 1, 2, 1, 3, 3, 2, 3, 3] });
+  assert.deepEqual(m.outlines(slice, 5, 4, { 1: true, 2: true, 3: false }), {});
+});
+
+test("a ring of tumour around necrosis has an outer and an inner outline", () => {
+  const slice = new Uint8Array(9).fill(3);
+  slice[4] = 1;
+  const lines = m.outlines(slice, 3, 3, { 1: true, 2: true, 3: true });
+  assert.equal(lines[3].length / 4, 8);
+  assert.equal(lines[1].length / 4, 4);
+});
+
+test("a lesion on the last row and column is outlined too", () => {
+  const slice = new Uint8Array(4);
+  slice[3] = 2;
+  const lines = m.outlines(slice, 2, 2, { 1: true, 2: true, 3: true })[2];
+  assert.deepEqual(lines, [1, 1, 2, 1, 1, 2, 2, 2, 1, 1, 1, 2, 2, 1, 2, 2]);
+});
+
+test("the lesion under a voxel is all the tumour core that touches it, corners included", () => {
+  const size = [5, 5, 5];
+  const data = new Uint8Array(125);
+  const set = (i, j, k, label) => (data[i + 5 * (j + 5 * k)] = label);
+  set(1, 1, 1, 3);
+  set(2, 2, 2, 1); // touches by a corner
+  set(3, 2, 2, 2); // oedema is no core
+  set(4, 4, 4, 3); // another lesion
+  assert.deepEqual(m.lesionAt(data, size, [1, 1, 1]), { count: 2, centre: [1.5, 1.5, 1.5] });
+  assert.equal(m.lesionAt(data, size, [3, 2, 2]), null);
+  assert.equal(m.nearestLesion([[4, 4, 4], [1.5, 1.5, 1.6]], [1.5, 1.5, 1.5], [1, 1, 5], 4), 1);
+  assert.equal(m.nearestLesion([[4, 4, 4]], [0, 0, 0], [1, 1, 1], 4), -1);
+});
+
+test("the brush paints a disc in mm on one slice, and undo brings the old labels back", () => {
+  const size = [9, 9, 9];
+  const data = new Uint8Array(729);
+  data[4 + 9 * (4 + 9 * 4)] = 2;
+  const undo = new Map();
+  const changed = m.paintDisc(data, size, [1, 2, 1], "axial", [4, 4, 4], 2, 3, undo);
+  // Within 2 mm of the middle: 5 voxels along i (1 mm), 3 along j (2 mm).
+  assert.equal(changed, 7);
+  assert.equal(data.filter((v) => v === 3).length, 7);
+  assert.equal(data[4 + 9 * (3 + 9 * 4)], 3);
+  assert.equal(data[4 + 9 * (4 + 9 * 5)], 0); // the next slice is untouched
+  for (const [offset, label] of undo) data[offset] = label;
+  assert.equal(data.filter((v) => v).length, 1);
+  assert.equal(m.paintDisc(data, size, [1, 1, 1], "axial", [0, 0, 0], 1, 1, new Map()), 3); // a corner
+});
+
+test("run-length code holds every voxel", () => {
+  assert.deepEqual(m.encodeRuns(Uint8Array.of(0, 0, 3, 3, 3, 1)), [0, 2, 3, 3, 1, 1]);
+  assert.deepEqual(m.encodeRuns(new Uint8Array(8)), [0, 8]);
+});
+
+const verdict = (kind, lesion) => ({ id: kind + lesion, kind, lesion, points: [[0, 0, 0]] });
+
+test("a new verdict takes the place of the old one, the same verdict takes it back", () => {
+  let marks = addMark([], verdict("accept", 1));
+  marks = addMark(marks, verdict("accept", 2));
+  marks = addMark(marks, verdict("reject", 1));
+  assert.deepEqual([verdictOf(marks, 1), verdictOf(marks, 2), marks.length], ["reject", "accept", 2]);
+  marks = addMark(marks, verdict("reject", 1));
+  assert.equal(verdictOf(marks, 1), null);
+  assert.equal(markWords(marks[0]), "lesion 2 accepted");
+});
+
+test("a length is measured in mm of the world, through an oblique anisotropic grid too", () => {
+  const c = Math.cos(0.4);
+  const s = Math.sin(0.4);
+  const affine = [
+    [0.5 * c, -s, 0, 3],
+    [0.5 * s, c, 0, -7],
+    [0, 0, 5, 1],
+  ];
+  const points = [g.transform(affine, [2, 2, 4]), g.transform(affine, [8, 6, 4])];
+  const mark = { kind: "length", points, plane: "axial" };
+  assert.ok(Math.abs(lengthMm(mark) - 5) < 1e-9); // 6 x 0.5 = 3 mm across, 4 mm down
+  assert.equal(markWords(mark), "5.0 mm");
+  assert.ok(onSlice(mark, affine, [0.5, 1, 5], "axial", 4));
+  assert.ok(!onSlice(mark, affine, [0.5, 1, 5], "axial", 5));
+  assert.ok(!onSlice(mark, affine, [0.5, 1, 5], "coronal", 2));
+});
+
+test("the letters at the edges come from the affine; a leaning axis has two", () => {
+  const straight = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]];
+  assert.deepEqual(g.edgeLabels(straight, "axial"), ["R", "L", "A", "P"]);
+  assert.deepEqual(g.edgeLabels(straight, "coronal"), ["R", "L", "S", "I"]);
+  assert.deepEqual(g.edgeLabels(straight, "sagittal"), ["A", "P", "S", "I"]);
+  const c = Math.cos(Math.PI / 6);
+  const tilted = [[c, -0.5, 0, 0], [0.5, c, 0, 0], [0, 0, 1, 0]]; // 30 degrees about the long axis
+  assert.deepEqual(g.edgeLabels(tilted, "axial"), ["RA", "LP", "AL", "PR"]);
+});
+
+test("zooming about a pixel keeps what lies there, and panTo brings a voxel to the middle", () => {
+  const pane = { width: 300, height: 200 };
+  const size = [40, 50, 30];
+  const mm = [1, 1, 3];
+  const at = (zoom, pan) => g.placeSlice(size, mm, "axial", pane, g.planeView({ zoom, pan, box: null }, "axial"));
+  const before = at(1, [0, 0, 0]);
+  const fixed = g.paneToVoxel(220, 60, before, size, "axial", [0, 0, 0]);
+  const scale = before.scale * 3;
+  const pan = [
+    g.panForZoom(0, 220, pane.width, before.scale, scale),
+    g.panForZoom(0, 60, pane.height, before.scale, scale),
+    0,
+  ];
+  const [x, y] = g.voxelToPane(fixed, at(3, pan), size, "axial");
+  assert.ok(Math.abs(x - 220) < 1e-9 && Math.abs(y - 60) < 1e-9);
+  const centred = at(3, g.panTo([3, 44, 2], size, mm, null));
+  const [u, v] = g.voxelToPane([3, 44, 2], centred, size, "axial");
+  assert.ok(Math.abs(u - 150) < 1e-9 && Math.abs(v - 100) < 1e-9);
 });
 
 test("heat rises from violet to yellow and low values do not hide the image", () => {

@@ -2,21 +2,31 @@
 
 Two components stand behind it. One takes a compressed volume as raw bytes, the other the small
 description; so a jump to a lesion or a new map never sends the images again. What is not passed to
-``show`` is not sent to the browser.
+``show`` is not sent to the browser. What the reader does comes back through ``Desk.receive``.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
-from bmcore.domain import Case, Lesion, Volume
+from bmcore.domain import Lesion, Volume
 from pages.parts.viewer import payload
+from pages.parts.viewer.payload import Images
 
 _HERE = Path(__file__).parent
+SCRIPTS = (
+    *("geometry.js", "masks.js", "marks.js", "paint.js", "blocks.js", "link.js", "annotate.js"),
+    *("input.js", "toolbar.js", "viewer.js"),
+)
+EVENTS = ("lesion", "marks", "mask")
+_KEY = "viewer"
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,24 @@ class Jump:
 
     nonce: int
     world_mm: tuple[float, float, float]
+    lesion: int | None = None
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The reader's side of the viewer.
+
+    reader: who may leave marks; None: nobody has said who is reading. marks: those stored before,
+    as plain values. saved: kind of event -> number of the last one that was stored. problem: why
+    something was not stored. receive: called with the kind ("lesion", "marks" or "mask") and the
+    value of what comes back, before the page is drawn.
+    """
+
+    reader: str | None = None
+    marks: Sequence[Mapping[str, Any]] = ()
+    saved: Mapping[str, int] = field(default_factory=dict)
+    problem: str | None = None
+    receive: Callable[[str, Mapping[str, Any]], None] | None = None
 
 
 def script(*names: str) -> str:
@@ -53,31 +81,56 @@ _BLOCK = st.components.v2.component("bmcore_block", js=script("blocks.js"))
 _VIEWER = st.components.v2.component(
     "bmcore_viewer",
     css=(_HERE / "viewer.css").read_text(encoding="utf-8"),
-    js=script("geometry.js", "paint.js", "blocks.js", "viewer.js"),
+    js=script(*SCRIPTS),
 )
 
 
-@st.cache_resource(max_entries=40, show_spinner=False)
-def _block(kind: str, block_id: str, _volume: Volume) -> bytes:
-    make = {"image": payload.image_block, "mask": payload.mask_block, "heat": payload.heat_block}
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _overlay(kind: str, block_id: str, _volume: Volume) -> bytes:
+    make = {"mask": payload.mask_block, "heat": payload.heat_block}
     return make[kind](_volume, block_id)
 
 
-def show(case: Case, stamp: str, overlays: Overlays = Overlays(), jump: Jump | None = None) -> None:
-    """Draw the viewer. ``stamp`` changes whenever the images of the case do."""
-    ids = {s: f"{case.case_id}/{s}/{stamp}" for s in case.sequences}
-    data = payload.describe(case, ids, overlays.lesions)
+def _pass_on(kind: str, receive: Callable[[str, Mapping[str, Any]], None]) -> None:
+    value = st.session_state[_KEY].get(kind)
+    if value is not None:
+        receive(kind, value)
+
+
+def show(
+    images: Images,
+    overlays: Overlays = Overlays(),
+    jump: Jump | None = None,
+    desk: Desk = Desk(),
+) -> None:
+    """Draw the viewer; t1c goes to the browser first, so that reading can begin with it."""
+    data = payload.describe(images, overlays.lesions)
     extra: list[tuple[str, str, Volume]] = []
     for kind, volume in (("mask", overlays.mask), ("heat", overlays.heat)):
         if volume is not None:
-            extra.append((kind, f"{case.case_id}/{kind}/{payload.content_id(volume)}", volume))
+            extra.append((kind, f"{images.case_id}/{kind}/{payload.content_id(volume)}", volume))
     found = {kind: block_id for kind, block_id, _ in extra}
     data["mask"] = found.get("mask")
     data["heat"] = {"id": found["heat"], "name": overlays.heat_name} if "heat" in found else None
-    data["jump"] = {"nonce": jump.nonce, "world": list(jump.world_mm)} if jump else None
-    _VIEWER(data=data, key="viewer")
-    first = ["t1c", *(s for s in case.sequences if s != "t1c")]
-    images = [("image", ids[s], case.sequences[s]) for s in first]
+    data["jump"] = _jump(jump)
+    data["canMark"] = desk.reader is not None and desk.receive is not None
+    data["reader"] = desk.reader or ""
+    data["marks"] = list(desk.marks)
+    data["saved"] = dict(desk.saved)
+    data["problem"] = desk.problem
+    handlers: dict[str, Any] = {f"on_{kind}_change": None for kind in EVENTS}
+    if desk.receive is not None:
+        handlers = {f"on_{kind}_change": partial(_pass_on, kind, desk.receive) for kind in EVENTS}
+    _VIEWER(data=data, key=_KEY, **handlers)
+    first = ["t1c", *(s for s in images.ids if s != "t1c")]
     with st.container(key="viewer_blocks"):
-        for kind, block_id, volume in images + extra:
-            _BLOCK(data=_block(kind, block_id, volume), key=f"block {block_id}")
+        for sequence in first:
+            _BLOCK(data=images.read(sequence), key=f"block {images.ids[sequence]}")
+        for kind, block_id, volume in extra:
+            _BLOCK(data=_overlay(kind, block_id, volume), key=f"block {block_id}")
+
+
+def _jump(jump: Jump | None) -> dict[str, Any] | None:
+    if jump is None:
+        return None
+    return {"nonce": jump.nonce, "world": list(jump.world_mm), "lesion": jump.lesion}

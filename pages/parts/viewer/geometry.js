@@ -19,6 +19,30 @@ export function sliceSize(shape, plane) {
   return [shape[across], shape[down]];
 }
 
+/**
+ * Letters at the edges of a plane [left, right, top, bottom], read from the affine. An axis that
+ * leans more than 15 degrees out of its direction carries a second letter ("RA"), largest first.
+ */
+export function edgeLabels(affine, plane) {
+  const { across, down } = PLANES[plane];
+  const letters = [
+    ["R", "L"],
+    ["A", "P"],
+    ["S", "I"],
+  ];
+  const towards = (axis, sign) => {
+    const column = [0, 1, 2].map((row) => affine[row][axis] * sign);
+    const length = Math.hypot(...column);
+    return column
+      .map((v, row) => ({ share: Math.abs(v) / length, letter: letters[row][v >= 0 ? 0 : 1] }))
+      .filter(({ share }) => share > 0.26)
+      .sort((a, b) => b.share - a.share)
+      .map(({ letter }) => letter)
+      .join("");
+  };
+  return [towards(across, 1), towards(across, -1), towards(down, 1), towards(down, -1)];
+}
+
 /** Copy one slice out of a volume into `out` (row by row, radiological convention). */
 export function extractSlice(data, shape, plane, index, out) {
   const { across, down, through } = PLANES[plane];
@@ -59,6 +83,26 @@ export function placeSlice(shape, sizesMm, plane, pane, view = {}) {
     height: shape[down] * sizesMm[down] * scale,
     scale,
   };
+}
+
+/** The part of a view that belongs to one plane; `view.pan` [i, j, k] in mm moves the image. */
+export function planeView(view, plane) {
+  const { across, down } = PLANES[plane];
+  return { zoom: view.zoom, panMm: [view.pan[across], view.pan[down]], box: view.box };
+}
+
+/** Movement in mm along one direction that keeps what lies at `pixel` still when the scale changes. */
+export function panForZoom(panMm, pixel, paneLength, scale, nextScale) {
+  return panMm + (pixel - paneLength / 2) * (1 / nextScale - 1 / scale);
+}
+
+/** The pan [i, j, k] in mm that brings a voxel into the middle of every pane. */
+export function panTo(voxel, shape, sizesMm, box) {
+  const seen = box ?? shape.map((n) => [0, n - 1]);
+  return shape.map((n, axis) => {
+    const middle = n - (seen[axis][0] + seen[axis][1] + 1) / 2;
+    return (middle - (n - 0.5 - voxel[axis])) * sizesMm[axis];
+  });
 }
 
 /** First and last voxel along each axis with a value above `floor`, with a margin, or null. */
@@ -114,6 +158,27 @@ export function transform(matrix, point) {
     (r) =>
       matrix[r][0] * point[0] + matrix[r][1] * point[1] + matrix[r][2] * point[2] + matrix[r][3],
   );
+}
+
+function inverse3(matrix) {
+  const [[a, b, c, x], [d, e, f, y], [g, h, i, z]] = matrix;
+  const det = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g);
+  const m = [
+    [e * i - f * h, c * h - b * i, b * f - c * e],
+    [f * g - d * i, a * i - c * g, c * d - a * f],
+    [d * h - e * g, b * g - a * h, a * e - b * d],
+  ].map((row) => row.map((v) => v / det));
+  return m.map((row) => [...row, -(row[0] * x + row[1] * y + row[2] * z)]);
+}
+
+/** World RAS mm -> voxel, for an affine given as rows. */
+export function worldToVoxel(affine, world) {
+  return transform(inverse3(affine), world);
+}
+
+/** Distance in mm between two world points. */
+export function distanceMm(a, b) {
+  return Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]);
 }
 
 /** World RAS mm as a radiologist writes it: "34.2 L  12.0 P  22.1 S". */

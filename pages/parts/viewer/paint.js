@@ -1,6 +1,7 @@
 // Turn slices into pixels. Everything here works on plain arrays and a 2D canvas context.
 
-import { PLANES, extractSlice, scaleBarMm, sliceSize, voxelToPane, windowTable } from "./geometry.js";
+import { extractSlice, scaleBarMm, sliceSize, voxelToPane, windowTable } from "./geometry.js";
+import { outlines } from "./masks.js";
 
 // Colours of the mask labels, told apart by readers with red-green colour blindness too.
 export const LABELS = {
@@ -19,25 +20,36 @@ export function paintGrey(slice, window, out) {
   return out;
 }
 
-/** RGBA of a label slice: fill with `opacity`, border voxels nearly solid. */
-export function paintMask(slice, columns, opacity, shown, out) {
+/** RGBA of a label slice: every shown label filled with `opacity`. */
+export function paintMask(slice, opacity, shown, out) {
   out.fill(0);
   const fill = Math.round(opacity * 255);
   for (let n = 0, p = 0; n < slice.length; n++, p += 4) {
     const label = slice[n];
     if (!label || !shown[label]) continue;
-    const border =
-      slice[n - 1] !== label ||
-      slice[n + 1] !== label ||
-      slice[n - columns] !== label ||
-      slice[n + columns] !== label;
     const [r, g, b] = LABELS[label].colour;
     out[p] = r;
     out[p + 1] = g;
     out[p + 2] = b;
-    out[p + 3] = border ? 235 : fill;
+    out[p + 3] = fill;
   }
   return out;
+}
+
+/** The border of every shown label as a thin line at screen resolution, whatever the zoom. */
+export function drawOutlines(target, slice, columns, rows, place, shown) {
+  const sx = place.width / columns;
+  const sy = place.height / rows;
+  for (const [label, lines] of Object.entries(outlines(slice, columns, rows, shown))) {
+    target.strokeStyle = `rgb(${LABELS[label].colour.join(",")})`;
+    target.lineWidth = 1.6;
+    target.beginPath();
+    for (let n = 0; n < lines.length; n += 4) {
+      target.moveTo(place.left + lines[n] * sx, place.top + lines[n + 1] * sy);
+      target.lineTo(place.left + lines[n + 2] * sx, place.top + lines[n + 3] * sy);
+    }
+    target.stroke();
+  }
 }
 
 /** Colour of a heat value 0-1: dark violet, red, yellow. */
@@ -104,6 +116,7 @@ export class PanePainter {
     target.imageSmoothingEnabled = smooth;
     target.imageSmoothingQuality = "high";
     target.drawImage(layer.canvas, place.left, place.top, place.width, place.height);
+    return layer.slice;
   }
 }
 
@@ -136,16 +149,16 @@ export function drawCrosshair(target, cross, place, shape, plane, pane) {
   target.stroke();
 }
 
-/** Side letters, title and scale bar. */
-export function drawNotes(target, plane, title, place, pane) {
-  const [left, right, top, bottom] = PLANES[plane].edges;
+/** Side letters [left, right, top, bottom], title and scale bar. */
+export function drawNotes(target, edges, title, place, pane) {
+  const [left, right, top, bottom] = edges;
   target.font = "600 14px system-ui, sans-serif";
   label(target, left, 8, pane.height / 2, "left", "middle");
   label(target, right, pane.width - 8, pane.height / 2, "right", "middle");
   label(target, top, pane.width / 2, 8, "center", "top");
   label(target, bottom, pane.width / 2, pane.height - 8, "center", "bottom");
   target.font = "12px system-ui, sans-serif";
-  label(target, title, 8, 8, "left", "top", "#b9c6d2");
+  label(target, title, 8, 8, "left", "top", "#d3dde6");
   const mm = scaleBarMm(place.scale, Math.min(140, pane.width / 3));
   const length = mm * place.scale;
   const y = pane.height - 12;
@@ -158,4 +171,38 @@ export function drawNotes(target, plane, title, place, pane) {
   target.lineTo(10 + length, y - 5);
   target.stroke();
   label(target, mm >= 10 ? `${mm / 10} cm` : `${mm} mm`, 10, y - 8, "left", "bottom", "#b9c6d2");
+}
+
+/** Numbers beside the lesions that this slice cuts; the chosen one is framed. */
+export function drawNumbers(target, lesions, chosen, place, shape, plane, index, through, sizeMm) {
+  target.font = "600 12px system-ui, sans-serif";
+  lesions.forEach((lesion, n) => {
+    if (Math.abs(lesion.voxel[through] - index) * sizeMm > lesion.radiusMm) return;
+    const [x, y] = voxelToPane(lesion.voxel, place, shape, plane);
+    const off = lesion.radiusMm * place.scale * 0.75 + 7;
+    if (n === chosen) {
+      target.strokeStyle = "#ffffff";
+      target.lineWidth = 1.5;
+      target.setLineDash([5, 4]);
+      target.beginPath();
+      target.arc(x, y, Math.max(12, lesion.radiusMm * place.scale * 1.35), 0, 2 * Math.PI);
+      target.stroke();
+      target.setLineDash([]);
+    }
+    label(target, String(lesion.number), x + off, y - off, "left", "bottom", n === chosen ? "#ffffff" : "#cfd9e2");
+  });
+}
+
+/** The scale of a Grad-CAM map: a ramp from 0 to 1 at the lower right. */
+export function drawHeatScale(target, pane) {
+  const width = Math.min(120, pane.width / 4);
+  const [x, y] = [pane.width - width - 26, pane.height - 26];
+  for (let n = 0; n < width; n++) {
+    target.fillStyle = `rgb(${HEAT[Math.round((n / width) * 255)].join(",")})`;
+    target.fillRect(x + n, y, 1.5, 8);
+  }
+  target.font = "12px system-ui, sans-serif";
+  label(target, "0", x, y + 10, "center", "top");
+  label(target, "1", x + width, y + 10, "center", "top");
+  label(target, "Grad-CAM, this lesion", x + width, y - 4, "right", "bottom", "#d3dde6");
 }

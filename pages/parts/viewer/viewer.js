@@ -1,79 +1,58 @@
-// The viewer: three linked planes on canvas. Python sends a small description (`data`) and, apart
-// from it, the volumes as blocks (blocks.js). Every change of slice, window, overlay or zoom happens
-// here; nothing goes back to the server.
+// The viewer: linked planes on canvas. Python sends a small description (`data`) and, apart from it,
+// the volumes as blocks (blocks.js). Every change of slice, window, overlay or zoom happens here.
+// Only a chosen lesion, the reader's marks and a corrected segmentation go back (link.js).
 //
-// data: {case, shape, affine, toSource, sizesMm, sequences: [{id, key, name}], mask: id | null,
-//        heat: {id, name} | null, lesions: [{number, world}], jump: {nonce, world} | null}
+// data: {case, shape, affine, toSource, sizesMm, sequences: [{id, key, name, words}],
+//        mask: id | null, heat: {id, name} | null, lesions: [{number, world, radiusMm}],
+//        jump: {nonce, world, lesion} | null, canMark, reader, marks: [mark], saved: {kind: nonce},
+//        problem: words | null}
 // shape, affine and blocks are in RAS voxel order; toSource leads to the file's own voxel numbers.
+// Files: geometry, masks and marks are pure; paint draws; annotate keeps marks and the brush; toolbar,
+// input and link are hands and voice.
 
-import { PLANES, clamp, clampVoxel, contentBox, paneToVoxel, placeSlice, transform, worldInWords } from "./geometry.js";
-import { LABELS, PanePainter, drawCrosshair, drawNotes, paintGrey, paintHeat, paintMask } from "./paint.js";
+import { PLANES, clamp, clampVoxel, contentBox, edgeLabels, paneToVoxel, panTo, placeSlice, planeView, sliceSize, transform, voxelToPane, worldInWords, worldToVoxel } from "./geometry.js";
+import { lesionAt, nearestLesion } from "./masks.js";
+import { drawMarks } from "./marks.js";
+import { LABELS, PanePainter, drawCrosshair, drawHeatScale, drawNotes, drawNumbers, drawOutlines, paintGrey, paintHeat, paintMask } from "./paint.js";
 import { blockStore } from "./blocks.js";
+import { Annotator } from "./annotate.js";
+import { Link } from "./link.js";
+import { listen, onKey } from "./input.js";
+import { Toolbar, buildHelp, element } from "./toolbar.js";
 
-const HELP = [
-  ["Wheel, arrow keys", "next or previous slice (Page keys: ten)"],
-  ["Click or drag", "move the crosshair in all planes"],
-  ["Right button drag", "window: across for width, up and down for level"],
-  ["Shift drag, middle button", "move the image"],
-  ["Ctrl wheel, + and −", "zoom; 0 resets view and window"],
-  ["1 to 4", "sequence"],
-  ["O, G", "segmentation, Grad-CAM on or off"],
-  ["L", "next lesion"],
-  ["Space", "hold everything back: images only"],
-  ["Double click, Enter", "make this plane the large one; F shows it alone"],
-];
+const MEMORY = Symbol.for("bmcore.views"); // how each case was left, while the browser tab lives
+const TOOL_WORDS = { cross: "Point", window: "Window", pan: "Move", measure: "Measure", missed: "Mark lesion", brush: "Brush" };
 
-function inverse3(matrix) {
-  const [[a, b, c, x], [d, e, f, y], [g, h, i, z]] = matrix;
-  const det = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g);
-  const m = [
-    [e * i - f * h, c * h - b * i, b * f - c * e],
-    [f * g - d * i, a * i - c * g, c * d - a * f],
-    [d * h - e * g, b * g - a * h, a * e - b * d],
-  ].map((row) => row.map((v) => v / det));
-  return m.map((row) => [...row, -(row[0] * x + row[1] * y + row[2] * z)]);
-}
-
-/** World RAS mm -> voxel, for an affine given as rows. */
-export function worldToVoxel(affine, world) {
-  return transform(inverse3(affine), world);
-}
-
-function element(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value === true) node.setAttribute(name, "");
-    else if (value !== false && value != null) node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
-
-export class Viewer {
+export class Viewer extends Annotator {
   constructor(parent) {
+    super();
     this.store = blockStore();
-    this.painters = {};
-    this.panes = {};
+    this.memory = globalThis[MEMORY] ??= new Map();
     this.data = null;
+    this.state = null;
     this.seenJump = null;
     this.frame = 0;
+    this.pointers = new Map();
     this.root = element("div", { class: "viewer", role: "group", "aria-label": "Image viewer" });
     this.buildPanes();
     this.bar = element("div", { class: "bar", role: "toolbar", "aria-label": "Viewer settings" });
+    this.banner = element("div", { class: "banner", role: "status", hidden: true });
     this.status = element("div", { class: "status" });
     this.live = element("div", { class: "live", "aria-live": "polite" });
-    this.help = this.buildHelp();
-    this.root.append(this.bar, this.grid, this.status, this.live, this.help);
+    this.help = buildHelp(() => this.showHelp(false));
+    this.root.append(this.bar, this.banner, this.grid, this.status, this.live, this.help);
     parent.append(this.root);
     this.onBlocks = () => this.draw();
     this.store.addEventListener("change", this.onBlocks);
-    this.root.addEventListener("keydown", (event) => this.onKey(event));
+    this.root.addEventListener("keydown", (event) => onKey(this, event));
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.grid);
+    this.link = new Link(() => this.draw());
   }
 
   destroy() {
+    this.remember();
+    this.link.close();
     this.store.removeEventListener("change", this.onBlocks);
     this.observer.disconnect();
     cancelAnimationFrame(this.frame);
@@ -83,55 +62,126 @@ export class Viewer {
   // ---- data in -------------------------------------------------------------------------------
 
   update(data) {
-    const sameCase = this.data?.case === data.case;
+    const changed = this.data?.case !== data.case || this.data?.reader !== data.reader;
     const newHeat = data.heat && data.heat.id !== this.data?.heat?.id;
+    if (changed && this.data) this.remember();
     this.data = data;
-    const ids = data.sequences.map((s) => s.id);
-    this.store.keep([...ids, data.mask, data.heat?.id].filter(Boolean));
-    if (!sameCase) this.resetState();
+    this.affine = data.affine;
+    data.lesions.forEach((lesion) => (lesion.voxel = worldToVoxel(data.affine, lesion.world)));
+    this.store.keep([...data.sequences.map((s) => s.id), data.mask, data.heat?.id].filter(Boolean));
+    if (changed) this.open();
     if (newHeat) this.state.showHeat = true;
-    if (data.jump && data.jump.nonce !== this.seenJump) {
-      this.seenJump = data.jump.nonce;
-      this.state.cross = clampVoxel(worldToVoxel(data.affine, data.jump.world), data.shape);
+    this.link.confirm(data.saved);
+    if (this.state.lesion >= data.lesions.length) this.state.lesion = -1;
+    if (this.edit?.sent && !this.link.waiting.has("mask") && data.mask === this.edit.base) {
+      if (data.problem) this.edit.sent = false; // refused: it can be mended and sent again
+      else this.edit = null; // nothing was changed by it
     }
-    this.buildBar();
+    if (data.jump && data.jump.nonce !== this.seenJump) this.jump(data.jump);
+    this.toolbar = new Toolbar(this);
+    this.bar.replaceChildren(...this.toolbar.rows);
     this.draw();
   }
 
-  resetState() {
+  jump({ nonce, world, lesion }) {
+    this.seenJump = nonce;
+    this.state.lesion = this.data.lesions.findIndex((n) => n.number === lesion);
+    this.goTo(worldToVoxel(this.affine, world));
+  }
+
+  /** Begin with a case, or take it up where this tab left it. */
+  open() {
     const { shape, sequences } = this.data;
     const keys = sequences.map((s) => s.key);
-    this.state = {
+    const first = Math.max(0, keys.indexOf("t1c"));
+    const flair = keys.indexOf("t2f");
+    const fresh = {
       cross: shape.map((n) => Math.floor(n / 2)),
-      sequence: Math.max(0, keys.indexOf("t1c")),
+      sequence: first,
+      second: flair >= 0 ? flair : (first + 1) % keys.length,
       windows: {},
       showMask: true,
       showHeat: true,
-      hidden: false,
-      maskOpacity: 0.2,
-      heatOpacity: 0.6,
+      shown: true,
       labels: { 1: true, 2: true, 3: true },
+      maskOpacity: 0.2,
+      heatOpacity: 0.7,
+      layout: "three",
+      main: "axial",
       zoom: 1,
-      panMm: [0, 0],
-      box: null, // what must be seen at zoom 1: the head, once an image is there
-      main: this.state?.main ?? "axial",
-      single: this.state?.single ?? false,
-      hover: null,
+      pan: [0, 0, 0],
+      box: null,
       lesion: -1,
+      tool: "cross",
+      brushMm: 6,
+      brushLabel: 3,
     };
+    const left = this.memory.get(this.memoryKey);
+    this.state = left?.state ?? fresh;
+    this.edit = left?.edit ?? null;
+    this.history = left?.history ?? [];
+    this.marks = this.data.marks ?? [];
+    this.hover = this.drag = this.line = this.stroke = this.focused = null;
     this.seenJump = null;
   }
 
-  get image() {
-    return this.store.ready.get(this.data.sequences[this.state.sequence].id);
+  get memoryKey() {
+    return `${this.data.case} ${this.data.reader} ${this.data.sequences[0].id}`;
+  }
+
+  remember() {
+    if (!this.state) return;
+    this.memory.set(this.memoryKey, { state: this.state, edit: this.edit, history: this.history });
+  }
+
+  // ---- what there is -------------------------------------------------------------------------
+
+  planeOf(pane) {
+    return pane.key === "compare" ? this.state.main : pane.key;
+  }
+
+  sequenceOf(pane) {
+    return pane.key === "compare" ? this.state.second : this.state.sequence;
+  }
+
+  visiblePanes() {
+    const { layout, main } = this.state;
+    if (layout === "three") return Object.keys(PLANES).map((plane) => this.panes[plane]);
+    return layout === "two" ? [this.panes[main], this.panes.compare] : [this.panes[main]];
+  }
+
+  focusedPane() {
+    const visible = this.visiblePanes();
+    return visible.includes(this.focused) ? this.focused : this.panes[this.state.main];
+  }
+
+  imageOf(sequence) {
+    return this.store.ready.get(this.data.sequences[sequence].id);
+  }
+
+  windowOf(sequence) {
+    const { id } = this.data.sequences[sequence];
+    const image = this.imageOf(sequence);
+    if (!image) return { level: 128, width: 256 };
+    const [low, high] = image.header.window;
+    return (this.state.windows[id] ??= { level: (low + high) / 2, width: high - low });
   }
 
   get window() {
-    const { id } = this.data.sequences[this.state.sequence];
-    const [low, high] = this.image?.header.window ?? [0, 255];
-    return (this.state.windows[id] ??= this.image
-      ? { level: (low + high) / 2, width: high - low }
-      : undefined) ?? { level: 128, width: 256 };
+    return this.windowOf(this.state.sequence);
+  }
+
+  get lesionNumber() {
+    return this.data.lesions[this.state.lesion]?.number ?? null;
+  }
+
+  lesionWords() {
+    const { lesions } = this.data;
+    return `Lesion ${this.lesionNumber ?? "–"} of ${lesions.length}`;
+  }
+
+  say(text) {
+    this.live.textContent = text;
   }
 
   // ---- drawing -------------------------------------------------------------------------------
@@ -140,337 +190,308 @@ export class Viewer {
     if (this.frame || !this.data) return;
     this.frame = requestAnimationFrame(() => {
       this.frame = 0;
-      const started = performance.now();
-      for (const plane of Object.keys(PLANES)) this.drawPane(plane);
-      this.showStatus();
-      this.root.dataset.drawMs = (performance.now() - started).toFixed(2);
+      this.render();
     });
   }
 
-  drawPane(plane) {
-    const { canvas } = this.panes[plane];
-    const box = canvas.parentElement;
-    const pane = { width: box.clientWidth, height: box.clientHeight };
-    if (!pane.width || !pane.height) return;
-    const ratio = globalThis.devicePixelRatio || 1;
-    if (canvas.width !== Math.round(pane.width * ratio) || canvas.height !== Math.round(pane.height * ratio)) {
-      canvas.width = Math.round(pane.width * ratio);
-      canvas.height = Math.round(pane.height * ratio);
+  render() {
+    const started = performance.now();
+    const { state } = this;
+    const first = this.imageOf(state.sequence);
+    if (!state.box && first) state.box = contentBox(first.data, this.data.shape, 12);
+    this.root.dataset.layout = state.layout;
+    for (const pane of Object.values(this.panes)) {
+      pane.box.hidden = !this.visiblePanes().includes(pane);
+      pane.box.classList.toggle("main", pane.key === state.main);
     }
-    const context = canvas.getContext("2d");
+    for (const pane of this.visiblePanes()) this.drawPane(pane);
+    this.toolbar.sync();
+    this.showStatus();
+    this.root.dataset.drawMs = (performance.now() - started).toFixed(2);
+  }
+
+  drawPane(pane) {
+    const { canvas, box } = pane;
+    const size = { width: box.clientWidth, height: box.clientHeight };
+    if (!size.width || !size.height) return;
+    const ratio = globalThis.devicePixelRatio || 1;
+    const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const context = (pane.context ??= canvas.getContext("2d"));
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.fillStyle = "#000";
-    context.fillRect(0, 0, pane.width, pane.height);
-    const { shape, sizesMm, sequences } = this.data;
-    const { state } = this;
-    if (!state.box && this.image) {
-      state.box = contentBox(this.image.data, shape, 12);
+    context.fillRect(0, 0, size.width, size.height);
+    const { state, data } = this;
+    const plane = this.planeOf(pane);
+    const { through } = PLANES[plane];
+    const index = state.cross[through];
+    const sequence = this.sequenceOf(pane);
+    const place = placeSlice(data.shape, data.sizesMm, plane, size, planeView(state, plane));
+    pane.place = place;
+    if (this.imageOf(sequence)) this.drawLayers(context, pane, { plane, index, place, sequence, size });
+    else this.drawWaiting(context, sequence, size);
+    const count = data.shape[through];
+    const { name } = data.sequences[sequence];
+    const wide = size.width >= 260;
+    const title = `${plane[0].toUpperCase()}${plane.slice(1)} ${index + 1}/${count} · ${name}`;
+    drawNotes(context, edgeLabels(data.affine, plane), wide ? title : `${index + 1}/${count}`, place, size);
+    this.describePane(pane, plane, index, count, name);
+  }
+
+  drawLayers(context, pane, { plane, index, place, sequence, size }) {
+    const { state, store, data } = this;
+    const stamp = (name, block, smooth, paint) =>
+      pane.painter.stamp(context, name, block, plane, index, place, smooth, paint);
+    const window = this.windowOf(sequence);
+    stamp("grey", this.imageOf(sequence), true, (slice, rgba) => paintGrey(slice, window, rgba));
+    if (!state.shown) return;
+    const heat = data.heat && state.showHeat && store.ready.get(data.heat.id);
+    if (heat) {
+      stamp("heat", heat, true, (slice, rgba) => paintHeat(slice, state.heatOpacity, rgba));
+      drawHeatScale(context, size);
     }
-    const place = placeSlice(shape, sizesMm, plane, pane, state);
-    this.panes[plane].place = place;
-    const index = state.cross[PLANES[plane].through];
-    if (this.image) this.drawLayers(context, plane, index, place);
-    else this.drawWaiting(context, pane);
-    if (!state.hidden) drawCrosshair(context, state.cross, place, shape, plane, pane);
-    const count = shape[PLANES[plane].through];
-    const title = `${plane[0].toUpperCase()}${plane.slice(1)} ${index + 1}/${count}`;
-    drawNotes(context, plane, pane.width < 260 ? `${index + 1}/${count}` : title, place, pane);
-    const name = sequences[state.sequence].name;
-    canvas.setAttribute("aria-label", `${title}, ${name}. Arrow keys change the slice.`);
+    const mask = state.showMask && this.mask;
+    if (mask) {
+      const slice = stamp("mask", mask, false, (s, rgba) => paintMask(s, state.maskOpacity, state.labels, rgba));
+      drawOutlines(context, slice, ...sliceSize(data.shape, plane), place, state.labels);
+      const { through } = PLANES[plane];
+      drawNumbers(context, data.lesions, state.lesion, place, data.shape, plane, index, through, data.sizesMm[through]);
+    }
+    const scene = { place, shape: data.shape, affine: data.affine, sizesMm: data.sizesMm, plane, index };
+    drawMarks(context, this.line ? [...this.marks, this.line] : this.marks, scene);
+    drawCrosshair(context, state.cross, place, data.shape, plane, size);
+    if (state.tool === "brush" && this.hover?.pane === pane) this.drawBrush(context, place, plane);
+  }
+
+  drawBrush(context, place, plane) {
+    const [x, y] = voxelToPane(this.hover.voxel, place, this.data.shape, plane);
+    const colour = LABELS[this.state.brushLabel]?.colour ?? [255, 255, 255];
+    context.strokeStyle = `rgb(${colour.join(",")})`;
+    context.lineWidth = 1.5;
+    context.beginPath();
+    context.arc(x, y, (this.state.brushMm / 2) * place.scale, 0, 2 * Math.PI);
+    context.stroke();
+  }
+
+  drawWaiting(context, sequence, size) {
+    const { id, name } = this.data.sequences[sequence];
+    const failed = this.store.failed.get(id);
+    const lines = failed
+      ? [`${name} could not be read.`, "Reload the page; the other sequences can be used.", String(failed)]
+      : [`Loading ${name}`];
+    context.font = "14px system-ui, sans-serif";
+    context.fillStyle = "#c3ced8";
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    lines.forEach((line, n) => context.fillText(line, size.width / 2, size.height / 2 + 22 * n, size.width - 20));
+  }
+
+  /** A plane is a slider for the screen reader: its value is the slice. */
+  describePane(pane, plane, index, count, name) {
+    const { canvas } = pane;
+    canvas.setAttribute("aria-label", `${plane} plane, ${name}`);
+    canvas.setAttribute("aria-valuemax", String(count));
+    canvas.setAttribute("aria-valuenow", String(index + 1));
+    canvas.setAttribute("aria-valuetext", `slice ${index + 1} of ${count}${this.labelAt(this.state.cross, ", ")}`);
     this.root.dataset[plane] = String(index);
   }
 
-  drawLayers(context, plane, index, place) {
-    const { state, store, data } = this;
-    const painter = (this.painters[plane] ??= new PanePainter());
-    const window = this.window;
-    painter.stamp(context, "grey", this.image, plane, index, place, true, (slice, rgba) =>
-      paintGrey(slice, window, rgba),
-    );
-    if (state.hidden) return;
-    const heat = data.heat && state.showHeat && store.ready.get(data.heat.id);
-    if (heat) {
-      painter.stamp(context, "heat", heat, plane, index, place, true, (slice, rgba) =>
-        paintHeat(slice, state.heatOpacity, rgba),
-      );
-    }
-    const mask = data.mask && state.showMask && store.ready.get(data.mask);
-    if (mask) {
-      const columns = mask.header.shape[PLANES[plane].across];
-      painter.stamp(context, "mask", mask, plane, index, place, false, (slice, rgba) =>
-        paintMask(slice, columns, state.maskOpacity, state.labels, rgba),
-      );
-    }
-  }
-
-  drawWaiting(context, pane) {
-    const failed = this.store.failed.get(this.data.sequences[this.state.sequence].id);
-    context.font = "14px system-ui, sans-serif";
-    context.fillStyle = "#9fb0bf";
-    context.textAlign = "center";
-    const text = failed ? `This image could not be read: ${failed}` : "Loading the image";
-    context.fillText(text, pane.width / 2, pane.height / 2);
+  labelAt(voxel, before) {
+    const mask = this.state.shown && this.state.showMask && this.mask;
+    if (!mask) return "";
+    const { shape } = this.data;
+    const name = LABELS[mask.data[voxel[0] + shape[0] * (voxel[1] + shape[1] * voxel[2])]]?.name;
+    return name ? before + name : "";
   }
 
   showStatus() {
-    const { affine, toSource, sequences, shape, mask, lesions } = this.data;
+    const { affine, toSource, sequences, shape, mask } = this.data;
     const { state } = this;
-    const voxel = clampVoxel(state.hover ?? state.cross, shape);
-    const offset = voxel[0] + shape[0] * (voxel[1] + shape[1] * voxel[2]);
+    const voxel = clampVoxel(this.hover?.voxel ?? state.cross, shape);
+    const sequence = this.hover ? this.sequenceOf(this.hover.pane) : state.sequence;
     const parts = [`${worldInWords(transform(affine, voxel))} mm`];
     parts.push(`voxel ${transform(toSource, voxel).map((v) => Math.round(v)).join(", ")}`);
-    if (this.image) {
-      const { low, high } = this.image.header;
-      const value = low + (this.image.data[offset] / 255) * (high - low);
-      parts.push(`${sequences[state.sequence].name} ${value.toPrecision(3)}`);
+    const image = this.imageOf(sequence);
+    if (image) {
+      const { low, high } = image.header;
+      const byte = image.data[voxel[0] + shape[0] * (voxel[1] + shape[1] * voxel[2])];
+      parts.push(`${sequences[sequence].name} ${(low + (byte / 255) * (high - low)).toPrecision(3)}`);
     }
-    const block = mask && !state.hidden && state.showMask && this.store.ready.get(mask);
-    const label = block ? LABELS[block.data[offset]]?.name : null;
+    const label = this.labelAt(voxel, "");
     if (label) parts.push(label);
-    if (state.lesion >= 0 && lesions[state.lesion]) parts.push(`lesion ${lesions[state.lesion].number}`);
+    if (state.lesion >= 0) parts.push(this.lesionWords());
+    if (state.tool !== "cross") parts.push(`Tool: ${TOOL_WORDS[state.tool]}`);
+    if (this.edit && !this.edit.sent) parts.push("correction not stored yet");
     this.status.textContent = parts.join("   ·   ");
-    this.root.dataset.ready = this.image ? "1" : "0";
-    this.root.dataset.sequence = sequences[state.sequence].key;
-    this.root.dataset.mask = mask && this.store.ready.has(mask) ? "1" : "0";
-    this.syncBar();
+    const words = this.data.problem || this.link.words || (state.shown ? "" : "Marks are hidden. Space shows them again.");
+    this.banner.textContent = words;
+    this.banner.hidden = !words;
+    Object.assign(this.root.dataset, {
+      ready: image ? "1" : "0",
+      loaded: String(sequences.filter((s) => this.store.ready.has(s.id)).length),
+      sequence: sequences[state.sequence].key,
+      second: sequences[state.second].key,
+      mask: mask && this.store.ready.has(mask) ? "1" : "0",
+      lesion: String(this.lesionNumber ?? ""),
+      tool: state.tool,
+      marks: this.marks.map((m) => m.kind).join(" "),
+      waiting: String(this.link.waiting.size),
+      zoom: state.zoom.toFixed(3),
+      edited: this.edit ? "1" : "0",
+    });
   }
 
-  // ---- panes and pointer ---------------------------------------------------------------------
+  // ---- panes ---------------------------------------------------------------------------------
 
   buildPanes() {
     this.grid = element("div", { class: "grid" });
-    for (const plane of Object.keys(PLANES)) {
-      const canvas = element("canvas", { tabindex: "0", role: "img" });
-      const box = element("div", { class: "pane", "data-plane": plane }, canvas);
-      this.panes[plane] = { canvas, box, place: null };
-      canvas.addEventListener("wheel", (event) => this.onWheel(event, plane), { passive: false });
-      canvas.addEventListener("pointerdown", (event) => this.onDown(event, plane));
-      canvas.addEventListener("pointermove", (event) => this.onMove(event, plane));
-      canvas.addEventListener("pointerleave", () => this.setHover(null));
-      canvas.addEventListener("pointerup", () => (this.drag = null));
-      canvas.addEventListener("pointercancel", () => (this.drag = null));
-      canvas.addEventListener("dblclick", () => this.setMain(plane));
-      canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+    this.panes = {};
+    for (const key of [...Object.keys(PLANES), "compare"]) {
+      const canvas = element("canvas", {
+        tabindex: "0",
+        role: "slider",
+        "aria-roledescription": "image plane",
+        "aria-orientation": "vertical",
+        "aria-valuemin": "1",
+      });
+      const box = element("div", { class: "pane", "data-plane": key }, canvas);
+      const pane = { key, canvas, box, place: null, painter: new PanePainter() };
+      this.panes[key] = pane;
+      listen(this, pane);
       this.grid.append(box);
     }
   }
 
-  locate(event, plane) {
-    const { place } = this.panes[plane];
-    return paneToVoxel(event.offsetX, event.offsetY, place, this.data.shape, plane, this.state.cross);
+  locate(event, pane) {
+    const plane = this.planeOf(pane);
+    return paneToVoxel(event.offsetX, event.offsetY, pane.place, this.data.shape, plane, this.state.cross);
   }
 
-  setHover(voxel) {
+  setHover(voxel, pane) {
     if (!this.state) return;
-    this.state.hover = voxel;
-    this.draw();
+    this.hover = voxel && { voxel, pane };
+    if (this.state.tool === "brush") this.draw();
+    else this.showStatus();
   }
 
-  onWheel(event, plane) {
-    event.preventDefault();
-    if (event.ctrlKey) this.zoomBy(event.deltaY < 0 ? 1.15 : 1 / 1.15);
-    else this.step(plane, event.deltaY < 0 ? 1 : -1);
-  }
-
-  onDown(event, plane) {
-    if (!this.panes[plane].place) return;
-    event.preventDefault();
-    const { canvas } = this.panes[plane];
-    canvas.focus({ preventScroll: true });
-    canvas.setPointerCapture(event.pointerId);
-    const kind = event.button === 2 ? "window" : event.button === 1 || event.shiftKey ? "pan" : "cross";
-    this.drag = { kind, x: event.clientX, y: event.clientY };
-    if (kind === "cross") this.moveCross(this.locate(event, plane));
-  }
-
-  onMove(event, plane) {
-    if (!this.panes[plane].place) return;
-    if (!this.drag) return this.setHover(this.locate(event, plane));
-    const dx = event.clientX - this.drag.x;
-    const dy = event.clientY - this.drag.y;
-    Object.assign(this.drag, { x: event.clientX, y: event.clientY });
-    if (this.drag.kind === "cross") this.moveCross(this.locate(event, plane));
-    else if (this.drag.kind === "window") this.moveWindow(dx, -dy);
-    else {
-      const { scale } = this.panes[plane].place;
-      this.state.panMm = [this.state.panMm[0] + dx / scale, this.state.panMm[1] + dy / scale];
-      this.draw();
-    }
-  }
+  // ---- moving --------------------------------------------------------------------------------
 
   moveCross(voxel) {
     this.state.cross = clampVoxel(voxel, this.data.shape);
-    this.state.hover = null;
+    this.hover = null;
     this.draw();
   }
 
-  moveWindow(widthBy, levelBy) {
-    const window = this.window;
+  /** Move the crosshair, and the image with it where it is zoomed in. */
+  goTo(voxel) {
+    const { shape, sizesMm } = this.data;
+    if (this.state.zoom > 1) this.state.pan = panTo(clampVoxel(voxel, shape), shape, sizesMm, this.state.box);
+    this.moveCross(voxel);
+  }
+
+  step(plane, by) {
+    const cross = [...this.state.cross];
+    cross[PLANES[plane].through] += by;
+    this.moveCross(cross);
+  }
+
+  moveWindow(widthBy, levelBy, pane) {
+    const window = this.windowOf(pane ? this.sequenceOf(pane) : this.state.sequence);
     window.width = clamp(window.width + widthBy, 4, 512);
     window.level = clamp(window.level + levelBy, 0, 255);
     this.draw();
   }
 
-  step(plane, by) {
-    const { through } = PLANES[plane];
-    const cross = [...this.state.cross];
-    cross[through] += by;
-    this.moveCross(cross);
+  resetView() {
+    Object.assign(this.state, { zoom: 1, pan: [0, 0, 0], windows: {} });
+    this.draw();
   }
 
-  zoomBy(factor) {
-    this.state.zoom = clamp(this.state.zoom * factor, 0.5, 12);
+  setSequence(number, pane) {
+    const right = pane?.key === "compare" && this.state.layout === "two";
+    this.state[right ? "second" : "sequence"] = number;
+    this.say(`${this.data.sequences[number].words}${right ? ", on the right" : ""}`);
     this.draw();
   }
 
   setMain(plane) {
     this.state.main = plane;
-    this.syncBar();
     this.draw();
   }
 
-  nextLesion() {
-    const { lesions, affine, shape } = this.data;
-    if (!lesions.length) return;
-    this.state.lesion = (this.state.lesion + 1) % lesions.length;
-    const lesion = lesions[this.state.lesion];
-    this.live.textContent = `Lesion ${lesion.number} of ${lesions.length}`;
-    this.moveCross(clampVoxel(worldToVoxel(affine, lesion.world), shape));
-  }
-
-  // ---- keyboard ------------------------------------------------------------------------------
-
-  onKey(event) {
-    if (!this.state || event.target.matches("input, select") || event.ctrlKey || event.metaKey) return;
-    const onButton = event.target.matches("button");
-    const focused = event.target.closest?.(".pane")?.dataset.plane ?? this.state.main;
-    const { state } = this;
-    const steps = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10 };
-    const toggles = { o: "showMask", g: "showHeat", f: "single", " ": "hidden" };
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const number = Number.parseInt(key, 10);
-    if (onButton && (key === " " || key === "Enter")) return;
-    if (key in steps) this.step(focused, steps[key]);
-    else if (key in toggles) state[toggles[key]] = !state[toggles[key]];
-    else if (number >= 1 && number <= this.data.sequences.length) state.sequence = number - 1;
-    else if (key === "0") this.resetView();
-    else if (key === "+" || key === "=") this.zoomBy(1.15);
-    else if (key === "-") this.zoomBy(1 / 1.15);
-    else if (key === "l") this.nextLesion();
-    else if (key === "Enter") this.setMain(focused);
-    else if (key === "?" || key === "h") this.help.hidden = !this.help.hidden;
-    else if (key === "Escape") this.help.hidden = true;
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
+  setLayout(layout) {
+    this.state.layout = layout;
+    this.say({ three: "Three planes", one: "One plane", two: "Two sequences side by side" }[layout]);
     this.draw();
   }
 
-  resetView() {
-    const { id } = this.data.sequences[this.state.sequence];
-    delete this.state.windows[id];
-    Object.assign(this.state, { zoom: 1, panMm: [0, 0] });
+  setTool(tool) {
+    if (tool === "brush" && !(this.data.mask && this.data.canMark)) return;
+    this.state.tool = tool;
+    this.root.dataset.tool = tool;
+    this.say(`Tool: ${TOOL_WORDS[tool]}`);
     this.draw();
   }
 
-  // ---- toolbar -------------------------------------------------------------------------------
-
-  toggle(text, title, get, set) {
-    const button = element("button", { type: "button", title }, text);
-    button.addEventListener("click", () => {
-      set();
-      this.draw();
-    });
-    this.syncers.push(() => button.setAttribute("aria-pressed", String(Boolean(get()))));
-    return button;
+  setBrush(mm) {
+    this.state.brushMm = clamp(Math.round(mm), 1, 30);
+    this.draw();
   }
 
-  slider(text, title, range, get, set) {
-    const [min, max, step] = range;
-    const input = element("input", { type: "range", min, max, step, "aria-label": title });
-    input.addEventListener("input", () => {
-      set(Number(input.value));
-      this.draw();
-    });
-    this.syncers.push(() => (input.value = String(get())));
-    return element("label", { title }, text, input);
+  flip(name, words) {
+    this.state[name] = !this.state[name];
+    this.say(`${words} ${this.state[name] ? "shown" : "hidden"}`);
+    this.draw();
   }
 
-  buildBar() {
-    this.syncers = [];
-    const { state } = this;
-    const group = (name, ...nodes) => element("div", { class: "group", role: "group", "aria-label": name }, ...nodes);
-    const sequences = this.data.sequences.map((s, n) =>
-      this.toggle(s.name, `${s.name} (key ${n + 1})`, () => state.sequence === n, () => (state.sequence = n)),
-    );
-    const overlays = [];
-    if (this.data.mask) overlays.push(this.maskGroup(group));
-    if (this.data.heat) overlays.push(this.heatGroup(group));
-    const layout = [
-      this.toggle("Large only", "Show the large plane alone (key F)", () => state.single, () => (state.single = !state.single)),
-      element("button", { type: "button", title: "Reset zoom, position and window (key 0)", onclick: () => this.resetView() }, "Reset"),
-      element("button", { type: "button", title: "Keys and mouse (key ?)", onclick: () => (this.help.hidden = !this.help.hidden) }, "Help"),
-    ];
-    const first = [group("Sequence", ...sequences), this.windowGroup(group), group("View", ...layout)];
-    const rows = overlays.length ? [first, overlays] : [first];
-    this.bar.replaceChildren(...rows.map((row) => element("div", { class: "row" }, ...row)));
-    this.syncBar();
+  escape() {
+    if (!this.help.hidden) return this.showHelp(false);
+    this.line = null;
+    this.setTool("cross");
   }
 
-  windowGroup(group) {
-    return group(
-      "Window",
-      this.slider("Level", "Window level", [0, 255, 1], () => this.window.level, (v) => (this.window.level = v)),
-      this.slider("Width", "Window width", [4, 512, 1], () => this.window.width, (v) => (this.window.width = v)),
-    );
+  showHelp(shown) {
+    this.help.hidden = !shown;
+    if (shown) this.help.querySelector("button").focus();
+    else this.toolbar.helpButton.focus();
   }
 
-  maskGroup(group) {
-    const { state } = this;
-    const labels = [3, 1, 2].map((n) => {
-      const { name, colour } = LABELS[n];
-      const button = this.toggle(name, `Show ${name}`, () => state.labels[n], () => (state.labels[n] = !state.labels[n]));
-      const swatch = element("span", { class: "swatch" });
-      swatch.style.background = `rgb(${colour.join(",")})`;
-      button.prepend(swatch);
-      return button;
-    });
-    return group(
-      "Segmentation",
-      this.toggle("Segmentation", "Segmentation on or off (key O)", () => state.showMask, () => (state.showMask = !state.showMask)),
-      ...labels,
-      this.slider("Fill", "Opacity of the segmentation", [0, 1, 0.05], () => state.maskOpacity, (v) => (state.maskOpacity = v)),
-    );
+  // ---- lesions -------------------------------------------------------------------------------
+
+  nextLesion(by = 1) {
+    const { lesions } = this.data;
+    if (!lesions.length) return this.say("No lesions are shown");
+    const { lesion } = this.state;
+    const next = lesion < 0 ? (by > 0 ? 0 : lesions.length - 1) : (lesion + by + lesions.length) % lesions.length;
+    this.state.lesion = next;
+    this.say(this.lesionWords());
+    this.goTo(lesions[next].voxel);
+    this.tellLesion();
   }
 
-  heatGroup(group) {
-    const { state } = this;
-    return group(
-      "Grad-CAM",
-      this.toggle(this.data.heat.name, "Grad-CAM on or off (key G)", () => state.showHeat, () => (state.showHeat = !state.showHeat)),
-      element("span", { class: "ramp", title: "Low to high influence" }),
-      this.slider("Strength", "Opacity of Grad-CAM", [0, 1, 0.05], () => state.heatOpacity, (v) => (state.heatOpacity = v)),
-    );
+  /** Choose the lesion under the crosshair, if there is one. */
+  pickLesion() {
+    const { state, data, mask } = this;
+    if (!mask || !state.shown || !state.showMask) return;
+    const part = lesionAt(mask.data, data.shape, state.cross);
+    const found = part && nearestLesion(data.lesions.map((n) => n.voxel), part.centre, data.sizesMm, 4);
+    if (part === null || found < 0) return;
+    state.lesion = found;
+    this.say(this.lesionWords());
+    this.draw();
+    this.tellLesion();
   }
 
-  syncBar() {
-    for (const sync of this.syncers ?? []) sync();
-    const { main, single } = this.state;
-    this.root.classList.toggle("single", single);
-    for (const [plane, { box }] of Object.entries(this.panes)) box.classList.toggle("main", plane === main);
-  }
-
-  buildHelp() {
-    const rows = HELP.map(([keys, text]) => element("tr", {}, element("th", {}, keys), element("td", {}, text)));
-    const close = element("button", { type: "button", onclick: () => (this.help.hidden = true) }, "Close");
-    return element("div", { class: "help", role: "dialog", "aria-label": "Keys and mouse", hidden: true }, element("table", {}, ...rows), close);
+  tellLesion() {
+    this.link.tell("lesion", { kind: "lesion", case: this.data.case, number: this.lesionNumber });
   }
 }
 
 /** Streamlit calls this at the first mount and again whenever `data` changes. */
-export default function ({ data, parentElement }) {
+export default function ({ data, parentElement, setTriggerValue }) {
   if (!data) return undefined;
   const viewer = (parentElement.bmcoreViewer ??= new Viewer(parentElement));
+  viewer.link.send = setTriggerValue;
   viewer.update(data);
   return () => {
     viewer.destroy();

@@ -1,0 +1,214 @@
+// Mouse, touch and keyboard of the viewer. Each function takes the viewer and changes its state.
+
+import { PLANES, clamp, panForZoom, placeSlice, planeView } from "./geometry.js";
+
+const TOUCH_STEP = 7; // pixels of a finger's way for one slice
+const STILL = 5; // a pointer that moved less than this has clicked
+
+export const HELP = [
+  ["Wheel, arrow keys", "next or previous slice (Page keys: ten)"],
+  ["Click or drag", "with Point: move the crosshair in all planes; a click on a lesion chooses it"],
+  ["Shift + arrow keys", "move the crosshair inside the plane"],
+  ["Right button drag", "window: across for width, up and down for level (or tool W)"],
+  ["Shift drag, middle button", "move the image (or tool P)"],
+  ["Ctrl wheel, + and −", "zoom; 0 resets view and window"],
+  ["1 to 4", "sequence of the plane you are in"],
+  ["F, C", "one plane alone; two sequences side by side"],
+  ["Double click, Enter", "make this plane the large one"],
+  ["L, Shift L", "next, previous lesion"],
+  ["O, G, Space", "segmentation, Grad-CAM on or off; hold all marks back"],
+  ["A, X", "accept, reject the chosen lesion"],
+  ["M", "mark a lesion at the crosshair"],
+  ["D", "measure: drag, or D at the start and D at the end"],
+  ["B, [ and ]", "brush for the segmentation; smaller, larger"],
+  ["U", "take the last mark or stroke back"],
+  ["Touch", "one finger through the slices, tap to point, two fingers to zoom and move"],
+];
+
+// ---- pointer ---------------------------------------------------------------------------------
+
+export function listen(viewer, pane) {
+  const { canvas } = pane;
+  canvas.addEventListener("wheel", (event) => onWheel(viewer, pane, event), { passive: false });
+  canvas.addEventListener("pointerdown", (event) => onDown(viewer, pane, event));
+  canvas.addEventListener("pointermove", (event) => onMove(viewer, pane, event));
+  canvas.addEventListener("pointerleave", () => viewer.setHover(null));
+  canvas.addEventListener("pointerup", (event) => onUp(viewer, pane, event));
+  canvas.addEventListener("pointercancel", (event) => onUp(viewer, pane, event, true));
+  canvas.addEventListener("dblclick", () => viewer.setMain(viewer.planeOf(pane)));
+  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+  canvas.addEventListener("focus", () => (viewer.focused = pane));
+}
+
+function onWheel(viewer, pane, event) {
+  event.preventDefault();
+  if (!viewer.state) return;
+  if (event.ctrlKey) zoomAt(viewer, pane, event.deltaY < 0 ? 1.15 : 1 / 1.15, event.offsetX, event.offsetY);
+  else viewer.step(viewer.planeOf(pane), event.deltaY < 0 ? 1 : -1);
+}
+
+/** Zoom so that what lies under pane pixel (x, y) stays there. */
+export function zoomAt(viewer, pane, factor, x, y) {
+  const { state, data } = viewer;
+  const plane = viewer.planeOf(pane);
+  const zoom = clamp(state.zoom * factor, 0.5, 16);
+  const size = { width: pane.box.clientWidth, height: pane.box.clientHeight };
+  const scaleAt = (z) =>
+    placeSlice(data.shape, data.sizesMm, plane, size, planeView({ ...state, zoom: z }, plane)).scale;
+  const [before, after] = [scaleAt(state.zoom), scaleAt(zoom)];
+  const { across, down } = PLANES[plane];
+  const pan = [...state.pan];
+  pan[across] = panForZoom(pan[across], x ?? size.width / 2, size.width, before, after);
+  pan[down] = panForZoom(pan[down], y ?? size.height / 2, size.height, before, after);
+  Object.assign(state, { zoom, pan });
+  viewer.draw();
+}
+
+function movePan(viewer, pane, dx, dy) {
+  const { across, down } = PLANES[viewer.planeOf(pane)];
+  const pan = [...viewer.state.pan];
+  pan[across] += dx / pane.place.scale;
+  pan[down] += dy / pane.place.scale;
+  viewer.state.pan = pan;
+  viewer.draw();
+}
+
+function kindOf(viewer, event) {
+  if (event.button === 2) return "window";
+  if (event.button === 1 || event.shiftKey) return "pan";
+  if (event.pointerType === "touch" && viewer.state.tool === "cross") return "scroll";
+  return viewer.state.tool;
+}
+
+function onDown(viewer, pane, event) {
+  if (!pane.place || !viewer.state) return;
+  event.preventDefault();
+  pane.canvas.focus({ preventScroll: true });
+  pane.canvas.setPointerCapture(event.pointerId);
+  viewer.pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
+  if (viewer.pointers.size === 2) {
+    viewer.cancelStroke();
+    viewer.drag = { kind: "pinch" };
+    return;
+  }
+  const kind = kindOf(viewer, event);
+  viewer.drag = { kind, x: event.clientX, y: event.clientY, moved: 0, left: 0 };
+  const voxel = viewer.locate(event, pane);
+  if (kind === "cross") viewer.moveCross(voxel);
+  else if (kind === "measure") viewer.startLine(viewer.planeOf(pane), voxel);
+  else if (kind === "brush") viewer.startStroke(viewer.planeOf(pane), voxel);
+}
+
+function onMove(viewer, pane, event) {
+  if (!pane.place || !viewer.state) return;
+  const { drag } = viewer;
+  const voxel = viewer.locate(event, pane);
+  if (!drag) return viewer.setHover(voxel, pane);
+  if (drag.kind === "pinch") return onPinch(viewer, pane, event);
+  const dx = event.clientX - drag.x;
+  const dy = event.clientY - drag.y;
+  drag.moved += Math.abs(dx) + Math.abs(dy);
+  Object.assign(drag, { x: event.clientX, y: event.clientY });
+  if (drag.kind === "cross") viewer.moveCross(voxel);
+  else if (drag.kind === "window") viewer.moveWindow(dx, -dy, pane);
+  else if (drag.kind === "measure") viewer.moveLine(voxel);
+  else if (drag.kind === "brush") viewer.moveStroke(voxel);
+  else if (drag.kind === "scroll") scrollByFinger(viewer, pane, dy);
+  else if (drag.kind === "pan") movePan(viewer, pane, dx, dy);
+}
+
+function scrollByFinger(viewer, pane, dy) {
+  const way = viewer.drag.left + dy;
+  const slices = Math.trunc(way / TOUCH_STEP);
+  viewer.drag.left = way - slices * TOUCH_STEP;
+  if (slices) viewer.step(viewer.planeOf(pane), -slices);
+}
+
+function onPinch(viewer, pane, event) {
+  const old = [...viewer.pointers.values()];
+  viewer.pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
+  const now = [...viewer.pointers.values()];
+  if (now.length !== 2) return;
+  const apart = ([[a, b], [c, d]]) => Math.max(1, Math.hypot(a - c, b - d));
+  const middle = ([[a, b], [c, d]]) => [(a + c) / 2, (b + d) / 2];
+  const [x, y] = middle(now);
+  const [u, v] = middle(old);
+  movePan(viewer, pane, x - u, y - v);
+  zoomAt(viewer, pane, apart(now) / apart(old), x, y);
+}
+
+function onUp(viewer, pane, event, cancelled = false) {
+  viewer.pointers.delete(event.pointerId);
+  const { drag } = viewer;
+  if (!drag || !viewer.state) return;
+  if (drag.kind === "pinch") {
+    if (!viewer.pointers.size) viewer.drag = null;
+    return;
+  }
+  viewer.drag = null;
+  const clicked = !cancelled && drag.moved < STILL;
+  if (drag.kind === "measure") viewer.endLine(cancelled);
+  else if (drag.kind === "brush") viewer.endStroke(cancelled);
+  else if (drag.kind === "missed" && clicked) viewer.markMissed(viewer.locate(event, pane));
+  else if (drag.kind === "scroll" && clicked) viewer.moveCross(viewer.locate(event, pane));
+  if (clicked && (drag.kind === "cross" || drag.kind === "scroll")) viewer.pickLesion();
+}
+
+// ---- keyboard --------------------------------------------------------------------------------
+
+const STEPS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10 };
+const TOOLS = { v: "cross", w: "window", p: "pan", b: "brush" };
+
+/** Shift and an arrow key: one voxel along the screen, whatever the plane. */
+function nudge(viewer, plane, key) {
+  const { across, down } = PLANES[plane];
+  const cross = [...viewer.state.cross];
+  if (key === "ArrowLeft") cross[across] += 1; // the left edge holds the highest index
+  else if (key === "ArrowRight") cross[across] -= 1;
+  else if (key === "ArrowUp") cross[down] += 1;
+  else cross[down] -= 1;
+  viewer.moveCross(cross);
+}
+
+export function onKey(viewer, event) {
+  if (!viewer.state || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.matches("input, select, textarea")) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (event.target.matches("button") && (key === " " || key === "Enter" || key === "Tab")) return;
+  if (!act(viewer, key, event)) return;
+  event.preventDefault();
+  event.stopPropagation(); // Streamlit has keys of its own
+  viewer.draw();
+}
+
+/** Do what a key stands for; false if it stands for nothing. */
+function act(viewer, key, event) {
+  const { state } = viewer;
+  const pane = viewer.focusedPane();
+  const plane = viewer.planeOf(pane);
+  const number = Number.parseInt(key, 10);
+  if (key in STEPS && event.shiftKey && key.startsWith("Arrow")) nudge(viewer, plane, key);
+  else if (key in STEPS) viewer.step(plane, STEPS[key]);
+  else if (number >= 1 && number <= viewer.data.sequences.length) viewer.setSequence(number - 1, pane);
+  else if (key === "0") viewer.resetView();
+  else if (key === "+" || key === "=") zoomAt(viewer, pane, 1.15);
+  else if (key === "-") zoomAt(viewer, pane, 1 / 1.15);
+  else if (key === "o") viewer.flip("showMask", "Segmentation");
+  else if (key === "g") viewer.flip("showHeat", "Grad-CAM");
+  else if (key === " ") viewer.flip("shown", "All marks");
+  else if (key === "f") viewer.setLayout(state.layout === "one" ? "three" : "one");
+  else if (key === "c") viewer.setLayout(state.layout === "two" ? "three" : "two");
+  else if (key === "l") viewer.nextLesion(event.shiftKey ? -1 : 1);
+  else if (key === "Enter") viewer.setMain(plane);
+  else if (key === "a") viewer.judge("accept");
+  else if (key === "x") viewer.judge("reject");
+  else if (key === "m") viewer.markMissed(state.cross);
+  else if (key === "d") viewer.measureByKey(plane);
+  else if (key === "u") viewer.undo();
+  else if (key === "[" || key === "]") viewer.setBrush(state.brushMm + (key === "]" ? 1 : -1));
+  else if (key in TOOLS) viewer.setTool(state.tool === TOOLS[key] ? "cross" : TOOLS[key]);
+  else if (key === "?" || key === "h") viewer.showHelp(viewer.help.hidden);
+  else if (key === "Escape") viewer.escape();
+  else return false;
+  return true;
+}

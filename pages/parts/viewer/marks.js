@@ -1,0 +1,104 @@
+// Reader marks: what a reader says of a place in the images. A mark is
+//   {id, kind: "accept" | "reject" | "missed" | "length", points: [[x, y, z], …] in world RAS mm,
+//    lesion: number | null, plane: name | null}
+// "accept" and "reject" judge a lesion of the models, "missed" is a lesion that the reader sees,
+// "length" has two points. The lists are never changed in place.
+
+import { PLANES, distanceMm, voxelToPane, worldToVoxel } from "./geometry.js";
+
+export const MARK_COLOURS = { accept: "#7be495", reject: "#ff8a80", missed: "#ffe066", length: "#f1f5f9" };
+const NEAR_MM = 3; // a point mark is drawn on slices within this distance
+
+/** The list with one more mark. Judging a lesion anew replaces its verdict; the same verdict takes it back. */
+export function addMark(marks, mark) {
+  const verdict = mark.kind === "accept" || mark.kind === "reject";
+  if (!verdict) return [...marks, mark];
+  const old = marks.find((m) => m.lesion === mark.lesion && isVerdict(m));
+  const others = marks.filter((m) => m !== old);
+  return old?.kind === mark.kind ? others : [...others, mark];
+}
+
+export function isVerdict(mark) {
+  return mark.kind === "accept" || mark.kind === "reject";
+}
+
+/** "accept", "reject" or null for a lesion number. */
+export function verdictOf(marks, lesion) {
+  return marks.find((m) => m.lesion === lesion && isVerdict(m))?.kind ?? null;
+}
+
+/** Length of a "length" mark in mm. */
+export function lengthMm(mark) {
+  return distanceMm(mark.points[0], mark.points[1]);
+}
+
+export function markWords(mark) {
+  if (mark.kind === "length") return `${lengthMm(mark).toFixed(1)} mm`;
+  if (mark.kind === "missed") return "lesion marked by you";
+  return `lesion ${mark.lesion} ${mark.kind}ed`;
+}
+
+/** True where a mark is to be drawn on this slice. */
+export function onSlice(mark, affine, sizesMm, plane, index) {
+  const { through } = PLANES[plane];
+  const away = mark.points.map((p) => Math.abs(worldToVoxel(affine, p)[through] - index));
+  if (mark.kind === "length") return mark.plane === plane && away.every((v) => v < 0.51);
+  return away[0] * sizesMm[through] <= NEAR_MM;
+}
+
+/** Draw the marks of one slice. `scene`: {place, shape, affine, sizesMm, plane, index}. */
+export function drawMarks(target, marks, scene) {
+  const { place, shape, affine, sizesMm, plane, index } = scene;
+  for (const mark of marks) {
+    if (!onSlice(mark, affine, sizesMm, plane, index)) continue;
+    const at = mark.points.map((p) => voxelToPane(worldToVoxel(affine, p), place, shape, plane));
+    // Twice: a wide dark line below, so that the mark is seen on white and on black.
+    for (const [colour, width] of [["rgba(0,0,0,0.8)", 4.5], [MARK_COLOURS[mark.kind], 2]]) {
+      target.strokeStyle = colour;
+      target.lineWidth = width;
+      target.beginPath();
+      tracePath(target, mark, at);
+      target.stroke();
+    }
+    if (mark.kind === "length") drawLength(target, mark, at);
+  }
+}
+
+function tracePath(target, mark, at) {
+  const [x, y] = at[0];
+  if (mark.kind === "length") {
+    const [u, v] = at[1];
+    target.moveTo(x, y);
+    target.lineTo(u, v);
+    const angle = Math.atan2(v - y, u - x) + Math.PI / 2;
+    const [a, b] = [Math.cos(angle) * 5, Math.sin(angle) * 5];
+    for (const [p, q] of at) {
+      target.moveTo(p - a, q - b);
+      target.lineTo(p + a, q + b);
+    }
+  } else if (mark.kind === "missed") {
+    target.rect(x - 8, y - 8, 16, 16);
+  } else if (mark.kind === "accept") {
+    target.moveTo(x - 8, y);
+    target.lineTo(x - 2, y + 7);
+    target.lineTo(x + 9, y - 7);
+  } else {
+    target.moveTo(x - 7, y - 7);
+    target.lineTo(x + 7, y + 7);
+    target.moveTo(x + 7, y - 7);
+    target.lineTo(x - 7, y + 7);
+  }
+}
+
+function drawLength(target, mark, at) {
+  const x = Math.max(at[0][0], at[1][0]) + 8;
+  const y = at[0][0] > at[1][0] ? at[0][1] : at[1][1];
+  target.font = "600 13px system-ui, sans-serif";
+  target.textAlign = "left";
+  target.textBaseline = "middle";
+  target.lineWidth = 3;
+  target.strokeStyle = "rgba(0,0,0,0.8)";
+  target.strokeText(markWords(mark), x, y);
+  target.fillStyle = MARK_COLOURS.length;
+  target.fillText(markWords(mark), x, y);
+}

@@ -1,0 +1,127 @@
+"""Image blocks and thumbnails on disk, so that a case opens without decompressing its files.
+
+They lie in ``HOME/cache/viewer/CASE``. A name holds the time and size of the file that a block was
+made from: another file gives another name. Everything here can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bmcore.domain import Volume, refuse
+from pages.parts.viewer import payload
+
+if TYPE_CHECKING:
+    from bmcore.intake.library import CaseEntry
+
+_FORMAT = 1  # a new number makes every stored block anew
+THUMB_PIXELS = 96
+
+
+def images(home: Path, entry: CaseEntry) -> payload.Images:
+    """The images of a case; makes the block of t1c where it is not there yet.
+
+    InputRefused where a file is missing, damaged or not the one that was added.
+    """
+    source = payload.read_header(block(home, entry, "t1c"))["source"]
+    return payload.Images(
+        entry.case_id,
+        {s: _block_id(entry, s) for s in entry.sequences},
+        tuple(source["shape"]),
+        np.array(source["affine"], float),
+        lambda sequence: block(home, entry, sequence),
+    )
+
+
+def block(home: Path, entry: CaseEntry, sequence: str) -> bytes:
+    """The block of one sequence, from disk or made now and kept."""
+    path = _folder(home, entry) / f"{sequence}-{_stamp(entry, sequence)}.bmv"
+    if path.is_file():
+        return path.read_bytes()
+    volume = _read(entry, sequence)
+    made = payload.image_block(volume, _block_id(entry, sequence), with_grid=True)
+    _write(path, made)
+    if sequence == "t1c":
+        _write(_thumb(home, entry), _picture(volume))
+    return made
+
+
+def thumbnail(home: Path, entry: CaseEntry) -> bytes | None:
+    """A small PNG of t1c; None while it has not been made (``block`` of t1c makes it)."""
+    path = _thumb(home, entry)
+    return path.read_bytes() if path.is_file() else None
+
+
+def _file(entry: CaseEntry, sequence: str) -> Path:
+    return entry.folder / f"{entry.case_id}-{sequence}.nii.gz"
+
+
+def _stamp(entry: CaseEntry, sequence: str) -> str:
+    try:
+        stat = _file(entry, sequence).stat()
+    except FileNotFoundError:
+        raise refuse(
+            "the stored file is gone",
+            file=_file(entry, sequence).name,
+            hint="remove the case and add it again.",
+        ) from None
+    return f"{stat.st_mtime_ns:x}-{stat.st_size:x}-{_FORMAT}"
+
+
+def _block_id(entry: CaseEntry, sequence: str) -> str:
+    return f"{entry.case_id}/{sequence}/{_stamp(entry, sequence)}"
+
+
+def _folder(home: Path, entry: CaseEntry) -> Path:
+    return home / "cache" / "viewer" / entry.case_id
+
+
+def _thumb(home: Path, entry: CaseEntry) -> Path:
+    return _folder(home, entry) / f"thumb-{_stamp(entry, 't1c')}.png"
+
+
+def _read(entry: CaseEntry, sequence: str) -> Volume:
+    from bmcore.intake.nifti_file import read_volume
+
+    path = _file(entry, sequence)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if entry.sha256.get(path.name, digest) != digest:
+        raise refuse(
+            "the stored file was changed",
+            file=path.name,
+            hint="remove the case and add it again.",
+        )
+    return read_volume(path)[0]
+
+
+def _picture(volume: Volume) -> bytes:
+    import io
+
+    from PIL import Image
+
+    from bmcore.imaging.slices import thumbnail as render
+
+    out = io.BytesIO()
+    Image.fromarray(render(volume, THUMB_PIXELS)).save(out, "PNG")
+    return out.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Beside, then renamed; what an older file of the same kind left goes away."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    kind = path.name.split("-")[0]
+    for old in path.parent.glob(f"{kind}-*"):
+        if old != path:
+            old.unlink(missing_ok=True)
