@@ -22,7 +22,8 @@ from bmcore.models.segmenter import (
     segment,
 )
 from bmcore.phantom.cohort import write_cohort
-from training.segmenter import Patches, TrainConfig, augment, split
+from training.patches import CutPatches, augment
+from training.segmenter import TrainConfig, split
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
@@ -149,8 +150,8 @@ def test_step_n_of_a_seed_is_the_same_patch_whatever_was_drawn_before(tmp_path: 
     np.save(tmp_path / "a.spots.npy", np.zeros((0, 3), np.int16))
     np.save(tmp_path / "a.cores.npy", np.zeros((0, 3), np.int16))
     config = TrainConfig(batch=1, patch=48)  # larger than the volume: padded
-    first, _, weights = Patches(tmp_path, ["a"], config, 0).step(7)
-    other = Patches(tmp_path, ["a"], config, 0)
+    first, _, weights = CutPatches(tmp_path, ["a"], config, 0).step(7)
+    other = CutPatches(tmp_path, ["a"], config, 0)
     other.step(3)
     assert (other.step(7)[0] == first).all()
     assert tuple(first.shape) == (1, 4, 48, 48, 48) and float(weights.min()) == 1.0
@@ -193,7 +194,7 @@ def test_a_killed_run_ends_with_the_same_weights_as_an_undisturbed_one(
     (broken / "cache").parent.mkdir()
     (broken / "cache").symlink_to(whole / "cache")
     run = subprocess.Popen([sys.executable, *_command(cohort, broken)], cwd=ROOT, env=_env())
-    waited = time.monotonic() + 120
+    waited = time.monotonic() + 400
     while not (broken / "checkpoint.rank0.pt").exists():
         assert run.poll() is None and time.monotonic() < waited
         time.sleep(0.01)

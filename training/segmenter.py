@@ -1,13 +1,13 @@
 """Train the segmentation net: ``python -m training.segmenter --data DIR --out DIR``.
 
-Each case is prepared once and kept below OUT/cache. A killed run, started again with the
-same options, goes on to the bit. ``torchrun --nproc_per_node N -m training.segmenter`` works.
+Each case is prepared once and kept below OUT/cache. With ``--scenes DIR`` (see ``training.scenes``)
+the patches are painted from synthetic heads and all cases of DATA are held out for validation. A
+killed run, started again with the same options, goes on to the bit. ``torchrun --nproc_per_node N
+-m training.segmenter`` works.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,15 +26,25 @@ from training.common import (
     SeedOption,
     Stopwatch,
     World,
-    atomic_path,
     board,
     distributed,
     fingerprint,
     progress,
+    read_json,
     run_app,
     seed_everything,
+    tensors_hash,
     write_json,
 )
+from training.patches import (
+    AUGMENTATION,
+    CutPatches,
+    PaintedPatches,
+    Sampling,
+    Source,
+    prepare_all,
+)
+from training.scenes import PLAN
 
 if TYPE_CHECKING:
     import torch
@@ -43,211 +53,51 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """A sentence a field; the manifest holds all of them.
+class TrainConfig(Sampling):
+    """A sentence a field; the manifest holds all of them, those of ``Sampling`` too.
 
-    steps, batch, patch: optimiser steps, patches a step, edge of a patch in voxels of 1 mm.
-    lesion_share: share of patches centred near a lesion.  core_share: share centred on
-    necrosis, which few lesions have.  drop: chance to lose t1n, t2w, t2f.
-    rate, decay, warmup: peak learning rate (cosine to 0), weight decay, steps of warm-up.
-    ema: decay of the averaged weights that are kept.  smoothing: label smoothing.
-    validation: share of the patients held out.  save_every: steps between checkpoints.
+    steps: optimiser steps.  rate, decay, warmup: peak learning rate (cosine to 0), weight decay,
+    steps of warm-up.  ema: decay of the averaged weights that are kept.  smoothing: label
+    smoothing.  dropout: of the net.  validation: share of the patients held out.  save_every: steps
+    between checkpoints.
     """
 
     steps: int = 4000
-    batch: int = 2
-    patch: int = 80
-    lesion_share: float = 0.55
-    core_share: float = 0.3
-    drop: float = 0.25
     rate: float = 7e-4
     decay: float = 1e-2
     warmup: int = 150
     ema: float = 0.998
     smoothing: float = 0.0
+    dropout: float = 0.0
     validation: float = 0.06
     save_every: int = 100
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        # 32 leaves 2x2x2 at the deepest level, where bfloat16 gradients on CPUs come out as NaN
-        if self.patch % 16 or self.patch < 48:
-            raise refuse(
-                "the patch edge does not fit the net",
-                found=self.patch,
-                expected="a multiple of 16, at least 48",
-                hint="take --patch 80.",
-            )
 
 
-AUGMENTATION = {
-    "mirror": "left-right, chance 0.5",
-    "gain and shift": "each sequence: gain exp(N(0, 0.2)), shift N(0, 0.15) spreads",
-    "gamma": "each sequence, chance 0.3: exponent exp(N(0, 0.25)) of the range",
-    "noise": "chance 0.3: Gaussian, up to 0.3 spreads",
-    "blur": "each sequence, chance 0.15: mean over 2-3 voxels along one axis",
-    "missing sequences": "t1n, t2w, t2f each lost by chance 'drop'; all three by 0.08",
-}
+@dataclass(frozen=True, eq=False)
+class Beginning:
+    """What a run starts with and leaves the result alone.
+
+    weights, digest: of a net trained before, and the hash of its file; empty: a fresh net.
+    workers: processes that make patches ready.
+    """
+
+    weights: dict[str, torch.Tensor] | None = None
+    digest: str = ""
+    workers: int = 0
 
 
-# --- cases, prepared once -----------------------------------------------------------------------
+def begin_with(file: Path | None, workers: int) -> Beginning:
+    """Read the weights of ``segmenter.safetensors``; a fresh start where ``file`` is None."""
+    if file is None:
+        return Beginning(workers=workers)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
-
-def _spots(labels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.int16]:
-    """Up to 8 voxels of each lesion, so that each lesion is met about as often."""
-    from scipy import ndimage
-
-    parts, n = ndimage.label(labels > 0, np.ones((3, 3, 3)))
-    spots = [rng.permutation(np.argwhere(parts == i + 1))[:8] for i in range(min(n, 60))]
-    return np.concatenate(spots or [np.zeros((0, 3))]).astype(np.int16)
-
-
-def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
-    """Write images (float16), labels and loss weights of one case to ``cache/CASE.*.npy``."""
-    from bmcore.imaging.preprocess import prepare, to_working_grid
-    from bmcore.intake.datasets import YaleDataset
-    from bmcore.models.losses import small_lesion_weights
-
-    done = cache / f"{case_id}.spots.npy"
-    if done.exists():
-        return done
-    case = YaleDataset(data).load(case_id)
-    if case.truth is None or case.truth.mask is None:
-        raise refuse(
-            "no reference mask",
-            file=case_id,
-            expected="a seg file beside the sequences",
-            hint="leave this case out of the training folder.",
-        )
-    prepared = prepare(case)
-    labels = np.where(prepared.brain, to_working_grid(case.truth.mask, prepared), 0).astype(
-        np.uint8
-    )
-    weights = np.rint(small_lesion_weights(labels) * 20).astype(np.uint8)
-    arrays: dict[str, npt.NDArray] = {
-        "images": prepared.images.astype(np.float16),
-        "labels": labels,
-        "weights": weights,
-        "cores": np.random.default_rng(1)
-        .permutation(np.argwhere(labels == 1))[:64]
-        .astype(np.int16),
-        "spots": _spots(labels, np.random.default_rng(0)),
-    }
-    for name, array in arrays.items():  # spots last: its presence says that the case is whole
-        target = cache / f"{case_id}.{name}.npy"
-        with atomic_path(target) as beside, beside.open("wb") as file:
-            np.save(file, array)
-    return done
-
-
-def prepare_all(folders: list[Path], cache: Path, world: World) -> list[str]:
-    """Prepare every case of the data folders; names are ``FOLDER-NUMBER/CASE`` in order."""
-    from bmcore.intake.datasets import YaleDataset
-
-    names = []
-    with progress(world) as bars:
-        for number, folder in enumerate(folders):
-            place = cache / str(number)
-            place.mkdir(parents=True, exist_ok=True)
-            ids = YaleDataset(folder).case_ids
-            task = bars.add_task(f"prepare {folder.name}", total=len(ids))
-            for index, case_id in enumerate(ids):
-                if index % world.size == world.rank:
-                    prepare_case(folder, case_id, place)
-                bars.advance(task)
-                names.append(f"{number}/{case_id}")
-    world.barrier()
-    return names
-
-
-# --- patches ------------------------------------------------------------------------------------
-
-
-class Patches:
-    """Random patches; step n of a seed is always the same, whatever was drawn before."""
-
-    def __init__(self, cache: Path, names: list[str], config: TrainConfig, rank: int) -> None:
-        self.cache, self.names, self.config, self.rank = cache, names, config, rank
-        self.with_core = [n for n in names if len(self._load(n, "cores")) == 64]
-
-    def _load(self, name: str, kind: str) -> npt.NDArray:
-        return np.load(self.cache / f"{name}.{kind}.npy", mmap_mode="r")
-
-    def one(self, rng: np.random.Generator) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
-        lot = rng.uniform()
-        on_core = bool(self.with_core) and lot < self.config.core_share
-        pool = self.with_core if on_core else self.names
-        name = pool[int(rng.integers(len(pool)))]
-        images, labels = self._load(name, "images"), self._load(name, "labels")
-        weights, spots = self._load(name, "weights"), self._load(name, "spots")
-        edge = self.config.patch
-        shape = np.array(labels.shape)
-        if on_core:
-            cores = self._load(name, "cores")
-            centre = cores[int(rng.integers(len(cores)))] + rng.integers(-edge // 6, edge // 6, 3)
-        elif len(spots) and lot < self.config.core_share + self.config.lesion_share:
-            centre = spots[int(rng.integers(len(spots)))] + rng.integers(-edge // 3, edge // 3, 3)
-        else:
-            centre = rng.integers(shape // 5, shape - shape // 5)
-        low = np.clip(centre - edge // 2, 0, np.maximum(shape - edge, 0))
-        box = tuple(slice(a, a + edge) for a in low)
-        missing = [(0, edge - len(range(*b.indices(n)))) for b, n in zip(box, shape, strict=True)]
-        crop = np.pad(np.asarray(images[(slice(None), *box)], np.float32), [(0, 0), *missing])
-        target = np.pad(np.asarray(labels[box]), missing)
-        weight = np.pad(np.asarray(weights[box], np.float32) / 20, missing, constant_values=1)
-        crop = augment(crop, rng, self.config.drop)
-        if rng.uniform() < 0.5:
-            crop, target, weight = crop[:, ::-1], target[::-1], weight[::-1]
-        return crop, target, weight
-
-    def step(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        import torch
-
-        rng = np.random.default_rng([self.config.seed, self.rank, step])
-        columns = zip(*[self.one(rng) for _ in range(self.config.batch)], strict=True)
-        images, labels, weights = (torch.from_numpy(np.stack(c)) for c in columns)
-        return images, labels.long(), weights
-
-    def stream(self, start: int, stop: int) -> Iterator[tuple[int, Any]]:
-        """Steps start..stop-1, the next one made ready in a thread meanwhile."""
-        with ThreadPoolExecutor(1) as thread:
-            coming = thread.submit(self.step, start)
-            for step in range(start, stop):
-                batch = coming.result()
-                if step + 1 < stop:
-                    coming = thread.submit(self.step, step + 1)
-                yield step, batch
-
-
-def augment(
-    images: npt.NDArray[np.float32], rng: np.random.Generator, drop: float
-) -> npt.NDArray[np.float32]:
-    """The intensity part of AUGMENTATION on a standardised patch (4, i, j, k); 0 stays 0."""
-    from scipy import ndimage
-
-    inside = (images != 0).any(0)
-    out = np.empty_like(images)
-    for c, image in enumerate(images):
-        x = image
-        if rng.uniform() < 0.15:
-            x = ndimage.uniform_filter1d(x, int(rng.integers(2, 4)), axis=int(rng.integers(3)))
-        if rng.uniform() < 0.3:
-            low, high = -4.0, 6.0
-            exponent = np.float32(np.exp(rng.normal(0, 0.25)))
-            unit = np.clip((x - low) / (high - low), 0, 1)
-            x = unit**exponent * (high - low) + low
-            x -= np.float32((-low / (high - low)) ** exponent * (high - low) + low)
-        x = x * np.float32(np.exp(rng.normal(0, 0.2))) + np.float32(rng.normal(0, 0.15))
-        if rng.uniform() < 0.3:
-            noise = rng.standard_normal(x.shape, dtype=np.float32)
-            x = x + noise * np.float32(rng.uniform(0, 0.3))
-        out[c] = np.where(inside, np.clip(x, -6, 6), 0)
-    lost = rng.uniform(size=4) < drop
-    lost[1] = False
-    if rng.uniform() < 0.08:
-        lost[[0, 2, 3]] = True
-    out[lost] = 0
-    return out
+    try:
+        weights = {k: v.float() for k, v in load_file(file).items()}
+    except (OSError, SafetensorError) as error:
+        raise refuse("these weights cannot be read", file=file, found=error) from error
+    return Beginning(weights, tensors_hash(weights), workers)
 
 
 # --- training -----------------------------------------------------------------------------------
@@ -259,25 +109,31 @@ def _rate(step: int, config: TrainConfig) -> float:
 
 
 def train(
-    cache: Path,
-    names: list[str],
+    source: Source,
     config: TrainConfig,
     net_config: SegmenterConfig,
     out: Path,
     world: World,
+    begin: Beginning,
 ) -> dict[str, Any]:
     """Train to ``config.steps``; returns averaged weights (float32), loss curve and seconds."""
     import torch
 
+    from bmcore.models import runtime
     from bmcore.models.losses import segmentation_loss
     from bmcore.models.segmenter import build_segmenter
 
     seed_everything(config.seed, world.rank)
     net = build_segmenter(net_config).to(world.device)
+    if begin.weights:
+        net.load_state_dict(begin.weights)
+    net = net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     ema = EMA(net, config.ema)
     model = world.wrap(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=config.rate, weight_decay=config.decay)
-    options = fingerprint(asdict(config), net_config.as_dict(), names, world.size)
+    options = fingerprint(
+        asdict(config), net_config.as_dict(), source.names, world.size, begin.digest
+    )
     checkpoint = Checkpoint(out / f"checkpoint.rank{world.rank}.pt", options)
     kept = checkpoint.load()
     start, seconds, curve = 0, 0.0, []
@@ -288,15 +144,15 @@ def train(
         start, seconds, curve = kept["step"], kept["seconds"], kept["curve"]
     watch = Stopwatch()
     kind = "cuda" if world.device.startswith("cuda") else "cpu"
-    patches = Patches(cache, names, config, world.rank)
+    half = runtime.choose(kind).precision == "bf16"
     with progress(world) as bars, board(out, world) as log:
         task = bars.add_task("train", total=config.steps, completed=start)
         recent = 0.0
-        for step, batch in patches.stream(start, config.steps):
+        for step, batch in source.stream(start, config.steps, begin.workers):
             images, labels, weights = (t.to(world.device) for t in batch)
             for group in optimiser.param_groups:
                 group["lr"] = _rate(step, config)
-            with torch.autocast(kind, dtype=torch.bfloat16):
+            with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
                 logits = model(images)
             loss = segmentation_loss(logits, labels, weights, config.smoothing)
             optimiser.zero_grad(set_to_none=True)
@@ -443,27 +299,52 @@ def main(
     more_data: Annotated[
         list[Path] | None, typer.Option("--more-data", help="Another folder; may be repeated.")
     ] = None,
+    scenes: Annotated[
+        Path | None,
+        typer.Option(help="Synthetic heads to paint patches from; DATA is then held out."),
+    ] = None,
+    start_from: Annotated[
+        Path | None, typer.Option(help="segmenter.safetensors of a run to begin with.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = TrainConfig.steps,
     batch: Annotated[int, typer.Option(min=1)] = TrainConfig.batch,
     patch: Annotated[int, typer.Option(help="Edge in voxels, a multiple of 16.")] = 80,
     filters: Annotated[int, typer.Option(help="Channels of the first level.")] = 24,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = TrainConfig.rate,
+    decay: Annotated[float, typer.Option(help="Weight decay.")] = TrainConfig.decay,
+    dropout: Annotated[float, typer.Option(help="Share of channels dropped.")] = 0.0,
+    smoothing: Annotated[float, typer.Option(help="Label smoothing.")] = 0.0,
+    ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = TrainConfig.ema,
     save_every: Annotated[int, typer.Option(min=1)] = TrainConfig.save_every,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make patches ready.")] = 0,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
 ) -> None:
     """Train the segmentation net on DATA and write OUT/segmenter.safetensors and metrics.json."""
     from bmcore.models.segmenter import SegmenterConfig
 
-    config = TrainConfig(steps, batch, patch, rate=rate, save_every=save_every, seed=seed)
-    net_config = SegmenterConfig(filters=filters, window=patch)
+    config = TrainConfig(
+        batch=batch, patch=patch, steps=steps, rate=rate, decay=decay, dropout=dropout,
+        smoothing=smoothing, ema=ema, save_every=save_every, seed=seed,
+    )  # fmt: skip
+    net_config = SegmenterConfig(filters=filters, window=patch, dropout=dropout)
     out.mkdir(parents=True, exist_ok=True)
+    begin = begin_with(start_from, workers)
     with distributed(device) as world:
         names = prepare_all([data, *(more_data or [])], out / "cache", world)
-        used, held = split(names, config.validation, seed)
-        result = train(out / "cache", used, config, net_config, out, world)
+        source: Source
+        if scenes:
+            source, held = PaintedPatches(scenes, config, world.rank), names
+            drawn = {"heads": len(source.names), "scenes": read_json(scenes / PLAN)}
+        else:
+            used, held = split(names, config.validation, seed)
+            source = CutPatches(out / "cache", used, config, world.rank)
+            drawn = {"patients": len(used)}
+        if start_from:
+            drawn["started_from_sha256"] = begin.digest
+        result = train(source, config, net_config, out, world, begin)
         if world.main:
-            publish(out, result, held, config, net_config, world, patients=len(used))
+            publish(out, result, held, config, net_config, world, **drawn)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def read_chances(
     device = next(net.parameters()).device
     tensor = torch.from_numpy(np.ascontiguousarray(images[(slice(None), *box)]))[None].to(device)
     report = _window_counter(tensor.shape[2:], config, on_progress)
-    net.eval().to(memory_format=torch.channels_last_3d)
+    net.eval().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     with torch.inference_mode():
         chances = _read_windows(net, tensor, config, report)
         if config.mirror:

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES, Case, ClinicalRecord, Primary, Truth, Volume
-from bmcore.phantom.appearance import draw_sequences
+from bmcore.phantom.appearance import draw_looks
 from bmcore.phantom.lesions import Growth, add_distractors, draw_kinds, draw_lesions
+from bmcore.phantom.paint import draw_sequences, whole_head
 from bmcore.phantom.style import CLINIC, PRIORS, Prior, Style
 from bmcore.phantom.tissue import GRID, draw_map, draw_tissue
 
@@ -88,17 +89,18 @@ def draw_case(seed: int, style: Style = CLINIC, primary: Primary | None = None) 
     primary = primary or drawn
     prior = PRIORS[primary]
     clinical = draw_record(rng, primary, prior)
-    tissue = draw_tissue(rng, draw_map(rng))
+    tissue = draw_tissue(rng, draw_map(rng), bool(rng.uniform() < style.residue_share))
     bare = rng.uniform() < style.no_lesion_share
-    kinds = draw_kinds(rng, prior)
+    kinds = draw_kinds(rng, prior, even=bool(rng.uniform() < style.even_size_share))
     growth = Growth() if bare else draw_lesions(rng, tissue, prior, kinds)
     if rng.uniform() < style.distractor_share:
         add_distractors(rng, tissue, growth)
-    images = draw_sequences(rng, tissue, growth, style)
+    growth.labels[~tissue.mask] = 0
+    looks = draw_looks(rng, growth.kinds, style)
+    images = draw_sequences(rng, looks, whole_head(tissue, growth))
     affine = YALE_AFFINE.copy()
     affine[:3, 3] += _CORNER
     labels = growth.labels
-    labels[~tissue.mask] = 0
     return PhantomCase(seed, images, labels, affine, primary, clinical, len(growth.kinds))
 
 

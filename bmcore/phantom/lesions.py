@@ -30,12 +30,19 @@ class Growth:
 
 @dataclass(frozen=True)
 class Kind:
-    """Diameter in mm and nature of one metastasis."""
+    """Diameter in mm and nature of one metastasis.
+
+    core: "solid", "necrotic" or "cystic". strength: of the enhancement, 0 faint to 1 strong.
+    lobed: height of the dents of the surface, as a share of the radius.
+    """
 
     diameter_mm: float
-    core: str  # "solid", "necrotic" or "cystic"
+    core: str
     t1_bright: bool
     haemorrhage: bool
+    t2_dark: bool = False
+    strength: float = 0.5
+    lobed: float = 0.1
 
 
 def _quantile(
@@ -46,19 +53,19 @@ def _quantile(
     return float(np.exp(np.interp(rng.uniform(), (0, 0.25, 0.5, 0.75, 0.95, 1), values)))
 
 
-def draw_kinds(rng: np.random.Generator, prior: Prior, most: int = 50) -> list[Kind]:
+def draw_kinds(
+    rng: np.random.Generator, prior: Prior, most: int = 50, even: bool = False
+) -> list[Kind]:
     """Number, diameters (mm) and nature of one patient's metastases, largest first.
 
-    Necrosis follows size: 12 % under 1 cm, 30 % at 1-2 cm, 76 % above 2 cm (UCSF-BMSR).
+    Necrosis follows size: 12 % under 1 cm, 30 % at 1-2 cm, 76 % above 2 cm (UCSF-BMSR). ``even``:
+    number and diameters do not follow the primary, see ``Style.even_size_share``.
     """
-    count = int(np.clip(round(_quantile(rng, prior.counts, 0.6, 60)), 1, most))
-    largest = np.clip(
-        _quantile(rng, prior.diameters_mm, 0.4 * prior.diameters_mm[0], 45), 2.0, 45.0
-    )
-    rest = largest * rng.beta(1.6, 2.6, count - 1)
-    diameters = np.clip(np.sort(np.concatenate([[largest], rest]))[::-1], 2.0, 45.0)
+    diameters = _even_diameters(rng) if even else _diameters(rng, prior, most)
     bright = rng.uniform() < prior.t1_bright
     bleeds = rng.uniform() < prior.haemorrhage
+    dark = rng.uniform() < prior.t2_dark
+    strength = rng.normal(prior.enhancement, 0.2)
     kinds = []
     for d in diameters:
         chance = 0.12 if d < 10 else 0.30 if d < 20 else 0.76
@@ -67,13 +74,33 @@ def draw_kinds(rng: np.random.Generator, prior: Prior, most: int = 50) -> list[K
             core = "cystic" if rng.uniform() < 0.25 else "necrotic"
         kinds.append(
             Kind(
-                float(d),
-                core,
-                bool(rng.uniform() < (0.85 if bright else 0.05)),
-                bool(rng.uniform() < (0.7 if bleeds else 0.03)),
+                diameter_mm=float(d),
+                core=core,
+                t1_bright=bool(rng.uniform() < (0.85 if bright else 0.05)),
+                haemorrhage=bool(rng.uniform() < (0.7 if bleeds else 0.03)),
+                t2_dark=bool(rng.uniform() < (0.85 if dark else 0.03)),
+                strength=float(np.clip(rng.normal(strength, 0.12), 0, 1)),
+                lobed=float(rng.uniform(0.02, 0.3 if d > 8 else 0.2)),
             )
         )
     return kinds
+
+
+def _diameters(rng: np.random.Generator, prior: Prior, most: int) -> npt.NDArray[np.float64]:
+    """Diameters in mm by the prior, falling, 2-45 mm."""
+    count = int(np.clip(round(_quantile(rng, prior.counts, 0.6, 60)), 1, most))
+    largest = np.clip(
+        _quantile(rng, prior.diameters_mm, 0.4 * prior.diameters_mm[0], 45), 2.0, 45.0
+    )
+    rest = largest * rng.beta(1.6, 2.6, count - 1)
+    return np.clip(np.sort(np.concatenate([[largest], rest]))[::-1], 2.0, 45.0)
+
+
+def _even_diameters(rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Falling diameters in mm, even in their logarithm: few large ones (to 60) or many small."""
+    count = round(float(np.exp(rng.uniform(0, np.log(30)))))
+    top = 60.0 if count <= 4 else 25.0 if count <= 12 else 12.0
+    return np.sort(np.exp(rng.uniform(np.log(2.0), np.log(top), count)))[::-1]
 
 
 def _place(
@@ -120,13 +147,13 @@ def _grow(
     radius = kind.diameter_mm / 2
     wet = kind.diameter_mm > rng.normal(9.4, 2.5) and rng.uniform() < 0.85
     spread = float(rng.uniform(2, 9) + radius * rng.uniform(0.1, 1.0)) if wet else 0.0
-    box = _box(at, radius * 1.6 + spread + 3)
+    box = _box(at, radius * 1.7 + spread + 3)
     shape = tuple(b.stop - b.start for b in box)
     if min(shape) < 3:
         return
     distance = _radius_field(rng, box, at)
     dents = smooth_noise(rng, max(3.0, radius * 0.9), 2, shape)
-    surface = radius * (1 + rng.uniform(0.02, 0.22) * dents[0]) - distance  # mm below the surface
+    surface = radius * (1 + kind.lobed * dents[0]) - distance  # mm below the surface
     inside_head = tissue.mask[box] & (tissue.ventricle[box] < 0.5)
     body = (surface > 0) & inside_head
     if not body.any():

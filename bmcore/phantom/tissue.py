@@ -167,11 +167,16 @@ def _vessels(rng: np.random.Generator, csf: Floats, depth: Floats, to_mni: Float
     return out
 
 
-def draw_tissue(rng: np.random.Generator, to_mni: Floats) -> Tissue:
-    """Fractions of tissue for a map (3, GRID) of voxels to MNI mm."""
+def draw_tissue(rng: np.random.Generator, to_mni: Floats, residue: bool = False) -> Tissue:
+    """Fractions of tissue for a map (3, GRID) of voxels to MNI mm.
+
+    residue: pieces of what lies around the brain are left, as after a careless skull-stripping.
+    """
     grey, white, ventricle, depth, sinus = sample_atlas(to_mni)
     depth = depth * 10
     margin = rng.uniform(-1.0, 1.5) + rng.uniform(0.2, 1.2) * smooth_noise(rng, 14)[0]
+    if residue:
+        margin += rng.uniform(3, 9) * np.clip(smooth_noise(rng, 28)[0] - rng.uniform(0.3, 1), 0, 1)
     mask = depth < margin
     # The template is an average of many heads, so its sulci are washed out: sharpen the fractions
     # and cut new sulci where a smooth field crosses zero inside the cortical band.
@@ -188,6 +193,8 @@ def draw_tissue(rng: np.random.Generator, to_mni: Floats) -> Tissue:
     dura = np.zeros(GRID, np.float32)
     shell = (depth > rng.uniform(0.5, 1.5)) & (smooth_noise(rng, 20)[0] > rng.uniform(-1, 1.5))
     dura[shell] = rng.uniform(0.3, 1.0)
+    if residue:  # further out it is scalp, muscle or fat, in patches
+        dura = np.where(depth > 2.5, np.clip(0.5 + 0.4 * smooth_noise(rng, 9)[0], 0, 1), dura)
     dura = np.maximum(dura, np.clip(sinus * rng.uniform(0.6, 1.6), 0, 1))
     plexus = (ventricle > 0.4) & (smooth_noise(rng, 5)[0] > rng.uniform(0.5, 1.3))
     vessel = _vessels(rng, csf, depth, to_mni)
