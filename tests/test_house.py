@@ -24,6 +24,7 @@ FLOORS = {
     "stats": 6,
     "report": 6,
     "cli": 7,
+    "cli_study": 7,
     "__main__": 7,
 }
 ALLOWED_ROOMS = {

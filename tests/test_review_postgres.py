@@ -14,8 +14,11 @@ import pytest
 import sqlalchemy as sa
 
 from bmcore.domain import BmcoreError
+from bmcore.review.connect import make_engine
 from bmcore.review.store import open_store
+from bmcore.review.verify import verify
 from bmcore.review.votes import VoteDraft
+from tests.test_review_chain import make_step_1
 
 pytest.importorskip("psycopg", reason="the PostgreSQL driver psycopg is not installed")
 INITDB = shutil.which("initdb") or next(
@@ -53,7 +56,7 @@ def url():
 def _wait_for(address):
     for _ in range(100):
         try:
-            with sa.create_engine(address).connect():
+            with sa.create_engine(address, poolclass=sa.NullPool).connect():
                 return
         except sa.exc.OperationalError:
             time.sleep(0.1)
@@ -129,3 +132,73 @@ def test_a_postgresql_server_that_is_not_there_is_told_in_a_sentence():
     with pytest.raises(BmcoreError) as refused:
         open_store("postgresql+psycopg://bm:secret@127.0.0.1:1/none")
     assert "secret" not in str(refused.value)
+
+
+def test_the_chain_on_postgresql_is_whole_and_tampering_is_named(url):
+    with open_store(url) as store:
+        store.add_reader("Chained", "oncologist", 4.5)
+        gate = threading.Barrier(8)
+
+        def write(name):
+            gate.wait()
+            for n in range(100, 105):
+                store.add_vote(
+                    draft(n, "Chained", case_id=f"{name} {n}", idempotency_key=name + str(n))
+                )
+
+        threads = [threading.Thread(target=write, args=(f"t{n}",)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        report = verify(url)
+        assert report.problems == ()
+        (rows,) = [n for n, _ in report.heads.values()]
+        assert rows == len(store.votes()) + len(store.readers())
+        newest = max(v.id for v in store.votes())
+        for statement, named in (
+            (
+                f"UPDATE votes SET confidence = 77 WHERE id = {newest - 3}",
+                f"votes id {newest - 3} ",
+            ),
+            (f"DELETE FROM votes WHERE id >= {newest - 1}", "missing at the end of the chain"),
+            ("UPDATE readers SET years = 40 WHERE name = 'Chained'", "readers 'Chained'"),
+            ("ALTER TABLE votes DISABLE TRIGGER votes_no_change", "trigger votes_no_change"),
+        ):
+            problems = _tampered(url, store, statement)
+            assert any(named in p for p in problems), (statement, problems)
+        assert verify(url).problems == ()
+
+
+def _tampered(url, store, statement):
+    """The problems found in a copy of the database in which ``statement`` was run unguarded."""
+    copy = url.replace("/postgres", "/forged")
+    store._engine.dispose()
+    elsewhere = url.replace("/postgres", "/template1")  # the copied database must have no user
+    with sa.create_engine(
+        elsewhere, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+    ).connect() as admin:
+        admin.exec_driver_sql("DROP DATABASE IF EXISTS forged WITH (FORCE)")
+        admin.exec_driver_sql("CREATE DATABASE forged TEMPLATE postgres")
+    engine = sa.create_engine(copy, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET session_replication_role = replica")  # no triggers
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+    return verify(copy).problems
+
+
+def test_a_postgresql_database_from_before_the_chain_is_chained(url):
+    with sa.create_engine(
+        url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+    ).connect() as admin:
+        admin.exec_driver_sql("CREATE DATABASE older TEMPLATE template0")
+    older = url.replace("/postgres", "/older")
+    make_step_1(make_engine(older))
+    with open_store(older) as store:
+        assert [(v.id, v.supersedes, v.primary) for v in store.votes()] == [
+            (1, None, "gi"),
+            (2, None, "gi"),
+            (5, 1, "rcc"),
+        ]
+    assert verify(older).problems == ()

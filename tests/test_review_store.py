@@ -14,13 +14,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from bmcore.domain import BmcoreError, InputRefused
-from bmcore.review import connect, schema
+from bmcore.review import chain, connect, schema
+from bmcore.review.migrate import newest_step
 from bmcore.review.store import open_store
 from bmcore.review.votes import VoteDraft
 
 ROOT = Path(__file__).resolve().parent.parent
 WRITER = """
 import sys
+from bmcore.review.migrate import newest_step
 from bmcore.review.store import open_store
 from bmcore.review.votes import VoteDraft
 with open_store(sys.argv[1]) as store:
@@ -137,7 +139,10 @@ def test_readers_are_known_once_and_with_one_role(store):
         "INSERT OR REPLACE INTO votes SELECT * FROM votes",
         "REPLACE INTO votes SELECT id + 9, case_id, reader, role, phase, 'rcc', confidence, "
         "segmentation_quality, comment, bundle_digest, model_primary, created_at, "
-        "idempotency_key, supersedes, reason FROM votes",
+        "idempotency_key, supersedes, reason, site, seq + 9, previous, hash FROM votes",
+        "INSERT OR REPLACE INTO votes SELECT id + 9, case_id, reader, role, 'aided', 'rcc', "
+        "confidence, segmentation_quality, comment, bundle_digest, model_primary, created_at, "
+        "'other key', supersedes, reason, site, seq, previous, hash FROM votes",
     ],
 )
 def test_the_database_itself_refuses_to_change_a_vote(store, url, statement):
@@ -161,10 +166,11 @@ def test_the_database_itself_refuses_to_change_a_vote(store, url, statement):
     ],
 )
 def test_the_schema_refuses_rows_that_no_draft_could_make(store, changes):
-    store.add_vote(draft(1))
+    vote = store.add_vote(draft(1))
     row = {
+        "id": 2,
         "case_id": "case 1",
-        "reader": "Ida Lund",
+        "reader": vote.reader,
         "role": "radiologist",
         "phase": "unaided",
         "primary": "gi",
@@ -172,11 +178,18 @@ def test_the_schema_refuses_rows_that_no_draft_could_make(store, changes):
         "comment": "",
         "created_at": datetime.now(UTC),
         "idempotency_key": "x",
+        "seq": 3,
+        "previous": "",
+        "hash": "",
     }
     if "supersedes" not in changes:
         row["case_id"] = "case 2"
-    with store._writing.begin() as connection, pytest.raises(sa.exc.IntegrityError):
-        connection.execute(sa.insert(schema.votes).values({**row, **changes}))
+    with store._writing.begin() as connection:
+        row["site"] = chain.own_site(connection)
+        with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
+            connection.execute(sa.insert(schema.votes).values({**row, **changes}))
+        sound = {"case_id": "case 2"}  # the same row without the fault is taken
+        connection.execute(sa.insert(schema.votes).values({**row, **sound}))
 
 
 def test_16_threads_with_20_votes_each_lose_none_and_double_none(store, url):
@@ -289,7 +302,7 @@ def test_the_steps_lead_to_the_tables_of_the_code(store):
     with store._engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata) == []
-        assert context.get_current_revision() == "0001"
+        assert context.get_current_revision() == newest_step()
 
 
 def test_a_newer_database_is_refused_and_left_alone(store, url):

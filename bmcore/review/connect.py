@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -58,6 +59,40 @@ def make_engine(url: str) -> sa.Engine:
         expected="sqlite or postgresql",
         error=StoreRefused,
     )
+
+
+def make_reading_engine(url: str) -> sa.Engine:
+    """An engine that cannot write: SQLite opened read-only, PostgreSQL in read-only transactions.
+
+    Text that is no UTF-8 is read as it stands instead of being a fault.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError:
+        return make_engine(url)  # says what is wrong
+    if parsed.get_backend_name() == "postgresql":
+        return make_engine(url).execution_options(postgresql_readonly=True)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return make_engine(url)
+    if str(parsed.database).startswith("file:"):
+        path = str(parsed.database)
+    else:
+        if not Path(str(parsed.database)).is_file():
+            raise refuse(
+                "there is no such database",
+                file=parsed.database,
+                hint="check BMCORE_HOME, BMCORE_DATABASE_URL or --database.",
+                error=StoreRefused,
+            )
+        path = f"file:{quote(str(Path(str(parsed.database)).resolve()))}"
+    engine = sa.create_engine(f"sqlite:///{path}?mode=ro&uri=true")
+    sa.event.listen(engine, "connect", _on_reading_connect)
+    return engine
+
+
+def _on_reading_connect(connection: sqlite3.Connection, record: Any) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
 
 
 def shown(url: str) -> str:

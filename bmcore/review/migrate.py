@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -17,10 +18,26 @@ from bmcore.review.connect import WRITE, StoreRefused
 FOLDER = Path(__file__).parent / "migrations"
 
 
-def migrate(engine: sa.Engine, where: str) -> None:
-    """Run the steps that are missing, in one transaction; refuse a database that is not ours."""
+def step_of(connection: sa.Connection) -> str | None:
+    """The step that a database is at; None where it holds nothing of ours."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+@lru_cache(maxsize=1)
+def newest_step() -> str:
+    """The step that this version of the code expects."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    return config
+
+
+def migrate(engine: sa.Engine, where: str) -> None:
+    """Run the steps that are missing, in one transaction; refuse a database that is not ours."""
+    config = _config()
     with engine.execution_options(**WRITE).begin() as connection:
         if not _is_sound(connection):
             raise refuse(
@@ -36,7 +53,7 @@ def migrate(engine: sa.Engine, where: str) -> None:
 
 
 def _missing_steps(connection: sa.Connection, steps: ScriptDirectory, where: str) -> bool:
-    found = MigrationContext.configure(connection).get_current_revision()
+    found = step_of(connection)
     known = {step.revision for step in steps.walk_revisions()}
     if found is None:
         ours = set(schema.metadata.tables) & set(sa.inspect(connection).get_table_names())

@@ -37,22 +37,47 @@ class UTCDateTime(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def _linked() -> list[sa.Column[Any]]:
+    """The columns that make a table part of a site's chain, see ``chain``."""
+    return [
+        sa.Column("site", sa.String(40), sa.ForeignKey("chains.site"), nullable=False),
+        sa.Column("seq", sa.Integer, nullable=False),
+        sa.Column("previous", sa.String(64), nullable=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+    ]
+
+
+# One row a site: how long its chain is and how it ends. ``own``: this database's own chain;
+# the others came by a merge.
+chains = sa.Table(
+    "chains",
+    metadata,
+    sa.Column("site", sa.String(40), primary_key=True),
+    sa.Column("own", sa.Boolean, nullable=False),
+    sa.Column("length", sa.Integer, nullable=False),
+    sa.Column("head", sa.String(64), nullable=False),
+)
+
 readers = sa.Table(
     "readers",
     metadata,
-    sa.Column("name", sa.String(80), primary_key=True),
-    sa.Column("name_key", sa.Text, nullable=False, unique=True),
+    sa.Column("name", sa.String(80), nullable=False),
+    sa.Column("name_key", sa.Text, nullable=False),
     sa.Column("role", sa.String(20), nullable=False),
     sa.Column("years", sa.Float),
     sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "name"),
+    sa.UniqueConstraint("site", "name_key"),
+    sa.UniqueConstraint("site", "seq"),
 )
 
 votes = sa.Table(
     "votes",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
     sa.Column("case_id", sa.String(200), nullable=False),
-    sa.Column("reader", sa.String(80), sa.ForeignKey("readers.name"), nullable=False),
+    sa.Column("reader", sa.String(80), nullable=False),
     sa.Column("role", sa.String(20), nullable=False),
     sa.Column("phase", sa.String(10), nullable=False),
     sa.Column("primary", sa.String(20), nullable=False),
@@ -62,15 +87,21 @@ votes = sa.Table(
     sa.Column("bundle_digest", sa.String(200)),
     sa.Column("model_primary", sa.String(20)),
     sa.Column("created_at", UTCDateTime, nullable=False),
-    sa.Column("idempotency_key", sa.String(100), nullable=False, unique=True),
-    sa.Column("supersedes", sa.Integer, unique=True),
+    sa.Column("idempotency_key", sa.String(100), nullable=False),
+    sa.Column("supersedes", sa.Integer),
     sa.Column("reason", sa.Text),
-    sa.UniqueConstraint("id", "case_id", "reader", "phase"),
-    # What is superseded is a vote of the same reader, case and phase; with the unique column above
-    # and the index below, the votes of one reader, case and phase form one chain.
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.ForeignKeyConstraint(["site", "reader"], ["readers.site", "readers.name"]),
+    sa.UniqueConstraint("site", "idempotency_key"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.UniqueConstraint("site", "supersedes"),
+    sa.UniqueConstraint("site", "id", "case_id", "reader", "phase"),
+    # What is superseded is a vote of the same reader, case and phase; with the unique columns
+    # above and the index below, the votes of one reader, case and phase form one line.
     sa.ForeignKeyConstraint(
-        ["supersedes", "case_id", "reader", "phase"],
-        ["votes.id", "votes.case_id", "votes.reader", "votes.phase"],
+        ["site", "supersedes", "case_id", "reader", "phase"],
+        ["votes.site", "votes.id", "votes.case_id", "votes.reader", "votes.phase"],
     ),
     sa.CheckConstraint("phase IN ('unaided', 'aided')", name="phase"),
     sa.CheckConstraint("confidence BETWEEN 0 AND 100", name="confidence"),
@@ -80,11 +111,11 @@ votes = sa.Table(
         name="unaided",
     ),
     sa.CheckConstraint("(supersedes IS NULL) = (reason IS NULL)", name="reason"),
-    sqlite_autoincrement=True,
 )
 
 first_vote = sa.Index(
     "uq_votes_first",
+    votes.c.site,
     votes.c.case_id,
     votes.c.reader,
     votes.c.phase,
@@ -92,3 +123,6 @@ first_vote = sa.Index(
     sqlite_where=votes.c.supersedes.is_(None),
     postgresql_where=votes.c.supersedes.is_(None),
 )
+
+# Every table whose rows are chained and never change. A later row refers only to earlier ones.
+CHAINED: tuple[sa.Table, ...] = (readers, votes)

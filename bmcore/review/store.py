@@ -11,13 +11,12 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from bmcore.domain import refuse
-from bmcore.review import schema
+from bmcore.review import chain, rows, schema
 from bmcore.review.connect import WRITE, database_faults, make_engine, shown
 from bmcore.review.migrate import migrate
 from bmcore.review.votes import Reader, Vote, VoteDraft, current
 
 _DRAFT_FIELDS = tuple(f.name for f in fields(VoteDraft))
-_VOTE_FIELDS = tuple(f.name for f in fields(Vote))
 T = TypeVar("T")
 
 
@@ -71,17 +70,15 @@ class Store:
             known = _reader(connection, asked)
             if known is not None:
                 return _same_reader(known, asked)
-            connection.execute(sa.insert(schema.readers).values(_row_of(asked)))
+            chain.append(connection, schema.readers, _row_of(asked))
             return asked
 
         return self._write(enter)
 
     def readers(self) -> list[Reader]:
-        """All readers, by name."""
-        t = schema.readers
-        query = sa.select(t.c.name, t.c.role, t.c.years).order_by(t.c.name_key)
+        """All readers, by name; see ``rows`` for names that two sites share."""
         with database_faults(self.where), self._engine.begin() as connection:
-            return [Reader(*row) for row in connection.execute(query)]
+            return rows.readers(connection)
 
     def add_vote(self, draft: VoteDraft) -> Vote:
         """Store ``draft`` and return it as stored; submitted twice, it is stored once.
@@ -93,13 +90,12 @@ class Store:
 
     def votes(self, case_id: str | None = None, phase: str | None = None) -> list[Vote]:
         """All votes, superseded ones too, oldest first."""
-        query = sa.select(schema.votes).order_by(schema.votes.c.id)
-        if case_id is not None:
-            query = query.where(schema.votes.c.case_id == case_id)
-        if phase is not None:
-            query = query.where(schema.votes.c.phase == phase)
         with database_faults(self.where), self._engine.begin() as connection:
-            return [_vote(row) for row in connection.execute(query)]
+            return [
+                vote
+                for vote in rows.votes(connection, case_id)
+                if phase is None or vote.phase == phase
+            ]
 
     def current_votes(self, case_id: str | None = None, phase: str | None = None) -> list[Vote]:
         """The latest vote of each reader, case and phase, oldest first."""
@@ -112,17 +108,17 @@ class Store:
 
 def _append(connection: sa.Connection, draft: VoteDraft) -> Vote:
     table = schema.votes
-    once = sa.select(table).where(table.c.idempotency_key == draft.idempotency_key)
+    mine = table.c.site == chain.own_site(connection)
+    once = sa.select(table).where(mine, table.c.idempotency_key == draft.idempotency_key)
     stored = connection.execute(once).one_or_none()
     if stored is not None:
-        return _same_vote(_vote(stored), draft)
+        return _same_vote(rows.vote(stored), draft)
     reader = _known_reader(connection, draft)
     values = {name: getattr(draft, name) for name in _DRAFT_FIELDS}
     values["reader"] = reader.name
     values["supersedes"] = _superseded(connection, draft, reader)
     values["created_at"] = datetime.now(UTC)
-    row = connection.execute(sa.insert(table).values(values).returning(table)).one()
-    return _vote(row)
+    return rows.vote(chain.append(connection, table, values))
 
 
 def _superseded(connection: sa.Connection, draft: VoteDraft, reader: Reader) -> int | None:
@@ -130,6 +126,7 @@ def _superseded(connection: sa.Connection, draft: VoteDraft, reader: Reader) -> 
     t = schema.votes
     query = (
         sa.select(sa.func.max(t.c.id))
+        .where(t.c.site == chain.own_site(connection))
         .where(t.c.case_id == draft.case_id)
         .where(t.c.reader == reader.name)
         .where(t.c.phase == draft.phase)
@@ -191,7 +188,11 @@ def _details(reader: Reader) -> str:
 
 def _reader(connection: sa.Connection, asked: Reader) -> Reader | None:
     t = schema.readers
-    query = sa.select(t.c.name, t.c.role, t.c.years).where(t.c.name_key == asked.key)
+    query = (
+        sa.select(t.c.name, t.c.role, t.c.years)
+        .where(t.c.site == chain.own_site(connection))
+        .where(t.c.name_key == asked.key)
+    )
     row = connection.execute(query).one_or_none()
     return None if row is None else Reader(*row)
 
@@ -204,8 +205,3 @@ def _row_of(reader: Reader) -> dict[str, object]:
         "years": reader.years,
         "created_at": datetime.now(UTC),
     }
-
-
-def _vote(row: sa.Row) -> Vote:
-    values = row._mapping
-    return Vote(**{name: values[name] for name in _VOTE_FIELDS})

@@ -1,0 +1,224 @@
+"""Read a database and name every row that was edited, removed, added or moved. Writes nothing.
+
+The check needs no key and so has limits, see ``docs/study.md``: who can write the file can compute
+a whole new chain. An anchor, a line kept outside the database (``Report.anchor``), shows that too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from bmcore.domain import refuse
+from bmcore.review import schema
+from bmcore.review.chain import GENESIS, digest
+from bmcore.review.connect import StoreRefused, database_faults, make_reading_engine, shown
+from bmcore.review.migrate import newest_step, step_of
+
+_GUARDS = {"sqlite": ("update", "delete", "replace"), "postgresql": ("change", "truncate")}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found: one sentence a problem, none where every chain is whole.
+
+    heads: {site: (rows, hash of the last)} as recomputed from the rows.
+    """
+
+    where: str
+    problems: tuple[str, ...]
+    heads: dict[str, tuple[int, str]]
+
+    @property
+    def anchor(self) -> str:
+        """One line of JSON to be kept where the database's keeper cannot write."""
+        heads = {site: {"rows": n, "hash": last} for site, (n, last) in sorted(self.heads.items())}
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        return json.dumps({"bmcore_anchor": 1, "made_at": made, "chains": heads}, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class _Row:
+    table: str
+    values: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What a person calls the row."""
+        v = self.values
+        key = f"id {v['id']}" if "id" in v else repr(v.get("name"))
+        return f"{self.table} {key} (row {v['seq']} of {v['site']})"
+
+
+def verify(url: str, anchor: Path | None = None) -> Report:
+    """Check all chains of the database at ``url``, and ``anchor``, a file of anchor lines.
+
+    ``StoreRefused`` where the database or the anchor cannot be read at all.
+    """
+    anchors = [] if anchor is None else _read_anchor(anchor)
+    engine = make_reading_engine(url)
+    try:
+        with database_faults(shown(url)), engine.connect() as connection:
+            _refuse_other_steps(connection, shown(url))
+            problems = list(_missing_guards(connection))
+            heads = _all_heads(connection)
+            rows = _all_rows(connection)
+    finally:
+        engine.dispose()
+    if sorted((head["own"] for head in heads), key=_order) != [0] * (len(heads) - 1) + [1]:
+        problems.append("chains: exactly one site must be this database's own")
+    found: dict[str, tuple[int, str]] = {}
+    stated = {head["site"]: head for head in heads}
+    for site in sorted({*stated, *rows}, key=str):
+        chain = sorted(rows.get(site, []), key=lambda r: _order(r.values["seq"]))
+        problems += _chain_problems(site, chain, stated.get(site))
+        found[str(site)] = (len(chain), chain[-1].values["hash"] if chain else GENESIS)
+        problems += _anchor_problems(site, chain, anchors)
+    return Report(shown(url), tuple(problems), found)
+
+
+def _chain_problems(site: str, chain: Sequence[_Row], head: dict[str, Any] | None) -> Iterator[str]:
+    last, previous = 0, GENESIS
+    for row in chain:
+        seq = row.values["seq"]
+        if seq == last:
+            yield f"{row.name}: two rows hold this place in the chain"
+        elif seq != last + 1:
+            yield f"{site}: {_gap(last + 1, seq)} missing before {row.name}"
+            previous = row.values["previous"]
+        if row.values["previous"] != previous:
+            yield f"{row.name}: does not follow the row before it; one of the two was changed"
+        try:
+            computed = digest(row.table, row.values)
+        except TypeError as fault:
+            computed = str(fault)
+        if computed != row.values["hash"]:
+            yield f"{row.name}: its content was changed after it was written"
+        last, previous = seq, row.values["hash"]
+    if head is None:
+        yield f"{site}: {len(chain)} rows belong to a chain that the table chains does not know"
+    elif (head["length"], head["head"]) != (last, previous):
+        yield _head_problem(site, last, head["length"])
+
+
+def _gap(first: Any, after: Any) -> str:
+    if not isinstance(after, int) or after - first < 1:
+        return f"row {first} is out of place or"
+    return f"row {first} is" if after - first == 1 else f"rows {first} to {after - 1} are"
+
+
+def _head_problem(site: str, last: Any, stated: Any) -> str:
+    if isinstance(stated, int) and isinstance(last, int) and stated > last:
+        return f"{site}: {_gap(last + 1, stated + 1)} missing at the end of the chain"
+    if stated == last:
+        return f"{site}: the last row (row {last}) or the head of the chain was changed"
+    return f"{site}: the head of the chain says {stated} rows, but the last row is row {last}"
+
+
+def _anchor_problems(
+    site: str, chain: Sequence[_Row], anchors: Sequence[dict[str, Any]]
+) -> Iterator[str]:
+    hashes = {row.values["seq"]: row.values["hash"] for row in chain} | {0: GENESIS}
+    for line in anchors:
+        kept = line["chains"].get(site)
+        if kept is not None and hashes.get(kept["rows"]) != kept["hash"]:
+            yield (
+                f"{site}: row {kept['rows']} is not the one anchored at {line['made_at']}; rows up "
+                "to it were removed or the chain was written anew"
+            )
+
+
+def _order(seq: Any) -> tuple[bool, Any]:
+    return (False, seq) if isinstance(seq, int) else (True, str(seq))
+
+
+def _all_heads(connection: sa.Connection) -> list[dict[str, Any]]:
+    t = schema.chains
+    own = sa.case((t.c.own, 1), else_=0)
+    if connection.dialect.name == "sqlite":
+        own = sa.type_coerce(t.c.own, sa.Integer)  # type: ignore[assignment]
+    query = sa.select(t.c.site, own.label("own"), t.c.length, t.c.head)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def _all_rows(connection: sa.Connection) -> dict[str, list[_Row]]:
+    rows: dict[str, list[_Row]] = defaultdict(list)
+    for table in schema.CHAINED:
+        columns = [_raw(connection, column) for column in table.columns]
+        for record in connection.execute(sa.select(*columns)):
+            values = {k: _time(v) if k.endswith("_at") else v for k, v in record._mapping.items()}
+            rows[values["site"]].append(_Row(table.name, values))
+    return rows
+
+
+def _raw(connection: sa.Connection, column: sa.Column[Any]) -> Any:
+    """SQLite keeps times as text; it is read as it stands, so that nothing hides in a reading."""
+    if connection.dialect.name == "sqlite" and isinstance(column.type, schema.UTCDateTime):
+        return sa.type_coerce(column, sa.Text).label(column.name)
+    return column
+
+
+def _time(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        time = datetime.strptime(value, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
+    except ValueError:
+        return value
+    return time if f"{time:%Y-%m-%d %H:%M:%S.%f}" == value else value
+
+
+def _missing_guards(connection: sa.Connection) -> Iterator[str]:
+    dialect = connection.dialect.name
+    query = (
+        "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        if dialect == "sqlite"
+        else "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'"
+    )
+    there = set(connection.exec_driver_sql(query).scalars())
+    wanted = [f"{table.name}_no_{verb}" for table in schema.CHAINED for verb in _GUARDS[dialect]]
+    for name in [*wanted, "chains_forward", "chains_no_delete"]:
+        if name not in there:
+            yield f"trigger {name}: removed or switched off; it keeps rows from being changed"
+
+
+def _refuse_other_steps(connection: sa.Connection, where: str) -> None:
+    found, newest = step_of(connection), newest_step()
+    if found == newest:
+        return
+    raise refuse(
+        "the database cannot be verified by this version of bmcore",
+        file=where,
+        found="no votes of bmcore" if found is None else f"step {found}",
+        expected=f"step {newest}",
+        hint="open it once with the version that shall verify it (this brings it to the step).",
+        error=StoreRefused,
+    )
+
+
+def _read_anchor(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+        anchors = [json.loads(line) for line in lines]
+        for anchor in anchors:
+            str(anchor["made_at"])
+            for kept in anchor["chains"].values():
+                int(kept["rows"]), str(kept["hash"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as fault:
+        raise refuse(
+            "the anchor file cannot be read",
+            file=path,
+            found=f"{type(fault).__name__}: {fault}",
+            expected="lines written by `python -m bmcore verify --write-anchor`",
+            error=StoreRefused,
+        ) from fault
+    if not anchors:
+        raise refuse("the anchor file is empty", file=path, error=StoreRefused)
+    return anchors
