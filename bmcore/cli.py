@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
-from bmcore import __version__
+from bmcore import __version__, cli_study
 from bmcore.domain import RESEARCH_NOTICE, BmcoreError, ClinicalRecord, Finding, refuse
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # they could hold a patient's values
     help=f"Brain metastases on MRI: find them and name the likely primary. {RESEARCH_NOTICE}",
 )
+cli_study.mount(app)
 
 
 def main() -> None:
