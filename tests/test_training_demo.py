@@ -27,10 +27,15 @@ class Steps:
         self.calls: list[str] = []
         self.fail_at = ""
 
-    def draw(self, cases, seed, folder, workers, wild=False):
-        self.calls.append("wild cohort" if wild else "cohort")
+    def draw(self, cases, seed, folder, workers):
+        self.calls.append("held-out cohort" if folder.name == "held" else "cohort")
         folder.mkdir(parents=True)
         (folder / "complete.json").write_text("{}")
+
+    def heads(self, folder, heads, sets, seed, workers):
+        self.calls.append("heads")
+        folder.mkdir(parents=True)
+        (folder / demo_models.PLAN).write_text("{}")
 
     def command(self, module, *options):
         step = module.split(".")[1]
@@ -57,7 +62,7 @@ class Steps:
             (out / "model_card.md").write_text("# card")
 
 
-ALL = ["cohort", "cnn", "autoencoder", "mlr", "evaluate", "wild cohort", "segmenter"]
+ALL = ["cohort", "cnn", "autoencoder", "mlr", "evaluate", "heads", "held-out cohort", "segmenter"]
 
 
 @pytest.fixture
@@ -65,6 +70,7 @@ def steps(monkeypatch):
     stand_in = Steps()
     monkeypatch.setattr(demo_models, "_command", stand_in.command)
     monkeypatch.setattr(demo_models, "_draw_cohort", stand_in.draw)
+    monkeypatch.setattr(demo_models, "draw_heads", stand_in.heads)
     return stand_in
 
 
@@ -97,7 +103,7 @@ def test_a_stopped_chain_goes_on_where_it_stopped(steps, tmp_path):
     assert kept["mlr"]["options"].startswith("begun")
     steps.fail_at, steps.calls = "", []
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12)
-    assert steps.calls == ["mlr", "evaluate", "wild cohort", "segmenter"]
+    assert steps.calls == ["mlr", "evaluate", "heads", "held-out cohort", "segmenter"]
 
 
 def test_a_segmenter_trained_before_is_taken_over(steps, tmp_path):
@@ -105,7 +111,7 @@ def test_a_segmenter_trained_before_is_taken_over(steps, tmp_path):
     steps.command("training.segmenter", "--out", str(ready))
     steps.calls = []
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12, segmenter=ready)
-    assert steps.calls == ALL[:-2]
+    assert steps.calls == ALL[:-3]
     ours, theirs = (
         load_bundle(f).manifest["parts"]["segmenter"] for f in (tmp_path / "bundle", ready)
     )

@@ -1,8 +1,8 @@
 """All demo models from nothing: ``python -m training.demo_models --out models/demo --work DIR``.
 
-Synthetic cohort -> CNN -> autoencoder -> regressions -> evaluation -> segmenter -> bundle. Each
-step is a command of its own; a step that is done with the same options is skipped, and a step that
-was stopped goes on.
+Synthetic cohort -> CNN -> autoencoder -> regressions -> evaluation; synthetic heads and a held-out
+cohort -> segmenter; all of it -> bundle. Each step is a command of its own; a step that is done
+with the same options is skipped, and a step that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from training.common import (
     run_app,
     write_json,
 )
+from training.scenes import PLAN, draw_heads
 
+SETS = 3  # sets of lesions a head
 LEARNT = ("cnn", "autoencoder", "mlr", "evaluate")
 LEARNT_PARTS = ("cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr")
 CARDS = ("model_card.md", "model_card.json")
@@ -77,9 +79,8 @@ def _command(module: str, *options: str) -> None:
         raise refuse(f"the step {module} has failed", found=" ".join(command[2:]))
 
 
-def _draw_cohort(cases: int, seed: int, folder: Path, workers: int, wild: bool = False) -> None:
+def _draw_cohort(cases: int, seed: int, folder: Path, workers: int) -> None:
     from bmcore.phantom.cohort import write_cohort
-    from bmcore.phantom.style import CLINIC, WILD
 
     with progress() as bars:
         task = bars.add_task("draw patients", total=cases)
@@ -87,26 +88,26 @@ def _draw_cohort(cases: int, seed: int, folder: Path, workers: int, wild: bool =
             cases,
             seed,
             folder,
-            WILD if wild else CLINIC,
             on_case=lambda done, _: bars.update(task, completed=done),
             workers=workers,
         )
-    write_json(folder / "complete.json", {"cases": cases, "seed": seed, "wild": wild})
+    write_json(folder / "complete.json", {"cases": cases, "seed": seed})
 
 
 def main(
     out: OutOption,
     work: Annotated[Path, typer.Option(help="Folder for the cohort and what lies between.")],
     cases: Annotated[int, typer.Option(min=12, help="Patients for the answers.")] = 180,
-    wild_cases: Annotated[
-        int, typer.Option(min=4, help="Patients of the wild style, for the segmenter.")
-    ] = 220,
+    heads: Annotated[
+        int, typer.Option(min=1, help="Synthetic heads of the wild style, for the segmenter.")
+    ] = 200,
+    held: Annotated[int, typer.Option(min=2, help="Patients that validate the segmenter.")] = 12,
     seed: SeedOption = 7,
     segmenter: Annotated[
         Path | None,
         typer.Option(help="Folder of a segmenter trained before; else it is trained too."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the segmenter.")] = 3600,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the segmenter.")] = 9000,
     epochs: Annotated[int, typer.Option(min=1, help="Passes of the CNN.")] = 12,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw patients.")] = 2,
 ) -> None:
@@ -114,7 +115,8 @@ def main(
     from bmcore.models.bundles import copy_part, finish
 
     work.mkdir(parents=True, exist_ok=True)
-    cohort, wild, learnt = work / "cohort", work / "wild", work / "answers"
+    cohort, learnt = work / "cohort", work / "answers"
+    scenes, kept = work / "scenes", work / "held"
     chain = Chain(work)
     chain.step(
         "cohort", f"{cases} {seed}", cohort / "complete.json",
@@ -127,13 +129,17 @@ def main(
         chain.step(name, " ".join(options), done, partial(_command, f"training.{name}", *options))
     source = segmenter or work / "segmenter"
     if segmenter is None:
-        chain.before = ""  # these two do not depend on the steps above
+        chain.before = ""  # these do not depend on the steps above
         chain.step(
-            "wild cohort", f"{wild_cases} {seed + 4}", wild / "complete.json",
-            lambda: _draw_cohort(wild_cases, seed + 4, wild, workers, wild=True),
+            "heads", f"{heads} {seed + 4}", scenes / PLAN,
+            lambda: draw_heads(scenes, heads, SETS, seed + 4, workers),
         )  # fmt: skip
-        options = ["--data", str(wild), "--out", str(source), "--seed", str(seed)]
-        options += ["--steps", str(steps)]
+        chain.step(
+            "held-out cohort", f"{held} {seed + 5}", kept / "complete.json",
+            lambda: _draw_cohort(held, seed + 5, kept, workers),
+        )  # fmt: skip
+        options = ["--data", str(kept), "--scenes", str(scenes), "--out", str(source)]
+        options += ["--seed", str(seed), "--steps", str(steps), "--batch", "1", "--workers", "1"]
         chain.step(
             "segmenter", " ".join(options), source / "metrics.json",
             lambda: _command("training.segmenter", *options),
@@ -146,7 +152,7 @@ def main(
             shutil.copyfile(learnt / name, beside)
     total = sum(chain.timings_s.values())
     finish(
-        out, "bmcore demo", "1", trained_on(cases, wild_cases), True,
+        out, "bmcore demo", "1", trained_on(cases, heads), True,
         seeds={"cohort": seed, "training": seed},
         timings_s={**chain.timings_s, "all": total},
         notes="Demo models. They have seen synthetic brains only.",
@@ -154,11 +160,11 @@ def main(
     typer.echo(f"bundle written to {out}; all steps took {total / 60:.1f} min")
 
 
-def trained_on(cases: int, wild_cases: int) -> str:
+def trained_on(cases: int, heads: int) -> str:
     """What the manifest says the demo models were trained on."""
     return (
-        f"synthetic brains only: {wild_cases} patients of the style WILD (segmentation), "
-        f"{cases} of the style CLINIC (primary)"
+        f"synthetic brains only: {heads * SETS} scenes on {heads} heads of the style WILD, painted "
+        f"anew for each patch (segmentation), {cases} of the style CLINIC (primary)"
     )
 
 
