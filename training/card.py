@@ -1,28 +1,35 @@
-"""The model card: what the evaluation found, in words and in JSON."""
+"""The model card, JSON and Markdown: ``python -m training.card --out DIR [--bundle DIR]``.
+
+It is put together from what lies in OUT: the evaluation of the answers (metrics.json, or an earlier
+card), of the segmentation (segmentation.json), an ablation table (ablation.json); and from the
+manifest of the bundle. Both evaluations call it at their end, so their order does not matter.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from bmcore.domain import RESEARCH_NOTICE
-from training.common import write_json, write_text
+import typer
 
-ANSWER_WORDS = {
-    "trivial": "Trivial (shares of the primaries)",
-    "clinical": "Clinical only",
-    "image": "Image only",
-    "fused": "Fused",
-}
-NUMBERS = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "macro_auc": "Macro AUC",
-    "log_loss": "Log loss",
-    "brier": "Brier",
-    "calibration_error": "Calibration error",
-}
+from bmcore.domain import RESEARCH_NOTICE, refuse
+from training.card_text import card_lines
+from training.common import OutOption, read_json, run_app, write_json, write_text
+
+FORMAT = 2
+INTENDED_USE = (
+    "Research on brain metastases in MRI: to mark metastases, and to name the likelier of six "
+    "primaries from images and clinical record, beside the answer of the clinical record alone.",
+    "Input: one adult patient before treatment of the brain; T1 post-gadolinium, and T1, T2 and "
+    "FLAIR where there are any, on one grid.",
+    "Readers: radiologists and researchers who look at the images and decide for themselves.",
+)
+NOT_FOR = (
+    "Decisions about a patient. This is not a medical device.",
+    "Primaries other than the six, primary brain tumours, treated metastases, follow-up, children.",
+    "Ruling out metastases: a case in which nothing is marked may still hold some.",
+)
 LIMITS = (
     "The image answers are measured with the reference masks. In use, the lesions come from the "
     "segmentation net, and its errors add to those shown here.",
@@ -33,123 +40,133 @@ LIMITS = (
     "Folds differ a little in their shares of the primaries, so an answer without any information "
     "can come out somewhat below an AUC of 0.50.",
     "A patient without any lesion has no image answer and is not in these tables.",
+    "Many numbers are shown and none is corrected for that: a single interval that leaves out 0 by "
+    "a little may be chance.",
+    "The calibration error is biased upwards in small samples; where its interval lies above its "
+    "value, read it as an upper bound.",
+)
+SEGMENTATION_LIMITS = (
+    "That the segmentation net has not seen the cases it is measured on rests on the choice of the "
+    "folder; the evaluation cannot check it.",
+    "Detection counts a lesion as found when one predicted voxel touches it; how much of it was "
+    "marked is told by the lesion-wise Dice.",
+)
+SYNTHETIC_LIMIT = (
+    "All of it is synthetic, training and evaluation. The numbers say how well the models know the "
+    "generator; on patients they may be much worse."
 )
 
 
-def write_card(
-    out: Path, result: Mapping[str, Any], manifest: Mapping[str, Any], names: Mapping[Any, str]
+def build_card(out: Path, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The card as plain data, or None where OUT holds no evaluation at all."""
+    answers = _answers(out)
+    segmentation = _optional(out / "segmentation.json")
+    if not answers and segmentation is None:
+        return None
+    limits = list(LIMITS if answers else ())
+    limits += SEGMENTATION_LIMITS if segmentation else ()
+    if manifest.get("synthetic"):
+        limits.insert(0, SYNTHETIC_LIMIT)
+    known = ("name", "version", "created", "trained_on", "synthetic")
+    return {
+        "format": FORMAT,
+        "notice": RESEARCH_NOTICE,
+        "models": {k: manifest.get(k) for k in known},
+        "intended_use": list(INTENDED_USE),
+        "not_for": list(NOT_FOR),
+        **answers,
+        "segmentation": segmentation,
+        "ablation": ablation_table(out / "ablation.json"),
+        "limits": limits,
+        "parts": {
+            part: {
+                k: entry["training"].get(k)
+                for k in ("data", "patients", "seconds", "hardware", "seed", "steps", "epochs",
+                          "regularisation", "augmentation")
+                if k in entry["training"]
+            }
+            for part, entry in manifest["parts"].items()
+        },
+    }  # fmt: skip
+
+
+def rebuild_card(out: Path, bundle: Path | None = None) -> bool:
+    """Write OUT/model_card.json and .md from what is there; False where there is no evaluation.
+
+    The manifest is that of ``bundle``, else of OUT itself.
+    """
+    from bmcore.models.bundles import load_bundle
+
+    card = build_card(out, load_bundle(bundle or out).manifest)
+    if card is None:
+        return False
+    write_card(out, card)
+    return True
+
+
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    write_json(folder / "model_card.json", card)
+    plain = read_json(folder / "model_card.json")
+    write_text(folder / "model_card.md", "\n".join(card_lines(plain)) + "\n")
+
+
+def ablation_table(path: Path) -> dict[str, Any] | None:
+    """The ablation: {"title", "rows": [{column: text, number or estimate}], "notes": [text]}.
+
+    None where there is no file. A bare list of rows serves too. InputRefused for anything else.
+    """
+    content = _optional(path)
+    if content is None:
+        return None
+    table = {"rows": content} if isinstance(content, list) else dict(content)
+    rows = table.get("rows")
+    if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
+        raise refuse(
+            "the ablation table cannot be read",
+            file=path,
+            expected='{"title": "...", "rows": [{"Variant": "...", "Dice": 0.5}, ...]}',
+        )
+    notes = table.get("notes") or []
+    return {
+        "title": str(table.get("title") or "What each part of the training is worth"),
+        "rows": rows,
+        "notes": [notes] if isinstance(notes, str) else list(notes),
+    }
+
+
+def _answers(out: Path) -> dict[str, Any]:
+    """The evaluation of the answers: from metrics.json, else from an earlier card in OUT."""
+    metrics = _optional(out / "metrics.json") or {}
+    if "evaluate" in metrics:
+        return dict(metrics["evaluate"])
+    earlier = _optional(out / "model_card.json") or {}
+    keep = ("patients", "folds", "primaries", "answers", "differences", "verdicts", "tests",
+            "decision", "subgroups", "minimum", "reductions", "seconds", "data")  # fmt: skip
+    return {k: earlier[k] for k in keep if k in earlier} if earlier.get("answers") else {}
+
+
+def _optional(path: Path) -> Any:
+    return read_json(path) if path.exists() else None
+
+
+def main(
+    out: OutOption,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Finished bundle: its manifest; the card goes there too.")
+    ] = None,
 ) -> None:
-    """Write OUT/model_card.json and OUT/model_card.md."""
-    trained = {
-        part: {k: entry["training"].get(k) for k in ("patients", "seconds", "hardware", "seed")}
-        for part, entry in manifest["parts"].items()
-    }
-    words = {str(k): v for k, v in names.items()}
-    card = {"notice": RESEARCH_NOTICE, **result, "limits": list(LIMITS), "parts": trained}
-    write_json(out / "model_card.json", card)
-    write_text(out / "model_card.md", "\n".join(_lines(result, manifest, words)) + "\n")
+    """Write the card anew from the results in OUT."""
+    from bmcore.models.bundles import load_bundle
+
+    card = build_card(out, load_bundle(bundle or out).manifest)
+    if card is None:
+        raise refuse("there is no evaluation to write a card from", file=out,
+                     expected="metrics.json or segmentation.json",
+                     hint="run training.evaluate or training.evaluate_segmentation.")  # fmt: skip
+    for folder in dict.fromkeys((out, bundle or out)):
+        write_card(folder, card)
+        typer.echo(f"model card written to {folder}")
 
 
-def _lines(
-    result: Mapping[str, Any], manifest: Mapping[str, Any], words: Mapping[str, str]
-) -> list[str]:
-    counts = ", ".join(f"{words[k]} {n}" for k, n in result["primaries"].items())
-    return [
-        "# Model card",
-        "",
-        RESEARCH_NOTICE,
-        "",
-        f"{result['patients']} patients in {result['folds']} folds, by patient: {counts}.",
-        "Everything that is learnt (standardisation, CNN, autoencoder, penalty, temperature, "
-        "regression) is learnt inside the fold. Brackets: 95 % interval, patients resampled.",
-        "",
-        "## The answers side by side",
-        "",
-        *_answers(result),
-        "",
-        *(f"- {sentence}" for sentence in result["verdicts"]),
-        "",
-        "## Each primary, fused answer",
-        "",
-        *_per_class(result["answers"]["fused"]["per_class"], words),
-        "",
-        "## Who was taken for whom, fused answer",
-        "",
-        *_confusion(result["answers"]["fused"]["confusion"], words),
-        "",
-        "## Does the autoencoder help?",
-        "",
-        *_reductions(result["reductions"]),
-        "",
-        "## How the parts were trained",
-        "",
-        *_parts(manifest),
-        "",
-        "## Limits",
-        "",
-        *(f"- {sentence}" for sentence in LIMITS),
-    ]
-
-
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
-
-
-def _cell(estimate: Any) -> str:
-    text = estimate.text()
-    return text.rsplit(", n =", 1)[0]
-
-
-def _answers(result: Mapping[str, Any]) -> list[str]:
-    rows = [
-        [ANSWER_WORDS[kind], *(_cell(numbers[key]) for key in NUMBERS)]
-        for kind, numbers in result["answers"].items()
-    ]
-    return _table(["Answer", *NUMBERS.values()], rows)
-
-
-def _per_class(per_class: Mapping[str, Any], words: Mapping[str, str]) -> list[str]:
-    columns = {
-        "sensitivity": "Sensitivity",
-        "specificity": "Specificity",
-        "ppv": "PPV",
-        "npv": "NPV",
-        "auc": "AUC",
-    }
-    rows = [[word, *(_cell(per_class[c][key]) for c in columns)] for key, word in words.items()]
-    return _table(["Primary", *columns.values()], rows)
-
-
-def _confusion(table: Any, words: Mapping[str, str]) -> list[str]:
-    rows = [
-        [word, *(str(int(n)) for n in line)]
-        for word, line in zip(words.values(), table, strict=True)
-    ]
-    return _table(["Truth, then the answer", *words.values()], rows)
-
-
-def _reductions(rows: list[dict[str, Any]]) -> list[str]:
-    columns = {
-        "image_macro_auc": "Image only, macro AUC",
-        "image_log_loss": "Image only, log loss",
-        "fused_macro_auc": "Fused, macro AUC",
-        "fused_log_loss": "Fused, log loss",
-    }
-    body = [[row["reduction"], *(_cell(row[c]) for c in columns)] for row in rows]
-    return _table(["Code", *columns.values()], body)
-
-
-def _parts(manifest: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for part, entry in manifest["parts"].items():
-        training = entry["training"]
-        facts = [
-            f"{key.replace('_', ' ')}: {training[key]}"
-            for key in ("hardware", "seconds", "epochs", "steps", "seed", "regularisation")
-            if key in training
-        ]
-        lines.append(f"- {part}: {'; '.join(facts)}.")
-        for name, words in training.get("augmentation", {}).items():
-            lines.append(f"  - augmentation, {name}: {words}")
-    return lines
+if __name__ == "__main__":
+    run_app(main)

@@ -6,17 +6,19 @@ that saw neither the test fold nor the training patient they describe. A test pa
 probabilities are the mean over the nets that have not seen the fold. Three answers stand beside the
 trivial one: the shares of the primaries in the whole cohort, the same for every patient, which is
 the best that can be said without knowing anything of a patient. Intervals resample patients.
+The segmentation net is measured by ``training.evaluate_segmentation``; both write into one card.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bmcore.domain import PRIMARIES, PRIMARY_NAMES
+from bmcore.domain import PRIMARIES
 from bmcore.models.autoencoder import (
     AutoencoderConfig,
     AutoencoderTraining,
@@ -24,8 +26,16 @@ from bmcore.models.autoencoder import (
     fit_autoencoder,
 )
 from bmcore.models.mlr import MLR, MLRConfig
+from training.answer_subgroups import (
+    MINIMUM,
+    Described,
+    decision_curves,
+    describe,
+    paired_tests,
+    subgroups,
+)
 from training.autoencoder import principal_axes, z_scores
-from training.card import write_card
+from training.card import rebuild_card
 from training.cnn import HeldOut, load_held_out
 from training.common import (
     DataOption,
@@ -175,11 +185,21 @@ def compare_reductions(
     return rows
 
 
-def evaluate(held_out: HeldOut, code: int, how: AutoencoderTraining, config: MLRConfig) -> Any:
-    """The whole evaluation as plain data, and the held-out probabilities of each answer."""
+def evaluate(
+    held_out: HeldOut,
+    code: int,
+    how: AutoencoderTraining,
+    config: MLRConfig,
+    patients: Sequence[Described] | None = None,
+) -> Any:
+    """The whole evaluation as plain data, and the held-out probabilities of each answer.
+
+    patients: what each patient of ``held_out`` is sorted by; without it there are no subgroups.
+    """
     answers = held_out_probabilities(held_out, Reduction("autoencoder", code), how, config)
     truth = held_out.labels
     pairs = (("fused", "clinical"), ("image", "trivial"), ("clinical", "trivial"))
+    informed = {kind: answers[kind] for kind in KINDS if kind != "trivial"}
     compared = {f"{a}_minus_{b}": differences(truth, answers[a], answers[b]) for a, b in pairs}
     result = {
         "patients": len(truth),
@@ -188,8 +208,12 @@ def evaluate(held_out: HeldOut, code: int, how: AutoencoderTraining, config: MLR
         "answers": {kind: measure(truth, p) for kind, p in answers.items()},
         "differences": compared,
         "verdicts": [verdict(compared[f"{a}_minus_{b}"], a, b) for a, b in pairs],
+        "tests": {f"{a}_minus_{b}": paired_tests(truth, answers[a], answers[b]) for a, b in pairs},
+        "decision": decision_curves(truth, informed),
         "reductions": compare_reductions(held_out, how, config),
     }
+    if patients is not None:
+        result |= {"subgroups": subgroups(truth, informed, patients), "minimum": MINIMUM}
     return result, answers
 
 
@@ -208,7 +232,8 @@ def main(data: DataOption, out: OutOption, seed: SeedOption = 0) -> None:
     )
     balanced = bundle.manifest["parts"]["fused_mlr"]["training"]["balanced"]
     config = MLRConfig(balanced=balanced, seed=seed)
-    result, answers = evaluate(held_out, entry["config"]["code"], how, config)
+    patients = describe(data, out, [str(c) for c in held_out.case_ids])
+    result, answers = evaluate(held_out, entry["config"]["code"], how, config, patients)
     result["seconds"] = round(watch.seconds, 1)
     result["data"] = data.name
     table = {"case_id": held_out.case_ids, "primary": [str(PRIMARIES[i]) for i in held_out.labels]}
@@ -221,7 +246,7 @@ def main(data: DataOption, out: OutOption, seed: SeedOption = 0) -> None:
         keep = ("accuracy", "balanced_accuracy", "macro_auc", "log_loss")
         set_metrics(out, f"{kind}_mlr", {k: asdict(numbers[k]) for k in keep})
     update_metrics(out, "evaluate", result)
-    write_card(out, result, load_bundle(out).manifest, PRIMARY_NAMES)
+    rebuild_card(out)
 
 
 if __name__ == "__main__":

@@ -69,3 +69,15 @@ def bands(edges: Sequence[float], unit: str = "") -> tuple[str, ...]:
     text = [f"{e:g}" for e in edges]
     inner = [f"{a} to under {b}{unit}" for a, b in itertools.pairwise(text)]
     return (f"under {text[0]}{unit}", *inner, f"{text[-1]}{unit} or more")
+
+
+def count_band(n: int, edges: Sequence[int]) -> str:
+    """The words of the band of a whole number from 1: "1", "2 to 4", "5 to 9", "10 or more"."""
+    return count_bands(edges)[int(np.searchsorted(edges, n, side="right"))]
+
+
+def count_bands(edges: Sequence[int]) -> tuple[str, ...]:
+    """The words of all bands that start at 1 and at each of ``edges``, lowest first."""
+    starts = [1, *edges]
+    inner = [f"{a}" if b == a + 1 else f"{a} to {b - 1}" for a, b in itertools.pairwise(starts)]
+    return (*inner, f"{starts[-1]} or more")
