@@ -209,6 +209,25 @@ def test_one_reader_by_u_statistics_is_not_a_sample_of_readers():
     assert found.differences_fixed[0, 1].difference.has_interval
 
 
+def test_readers_against_the_model_keep_the_model_fixed():
+    rng = np.random.default_rng(9)
+    model = rng.normal(size=114) + 2 * TRUTH
+    random, fixed = ustatistics.readers_against_model(SCORES[0], model, TRUTH)
+    areas = [roc_auc_score(TRUTH, s) for s in SCORES[0]]
+    expected = np.mean(areas) - roc_auc_score(TRUTH, model)
+    assert random.difference.value == pytest.approx(expected)
+    assert random.difference.low < fixed.difference.low  # readers vary too
+    one = ustatistics.readers_against_model(SCORES[0, :1], model, TRUTH)
+    paired = delong.auc_difference(SCORES[0, 0], model, TRUTH)
+    assert math.isnan(one[0].p)
+    assert one[1].difference.low == pytest.approx(paired.difference.low, abs=0.002)
+    same = ustatistics.readers_against_model(SCORES[0, :1], SCORES[0, 0], TRUTH)[1]
+    assert same.difference.value == 0
+    assert math.isnan(same.p)
+    with pytest.raises(ValueError, match="model"):
+        ustatistics.readers_against_model(SCORES[0], model[:5], TRUTH)
+
+
 def test_binary_shares_of_one_reader_are_plain_paired_shares():
     yes = (SCORES >= 3).astype(float)
     found = binary_mrmc.compare_rates(yes[:, :1], TRUTH, "sensitivity")

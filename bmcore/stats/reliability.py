@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.stats import agreement
-from bmcore.stats.bootstrap import Resampling, Weights, patient_bootstrap
-from bmcore.stats.comparison import interval
+from bmcore.stats.bootstrap import Resampling, Weights, draw_weights
+from bmcore.stats.comparison import interval, quantile
 from bmcore.stats.estimate import Estimate, undefined
 
 Floats = npt.NDArray[np.float64]
@@ -80,11 +80,13 @@ def krippendorff_alpha(
     """Krippendorff's alpha, "nominal", "ordinal" or "interval"; missing votes allowed.
 
     Krippendorff 2011, "Computing Krippendorff's alpha-reliability" (coincidence matrix, difference
-    functions); for "interval" the category index is the value. Interval: bootstrap of cases, since
-    the pairs of one case are not independent (the bootstrap of Hayes and Krippendorff 2007 draws
-    pairs and comes out too narrow). n is the number of cases with two or more answers.
+    functions); for "interval" the category index is the value. Interval: standard error from a
+    bootstrap of cases, since the pairs of one case are not independent (the bootstrap of Hayes and
+    Krippendorff 2007 draws pairs and comes out too narrow), on Fisher's z with Student's t, which
+    covered better than percentiles. n is the number of cases with two or more answers.
     Not defined: no such case, or one category in all of them. No interval: one case, or no
-    disagreement. With fewer than 30 cases the interval tends to be too narrow.
+    disagreement. On the "interval" scale with fewer than 60 cases and rare, far outliers the
+    interval is too narrow (92 % covered with 30 cases).
     """
     if scale not in LEVELS:
         raise ValueError(f"scale must be one of {', '.join(LEVELS)}, but is {scale!r}")
@@ -104,9 +106,12 @@ def krippendorff_alpha(
     def statistic(w: Weights) -> Floats:
         return _alpha((w @ flat).reshape(len(w), n_categories, n_categories), scale)
 
-    if math.isclose(float(flat[:, :: n_categories + 1].sum()), float(flat.sum())):
-        return Estimate(1.0, np.nan, np.nan, n, f"{name}; no interval: no disagreement was seen")
-    return patient_bootstrap(statistic, np.arange(n), resampling, name + agreement.caution(n))
+    value = float(statistic(np.ones((1, n)))[0])
+    if n < 2 or math.isclose(float(flat[:, :: n_categories + 1].sum()), float(flat.sum())):
+        why = "a single case" if n < 2 else "no disagreement was seen"
+        return Estimate(value, np.nan, np.nan, n, f"{name}; no interval: {why}")
+    draws = np.concatenate([statistic(w) for w in draw_weights(np.arange(n), resampling)])
+    return _fisher_interval(value, draws, n, resampling, name)
 
 
 def intra_reader(
@@ -154,6 +159,25 @@ def _alpha(coincidences: Floats, scale: str) -> Floats:
     ratio = np.full(len(total), np.nan)
     np.divide((total - 1) * observed, expected, out=ratio, where=expected > 0)
     return 1 - ratio
+
+
+def _fisher_interval(
+    value: float, draws: Floats, n: int, resampling: Resampling, name: str
+) -> Estimate:
+    """Interval on Fisher's z from bootstrap draws (b,); those not defined are left out."""
+    used = draws[~np.isnan(draws)]
+    if len(used) < len(draws) / 2:
+        why = f"{len(draws) - len(used)} of {len(draws)} resamples not defined"
+        return Estimate(value, np.nan, np.nan, n, f"{name}; no interval: {why}")
+    edge = 1 - 1e-6
+    error = float(np.arctanh(np.clip(used, -edge, edge)).std()) * math.sqrt(n / (n - 1))
+    half = quantile(resampling.level, n - 1) * error
+    centre = math.atanh(min(max(value, -edge), edge))
+    method = (
+        f"{name}; bootstrap of cases, {len(used)} resamples, on Fisher's z, "
+        f"{resampling.level:.0%}{agreement.caution(n)}"
+    )
+    return Estimate(value, math.tanh(centre - half), math.tanh(centre + half), n, method)
 
 
 def _differences(margins: Floats, scale: str) -> Floats:

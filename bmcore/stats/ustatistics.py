@@ -43,12 +43,31 @@ def compare_auc(scores: npt.ArrayLike, truth: npt.ArrayLike, level: float = 0.95
     A case that any reader did not score (NaN) is left out for all. Random readers: Student's t with
     Hillis's 2007 degrees of freedom. ValueError with fewer than two positive or negative cases.
     """
-    table, positive = whole_cases(scores, truth)
-    if min(positive.sum(), (~positive).sum()) < 2:
-        raise ValueError("AUC needs two positive and two negative cases that everyone has read")
-    above = table[:, :, positive][:, :, None, :] - table[:, :, ~positive][:, :, :, None]
-    name = f"AUC, {int(positive.sum())} positive of {len(positive)} cases, U-statistics"
-    return compare_kernels((np.sign(above) + 1) / 2, len(positive), name, level)
+    kernel, n, name = _auc_kernel(scores, truth)
+    return compare_kernels(kernel, n, name, level)
+
+
+def readers_against_model(
+    scores: npt.ArrayLike, model: npt.ArrayLike, truth: npt.ArrayLike, level: float = 0.95
+) -> tuple[Comparison, Comparison]:
+    """Mean AUC of the readers less the AUC of the model, for random and for fixed readers.
+
+    scores (readers, cases), model (cases,), truth bool (cases,). The model is one and the same
+    throughout, so it is no sample; the cases that both saw are. A case without the model's score
+    or any reader's is left out. ValueError as in ``compare_auc``.
+    """
+    readers, machine = np.asarray(scores, dtype=float), np.asarray(model, dtype=float)
+    if readers.ndim != 2 or machine.shape != readers.shape[1:]:
+        raise ValueError(
+            "scores must be (readers, cases) and model (cases,), but are "
+            f"{readers.shape} and {machine.shape}"
+        )
+    both = np.concatenate([readers, machine[None]])[None]
+    kernel, n, name = _auc_kernel(both, truth)
+    change = kernel[0, :-1] - kernel[0, -1:]
+    what = f"{name}; readers less model"
+    wide = (-1.0, 1.0)
+    return random_mean(change, n, what, level, wide), fixed_mean(change, n, what, level, wide)
 
 
 def compare_kernels(
@@ -146,6 +165,16 @@ def plugin_variance(kernel: npt.ArrayLike) -> float:
         )
         total += share * float((table.mean(axis=rest) ** 2).mean())
     return total - float(table.mean()) ** 2
+
+
+def _auc_kernel(scores: npt.ArrayLike, truth: npt.ArrayLike) -> tuple[Floats, int, str]:
+    """Kernel (conditions, readers, negative, positive), number of cases, name of the figure."""
+    table, positive = whole_cases(scores, truth)
+    if min(positive.sum(), (~positive).sum()) < 2:
+        raise ValueError("AUC needs two positive and two negative cases that everyone has read")
+    above = table[:, :, positive][:, :, None, :] - table[:, :, ~positive][:, :, :, None]
+    name = f"AUC, {int(positive.sum())} positive of {len(positive)} cases, U-statistics"
+    return (np.sign(above) + 1) / 2, len(positive), name
 
 
 def _variance(table: Floats) -> tuple[float, str]:
