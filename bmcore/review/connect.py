@@ -3,7 +3,8 @@
 SQLite 3.7.0 to 3.51.2 can lose a commit when a WAL file is reset (https://sqlite.org/wal.html), so
 these versions use a rollback journal (TRUNCATE, synchronous=EXTRA); later ones use WAL.
 Writers take turns for a whole transaction: by BEGIN IMMEDIATE on SQLite (waiting 30 s at
-most), by an advisory lock on PostgreSQL. So a writer sees all that was written before.
+most, see ``turns``), by an advisory lock on PostgreSQL. So a writer sees all that was written
+before.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from bmcore.domain import BmcoreError, refuse
+from bmcore.review.turns import begin_immediate
 
 BUSY_TIMEOUT_MS = 30_000
 _POSTGRES_LOCK = 5_101_837  # any number, the same for all programs of ours
@@ -108,11 +110,10 @@ def database_faults(where: str) -> Iterator[None]:
     """Turn faults of the database into one sentence that names it."""
     try:
         yield
-    except DBAPIError as fault:
-        what, hint = _in_words(str(fault.orig))
-        raise refuse(
-            what, file=where, found=str(fault.orig).strip(), hint=hint, error=StoreRefused
-        ) from fault
+    except (DBAPIError, sqlite3.Error) as fault:
+        found = str(fault.orig if isinstance(fault, DBAPIError) else fault).strip()
+        what, hint = _in_words(found)
+        raise refuse(what, file=where, found=found, hint=hint, error=StoreRefused) from fault
     except OSError as fault:
         raise refuse(
             "the folder of the database cannot be made or used",
@@ -166,8 +167,12 @@ def _on_sqlite_connect(connection: sqlite3.Connection, record: Any) -> None:
 
 
 def _on_sqlite_begin(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("bmcore_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if not connection.get_execution_options().get("bmcore_write", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    begin_immediate(raw, BUSY_TIMEOUT_MS)
 
 
 def _postgresql_engine(url: sa.URL) -> sa.Engine:

@@ -14,6 +14,7 @@ from bmcore.domain import refuse
 from bmcore.review import chain, rows, schema
 from bmcore.review.connect import WRITE, database_faults, make_engine, shown
 from bmcore.review.migrate import migrate
+from bmcore.review.turns import queue_of
 from bmcore.review.votes import Reader, Vote, VoteDraft, current
 
 _DRAFT_FIELDS = tuple(f.name for f in fields(VoteDraft))
@@ -73,12 +74,11 @@ class Store:
             chain.append(connection, schema.readers, _row_of(asked))
             return asked
 
-        return self._write(enter)
+        return self.write(enter)
 
     def readers(self) -> list[Reader]:
         """All readers, by name; see ``rows`` for names that two sites share."""
-        with database_faults(self.where), self._engine.begin() as connection:
-            return rows.readers(connection)
+        return self.read(rows.readers)
 
     def add_vote(self, draft: VoteDraft) -> Vote:
         """Store ``draft`` and return it as stored; submitted twice, it is stored once.
@@ -86,23 +86,29 @@ class Store:
         The reader must be known, with the same role. An earlier vote of the reader on this case
         and phase is superseded if ``draft.reason`` says why, and else in the way.
         """
-        return self._write(lambda connection: _append(connection, draft))
+        return self.write(lambda connection: _append(connection, draft))
 
     def votes(self, case_id: str | None = None, phase: str | None = None) -> list[Vote]:
         """All votes, superseded ones too, oldest first."""
-        with database_faults(self.where), self._engine.begin() as connection:
-            return [
-                vote
-                for vote in rows.votes(connection, case_id)
-                if phase is None or vote.phase == phase
-            ]
+        stored = self.read(lambda connection: rows.votes(connection, case_id))
+        return [vote for vote in stored if phase is None or vote.phase == phase]
 
     def current_votes(self, case_id: str | None = None, phase: str | None = None) -> list[Vote]:
         """The latest vote of each reader, case and phase, oldest first."""
         return current(self.votes(case_id, phase))
 
-    def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        with database_faults(self.where), self._writing.begin() as connection:
+    def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do ``work`` in one transaction that writes; all of it is stored or nothing."""
+        with (
+            queue_of(self.where).turn(),
+            database_faults(self.where),
+            self._writing.begin() as connection,
+        ):
+            return work(connection)
+
+    def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do ``work`` in one transaction that only reads."""
+        with database_faults(self.where), self._engine.begin() as connection:
             return work(connection)
 
 
