@@ -1,4 +1,4 @@
-"""The commands of the reader study: ``python -m bmcore verify``; mounted by ``bmcore.cli``.
+"""The commands of the reader study, ``python -m bmcore verify | study``; mounted by ``cli``.
 
 Exit 0: done, intact. Exit 1: read, but broken or not in order. Exit 2: unusable input.
 """
@@ -23,6 +23,11 @@ _Database = Annotated[
 def mount(app: typer.Typer) -> None:
     """Add the commands of this file to the command line."""
     app.command()(verify)
+    study = typer.Typer(no_args_is_help=True, help="The plan of a reader study.")
+    study.command("check")(check)
+    study.command("lock")(lock)
+    study.command("progress")(progress)
+    app.add_typer(study, name="study")
 
 
 def verify(
@@ -50,6 +55,72 @@ def verify(
             _append_line(write_anchor, report.anchor)
     for site, (count, head) in sorted(report.heads.items()):
         typer.echo(f"intact: {site}, {count} rows, head {head[:16]}")
+
+
+def check(file: Annotated[Path, typer.Argument(help="study.yaml")]) -> None:
+    """Check a plan and show its hash. Stores nothing.
+
+    Exit 0: sound. Exit 2: one line a problem, each with the key, what was found and expected.
+    """
+    from bmcore.review.allocation import work_list
+    from bmcore.review.study import read_study
+
+    with refusals():
+        plan = read_study(file)
+        sheets = {reader.id: len(work_list(plan, reader.id)) for reader in plan.readers}
+    design = f"{plan.design.kind}: {', '.join(plan.design.arms)}"
+    typer.echo(f"{plan.study}: sound; {design}; {len(plan.cases)} cases")
+    for reader, count in sheets.items():
+        typer.echo(f"reader {reader}: {count} sheets")
+    typer.echo(f"hash {plan.digest}")
+
+
+def lock(
+    file: Annotated[Path, typer.Argument(help="study.yaml")],
+    author: Annotated[str, typer.Option(help="Who locks or amends the plan.")],
+    reason: Annotated[
+        str | None, typer.Option(help="Amend the locked plan to this one, for this reason.")
+    ] = None,
+    database: _Database = None,
+) -> None:
+    """Lock a plan by its hash at the start; with --reason, amend the locked plan.
+
+    Exit 2: the plan is not sound, is locked already, or changes what readings rest on.
+    """
+    from bmcore.review import plan
+    from bmcore.review.store import open_store
+    from bmcore.review.study import read_study
+
+    with refusals():
+        asked = read_study(file)
+        with open_store(_url(database)) as store:
+            if reason is None:
+                locked = plan.lock(store, asked, author)
+            else:
+                locked = plan.amend(store, asked, author, reason)
+    typer.echo(f"{asked.study}: locked as version {locked.version}, hash {locked.digest}")
+
+
+def progress(database: _Database = None) -> None:
+    """How far each reader is, and the log of amendments. Says nothing of what was answered."""
+    from bmcore.domain import refuse
+    from bmcore.review import plan
+    from bmcore.review.desk import Desk
+    from bmcore.review.store import open_store
+
+    with refusals():
+        url = _url(database)
+        if database is not None and "://" not in database and not Path(database).is_file():
+            raise refuse("there is no such database", file=database)
+        with open_store(url) as store:
+            for name in plan.studies(store):
+                for version in plan.versions(store, name):
+                    why = "start" if version.reason is None else version.reason
+                    when = f"{version.created_at:%Y-%m-%d %H:%M} UTC"
+                    typer.echo(f"{name} version {version.version}, {when}, {version.author}: {why}")
+                for reader, states in Desk(store, name).progress().items():
+                    told = ", ".join(f"{count} {state}" for state, count in states.items())
+                    typer.echo(f"{name} reader {reader}: {told}")
 
 
 def _append_line(path: Path, line: str) -> None:

@@ -1,0 +1,117 @@
+"""An answer sheet: what may be said to each kind of question, checked before it is stored.
+
+Values are plain data (JSON): primary {"choice", "confidence"}; differential [choice, ...];
+lesions {"lesions": {"1": "accept" | "edit" | "reject"}, "missed": n}; quality 1-5; explanation
+"helpful" | "neutral" | "misleading"; text any text.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bmcore.domain import Finding, InputRefused, Severity
+from bmcore.review.study import Question, Study
+from bmcore.review.votes import COMMENT_LIMIT, PRIMARY_CHOICES
+
+LESION_VERDICTS = ("accept", "edit", "reject")
+EXPLANATION_VERDICTS = ("helpful", "neutral", "misleading")
+
+
+def check_sheet(study: Study, arm: str, values: Mapping[str, Any], *, whole: bool) -> None:
+    """Refuse answers that the arm does not ask for or that say what cannot be; all at once.
+
+    whole: every required question must be answered, as at locking; False for a draft.
+    """
+    asked = {question.id: question for question in study.questions_in(arm)}
+    problems = [
+        _finding(f"question {name} is not asked in arm {arm}", name, ", ".join(asked))
+        for name in values
+        if name not in asked
+    ]
+    for name, question in asked.items():
+        if values.get(name) is not None:
+            problems += check_value(question, values[name])
+        elif whole and question.required:
+            problems.append(_finding(f"question {name} is not answered", "nothing", question.text))
+    if problems:
+        raise InputRefused(*problems)
+
+
+def check_value(question: Question, value: Any) -> list[Finding]:
+    """What is wrong with ``value`` as an answer; empty if nothing."""
+    expected = _CHECKS[question.kind](value)
+    if expected is None:
+        return []
+    return [_finding(f"the answer to {question.id} cannot be stored", repr(value)[:80], expected)]
+
+
+def as_text(value: Any) -> str:
+    """The one spelling of a value in the database."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _primary(value: Any) -> str | None:
+    if not isinstance(value, dict) or set(value) != {"choice", "confidence"}:
+        return "a choice and a confidence"
+    if value["choice"] not in PRIMARY_CHOICES:
+        return f"one of {', '.join(PRIMARY_CHOICES)}"
+    return _whole(value["confidence"], 0, 100)
+
+
+def _differential(value: Any) -> str | None:
+    sound = isinstance(value, list) and all(choice in PRIMARY_CHOICES for choice in value)
+    if sound and len({*value}) == len(value):
+        return None
+    return f"a list without doubles of {', '.join(PRIMARY_CHOICES)}"
+
+
+def _lesions(value: Any) -> str | None:
+    if not isinstance(value, dict) or set(value) != {"lesions", "missed"}:
+        return "a verdict a lesion and the number missed"
+    verdicts = value["lesions"]
+    if not isinstance(verdicts, dict) or not all(
+        isinstance(number, str) and number.isdecimal() and verdict in LESION_VERDICTS
+        for number, verdict in verdicts.items()
+    ):
+        return f"for each lesion's number one of {', '.join(LESION_VERDICTS)}"
+    return _whole(value["missed"], 0, 1000)
+
+
+def _quality(value: Any) -> str | None:
+    return _whole(value, 1, 5)
+
+
+def _explanation(value: Any) -> str | None:
+    allowed = ", ".join(EXPLANATION_VERDICTS)
+    return None if value in EXPLANATION_VERDICTS else f"one of {allowed}"
+
+
+def _text(value: Any) -> str | None:
+    if not isinstance(value, str) or len(value) > COMMENT_LIMIT:
+        return f"text of {COMMENT_LIMIT} characters at most"
+    unprintable = [
+        c for c in value if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\r\t"
+    ]
+    return "text without control characters" if unprintable else None
+
+
+def _whole(value: Any, low: int, high: int) -> str | None:
+    sound = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    return None if sound else f"a whole number from {low} to {high}"
+
+
+_CHECKS: Mapping[str, Callable[[Any], str | None]] = {
+    "primary": _primary,
+    "differential": _differential,
+    "lesions": _lesions,
+    "quality": _quality,
+    "explanation": _explanation,
+    "text": _text,
+}
+
+
+def _finding(what: str, found: str, expected: str) -> Finding:
+    return Finding(Severity.REFUSED, what, None, found, expected)

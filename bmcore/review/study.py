@@ -1,0 +1,262 @@
+"""The plan of a reader study: one frozen object, checked as a whole; its hash locks it.
+
+Written by people as ``study.yaml`` (``read_study``); every key is described in ``docs/study.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bmcore.domain import Finding, InputRefused, Severity, refuse
+
+Arm = Literal["unaided", "aided", "aided_explained"]
+ARMS: tuple[Arm, ...] = ("unaided", "aided", "aided_explained")
+Kind = Literal["primary", "differential", "lesions", "quality", "explanation", "text"]
+# What has to be on the screen before a question makes sense.
+_SHOWN_IN: dict[str, tuple[Arm, ...]] = {
+    "lesions": ("aided", "aided_explained"),
+    "quality": ("aided", "aided_explained"),
+    "explanation": ("aided_explained",),
+}
+_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+_CaseId = Annotated[str, Field(min_length=1, max_length=200)]
+_Text = Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Design(_Part):
+    """kind: "sequential" (one case, all arms in turn) or "crossover" (one arm a period)."""
+
+    kind: Literal["sequential", "crossover"]
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
+    washout_days: Annotated[int, Field(ge=0, le=3650)] = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(set(self.arms)) != len(self.arms):
+            raise ValueError("arms: each arm once")
+        if self.kind == "sequential":
+            if list(self.arms) != [arm for arm in ARMS if arm in self.arms]:
+                raise ValueError(f"arms: a sequential design goes {', '.join(ARMS)}, in this order")
+            if self.washout_days:
+                raise ValueError("washout_days: only a crossover design has a washout")
+        elif len(self.arms) < 2:
+            raise ValueError("arms: a crossover design needs two arms or more")
+        elif self.washout_days < 1:
+            raise ValueError("washout_days: a crossover design needs one day or more")
+        return self
+
+
+class StudyReader(_Part):
+    """A reader by a short id; the id goes into the seeds, so it must not change."""
+
+    id: _Id
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    role: Literal["radiologist", "neuroradiologist", "oncologist", "other"]
+    years: Annotated[float, Field(ge=0, le=80)]
+
+
+class Question(_Part):
+    """arms: where it is asked; all arms of the design if left out."""
+
+    id: _Id
+    kind: Kind
+    text: _Text
+    required: bool = True
+    arms: tuple[Arm, ...] | None = None
+
+
+class Seeds(_Part):
+    """order: of each reader's cases; allocation: of groups, periods and repeats."""
+
+    order: Annotated[int, Field(ge=0)]
+    allocation: Annotated[int, Field(ge=0)]
+
+
+class Repeats(_Part):
+    """Cases read a second time unannounced; ``min_distance``: cases from first to second."""
+
+    count: Annotated[int, Field(ge=0)] = 0
+    min_distance: Annotated[int, Field(ge=1)] = 1
+
+
+class Endpoint(_Part):
+    """The one primary endpoint: what is compared between which two arms, and how."""
+
+    measure: _Text
+    compare: tuple[Arm, Arm]
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    margin: float | None = None
+
+
+class Study(_Part):
+    """The whole plan. ``Study.digest`` is its SHA-256 over canonical JSON."""
+
+    study: _Id
+    title: _Text
+    design: Design
+    seeds: Seeds
+    readers: Annotated[tuple[StudyReader, ...], Field(min_length=1)]
+    cases: Annotated[tuple[_CaseId, ...], Field(min_length=1)]
+    training_cases: tuple[_CaseId, ...]
+    questions: Annotated[tuple[Question, ...], Field(min_length=1)]
+    repeats: Repeats = Repeats()
+    primary_endpoint: Endpoint
+    analysis_plan: _Text
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        problems = [*self._doubles(), *self._questions_problems(), *self._case_problems()]
+        absent = [arm for arm in self.primary_endpoint.compare if arm not in self.design.arms]
+        if absent:
+            problems.append(f"primary_endpoint.compare: {absent[0]} is no arm of the design")
+        if len(set(self.primary_endpoint.compare)) < 2:
+            problems.append("primary_endpoint.compare: name two different arms")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _doubles(self) -> Iterator[str]:
+        names = [" ".join(r.name.split()).casefold() for r in self.readers]
+        for what, values in (
+            ("readers: id", [r.id for r in self.readers]),
+            ("readers: name", names),
+            ("questions: id", [q.id for q in self.questions]),
+            ("cases:", list(self.cases)),
+        ):
+            for value, times in Counter(values).items():
+                if times > 1:
+                    yield f"{what} {value} appears {times} times; expected once"
+
+    def _questions_problems(self) -> Iterator[str]:
+        for number, question in enumerate(self.questions):
+            for arm in question.arms or ():
+                if arm not in self.design.arms:
+                    yield f"questions[{number}].arms: {arm} is no arm of the design"
+            allowed = _SHOWN_IN.get(question.kind, ARMS)
+            wrong = [arm for arm in self.arms_of(question) if arm not in allowed]
+            if wrong:
+                yield (
+                    f"questions[{number}].arms: a question of kind {question.kind} cannot be asked "
+                    f"in arm {wrong[0]}; expected only {', '.join(allowed)}"
+                )
+        if not any(q.kind == "primary" and q.required for q in self.questions):
+            yield "questions: one of kind primary must be there and required"
+
+    def _case_problems(self) -> Iterator[str]:
+        for case in self.cases:
+            if case in self.training_cases:
+                yield f"cases: {case} is a training case; the models know it, so take it out"
+        fitting = len(self.cases) - self.repeats.min_distance + 1
+        if self.repeats.count > max(0, fitting):
+            yield (
+                f"repeats: {self.repeats.count} repeats {self.repeats.min_distance} cases apart do "
+                f"not fit; expected {max(0, fitting)} at most with {len(self.cases)} cases"
+            )
+
+    def arms_of(self, question: Question) -> tuple[Arm, ...]:
+        """Where ``question`` is asked."""
+        return question.arms if question.arms is not None else self.design.arms
+
+    def questions_in(self, arm: str) -> tuple[Question, ...]:
+        """What is asked in ``arm``, in the order of the file."""
+        return tuple(q for q in self.questions if arm in self.arms_of(q))
+
+    def reader(self, reader_id: str) -> StudyReader:
+        """The reader of this id; refused where there is none."""
+        for reader in self.readers:
+            if reader.id == reader_id:
+                return reader
+        raise refuse(
+            "this reader does not take part in the study",
+            found=reader_id,
+            expected=", ".join(r.id for r in self.readers),
+        )
+
+    @property
+    def canonical(self) -> str:
+        """One line of JSON that says all of the plan and nothing else."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of ``canonical``: comments and layout of the file do not matter."""
+        return hashlib.sha256(self.canonical.encode("utf-8")).hexdigest()
+
+
+def read_study(path: Path) -> Study:
+    """Read and check ``study.yaml``; ``InputRefused`` with one Finding a problem."""
+    try:
+        text = path.read_text("utf-8")
+        data = yaml.load(text, Loader=_StrictLoader)
+    except (OSError, UnicodeDecodeError) as fault:
+        raise refuse("the study file cannot be read", file=path, found=fault) from fault
+    except yaml.YAMLError as fault:
+        found = " ".join(str(fault).split())
+        raise refuse("the study file is not YAML", file=path, found=found) from fault
+    return parse_study(data, str(path))
+
+
+def parse_study(data: Any, where: str) -> Study:
+    """The study in plain data, as YAML or JSON give it."""
+    if not isinstance(data, dict):
+        raise refuse(
+            "the study file holds no keys",
+            file=where,
+            found=type(data).__name__,
+            expected="keys such as study, design, readers; see docs/examples/study.yaml",
+        )
+    try:
+        return Study.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as fault:
+        raise InputRefused(*_findings(fault, where)) from fault
+
+
+def _findings(fault: ValidationError, where: str) -> Iterator[Finding]:
+    for error in fault.errors(include_url=False):
+        path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error["loc"])
+        key, kind = path.lstrip("."), error["type"]
+        if kind == "value_error":  # our own sentences, several joined
+            for line in str(error["ctx"]["error"]).splitlines():
+                yield _finding(f"{key}.{line}" if key else line, where)
+        elif kind == "missing":
+            yield _finding(f"{key} is missing", where, hint="see docs/examples/study.yaml.")
+        elif kind == "extra_forbidden":
+            yield _finding(f"{key} is not a known key", where, hint="check its spelling.")
+        else:
+            found, message = repr(error["input"])[:80], error["msg"].removeprefix("Input should ")
+            yield _finding(f"{key} cannot be used", where, found, message)
+
+
+def _finding(
+    what: str, where: str, found: str | None = None, expected: str | None = None, hint=None
+) -> Finding:
+    return Finding(Severity.REFUSED, what, where, found, expected, hint)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key given twice is a fault, not the last one wins."""
+
+
+def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for key, times in Counter(map(str, keys)).items():
+        if times > 1:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key} is given {times} times", node.start_mark
+            )
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

@@ -1,0 +1,174 @@
+"""The state of each sheet on a reader's list, and whether a sheet may be opened now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from bmcore.domain import refuse
+from bmcore.review import chain, schema
+from bmcore.review.allocation import Item, Place, work_list
+from bmcore.review.study import Study
+
+STATES = ("not started", "draft", "unaided locked", "aided locked", "skipped")
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Time at a sheet since it was opened: active (hands on), idle (no input for a while)."""
+
+    active_s: float = 0.0
+    idle_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.active_s < 1e7 and 0 <= self.idle_s < 1e7):  # NaN fails this too
+            raise refuse("times must be seconds from 0", found=f"{self.active_s}, {self.idle_s}")
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """One line of a reader's list. state: see STATES; not_before: end of the washout, if ahead."""
+
+    item: Item
+    state: str
+    flagged: bool
+    seconds: Seconds
+    not_before: datetime | None = None
+
+    @property
+    def locked(self) -> bool:
+        return self.state.endswith("locked")
+
+    @property
+    def done(self) -> bool:
+        return self.locked or self.state == "skipped"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the events say of one sheet. closed: "locked", "skipped" or ""; at: of the closing."""
+
+    closed: str = ""
+    at: datetime | None = None
+    flagged: bool = False
+    seconds: Seconds = Seconds()
+
+    def after(self, event: sa.Row) -> Told:
+        """With one more event, in the order of writing."""
+        if event.kind in ("flagged", "unflagged"):
+            return replace(self, flagged=event.kind == "flagged")
+        seconds = Seconds(event.active_s, event.idle_s)
+        return replace(self, closed=event.kind, at=event.created_at, seconds=seconds)
+
+
+def columns(study: str, place: Place) -> dict[str, Any]:
+    """A place as the columns of a row."""
+    return {
+        "study": study,
+        "reader": place.reader,
+        "case_id": place.case_id,
+        "arm": place.arm,
+        "occasion": place.occasion,
+    }
+
+
+def at(table: sa.Table, study: str, place: Place) -> list[sa.ColumnElement[bool]]:
+    """The condition that a row belongs to a place."""
+    return [table.c[name] == value for name, value in columns(study, place).items()]
+
+
+def place_of(row: sa.Row) -> Place:
+    """The place that a row belongs to."""
+    return Place(row.reader, row.case_id, row.arm, row.occasion)
+
+
+def work(
+    connection: sa.Connection, study: Study, reader: str, now: datetime
+) -> tuple[WorkItem, ...]:
+    """The whole list of one reader, in the seeded order, with the state of each sheet."""
+    items = work_list(study, reader)
+    drafts = _drafts(connection, study.study, reader)
+    told = events(connection, study.study, reader)
+    listed = []
+    for item in items:
+        mine = told.get(item.place, Told())
+        seconds = mine.seconds if mine.closed == "locked" else drafts.get(item.place, Seconds())
+        state = _state(study, item.place, told, item.place in drafts)
+        ends = _washout_end(study, item, items, told)
+        waits = ends if ends is not None and ends > now and not mine.closed else None
+        listed.append(WorkItem(item, state, mine.flagged, seconds, waits))
+    return tuple(listed)
+
+
+def check_open(study: Study, listed: Sequence[WorkItem], place: Place) -> None:
+    """Refuse a sheet that is not on the list, is locked, or whose turn has not come."""
+    mine = next((w for w in listed if w.item.place == place), None)
+    if mine is None:
+        raise refuse("this sheet is not on the reader's list", found=place)
+    if mine.locked:
+        raise refuse("this sheet is locked", found=place, hint="correct it with a reason.")
+    states = {w.item.place: w for w in listed}
+    for arm in _earlier_arms(study, place):
+        earlier = states[replace(place, arm=arm)]
+        if not earlier.locked:
+            raise refuse(
+                f"the {place.arm} sheet opens only after the {arm} one is locked",
+                found=f"{place.case_id}: {arm} is {earlier.state}",
+            )
+    before = [w for w in listed if w.item.position < mine.item.position and not w.done]
+    if before:
+        raise refuse(
+            "it is not this sheet's turn",
+            found=f"position {mine.item.position}",
+            expected=f"position {before[0].item.position}",
+            hint="read the list in its order, or skip.",
+        )
+    if mine.not_before is not None:
+        raise refuse("the washout is not over", expected=f"{mine.not_before:%Y-%m-%d %H:%M} UTC")
+
+
+def events(connection: sa.Connection, study: str, reader: str) -> dict[Place, Told]:
+    """What happened to the reader's sheets at this site."""
+    t = schema.events
+    mine = (t.c.site == chain.own_site(connection), t.c.study == study, t.c.reader == reader)
+    told: dict[Place, Told] = {}
+    for row in connection.execute(sa.select(t).where(*mine).order_by(t.c.id)):
+        place = place_of(row)
+        told[place] = told.get(place, Told()).after(row)
+    return told
+
+
+def _state(study: Study, place: Place, told: Mapping[Place, Told], drafted: bool) -> str:
+    closed = told.get(place, Told()).closed
+    if closed == "locked":
+        return "unaided locked" if place.arm == "unaided" else "aided locked"
+    earlier = [replace(place, arm=arm) for arm in _earlier_arms(study, place)]
+    if closed == "skipped" or any(told.get(p, Told()).closed == "skipped" for p in earlier):
+        return "skipped"
+    return "draft" if drafted else "not started"
+
+
+def _earlier_arms(study: Study, place: Place) -> tuple[str, ...]:
+    """Sequential: what of the same case is read before this arm."""
+    if study.design.kind != "sequential":
+        return ()
+    return study.design.arms[: study.design.arms.index(place.arm)]  # type: ignore[arg-type]
+
+
+def _washout_end(
+    study: Study, item: Item, items: Sequence[Item], told: Mapping[Place, Told]
+) -> datetime | None:
+    """Crossover: when the washout after the earlier periods ends; None before or without one."""
+    closings = [told[i.place].at for i in items if i.period < item.period and i.place in told]
+    known = [time for time in closings if time is not None]
+    return max(known) + timedelta(days=study.design.washout_days) if known else None
+
+
+def _drafts(connection: sa.Connection, study: str, reader: str) -> dict[Place, Seconds]:
+    t = schema.drafts
+    query = sa.select(t).where(t.c.study == study, t.c.reader == reader)
+    return {place_of(r): Seconds(r.active_s, r.idle_s) for r in connection.execute(query)}

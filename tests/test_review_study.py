@@ -1,0 +1,428 @@
+"""A plan is checked as a whole, locked by its hash, and gives each reader a list of his own."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+import yaml
+from typer.testing import CliRunner
+
+from bmcore.cli import app
+from bmcore.domain import BmcoreError, InputRefused
+from bmcore.review import plan, schema
+from bmcore.review.allocation import Place, repeated_cases, work_list
+from bmcore.review.answers import as_votes
+from bmcore.review.desk import Desk
+from bmcore.review.store import open_store
+from bmcore.review.study import parse_study, read_study
+from bmcore.review.verify import verify
+from bmcore.review.worklist import Seconds
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "docs" / "examples" / "study.yaml"
+SAID = {"primary": {"choice": "nsclc", "confidence": 60}}
+LOOKED = {"lesions": {"lesions": {"1": "accept", "2": "reject"}, "missed": 1}, "quality": 4}
+
+
+def data(**changes):
+    plain = yaml.safe_load(EXAMPLE.read_text())
+    return {**plain, **changes}
+
+
+def study(**changes):
+    return parse_study(data(**changes), "here")
+
+
+def crossover(n_cases, n_readers, arms, repeats=0, distance=1):
+    return study(
+        design={"kind": "crossover", "arms": arms, "washout_days": 28},
+        cases=[f"case-{n:03d}" for n in range(n_cases)],
+        readers=[
+            {"id": f"r{n:02d}", "name": f"Reader {n}", "role": "oncologist", "years": 1}
+            for n in range(n_readers)
+        ],
+        questions=[{"id": "primary", "kind": "primary", "text": "Which?"}],
+        repeats={"count": repeats, "min_distance": distance},
+    )
+
+
+# the file
+
+
+def test_the_example_is_a_sound_plan_and_comments_do_not_change_its_hash(tmp_path):
+    plan_ = read_study(EXAMPLE)
+    assert plan_.design.arms == ("unaided", "aided", "aided_explained")
+    bare = tmp_path / "bare.yaml"
+    bare.write_text(yaml.safe_dump(data(), sort_keys=True))
+    assert read_study(bare).digest == plan_.digest
+    assert study(title="Another").digest != plan_.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"desing": 1}, "desing is not a known key"),
+        ({"cases": None}, r"cases cannot be used \(found None; expected be a valid array"),
+        ({"seeds": {"order": 1}}, "seeds.allocation is missing"),
+        ({"seeds": {"order": "1", "allocation": 2}}, r"seeds.order .*\(found '1'; expected"),
+        ({"readers": [{"id": "r", "name": "A", "role": "surgeon", "years": 2}]}, "'surgeon'"),
+        (
+            {"readers": [{"id": "r", "name": "A", "role": "other"}]},
+            r"readers\[0\].years is missing",
+        ),
+        ({"cases": ["a", "a", "b", "c", "d"]}, "cases: a appears 2 times"),
+        ({"cases": ["phantom-0001", "b", "c", "d"]}, "phantom-0001 is a training case"),
+        ({"repeats": {"count": 5, "min_distance": 3}}, "5 repeats 3 cases apart do not fit.*4 at"),
+        ({"design": {"kind": "sequential", "arms": ["aided", "unaided"]}}, "in this order"),
+        ({"design": {"kind": "crossover", "arms": ["unaided", "aided"]}}, "one day or more"),
+        (
+            {"design": {"kind": "sequential", "arms": ["unaided"], "washout_days": 3}},
+            "only a crossover design has a washout",
+        ),
+        (
+            {"questions": [{"id": "q", "kind": "quality", "text": "?"}]},
+            "quality cannot be asked in",
+        ),
+        ({"questions": [{"id": "q", "kind": "text", "text": "?"}]}, "one of kind primary must be"),
+        ({"primary_endpoint": {"measure": "x", "compare": ["aided", "aided"]}}, "two different"),
+    ],
+)
+def test_a_fault_in_the_file_names_the_key_what_was_found_and_expected(changes, sentence):
+    with pytest.raises(InputRefused, match=sentence):
+        study(**changes)
+
+
+def test_all_faults_are_told_at_once_and_a_key_given_twice_is_one(tmp_path):
+    with pytest.raises(InputRefused) as refused:
+        study(cases=["phantom-0001", "a", "a"], repeats={"count": 9, "min_distance": 1})
+    assert len(refused.value.findings) == 3
+    twice = tmp_path / "twice.yaml"
+    twice.write_text(EXAMPLE.read_text() + "\ncases: [demo-01]\n")
+    with pytest.raises(InputRefused, match="the key cases is given 2 times"):
+        read_study(twice)
+    twice.write_text("- a list")
+    with pytest.raises(InputRefused, match="holds no keys"):
+        read_study(twice)
+    with pytest.raises(InputRefused, match="cannot be read"):
+        read_study(tmp_path / "none.yaml")
+
+
+# the order
+
+
+def test_a_list_is_the_same_again_and_differs_between_readers_and_seeds():
+    s = crossover(40, 4, ["unaided", "aided"])
+    lists = {r.id: work_list(s, r.id) for r in s.readers}
+    assert lists["r00"] == work_list(s, "r00")
+    orders = {tuple(i.place.case_id for i in items) for items in lists.values()}
+    assert len(orders) == 4
+    other = s.model_copy(update={"seeds": s.seeds.model_copy(update={"order": 1})})
+    assert work_list(other, "r00") != lists["r00"]
+    # published once, so that nobody changes the drawing without noticing
+    example = read_study(EXAMPLE)
+    assert [i.place.case_id for i in work_list(example, "r01")][::3] == [
+        *("demo-03", "demo-04", "demo-01", "demo-03", "demo-02", "demo-04", "demo-05", "demo-06")
+    ]
+
+
+def test_a_reader_added_later_changes_no_other_list():
+    few, many = (crossover(20, n, ["unaided", "aided", "aided_explained"]) for n in (3, 9))
+    for reader in few.readers:
+        assert work_list(few, reader.id) == work_list(many, reader.id)
+
+
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize(("repeats", "distance"), [(3, 5), (10, 11), (1, 20)])
+def test_hidden_repeats_are_never_nearer_than_the_distance(seed, repeats, distance):
+    s = crossover(20, 2, ["unaided", "aided"], repeats, distance)
+    s = s.model_copy(update={"seeds": s.seeds.model_copy(update={"order": seed})})
+    for reader in s.readers:
+        for period in (1, 2):
+            items = [i for i in work_list(s, reader.id) if i.period == period]
+            where = {(i.place.case_id, i.place.occasion): n for n, i in enumerate(items)}
+            assert len(items) == len(where) == 20 + repeats
+            for case in repeated_cases(s):
+                assert where[case, 1] - where[case, 0] >= distance
+
+
+def test_repeats_are_spread_and_not_always_at_the_end():
+    s = crossover(40, 8, ["unaided", "aided"], 6, 10)
+    seconds = [
+        i.position for r in s.readers for i in work_list(s, r.id)[:46] if i.place.occasion == 1
+    ]
+    assert len(set(seconds)) > 15
+
+
+@pytest.mark.parametrize("arms", [["unaided", "aided"], ["unaided", "aided", "aided_explained"]])
+def test_crossover_periods_are_balanced(arms):
+    k = len(arms)
+    s = crossover(12, 2 * k, arms)
+    pairs, per_period = Counter(), Counter()
+    by_case = Counter()
+    for reader in s.readers:
+        seen = {}
+        for item in work_list(s, reader.id):
+            per_period[reader.id, item.period, item.place.arm] += 1
+            by_case[item.place.case_id, item.period, item.place.arm] += 1
+            seen.setdefault(item.place.case_id, []).append(item.place.arm)
+        assert all(sorted(read) == sorted(arms) for read in seen.values())  # each arm once
+        for read in seen.values():
+            pairs.update(pairwise(read))
+    assert set(per_period.values()) == {12 // k}
+    assert set(by_case.values()) == {2}  # over readers, each case in each arm in each period alike
+    assert len(pairs) == k * (k - 1)
+    assert len(set(pairs.values())) == 1  # carry-over is balanced
+
+
+# locked and amended
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'study.sqlite'}"
+
+
+@pytest.fixture
+def store(url):
+    with open_store(url) as opened:
+        yield opened
+
+
+def test_a_locked_plan_changes_only_by_an_amendment_with_a_reason(store, url):
+    first = plan.lock(store, study(), "Ida Lund")
+    assert plan.lock(store, study(), "Somebody else") == first
+    with pytest.raises(InputRefused, match="is locked with another plan"):
+        plan.lock(store, study(title="Other"), "Ida Lund")
+    new = {"id": "r04", "name": "Late Reader", "role": "other", "years": 2}
+    grown = study(readers=[*data()["readers"], new])
+    with pytest.raises(InputRefused, match="needs a reason"):
+        plan.amend(store, grown, "Ida Lund", " ")
+    with pytest.raises(InputRefused, match="changes nothing"):
+        plan.amend(store, study(), "Ida Lund", "No change at all.")
+    second = plan.amend(store, grown, "Ida Lund", "A fourth reader joins.")
+    assert (second.version, second.reason) == (2, "A fourth reader joins.")
+    assert [v.version for v in plan.versions(store, "primary-2027")] == [1, 2]
+    assert plan.studies(store) == ["primary-2027"]
+    assert verify(url).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"seeds": {"order": 1, "allocation": 2}}, "seeds cannot change"),
+        ({"cases": [f"demo-0{n}" for n in range(1, 8)]}, "cases cannot change"),
+        ({"repeats": {"count": 0}}, "repeats cannot change"),
+        ({"readers": data()["readers"][:2]}, "readers may only be added"),
+        ({"questions": data()["questions"][:3]}, "question quality cannot be dropped"),
+    ],
+)
+def test_an_amendment_cannot_change_what_readings_rest_on(store, changes, sentence):
+    plan.lock(store, study(), "Ida Lund")
+    with pytest.raises(InputRefused, match=sentence):
+        plan.amend(store, study(**changes), "Ida Lund", "We want to.")
+    assert len(plan.versions(store, "primary-2027")) == 1
+
+
+# at the desk
+
+
+@pytest.fixture
+def desk(store):
+    plan.lock(store, study(), "Ida Lund")
+    return Desk(store, "primary-2027")
+
+
+def first_three(desk, reader="r01"):
+    return [w.item.place for w in desk.work(reader)[:3]]
+
+
+def test_aided_content_opens_only_after_the_unaided_answer_is_locked(desk):
+    unaided, aided, explained = first_three(desk)
+    with pytest.raises(InputRefused, match="opens only after the unaided one is locked"):
+        desk.submit(aided, SAID | LOOKED, Seconds(), "a")
+    with pytest.raises(InputRefused, match="opens only after"):
+        desk.save_draft(aided, {}, Seconds())
+    desk.submit(unaided, SAID, Seconds(31.5, 4), "u")
+    assert desk.next("r01").item.place == aided
+    desk.submit(aided, SAID | LOOKED, Seconds(12, 0), "a")
+    desk.submit(explained, SAID | LOOKED | {"explanation": "misleading"}, Seconds(), "e")
+    states = [(w.state, w.seconds) for w in desk.work("r01")[:4]]
+    assert states == [
+        ("unaided locked", Seconds(31.5, 4)),
+        ("aided locked", Seconds(12, 0)),
+        ("aided locked", Seconds()),
+        ("not started", Seconds()),
+    ]
+    assert desk.progress()["r01"] == {
+        **{"not started": 21, "draft": 0, "unaided locked": 1, "aided locked": 2},
+        **{"skipped": 0, "flagged": 0},
+    }
+
+
+def test_a_draft_survives_a_restart_and_goes_when_the_sheet_is_locked(desk, url):
+    place = first_three(desk)[0]
+    desk.save_draft(place, {"remarks": "dural tail?"}, Seconds(5, 1))
+    desk.save_draft(place, {"remarks": "dural tail!"}, Seconds(9, 2))
+    with open_store(url) as again:
+        other = Desk(again, "primary-2027")
+        assert other.draft(place).values == {"remarks": "dural tail!"}
+        assert other.draft(place).seconds == Seconds(9, 2)
+        assert other.work("r01")[0].state == "draft"
+        other.submit(place, SAID, Seconds(20, 3), "k")
+        assert other.draft(place) is None
+        with pytest.raises(InputRefused, match="this sheet is locked"):
+            other.save_draft(place, {}, Seconds())
+
+
+def test_a_sheet_sent_twice_is_locked_once_and_another_answer_is_not_lost_in_silence(desk):
+    place = first_three(desk)[0]
+    first = desk.submit(place, SAID, Seconds(1, 0), "k")
+    assert desk.submit(place, SAID, Seconds(2, 0), "k") == first
+    changed = {"primary": {"choice": "rcc", "confidence": 1}}
+    with pytest.raises(InputRefused, match="already locked with other answers"):
+        desk.submit(place, changed, Seconds(), "k")
+    with pytest.raises(InputRefused, match="this sheet is locked"):
+        desk.submit(place, changed, Seconds(), "other form")
+    assert len(desk.history()) == 1
+
+
+def test_a_correction_is_a_new_row_with_a_reason(desk, url):
+    place = first_three(desk)[0]
+    (old,) = desk.submit(place, SAID, Seconds(), "k")
+    mind = {"choice": "rcc", "confidence": 80}
+    with pytest.raises(InputRefused, match="needs a reason"):
+        desk.correct(place, "primary", mind, "")
+    new = desk.correct(place, "primary", mind, "Clicked the wrong line.")
+    assert desk.correct(place, "primary", mind, "Clicked the wrong line.") == new
+    assert new.supersedes == old.id
+    assert desk.answers() == [new]
+    assert desk.history() == [old, new]
+    with pytest.raises(InputRefused, match="only a locked sheet"):
+        desk.correct(first_three(desk)[1], "primary", mind, "Why not.")
+    assert verify(url).problems == ()
+
+
+def test_a_skipped_case_is_passed_over_with_its_later_arms_and_can_still_be_read(desk):
+    unaided, aided, _ = first_three(desk)
+    with pytest.raises(InputRefused, match="not this sheet's turn"):
+        desk.submit(desk.work("r01")[3].item.place, SAID, Seconds(), "far")
+    desk.skip(unaided, "motion", "s")
+    desk.skip(unaided, "motion", "s")
+    assert [w.state for w in desk.work("r01")[:3]] == ["skipped"] * 3
+    assert desk.next("r01").item.position == 4
+    desk.submit(unaided, SAID, Seconds(), "late")
+    assert [w.state for w in desk.work("r01")[:2]] == ["unaided locked", "not started"]
+    assert desk.next("r01").item.place == aided
+
+
+def test_flags_are_seen_and_taken_away_without_touching_answers(desk):
+    place = first_three(desk)[0]
+    desk.flag(place, "a second patient's images?", "f")
+    assert desk.work("r01")[0].flagged
+    desk.submit(place, SAID, Seconds(), "k")
+    assert desk.work("r01")[0].flagged
+    desk.flag(place, "", "g", on=False)
+    assert not desk.work("r01")[0].flagged
+    assert desk.work("r01")[0].state == "unaided locked"
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({}, "question primary is not answered"),
+        (SAID | {"quality": 3}, "question quality is not asked in arm unaided"),
+        ({"primary": {"choice": "bone", "confidence": 5}}, "one of breast, gi"),
+        ({"primary": {"choice": "gi", "confidence": 101}}, "a whole number from 0 to 100"),
+        ({"primary": "gi"}, "a choice and a confidence"),
+        (SAID | {"differential": ["gi", "gi"]}, "a list without doubles"),
+        (SAID | {"remarks": "a\x00"}, "without control characters"),
+    ],
+)
+def test_an_answer_that_cannot_be_is_refused(desk, values, sentence):
+    with pytest.raises(InputRefused, match=sentence):
+        desk.submit(first_three(desk)[0], values, Seconds(), "k")
+    assert desk.history() == []
+
+
+def test_the_schema_allows_one_answer_a_reader_case_arm_and_question(desk, store):
+    place = first_three(desk)[0]
+    desk.submit(place, SAID, Seconds(), "k")
+    row = dict(store.read(lambda c: c.execute(sa.select(schema.answers)).one())._mapping)
+    with pytest.raises(BmcoreError, match=r"append-only|UNIQUE"):
+        store.write(
+            lambda c: c.execute(sa.insert(schema.answers).values(row | {"id": 9, "seq": 99}))
+        )
+
+
+def test_a_stranger_and_an_unlocked_study_are_refused(desk, store):
+    with pytest.raises(InputRefused, match="does not take part"):
+        desk.work("r99")
+    with pytest.raises(InputRefused, match="not on the reader's list"):
+        desk.submit(Place("r01", "other case", "unaided"), SAID, Seconds(), "k")
+    with pytest.raises(InputRefused, match="is not locked"):
+        Desk(store, "unknown")
+
+
+def test_a_crossover_waits_for_the_washout(store):
+    s = crossover(2, 2, ["unaided", "aided"])
+    plan.lock(store, s, "Ida Lund")
+    now = [datetime(2027, 1, 1, tzinfo=UTC)]
+    desk = Desk(store, s.study, clock=lambda: now[0])
+    for n in range(2):
+        desk.submit(desk.next("r00").item.place, SAID, Seconds(), str(n))
+        now[0] += timedelta(hours=1)
+    waiting = desk.next("r00")
+    assert waiting.not_before == datetime(2027, 1, 29, 1, tzinfo=UTC)
+    with pytest.raises(InputRefused, match=r"washout is not over.*2027-01-29 01:00"):
+        desk.submit(waiting.item.place, SAID, Seconds(), "early")
+    now[0] = datetime(2027, 1, 29, 1, 1, tzinfo=UTC)
+    desk.submit(waiting.item.place, SAID, Seconds(), "late")
+    assert desk.next("r00").not_before is None
+
+
+def test_answers_become_votes_for_the_agreement_and_the_reports(desk):
+    unaided, aided, _ = first_three(desk)
+    desk.submit(unaided, SAID, Seconds(), "u")
+    desk.submit(aided, SAID | LOOKED, Seconds(), "a")
+    votes = as_votes(study(), desk.history())
+    assert [
+        (v.id, v.reader, v.role, v.phase, v.primary, v.segmentation_quality) for v in votes
+    ] == [
+        (1, "Reader One", "radiologist", "unaided", "nsclc", None),
+        (2, "Reader One", "radiologist", "aided", "nsclc", 4),
+    ]
+
+
+# the commands
+
+
+def test_the_commands_check_lock_amend_and_show_progress(tmp_path):
+    database, file = str(tmp_path / "x.sqlite"), tmp_path / "study.yaml"
+
+    def run(*words):
+        return CliRunner().invoke(app, ["study", *words])
+
+    fine = run("check", str(EXAMPLE))
+    assert fine.exit_code == 0
+    assert read_study(EXAMPLE).digest in fine.output
+    file.write_text(EXAMPLE.read_text().replace("role: oncologist", "role: surgeon"))
+    bad = run("check", str(file))
+    assert bad.exit_code == 2
+    assert "readers[2].role" in bad.output
+    at = ["--author", "Ida Lund", "--database", database]
+    assert run("progress", "--database", database).exit_code == 2
+    assert not Path(database).exists()
+    assert run("lock", str(EXAMPLE), *at).exit_code == 0
+    file.write_text(EXAMPLE.read_text().replace("alpha: 0.05", "alpha: 0.01"))
+    refused = run("lock", str(file), *at)
+    assert refused.exit_code == 2
+    assert "locked with another plan" in refused.output
+    amended = run("lock", str(file), *at, "--reason", "Two endpoints were planned at first.")
+    assert amended.exit_code == 0
+    assert "version 2" in amended.output
+    shown = run("progress", "--database", database)
+    assert shown.exit_code == 0
+    assert "r03" in shown.output
+    assert "Two endpoints were planned" in shown.output
