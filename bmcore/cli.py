@@ -274,6 +274,7 @@ def _show(prediction: Prediction, out: Path, seconds: float) -> None:
     from rich.table import Table
 
     from bmcore.domain import PRIMARIES, PRIMARY_NAMES
+    from bmcore.reading.uncertainty import NO_CALIBRATION, calibration_words, sentence
 
     console = Console(highlight=False)
     table = Table("Primary", "Clinical only", "Image only", "Fused")
@@ -285,8 +286,10 @@ def _show(prediction: Prediction, out: Path, seconds: float) -> None:
     console.print(prediction.case_id, markup=False)
     console.print(table)
     for answer in prediction.answers:
-        if answer.reason:
-            console.print(f"No {answer.kind} answer: {answer.reason}", markup=False)
+        if answer.probabilities is None or answer.prediction_set is not None:
+            console.print(sentence(answer), markup=False, soft_wrap=True)
+    if calibration_words(prediction) == NO_CALIBRATION:
+        console.print(f"Prediction sets and novelty: {NO_CALIBRATION}", markup=False)
     for finding in prediction.findings:
         console.print(f"{finding.severity}: {finding.sentence}", markup=False, soft_wrap=True)
     volume = sum(lesion.volume_mm3 for lesion in prediction.lesions) / 1000

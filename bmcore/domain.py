@@ -319,11 +319,17 @@ class Answer:
 
     kind: "clinical", "image" or "fused". probabilities: six numbers in the order of PRIMARIES that
     sum to 1, or None with ``reason`` saying why there is no answer (for instance no lesion found).
+    prediction_set: the primaries that cannot be ruled out at ``coverage`` (0-1), the most likely
+    first; both None where there are no probabilities or the models hold no calibration.
+    abstains: why the probabilities should not be read as an answer, in words; None where they may.
     """
 
     kind: str
     probabilities: tuple[float, ...] | None
     reason: str | None = None
+    prediction_set: tuple[Primary, ...] | None = None
+    coverage: float | None = None
+    abstains: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("clinical", "image", "fused"):
@@ -334,6 +340,12 @@ class Answer:
             p = np.asarray(self.probabilities, float)
             if p.shape != (len(PRIMARIES),) or (p < 0).any() or abs(p.sum() - 1) > 1e-4:
                 raise ValueError(f"probabilities must be six numbers that sum to 1, but are {p}")
+        elif self.prediction_set is not None or self.abstains is not None:
+            raise ValueError("only an Answer with probabilities has a set or abstains")
+        if (self.prediction_set is None) != (self.coverage is None):
+            raise ValueError("a prediction set and its coverage come together")
+        if self.prediction_set is not None and not self.prediction_set:
+            raise ValueError("a prediction set is never empty")
 
     @property
     def top(self) -> Primary | None:
@@ -364,6 +376,34 @@ class BundleInfo:
         return f"{self.name} {self.version}: trained on {self.trained_on}"
 
 
+@dataclass(frozen=True)
+class Novelty:
+    """How unlike the training cases a case is.
+
+    score: 1 is the limit that ordinary cases stay below; the larger of the two below.
+    image_score: how far the statistics of the images are from the training cases, or how much
+    likelier they are with two sequences exchanged, over its limit. code_score: error of the
+    autoencoder's reconstruction over its limit, None where no lesion was found. Both are finite.
+    unusual: what stands out, in words, the most unusual first.
+    """
+
+    image_score: float
+    code_score: float | None
+    unusual: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(0 <= s < float("inf") for s in (self.image_score, self.code_score or 0.0)):
+            raise ValueError(f"novelty scores must be finite numbers from 0, but are {self}")
+
+    @property
+    def score(self) -> float:
+        return max(self.image_score, self.code_score or 0.0)
+
+    @property
+    def alarm(self) -> bool:
+        return self.score > 1
+
+
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """All that the models say of one case.
@@ -371,6 +411,7 @@ class Prediction:
     mask: labels 0-3 (uint8) on the input's grid. lesion_probabilities: (n_lesions, 6) of the CNN.
     image_features: (f,) patient-level image features, code: (d,) from the autoencoder, both None
     where no lesion was found. clinical_vector: (m,) as fed to the MLR. timings_s: stage -> seconds.
+    novelty: None where the models hold no calibration.
     """
 
     case_id: str
@@ -389,6 +430,7 @@ class Prediction:
     reconstruction_error: float | None
     timings_s: Mapping[str, float]
     findings: tuple[Finding, ...] = ()
+    novelty: Novelty | None = None
 
     @property
     def answers(self) -> tuple[Answer, Answer, Answer]:

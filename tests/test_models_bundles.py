@@ -8,10 +8,21 @@ import torch
 
 from bmcore.domain import BundleRefused
 from bmcore.models.autoencoder import AutoencoderConfig, build_autoencoder
-from bmcore.models.bundles import MANIFEST, PARTS, copy_part, finish, load_bundle, write_part
+from bmcore.models.bundles import (
+    MANIFEST,
+    PARTS,
+    belongs_to,
+    copy_part,
+    finish,
+    load_bundle,
+    pack_uncertainty,
+    write_part,
+)
 from bmcore.models.clinical import FEATURE_KEYS
 from bmcore.models.cnn import FEATURE_NAMES, CNNConfig, build_cnn
+from bmcore.models.conformal import Conformal
 from bmcore.models.mlr import MLR
+from bmcore.models.novelty import STATISTICS, NoveltyModel
 from bmcore.models.segmenter import SegmenterConfig, build_segmenter
 
 SMALL = CNNConfig(width=8, blocks=1)
@@ -187,3 +198,54 @@ def test_a_broken_manifest_is_refused(bundle):
     (bundle / MANIFEST).write_text("{")
     with pytest.raises(BundleRefused, match="not JSON"):
         load_bundle(bundle)
+
+
+# --- the part that may be absent ------------------------------------------------------------------
+
+
+def add_uncertainty(folder):
+    sets = dict.fromkeys(("clinical", "image", "fused"), Conformal(np.linspace(0, 0.9, 30), 0.8))
+    rows = np.random.default_rng(0).normal(size=(12, len(STATISTICS)))
+    novelty = NoveltyModel(rows, np.arange(12), [0.2, 0.4])
+    tensors, config = pack_uncertainty(sets, novelty)
+    config["belongs_to"] = belongs_to(json.loads((folder / MANIFEST).read_text()))
+    write_part(folder, "uncertainty", tensors, config)
+    return rows
+
+
+def test_a_bundle_without_uncertainty_has_none_and_with_it_another_digest(made, bundle):
+    old = load_bundle(made)
+    assert old.conformal is None and old.novelty is None
+    rows = add_uncertainty(bundle)
+    new = finish(bundle, "demo", "1", "40 fabricated rows", True)
+    assert new.info.digest != old.info.digest
+    found = {kind: (c.n, c.coverage) for kind, c in new.conformal.items()}
+    assert found == dict.fromkeys(("clinical", "image", "fused"), (30, 0.8))
+    np.testing.assert_array_equal(new.novelty.rows, rows)
+    assert new.novelty is new.novelty
+
+
+def test_uncertainty_of_other_models_is_refused_once_the_bundle_is_finished(bundle):
+    add_uncertainty(bundle)
+    finish(bundle, "demo", "1", "40 fabricated rows", True)
+    write_part(bundle, "segmenter", build_segmenter(SEGMENTER).state_dict(), SEGMENTER)
+    finish(bundle, "demo", "1", "40 fabricated rows", True)  # it says nothing of the segmenter
+    write_part(bundle, "cnn", build_cnn(SMALL).state_dict(), SMALL)
+    assert load_bundle(bundle).has("uncertainty")  # still being built
+    with pytest.raises(BundleRefused, match=r"belongs to other models.*another cnn"):
+        finish(bundle, "demo", "1", "40 fabricated rows", True)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"statistics": ["a"]}, "another version"),
+        ({"novelty": {"margin": 0.1}}, "margins be 1 or more"),
+        ({"novelty": {"kernel": 1}}, "cannot be used"),
+    ],
+)
+def test_an_uncertainty_that_does_not_fit_is_refused(bundle, change, sentence):
+    add_uncertainty(bundle)
+    edit(bundle, lambda m: m["parts"]["uncertainty"]["config"].update(change))
+    with pytest.raises(BundleRefused, match=sentence):
+        _ = load_bundle(bundle).novelty

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from bmcore.domain import InputRefused, Prediction, Volume
+from bmcore.domain import InputRefused, Novelty, Prediction, Primary, Volume
 from bmcore.reading import archive
 from tests.reading_fixture import prediction
 
@@ -27,6 +27,57 @@ def _same(a: Prediction, b: Prediction) -> None:
             assert left.dtype == right.dtype
         else:
             assert left == right, field.name
+
+
+def weighed() -> Prediction:
+    """A prediction of calibrated models: the clinical answer stands, the others abstain."""
+    made = prediction()
+    sets = ((Primary.NSCLC,), (Primary.MELANOMA, Primary.BREAST), tuple(Primary))
+    words = (None, "outside what the models know", "no answer stands out")
+    three = {
+        a.kind: replace(a, prediction_set=s, coverage=0.9, abstains=w)
+        for a, s, w in zip(made.answers, sets, words, strict=True)
+    }
+    return replace(made, **three, novelty=Novelty(2.5, 0.5, ("the smoothness of T2",)))
+
+
+def test_sets_abstention_and_novelty_come_back_and_stand_in_the_summary(tmp_path: Path) -> None:
+    made = weighed()
+    _same(made, archive.load(archive.save(made, tmp_path / "one")))
+    paths = archive.write_outputs(made, tmp_path / "out")
+    summary = json.loads(paths[2].read_text(encoding="utf-8"))
+    assert summary["prediction_set"]["image"] == ["melanoma", "breast"]
+    assert summary["abstains"] == {
+        "clinical": None, "image": "outside what the models know", "fused": "no answer stands out",
+    }  # fmt: skip
+    assert (summary["coverage"], summary["calibration"]) == (0.9, "prediction sets at 90% coverage")
+    assert summary["novelty"] == {
+        "score": 2.5, "alarm": True, "image_score": 2.5, "code_score": 0.5,
+        "unusual": ["the smoothness of T2"],
+    }  # fmt: skip
+    assert summary["probabilities"]["image"]["melanoma"] == 0.3  # kept, never zeros
+
+
+def test_a_prediction_stored_before_there_were_sets_can_still_be_read(tmp_path: Path) -> None:
+    folder = archive.save(prediction(), tmp_path / "one")
+    path = folder / "prediction.json"
+    values = json.loads(path.read_text())
+    for key in ("calibration", "coverage", "prediction_set", "abstains", "novelty"):
+        del values[key]
+    path.write_text(json.dumps(values))
+    _same(prediction(), archive.load(folder))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"prediction_set": {"fused": ["liver"]}, "coverage": 0.9}, {"novelty": {"image_score": -1}}],
+)
+def test_impossible_sets_and_scores_are_refused(tmp_path: Path, change: dict) -> None:
+    folder = archive.save(prediction(), tmp_path / "one")
+    path = folder / "prediction.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputRefused, match="cannot be read"):
+        archive.load(folder)
 
 
 @pytest.mark.parametrize("lesions", [0, 2])
@@ -79,8 +130,6 @@ def test_a_damaged_prediction_is_refused_with_a_sentence(
 
 
 def test_latest_is_the_newest_of_the_bundle_and_old_runs_go(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     other = replace(prediction().bundle, digest="cd" * 32)
     for number in range(5):
         archive.keep(tmp_path, prediction(timings_s={"total": float(number)}))
@@ -119,8 +168,11 @@ def test_the_three_output_files_hold_what_was_predicted(tmp_path: Path) -> None:
     summary = json.loads(paths[2].read_text(encoding="utf-8"))
     assert list(summary) == [
         "case_id", "sequences", "probabilities", "reasons", "lesion_count", "bundle", "timings_s",
-        "findings", "notice",
+        "findings", "notice", "calibration", "coverage", "prediction_set", "abstains", "novelty",
     ]  # fmt: skip
+    assert summary["calibration"] == "no calibration stored with these models"
+    assert summary["coverage"] is summary["novelty"] is None
+    assert summary["prediction_set"] == {"clinical": None, "image": None, "fused": None}
     assert summary["probabilities"]["fused"]["nsclc"] == 0.55
     assert summary["lesion_count"] == 2
     assert summary["bundle"]["digest"] == "ab" * 32

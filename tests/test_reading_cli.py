@@ -108,7 +108,23 @@ def test_predict_writes_three_files_and_shows_the_three_answers(
     assert predicted[0].clinical == ClinicalRecord(age_years=61, sex="female")
     for words in ("Clinical only", "Image only", "Fused", "Melanoma", "55%", "peak memory", "GiB"):
         assert words in result.stdout
+    assert "no calibration stored with these models" in result.stdout
     assert RESEARCH_NOTICE in result.stderr and RESEARCH_NOTICE not in result.stdout
+
+
+def test_predict_says_in_words_which_answers_stand_and_exits_0_when_they_abstain(
+    tmp_path: Path, files: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bmcore.reading import pipeline
+    from tests.test_reading_archive import weighed
+
+    monkeypatch.setattr(pipeline, "predict", lambda *_: weighed())
+    result = run("predict", files, "--out", tmp_path / "out", "--bundle", bundle)
+    assert result.exit_code == 0, result.stderr
+    assert "Clinical only: not ruled out at 90% coverage: Non-small cell lung" in result.stdout
+    assert "Image only: abstains, outside what the models know." in result.stdout
+    assert "Fused: abstains, no answer stands out." in result.stdout
+    assert "no calibration stored" not in result.stdout
 
 
 def test_every_option_reaches_the_record_and_the_options_win_over_the_table(

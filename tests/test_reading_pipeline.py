@@ -12,7 +12,7 @@ import pytest
 
 from bmcore.domain import PRIMARIES, Case, ClinicalRecord, Volume
 from bmcore.geometry import transform
-from bmcore.reading import pipeline
+from bmcore.reading import pipeline, uncertainty
 from tests import reading_fixture as fixture
 
 
@@ -58,9 +58,15 @@ def test_the_three_answers_the_code_and_the_timings_are_there(found: Any) -> Non
     assert found.lesion_probabilities.shape == (1, 6)
     assert found.code.shape == (3,) and found.reconstruction_error > 0
     assert set(found.timings_s) == {
-        "prepare", "segment", "restore", "lesions", "features", "answers", "total",
+        "prepare", "segment", "restore", "lesions", "features", "novelty", "answers", "total",
     }  # fmt: skip
     assert found.timings_s["total"] >= sum(found.timings_s.values()) - found.timings_s["total"]
+
+
+def test_models_without_the_part_uncertainty_never_abstain(found: Any) -> None:
+    assert all(a.prediction_set is a.abstains is a.coverage is None for a in found.answers)
+    assert found.novelty is None
+    assert uncertainty.calibration_words(found) == "no calibration stored with these models"
 
 
 def test_the_same_case_gives_the_same_numbers(found: Any, bundle: Any) -> None:

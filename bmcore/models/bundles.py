@@ -3,6 +3,7 @@
 manifest.json, format 1: ``name``, ``version``, ``trained_on``, ``synthetic``, ``created`` (UTC;
 null while the bundle is being built), ``seeds``, ``packages``, ``timings_s``, ``notes`` and
 ``parts``: for each part ``file``, ``sha256``, ``config``, ``training``, ``metrics``.
+The part ``uncertainty`` (conformal scores of the three answers, novelty) may be absent.
 
 A bundle is checked as a whole when it is opened: every file is there and has the hash the manifest
 names. A part is built when it is first asked for.
@@ -24,7 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bmcore.domain import BmcoreError, BundleInfo, BundleRefused, refuse
+from bmcore.models.conformal import Conformal
 from bmcore.models.mlr import MLR
+from bmcore.models.novelty import STATISTICS, NoveltyConfig, NoveltyModel
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "manifest.json"
 PARTS = ("segmenter", "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr")
+UNCERTAINTY = "uncertainty"  # a part that a bundle may lack: older ones do
+MEASURED = PARTS[1:]  # the parts whose errors the uncertainty describes; it fits no others
 PACKAGES = ("torch", "monai", "numpy", "scikit-learn", "safetensors")
 _HINT = "take a fresh copy of the bundle, or train it again with 'make demo-models'."
 _ENTRY = {"file", "sha256", "config", "training", "metrics"}
@@ -66,8 +71,9 @@ def write_part(
     from safetensors.numpy import save as save_arrays
     from safetensors.torch import save as save_tensors
 
-    if part not in PARTS:
-        raise ValueError(f"part must be one of {', '.join(PARTS)}, but is {part!r}")
+    if part not in (*PARTS, UNCERTAINTY):
+        known = ", ".join((*PARTS, UNCERTAINTY))
+        raise ValueError(f"part must be one of {known}, but is {part!r}")
     folder.mkdir(parents=True, exist_ok=True)
     if all(isinstance(value, np.ndarray) for value in tensors.values()):
         content = save_arrays({k: np.ascontiguousarray(v) for k, v in tensors.items()})
@@ -227,6 +233,7 @@ def load_bundle(folder: Path) -> Bundle:
                     file=folder / MANIFEST,
                     expected=", ".join(PARTS),
                 ).findings
+        problems += _foreign_uncertainty(folder, manifest)
     if problems:
         raise BundleRefused(*problems)
     return Bundle(folder, manifest)
@@ -261,9 +268,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 def _part_problems(folder: Path, part: str, entry: Any) -> tuple[Any, ...]:
     manifest = folder / MANIFEST
-    if part not in PARTS:
+    if part not in (*PARTS, UNCERTAINTY):
+        known = ", ".join((*PARTS, UNCERTAINTY))
         return _refused(
-            "unknown part in the bundle", file=manifest, found=part, expected=", ".join(PARTS)
+            "unknown part in the bundle", file=manifest, found=part, expected=known
         ).findings
     if not isinstance(entry, dict) or set(entry) != _ENTRY:
         return _refused(
@@ -291,6 +299,61 @@ def _part_problems(folder: Path, part: str, entry: Any) -> tuple[Any, ...]:
             expected=f"sha256 {str(entry['sha256'])[:12]}…",
         ).findings
     return ()
+
+
+def pack_uncertainty(
+    conformal: Mapping[str, Conformal], novelty: NoveltyModel
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Tensors and config of the part ``uncertainty``; ``belongs_to`` is for the caller to add."""
+    groups = {**{kind: fitted.tensors() for kind, fitted in conformal.items()},
+              "novelty": novelty.tensors()}  # fmt: skip
+    tensors = {f"{group}.{name}": t for group, some in groups.items() for name, t in some.items()}
+    return tensors, {"novelty": asdict(novelty.config), "statistics": list(STATISTICS)}
+
+
+def unpack_uncertainty(
+    tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]
+) -> tuple[dict[str, Conformal], NoveltyModel]:
+    """The inverse of ``pack_uncertainty``. ValueError where names, shapes or numbers do not fit."""
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for name, tensor in tensors.items():
+        group, _, inner = name.partition(".")
+        groups.setdefault(group, {})[inner] = tensor
+    kinds = ("clinical", "image", "fused")
+    if set(groups) != {*kinds, "novelty"}:
+        raise ValueError(f"tensors of {', '.join(sorted(groups))}")
+    if config.get("statistics") != list(STATISTICS):
+        raise ValueError("the image statistics are of another version of the program")
+    try:
+        how = NoveltyConfig(**config["novelty"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the config of novelty cannot be used: {error}") from None
+    return (
+        {kind: Conformal.from_tensors(groups[kind]) for kind in kinds},
+        NoveltyModel.from_tensors(groups["novelty"], how),
+    )
+
+
+def belongs_to(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The hashes of the parts that an uncertainty fitted now describes: part -> sha256."""
+    return {p: manifest["parts"][p]["sha256"] for p in MEASURED if p in manifest["parts"]}
+
+
+def _foreign_uncertainty(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Refuse an uncertainty that was fitted to other models than the bundle's."""
+    entry = manifest["parts"].get(UNCERTAINTY)
+    if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict):
+        return ()  # absent, or refused already
+    described, here = entry["config"].get("belongs_to"), belongs_to(manifest)
+    if described == here:
+        return ()
+    other = [p for p in here if not isinstance(described, dict) or described.get(p) != here[p]]
+    return _refused(
+        "the uncertainty belongs to other models than those in the bundle",
+        file=folder / MANIFEST,
+        found=f"another {', '.join(other)}",
+        hint="run training.uncertainty again after the models have been trained.",
+    ).findings
 
 
 class Bundle:
@@ -350,6 +413,16 @@ class Bundle:
     def fused_mlr(self) -> MLR:
         """On the clinical vector followed by the image code."""
         return self._mlr("fused_mlr")
+
+    @cached_property
+    def conformal(self) -> dict[str, Conformal] | None:
+        """The prediction sets of each answer, by its kind; None where none are stored."""
+        return None if self._uncertainty is None else self._uncertainty[0]
+
+    @cached_property
+    def novelty(self) -> NoveltyModel | None:
+        """What tells how unlike the training cases a case is; None where it is not stored."""
+        return None if self._uncertainty is None else self._uncertainty[1]
 
     # --- building ------------------------------------------------------------------------------
 
@@ -414,6 +487,27 @@ class Bundle:
             ) from None
         except ValueError as error:
             raise _refused(f"the tensors of {part} do not fit", file=path, found=error) from None
+
+    @cached_property
+    def _uncertainty(self) -> tuple[dict[str, Conformal], NoveltyModel] | None:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        if not self.has(UNCERTAINTY):
+            return None
+        path = self.folder / f"{UNCERTAINTY}.safetensors"
+        try:
+            return unpack_uncertainty(
+                load(self._content(UNCERTAINTY)), self._entry(UNCERTAINTY)["config"]
+            )
+        except SafetensorError as error:
+            raise _refused(
+                f"the file of {UNCERTAINTY} is not safetensors", file=path, found=error
+            ) from None
+        except ValueError as error:
+            raise _refused(
+                f"the tensors of {UNCERTAINTY} do not fit", file=path, found=error
+            ) from None
 
     def _config(self, part: str, config_class: type) -> Any:
         config = self._entry(part)["config"]

@@ -17,6 +17,7 @@ from bmcore.domain import (
     ClinicalRecord,
     Finding,
     Lesion,
+    Novelty,
     Prediction,
     Prepared,
     Severity,
@@ -36,9 +37,11 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     ``on_progress(stage in words, fraction 0-1 of the whole)``. Lesions are found on the input's
     grid, in the mask that is returned; the CNN reads patches of the working grid. Where no lesion
     is found the image and the fused answer carry the reason ``NO_LESION`` and the clinical one
-    stays. The same case and bundle give the same numbers on the same machine.
+    stays. Sets, abstention and novelty are those of ``reading.uncertainty``. The same case and
+    bundle give the same numbers on the same machine.
     """
     from bmcore.imaging.preprocess import prepare, restore
+    from bmcore.reading import uncertainty
 
     clock = _Clock(on_progress)
     with clock.stage("prepare", "Preparing the images", 0.02):
@@ -51,8 +54,10 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
         lesions = measure(mask, prepared)
     with clock.stage("features", "Reading each lesion", 0.93):
         image = read_lesions(bundle, prepared, working, lesions)
+    with clock.stage("novelty", "Comparing with what the models know", 0.97):
+        novelty = uncertainty.novelty(prepared, image.reconstruction_error, bundle)
     with clock.stage("answers", "Naming the primary", 0.99):
-        three = answers(case.clinical, image.code, bundle)
+        three = answers(case.clinical, image.code, bundle, novelty)
         vector = _clinical_vector(case.clinical)
     clock.done()
     return Prediction(
@@ -71,23 +76,30 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
         clinical_vector=vector,
         reconstruction_error=image.reconstruction_error,
         timings_s=clock.timings_s,
-        findings=_findings(case, prepared, lesions),
+        findings=(*_findings(case, prepared, lesions), *uncertainty.findings(novelty)),
+        novelty=novelty,
     )
 
 
 def answers(
-    record: ClinicalRecord, code: npt.NDArray[np.float32] | None, bundle: Bundle
+    record: ClinicalRecord,
+    code: npt.NDArray[np.float32] | None,
+    bundle: Bundle,
+    novelty: Novelty | None = None,
 ) -> tuple[Answer, Answer, Answer]:
     """The clinical, image and fused answers at once, for instance after a changed clinical value.
 
-    ``code`` (d,) is the prediction's, or None where no lesion was found.
+    ``code`` (d,) and ``novelty`` are the prediction's; ``code`` is None where no lesion was found.
     """
+    from bmcore.reading.uncertainty import weigh
+
     vector = _clinical_vector(record)
-    clinical = _answer("clinical", bundle.clinical_mlr, vector)
+    clinical = weigh(_answer("clinical", bundle.clinical_mlr, vector), bundle, novelty)
     if code is None:
         return clinical, Answer("image", None, NO_LESION), Answer("fused", None, NO_LESION)
     image = _answer("image", bundle.image_mlr, np.asarray(code, np.float64))
-    return clinical, image, _answer("fused", bundle.fused_mlr, fused_vector(code, vector))
+    fused = _answer("fused", bundle.fused_mlr, fused_vector(code, vector))
+    return clinical, weigh(image, bundle, novelty), weigh(fused, bundle, novelty)
 
 
 def fused_vector(

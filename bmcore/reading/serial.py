@@ -18,10 +18,13 @@ from bmcore.domain import (
     ClinicalRecord,
     Finding,
     Lesion,
+    Novelty,
     Prediction,
+    Primary,
     Severity,
     Volume,
 )
+from bmcore.reading.uncertainty import calibration_words
 
 FORMAT = 1
 _ARRAYS = ("lesion_probabilities", "image_features", "code", "clinical_vector")
@@ -39,7 +42,11 @@ def summary(prediction: Prediction) -> dict[str, Any]:
     """What ``prediction.json`` of the command line holds; its keys are stable.
 
     ``probabilities`` maps each answer to {primary: probability}, or to null where there is no
-    answer; ``reasons`` then says why. ``timings_s`` are seconds a stage.
+    answer; ``reasons`` then says why. ``timings_s`` are seconds a stage. ``prediction_set`` maps
+    each answer to the primaries that cannot be ruled out at ``coverage``, or to null; ``abstains``
+    maps each answer to the words of why it should not be read as one, or to null; ``novelty`` is
+    null, like the sets and the coverage, where the models hold no calibration (``calibration``
+    says so in words). ``novelty.score`` above 1 is an alarm.
     """
     return {
         "case_id": prediction.case_id,
@@ -51,7 +58,27 @@ def summary(prediction: Prediction) -> dict[str, Any]:
         "timings_s": {k: round(float(v), 3) for k, v in prediction.timings_s.items()},
         "findings": [finding_dict(f) for f in prediction.findings],
         "notice": RESEARCH_NOTICE,
+        "calibration": calibration_words(prediction),
+        "coverage": next((a.coverage for a in prediction.answers if a.coverage is not None), None),
+        "prediction_set": {
+            a.kind: None if a.prediction_set is None else [str(p) for p in a.prediction_set]
+            for a in prediction.answers
+        },
+        "abstains": {a.kind: a.abstains for a in prediction.answers},
+        "novelty": _novelty_dict(prediction.novelty),
     }
+
+
+def _novelty_dict(novelty: Novelty | None) -> dict[str, Any] | None:
+    if novelty is None:
+        return None
+    return {"score": novelty.score, "alarm": novelty.alarm, **asdict(novelty)}
+
+
+def _novelty(values: Mapping[str, Any] | None) -> Novelty | None:
+    if values is None:
+        return None
+    return Novelty(values["image_score"], values["code_score"], tuple(values["unusual"]))
 
 
 def full_dict(prediction: Prediction) -> dict[str, Any]:
@@ -107,6 +134,7 @@ def from_parts(
         reconstruction_error=values["reconstruction_error"],
         timings_s=dict(values["timings_s"]),
         findings=tuple(finding_from(f) for f in values["findings"]),
+        novelty=_novelty(values.get("novelty")),
     )
 
 
@@ -114,7 +142,14 @@ def _answer(kind: str, values: Mapping[str, Any]) -> Answer:
     given = values["probabilities"][kind]
     if given is None:
         return Answer(kind, None, values["reasons"][kind])
-    return Answer(kind, tuple(given[str(p)] for p in PRIMARIES))
+    kept = values.get("prediction_set", {}).get(kind)  # absent in files of an earlier version
+    return Answer(
+        kind,
+        tuple(given[str(p)] for p in PRIMARIES),
+        prediction_set=None if kept is None else tuple(Primary(p) for p in kept),
+        coverage=None if kept is None else values["coverage"],
+        abstains=values.get("abstains", {}).get(kind),
+    )
 
 
 def _lesion(row: Mapping[str, Any]) -> Lesion:

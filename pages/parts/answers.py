@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary
+from bmcore.reading import uncertainty
 from pages.parts import charts, loaders
 from pages.parts.words import best_guess
 
@@ -15,20 +16,23 @@ if TYPE_CHECKING:
 
 
 def draw(prediction: Prediction) -> None:
-    """The leading answer in words, the three as bars, and what is missing."""
+    """The leading answer in words, the three as bars, what they are worth, and what is missing."""
     given = [a for a in prediction.answers if a.probabilities is not None]
     if given:
         st.markdown(f"**{best_guess(given[-1])}**")
+    for finding in uncertainty.findings(prediction.novelty):
+        st.error(finding.sentence, icon=":material/report:")
     st.plotly_chart(
         charts.answers(prediction.answers),
         key="answers",
         config={"displayModeBar": False},
         alt="Probability of each primary from clinical data, from the images, and from both",
     )
+    _draw_standing(prediction)
     for answer in prediction.answers:
         if answer.probabilities is None:
             st.info(best_guess(answer))
-    if len({a.top for a in given}) > 1:
+    if len({a.top for a in given if a.abstains is None}) > 1:
         st.warning("The answers disagree about the most likely primary.", icon=":material/compare:")
     missing = prediction.clinical_record.missing
     if missing:
@@ -37,6 +41,18 @@ def draw(prediction: Prediction) -> None:
     if prediction.bundle.synthetic:
         st.caption(
             "Demo models, trained on synthetic data: these numbers mean nothing for a patient."
+        )
+
+
+def _draw_standing(prediction: Prediction) -> None:
+    """Under the bars: each answer's prediction set, or that it abstains, in words."""
+    weighed = [a for a in prediction.answers if a.prediction_set is not None]
+    if weighed:
+        st.markdown("\n".join(f"- {uncertainty.sentence(a)}" for a in weighed))
+    elif any(a.probabilities is not None for a in prediction.answers):
+        st.caption(
+            f"There is {uncertainty.NO_CALIBRATION}: no prediction sets, no abstention, and no "
+            "check whether the images are like those the models know."
         )
 
 

@@ -21,10 +21,12 @@ STATE_WORDS = {
 
 
 def best_guess(answer: Answer) -> str:
-    """One sentence: the highest answer and the next one, or why there is none."""
+    """One sentence: the highest answer and the next one, or why there is none or it abstains."""
     source = ANSWER_WORDS[answer.kind]
     if answer.probabilities is None:
         return f"No answer from {source}, because {answer.reason}."
+    if answer.abstains is not None:
+        return f"The answer from {source} abstains: {answer.abstains}."
     ranked = sorted(zip(answer.probabilities, PRIMARY_NAMES.items(), strict=True), reverse=True)
     (first, (_, name)), (second, (_, runner_up)) = ranked[:2]
     return f"From {source}: {name} {first:.0%}, then {runner_up} {second:.0%}."
