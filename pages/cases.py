@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+
 import pandas as pd
 import streamlit as st
 
-from pages.parts import loaders
+from pages.parts import loaders, reader
 from pages.parts.add_case import add_case_form
-from pages.parts.guard import page
+from pages.parts.guard import page, shield
 from pages.parts.words import STATE_WORDS, clinical
+
+ORDERS = {
+    "Newest first": ("Added", False),
+    "Name": ("Case", True),
+    "State": ("State", True),
+    "Fewest votes first": ("Votes", True),
+}
 
 
 def work_list() -> pd.DataFrame:
-    """One row a case, in the order of the library."""
+    """One row a case, in the order of the library. Nothing in it tells what the models found."""
     from bmcore.reading import jobs
 
     votes = loaders.votes_per_case()
@@ -22,32 +31,92 @@ def work_list() -> pd.DataFrame:
         done = state.state == "none" and loaders.has_prediction(entry.case_id)
         rows.append(
             {
+                "Image": _picture(loaders.thumbnail(entry)),
                 "Case": entry.case_id,
                 "State": STATE_WORDS["done" if done else state.state],
                 "Patient": clinical(entry.clinical),
                 "Sequences": ", ".join(loaders.short_names(entry.sequences)),
+                "Missing": ", ".join(loaders.missing_names(entry.sequences)),
                 "Notes on the files": len(entry.findings),
                 "Votes": votes.get(entry.case_id, 0),
+                "Added": entry.added,
                 "Origin": "Demo, synthetic" if entry.demo else "Added here",
             }
         )
     return pd.DataFrame(rows)
 
 
+def _picture(png: bytes | None) -> str | None:
+    return None if png is None else "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def narrow(table: pd.DataFrame) -> pd.DataFrame:
+    """The controls above the list, and the rows that they leave."""
+    columns = st.columns([3, 4, 2], vertical_alignment="bottom")
+    text = columns[0].text_input("Search", placeholder="Case, patient or origin", key="case_search")
+    wishes = ["Not read by me", "Missing sequences", "Has notes", "Failed"]
+    asked = columns[1].pills("Show only", wishes, selection_mode="multi", key="case_filter")
+    order = columns[2].selectbox("Order", list(ORDERS), key="case_order")
+    if text:
+        told = table[["Case", "Patient", "Origin"]].agg(" ".join, axis=1).str.casefold()
+        table = table[told.str.contains(text.casefold(), regex=False)]
+    if "Not read by me" in asked:
+        table = table[~table["Case"].isin(_read_by_me())]
+    if "Missing sequences" in asked:
+        table = table[table["Missing"] != ""]
+    if "Has notes" in asked:
+        table = table[table["Notes on the files"] > 0]
+    if "Failed" in asked:
+        table = table[table["State"] == STATE_WORDS["failed"]]
+    column, rising = ORDERS[order]
+    return table.sort_values(column, ascending=rising, kind="stable")
+
+
+def _read_by_me() -> set[str]:
+    who = reader.current()
+    if who is None:
+        return set()
+    return {v.case_id for v in loaders.store().current_votes() if v.reader == who[0]}
+
+
 def draw_list(table: pd.DataFrame) -> None:
+    """The list; a click anywhere in a row chooses the case."""
+    opener = st.container()
     event = st.dataframe(
         table,
         hide_index=True,
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode=["single-row", "single-cell"],
         key="work_list",
-        height="content" if len(table) <= 12 else 460,
+        height="content" if len(table) <= 7 else 520,
+        row_height=64,
+        placeholder="",
+        column_config={
+            "Image": st.column_config.ImageColumn(width=70, help="T1 post-gadolinium"),
+            "Added": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm", timezone="UTC"),
+            "Missing": st.column_config.TextColumn(help="Sequences that the case lacks"),
+        },
+        alt="Work list: one row a case",
     )
-    rows = event["selection"]["rows"]
-    chosen = table["Case"].iloc[rows[0]] if rows and rows[0] < len(table) else None
-    label = f"Open {chosen}" if chosen else "Open a case: choose its row first"
-    if st.button(label, type="primary", disabled=chosen is None, icon=":material/radiology:"):
+    chosen = _chosen(table, event["selection"])
+    label = f"Open {chosen}" if chosen else "Open a case: click on its row first"
+    if opener.button(label, type="primary", disabled=chosen is None, icon=":material/radiology:"):
         st.switch_page("pages/review.py", query_params={"case": str(chosen)})
+
+
+def _chosen(table: pd.DataFrame, selection) -> str | None:
+    rows = selection.get("rows") or [row for row, _ in selection.get("cells") or []]
+    return table["Case"].iloc[rows[0]] if rows and rows[0] < len(table) else None
+
+
+@st.fragment(run_every=2.0)
+def follow_pictures(missing: int) -> None:
+    """Draw the page anew when pictures were made in the background."""
+    with shield():
+        left = loaders.pictures_missing()
+        st.caption(f"Preparing images for quick opening: {left} to go.")
+        if left < missing:
+            st.rerun(scope="app")
 
 
 with page("Cases"):
@@ -56,6 +125,14 @@ with page("Cases"):
     if cases.empty:
         st.info("There are no cases yet. Add the first one below.")
     else:
-        draw_list(cases)
+        found = narrow(cases)
+        if found.empty:
+            st.info("No case fits this search. Take a filter away to see the others.")
+        else:
+            draw_list(found)
+            st.caption(f"{len(found)} of {len(cases)} cases")
     with st.expander("Add a case", icon=":material/add:", expanded=cases.empty):
         add_case_form()
+    waiting = loaders.prepare_images()
+    if waiting:
+        follow_pictures(waiting)

@@ -89,9 +89,10 @@ def browser():
 class Page:
     """A browser page that waits for the script, and remembers everything that went wrong."""
 
-    def __init__(self, browser, size: tuple[int, int] = (1440, 900)) -> None:
+    def __init__(self, browser, size: tuple[int, int] = (1440, 900), **context) -> None:
         width, height = size
-        self.page = browser.new_page(viewport={"width": width, "height": height})
+        context = {"viewport": {"width": width, "height": height}, **context}
+        self.page = browser.new_page(**context)
         self.page.set_default_timeout(PATIENCE_MS)
         self.faults: list[str] = []
         self.outside: list[str] = []

@@ -163,6 +163,21 @@ def test_a_thumbnail_is_made_with_the_first_block(tmp_path: Path) -> None:
     assert picture is not None and picture.startswith(b"\x89PNG") and len(picture) < 20_000
 
 
+def test_cases_are_prepared_in_the_background_and_a_bad_one_stops_nothing(tmp_path: Path) -> None:
+    from bmcore.intake import library
+    from tests import pages_home
+
+    home, first = shelved(tmp_path)
+    pages_home.add_case(home, tmp_path / "files", "Case-2")
+    second = library.get_entry(home, "Case-2")
+    (first.folder / "Case-1-t1c.nii.gz").write_bytes(b"not an image")
+    preparer = shelf.Preparer(home)
+    preparer.start([first, second])
+    preparer.wait()
+    assert list(preparer.failed) == ["Case-1"] and "was changed" in preparer.failed["Case-1"]
+    assert shelf.thumbnail(home, first) is None and shelf.thumbnail(home, second) is not None
+
+
 def test_the_joined_script_has_one_default_export_and_no_import_left() -> None:
     text = script(*SCRIPTS)
     assert text.count("export default") == 1

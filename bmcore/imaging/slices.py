@@ -99,7 +99,8 @@ def thumbnail(volume: Volume, pixels: int) -> npt.NDArray[np.uint8]:
     floor = min(low, 0.0) + 0.1 * (high - min(low, 0.0))
     heights = np.flatnonzero((data > floor).any(axis=(0, 1)))
     at = round(float(np.quantile(heights, 0.6))) if heights.size else data.shape[2] // 2
-    picture = render_slice(Volume(data, affine), "axial", at, window=(min(low, 0.0), high))[..., 0]
+    window = (min(low, 0.0), floor + 0.65 * (high - floor))  # brighter than a reading window: small
+    picture = render_slice(Volume(data, affine), "axial", at, window=window)[..., 0]
     rows, columns = (np.flatnonzero((picture > 25).any(axis=axis)) for axis in (1, 0))
     if rows.size and columns.size:
         picture = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

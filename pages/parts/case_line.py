@@ -43,14 +43,13 @@ def pick_case() -> str | None:
 
 
 def draw_case_header(entry: CaseEntry, read: bool, shown: Prediction | None) -> None:
-    """Pseudonym, age, sex, sequences, models and notes: the line that stays in sight.
+    """Age, sex, sequences, models and notes: with the box of the pseudonym, always in sight.
 
     read: the models have read the case. shown: their prediction, where it may be seen; its notes
     are left out otherwise, because they tell what the models found.
     """
     missing = [SEQUENCE_NAMES[s] for s in SEQUENCES if s not in entry.sequences]
     parts = [
-        ("Case", escape(entry.pseudonym)),
         ("Patient", escape(clinical(entry.clinical))),
         ("Sequences", escape(", ".join(loaders.short_names(entry.sequences)))),
     ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bmcore.models.bundles import Bundle
     from bmcore.review.store import Store
     from pages.parts.viewer.payload import Images
+    from pages.parts.viewer.shelf import Preparer
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,37 @@ def images(case_id: str) -> Images:
     return shelf.images(home(), entry(case_id))
 
 
+def thumbnail(entry: CaseEntry) -> bytes | None:
+    """A small PNG of the case; None while it has not been made or cannot be."""
+    from pages.parts.viewer import shelf
+
+    try:
+        return shelf.thumbnail(home(), entry)
+    except BmcoreError:
+        return None  # the file is gone: opening the case says so in words
+
+
+def prepare_images() -> int:
+    """Make the blocks of all cases in the background; how many have no picture yet."""
+    left = pictures_missing()
+    if left:
+        _preparer(home()).start(entries())
+    return left
+
+
+def pictures_missing() -> int:
+    """How many cases wait for their picture; those that cannot be prepared are not counted."""
+    failed = _preparer(home()).failed
+    return sum(e.readable and e.case_id not in failed and thumbnail(e) is None for e in entries())
+
+
+@st.cache_resource(show_spinner=False)
+def _preparer(folder: Path) -> Preparer:
+    from pages.parts.viewer.shelf import Preparer
+
+    return Preparer(folder)
+
+
 def corrected_mask(prediction: Prediction, reader: str) -> Volume | None:
     """The segmentation as this reader corrected it, or None."""
     from bmcore.reading import drafts
@@ -173,3 +205,11 @@ def short_names(sequences: Iterable[str]) -> list[str]:
 
     present = set(sequences)
     return [words for name, words in SHORT_NAMES.items() if name in present]
+
+
+def missing_names(sequences: Iterable[str]) -> list[str]:
+    """The sequences that are not there, as short words."""
+    from pages.parts.viewer.payload import SHORT_NAMES
+
+    present = set(sequences)
+    return [words for name, words in SHORT_NAMES.items() if name not in present]

@@ -73,6 +73,13 @@ test("world positions are written as a radiologist does", () => {
   assert.equal(g.worldInWords([-34.23, -12, 22.06]), "34.2 L  12.0 P  22.1 S");
 });
 
+test("letters stand beside a coordinate only where the origin lies in the middle of the head", () => {
+  const grid = (x, y) => [[1, 0, 0, x], [0, 1, 0, y], [0, 0, 1, -20]];
+  assert.equal(g.originInside(grid(-120, -100), [240, 240, 155]), true);
+  assert.equal(g.originInside(grid(0, 239), [240, 240, 155]), false); // BraTS: a corner
+  assert.equal(g.worldInWords([89, 309, 76], false), "x 89.0  y 309.0  z 76.0");
+});
+
 test("world to voxel undoes an oblique affine", () => {
   const c = Math.cos(0.3);
   const s = Math.sin(0.3);

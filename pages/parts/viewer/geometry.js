@@ -181,8 +181,13 @@ export function distanceMm(a, b) {
   return Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]);
 }
 
-/** World RAS mm as a radiologist writes it: "34.2 L  12.0 P  22.1 S". */
-export function worldInWords(world) {
+/**
+ * World RAS mm in words: "34.2 L  12.0 P  22.1 S" where the world's origin lies well inside of the
+ * head, so that the letters name the patient's sides; else plain numbers, because a left lesion with
+ * an R beside its number would mislead.
+ */
+export function worldInWords(world, originInside = true) {
+  if (!originInside) return `x ${world[0].toFixed(1)}  y ${world[1].toFixed(1)}  z ${world[2].toFixed(1)}`;
   const letters = [
     ["R", "L"],
     ["A", "P"],
@@ -191,6 +196,13 @@ export function worldInWords(world) {
   return world
     .map((v, axis) => `${Math.abs(v).toFixed(1)} ${letters[axis][v >= 0 ? 0 : 1]}`)
     .join("  ");
+}
+
+/** True where the world's origin lies in the middle third of the volume from left to right. */
+export function originInside(affine, shape) {
+  const origin = worldToVoxel(affine, [0, 0, 0]);
+  const share = origin.map((v, axis) => v / (shape[axis] - 1));
+  return share[0] > 1 / 3 && share[0] < 2 / 3 && share.every((v) => v > 0 && v < 1);
 }
 
 /** Look-up table byte -> grey for a window given in bytes (level = centre, width > 0). */

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bmcore.domain import Volume, refuse
+from bmcore.domain import BmcoreError, Volume, refuse
 from pages.parts.viewer import payload
 
 if TYPE_CHECKING:
@@ -55,6 +57,41 @@ def thumbnail(home: Path, entry: CaseEntry) -> bytes | None:
     """A small PNG of t1c; None while it has not been made (``block`` of t1c makes it)."""
     path = _thumb(home, entry)
     return path.read_bytes() if path.is_file() else None
+
+
+class Preparer:
+    """Makes picture and t1c block of many cases in one background thread.
+
+    The other sequences (about 1.4 MB each) are made when a case is opened, after t1c is sent.
+
+    failed: case id -> why it could not be prepared; opening the case says it to the reader.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.failed: dict[str, str] = {}
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def start(self, entries: Sequence[CaseEntry]) -> None:
+        """Begin, unless it is at work already."""
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._work, args=(entries,), daemon=True)
+                self._thread.start()
+
+    def wait(self) -> None:
+        """Until the work at hand is done."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self, entries: Sequence[CaseEntry]) -> None:
+        for entry in entries:
+            try:
+                if entry.readable and thumbnail(self.home, entry) is None:
+                    block(self.home, entry, "t1c")
+            except (BmcoreError, OSError) as error:
+                self.failed[entry.case_id] = str(error)
 
 
 def _file(entry: CaseEntry, sequence: str) -> Path:

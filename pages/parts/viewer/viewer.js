@@ -10,7 +10,7 @@
 // Files: geometry, masks and marks are pure; paint draws; annotate keeps marks and the brush; toolbar,
 // input and link are hands and voice.
 
-import { PLANES, clamp, clampVoxel, contentBox, edgeLabels, paneToVoxel, panTo, placeSlice, planeView, sliceSize, transform, voxelToPane, worldInWords, worldToVoxel } from "./geometry.js";
+import { PLANES, clamp, clampVoxel, contentBox, edgeLabels, originInside, paneToVoxel, panTo, placeSlice, planeView, sliceSize, transform, voxelToPane, worldInWords, worldToVoxel } from "./geometry.js";
 import { lesionAt, nearestLesion } from "./masks.js";
 import { drawMarks } from "./marks.js";
 import { LABELS, PanePainter, drawCrosshair, drawHeatScale, drawNotes, drawNumbers, drawOutlines, paintGrey, paintHeat, paintMask } from "./paint.js";
@@ -232,9 +232,10 @@ export class Viewer extends Annotator {
     else this.drawWaiting(context, sequence, size);
     const count = data.shape[through];
     const { name } = data.sequences[sequence];
-    const wide = size.width >= 260;
-    const title = `${plane[0].toUpperCase()}${plane.slice(1)} ${index + 1}/${count} · ${name}`;
-    drawNotes(context, edgeLabels(data.affine, plane), wide ? title : `${index + 1}/${count}`, place, size);
+    const number = `${index + 1}/${count}`;
+    const short = size.width < 260 ? number : `${plane[0].toUpperCase()}${plane.slice(1)} ${number}`;
+    const title = size.width < 420 ? short : `${short} · ${name}`; // the letter above has its place
+    drawNotes(context, edgeLabels(data.affine, plane), title, place, size);
     this.describePane(pane, plane, index, count, name);
   }
 
@@ -309,7 +310,7 @@ export class Viewer extends Annotator {
     const { state } = this;
     const voxel = clampVoxel(this.hover?.voxel ?? state.cross, shape);
     const sequence = this.hover ? this.sequenceOf(this.hover.pane) : state.sequence;
-    const parts = [`${worldInWords(transform(affine, voxel))} mm`];
+    const parts = [`${worldInWords(transform(affine, voxel), originInside(affine, shape))} mm`];
     parts.push(`voxel ${transform(toSource, voxel).map((v) => Math.round(v)).join(", ")}`);
     const image = this.imageOf(sequence);
     if (image) {
