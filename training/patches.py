@@ -61,7 +61,8 @@ class Sampling:
 AUGMENTATION = {
     "mirror": "left-right, chance 0.5",
     "painting": "synthetic heads: every patch in a contrast, field, blur and noise of its own",
-    "gain and shift": "each sequence: gain exp(N(0, 0.2)), shift N(0, 0.15) spreads",
+    "gain and shift": "each sequence: gain exp(N(0, 0.2)), shift N(0, 0.15) spreads; painted "
+    "patches gain exp(N(0.08, 0.15)), shift N(0, 0.1)",
     "gamma": "each sequence, chance 0.3: exponent exp(N(0, 0.25)) of the range",
     "noise": "chance 0.3: Gaussian, up to 0.3 spreads",
     "blur": "each sequence, chance 0.15: mean over 2-3 voxels along one axis",
@@ -239,9 +240,9 @@ class PaintedPatches(Source):
         centre = self._centre(rng, scene)
         wanted = tuple(bool(w) for w in ~_lost(rng, self.config.drop))
         images, labels, weights = paint_patch(rng, scene, centre, self.config.patch, wanted=wanted)
-        for image in images:  # the reader's brain mask differs a little from ours
+        for image in images:  # blur narrows the spread of a scan, and brain masks differ a little
             inside = image != 0
-            image *= np.float32(np.exp(rng.normal(0, 0.1)))
+            image *= np.float32(np.exp(rng.normal(0.08, 0.15)))
             image += inside * np.float32(rng.normal(0, 0.1))
         np.clip(images, -CLIP, CLIP, out=images)
         if rng.uniform() < 0.5:

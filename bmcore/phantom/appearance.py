@@ -132,7 +132,7 @@ def draw_look(rng: np.random.Generator, sequence: str, kinds: list[Kind], style:
         rise=float(1 + (rise - 1) * rng.uniform(0.4, 1.2)),
         soft=float(rng.uniform(0.3, 2.2)),
         strength=float(rng.uniform(0.5, 1.0)),
-        uneven=(float(rng.uniform(0.02, 0.3)), float(rng.uniform(0.02, 0.25))),
+        uneven=(float(rng.uniform(0.02, 0.2 + 0.3 * wild)), float(rng.uniform(0.02, 0.25))),
         mottle=(float(rng.uniform(0.01, 0.04 + 0.04 * wild)), float(rng.uniform(3, 12))),
         field=(amount * rng.standard_normal(cells)).astype(np.float32),
         blur=(float(blur[0]), float(blur[1]), float(blur[2])),

@@ -69,9 +69,11 @@ def draw_kinds(
     kinds = []
     for d in diameters:
         chance = 0.12 if d < 10 else 0.30 if d < 20 else 0.76
+        if even and d >= 10:  # the net should meet more cores than there are
+            chance = 0.8
         core = "solid"
         if d > 5 and rng.uniform() < chance:
-            core = "cystic" if rng.uniform() < 0.25 else "necrotic"
+            core = "cystic" if rng.uniform() < (0.5 if even else 0.25) else "necrotic"
         kinds.append(
             Kind(
                 diameter_mm=float(d),
@@ -164,7 +166,7 @@ def _grow(
     number = len(growth.kinds) + 1
     if wet:
         _swell(rng, growth, tissue, box, surface, spread)
-    rim = {"solid": np.inf, "necrotic": rng.uniform(2.2, 5.0), "cystic": rng.uniform(0.9, 2.4)}
+    rim = {"solid": np.inf, "necrotic": rng.uniform(1.8, 5.0), "cystic": rng.uniform(0.8, 2.4)}
     thickness = rim[kind.core] * np.clip(1 + rng.uniform(0.2, 0.7) * dents[1], 0.15, 3)
     core = body & (surface > np.minimum(thickness, np.maximum(radius - 1.2, 0.8)))
     if kind.core == "solid":

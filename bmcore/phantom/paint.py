@@ -64,8 +64,8 @@ def _mix(rng: np.random.Generator, look: Look, parts: Parts) -> Floats:
         image += np.minimum(soft, 1) * (1 - parts.csf) * (level - image)
     core = (parts.labels == Label.ET) | (parts.labels == Label.NETC)
     if core.any():
-        noise = 1 + look.uneven[0] * smooth_noise(rng, 4, 1, image.shape)[0][core]
-        image[core] = look.lesion[parts.labels[core], parts.owner[core]] * np.clip(noise, 0.6, 1.4)
+        noise = 1 + look.uneven[0] * smooth_noise(rng, 5, 1, image.shape)[0][core]
+        image[core] = look.lesion[parts.labels[core], parts.owner[core]] * np.clip(noise, 0.5, 1.4)
     return image
 
 

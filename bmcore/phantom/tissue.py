@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -55,9 +56,36 @@ def smooth_noise(
     return field[0].numpy()
 
 
+# Courses in MNI mm, right half (the left is its mirror image); set by hand on the template.
+_TRANSVERSE = (
+    ((0, -102, -6), (22, -100, -13), (45, -82, -21), (58, -62, -27), (57, -50, -34)),
+    ((57, -50, -34), (50, -44, -42), (40, -42, -50)),  # sigmoid
+)
+_CAVERNOUS = (((13, 6, -24), (14, -6, -23), (16, -16, -26)), ((0, 1, -29), (6, 2, -28)))
+_STRAIGHT = (((0, -38, 4), (0, -62, 2), (0, -84, -4), (0, -100, -6)),)
+_REACH = 14.0  # mm up to which the distance to a course is known
+
+
+def _distance(courses: tuple, shape: tuple[int, ...], affine: Affine) -> Floats:
+    """Distance in mm (voxels of 1 mm) of each voxel to courses and their mirror images."""
+    line = np.ones(shape, bool)
+    inverse = np.linalg.inv(affine)
+    for course in courses:
+        for first, second in pairwise(course):
+            share = np.linspace(0, 1, 60)[:, None]
+            points = np.array(first) * (1 - share) + np.array(second) * share
+            for side in (1, -1):
+                voxels = np.rint(transform(inverse, points * (side, 1, 1))).astype(int)
+                voxels = np.clip(voxels, 0, np.array(shape) - 1)
+                line[tuple(voxels.T)] = False
+    return np.minimum(ndimage.distance_transform_edt(line), _REACH).astype(np.float32)
+
+
 @lru_cache(maxsize=1)
 def _atlas() -> tuple[Floats, Affine]:
-    """Channels (5, i, j, k): grey, white, ventricle, signed depth in cm, sinus and falx."""
+    """Channels (8, i, j, k): grey, white, ventricle, signed depth in cm, sinus and falx, and the
+    distance in cm to the transverse and sigmoid, the cavernous and the straight sinus.
+    """
     t = templates()
     brain = ndimage.binary_opening(t.brain, iterations=1)
     outside = ndimage.distance_transform_edt(~brain)
@@ -72,10 +100,14 @@ def _atlas() -> tuple[Floats, Affine]:
     ventricle = ndimage.gaussian_filter(seed.astype(np.float32), 0.7)
     tentorium = -8 - 0.3 * x - 0.3 * np.clip(-75 - y, 0, None)
     sagittal = (x < 3.5) & (depth > -3) & (depth < 5) & ((z > 25) | (y < -70)) & (z > -20)
-    transverse = (np.abs(z - tentorium) < 4) & (y < -55) & (depth > -2) & (depth < 5)
     falx = (x < 1.0) & (csf > 0.25) & (inside < 40) & ((z > 20) | (y < -60) | (y > 30))
-    sinus = ndimage.gaussian_filter((sagittal | transverse | falx).astype(np.float32), 0.7)
-    return np.stack([t.grey, t.white, ventricle, depth / 10, sinus]).astype(np.float32), t.affine
+    tent = (np.abs(z - tentorium) < 1.0) & (y < -35) & (csf > 0.2)
+    sinus = ndimage.gaussian_filter((sagittal | falx | tent).astype(np.float32), 0.7)
+    courses = [
+        _distance(c, t.t1.shape, t.affine) / 10 for c in (_TRANSVERSE, _CAVERNOUS, _STRAIGHT)
+    ]
+    channels = [t.grey, t.white, ventricle, depth / 10, sinus, *courses]
+    return np.stack(channels).astype(np.float32), t.affine
 
 
 def _random_affine(rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -117,7 +149,7 @@ def draw_map(rng: np.random.Generator) -> Floats:
 
 
 def sample_atlas(to_mni: Floats) -> Floats:
-    """The atlas channels (5, GRID) at the given MNI positions, trilinear, 0 outside."""
+    """The atlas channels (8, GRID) at the given MNI positions, trilinear, 0 outside."""
     import torch
     from torch.nn import functional as F
 
@@ -167,17 +199,39 @@ def _vessels(rng: np.random.Generator, csf: Floats, depth: Floats, to_mni: Float
     return out
 
 
+def _sinuses(rng: np.random.Generator, courses: list[Floats], to_mni: Floats) -> Floats:
+    """Transverse and sigmoid, cavernous and straight sinus: tubes of uneven width (GRID), 0-1.
+
+    The two transverse sinuses differ in width, as they mostly do.
+    """
+    wave = 1 + 0.3 * smooth_noise(rng, 12)[0]
+    right, left = rng.uniform(1.0, 6.5, 2)
+    widths = (
+        np.where(to_mni[0] > 0, np.float32(right), np.float32(left)),
+        rng.uniform(0.0, 6.0),
+        rng.uniform(0.5, 2.8),
+    )
+    tubes = [
+        np.clip(width * wave + 0.5 - distance, 0, 1) * (distance < _REACH - 1)
+        for width, distance in zip(widths, courses, strict=True)
+    ]
+    return np.maximum.reduce(tubes).astype(np.float32)
+
+
 def draw_tissue(rng: np.random.Generator, to_mni: Floats, residue: bool = False) -> Tissue:
     """Fractions of tissue for a map (3, GRID) of voxels to MNI mm.
 
     residue: pieces of what lies around the brain are left, as after a careless skull-stripping.
     """
-    grey, white, ventricle, depth, sinus = sample_atlas(to_mni)
+    grey, white, ventricle, depth, sinus, *courses = sample_atlas(to_mni)
     depth = depth * 10
+    tube = _sinuses(rng, [10 * c for c in courses], to_mni)
     margin = rng.uniform(-1.0, 1.5) + rng.uniform(0.2, 1.2) * smooth_noise(rng, 14)[0]
     if residue:
         margin += rng.uniform(3, 9) * np.clip(smooth_noise(rng, 28)[0] - rng.uniform(0.3, 1), 0, 1)
     mask = depth < margin
+    if rng.uniform() < 0.8:  # most skull-strippers leave the venous sinuses at the brain's edge
+        mask |= (tube > 0.3) & (depth < rng.uniform(3, 9))
     # The template is an average of many heads, so its sulci are washed out: sharpen the fractions
     # and cut new sulci where a smooth field crosses zero inside the cortical band.
     white = np.clip((white - 0.5) * rng.uniform(1.2, 2.2) + 0.5, 0, 1)
@@ -196,8 +250,9 @@ def draw_tissue(rng: np.random.Generator, to_mni: Floats, residue: bool = False)
     if residue:  # further out it is scalp, muscle or fat, in patches
         dura = np.where(depth > 2.5, np.clip(0.5 + 0.4 * smooth_noise(rng, 9)[0], 0, 1), dura)
     dura = np.maximum(dura, np.clip(sinus * rng.uniform(0.6, 1.6), 0, 1))
+    tube = tube * np.clip(1.2 - 1.5 * grey - 1.5 * white, 0, 1)  # sinuses lie beside the brain
     plexus = (ventricle > 0.4) & (smooth_noise(rng, 5)[0] > rng.uniform(0.5, 1.3))
-    vessel = _vessels(rng, csf, depth, to_mni)
+    vessel = np.maximum(_vessels(rng, csf, depth, to_mni), tube)
     for part in (grey, white, csf, ventricle, vessel, dura):
         part[~mask] = 0
     choroid = (plexus & mask).astype(np.float32)
