@@ -1,4 +1,4 @@
-"""What the models are: parts, training data, measured quality, limits."""
+"""What the models are, on what they were trained, how good they are, and where not to trust."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages.parts import loaders
+from bmcore.settings import settings
+from pages.parts import loaders, model_card
 from pages.parts.guard import page
 from pages.parts.metrics import in_words, metric_rows
 
@@ -32,6 +33,43 @@ SYNTHETIC = (
     "These are demo models. They have seen synthetic brains only, never a patient's images, so "
     "their answers on real images mean nothing. They are here to show how the dashboard works."
 )
+TABS = (
+    "Naming the primary",
+    "Finding lesions",
+    "For whom",
+    "What helps",
+    "Use and limits",
+    "Parts",
+)
+
+
+def draw_glance(manifest: dict[str, Any], card: model_card.Card | None) -> None:
+    """What, on what trained, how good, where not to trust: four short columns."""
+    what, seen, good, distrust = st.columns(4, gap="medium", border=True)
+    with what:
+        st.markdown("**What they are**")
+        st.markdown(
+            "A net that marks brain metastases in MRI, and three answers that name one of six "
+            "primaries: from the clinical record, from the images, from both."
+        )
+        st.text(f"{manifest['name']} {manifest['version']}")
+    with seen:
+        st.markdown("**Trained on**")
+        st.text(_sentence(manifest["trained_on"]) or "It is not stated on what.")
+        if manifest["notes"]:
+            st.text(manifest["notes"])
+    with good:
+        st.markdown("**How good**")
+        st.markdown("\n".join(f"- {line}" for line in model_card.how_good(card)))
+    with distrust:
+        st.markdown("**Where not to trust them**")
+        st.markdown("\n".join(f"- {line}" for line in model_card.distrust(card)))
+
+
+def _sentence(text: str) -> str:
+    """Begins with a capital and ends with a full stop."""
+    text = text.strip()
+    return text and text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
 def draw_part(name: str, entry: dict[str, Any]) -> None:
@@ -52,7 +90,7 @@ def draw_part(name: str, entry: dict[str, Any]) -> None:
 
 
 def draw_comparison(parts: dict[str, Any]) -> None:
-    """The three answers side by side, on the patients that were held out in training."""
+    """Without a card: what is stored with the three answers themselves."""
     columns = {
         PART_WORDS[part][0]: {row["What"]: row for row in metric_rows(parts[part]["metrics"])}
         for part in ("clinical_mlr", "image_mlr", "fused_mlr")
@@ -60,7 +98,6 @@ def draw_comparison(parts: dict[str, Any]) -> None:
     }
     if not columns:
         return
-    st.subheader("How good the three answers were in testing", anchor=False)
     names = list(dict.fromkeys(name for column in columns.values() for name in column))
     table = {"What": names}
     for title, column in columns.items():
@@ -69,18 +106,48 @@ def draw_comparison(parts: dict[str, Any]) -> None:
     st.caption("Value (95 % interval), n. The clinical answer is the floor that images must beat.")
 
 
-def draw_manifest(manifest: dict[str, Any]) -> None:
+def draw_parts(manifest: dict[str, Any]) -> None:
     facts = {
-        "Name": f"{manifest['name']} {manifest['version']}",
-        "Trained on": manifest["trained_on"],
-        "Data": "synthetic" if manifest["synthetic"] else "patients",
         "Made": manifest["created"] or "unfinished",
         "Digest": loaders.bundle().info.digest[:16],
     }
     for words, value in facts.items():
         st.text(f"{words}: {value}")
-    if manifest["notes"]:
-        st.text(manifest["notes"])
+    for part, entry in manifest["parts"].items():
+        draw_part(part, entry)
+    absent = [PART_WORDS[p][0] for p in PART_WORDS if p not in manifest["parts"]]
+    if absent:
+        st.info(f"Not in this bundle: {', '.join(absent)}. What needs them gives no answer.")
+    with st.expander("Packages, seeds and training times"):
+        st.json({k: manifest[k] for k in ("packages", "seeds", "timings_s")}, expanded=2)
+
+
+def draw(manifest: dict[str, Any], card: model_card.Card | None) -> None:
+    if manifest["synthetic"]:
+        st.warning(SYNTHETIC)
+    draw_glance(manifest, card)
+    naming, finding, whom, helps, use, parts = st.tabs(TABS)
+    with naming:
+        if card:
+            model_card.draw_answers(card)
+        else:
+            st.info(model_card.NO_CARD)
+            draw_comparison(manifest["parts"])
+    sections = (
+        (finding, model_card.draw_segmentation),
+        (whom, model_card.draw_subgroups),
+        (helps, model_card.draw_ablations),
+    )
+    for place, section in sections:
+        with place:
+            if card:
+                section(card)
+            else:
+                st.info(model_card.NO_CARD)
+    with use:
+        model_card.draw_use(card, LIMITS)
+    with parts:
+        draw_parts(manifest)
 
 
 with page("Models"):
@@ -90,22 +157,4 @@ with page("Models"):
         st.warning("No usable models are installed. Cases can be read and voted on without them.")
         st.text(problem)
     else:
-        manifest = loaders.bundle().manifest
-        if manifest["synthetic"]:
-            st.warning(SYNTHETIC)
-        left, right = st.columns(2, gap="large")
-        with left:
-            st.subheader("What they are", anchor=False)
-            draw_manifest(manifest)
-        with right:
-            st.subheader("What they cannot do", anchor=False)
-            st.markdown("\n".join(f"- {limit}" for limit in LIMITS))
-        draw_comparison(manifest["parts"])
-        st.subheader("Parts", anchor=False)
-        for part, entry in manifest["parts"].items():
-            draw_part(part, entry)
-        with st.expander("Packages, seeds and training times"):
-            st.json(
-                {k: manifest[k] for k in ("packages", "seeds", "timings_s")},
-                expanded=2,
-            )
+        draw(loaders.bundle().manifest, model_card.read(settings().bundle))

@@ -55,3 +55,23 @@ def _number(value: Any) -> str:
 
 def _interval(low: Any, high: Any) -> str:
     return "" if low is None or high is None else f"{_number(float(low))} to {_number(float(high))}"
+
+
+def table_cell(estimate: Any) -> str:
+    """A number of the model card for a table: "0.54 (0.47 to 0.62)", "not defined", or empty."""
+    if estimate is None or isinstance(estimate, str):
+        return estimate or ""
+    if not isinstance(estimate, Mapping):
+        return _number(estimate)
+    value, interval = estimate.get("value"), _interval(estimate.get("low"), estimate.get("high"))
+    if value is None:
+        return "not defined"
+    return f"{_number(float(value))} ({interval})" if interval else _number(float(value))
+
+
+def size_words(row: Mapping[str, Any]) -> str:
+    """The sizes of a row, for instance "under 5 mm", "5 to under 10 mm", "20 mm or more"."""
+    low, high = row["low_mm"], row["high_mm"]
+    if high is None:
+        return f"{low:g} mm or more"
+    return f"under {high:g} mm" if low == 0 else f"{low:g} to under {high:g} mm"

@@ -1,0 +1,198 @@
+"""The Models page with a new card, an old one, a broken one and none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from bmcore.domain import Volume
+from bmcore.settings import PROJECT, settings
+from pages.parts import model_card, model_charts
+from tests import pages_home
+
+OLD = PROJECT / "models" / "demo" / "model_card.json"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    pages_home.make_bundle(folder)
+    return folder
+
+
+@pytest.fixture
+def place(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A bundle of random models without a card, and the pages pointed at it."""
+    shutil.copytree(bundle, tmp_path / "bundle")
+    monkeypatch.setenv("BMCORE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("BMCORE_BUNDLE", str(tmp_path / "bundle"))
+    monkeypatch.setenv("BMCORE_DEMO", "0")
+    (tmp_path / "home").mkdir()
+    settings.cache_clear()
+    st.cache_resource.clear()
+    yield tmp_path / "bundle"
+    settings.cache_clear()
+    st.cache_resource.clear()
+
+
+def segmentation() -> dict:
+    """Five cases with one lesion of 7 mm, found in four; a sixth without a lesion is clean."""
+    from training.common import _plain
+    from training.segmentation_case import Reading, Scoring, score
+    from training.segmentation_summary import summarise
+
+    lesion = np.zeros((16, 16, 16), np.uint8)
+    lesion[4:8, 4:8, 4:8] = 3
+    empty = np.zeros_like(lesion)
+    records = []
+    for number in range(6):
+        truth, found = (empty, empty) if number == 5 else (lesion, empty if number == 4 else lesion)
+        reading = Reading(found, (found > 0).astype(np.float32) * 0.9, 12.0)
+        scores = score(reading, Volume(truth, np.eye(4)), Scoring())
+        records.append(
+            {"case_id": str(number), "primary": "nsclc", "hardware": "cpu, fp32, 1 threads",
+             "subsets": {"all": scores, "t1c": None}}
+        )  # fmt: skip
+    return _plain(
+        summarise(records, minimum=3)
+        | {"data": "drawn", "left_out": {"x": "no mask"}, "scoring": {"tolerance_mm": 1.0}}
+    )
+
+
+@pytest.fixture(scope="module")
+def new_card() -> dict:
+    """The old card's answers with all that a new card holds besides."""
+    from training.answer_subgroups import Described, decision_curves, subgroups
+    from training.common import _plain
+
+    card = json.loads(OLD.read_text())
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 6, 60)
+    answers = {k: rng.dirichlet(np.ones(6), 60) for k in ("clinical", "image", "fused")}
+    patients = [Described("female", 60.0, 1 + i % 2, 12.0) for i in range(60)]
+    rows = [{"Variant": "no dropout", "Dice": card["answers"]["fused"]["accuracy"]}]
+    return card | _plain(
+        {
+            "format": 2,
+            "intended_use": ["Research on a drawn cohort."],
+            "not_for": ["Cats."],
+            "decision": decision_curves(truth, answers),
+            "subgroups": subgroups(truth, answers, patients),
+            "minimum": 20,
+            "segmentation": segmentation(),
+            "ablation": {"title": "What matters", "rows": rows, "notes": ["A short run."]},
+        }
+    )
+
+
+def open_page(card: dict | str | None, folder: Path) -> AppTest:
+    if card is not None:
+        text = card if isinstance(card, str) else json.dumps(card)
+        (folder / "model_card.json").write_text(text)
+    page = AppTest.from_file(str(PROJECT / "pages" / "models.py"), default_timeout=120).run()
+    assert not page.exception and not page.error, [e.value for e in page.error]
+    return page
+
+
+def words(page: AppTest) -> str:
+    kinds = ("markdown", "caption", "info", "warning", "text", "subheader")
+    return "\n".join(str(e.value) for kind in kinds for e in getattr(page, kind))
+
+
+def test_the_first_view_says_what_on_what_how_good_and_where_not(new_card, place: Path) -> None:
+    text = words(open_page(new_card, place))
+    for heading in ("What they are", "Trained on", "How good", "Where not to trust them"):
+        assert heading in text
+    accuracy = new_card["answers"]["fused"]["accuracy"]["value"]
+    assert f"in **{accuracy:.0%}** of patients" in text
+    assert "Finds **80%** of lesions, with 0.0 false ones a case" in text
+    assert "5 to under 10 mm, 80% found" in text
+    assert "Hardly ever recognised: " in text and "Renal cell" in text
+
+
+def test_a_new_card_shows_every_chart_and_table(new_card, place: Path) -> None:
+    page = open_page(new_card, place)
+    assert len(page.get("plotly_chart")) == 7
+    text = words(page)
+    assert "Research on a drawn cohort." in text and "Cats." in text and "A short run." in text
+    assert "Cases that could not be measured and are left out: 1." in text
+    tables = [t.value for t in page.dataframe]
+    goals = next(t for t in tables if "Goal" in t)
+    assert list(goals["Met"]).count("no") >= 1
+    sex = next(t for t in tables if "Sex" in t)
+    assert sex.set_index("Sex").loc["male", "Right, fused"] == "too few (n = 0)"
+    outline = next(t for t in tables if "Region" in t).set_index("Region")
+    assert outline.loc["Tumour core", "Lesions found"] == "0.80 (0.40 to 1.00)"
+
+
+def test_another_answer_and_another_primary_can_be_looked_at(new_card, place: Path) -> None:
+    page = open_page(new_card, place)
+    assert page.selectbox[0].value == "nsclc"
+    page.selectbox[0].select("melanoma").run()
+    assert not page.error and len(page.get("plotly_chart")) == 7
+
+
+def test_an_old_card_still_shows_and_says_what_it_does_not_hold(place: Path) -> None:
+    page = open_page(OLD.read_text(), place)
+    text = words(page)
+    assert len(page.get("plotly_chart")) == 4  # answers, confusion, reliability, code sizes
+    assert "was not measured on a set of cases" in text
+    assert "no decision curves" in text and "no numbers for parts of the patients" in text
+
+
+@pytest.mark.parametrize("card", [None, "{ broken", "[1, 2]"])
+def test_without_a_readable_card_the_page_says_that_nothing_is_known(card, place: Path) -> None:
+    page = open_page(card, place)
+    assert model_card.NO_CARD in words(page)
+    assert not page.get("plotly_chart")
+    assert "What they cannot do" in words(page)
+
+
+def test_a_card_with_one_half_only_says_so(new_card, place: Path) -> None:
+    half = {k: new_card[k] for k in ("notice", "segmentation", "limits", "parts")}
+    text = words(open_page(half, place))
+    assert "How well they name the primary was not measured." in text
+    assert "Finds **80%**" in text
+
+
+# --- charts -------------------------------------------------------------------------------------
+
+
+def estimate(value, low=None, high=None):
+    return {"value": value, "low": low, "high": high, "n": 9, "method": "m"}
+
+
+def test_a_dot_has_its_interval_and_a_missing_number_no_dot() -> None:
+    panels = [("A", [estimate(0.5, 0.4, 0.7), None, estimate(None)])]
+    figure = model_charts.intervals(panels, ["x", "y", "z"], ["#111111"] * 3, {0: 0.5})
+    assert [t.y[0] for t in figure.data] == ["x"]
+    assert figure.data[0].error_x.array[0] == pytest.approx(0.2)
+    assert figure.data[0].error_x.arrayminus[0] == pytest.approx(0.1)
+    assert "0.50 (0.40 to 0.70), n = 9" in figure.data[0].hovertemplate
+
+
+def test_the_confusion_chart_is_shaded_by_the_share_of_the_row() -> None:
+    figure = model_charts.confusion([[3, 1], [0, 0]], ["a", "b"])
+    assert figure.data[0].z[0] == (0.75, 0.25) and figure.data[0].z[1] == (0, 0)
+    assert figure.data[0].text[1] == ("", "")
+
+
+def test_a_size_without_lesions_is_said_and_not_drawn_as_nought() -> None:
+    rows = [
+        {"lesions": 4, "sensitivity": estimate(0.5, 0.2, 0.8)},
+        {"lesions": 0, "sensitivity": estimate(None)},
+    ]
+    figure = model_charts.detection(rows, ["small", "large"])
+    assert list(figure.data[0].y) == [0.5, 0]
+    assert [a.text for a in figure.layout.annotations] == ["none"]
+
+
+def test_an_empty_froc_curve_is_drawn_without_a_fault() -> None:
+    empty = {"false_per_case": [], "sensitivity": [], "at": []}
+    assert len(model_charts.froc({"peak": empty}, {}).data) == 2
