@@ -179,8 +179,8 @@ def test_a_dot_has_its_interval_and_a_missing_number_no_dot() -> None:
 
 def test_the_confusion_chart_is_shaded_by_the_share_of_the_row() -> None:
     figure = model_charts.confusion([[3, 1], [0, 0]], ["a", "b"])
-    assert figure.data[0].z[0] == (0.75, 0.25) and figure.data[0].z[1] == (0, 0)
-    assert figure.data[0].text[1] == ("", "")
+    assert [list(row) for row in figure.data[0].z] == [[0.75, 0.25], [0, 0]]
+    assert list(figure.data[0].text[1]) == ["", ""]
 
 
 def test_a_size_without_lesions_is_said_and_not_drawn_as_nought() -> None:
