@@ -47,6 +47,24 @@ def test_folds_share_out_each_class_and_repeat():
         stratified_folds([1, 2], 5, 0)
 
 
+def test_rows_of_one_patient_go_together_in_folds_and_in_the_inner_choice():
+    """30 patients with 3 rows each; with patients given, no fold splits one."""
+    patients = np.repeat(np.arange(30), 3)
+    y = (np.arange(30) % 3)[patients]
+    fold = stratified_folds(y, 5, 1, patients)
+    assert all(np.unique(fold[patients == p]).size == 1 for p in range(30))
+    assert (np.bincount(fold) == 18).all()
+    apart = stratified_folds(y, 5, 1)
+    assert any(np.unique(apart[patients == p]).size > 1 for p in range(30))
+    with pytest.raises(ValueError, match="but there are 30"):
+        stratified_folds(y, 31, 1, patients)
+    # marks of persons and labels by lot: the inner choice by person penalises hard, by row hardly
+    random = np.random.default_rng(0)
+    labels = random.permutation(np.arange(30) % 2)[patients]
+    x = random.normal(size=(30, 40))[patients] + random.normal(0, 0.05, (90, 40))
+    assert MLR().fit(x, labels, patients).c_ < MLR().fit(x, labels).c_
+
+
 def blobs(n: int = 240, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Six classes, unequally common; the first two features tell them apart, the third is noise."""
     random = np.random.default_rng(seed)

@@ -62,8 +62,11 @@ class MLR:
 
     # --- learn ---------------------------------------------------------------------------------
 
-    def fit(self, x: npt.ArrayLike, y: npt.ArrayLike) -> MLR:
+    def fit(self, x: npt.ArrayLike, y: npt.ArrayLike, patients: npt.ArrayLike | None = None) -> MLR:
         """Learn from x (n, m), NaN where missing, and y (n,) positions in ``PRIMARIES``.
+
+        patients (n,): whose row it is where a patient has several; the inner folds keep them
+        together.
 
         Everything is learnt from these rows alone: imputation, scaling, penalty, temperature (Guo
         et al. 2017, fitted on out-of-fold logits of the inner cross-validation). A primary that
@@ -76,20 +79,23 @@ class MLR:
         if np.unique(y).size < 2:
             raise ValueError("at least two primaries must occur among the training patients")
         grid = C_GRID if self.config.c is None else (self.config.c,)
-        held_out = self._held_out_logits(x, y, grid)
-        losses = [_log_loss(logits, y) for logits in held_out]
+        held_out = self._held_out_logits(x, y, grid, patients)
+        losses = [log_loss(logits, y) for logits in held_out]
         best = int(np.argmin(losses))
         self.c_ = float(grid[best])
-        self.temperature_ = _temperature(held_out[best], y)
+        self.temperature_ = temperature(held_out[best], y)
         self._fit_once(x, y, self.c_)
         self.coef_ = self.coef_ / self.temperature_
         self.intercept_ = self.intercept_ / self.temperature_
         return self
 
-    def _held_out_logits(self, x: Array, y: Array, grid: Sequence[float]) -> list[Array]:
-        """Logits (n, 6) for each penalty, each row by a model that has not seen it."""
-        count = min(self.config.folds, y.size)
-        fold = stratified_folds(y, count, self.config.seed)
+    def _held_out_logits(
+        self, x: Array, y: Array, grid: Sequence[float], patients: npt.ArrayLike | None
+    ) -> list[Array]:
+        """Logits (n, 6) for each penalty, each row by a model that has not seen its patient."""
+        whose = np.arange(y.size) if patients is None else np.asarray(patients)
+        count = min(self.config.folds, np.unique(whose).size)
+        fold = stratified_folds(y, count, self.config.seed, whose)
         out = [np.zeros((y.size, CLASSES)) for _ in grid]
         for k in range(count):
             train, test = fold != k, fold == k
@@ -207,16 +213,16 @@ def _softmax(logits: Array) -> Array:
     return e / e.sum(axis=1, keepdims=True)
 
 
-def _log_loss(logits: Array, y: Array) -> float:
+def log_loss(logits: Array, y: Array) -> float:
     return float((np.logaddexp.reduce(logits, axis=1) - logits[np.arange(y.size), y]).mean())
 
 
-def _temperature(logits: Array, y: Array) -> float:
+def temperature(logits: Array, y: Array) -> float:
     """The temperature between 1/4 and 8 with the least log loss of ``softmax(logits / t)``."""
     from scipy.optimize import minimize_scalar
 
     best = minimize_scalar(
-        lambda log_t: _log_loss(logits / np.exp(log_t), y),
+        lambda log_t: log_loss(logits / np.exp(log_t), y),
         bounds=(np.log(0.25), np.log(8.0)),
         method="bounded",
     )
