@@ -76,6 +76,18 @@ def test_no_answer_stays_no_answer_and_no_calibration_is_said() -> None:
     assert uncertainty.sentence(plain) == "Fused: no calibration stored with these models."
 
 
+def test_the_headline_of_the_page_abstains_in_words() -> None:
+    from pages.parts.words import best_guess
+
+    assert best_guess(weigh("fused", SURE)).startswith(
+        "From images and clinical data together: Non"
+    )
+    silent = best_guess(weigh("fused", SURE, STRANGE))
+    assert silent == (
+        "The answer from images and clinical data together abstains: outside what the models know."
+    )
+
+
 def test_an_alarm_is_a_finding_that_says_what_is_odd_and_what_to_try() -> None:
     assert uncertainty.findings(None) == uncertainty.findings(ORDINARY) == ()
     (one,) = uncertainty.findings(STRANGE)

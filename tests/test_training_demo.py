@@ -11,9 +11,11 @@ import torch
 
 from bmcore.domain import InputRefused
 from bmcore.models.autoencoder import AutoencoderConfig, build_autoencoder
-from bmcore.models.bundles import load_bundle, write_part
+from bmcore.models.bundles import belongs_to, load_bundle, pack_uncertainty, write_part
 from bmcore.models.cnn import FEATURE_NAMES, CNNConfig, build_cnn
+from bmcore.models.conformal import Conformal
 from bmcore.models.mlr import MLR
+from bmcore.models.novelty import STATISTICS, NoveltyModel
 from bmcore.models.segmenter import SegmenterConfig, build_segmenter
 from training import demo_models
 
@@ -60,9 +62,18 @@ class Steps:
         elif step == "evaluate":
             (out / "model_card.json").write_text("{}")
             (out / "model_card.md").write_text("# card")
+        elif step == "uncertainty":
+            sets = dict.fromkeys(("clinical", "image", "fused"), Conformal(np.linspace(0, 1, 9)))
+            rows = np.random.default_rng(0).normal(size=(10, len(STATISTICS)))
+            tensors, config = pack_uncertainty(sets, NoveltyModel(rows, np.arange(10), [0.1, 0.2]))
+            config["belongs_to"] = belongs_to(load_bundle(out).manifest)
+            write_part(out, step, tensors, config)
 
 
-ALL = ["cohort", "cnn", "autoencoder", "mlr", "evaluate", "heads", "held-out cohort", "segmenter"]
+ALL = [
+    "cohort", "cnn", "autoencoder", "mlr", "evaluate", "uncertainty",
+    "heads", "held-out cohort", "segmenter",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -81,7 +92,7 @@ def test_the_chain_ends_in_a_complete_bundle_with_its_card_and_times(steps, tmp_
     assert bundle.info.synthetic and "12 of the style CLINIC" in bundle.info.trained_on
     assert set(bundle.manifest["timings_s"]) == {*ALL, "all"}
     assert (tmp_path / "bundle" / "model_card.md").read_text() == "# card"
-    assert bundle.cnn is not None
+    assert bundle.cnn is not None and bundle.novelty is not None
 
 
 def test_a_second_start_does_nothing_again_and_other_options_do(steps, tmp_path):
@@ -91,7 +102,7 @@ def test_a_second_start_does_nothing_again_and_other_options_do(steps, tmp_path)
     assert steps.calls == ALL
     assert load_bundle(tmp_path / "bundle").info.digest == digest
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12, epochs=3)
-    assert steps.calls == ALL + ALL[1:5]  # the cohorts and the segmenter are the same
+    assert steps.calls == ALL + ALL[1:6]  # the cohorts and the segmenter are the same
 
 
 def test_a_stopped_chain_goes_on_where_it_stopped(steps, tmp_path):
@@ -103,7 +114,14 @@ def test_a_stopped_chain_goes_on_where_it_stopped(steps, tmp_path):
     assert kept["mlr"]["options"].startswith("begun")
     steps.fail_at, steps.calls = "", []
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12)
-    assert steps.calls == ["mlr", "evaluate", "heads", "held-out cohort", "segmenter"]
+    assert steps.calls == [
+        "mlr",
+        "evaluate",
+        "uncertainty",
+        "heads",
+        "held-out cohort",
+        "segmenter",
+    ]
 
 
 def test_a_segmenter_trained_before_is_taken_over(steps, tmp_path):

@@ -32,8 +32,10 @@ from training.common import (
 from training.scenes import PLAN, draw_heads
 
 SETS = 3  # sets of lesions a head
-LEARNT = ("cnn", "autoencoder", "mlr", "evaluate")
-LEARNT_PARTS = ("cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr")
+LEARNT = ("cnn", "autoencoder", "mlr", "evaluate", "uncertainty")
+LEARNT_PARTS = (
+    "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr", "uncertainty",
+)  # fmt: skip
 CARDS = ("model_card.md", "model_card.json")
 
 
