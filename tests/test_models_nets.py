@@ -13,8 +13,10 @@ from bmcore.models.autoencoder import (
 )
 from bmcore.models.cnn import (
     FEATURE_NAMES,
+    TRAINED,
     CNNConfig,
     build_cnn,
+    cells,
     lesion_logits,
     patient_features,
     patient_probabilities,
@@ -57,6 +59,52 @@ def test_the_net_is_small_and_answers_for_six_primaries(net):
     assert lesion_logits(net, np.zeros((0, 7, 32, 32, 32))).shape == (0, 6)
 
 
+def test_the_net_that_is_trained_now_takes_patches_or_what_it_made_of_them():
+    torch.manual_seed(0)
+    net = build_cnn(TRAINED).eval()
+    patches = torch.from_numpy(np.stack([ball_patch(v) for v in (0.0, 1.0)]))
+    made = net.prepare(patches)
+    assert tuple(made.shape) == (2, 15, 16, 16, 16)
+    assert np.allclose(lesion_logits(net, patches.numpy()), lesion_logits(net, made.numpy()))
+    with pytest.raises(ValueError, match="patches must be"):
+        net.features(torch.zeros(1, 15, 32, 32, 32))
+    with pytest.raises(ValueError, match="kind must be"):
+        CNNConfig(kind="other")
+
+
+def test_a_cell_holds_the_brightness_of_the_tumour_alone_however_small_it_is():
+    """Two voxels of 1.5 mm with t1c 5 in a brain of 1: 5 is said of the cell, not 35/27.
+
+    Cell (8, 8, 8) is the mean over voxels 15-17 along each axis."""
+    patch = np.zeros((1, 7, 32, 32, 32), np.float32)
+    patch[0, 1] = 1.0
+    patch[0, 1, 16, 16, 16], patch[0, 6, 16, 16, 16] = 5.0, 1.0
+    small = cells(torch.from_numpy(patch))[0, :, 8, 8, 8].numpy()
+    assert small[2] == pytest.approx(1 / 27)
+    assert small[4] == 0  # 1/27 is less than the 1/20 that is asked for
+    patch[0, 1, 16, 16, 17], patch[0, 6, 16, 16, 17] = 5.0, 1.0
+    two = cells(torch.from_numpy(patch))[0, :, 8, 8, 8].numpy()
+    assert two[4] == pytest.approx(5.0) and two[3] == two[5] == 0  # t1n and t2w are 0 there
+    assert two[8] == two[12] == 0  # no necrosis, no oedema
+
+
+def test_a_lesion_of_4_mm_is_told_apart_as_well_as_one_of_18_mm():
+    """Pooled inside the tumour, a small lesion's brightness moves the features as a large one's."""
+    torch.manual_seed(0)
+    net = build_cnn(TRAINED).eval()
+    moved = []
+    for radius in (1.4, 6.0):  # voxels of 1.5 mm
+        ball = ((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) <= radius**2
+        pair = np.zeros((2, 7, 32, 32, 32), np.float32)
+        pair[:, 1, ball] = 3
+        pair[1, 0, ball] = 3  # bright on t1n
+        pair[:, 6, ball] = 1
+        with torch.no_grad():
+            dark, bright = net.features(torch.from_numpy(pair))
+        moved.append((dark - bright).norm().item())
+    assert moved[0] > 0.3 * moved[1] > 0
+
+
 def test_the_last_convolution_is_a_6_mm_map_on_the_way_to_the_logits(net):
     seen = []
 
@@ -80,6 +128,37 @@ def test_brightness_of_the_whole_patch_changes_the_features(net):
     with torch.no_grad():
         dark, bright = net.eval().features(flat)
     assert (dark - bright).abs().max() > 0.05
+
+
+def test_a_cell_of_the_last_map_lies_where_grad_cam_draws_it():
+    """Cell (4, 2, 5) looks at the patch around voxel (16, 8, 20), four voxels a cell."""
+    torch.manual_seed(1)
+    net = build_cnn(TRAINED).eval()
+    patch = torch.randn(1, 7, 32, 32, 32)
+    patch[:, 4:] = 0.3
+    patch.requires_grad_()
+    kept = []
+    net.down.register_forward_hook(lambda _m, _i, out: kept.append(out))
+    net(patch)
+    (gradient,) = torch.autograd.grad(kept[0][0, :, 4, 2, 5].sum(), patch)
+    seen = np.argwhere(gradient[0].abs().sum(dim=0).numpy() > 0)
+    assert np.array_equal((seen.min(axis=0) + seen.max(axis=0)) / 2, [16, 8, 20])
+
+
+def test_grad_cam_of_the_net_that_is_trained_now_stays_on_the_lesion():
+    """A ball of 9 mm radius in the middle: nothing is marked farther than a cell from its box."""
+    from bmcore.domain import PRIMARIES
+    from bmcore.reading.explain import evidence
+
+    torch.manual_seed(3)
+    net = build_cnn(TRAINED).eval()
+    patch = ball_patch()[None].copy()
+    patch[:, :4] += 1.0  # a brain around it
+    maps = [evidence(net, patch, primary) for primary in PRIMARIES]
+    assert any(heat.max() == 1 for heat in maps)
+    for heat in maps:
+        heat[4:28, 4:28, 4:28] = 0
+        assert heat.max() < 1e-6  # what lets the gradient through the rectifier is left
 
 
 def test_patient_features_are_named_measurements(net):

@@ -15,18 +15,27 @@ from bmcore.domain import PRIMARIES, ClinicalRecord, InputRefused, Lesion, Prima
 from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.bundles import load_bundle
 from bmcore.models.cnn import FEATURE_NAMES, CNNConfig
-from bmcore.models.lesion_training import _grown, augment, class_weights, patient_loss
-from bmcore.models.mlr import MLRConfig
-from training import autoencoder, cnn, mlr
+from bmcore.models.folds import stratified_folds
+from bmcore.models.lesion_training import _grown, class_weights, patient_loss, rescan, vary
+from bmcore.models.mlr import MLRConfig, log_loss
+from training import autoencoder, cnn, learner, mlr
 from training import evaluate as evaluation
-from training.cnn import CNNTraining, HeldOut, Run, load_held_out, runs_of, train_all, train_net
-from training.cohort import Patient, load_cohort, load_patient, save_patient, write_index
+from training.cnn import HeldOut, load_held_out, runs_of, train_all
+from training.cohort import (
+    Patient,
+    load_cohort,
+    load_patient,
+    person_of,
+    save_patient,
+    write_index,
+)
 from training.common import World, read_json, tensors_hash
 from training.evaluate import Reduction, differences, evaluate, held_out_probabilities, verdict
+from training.learner import CNNTraining, Run, Views, choose, make_views, train_net
 
 ROOT = Path(__file__).resolve().parent.parent
 ALONE = World(0, 1, "cpu")
-TINY = CNNConfig(width=8, blocks=1, maps=8, embedding=8)
+TINY = CNNConfig(width=8, blocks=1, maps=8, embedding=8, kind="tissue")
 
 
 def lesion(number: int, volume: float) -> Lesion:
@@ -106,11 +115,22 @@ def test_augmentation_repeats_keeps_t1c_and_leaves_the_original():
     patches[:, 2] = 0  # a missing sequence
     before = patches.clone()
     patient = torch.tensor([0, 0, 1, 1, 2, 2])
-    first, second = (augment(patches, patient, np.random.default_rng(3)) for _ in range(2))
-    assert torch.equal(first, second) and torch.equal(patches, before)
-    assert not torch.equal(first, before)
-    assert (first[:, 2] == 0).all() and first[:, 1].abs().amax(dim=(1, 2, 3)).min() > 0
-    assert first[:, 4:].min() >= 0 and first[:, 4:].max() < 1.001
+    for change in (vary, rescan):
+        first, second = (change(patches, patient, np.random.default_rng(3)) for _ in range(2))
+        assert torch.equal(first, second) and torch.equal(patches, before)
+        assert not torch.equal(first, before)
+        assert (first[:, 2] == 0).all() and first[:, 1].abs().amax(dim=(1, 2, 3)).min() > 0
+        assert first[:, 4:].min() >= 0 and first[:, 4:].max() < 1.001
+
+
+def test_gain_and_shift_are_those_of_the_sequence_in_images_and_in_tissue_brightness():
+    """Channels 0-2 are masks; 3-6, 7-10 and 11-14 the four sequences in three tissues."""
+    x = torch.ones(4, 15, 16, 16, 16)
+    x[:, :, 0] = 0  # outside
+    out = rescan(x, torch.arange(4), np.random.default_rng(1))
+    assert not torch.equal(out[:, 3:7], x[:, 3:7]) and torch.equal(out[:, :3], x[:, :3])
+    assert all(torch.equal(out[:, 3:7], out[:, k : k + 4]) for k in (7, 11))
+    assert (out[:, 3:, 0] == 0).all()
 
 
 def test_growing_masks_is_a_maximum_over_neighbours():
@@ -120,7 +140,7 @@ def test_growing_masks_is_a_maximum_over_neighbours():
 
 def test_each_losable_sequence_is_lost_now_and_then_for_the_whole_patient():
     patches, patient = torch.ones(80, 7, 32, 32, 32), torch.arange(40).repeat_interleave(2)
-    out = augment(patches, patient, np.random.default_rng(0))
+    out = rescan(patches, patient, np.random.default_rng(0))
     lost = (out[:, :4] == 0).flatten(2).all(dim=2).reshape(40, 2, 4)
     assert torch.equal(lost[:, 0], lost[:, 1])
     share = lost[:, 0].float().mean(dim=0)
@@ -132,7 +152,7 @@ def test_a_turned_ball_in_the_middle_stays_a_ball():
     ball = ((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) <= 100
     patches = torch.zeros(20, 7, 32, 32, 32)
     patches[:, 6] = torch.from_numpy(ball.astype(np.float32))
-    out = augment(patches, torch.arange(20), np.random.default_rng(1))
+    out = vary(patches, torch.arange(20), np.random.default_rng(1))
     inner = torch.from_numpy(((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) <= 49)
     outer = torch.from_numpy(((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) >= 196)
     assert out[:, 6][:, inner].min() > 0.99 and out[:, 6][:, outer].max() < 0.01
@@ -173,9 +193,9 @@ class Killed(Exception):
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(cohort_folder, tmp_path):
-    patients = load_cohort(cohort_folder).patients[:6]
-    config, run = CNNTraining(epochs=3, batch=3, lesions=2, seed=5), Run("final", 0, ())
-    args = (patients, run, config, TINY)
+    config, run = CNNTraining(epochs=3, batch=3, lesions=2, seed=5, views=2), Run("final", 0, ())
+    members = make_views(load_cohort(cohort_folder).patients[:6], config, TINY)
+    args = (members, run, config, TINY)
     whole = train_net(*args, tmp_path / "whole" / "x", ALONE, silent)
 
     def kill(loss: float, seen: list = []) -> None:  # noqa: B006  counts over calls
@@ -186,23 +206,23 @@ def test_a_killed_run_goes_on_to_the_same_bits(cohort_folder, tmp_path):
     place = tmp_path / "killed" / "x"
     with pytest.raises(Killed):
         train_net(*args, place, ALONE, silent, kill)
-    assert [p.name for p in place.iterdir()] == ["final.pt"]
+    assert {p.name for p in place.iterdir()} == {"final.pt", "final.choice.json"}
     torch.manual_seed(12345)  # another process would not share our random state
     epochs: list[float] = []
     gone_on = train_net(*args, place, ALONE, silent, epochs.append)
     assert len(epochs) == 1  # the third alone
     assert tensors_hash(gone_on) == tensors_hash(whole)
     assert tensors_hash(train_net(*args, place, ALONE, silent)) == tensors_hash(whole)
-    assert [p.name for p in place.iterdir()] == ["final.safetensors"]
-    other = CNNTraining(epochs=4, batch=3, lesions=2, seed=5)
+    assert {p.name for p in place.iterdir()} == {"final.safetensors", "final.choice.json"}
+    other = CNNTraining(epochs=4, batch=3, lesions=2, seed=5, views=2)
     with pytest.raises(InputRefused, match="other options"):
-        train_net(patients, run, other, TINY, place, ALONE, silent)
+        train_net(members, run, other, TINY, place, ALONE, silent)
 
 
 @pytest.fixture(scope="module")
 def trained(cohort_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("answers")
-    config = CNNTraining(epochs=14, batch=4, folds=3, lesions=3, rate=1e-2)
+    config = CNNTraining(epochs=12, batch=4, folds=3, lesions=3, rate=1e-2, views=2)
     train_all(load_cohort(cohort_folder), out, config, TINY, ALONE)
     return out
 
@@ -223,6 +243,51 @@ def test_the_net_finds_the_bright_lesions_of_patients_it_has_not_seen(trained):
     assert metrics["accuracy"]["value"] >= 0.85  # they are told apart by t1n alone
     assert metrics["training"]["patients"]["left out: no reference mask"] == 1
     assert load_bundle(trained).manifest["parts"]["cnn"]["training"]["nets"] == 4
+
+
+def test_epochs_setting_and_temperature_are_chosen_without_the_inner_held_out(monkeypatch):
+    """The nets of the choice never learn from a patient that judges them, nor from another scan of
+    one; what is chosen is the least of the losses seen."""
+    random = np.random.default_rng(0)
+    patients = [make_patient(i, 3 if i % 2 else 4, random, 4.0 * (i % 2)) for i in range(16)]
+    config = CNNTraining(epochs=4, every=2, batch=4, views=1, rate=1e-2)
+    views = make_views(patients, config, TINY)
+    members = [Views(v.case_id, f"person-{i // 2}", v.label, v.tensor) for i, v in enumerate(views)]
+    learnt, judged, losses = [], [], []
+
+    class Spy(learner.Learner):
+        def __init__(self, learn, *rest):
+            super().__init__(learn, *rest)
+            learnt.append({m.person for m in learn})
+
+        def patient_logits(self, others):
+            judged.append({m.person for m in others})
+            logits = super().patient_logits(others)
+            t = learner.temperature(logits, np.array([m.label for m in others]))
+            losses.append(log_loss(logits / t, np.array([m.label for m in others])))
+            return logits
+
+    monkeypatch.setattr(learner, "Learner", Spy)
+    choice = choose(members, Run("x", 1, (0, 1)), config, TINY, ALONE)
+    assert len(learnt) == 2 and len(judged) == 4  # two settings, two looks each
+    assert all(not a & b for a in learnt for b in judged) and len(judged[0] | learnt[0]) == 8
+    assert choice.loss == min(losses) and choice.patients == 4
+    place = int(np.argmin(losses))
+    assert (choice.setting, choice.epochs) == (place // 2, 2 + 2 * (place % 2))
+
+
+def test_the_temperature_chosen_inside_is_divided_out_of_the_net(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    patients = [make_patient(i, 3 if i % 2 else 4, random, 0.0) for i in range(4)]
+    config = CNNTraining(epochs=1, batch=2, views=1, lesions=2, inner=0)
+    members, run = make_views(patients, config, TINY), Run("x", 0, ())
+    plain = train_net(members, run, config, TINY, tmp_path / "a", ALONE, silent)
+    warm = learner.Choice(0, 1, 4.0, 1.0, 1)
+    monkeypatch.setattr(learner, "choose", lambda *_: warm)
+    cooled = train_net(members, run, config, TINY, tmp_path / "b", ALONE, silent)
+    for name, value in plain.items():
+        share = 4 if name.startswith("head.") else 1
+        assert torch.allclose(cooled[name] * share, value, rtol=1e-6)
 
 
 def command(module: str, *options: str, processes: int = 1) -> None:
@@ -345,28 +410,66 @@ def test_image_information_shows_in_image_and_fused_but_not_in_clinical():
     assert "not shown to be better" in verdict(same, "fused", "fused")
 
 
-def test_a_planted_leak_by_patient_identity_stays_at_chance(tmp_path):
-    """Each patient's lesions carry a mark of their own and the label is drawn by lot: nets that are
-    asked only about patients they have not seen cannot use the mark."""
+def scans_that_tell_who_it_is(folds_by: str) -> HeldOut:
+    """60 persons with 4 scans each; the image features are a mark of the person, nothing else.
+
+    The primary of a person is drawn by lot of two. ``folds_by``: persons, or (wrongly) scans.
+    """
     random = np.random.default_rng(4)
-    ids = []
-    for index in range(24):
-        patient = make_patient(index, int(random.choice([3, 4])), random, 0.0)
-        mark = random.normal(0, 3, (4, 1, 1, 1)).astype(np.float16)
-        patient.patches[:, :4, :8, :8, :8] = mark  # alike in all lesions of this patient
-        save_patient(tmp_path / f"{patient.case_id}.npz", patient)
-        ids.append(patient.case_id)
-    write_index(tmp_path, ids, {})
-    cohort = load_cohort(tmp_path)
-    config = CNNTraining(epochs=6, batch=4, folds=3, lesions=3, rate=1e-2, class_power=0)
-    train_all(cohort, tmp_path / "out", config, TINY, ALONE)
-    held_out = load_held_out(tmp_path / "out")
-    answers = held_out_probabilities(held_out, Reduction("autoencoder", 4), QUICK, MLRConfig())
+    persons = np.repeat(np.arange(60), 4)
+    labels = random.permutation(np.arange(60) % 2)[persons]
+    whose = persons if folds_by == "persons" else None
+    fold = stratified_folds(labels, 4, 0, whose)
+    marks = random.normal(size=(60, 40))[persons]
+    features = (marks[:, None] + random.normal(0, 0.05, (240, 4, 40))).astype(np.float32)
+    features[np.arange(240), fold] = np.nan
+    ids = np.array([f"BraTS-MET-{p:05d}-{n % 4:03d}" for n, p in enumerate(persons)])
+    p = np.full((240, 4, 6), 1 / 6, np.float32)
+    return HeldOut(features, p, fold, labels, random.normal(size=(240, 12)), ids)
+
+
+def area_of(held_out: HeldOut, kind: str):
+    """AUC of the second of two primaries; the interval resamples persons."""
     from bmcore.stats.classification import auc
 
-    area = auc((held_out.labels == 3).astype(int), answers["image"][:, [4, 3]] /
-               answers["image"][:, [4, 3]].sum(axis=1, keepdims=True)).macro  # fmt: skip
-    assert area.low <= 0.5
+    answers = held_out_probabilities(held_out, Reduction("none", 0), QUICK, MLRConfig(), (kind,))
+    pair = answers[kind][:, :2] / answers[kind][:, :2].sum(axis=1, keepdims=True)
+    return auc(held_out.labels, pair, held_out.persons).macro
+
+
+def test_a_planted_leak_by_identity_is_at_chance_by_patient_and_shows_when_split_by_scan():
+    """Who the patient is predicts the label of the patient's other scans, and nothing else does.
+
+    Split by patient no answer can use that; split by scan the same features and the same code are
+    nearly always right, so the first half of this test can fail."""
+    by_patient = scans_that_tell_who_it_is("persons")
+    for person in set(by_patient.persons):
+        assert len(set(by_patient.fold[by_patient.persons == person])) == 1
+    honest = area_of(by_patient, "image")
+    assert honest.n == 60 and honest.low < 0.5 < honest.high
+    leaking = area_of(scans_that_tell_who_it_is("scans"), "image")
+    assert leaking.low > 0.9
+
+
+def test_scans_of_one_patient_lie_in_one_fold_of_the_whole_training(tmp_path):
+    """Two time points of each of nine patients, each with a mark: the nets get both or neither."""
+    random = np.random.default_rng(4)
+    ids = []
+    for index in range(18):
+        patient = make_patient(index, 3 + (index // 2) % 2, random, 0.0)
+        mark = np.random.default_rng(index // 2).normal(0, 3, (4, 1, 1, 1)).astype(np.float16)
+        patient.patches[:, :4, :8, :8, :8] = mark
+        case_id = f"BraTS-MET-{100 + index // 2:05d}-{index % 2:03d}"
+        scan = Patient(case_id, patient.patches, patient.lesions, patient.record, patient.primary)
+        save_patient(tmp_path / f"{case_id}.npz", scan)
+        ids.append(case_id)
+    write_index(tmp_path, ids, {})
+    config = CNNTraining(epochs=1, batch=6, folds=3, lesions=2, views=1, inner=0)
+    train_all(load_cohort(tmp_path), tmp_path / "out", config, TINY, ALONE)
+    held_out = load_held_out(tmp_path / "out")
+    assert np.array_equal(held_out.fold[::2], held_out.fold[1::2])
+    assert set(np.bincount(held_out.fold)) == {6}
+    assert person_of("BraTS-MET-00100-001") == "BraTS-MET-00100" and person_of("x-001") == "x-001"
 
 
 def test_codes_are_learnt_without_the_test_fold(monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -36,7 +37,17 @@ if TYPE_CHECKING:
     from bmcore.intake.datasets import YaleDataset
 
 VERSION = 1
+_TIME_POINT = re.compile(r"(BraTS-MET-\d+)-\d{3}")
 INDEX = "cohort.json"
+
+
+def person_of(case_id: str) -> str:
+    """The case id without the time point, ``BraTS-MET-00086`` of ``BraTS-MET-00086-001``.
+
+    Scans of one person must lie in one fold; case ids of other forms stand for a person each.
+    """
+    found = _TIME_POINT.fullmatch(case_id)
+    return found.group(1) if found else case_id
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +71,11 @@ class Patient:
     def label(self) -> int:
         return PRIMARIES.index(self.primary)
 
+    @property
+    def person(self) -> str:
+        """Who it is, see ``person_of``."""
+        return person_of(self.case_id)
+
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
@@ -75,6 +91,10 @@ class Cohort:
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
         return np.array([p.label for p in self.patients], dtype=np.int64)
+
+    @cached_property
+    def persons(self) -> npt.NDArray[np.str_]:
+        return np.array([p.person for p in self.patients])
 
     @cached_property
     def clinical(self) -> npt.NDArray[np.float64]:

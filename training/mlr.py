@@ -63,7 +63,7 @@ def main(
     summary = {}
     for answer, x in inputs(held_out.clinical, code).items():
         features = names(code.shape[1])[answer]
-        model = MLR(features, config).fit(x, held_out.labels)
+        model = MLR(features, config).fit(x, held_out.labels, held_out.persons)
         training = {
             **asdict(config),
             "data": str(data.name),

@@ -1,4 +1,9 @@
-"""What the lesion CNN is trained with: augmentation by name, and the loss. Torch tensors only."""
+"""What the lesion CNN is trained with: augmentation by name, and the loss. Torch tensors only.
+
+What changes the shape of things (``vary``) is done on patches, a few times a patient before the
+training; what changes the brightness of a scan (``rescan``) is done anew in each step, and on what
+the net computes on, which is smaller.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +20,21 @@ AUGMENTATION: Mapping[str, str] = MappingProxyType(
     {
         "mirror": "left-right, a patient, chance 0.5",
         "turn and zoom": "a lesion, chance 0.5: up to 20 degrees about a random axis, 0.9 to 1.1",
-        "gain and shift": "each sequence of a patient: gain exp(N(0, 0.1)), shift N(0, 0.1)",
-        "noise": "a patient, chance 0.3: Gaussian, up to 0.3 spreads",
         "mask edge": "a lesion, chance 0.3: the masks grow or shrink by one voxel of 1.5 mm",
+        "noise": "a patient, chance 0.3: Gaussian, up to 0.3 spreads",
+        "gain and shift": "each sequence of a patient: gain exp(N(0, 0.1)), shift N(0, 0.1)",
         "missing sequences": "t1n, t2w, t2f of a patient, each lost by chance 0.15",
+        "views": "the first four are drawn a few times before the training, the rest in each step",
     }
 )
 LOSABLE = (0, 2, 3)  # t1n, t2w, t2f; t1c is always there
 
 
-def augment(
-    patches: torch.Tensor, patient: torch.Tensor, random: np.random.Generator
-) -> torch.Tensor:
-    """A changed copy of patches (n, 7, 32, 32, 32), by ``AUGMENTATION``.
+def vary(patches: torch.Tensor, patient: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+    """A copy of patches (n, 7, 32, 32, 32), mirrored, turned, with other mask edges and noise.
 
-    patient: (n,) whole numbers from 0; lesions of one patient share what belongs to the scan
-    (mirror, gain, noise level, lost sequences). A missing sequence stays 0. The same ``random``
-    gives the same copy.
+    patient: (n,) whole numbers from 0; lesions of one patient share mirror and noise level. A
+    missing sequence stays 0. The same ``random`` gives the same copy.
     """
     import torch
 
@@ -47,18 +50,35 @@ def augment(
     for chosen, sign in ((np.flatnonzero(edge < 0.15), 1), (np.flatnonzero(edge > 0.85), -1)):
         if chosen.size:  # shrinking is growing of what lies around
             out[chosen, 4:] = sign * _grown(sign * out[chosen, 4:])
-    gain = np.exp(random.normal(0, 0.1, (people, 4)))[owner]
-    shift = random.normal(0, 0.1, (people, 4))[owner]
     level = np.where(random.random(people) < 0.3, random.uniform(0, 0.3, people), 0)[owner]
-    gain[:, LOSABLE] *= (random.random((people, len(LOSABLE))) >= 0.15)[owner]
-    images = out[:, :4]
-    inside = (images != 0) & _column(gain != 0, out).bool()
-    changed = images * _column(gain, out) + _column(shift, out)
     noisy = np.flatnonzero(level)
     if noisy.size:
-        noise = random.standard_normal((noisy.size, *images.shape[1:]), dtype=np.float32)
-        changed[noisy] += torch.from_numpy(noise).to(out.device) * _column(level[noisy, None], out)
-    out[:, :4] = changed.mul_(inside)
+        images = out[noisy, :4]
+        noise = random.standard_normal(tuple(images.shape), dtype=np.float32)
+        noise = torch.from_numpy(noise).to(out.device) * _column(level[noisy, None], out)
+        out[noisy, :4] = torch.where(images != 0, images + noise, 0)
+    return out
+
+
+def rescan(x: torch.Tensor, patient: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+    """A copy of x (n, 7 or 15, ...) with other gain and shift of each sequence, or without it.
+
+    x: patches (images first) or ``cnn.cells`` of them (three masks, then the sequences in three
+    tissues); patient as in ``vary``. What is 0 (outside, missing) stays 0.
+    """
+    import torch
+
+    owner = patient.cpu().numpy()
+    people = int(owner.max()) + 1
+    gain = np.exp(random.normal(0, 0.1, (people, 4)))
+    shift = random.normal(0, 0.1, (people, 4))
+    gain[:, LOSABLE] *= random.random((people, len(LOSABLE))) >= 0.15
+    factor, rise = _column(gain[owner], x), _column(shift[owner], x)
+    out = x.clone()
+    for first in (0,) if x.shape[1] == 7 else range(3, x.shape[1], 4):
+        images = x[:, first : first + 4]
+        shown = (images != 0) & (factor != 0)
+        out[:, first : first + 4] = torch.where(shown, images * factor + rise, 0)
     return out
 
 
