@@ -40,7 +40,7 @@ def gwet_ac(
     cases, t quantile with n - 1 degrees of freedom. ``n_categories`` counts every category that was
     on offer, used or not: chance agreement depends on it.
     Not defined: no case with two answers; a single category. No interval: one case, or no
-    disagreement. Coverage was seen to be near 95 % from 20 cases on.
+    disagreement. In simulations it covered 93-96 % with 30 cases or more.
     """
     name = "Gwet's AC1" if weights == "none" else f"Gwet's AC2, {weights} weights"
     table = count_answers(ratings, n_categories)
@@ -85,8 +85,8 @@ def krippendorff_alpha(
     Krippendorff 2007 draws pairs and comes out too narrow), on Fisher's z with Student's t, which
     covered better than percentiles. n is the number of cases with two or more answers.
     Not defined: no such case, or one category in all of them. No interval: one case, or no
-    disagreement. On the "interval" scale with fewer than 60 cases and rare, far outliers the
-    interval is too narrow (92 % covered with 30 cases).
+    disagreement. In simulations it covered 94-96 % with 30 cases or more; on the "interval" scale
+    with rare, far outliers rather 92-94 % below 60 cases.
     """
     if scale not in LEVELS:
         raise ValueError(f"scale must be one of {', '.join(LEVELS)}, but is {scale!r}")
