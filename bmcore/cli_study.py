@@ -1,4 +1,4 @@
-"""The commands of the reader study, ``python -m bmcore verify | study``; mounted by ``cli``.
+"""The commands ``python -m bmcore verify | merge | study``; mounted by ``cli``.
 
 Exit 0: done, intact. Exit 1: read, but broken or not in order. Exit 2: unusable input.
 """
@@ -23,6 +23,7 @@ _Database = Annotated[
 def mount(app: typer.Typer) -> None:
     """Add the commands of this file to the command line."""
     app.command()(verify)
+    app.command()(merge)
     study = typer.Typer(no_args_is_help=True, help="The plan of a reader study.")
     study.command("check")(check)
     study.command("lock")(lock)
@@ -55,6 +56,24 @@ def verify(
             _append_line(write_anchor, report.anchor)
     for site, (count, head) in sorted(report.heads.items()):
         typer.echo(f"intact: {site}, {count} rows, head {head[:16]}")
+
+
+def merge(
+    databases: Annotated[list[str], typer.Argument(help="Files or URLs of the sites' databases.")],
+    out: Annotated[str, typer.Option(help="File or URL of the new database.")],
+) -> None:
+    """Bring the databases of several sites together in a new one; the sources stay as they are.
+
+    Exit 2: a source is broken, or holds another continuation of a chain that is there already.
+    """
+    from bmcore.review.merge import merge as bring_together
+
+    with refusals():
+        merged = bring_together([_url(name) for name in databases], _url(out))
+    for site, count in sorted(merged.sites.items()):
+        typer.echo(f"{site}: {count} rows")
+    for note in merged.notes:
+        typer.echo(f"note: {note}")
 
 
 def check(file: Annotated[Path, typer.Argument(help="study.yaml")]) -> None:
