@@ -14,7 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from bmcore.domain import BmcoreError
+from bmcore.review import schema
 from bmcore.review.connect import make_engine
+from bmcore.review.merge import merge
 from bmcore.review.store import open_store
 from bmcore.review.verify import verify
 from bmcore.review.votes import VoteDraft
@@ -202,3 +204,38 @@ def test_a_postgresql_database_from_before_the_chain_is_chained(url):
             (5, 1, "rcc"),
         ]
     assert verify(older).problems == ()
+
+
+def test_a_sqlite_database_moves_to_postgresql_and_a_user_with_few_rights_can_vote(url, tmp_path):
+    source = f"sqlite:///{tmp_path / 'site.sqlite'}"
+    with open_store(source) as store:
+        store.add_reader("Moved", "oncologist", 4.5)
+        store.add_vote(draft(1, "Moved"))
+        store.add_vote(draft(1, "Moved", idempotency_key="k", reason="MRI."))
+    with sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as c:
+        c.exec_driver_sql("CREATE DATABASE moved TEMPLATE template0")
+        c.exec_driver_sql("CREATE ROLE few LOGIN")
+    moved = url.replace("/postgres", "/moved")
+    merge([source], moved)
+    assert verify(source).heads.items() <= verify(moved).heads.items()
+    assert verify(moved).problems == ()
+    tables = ", ".join(table.name for table in schema.CHAINED)
+    with sa.create_engine(moved, poolclass=sa.NullPool).begin() as c:  # as in docs/database.md
+        c.exec_driver_sql(f"GRANT SELECT, INSERT ON {tables} TO few")
+        c.exec_driver_sql("GRANT SELECT, INSERT, UPDATE, DELETE ON drafts TO few")
+        c.exec_driver_sql("GRANT SELECT, UPDATE ON chains, alembic_version TO few")
+    with open_store(moved.replace("bm@", "few@")) as store:
+        store.add_reader("New", "oncologist")
+        store.add_vote(draft(2, "New"))
+        assert [(v.reader, v.supersedes) for v in store.votes()] == [
+            ("Moved", None),
+            ("Moved", 1),
+            ("New", None),
+        ]
+        for statement in (
+            "UPDATE votes SET confidence = 1",
+            "DROP TRIGGER votes_no_change ON votes",
+        ):
+            with pytest.raises(BmcoreError, match=r"denied|owner"):
+                store.write(lambda c, s=statement: c.exec_driver_sql(s))
+    assert verify(moved).problems == ()
