@@ -87,7 +87,8 @@ def how_good(card: Card | None) -> list[str]:
     if "fused" in answers:
         fused, floor = (answers[k]["accuracy"]["value"] for k in ("fused", "trivial"))
         lines.append(
-            f"Names the right one of six primaries in **{fused:.0%}** of patients; naming the "
+            f"Names the right one of six primaries in **{fused:.0%}** of "
+            f"{card['patients']} patients{_range(answers['fused']['accuracy'])}; naming the "
             f"commonest every time is right in {floor:.0%}."
         )
         lines.append(_images_add(card))
@@ -99,12 +100,20 @@ def how_good(card: Card | None) -> list[str]:
         share, false = core["sensitivity"]["value"], core["false_per_case"]["value"]
         if share is not None:
             lines.append(
-                f"Finds **{share:.0%}** of lesions, with {false:.1f} false ones a case; Dice "
-                f"{core['dice']['value']:.2f}."
+                f"Finds **{share:.0%}** of {card['segmentation']['lesions']} lesions in "
+                f"{found['cases']} cases{_range(core['sensitivity'])}, with {false:.1f} false "
+                f"ones a case; Dice {core['dice']['value']:.2f}."
             )
     else:
         lines.append("How well they mark lesions was not measured on a set of cases.")
     return lines
+
+
+def _range(estimate: Mapping[str, Any]) -> str:
+    """The 95 % interval of a share in brackets, or nothing where there is none."""
+    if estimate["low"] is None:
+        return ""
+    return f" (95 % interval {estimate['low']:.0%} to {estimate['high']:.0%})"
 
 
 def distrust(card: Card | None) -> list[str]:
