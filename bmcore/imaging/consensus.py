@@ -140,7 +140,7 @@ def _staple_region(
 ) -> tuple[npt.NDArray[np.bool_], tuple[tuple[float, float], ...]]:
     """Inside or not, and (sensitivity, specificity) of each mask; votes (n, i, j, k)."""
     inside = np.zeros(votes.shape[1:], bool)
-    box = _box(votes.any(axis=0))
+    box = _box(np.asarray(votes.any(axis=0)))
     if box is None:
         return inside, ()
     cut = votes[(slice(None), *box)]

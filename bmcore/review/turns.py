@@ -1,8 +1,8 @@
 """Writers of one SQLite file take turns, so that none waits for ever.
 
 SQLite's own waiting looks again every 100 ms and knows no order: of 50 writers on a slow disk some
-met no gap within 30 s. Here the threads of a program queue in order of arrival, and the next of
-them leaves a gap in which writers of other programs, who look every few milliseconds, come in.
+met no gap within 30 s. Here the threads of a program queue in order of arrival, and between two
+writes of one program lies a gap in which others, who look every few milliseconds, come in.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_GAP_S = 0.010  # longer than the longest sleep between two looks
+_GAP_S = 0.020  # longer than the longest sleep between two looks, also on a busy machine
 _LOOK_S = (0.002, 0.008)
 
 
@@ -26,6 +26,7 @@ class Queue:
         self._guard = threading.Lock()
         self._waiting: deque[threading.Lock] = deque()
         self._busy = False
+        self._free_since = -_GAP_S  # time.monotonic() of the last release
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -39,11 +40,12 @@ class Queue:
             self._busy = True
         if mine is not None:
             mine.acquire()
-            time.sleep(_GAP_S)
         try:
+            time.sleep(max(0.0, self._free_since + _GAP_S - time.monotonic()))
             yield
         finally:
             with self._guard:
+                self._free_since = time.monotonic()
                 if self._waiting:
                     self._waiting.popleft().release()
                 else:
