@@ -256,8 +256,10 @@ def _answers(card: Card) -> list[str]:
         "image_log_loss": "Image only, log loss",
         "fused_macro_auc": "Fused, macro AUC",
         "fused_log_loss": "Fused, log loss",
+        "image_auc_gain": "Image only, AUC against no reduction",
+        "fused_auc_gain": "Fused, AUC against no reduction",
     }
-    rows = [[row["reduction"], *(cell(row[c]) for c in columns)] for row in card["reductions"]]
+    rows = [[row["reduction"], *(cell(row.get(c)) for c in columns)] for row in card["reductions"]]
     return lines + _section("Does the autoencoder help?", _table(["Code", *columns.values()], rows))
 
 

@@ -110,7 +110,10 @@ def main(
         typer.Option(help="Folder of a segmenter trained before; else it is trained too."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the segmenter.")] = 9000,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes of the CNN.")] = 12,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes of the CNN.")] = 30,
+    described: Annotated[
+        int, typer.Option(min=12, help="Patients whose images tell what is known.")
+    ] = 60,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw patients.")] = 2,
 ) -> None:
     """Train all demo models and write the bundle to OUT."""
@@ -126,7 +129,8 @@ def main(
     )  # fmt: skip
     place = ["--data", str(cohort), "--out", str(learnt), "--seed", str(seed)]
     for name in LEARNT:
-        options = [*place, "--epochs", str(epochs)] if name == "cnn" else place
+        more = {"cnn": ["--epochs", str(epochs)], "uncertainty": ["--cases", str(described)]}
+        options = [*place, *more.get(name, [])]
         done = learnt / ("model_card.json" if name == "evaluate" else f"{_part(name)}.safetensors")
         chain.step(name, " ".join(options), done, partial(_command, f"training.{name}", *options))
     source = segmenter or work / "segmenter"
