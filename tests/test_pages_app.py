@@ -147,6 +147,48 @@ def test_the_work_list_shows_state_sequences_and_votes(read_case: str) -> None:
     assert row["Sequences"] == "T1, T1 Gd, T2, FLAIR" and row["Patient"] == "61 years, female"
 
 
+def test_the_work_list_is_searched_filtered_and_ordered(home: Path, tmp_path: Path) -> None:
+    for name in ("Case-B", "Case-A"):
+        pages_home.add_case(home, tmp_path / "files", name)
+
+    def shown(page: AppTest) -> list[str]:
+        return list(page.dataframe[0].value["Case"]) if page.dataframe else []
+
+    page = open_page("cases")
+    assert shown(page) == ["Case-A", "Case-B"]  # newest first
+    page.selectbox(key="case_order").set_value("Name")
+    assert shown(page.run()) == ["Case-A", "Case-B"]
+    page.text_input(key="case_search").set_value("case-b")
+    assert shown(page.run()) == ["Case-B"]
+    page.text_input(key="case_search").set_value("nobody")
+    assert "No case fits this search" in words(page.run())
+
+
+def test_the_work_list_tells_nothing_of_what_the_models_found(read_case: str) -> None:
+    table = open_page("cases").dataframe[0].value
+    assert not {"Lesions", "Answer", "Primary"} & set(table.columns)
+    assert fixture.MODEL_FINDING not in table.to_json()
+
+
+def test_what_if_answers_at_once_for_changed_values(read_case: str, models) -> None:
+    """The tab is drawn alone: the answers come from the models of random numbers."""
+    from streamlit.testing.v1 import AppTest as App
+
+    def script(case_id: str) -> None:
+        from pages.parts import loaders, what_if
+
+        what_if.draw(loaders.prediction(case_id))
+
+    page = App.from_function(script, default_timeout=60, args=(read_case,)).run()
+    assert not page.exception
+    assert "leading answer" not in words(page)
+    before = page.get("html")[0].proto.body
+    page.number_input[0].set_value(20.0)
+    page = page.run()
+    assert not page.exception and "leading answer" in words(page)
+    assert page.get("html")[0].proto.body != before
+
+
 def test_a_reader_who_has_not_voted_gets_images_only(read_case: str) -> None:
     """Neither the mask nor the lesions, the answers or the reasons leave the server."""
     page = sign_in(open_page("review", case=read_case))
