@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from bmcore.domain import InputRefused
-from bmcore.models.losses import segmentation_loss, small_lesion_weights
+from bmcore.models.losses import deep_loss, segmentation_loss, small_lesion_weights
 from bmcore.models.segmenter import (
     SegmenterConfig,
     build_segmenter,
     drop_small_lesions,
     segment,
+    to_labels,
 )
 from bmcore.phantom.cohort import write_cohort
 from training.patches import CutPatches, augment
@@ -123,6 +124,52 @@ def test_the_loss_falls_to_almost_0_for_the_right_answer() -> None:
     assert segmentation_loss(right.flip(1), labels, weights).item() > 5
 
 
+def test_deep_supervision_answers_at_each_level_in_training_and_once_in_use() -> None:
+    import torch
+
+    net = build_segmenter(
+        replace(TINY, blocks_down=(1, 1, 1), blocks_up=(1, 1), deep_supervision=True)
+    )
+    images = torch.zeros(1, 4, 32, 48, 32)
+    assert [tuple(a.shape[2:]) for a in net(images)] == [(32, 48, 32), (16, 24, 16)]
+    assert tuple(net.eval()(images).shape) == (1, 4, 32, 48, 32)
+
+
+def test_the_deep_loss_of_one_level_is_the_plain_loss_and_coarse_errors_count_half() -> None:
+    import torch
+
+    labels = torch.zeros(1, 16, 16, 16, dtype=torch.long)
+    labels[0, 4:8, 4:8, 4:8] = 3
+    weights = torch.ones(labels.shape)
+    right = torch.nn.functional.one_hot(labels, 4).permute(0, 4, 1, 2, 3) * 20.0
+    wrong = right.flip(1)
+    plain = segmentation_loss(wrong, labels, weights)
+    assert torch.isclose(deep_loss([wrong], labels, weights), plain)
+    fine_wrong = deep_loss([wrong, right[..., ::2, ::2, ::2]], labels, weights)
+    coarse_wrong = deep_loss([right, wrong[..., ::2, ::2, ::2]], labels, weights)
+    assert 1.5 < (fine_wrong / coarse_wrong).item() < 2.5
+
+
+def test_lesions_that_are_nowhere_likely_enough_go() -> None:
+    labels = np.zeros((20, 20, 20), np.uint8)
+    labels[2:6, 2:6, 2:6] = 3
+    labels[12:16, 12:16, 12:16] = 3
+    chance = np.where(labels == 3, 0.55, 0.0).astype(np.float32)
+    chance[13, 13, 13] = 0.95
+    kept = drop_small_lesions(labels, 3, chance, 0.9)
+    assert not kept[2:6, 2:6, 2:6].any() and kept[12:16, 12:16, 12:16].all()
+    assert (drop_small_lesions(labels, 3, chance, 0.5) == labels).all()
+
+
+def test_labels_are_the_likeliest_and_0_outside_the_brain() -> None:
+    chances = np.zeros((4, 8, 8, 8), np.float32)
+    chances[0], chances[3] = 0.4, 0.6
+    brain = np.ones((8, 8, 8), bool)
+    brain[:, :, 4:] = False
+    labels = to_labels(chances, brain, TINY)
+    assert (labels[:, :, :4] == 3).all() and not labels[:, :, 4:].any()
+
+
 def test_augmentation_keeps_t1c_keeps_the_outside_0_and_may_drop_the_rest() -> None:
     rng = np.random.default_rng(0)
     images = np.zeros((4, 16, 16, 16), np.float32)
@@ -189,7 +236,7 @@ def test_a_killed_run_ends_with_the_same_weights_as_an_undisturbed_one(
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(
-        [sys.executable, *_command(cohort, whole)], cwd=ROOT, env=_env(), check=True, timeout=300
+        [sys.executable, *_command(cohort, whole)], cwd=ROOT, env=_env(), check=True, timeout=600
     )
     (broken / "cache").parent.mkdir()
     (broken / "cache").symlink_to(whole / "cache")
@@ -202,7 +249,7 @@ def test_a_killed_run_ends_with_the_same_weights_as_an_undisturbed_one(
     run.wait()
     assert not (broken / "segmenter.safetensors").exists(), "killed too late to show anything"
     subprocess.run(
-        [sys.executable, *_command(cohort, broken)], cwd=ROOT, env=_env(), check=True, timeout=300
+        [sys.executable, *_command(cohort, broken)], cwd=ROOT, env=_env(), check=True, timeout=600
     )
     a, b = (load_file(p / "segmenter.safetensors") for p in (whole, broken))
     assert a.keys() == b.keys()
@@ -224,3 +271,57 @@ def test_two_processes_train_together(cohort: Path, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr[-2000:]
     assert (tmp_path / "out" / "segmenter.safetensors").exists()
     assert (tmp_path / "out" / "checkpoint.rank1.pt").exists()
+
+
+def test_an_ablation_gives_one_row_a_variant_with_intervals_and_goes_on(
+    cohort: Path, tmp_path: Path
+) -> None:
+    import json
+
+    from bmcore.phantom.scene import write_head
+
+    write_head(tmp_path / "scenes" / "00000", 1, 1, small_lesion_weights)
+    command = [
+        "-m", "training.ablation", "--data", str(cohort), "--scenes", str(tmp_path / "scenes"),
+        "--out", str(tmp_path / "out"), "--steps", "2", "--variant", "As shipped",
+        "--variant", "Deep supervision",
+    ]  # fmt: skip
+    for _ in range(2):  # the second time everything is there
+        subprocess.run([sys.executable, *command], cwd=ROOT, env=_env(), check=True, timeout=400)
+    table = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert [r["Variant"] for r in table["rows"]] == ["As shipped", "Deep supervision"]
+    assert {"value", "low", "high", "n"} <= table["rows"][0]["ET Dice"].keys()
+
+
+def test_a_run_from_heads_begins_with_given_weights_and_refuses_what_is_none(
+    cohort: Path, tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    from bmcore.phantom.scene import write_head
+    from training.segmenter import begin_with
+
+    scenes = tmp_path / "scenes"
+    write_head(scenes / "00000", 1, 1, small_lesion_weights)
+    (scenes / "scenes.json").write_text('{"heads": 1, "sets": 1, "seed": 1, "style": "WILD"}')
+    options = ["--scenes", str(scenes), "--rate", "1e-9", "--steps", "1"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    for out, more in (
+        (first, []),
+        (second, ["--start-from", str(first / "segmenter.safetensors")]),
+    ):
+        subprocess.run(
+            [sys.executable, *_command(cohort, out, *options, *more)],
+            cwd=ROOT, env=_env(), check=True, timeout=400,
+        )  # fmt: skip
+    a, b = (load_file(p / "segmenter.safetensors") for p in (first, second))
+    assert all(np.allclose(a[k], b[k], atol=1e-3) for k in a)  # the rate moves nothing
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no weights")
+    with pytest.raises(InputRefused, match="these weights cannot be read"):
+        begin_with(broken, 0)
+    save_file({"other": np.zeros(3, np.float32)}, broken)
+    with pytest.raises(InputRefused, match="do not fit the net"):
+        from training.segmenter import settle
+
+        settle(build_segmenter(TINY), begin_with(broken, 0))

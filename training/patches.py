@@ -36,7 +36,7 @@ class Sampling:
     batch, patch: patches a step, edge of a patch in voxels of 1 mm. lesion_share: share of patches
     centred near a lesion. core_share: share centred on necrosis, which few lesions have.
     decoy_share: share centred on enhancing tissue that is no lesion (synthetic heads only). drop:
-    chance to lose t1n, t2w, t2f.
+    chance to lose t1n, t2w, t2f. repaint: whether a synthetic scene looks different each time.
     """
 
     batch: int = 2
@@ -45,6 +45,7 @@ class Sampling:
     core_share: float = 0.2
     decoy_share: float = 0.1
     drop: float = 0.25
+    repaint: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -239,7 +240,12 @@ class PaintedPatches(Source):
         scene = scenes[int(rng.integers(len(scenes)))]
         centre = self._centre(rng, scene)
         wanted = tuple(bool(w) for w in ~_lost(rng, self.config.drop))
-        images, labels, weights = paint_patch(rng, scene, centre, self.config.patch, wanted=wanted)
+        brush = rng
+        if not self.config.repaint:
+            brush = np.random.default_rng([int(part) for part in scene.name.split("/")])
+        images, labels, weights = paint_patch(
+            brush, scene, centre, self.config.patch, wanted=wanted
+        )
         for image in images:  # blur narrows the spread of a scan, and brain masks differ a little
             inside = image != 0
             image *= np.float32(np.exp(rng.normal(0.08, 0.15)))

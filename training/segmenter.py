@@ -58,8 +58,9 @@ class TrainConfig(Sampling):
 
     steps: optimiser steps.  rate, decay, warmup: peak learning rate (cosine to 0), weight decay,
     steps of warm-up.  ema: decay of the averaged weights that are kept.  smoothing: label
-    smoothing.  dropout: of the net.  validation: share of the patients held out.  save_every: steps
-    between checkpoints.
+    smoothing.  dropout: of the net.  weigh: whether voxels of small lesions count more.  halt:
+    share of the steps after which the run stops (early stopping).  validation: share of the
+    patients held out.  save_every: steps between checkpoints.
     """
 
     steps: int = 4000
@@ -69,6 +70,8 @@ class TrainConfig(Sampling):
     ema: float = 0.998
     smoothing: float = 0.0
     dropout: float = 0.0
+    weigh: bool = True
+    halt: float = 1.0
     validation: float = 0.06
     save_every: int = 100
 
@@ -100,6 +103,20 @@ def begin_with(file: Path | None, workers: int) -> Beginning:
     return Beginning(weights, tensors_hash(weights), workers)
 
 
+def settle(net: torch.nn.Module, begin: Beginning) -> None:
+    """Give ``net`` the weights to begin with, if there are any; InputRefused if they do not fit."""
+    if begin.weights is None:
+        return
+    try:
+        net.load_state_dict(begin.weights)
+    except RuntimeError as error:
+        raise refuse(
+            "the weights to begin with do not fit the net",
+            found=str(error).splitlines()[-1].strip(),
+            hint="give the --filters of the run they come from.",
+        ) from error
+
+
 # --- training -----------------------------------------------------------------------------------
 
 
@@ -120,13 +137,12 @@ def train(
     import torch
 
     from bmcore.models import runtime
-    from bmcore.models.losses import segmentation_loss
+    from bmcore.models.losses import deep_loss
     from bmcore.models.segmenter import build_segmenter
 
     seed_everything(config.seed, world.rank)
     net = build_segmenter(net_config).to(world.device)
-    if begin.weights:
-        net.load_state_dict(begin.weights)
+    settle(net, begin)
     net = net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     ema = EMA(net, config.ema)
     model = world.wrap(net)
@@ -145,16 +161,23 @@ def train(
     watch = Stopwatch()
     kind = "cuda" if world.device.startswith("cuda") else "cpu"
     half = runtime.choose(kind).precision == "bf16"
+    stop = max(1, round(config.halt * config.steps))
     with progress(world) as bars, board(out, world) as log:
-        task = bars.add_task("train", total=config.steps, completed=start)
+        task = bars.add_task("train", total=stop, completed=start)
         recent = 0.0
-        for step, batch in source.stream(start, config.steps, begin.workers):
+        for step, batch in source.stream(start, stop, begin.workers):
             images, labels, weights = (t.to(world.device) for t in batch)
             for group in optimiser.param_groups:
                 group["lr"] = _rate(step, config)
             with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
                 logits = model(images)
-            loss = segmentation_loss(logits, labels, weights, config.smoothing)
+            answers = logits if isinstance(logits, list) else [logits]
+            loss = deep_loss(
+                answers,
+                labels,
+                weights if config.weigh else torch.ones_like(weights),
+                config.smoothing,
+            )
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
@@ -166,7 +189,7 @@ def train(
             recent = value if step == start else 0.98 * recent + 0.02 * value
             bars.update(task, advance=1, description=f"train, loss {recent:.3f}")
             log("loss", value, step)
-            if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
+            if (step + 1) % config.save_every == 0 or step + 1 == stop:
                 curve.append([step + 1, recent])
                 state = {
                     "net": net.state_dict(),

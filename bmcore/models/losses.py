@@ -40,6 +40,26 @@ def small_lesion_weights(
     return scale[wide].astype(np.float32)
 
 
+def deep_loss(
+    answers: list[torch.Tensor],
+    labels: torch.Tensor,
+    weights: torch.Tensor,
+    smoothing: float = 0.0,
+) -> torch.Tensor:
+    """``segmentation_loss`` of logits at full, half, quarter ... resolution (deep supervision).
+
+    Level n counts 2 ** -n and is compared with every 2 ** n-th voxel of labels and weights, which
+    lie at full resolution (Lee et al. 2015; the shares as in nnU-Net, Isensee et al. 2021).
+    """
+    total = labels.new_zeros((), dtype=answers[0].dtype)
+    shares = [0.5**n for n in range(len(answers))]
+    for n, (logits, share) in enumerate(zip(answers, shares, strict=True)):
+        every = (slice(None), *(slice(None, None, 2**n),) * 3)
+        part = segmentation_loss(logits, labels[every], weights[every], smoothing)
+        total = total + share / sum(shares) * part
+    return total
+
+
 def segmentation_loss(
     logits: torch.Tensor,
     labels: torch.Tensor,

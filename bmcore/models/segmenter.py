@@ -33,6 +33,7 @@ class SegmenterConfig:
     window: edge in voxels of the windows read one by one, as large as the training patches,
     since group norm looks at the whole window. overlap: share of a window that its neighbour reads
     too. mirror: also read the left-right mirror image and average (twice the time).
+    deep_supervision: in training, the coarser levels of the decoder answer too.
     """
 
     filters: int = 32
@@ -44,6 +45,7 @@ class SegmenterConfig:
     window: int = 80
     overlap: float = 0.25
     mirror: bool = False
+    deep_supervision: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks_down", tuple(self.blocks_down))
@@ -62,7 +64,11 @@ class SegmenterConfig:
 
 
 def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
-    """A net from images (b, 4, i, j, k) to logits of that shape; i, j, k multiples of 16."""
+    """A net from images (b, 4, i, j, k) to logits of that shape; i, j, k multiples of 16.
+
+    With ``config.deep_supervision`` a net in training mode gives a list: those logits, then the
+    logits (b, 4, i / 2, j / 2, k / 2) and so on of the coarser levels.
+    """
     import torch
     from monai.networks.nets import SegResNet
     from monai.networks.utils import pixelshuffle, pixelunshuffle
@@ -82,8 +88,25 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
                 blocks_up=config.blocks_up,
             )
 
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return pixelshuffle(self.trunk(pixelunshuffle(images, 3, 2)), 3, 2)
+            if config.deep_supervision:
+                levels = range(len(config.blocks_up) - 1, 0, -1)
+                self.coarse = torch.nn.ModuleList(
+                    torch.nn.Conv3d(config.filters * 2**level, 8 * CLASSES, 1) for level in levels
+                )
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+            x = pixelunshuffle(images, 3, 2)
+            if not (config.deep_supervision and self.training):
+                return pixelshuffle(self.trunk(x), 3, 2)
+            x, passed = self.trunk.encode(x)
+            answers = []
+            for level, (up, layer) in enumerate(
+                zip(self.trunk.up_samples, self.trunk.up_layers, strict=True)
+            ):
+                x = layer(up(x) + passed[-2 - level])
+                if level < len(self.coarse):
+                    answers.append(pixelshuffle(self.coarse[level](x), 3, 2))
+            return [pixelshuffle(self.trunk.conv_final(x), 3, 2), *reversed(answers)]
 
     return Segmenter()
 
