@@ -132,7 +132,7 @@ def _describe(
         for position in np.flatnonzero((fold == a) | (fold == b)):
             patient = cohort.patients[position]
             other = b if fold[position] == a else a
-            logits = lesion_logits(net, views[position].tensor[0].numpy())
+            logits = lesion_logits(net, views[int(position)].tensor[0].numpy())
             features[position, other] = patient_features(
                 net, patient.patches, patient.lesions, logits
             )

@@ -176,8 +176,8 @@ def _net_class() -> type[nn.Module]:
             self.head = nn.Linear(c.embedding, len(PRIMARIES))
             if self.tissue:  # blocks begin as the identity (He et al. 2016, section 4)
                 for block in self.trunk:
-                    nn.init.zeros_(block.body[-1].weight)
-                    nn.init.zeros_(block.body[-1].bias)
+                    for weights in list(next(block.children()).children())[-1].parameters():
+                        nn.init.zeros_(weights)
 
         def prepare(self, patches: torch.Tensor) -> torch.Tensor:
             if patches.ndim != 5 or tuple(patches.shape[1:]) != PATCH_SHAPE:

@@ -54,8 +54,8 @@ def vary(patches: torch.Tensor, patient: torch.Tensor, random: np.random.Generat
     noisy = np.flatnonzero(level)
     if noisy.size:
         images = out[noisy, :4]
-        noise = random.standard_normal(tuple(images.shape), dtype=np.float32)
-        noise = torch.from_numpy(noise).to(out.device) * _column(level[noisy, None], out)
+        drawn = random.standard_normal(tuple(images.shape), dtype=np.float32)
+        noise = torch.from_numpy(drawn).to(out.device) * _column(level[noisy, None], out)
         out[noisy, :4] = torch.where(images != 0, images + noise, 0)
     return out
 

@@ -94,7 +94,7 @@ def draw_patients(n: int, seed: int) -> tuple[Array, Array, npt.NDArray[np.int64
         kinds = draw_kinds(rng, prior)
         weights = np.array([prior.places.get(place, 0.0) for place in places])
         lobes = rng.choice(places, len(kinds), p=weights / weights.sum())
-        facts.append(lesion_facts(kinds, lobes, places))
+        facts.append(lesion_facts(kinds, [str(n) for n in lobes], places))
     return np.array(facts), np.array(clinical), labels.astype(np.int64)
 
 

@@ -12,6 +12,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -115,7 +116,8 @@ def main() -> None:
     factor = asked.resamples / asked.peer_resamples
     for name, (ours, peer) in jobs(truth, p, how).items():
         taken = best_of(ours, asked.repeat)
-        other = factor * best_of(lambda m=peer: loop(m, len(truth), asked.peer_resamples), 2)
+        naive = partial(loop, peer, len(truth), asked.peer_resamples)
+        other = factor * best_of(naive, 2)
         print(f"{name:<28}{taken:>8.4f} s{other:>8.2f} s{other / taken:>8.1f}")
 
 
