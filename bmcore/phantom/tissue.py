@@ -75,8 +75,8 @@ def _distance(courses: tuple, shape: tuple[int, ...], affine: Affine) -> Floats:
             share = np.linspace(0, 1, 60)[:, None]
             points = np.array(first) * (1 - share) + np.array(second) * share
             for side in (1, -1):
-                half = (points * (side, 1, 1)).astype(np.float64)
-                voxels = np.rint(transform(inverse, half)).astype(int)
+                half: npt.NDArray[np.float64] = np.array(points * (side, 1, 1), np.float64)
+                voxels = np.rint(transform(inverse.astype(np.float64), half)).astype(int)
                 voxels = np.clip(voxels, 0, np.array(shape) - 1)
                 line[tuple(voxels.T)] = False
     return np.minimum(ndimage.distance_transform_edt(line), _REACH).astype(np.float32)
