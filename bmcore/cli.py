@@ -7,8 +7,7 @@ Heavy modules are imported inside the commands, so that ``--help`` answers at on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
@@ -95,7 +94,7 @@ def predict(
         "extracranial_metastases": metastases,
     }
     started = time.perf_counter()
-    with _refusals():
+    with cli_study.refusals():
         models, read = _everything_needed(_Asked(case, out, given, clinical, bundle, case_id))
         prediction = _predict_with_progress(read, models)
         _write(prediction, out)
@@ -109,7 +108,7 @@ def phantom(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same cases.")] = 0,
 ) -> None:
     """Make synthetic cases: images, masks and the clinical spreadsheet in the Yale layout."""
-    with _refusals():
+    with cli_study.refusals():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise refuse("the output folder must be new or empty", file=out)
         from bmcore.phantom.cohort import write_cohort
@@ -131,7 +130,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the validation report of the current database: PDF, HTML, CSV and JSON."""
-    with _refusals():
+    with cli_study.refusals():
         from bmcore.report import dossier
         from bmcore.review.store import open_store
         from bmcore.settings import settings
@@ -144,17 +143,6 @@ def report(
         written = dossier.write(dossier.build(votes, predictions, truths, models), out)
     for path in written:
         typer.echo(str(path))
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn a refusal into exit 2 with one line a problem on stderr."""
-    try:
-        yield
-    except BmcoreError as refusal:
-        for finding in refusal.findings:
-            typer.echo("error: " + " ".join(finding.sentence.split()), err=True)
-        raise typer.Exit(2) from None
 
 
 @dataclass(frozen=True)
