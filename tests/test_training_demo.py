@@ -11,12 +11,19 @@ import torch
 
 from bmcore.domain import InputRefused
 from bmcore.models.autoencoder import AutoencoderConfig, build_autoencoder
-from bmcore.models.bundles import belongs_to, load_bundle, pack_uncertainty, write_part
+from bmcore.models.bundles import (
+    belongs_to,
+    load_bundle,
+    pack_spread,
+    pack_uncertainty,
+    write_part,
+)
 from bmcore.models.cnn import FEATURE_NAMES, CNNConfig, build_cnn
 from bmcore.models.conformal import Conformal
 from bmcore.models.mlr import MLR
 from bmcore.models.novelty import STATISTICS, NoveltyModel
 from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+from bmcore.models.spread import Refits
 from training import demo_models
 
 SEGMENTER = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,))
@@ -68,10 +75,15 @@ class Steps:
             tensors, config = pack_uncertainty(sets, NoveltyModel(rows, np.arange(10), [0.1, 0.2]))
             config["belongs_to"] = belongs_to(load_bundle(out).manifest)
             write_part(out, step, tensors, config)
+        elif step == "spread":
+            one = Refits(np.zeros((2, 6, 1)), np.zeros((2, 1)), np.zeros((2, 6)))
+            tensors = pack_spread(dict.fromkeys(("clinical", "image", "fused"), one))
+            config = {"belongs_to": belongs_to(load_bundle(out).manifest)}
+            write_part(out, step, tensors, config)
 
 
 ALL = [
-    "cohort", "cnn", "autoencoder", "mlr", "evaluate", "uncertainty",
+    "cohort", "cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread",
     "heads", "held-out cohort", "segmenter",
 ]  # fmt: skip
 
@@ -92,7 +104,7 @@ def test_the_chain_ends_in_a_complete_bundle_with_its_card_and_times(steps, tmp_
     assert bundle.info.synthetic and "12 of the style CLINIC" in bundle.info.trained_on
     assert set(bundle.manifest["timings_s"]) == {*ALL, "all"}
     assert (tmp_path / "bundle" / "model_card.md").read_text() == "# card"
-    assert bundle.cnn is not None and bundle.novelty is not None
+    assert bundle.cnn is not None and bundle.novelty is not None and bundle.spread is not None
 
 
 def test_a_second_start_does_nothing_again_and_other_options_do(steps, tmp_path):
@@ -102,7 +114,7 @@ def test_a_second_start_does_nothing_again_and_other_options_do(steps, tmp_path)
     assert steps.calls == ALL
     assert load_bundle(tmp_path / "bundle").info.digest == digest
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12, epochs=3)
-    assert steps.calls == ALL + ALL[1:6]  # the cohorts and the segmenter are the same
+    assert steps.calls == ALL + ALL[1:7]  # the cohorts and the segmenter are the same
 
 
 def test_a_stopped_chain_goes_on_where_it_stopped(steps, tmp_path):
@@ -118,6 +130,7 @@ def test_a_stopped_chain_goes_on_where_it_stopped(steps, tmp_path):
         "mlr",
         "evaluate",
         "uncertainty",
+        "spread",
         "heads",
         "held-out cohort",
         "segmenter",

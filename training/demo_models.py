@@ -32,9 +32,9 @@ from training.common import (
 from training.scenes import PLAN, draw_heads
 
 SETS = 3  # sets of lesions a head
-LEARNT = ("cnn", "autoencoder", "mlr", "evaluate", "uncertainty")
+LEARNT = ("cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread")
 LEARNT_PARTS = (
-    "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr", "uncertainty",
+    "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr", "uncertainty", "spread",
 )  # fmt: skip
 CARDS = ("model_card.md", "model_card.json")
 

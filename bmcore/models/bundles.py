@@ -3,7 +3,8 @@
 manifest.json, format 1: ``name``, ``version``, ``trained_on``, ``synthetic``, ``created`` (UTC;
 null while the bundle is being built), ``seeds``, ``packages``, ``timings_s``, ``notes`` and
 ``parts``: for each part ``file``, ``sha256``, ``config``, ``training``, ``metrics``.
-The part ``uncertainty`` (conformal scores of the three answers, novelty) may be absent.
+The parts ``uncertainty`` (conformal scores of the three answers, novelty) and ``spread`` (the
+regressions learnt again from resampled patients) may be absent.
 
 A bundle is checked as a whole when it is opened: every file is there and has the hash the manifest
 names. A part is built when it is first asked for.
@@ -14,13 +15,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -28,17 +29,22 @@ from bmcore.domain import BmcoreError, BundleInfo, BundleRefused, refuse
 from bmcore.models.conformal import Conformal
 from bmcore.models.mlr import MLR
 from bmcore.models.novelty import STATISTICS, NoveltyConfig, NoveltyModel
+from bmcore.models.spread import Refits
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bmcore.models.segmenter import SegmenterConfig
 
+T = TypeVar("T")
 FORMAT = 1
 MANIFEST = "manifest.json"
 PARTS = ("segmenter", "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr")
 UNCERTAINTY = "uncertainty"  # a part that a bundle may lack: older ones do
-MEASURED = PARTS[1:]  # the parts whose errors the uncertainty describes; it fits no others
+SPREAD = "spread"  # likewise
+OPTIONAL = (UNCERTAINTY, SPREAD)
+ANSWERS = ("clinical", "image", "fused")
+MEASURED = PARTS[1:]  # the parts that the optional ones describe; they fit no others
 PACKAGES = ("torch", "monai", "numpy", "scikit-learn", "safetensors")
 _HINT = "take a fresh copy of the bundle, or train it again with 'make demo-models'."
 _ENTRY = {"file", "sha256", "config", "training", "metrics"}
@@ -71,8 +77,8 @@ def write_part(
     from safetensors.numpy import save as save_arrays
     from safetensors.torch import save as save_tensors
 
-    if part not in (*PARTS, UNCERTAINTY):
-        known = ", ".join((*PARTS, UNCERTAINTY))
+    if part not in (*PARTS, *OPTIONAL):
+        known = ", ".join((*PARTS, *OPTIONAL))
         raise ValueError(f"part must be one of {known}, but is {part!r}")
     folder.mkdir(parents=True, exist_ok=True)
     if all(isinstance(value, np.ndarray) for value in tensors.values()):
@@ -233,7 +239,8 @@ def load_bundle(folder: Path) -> Bundle:
                     file=folder / MANIFEST,
                     expected=", ".join(PARTS),
                 ).findings
-        problems += _foreign_uncertainty(folder, manifest)
+        for part in OPTIONAL:
+            problems += _foreign(part, folder, manifest)
     if problems:
         raise BundleRefused(*problems)
     return Bundle(folder, manifest)
@@ -268,8 +275,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 def _part_problems(folder: Path, part: str, entry: Any) -> tuple[Any, ...]:
     manifest = folder / MANIFEST
-    if part not in (*PARTS, UNCERTAINTY):
-        known = ", ".join((*PARTS, UNCERTAINTY))
+    if part not in (*PARTS, *OPTIONAL):
+        known = ", ".join((*PARTS, *OPTIONAL))
         return _refused(
             "unknown part in the bundle", file=manifest, found=part, expected=known
         ).findings
@@ -315,12 +322,8 @@ def unpack_uncertainty(
     tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]
 ) -> tuple[dict[str, Conformal], NoveltyModel]:
     """The inverse of ``pack_uncertainty``. ValueError where names, shapes or numbers do not fit."""
-    groups: dict[str, dict[str, np.ndarray]] = {}
-    for name, tensor in tensors.items():
-        group, _, inner = name.partition(".")
-        groups.setdefault(group, {})[inner] = tensor
-    kinds = ("clinical", "image", "fused")
-    if set(groups) != {*kinds, "novelty"}:
+    groups = _groups(tensors)
+    if set(groups) != {*ANSWERS, "novelty"}:
         raise ValueError(f"tensors of {', '.join(sorted(groups))}")
     if config.get("statistics") != list(STATISTICS):
         raise ValueError("the image statistics are of another version of the program")
@@ -329,19 +332,42 @@ def unpack_uncertainty(
     except (KeyError, TypeError) as error:
         raise ValueError(f"the config of novelty cannot be used: {error}") from None
     return (
-        {kind: Conformal.from_tensors(groups[kind]) for kind in kinds},
+        {kind: Conformal.from_tensors(groups[kind]) for kind in ANSWERS},
         NoveltyModel.from_tensors(groups["novelty"], how),
     )
 
 
+def pack_spread(refits: Mapping[str, Refits]) -> dict[str, np.ndarray]:
+    """Tensors of the part ``spread``."""
+    return {f"{kind}.{n}": t for kind, some in refits.items() for n, t in some.tensors().items()}
+
+
+def unpack_spread(
+    tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]
+) -> dict[str, Refits]:
+    """The inverse of ``pack_spread``. ValueError where names, shapes or numbers do not fit."""
+    groups = _groups(tensors)
+    if set(groups) != set(ANSWERS):
+        raise ValueError(f"tensors of {', '.join(sorted(groups))}")
+    return {kind: Refits.from_tensors(groups[kind]) for kind in ANSWERS}
+
+
+def _groups(tensors: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for name, tensor in tensors.items():
+        group, _, inner = name.partition(".")
+        groups.setdefault(group, {})[inner] = tensor
+    return groups
+
+
 def belongs_to(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """The hashes of the parts that an uncertainty fitted now describes: part -> sha256."""
+    """The hashes of the parts that an optional part fitted now describes: part -> sha256."""
     return {p: manifest["parts"][p]["sha256"] for p in MEASURED if p in manifest["parts"]}
 
 
-def _foreign_uncertainty(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Refuse an uncertainty that was fitted to other models than the bundle's."""
-    entry = manifest["parts"].get(UNCERTAINTY)
+def _foreign(part: str, folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Refuse an optional part that was fitted to other models than the bundle's."""
+    entry = manifest["parts"].get(part)
     if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict):
         return ()  # absent, or refused already
     described, here = entry["config"].get("belongs_to"), belongs_to(manifest)
@@ -349,10 +375,10 @@ def _foreign_uncertainty(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any
         return ()
     other = [p for p in here if not isinstance(described, dict) or described.get(p) != here[p]]
     return _refused(
-        "the uncertainty belongs to other models than those in the bundle",
+        f"the {part} belongs to other models than those in the bundle",
         file=folder / MANIFEST,
         found=f"another {', '.join(other)}",
-        hint="run training.uncertainty again after the models have been trained.",
+        hint=f"run training.{part} again after the models have been trained.",
     ).findings
 
 
@@ -424,6 +450,11 @@ class Bundle:
         """What tells how unlike the training cases a case is; None where it is not stored."""
         return None if self._uncertainty is None else self._uncertainty[1]
 
+    @cached_property
+    def spread(self) -> dict[str, Refits] | None:
+        """The regressions learnt from resampled patients, by kind; None where none are stored."""
+        return self._optional(SPREAD, unpack_spread)
+
     # --- building ------------------------------------------------------------------------------
 
     def _entry(self, part: str) -> dict[str, Any]:
@@ -490,24 +521,24 @@ class Bundle:
 
     @cached_property
     def _uncertainty(self) -> tuple[dict[str, Conformal], NoveltyModel] | None:
+        return self._optional(UNCERTAINTY, unpack_uncertainty)
+
+    def _optional(self, part: str, unpack: Callable[[Any, Mapping[str, Any]], T]) -> T | None:
+        """``unpack(tensors, config)`` of a part that may be absent; None where it is."""
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
-        if not self.has(UNCERTAINTY):
+        if not self.has(part):
             return None
-        path = self.folder / f"{UNCERTAINTY}.safetensors"
+        path = self.folder / f"{part}.safetensors"
         try:
-            return unpack_uncertainty(
-                load(self._content(UNCERTAINTY)), self._entry(UNCERTAINTY)["config"]
-            )
+            return unpack(load(self._content(part)), self._entry(part)["config"])
         except SafetensorError as error:
             raise _refused(
-                f"the file of {UNCERTAINTY} is not safetensors", file=path, found=error
+                f"the file of {part} is not safetensors", file=path, found=error
             ) from None
         except ValueError as error:
-            raise _refused(
-                f"the tensors of {UNCERTAINTY} do not fit", file=path, found=error
-            ) from None
+            raise _refused(f"the tensors of {part} do not fit", file=path, found=error) from None
 
     def _config(self, part: str, config_class: type) -> Any:
         config = self._entry(part)["config"]

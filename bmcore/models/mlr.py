@@ -134,6 +134,18 @@ class MLR:
         self.coef_[model.classes_] = coef
         self.intercept_[model.classes_] = intercept
 
+    def refit(self, x: npt.ArrayLike, y: npt.ArrayLike) -> MLR:
+        """A regression learnt from other rows with this one's penalty and temperature.
+
+        ``balanced`` is that of ``config``: give it to a model read from tensors before.
+        """
+        new = MLR(self.features, self.config)
+        new._fit_once(self._checked(x), np.asarray(y, dtype=np.int64), self.c_)
+        new.c_, new.temperature_ = self.c_, self.temperature_
+        new.coef_ = new.coef_ / self.temperature_
+        new.intercept_ = new.intercept_ / self.temperature_
+        return new
+
     # --- use -----------------------------------------------------------------------------------
 
     def _checked(self, x: npt.ArrayLike) -> Array:
