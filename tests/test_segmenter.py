@@ -14,7 +14,12 @@ import numpy as np
 import pytest
 
 from bmcore.domain import InputRefused
-from bmcore.models.losses import deep_loss, segmentation_loss, small_lesion_weights
+from bmcore.models.losses import (
+    deep_loss,
+    lesion_loss,
+    segmentation_loss,
+    small_lesion_weights,
+)
 from bmcore.models.segmenter import (
     SegmenterConfig,
     build_segmenter,
@@ -122,6 +127,26 @@ def test_the_loss_falls_to_almost_0_for_the_right_answer() -> None:
     right = torch.nn.functional.one_hot(labels, 4).permute(0, 4, 1, 2, 3) * 20.0
     assert segmentation_loss(right, labels, weights).item() < 0.01
     assert segmentation_loss(right.flip(1), labels, weights).item() > 5
+
+
+def test_a_missed_speck_costs_as_much_as_a_missed_tumour_in_the_loss_over_single_lesions() -> None:
+    import torch
+
+    labels = torch.zeros(1, 40, 40, 40, dtype=torch.long)
+    labels[0, 4:20, 4:20, 4:20] = 1  # necrosis counts: a lesion is a part of the tumour core
+    labels[0, 30:32, 30:32, 30] = 3
+
+    def loss(answer: torch.Tensor) -> float:
+        logits = torch.nn.functional.one_hot(answer, 4).permute(0, 4, 1, 2, 3) * 40.0
+        return lesion_loss(logits, labels).item()
+
+    no_speck, no_tumour = labels.clone(), labels.clone()
+    no_speck[0, 30:32] = 0
+    no_tumour[0, 4:20] = 0
+    assert loss(labels) < 1e-3
+    assert loss(no_speck) == pytest.approx(0.5, abs=0.02)  # one of two; 0.1 smooths 4 voxels
+    assert loss(no_tumour) == pytest.approx(0.5, abs=0.02)
+    assert lesion_loss(torch.zeros(1, 4, 8, 8, 8), torch.zeros(1, 8, 8, 8).long()).item() == 0
 
 
 def test_deep_supervision_answers_at_each_level_in_training_and_once_in_use() -> None:

@@ -58,9 +58,10 @@ class TrainConfig(Sampling):
 
     steps: optimiser steps.  rate, decay, warmup: peak learning rate (cosine to 0), weight decay,
     steps of warm-up.  ema: decay of the averaged weights that are kept.  smoothing: label
-    smoothing.  dropout: of the net.  weigh: whether voxels of small lesions count more.  halt:
-    share of the steps after which the run stops (early stopping).  validation: share of the
-    patients held out.  save_every: steps between checkpoints.
+    smoothing.  dropout: of the net.  weigh: whether voxels of small lesions count more.
+    lesion_term: weight of the Dice over single lesions.  halt: share of the steps after which the
+    run stops (early stopping).  validation: share of the patients held out.  save_every: steps
+    between checkpoints.
     """
 
     steps: int = 4000
@@ -71,6 +72,7 @@ class TrainConfig(Sampling):
     smoothing: float = 0.0
     dropout: float = 0.0
     weigh: bool = True
+    lesion_term: float = 1.0
     halt: float = 1.0
     validation: float = 0.06
     save_every: int = 100
@@ -137,7 +139,7 @@ def train(
     import torch
 
     from bmcore.models import runtime
-    from bmcore.models.losses import deep_loss
+    from bmcore.models.losses import deep_loss, lesion_loss
     from bmcore.models.segmenter import build_segmenter
 
     seed_everything(config.seed, world.rank)
@@ -178,6 +180,8 @@ def train(
                 weights if config.weigh else torch.ones_like(weights),
                 config.smoothing,
             )
+            if config.lesion_term:
+                loss = loss + config.lesion_term * lesion_loss(answers[0], labels)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
@@ -300,7 +304,8 @@ def publish(
         "processes": world.size,
         "threads": torch.get_num_threads(),
         "optimiser": "AdamW, cosine to 0",
-        "loss": "weighted cross-entropy + soft Dice over ET, TC, oedema, necrosis",
+        "loss": "weighted cross-entropy + soft Dice over ET, TC, oedema, necrosis, and over "
+        "each lesion ('lesion_term')",
         "augmentation": AUGMENTATION,
         "standardisation": "median and interquartile range inside the brain, clipped to +-6",
         "normalisation": "group norm, 8 groups",
@@ -337,6 +342,9 @@ def main(
     decay: Annotated[float, typer.Option(help="Weight decay.")] = TrainConfig.decay,
     dropout: Annotated[float, typer.Option(help="Share of channels dropped.")] = 0.0,
     smoothing: Annotated[float, typer.Option(help="Label smoothing.")] = 0.0,
+    lesion_term: Annotated[
+        float, typer.Option(min=0, help="Weight of the Dice over single lesions.")
+    ] = TrainConfig.lesion_term,
     ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = TrainConfig.ema,
     save_every: Annotated[int, typer.Option(min=1)] = TrainConfig.save_every,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make patches ready.")] = 0,
@@ -348,7 +356,7 @@ def main(
 
     config = TrainConfig(
         batch=batch, patch=patch, steps=steps, rate=rate, decay=decay, dropout=dropout,
-        smoothing=smoothing, ema=ema, save_every=save_every, seed=seed,
+        smoothing=smoothing, lesion_term=lesion_term, ema=ema, save_every=save_every, seed=seed,
     )  # fmt: skip
     net_config = SegmenterConfig(filters=filters, window=patch, dropout=dropout)
     out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,120 @@
+"""The segmenter's training from synthetic heads: a warm start, and the table of ablations."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bmcore.domain import InputRefused
+from bmcore.models.losses import small_lesion_weights
+from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+from bmcore.phantom.scene import write_head
+from training.segmenter import begin_with, settle
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    write_head(folder / "00000", 1, 1, small_lesion_weights)
+    (folder / "scenes.json").write_text('{"heads": 1, "sets": 1, "seed": 1, "style": "WILD"}')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two cases by name; what is read of them is written by ``put_cache``."""
+    folder = tmp_path_factory.mktemp("held")
+    for number in (1, 2):
+        (folder / f"BraTS-MET-{number:05d}-000").mkdir()
+        for kind in ("t1c", "seg"):
+            name = f"BraTS-MET-{number:05d}-000-{kind}.nii.gz"
+            (folder / f"BraTS-MET-{number:05d}-000" / name).touch()
+    return folder
+
+
+def put_cache(out: Path, held: Path) -> None:
+    """Two prepared cases of 48 voxels with one ball each, so that validation takes a moment."""
+    place = out / "cache" / "0"
+    place.mkdir(parents=True)
+    labels = np.zeros((48, 48, 48), np.uint8)
+    labels[20:28, 20:28, 20:28] = 3
+    images = np.random.default_rng(0).normal(size=(4, 48, 48, 48)).astype(np.float16)
+    images[1][labels > 0] += 4
+    for folder in held.iterdir():
+        np.save(place / f"{folder.name}.images.npy", images)
+        np.save(place / f"{folder.name}.labels.npy", labels)
+        np.save(place / f"{folder.name}.spots.npy", np.argwhere(labels)[:8].astype(np.int16))
+
+
+def run(*command: str) -> None:
+    subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=600,
+    )
+
+
+def test_an_ablation_gives_one_row_a_variant_with_intervals_and_goes_on(
+    scenes: Path, held: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    put_cache(out, held)
+    command = [
+        "-m", "training.ablation", "--data", str(held), "--scenes", str(scenes),
+        "--out", str(out), "--steps", "2", "--variant", "As shipped",
+        "--variant", "Deep supervision",
+    ]  # fmt: skip
+    run(*command)
+    first = json.loads((out / "ablation.json").read_text())
+    assert [r["Variant"] for r in first["rows"]] == ["As shipped", "Deep supervision"]
+    assert {"value", "low", "high", "n"} <= first["rows"][0]["ET Dice"].keys()
+    stamps = {p: p.stat().st_mtime_ns for p in out.rglob("checkpoint*")}
+    assert len(stamps) == 2
+    run(*command)  # everything is there: nothing is trained again
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("checkpoint*")} == stamps
+    assert json.loads((out / "ablation.json").read_text()) == first
+
+
+def test_a_run_from_heads_begins_with_given_weights(
+    scenes: Path, held: Path, tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file
+
+    first, second = tmp_path / "first", tmp_path / "second"
+    for out, more in (
+        (first, []),
+        (second, ["--start-from", str(first / "segmenter.safetensors"), "--seed", "5"]),
+    ):
+        put_cache(out, held)
+        run(
+            "-m", "training.segmenter", "--data", str(held), "--out", str(out),
+            "--scenes", str(scenes), "--rate", "1e-9", "--steps", "1", "--batch", "1",
+            "--patch", "48", "--filters", "8", *more,
+        )  # fmt: skip
+    a, b = (load_file(p / "segmenter.safetensors") for p in (first, second))
+    assert all(np.allclose(a[k], b[k], atol=1e-3) for k in a)  # this rate moves nothing
+    made = json.loads((second / "metrics.json").read_text())["training"]
+    assert len(made["started_from_sha256"]) == 64
+
+
+def test_weights_that_are_none_or_do_not_fit_are_refused(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    file = tmp_path / "broken.safetensors"
+    file.write_bytes(b"no weights")
+    with pytest.raises(InputRefused, match="these weights cannot be read"):
+        begin_with(file, 0)
+    save_file({"other": np.zeros(3, np.float32)}, file)
+    with pytest.raises(InputRefused, match="do not fit the net"):
+        settle(build_segmenter(TINY), begin_with(file, 0))
