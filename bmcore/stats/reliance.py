@@ -9,14 +9,13 @@ cases that enter their relative self-reliance, those that moved to the model's w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from bmcore.stats import ustatistics
+from bmcore.stats import clustered, ustatistics
 from bmcore.stats.comparison import Comparison, no_comparison
-from bmcore.stats.delong import logit_interval
 from bmcore.stats.estimate import Estimate, proportion
 from bmcore.stats.paired import McNemar, mcnemar
 
@@ -86,7 +85,7 @@ def reliance_of_all(
     for name, (hit, of) in _events(
         *(np.asarray(x) for x in (unaided, aided, model, truth))
     ).items():
-        found[name] = _pooled(hit & of, of, level, name.replace("_", " "))
+        found[name] = clustered.share(hit, of, name.replace("_", " "), level)
     return Reliance(**found)
 
 
@@ -148,22 +147,6 @@ def _events(
         "over_reliance": (aided == model, used & was & ~advice),
         "followed_error": (aided == model, used & ~advice),
     }
-
-
-def _pooled(hit: Bools, of: Bools, level: float, name: str) -> Estimate:
-    """Share of all readings, a ratio of two sums over cases: linearised variance, logit scale."""
-    cases = of.any(axis=0)
-    n = int(cases.sum())
-    top, bottom = hit.sum(axis=0)[cases].astype(float), of.sum(axis=0)[cases].astype(float)
-    what = f"{name}, {int(bottom.sum())} readings by {len(hit)} readers"
-    if n < 2 or not 0 < top.sum() < bottom.sum():
-        found = proportion(n if top.sum() else 0, n, level)
-        return replace(found, method=f"{what}; none, all or one case: {found.method}, on cases")
-    value = float(top.sum() / bottom.sum())
-    rest = top - value * bottom
-    variance = float((rest**2).sum() / bottom.sum() ** 2 * n / (n - 1))
-    method = f"{what}; linearised variance over cases"
-    return logit_interval(value, variance, n, method, df=n - 1, level=level)
 
 
 def _check(tables: tuple[npt.NDArray, ...]) -> None:

@@ -1,0 +1,194 @@
+"""From a home folder and its database to what results and reports rest on; for page and command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bmcore.domain import REGIONS, Case, Prediction, Primary, Volume
+from bmcore.intake import library
+from bmcore.reading import demo, drafts
+from bmcore.report.lesion_match import kept_lesions, match_points, number_lesions
+from bmcore.report.readings import CaseFacts, Floats, Source, from_study, from_votes
+from bmcore.report.results_lesions import LesionMarks
+from bmcore.review.answers import in_force
+from bmcore.review.record import StudyRecord
+from bmcore.review.votes import Reader, Vote, current
+from bmcore.stats.continuous import reader_dice
+
+if TYPE_CHECKING:
+    from bmcore.intake.library import CaseEntry
+
+TRUTH_FILES = ("truth.csv", "truth.xlsx")
+
+
+def truths(home: Path, table: Path | None = None) -> dict[str, Primary]:
+    """The known primaries: of the demo cases, of ``home/truth.csv`` or ``truth.xlsx``, and of
+    ``table`` (each laid out like a clinical table); the later win. Refused where one is unreadable.
+    """
+    from bmcore.intake.clinical import read_clinical
+
+    known = demo.truths(home)
+    given = [home / name for name in TRUTH_FILES if (home / name).is_file()]
+    for path in [*given, *([table] if table is not None else [])]:
+        primaries = read_clinical(path).primaries
+        known |= {case: primary for case, primary in primaries.items() if primary is not None}
+    return known
+
+
+def case_facts(
+    entries: Iterable[CaseEntry],
+    predictions: Mapping[str, Prediction],
+    known: Mapping[str, Primary],
+) -> dict[str, CaseFacts]:
+    """What is known of every case that is listed, predicted or has a known primary."""
+    listed = {e.case_id: e.clinical for e in entries if e.readable}
+    facts = {}
+    for case in sorted({*listed, *predictions, *known}):
+        found = predictions.get(case)
+        record = listed.get(case) or (found.clinical_record if found else None)
+        facts[case] = CaseFacts(
+            case_id=case,
+            sex=record.sex if record else None,
+            age_years=record.age_years if record else None,
+            smoking=record.smoking if record else None,
+            extracranial_metastases=record.extracranial_metastases if record else None,
+            lesions=len(found.lesions) if found else None,
+            truth=str(known[case]) if case in known else None,
+            answers={a.kind: a.probabilities for a in found.answers} if found else {},
+        )
+    return facts
+
+
+def free_votes(
+    home: Path,
+    votes: Iterable[Vote],
+    facts: Mapping[str, CaseFacts],
+    predictions: Mapping[str, Prediction],
+    readers: Iterable[Reader] = (),
+) -> tuple[Source, LesionMarks]:
+    """The free votes, with corrected masks and lesion marks of the drafts."""
+    latest = current(votes)
+    years = {r.name: r.years for r in readers}
+    names = sorted({v.reader for v in latest})
+    source = from_votes(latest, facts, mask_agreement(home, predictions, names), years)
+    wanted = {(v.reader, v.case_id, v.phase) for v in latest}
+    return source, marks_in_drafts(home, wanted, predictions)
+
+
+def of_study(
+    home: Path,
+    record: StudyRecord,
+    facts: Mapping[str, CaseFacts],
+    predictions: Mapping[str, Prediction],
+) -> tuple[Source, LesionMarks]:
+    """The answers of one study; lesion marks are the models' lesions that a reader kept."""
+    names = [r.name for r in record.study.readers]
+    mine = {c: p for c, p in predictions.items() if c in record.study.cases}
+    source = from_study(record, facts, mask_agreement(home, mine, names))
+    return source, marks_in_study(home, record, mine)
+
+
+def mask_agreement(
+    home: Path, predictions: Mapping[str, Prediction], readers: Iterable[str]
+) -> dict[str, tuple[tuple[str, ...], Floats]]:
+    """{case: (readers, Dice (readers, readers) of the tumour core)} where two corrected a case."""
+    names = list(readers)
+    found = {}
+    for case, prediction in sorted(predictions.items()):
+        owners = [n for n in names if drafts.mask_stamp(home, case, n)]
+        if len(owners) < 2:
+            continue
+        masks = [drafts.load_mask(home, case, n, prediction.mask) for n in owners]
+        cores = np.stack([np.isin(m.data, REGIONS["TC"]) for m in masks if m is not None])
+        found[case] = (tuple(owners), reader_dice(cores))
+    return found
+
+
+def marks_in_drafts(
+    home: Path, wanted: set[tuple[str, str, str]], predictions: Mapping[str, Prediction]
+) -> LesionMarks:
+    """Marks of the viewer on cases with a reference mask. wanted: (reader, case, phase) voted on.
+
+    Unaided: what was marked before the answers were seen. Aided: all marks, and the models' lesions
+    that the reader accepted. A reader without any mark on a case is not counted there: he may not
+    have marked at all.
+    """
+    hits, lesions = {}, {}
+    drawn = {
+        (reader, case): drafts.load_marks(home, case, reader)
+        for reader, case in sorted({(r, c) for r, c, _ in wanted})
+    }
+    for case in sorted({c for (_, c), marks in drawn.items() if marks}):
+        reference = reference_mask(home, case)
+        if reference is None:
+            continue
+        numbered = number_lesions(reference)
+        lesions[case] = int(numbered.max())
+        centres = (
+            {n.number: n.centroid_mm for n in predictions[case].lesions}
+            if case in predictions
+            else {}
+        )
+        for reader, _, phase in sorted(w for w in wanted if w[1] == case):
+            marks = drawn[reader, case]
+            if not marks:
+                continue
+            points = [
+                m.points_mm[0]
+                for m in marks
+                if m.kind == "missed" and (phase == "aided" or m.phase == "unaided")
+            ]
+            if phase == "aided":
+                points += [
+                    centres[m.lesion] for m in marks if m.kind == "accept" and m.lesion in centres
+                ]
+            hits[phase, reader, case] = match_points(points, numbered, reference.affine)
+    return LesionMarks(hits, lesions)
+
+
+def marks_in_study(
+    home: Path, record: StudyRecord, predictions: Mapping[str, Prediction]
+) -> LesionMarks:
+    """The models' lesions that readers kept (accepted or edited), against the reference mask.
+
+    Lesions that a reader called missed are not among them: the sheet holds their number alone.
+    """
+    kinds = {q.id: q.kind for q in record.study.questions}
+    said = [
+        a for a in in_force(record.answers) if kinds.get(a.question) == "lesions" and not a.occasion
+    ]
+    hits, lesions = {}, {}
+    for case in sorted({a.case_id for a in said} & set(predictions)):
+        reference = reference_mask(home, case)
+        if reference is None:
+            continue
+        numbered = number_lesions(reference)
+        lesions[case] = int(numbered.max())
+        touched = kept_lesions(predictions[case], numbered)
+        for a in said:
+            if a.case_id == case:
+                name = record.study.reader(a.reader).name
+                kept = [int(n) for n, v in a.value["lesions"].items() if v != "reject"]
+                on = [touched[n] for n in kept if n in touched]
+                found = frozenset(n for numbers in on for n in numbers)
+                hits[a.arm, name, case] = (found, sum(not numbers for numbers in on))
+    return LesionMarks(hits, lesions)
+
+
+def reference_mask(home: Path, case_id: str) -> Volume | None:
+    """The reference segmentation of a case, None where it has none or the case is gone."""
+    if not (home / "cases" / case_id).is_dir():
+        return None
+    if not library.get_entry(home, case_id).has_reference_mask:
+        return None
+    truth = library.load_case(home, case_id).truth
+    return truth.mask if truth else None
+
+
+def load_images(home: Path, case_id: str) -> Case | None:
+    """The images of a case, None where the case is not in the library."""
+    return library.load_case(home, case_id) if (home / "cases" / case_id).is_dir() else None

@@ -1,0 +1,57 @@
+"""Which reference lesion a mark or a lesion of the models belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.domain import REGIONS, Prediction, Volume
+from bmcore.geometry import transform
+from bmcore.imaging.lesions import label_lesions
+
+REACH_MM = 5.0  # a click beside a small lesion means that lesion
+Labels = npt.NDArray[np.int32]
+
+
+def number_lesions(reference: Volume) -> Labels:
+    """Lesions of the tumour core numbered from 1, (i, j, k), 0 outside."""
+    return label_lesions(np.asarray(reference.data), reference.affine)
+
+
+def match_points(
+    points_mm: Sequence[tuple[float, float, float]],
+    numbered: Labels,
+    affine: npt.NDArray[np.float64],
+) -> tuple[frozenset[int], int]:
+    """The lesions that the points (world RAS mm) lie on, and how many points lie on none.
+
+    A point belongs to the nearest lesion voxel within ``REACH_MM``. Two points on one lesion count
+    once.
+    """
+    voxels = np.argwhere(numbered)
+    if not len(points_mm):
+        return frozenset(), 0
+    if not len(voxels):
+        return frozenset(), len(points_mm)
+    from scipy.spatial import cKDTree
+
+    distance, at = cKDTree(transform(affine, voxels)).query(np.array(points_mm, float))
+    near = distance <= REACH_MM
+    found = {int(numbered[tuple(voxels[i])]) for i in at[near]}
+    return frozenset(found), int((~near).sum())
+
+
+def kept_lesions(prediction: Prediction, numbered: Labels) -> dict[int, frozenset[int]]:
+    """{number of the models' lesion: reference lesions that it shares a voxel with}."""
+    own = label_lesions(np.asarray(prediction.mask.data), prediction.mask.affine)
+    if own.shape != numbered.shape:
+        return {}
+    core = np.isin(prediction.mask.data, REGIONS["TC"])
+    return {
+        lesion.number: frozenset(
+            int(n) for n in np.unique(numbered[(own == lesion.number) & core]) if n
+        )
+        for lesion in prediction.lesions
+    }

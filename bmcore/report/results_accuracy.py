@@ -1,0 +1,314 @@
+"""Results against the known primary: readers, models, and what their confidence is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+
+from bmcore.domain import PRIMARIES, PRIMARY_NAMES
+from bmcore.report.readings import CaseFacts, Cube, Source, code
+from bmcore.report.result_tables import (
+    ARM_NAMES,
+    LEAST_CASES,
+    LEAST_OF_A_KIND,
+    TOO_FEW,
+    Column,
+    Line,
+    ResultTable,
+    Section,
+    cell_text,
+    guarded,
+)
+from bmcore.report.results_agreement import _used, confidence_agreement, count
+from bmcore.stats import bootstrap, clustered, delong, reader, ustatistics
+from bmcore.stats.estimate import Estimate, proportion, undefined
+
+KINDS: Mapping[str, str] = {
+    "clinical": "Models, clinical data only",
+    "image": "Models, images only",
+    "fused": "Models, fused",
+}
+BINS = (0, 20, 40, 60, 80, 100)
+NO_TRUTH = (
+    "No case has a known primary, so nothing can be said of right and wrong. Give the primaries "
+    "with the cases, or with --truth on the command line."
+)
+
+
+def accuracy_section(source: Source, cube: Cube, category: str) -> Section:
+    """Readers and models against the reference; AUC and shares: ``category`` against the rest."""
+    known = int(cube.known.sum())
+    title = "Against the known primary"
+    if not known:
+        return Section("accuracy", title, NO_TRUTH)
+    lines = _reader_lines(cube, category) + _model_lines(source, category)
+    name = PRIMARY_NAMES[category]  # type: ignore[index]
+    columns = (
+        Column("Right answers", "share"),
+        Column(f"Sensitivity, {name}", "share"),
+        Column(f"Specificity, {name}", "share"),
+        Column(f"AUC, {name}"),
+    )
+    tables = [
+        ResultTable(
+            "accuracy",
+            "Readers and models against the known primary",
+            ("Who", "Phase"),
+            columns,
+            tuple(lines),
+            "Other and cannot tell count as not right. AUC from the confidence that it is this "
+            f"primary against the rest; from {LEAST_OF_A_KIND} cases of either kind on.",
+        ),
+        _against_models(cube),
+        _auc_against_model(source, cube, category),
+    ]
+    return Section("accuracy", title, _sentence(cube, lines, known), _used(tables))
+
+
+def _reader_lines(cube: Cube, category: str) -> list[Line]:
+    lines = []
+    known = cube.known
+    truth = cube.truth[known]
+    for i, arm in enumerate(cube.arms):
+        answers = cube.answers[i][:, known]
+        given = answers >= 0
+        if not given.any():
+            continue
+        if len(cube.readers) > 1:
+            lines.append(Line(("All readers", ARM_NAMES[arm]), _pooled(answers, truth, category)))
+        for r, name in enumerate(cube.readers):
+            if given[r].any():
+                sure = np.nan_to_num(cube.confidences[i, r, known])
+                lines.append(
+                    Line((name, ARM_NAMES[arm]), _score(answers[r], truth, category, sure))
+                )
+    return lines
+
+
+def _pooled(answers: np.ndarray, truth: np.ndarray, category: str) -> tuple[Estimate | None, ...]:
+    """Over all readings (readers, cases); the AUC is left to the comparison of the phases."""
+    given, ill = answers >= 0, truth == code(category)
+    return (
+        clustered.share(answers == truth, given, "right answers"),
+        clustered.share(answers == code(category), given & ill, "sensitivity"),
+        clustered.share(answers != code(category), given & ~ill, "specificity"),
+        None,
+    )
+
+
+def _score(
+    answers: np.ndarray, truth: np.ndarray, category: str, sure: np.ndarray
+) -> tuple[Estimate | None, ...]:
+    found = reader.score_reader(answers, truth, code(category), sure)
+    return (
+        found.accuracy,
+        found.sensitivity,
+        found.specificity,
+        enough(found.auc, answers, truth, category),
+    )
+
+
+def enough(area: Estimate, answers: np.ndarray, truth: np.ndarray, category: str) -> Estimate:
+    """The AUC where there are enough cases of either kind, else the words why not."""
+    ill = truth[answers >= 0] == code(category)
+    fewest = int(min(ill.sum(), (~ill).sum()))
+    if fewest >= LEAST_OF_A_KIND:
+        return area
+    why = f"{TOO_FEW}{fewest} cases of the rarer kind, {LEAST_OF_A_KIND} needed"
+    return undefined(len(ill), why)
+
+
+def _model_lines(source: Source, category: str) -> list[Line]:
+    facts = [f for _, f in sorted(source.cases.items()) if f.truth and f.answers]
+    lines = []
+    for kind, name in KINDS.items() if facts else ():
+        truth = np.array([code(f.truth) for f in facts])
+        answers = np.array([code(f.top(kind)) for f in facts])
+        scores = np.array([_chance(f, kind, category) for f in facts])
+        ill, given = truth == code(category), answers >= 0
+        right = proportion(int((answers == truth).sum()), len(truth))
+        found = reader.score_reader(answers, truth, code(category))
+        area = (
+            delong.auc(scores[given], ill[given])
+            if given.any()
+            else undefined(0, "AUC; not defined: no answer")
+        )
+        cells = (
+            right,
+            found.sensitivity,
+            found.specificity,
+            enough(area, answers, truth, category),
+        )
+        lines.append(Line((name, "a missing answer is not right" if (~given).any() else ""), cells))
+    return lines
+
+
+def _chance(facts: CaseFacts, kind: str, category: str) -> float:
+    found = facts.answers.get(kind)
+    return np.nan if found is None else found[[str(p) for p in PRIMARIES].index(category)]
+
+
+def _against_models(cube: Cube) -> ResultTable:
+    lines = []
+    known = cube.known
+    for i, arm in enumerate(cube.arms):
+        for r, name in enumerate(cube.readers):
+            model = cube.model[i, r, known]
+            answers, truth = cube.answers[i, r, known], cube.truth[known]
+            if not ((answers >= 0) & (model >= 0)).any():
+                continue
+            found = reader.against_model(answers, model, truth)
+            lines.append(Line((name, ARM_NAMES[arm]), (found.difference,), found.mid_p))
+    return ResultTable(
+        "reader_less_model",
+        "Each reader less the models' fused answer, right answers on the same cases",
+        ("Reader", "Phase"),
+        (Column("Difference", "points"),),
+        tuple(lines),
+        "Above 0 the reader is right more often. McNemar's test, mid-p.",
+        "p",
+    )
+
+
+def _auc_against_model(source: Source, cube: Cube, category: str) -> ResultTable:
+    lines = []
+    known = cube.known
+    model = np.array(
+        [
+            _chance(source.cases[c], "fused", category)
+            for c, k in zip(cube.cases, known, strict=True)
+            if k
+        ]
+    )
+    ill = cube.truth[known] == code(category)
+    for i, arm in enumerate(cube.arms):
+        scores = class_scores(cube, i, category)[:, known]
+        whole = np.isfinite(scores).all(axis=0) & np.isfinite(model)
+        if min(ill[whole].sum(), (~ill[whole]).sum()) < LEAST_OF_A_KIND or len(scores) < 2:
+            continue
+        found, _ = ustatistics.readers_against_model(scores, model, ill)
+        lines.append(Line((ARM_NAMES[arm],), (found.difference,), found.p))
+    return ResultTable(
+        "auc_less_model",
+        f"Mean AUC of the readers less that of the fused models, {PRIMARY_NAMES[category]}",  # type: ignore[index]
+        ("Phase",),
+        (Column("Difference"),),
+        tuple(lines),
+        "For readers and cases like these (U-statistics).",
+        "p",
+    )
+
+
+def class_scores(cube: Cube, arm: int, category: str) -> np.ndarray:
+    """Scores (readers, cases) for ``category`` from answers and confidences, NaN without."""
+    return np.array(
+        [
+            delong.class_scores(a, np.where(a >= 0, c, 0), code(category))
+            for a, c in zip(cube.answers[arm], cube.confidences[arm], strict=True)
+        ]
+    ).reshape(len(cube.readers), len(cube.cases))
+
+
+def _sentence(cube: Cube, lines: list[Line], known: int) -> str:
+    told = [
+        f"{name.lower() if name.startswith(('All', 'Models')) else name} "
+        f"{cell_text(Column('', 'share'), line.cells[0])}"
+        + (f" {ARM_NAMES[arm].lower()}" if (arm := _arm(line)) else "")
+        for line in lines
+        if (name := line.labels[0]) in ("All readers", KINDS["fused"]) or len(cube.readers) == 1
+    ]
+    text = f"{count(known, 'case')} with a known primary. Right answers: {'; '.join(told)}."
+    if known < LEAST_CASES:
+        text += f" With fewer than {LEAST_CASES} cases these numbers decide nothing."
+    return text
+
+
+def _arm(line: Line) -> str:
+    return next((a for a, words in ARM_NAMES.items() if words == line.labels[1]), "")
+
+
+def confidence_section(cube: Cube) -> Section:
+    """Is a sure reader right? Calibration, and agreement of the confidences."""
+    title = "Confidence"
+    if not cube.cases:
+        return Section("confidence", title, "There is no reading yet.")
+    lines, over = _bins(cube), _overconfidence(cube)
+    tables = [
+        ResultTable(
+            "calibration",
+            "Right answers by stated confidence, all readers",
+            ("Phase", "Confidence"),
+            (Column("Mean confidence", "grade"), Column("Right answers", "share")),
+            tuple(lines),
+            "A well calibrated reader who says 70 is right in 70 of 100 cases.",
+        ),
+        ResultTable(
+            "overconfidence",
+            "Confidence less the share of right answers",
+            ("Who", "Phase"),
+            (Column("Difference", "points"),),
+            tuple(over),
+            "Above 0: surer than right. Bootstrap of patients.",
+        ),
+        *confidence_agreement(cube),
+    ]
+    return Section("confidence", title, _confidence_sentence(over), _used(tables))
+
+
+def _bins(cube: Cube) -> list[Line]:
+    lines = []
+    known = cube.known
+    for i, arm in enumerate(cube.arms):
+        answers, sure = cube.answers[i][:, known], cube.confidences[i][:, known]
+        right = answers == cube.truth[known]
+        for low, high in pairwise(BINS):
+            top = sure <= high if high == BINS[-1] else sure < high
+            inside = (answers >= 0) & (sure >= low) & top
+            if not inside.any():
+                continue
+            where = np.nonzero(inside)
+            mean = bootstrap.mean(sure[where], where[1], what="mean confidence")
+            words = f"{low} to {high if high == BINS[-1] else high - 1}"
+            share = clustered.share(right, inside, "right answers")
+            lines.append(Line((ARM_NAMES[arm], words), (mean, share)))
+    return lines
+
+
+def _overconfidence(cube: Cube) -> list[Line]:
+    lines = []
+    known = cube.known
+    for i, arm in enumerate(cube.arms):
+        answers = cube.answers[i][:, known]
+        over = cube.confidences[i][:, known] / 100 - (answers == cube.truth[known])
+        given = answers >= 0
+        rows = [(name, over[r : r + 1], given[r : r + 1]) for r, name in enumerate(cube.readers)]
+        if len(cube.readers) > 1:
+            rows.insert(0, ("All readers", over, given))
+        for name, values, there in rows:
+            if there.any():
+                where = np.nonzero(there)
+                found = bootstrap.mean(
+                    values[where], where[1], what="confidence less right answers"
+                )
+                lines.append(Line((name, ARM_NAMES[arm]), (guarded(found),)))
+    return lines
+
+
+def _confidence_sentence(over: list[Line]) -> str:
+    first = next(
+        (line for line in over if line.cells[0] is not None and line.cells[0].has_interval), None
+    )
+    if first is None or first.cells[0] is None:
+        return (
+            f"Whether sure readers are right can be said from {LEAST_CASES} cases with a known "
+            "primary on."
+        )
+    found, phase = first.cells[0], first.labels[1].lower()
+    shown = cell_text(Column("", "points"), found)
+    if found.low > 0:
+        return f"Readers are surer than they are right, {phase}: {shown}."
+    if found.high < 0:
+        return f"Readers are right more often than they think, {phase}: {shown}."
+    return f"Stated confidence fits the share of right answers, {phase}: {shown}."

@@ -1,0 +1,252 @@
+"""Results on agreement: readers with each other, with themselves, their masks, their confidence."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from bmcore.report.readings import Cube, Source
+from bmcore.report.result_tables import (
+    ARM_NAMES,
+    LEAST_CASES,
+    Column,
+    Line,
+    ResultTable,
+    Section,
+    cell_text,
+    guarded,
+)
+from bmcore.review.votes import PRIMARY_CHOICES
+from bmcore.stats import agreement, continuous, reliability
+from bmcore.stats.estimate import Estimate
+
+K = len(PRIMARY_CHOICES)
+GRADES = 5
+
+
+def agreement_section(source: Source, cube: Cube) -> Section:
+    """Agreement on the primary, over all readers and pair by pair, and on repeats."""
+    overall = tuple(
+        Line((ARM_NAMES[arm],), _overall(cube.answers[i].T)) for i, arm in enumerate(cube.arms)
+    )
+    tables = [
+        ResultTable(
+            "agreement",
+            "All readers together, likeliest primary",
+            ("Phase",),
+            (
+                Column("Percent agreement", "share"),
+                Column("Fleiss' kappa"),
+                Column("Gwet's AC1"),
+                Column("Krippendorff's alpha"),
+            ),
+            overall,
+            "Percent agreement: share of pairs of readers with the same answer. The others take the "
+            "chance agreement away: 0 is chance, 1 is complete. Missing answers are allowed.",
+        ),
+        ResultTable(
+            "pairs",
+            "Each two readers, likeliest primary",
+            ("Phase", "Readers"),
+            (Column("Same answer", "share"), Column("Cohen's kappa"), Column("Gwet's AC1")),
+            tuple(_pair_lines(cube)),
+        ),
+        _quality_table(cube),
+        _repeats(cube),
+    ]
+    return Section(
+        "agreement", "Agreement between readers", _sentence(cube, overall), _used(tables)
+    )
+
+
+def _overall(ratings: np.ndarray) -> tuple[Estimate, ...]:
+    """ratings (cases, readers) of the primaries."""
+    return (
+        agreement.percent_agreement(ratings),
+        guarded(agreement.fleiss_kappa(ratings, K)),
+        guarded(reliability.gwet_ac(ratings, K)),
+        guarded(reliability.krippendorff_alpha(ratings, K)),
+    )
+
+
+def _pair_lines(cube: Cube) -> list[Line]:
+    lines = []
+    for i, arm in enumerate(cube.arms):
+        for a, b in combinations(range(len(cube.readers)), 2):
+            both = cube.answers[i, [a, b]].T
+            both = both[(both >= 0).all(axis=1)]
+            if not len(both):
+                continue
+            cells = (
+                agreement.percent_agreement(both),
+                guarded(agreement.cohen_kappa(both[:, 0], both[:, 1], K)),
+                guarded(reliability.gwet_ac(both, K)),
+            )
+            names = f"{cube.readers[a]} and {cube.readers[b]}"
+            lines.append(Line((ARM_NAMES[arm], names), cells))
+    return lines
+
+
+def _quality_table(cube: Cube) -> ResultTable:
+    """The grade of the segmentation is ordered: weighted numbers."""
+    lines = []
+    for i, arm in enumerate(cube.arms):
+        grades = np.where(np.isnan(cube.quality[i]), 0, cube.quality[i]).astype(np.int64).T - 1
+        if not (grades >= 0).any():
+            continue
+        lines.append(
+            Line(
+                (ARM_NAMES[arm], "all readers"),
+                (
+                    None,
+                    guarded(reliability.gwet_ac(grades, GRADES, "quadratic")),
+                    guarded(reliability.krippendorff_alpha(grades, GRADES, "ordinal")),
+                    _icc(cube.quality[i].T),
+                ),
+            )
+        )
+        for a, b in combinations(range(len(cube.readers)), 2):
+            both = grades[:, [a, b]]
+            both = both[(both >= 0).all(axis=1)]
+            if len(both):
+                kappa = agreement.cohen_kappa(both[:, 0], both[:, 1], GRADES, "quadratic")
+                ac = reliability.gwet_ac(both, GRADES, "quadratic")
+                names = f"{cube.readers[a]} and {cube.readers[b]}"
+                cells = (guarded(kappa), guarded(ac), None, None)
+                lines.append(Line((ARM_NAMES[arm], names), cells))
+    return ResultTable(
+        "quality",
+        "Quality of the segmentation, grades 1 to 5",
+        ("Phase", "Readers"),
+        (
+            Column("Cohen's kappa, quadratic weights"),
+            Column("Gwet's AC2, quadratic weights"),
+            Column("Krippendorff's alpha, ordinal"),
+            Column("ICC(2,1)"),
+        ),
+        tuple(lines),
+        "The grades are ordered, so near grades count as partial agreement.",
+    )
+
+
+def _icc(measurements: np.ndarray) -> Estimate | None:
+    """measurements (cases, readers), NaN missing; None with fewer than two readers."""
+    some = measurements[:, np.isfinite(measurements).any(axis=0)]
+    return guarded(continuous.icc(some, "2,1")) if some.shape[1] >= 2 else None
+
+
+def _repeats(cube: Cube) -> ResultTable:
+    lines = []
+    for i, arm in enumerate(cube.arms):
+        for r, reader in enumerate(cube.readers):
+            first, second = cube.answers[i, r], cube.second[i, r]
+            if not ((first >= 0) & (second >= 0)).any():
+                continue
+            found = reliability.intra_reader(first, second, K)
+            cells = (found.percent, guarded(found.kappa), guarded(found.ac))
+            lines.append(Line((ARM_NAMES[arm], reader), cells))
+    return ResultTable(
+        "repeats",
+        "Each reader with himself, on cases that were shown twice",
+        ("Phase", "Reader"),
+        (Column("Same answer", "share"), Column("Cohen's kappa"), Column("Gwet's AC1")),
+        tuple(lines),
+    )
+
+
+def confidence_agreement(cube: Cube) -> list[ResultTable]:
+    """ICC of the confidences, and Bland and Altman's limits of each two readers."""
+    shared, limits = [], []
+    for i, arm in enumerate(cube.arms):
+        found = _icc(cube.confidences[i].T) if len(cube.readers) > 1 else None
+        if found is not None:
+            shared.append(Line((ARM_NAMES[arm],), (found,)))
+        for a, b in combinations(range(len(cube.readers)), 2):
+            one, two = cube.confidences[i, a], cube.confidences[i, b]
+            n = int((np.isfinite(one) & np.isfinite(two)).sum())
+            if n == 0:
+                continue
+            ba = continuous.bland_altman(one, two)
+            names = f"{cube.readers[a]} less {cube.readers[b]}"
+            cells = tuple(guarded(e) for e in (ba.bias, ba.lower, ba.upper))
+            limits.append(Line((ARM_NAMES[arm], names), cells))
+    return [
+        ResultTable(
+            "confidence_icc",
+            "Do readers feel sure on the same cases?",
+            ("Phase",),
+            (Column("ICC(2,1) of the confidences"),),
+            tuple(shared),
+            "1: all readers give a case the same confidence; 0: confidence depends on the reader.",
+        ),
+        ResultTable(
+            "confidence_limits",
+            "Difference of the confidences of two readers (Bland and Altman)",
+            ("Phase", "Readers"),
+            (
+                Column("Mean", "grade"),
+                Column("Lower limit", "grade"),
+                Column("Upper limit", "grade"),
+            ),
+            tuple(limits),
+            "Confidences run from 0 to 100; 95 % of the differences lie between the limits.",
+        ),
+    ]
+
+
+def dice_table(source: Source) -> ResultTable:
+    """Agreement of the readers' corrected segmentations."""
+    names = tuple(sorted({n for owners, _ in source.dice.values() for n in owners}))
+    tables = np.full((len(source.dice), len(names), len(names)), np.nan)
+    for c, (owners, table) in enumerate(source.dice.values()):
+        at = [names.index(n) for n in owners]
+        tables[c][np.ix_(at, at)] = table
+    lines = []
+    if len(names) > 1:
+        lines.append(Line(("all readers",), (guarded(continuous.mean_reader_dice(tables), 5),)))
+    return ResultTable(
+        "dice",
+        "Overlap of the readers' corrected segmentations, tumour core",
+        ("Readers",),
+        (Column("Dice"),),
+        tuple(lines),
+        "1 is the same outline, 0 no common voxel. Counted where two readers corrected a case.",
+    )
+
+
+def _sentence(cube: Cube, overall: tuple[Line, ...]) -> str:
+    cases, readers = len(cube.cases), len(cube.readers)
+    if not cases:
+        return "There is no reading yet."
+    if readers < 2:
+        return f"{count(cases, 'case')}, one reader: agreement needs a second reader."
+    told = []
+    for line in overall:
+        percent = line.cells[0]
+        if percent is not None and percent.has_interval:
+            where = line.labels[0][0].lower() + line.labels[0][1:]
+            told.append(f"{where} {cell_text(Column('', 'share'), percent)}")
+    if not told:
+        return (
+            f"{count(cases, 'case')}, {count(readers, 'reader')}, but no case was answered by two "
+            "of them yet."
+        )
+    text = f"Two readers give the same primary: {'; '.join(told)} cases."
+    most = max(line.cells[0].n for line in overall if line.cells[0] is not None)
+    if most < LEAST_CASES:
+        text += (
+            f" {count(most, 'case')} read by two: kappa and its like are shown from {LEAST_CASES} "
+            "cases on."
+        )
+    return text
+
+
+def count(number: int, noun: str) -> str:
+    """For instance "1 case", "3 cases"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _used(tables: list[ResultTable]) -> tuple[ResultTable, ...]:
+    """Without tables that would be empty."""
+    return tuple(t for t in tables if t.lines)

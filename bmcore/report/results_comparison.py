@@ -1,0 +1,349 @@
+"""What the models change: phases compared over all readers and for each, and reliance."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+
+from bmcore.domain import PRIMARY_NAMES
+from bmcore.report.readings import Cube, Source, code
+from bmcore.report.result_tables import (
+    ARM_NAMES,
+    LEAST_CASES,
+    LEAST_OF_A_KIND,
+    TOO_FEW,
+    Column,
+    Line,
+    ResultTable,
+    Section,
+    cell_text,
+    guarded,
+)
+from bmcore.report.results_accuracy import NO_TRUTH, class_scores
+from bmcore.report.results_agreement import _used
+from bmcore.stats import binary_mrmc, mrmc, paired, reliance, ustatistics
+from bmcore.stats.comparison import Comparison
+from bmcore.stats.estimate import Estimate, undefined
+
+RELIANCE_NAMES = {
+    "helped": "Helped",
+    "harmed": "Harmed",
+    "ignored": "Right advice ignored",
+    "over_reliance": "Over-reliance",
+    "followed_error": "Followed an error",
+}
+METHODS = (
+    "Obuchowski-Rockette, readers like these",
+    "U-statistics, readers like these",
+    "Obuchowski-Rockette, these readers",
+)
+
+
+def comparison_section(source: Source, cube: Cube, category: str, level: float = 0.95) -> Section:
+    """Each two phases over all readers (MRMC) and for each reader (McNemar)."""
+    title = "With the models against without"
+    if len(cube.arms) < 2:
+        return Section("comparison", title, "One phase only: there is nothing to compare.")
+    if not cube.known.any():
+        return Section("comparison", title, NO_TRUTH)
+    lines = []
+    for a, b in combinations(range(len(cube.arms)), 2):
+        lines += _all_measures(cube, a, b, category, level)
+    tables = [
+        ResultTable(
+            "comparison",
+            "Difference of the phases, later less earlier, mean of the readers",
+            ("Phases", "Measure"),
+            tuple(Column(m, "points") for m in METHODS),
+            tuple(lines),
+            "Only cases that all readers answered in both phases. Readers like these: readers and "
+            "cases are samples. These readers: the result holds for them alone. p of the first "
+            "column; an AUC in hundredths. All but right answers: one primary against the rest.",
+            "p",
+        ),
+        _by_reader(cube),
+    ]
+    return Section("comparison", title, verdict(source, cube), _used(tables))
+
+
+def _all_measures(cube: Cube, a: int, b: int, category: str, level: float) -> list[Line]:
+    phases = phase_words(cube.arms[a], cube.arms[b])
+    name = PRIMARY_NAMES[category]  # type: ignore[index]
+    lines = []
+    for words, found in (
+        ("Right answers", measure(cube, (a, b), "accuracy", category, level)),
+        (f"Sensitivity, {name}", measure(cube, (a, b), "sensitivity", category, level)),
+        (f"Specificity, {name}", measure(cube, (a, b), "specificity", category, level)),
+        (f"AUC, {name}", measure(cube, (a, b), "auc", category, level)),
+    ):
+        lines.append(Line((phases, words), tuple(c.difference for c in found), found[0].p))
+    return lines
+
+
+def phase_words(first: str, second: str) -> str:
+    """For instance "With the models less without the models"."""
+    name = ARM_NAMES[first]
+    return f"{ARM_NAMES[second]} less {name[0].lower()}{name[1:]}"
+
+
+def measure(
+    cube: Cube, arms: tuple[int, int], what: str, category: str, level: float = 0.95
+) -> tuple[Comparison, Comparison, Comparison]:
+    """The difference of two phases by the three METHODS; what: "accuracy", "sensitivity",
+    "specificity" or "auc". Readers without an answer in either phase are left out; too few cases
+    give Comparisons that are not defined and say how many are needed."""
+    known = cube.known
+    answers = cube.answers[list(arms)][:, :, known]
+    both = (answers >= 0).any(axis=2).all(axis=0)
+    answers, truth = answers[:, both], cube.truth[known]
+    whole = np.asarray((answers >= 0).all(axis=(0, 1)) & both.any())
+    ill = truth == code(category)
+    short = _shortage(what, whole, ill)
+    if short is not None:
+        return (short, short, short)
+    if what == "auc":
+        scores = np.array([class_scores(cube, i, category)[both][:, known] for i in arms])
+        old = mrmc.compare_auc(scores, ill, level=level)
+        new = ustatistics.compare_auc(scores, ill, level)
+    else:
+        said = answers == (truth if what == "accuracy" else code(category))
+        marks = np.where(answers >= 0, said.astype(float), np.nan)
+        reference = np.ones(len(truth), bool) if what == "accuracy" else ill
+        old = binary_mrmc.compare_rates(marks, reference, what, level)
+        new = binary_mrmc.compare_rates_u(marks, reference, what, level)
+    pair = (0, 1)
+    return (old.differences_random[pair], new.differences_random[pair], old.differences_fixed[pair])
+
+
+def _shortage(what: str, whole: np.ndarray, ill: np.ndarray) -> Comparison | None:
+    """None where there are enough whole cases for a measure."""
+    n, positive = int(whole.sum()), int((whole & ill).sum())
+    why = ""
+    if what == "accuracy" and n < LEAST_CASES:
+        why = f"{n} cases read by all in both phases, {LEAST_CASES} needed"
+    counted = {
+        "sensitivity": positive,
+        "specificity": n - positive,
+        "auc": min(positive, n - positive),
+    }
+    if what in counted and counted[what] < LEAST_OF_A_KIND:
+        n = counted[what]
+        why = f"{n} cases of the kind read by all twice, {LEAST_OF_A_KIND} needed"
+    if not why:
+        return None
+    return Comparison(undefined(n, TOO_FEW + why), math.nan, math.nan, math.nan)
+
+
+def _by_reader(cube: Cube) -> ResultTable:
+    lines = []
+    known = cube.known
+    truth = cube.truth[known]
+    for a, b in combinations(range(len(cube.arms)), 2):
+        for r, name in enumerate(cube.readers):
+            before, after = cube.answers[a, r, known], cube.answers[b, r, known]
+            both = (before >= 0) & (after >= 0)
+            if not both.any():
+                continue
+            found = paired.mcnemar(after[both] == truth[both], before[both] == truth[both])
+            phases = phase_words(cube.arms[a], cube.arms[b])
+            lines.append(Line((name, phases), (found.difference,), found.mid_p))
+    return ResultTable(
+        "by_reader",
+        "Each reader: difference in right answers",
+        ("Reader", "Phases"),
+        (Column("Difference", "points"),),
+        tuple(lines),
+        "McNemar's test on the cases read in both phases, mid-p.",
+        "p",
+    )
+
+
+def endpoint(source: Source, cube: Cube) -> tuple[str, Comparison] | None:
+    """The primary comparison: what is measured, in words, and its result; None where it is none.
+
+    A plan's measure is read from its words: AUC, sensitivity and specificity by these names, right
+    answers for "accuracy"; anything else is not computed here.
+    """
+    arms = source.compared
+    if arms is None or not set(arms) <= set(cube.arms):
+        return None
+    words = source.plan.primary_endpoint.measure.lower() if source.plan else "accuracy"
+    known = {
+        "auc": "auc",
+        "area under": "auc",
+        "sensitivity": "sensitivity",
+        "specificity": "specificity",
+        "accuracy": "accuracy",
+        "right answers": "accuracy",
+    }
+    what = next((name for part, name in known.items() if part in words), None)
+    if what is None:
+        return None
+    level = 1 - source.plan.primary_endpoint.alpha if source.plan else 0.95
+    pair = (cube.arm(arms[0]), cube.arm(arms[1]))
+    found = measure(cube, pair, what, source.category, level)
+    use = found[0] if len(cube.readers) > 1 else found[2]
+    named = {"accuracy": "right answers", "auc": "AUC"}.get(what, what)
+    if what != "accuracy":
+        named += f" for {PRIMARY_NAMES[source.category]}"  # type: ignore[index]
+    return named, use
+
+
+def verdict(source: Source, cube: Cube) -> str:
+    """The primary comparison in one sentence."""
+    found = endpoint(source, cube)
+    arms = source.compared
+    if found is None or arms is None:
+        return "The primary endpoint is not one that is computed here; the tables hold the others."
+    named, result = found
+    change = result.difference
+    if change.method.startswith(TOO_FEW):
+        return f"Whether the models help cannot be said yet: {change.method.removeprefix(TOO_FEW)}."
+    if not change.has_interval:
+        return "Whether the models help cannot be said: no reading differs between the phases."
+    shown = cell_text(Column("", "points"), change)
+    with_, without = (ARM_NAMES[a][0].lower() + ARM_NAMES[a][1:] for a in (arms[1], arms[0]))
+    if change.low > 0:
+        return f"More {named} {with_} than {without}: {shown}."
+    if change.high < 0:
+        return f"Fewer {named} {with_} than {without}: {shown}."
+    return f"No difference in {named} {with_} against {without} is shown: {shown}."
+
+
+def reliance_section(source: Source, cube: Cube) -> Section:
+    """Helped, harmed, ignored, over-reliance, for each phase with the models against unaided."""
+    title = "What readers make of the models' answers"
+    if "unaided" not in cube.arms or len(cube.arms) < 2:
+        return Section("reliance", title, "Readings without and with the models are needed.")
+    if not cube.known.any():
+        return Section("reliance", title, NO_TRUTH)
+    lines = []
+    for b, arm in enumerate(cube.arms):
+        if arm != "unaided":
+            lines += _reliance_lines(cube, b)
+    tables = [
+        ResultTable(
+            "reliance",
+            "Share of cases, against the reading without the models",
+            ("Who", "Phase"),
+            tuple(Column(name, "share") for name in RELIANCE_NAMES.values()),
+            tuple(lines),
+            "Helped: wrong before, right after. Harmed: right before, wrong after. Ignored: stayed "
+            "wrong although the models were right. Over-reliance: gave up a right answer for the "
+            "models' wrong one. Followed an error: gave the models' wrong answer, of all cases "
+            "where they erred.",
+        ),
+        *_explanation(cube),
+        _explanation_votes(source, cube),
+    ]
+    return Section("reliance", title, _reliance_sentence(lines), _used(tables))
+
+
+def _reliance_lines(cube: Cube, b: int) -> list[Line]:
+    known = cube.known
+    before, after = cube.answers[cube.arm("unaided")][:, known], cube.answers[b][:, known]
+    model, truth = cube.model[b][:, known], cube.truth[known]
+    used = (before >= 0) & (after >= 0) & (model >= 0)
+    phase = ARM_NAMES[cube.arms[b]]
+    lines = []
+
+    def cells(found: reliance.Reliance) -> tuple[Estimate, ...]:
+        return tuple(getattr(found, name) for name in RELIANCE_NAMES)
+
+    if used.any() and len(cube.readers) > 1:
+        truths = np.broadcast_to(truth, before.shape)
+        found = reliance.reliance_of_all(before, after, model, truths)
+        lines.append(Line(("All readers", phase), cells(found)))
+    for r, name in enumerate(cube.readers):
+        if used[r].any():
+            found = reliance.reliance(before[r], after[r], model[r], truth)
+            lines.append(Line((name, phase), cells(found)))
+    return lines
+
+
+def _explanation(cube: Cube) -> list[ResultTable]:
+    """The stage with reasons against the one with answers alone."""
+    if not {"aided", "aided_explained"} <= set(cube.arms):
+        return []
+    known = cube.known
+    a, b = cube.arm("aided"), cube.arm("aided_explained")
+    before, after = cube.answers[a][:, known], cube.answers[b][:, known]
+    there = ((before >= 0) & (after >= 0)).any(axis=1)
+    if not there.any():
+        return []
+    model = cube.model[b][:, known].max(axis=0)
+    effect = reliance.explanation_effect(before[there], after[there], model, cube.truth[known])
+    names = {"cases": "All cases", "model_right": "Models right", "model_wrong": "Models wrong"}
+    lines = [
+        Line(
+            (words,),
+            (guarded(effect.random[key].difference, 5), guarded(effect.fixed[key].difference, 5)),
+            effect.random[key].p,
+        )
+        for key, words in names.items()
+    ]
+    return [
+        ResultTable(
+            "explanation",
+            "Effect of the reasons: right answers with reasons less without",
+            ("Cases",),
+            (Column("Readers like these", "points"), Column("These readers", "points")),
+            tuple(lines),
+            "Mean of the readers, cases that all read in both stages. p of the first column.",
+            "p",
+        )
+    ]
+
+
+def _explanation_votes(source: Source, cube: Cube) -> ResultTable:
+    """Helpful, neutral or misleading, where the models were right and where they were wrong."""
+    from bmcore.stats import clustered
+
+    said: dict[str, np.ndarray] = {}
+    shape = (len(cube.readers), len(cube.cases))
+    for r in source.readings:
+        if r.explanation and not r.occasion:
+            place = (cube.readers.index(r.reader), cube.cases.index(r.case_id))
+            said.setdefault(r.explanation, np.zeros(shape, bool))[place] = True
+    lines = []
+    if said:
+        given = np.any(list(said.values()), axis=0)
+        model = cube.model.max(axis=(0, 1))
+        right = (model == cube.truth) & cube.known
+        for words, among in (
+            ("All", np.ones(len(cube.cases), bool)),
+            ("Models right", right),
+            ("Models wrong", cube.known & (model >= 0) & ~right),
+        ):
+            of = given & among
+            if of.any():
+                none = np.zeros(shape, bool)
+                cells = tuple(
+                    clustered.share(said.get(k, none), of, k)
+                    for k in ("helpful", "neutral", "misleading")
+                )
+                lines.append(Line((words,), cells))
+    return ResultTable(
+        "explanation_votes",
+        "What readers said of the reasons",
+        ("Cases",),
+        (Column("Helpful", "share"), Column("Neutral", "share"), Column("Misleading", "share")),
+        tuple(lines),
+    )
+
+
+def _reliance_sentence(lines: list[Line]) -> str:
+    if not lines:
+        return "No case was read without and with the models' answer yet."
+    share = Column("", "share")
+    helped, harmed, _, over, _ = lines[0].cells
+    who = "The readers" if lines[0].labels[0] == "All readers" else lines[0].labels[0]
+    text = (
+        f"{who}, {lines[0].labels[1].lower()}: helped in {cell_text(share, helped)}; harmed in "
+        f"{cell_text(share, harmed)}."
+    )
+    if over is not None and over.n:
+        text += f" Right answers given up for the models' error: {cell_text(share, over)}."
+    return text

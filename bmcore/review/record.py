@@ -1,0 +1,114 @@
+"""One study as it stands, for the results and the report: plan, sheets, answers, decisions.
+
+Unlike the desk, which serves the readers of this site, it holds the rows of all sites in the
+database. Drafts are left out: what was not locked was not said.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from bmcore.review import adjudicate, plan, schema
+from bmcore.review.allocation import Item, Place, work_list
+from bmcore.review.answers import StudyAnswer, all_answers
+from bmcore.review.plan import Version
+from bmcore.review.store import Store
+from bmcore.review.study import Study
+from bmcore.review.worklist import Seconds, Told, place_of
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One line of a reader's list. state: "locked", "skipped" or "open"; at: when it was closed.
+
+    seconds: of a locked sheet, else 0. note: the last one given on skipping or flagging.
+    """
+
+    item: Item
+    state: str
+    flagged: bool
+    seconds: Seconds
+    at: datetime | None
+    note: str
+
+    @property
+    def place(self) -> Place:
+        return self.item.place
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """Everything stored of one study. versions: those locked at this site, oldest first; answers:
+    all, corrected ones too; sheets: of all readers, in the order of their lists."""
+
+    versions: tuple[Version, ...]
+    sheets: tuple[Sheet, ...]
+    answers: tuple[StudyAnswer, ...]
+    decisions: tuple[adjudicate.Decision, ...]
+
+    @property
+    def study(self) -> Study:
+        """The plan in force."""
+        return self.versions[-1].study
+
+    @property
+    def open_sheets(self) -> int:
+        return sum(sheet.state == "open" for sheet in self.sheets)
+
+    @property
+    def finished(self) -> bool:
+        """Every sheet of every reader is locked or skipped."""
+        return self.open_sheets == 0
+
+
+def read_record(store: Store, study: str) -> StudyRecord:
+    """The study as it stands, in one transaction; refused where it is not locked at this site."""
+
+    def look(connection: sa.Connection) -> StudyRecord:
+        current = plan.current(connection, study)
+        told, notes = _events(connection, study)
+        return StudyRecord(
+            versions=tuple(plan._versions(connection, study)),
+            sheets=tuple(
+                _sheet(current.study, item, told, notes)
+                for reader in current.study.readers
+                for item in work_list(current.study, reader.id)
+            ),
+            answers=tuple(all_answers(connection, study)),
+            decisions=tuple(adjudicate._decisions(connection, study)),
+        )
+
+    return store.read(look)
+
+
+def _events(connection: sa.Connection, study: str) -> tuple[dict[Place, Told], dict[Place, str]]:
+    t = schema.events
+    told: dict[Place, Told] = defaultdict(Told)
+    notes: dict[Place, str] = {}
+    query = sa.select(t).where(t.c.study == study).order_by(t.c.created_at, t.c.site, t.c.id)
+    for row in connection.execute(query):
+        place = place_of(row)
+        told[place] = told[place].after(row)
+        if row.note:
+            notes[place] = row.note
+    return dict(told), notes
+
+
+def _sheet(
+    study: Study, item: Item, told: Mapping[Place, Told], notes: Mapping[Place, str]
+) -> Sheet:
+    mine = told.get(item.place, Told())
+    earlier: tuple[str, ...] = ()
+    if study.design.kind == "sequential":
+        arms = study.design.arms
+        earlier = arms[: [str(arm) for arm in arms].index(item.place.arm)]
+    before = [told.get(replace(item.place, arm=arm), Told()).closed for arm in earlier]
+    state = mine.closed or ("skipped" if "skipped" in before else "open")
+    seconds = mine.seconds if state == "locked" else Seconds()
+    note = notes.get(item.place, "")
+    return Sheet(item, state, mine.flagged, seconds, mine.at, note)
