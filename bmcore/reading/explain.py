@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 IMAGE_BAR = "Image (all code parts together)"
 NOT_KNOWN = "not known"
-_CELL = 4  # the CNN's last maps have one cell for 4 patch voxels along each axis
+CELL = 4  # the CNN's last maps have one cell for 4 patch voxels along each axis
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,23 @@ def gradcam(
     strongest place of this lesion, all 0 means that nothing there speaks for this primary. Outside
     the 48 mm cube it is 0. ``InputRefused`` for a lesion that is not in the prediction.
     """
+    from bmcore.imaging.preprocess import restore_map
+
+    patch, lesion, prepared = lesion_patch(case, prediction, lesion_number)
+    heat = evidence(bundle.cnn, patch, primary)
+    return restore_map(place_patch(heat, lesion, prepared), prepared)
+
+
+def lesion_patch(
+    case: Case, prediction: Prediction, lesion_number: int
+) -> tuple[npt.NDArray[np.float32], Lesion, Prepared]:
+    """What the CNN was given of one lesion, (1, 7, 32, 32, 32), with the lesion and the case.
+
+    ``InputRefused`` for a lesion that is not in the prediction, or images of another grid.
+    """
     from bmcore.geometry import same_grid
     from bmcore.imaging.patches import lesion_patches
-    from bmcore.imaging.preprocess import prepare, restore_map, to_working_grid
+    from bmcore.imaging.preprocess import prepare, to_working_grid
 
     lesions = [lesion for lesion in prediction.lesions if lesion.number == lesion_number]
     if not lesions:
@@ -152,8 +166,7 @@ def gradcam(
     prepared = prepare(case)
     mask = to_working_grid(prediction.mask, prepared)
     patch = lesion_patches(prepared.images, mask, lesions, prepared.affine)
-    heat = evidence(bundle.cnn, patch, primary)
-    return restore_map(place_patch(heat, lesions[0], prepared), prepared)
+    return patch, lesions[0], prepared
 
 
 def evidence(
@@ -162,7 +175,6 @@ def evidence(
     """Grad-CAM of one patch (1, 7, 32, 32, 32) as float32 (32, 32, 32), 0-1, patch axes."""
     import torch
     from captum.attr import LayerGradCam
-    from scipy import ndimage
 
     net.eval()
     index = PRIMARIES.index(primary)
@@ -181,12 +193,18 @@ def evidence(
             cam = LayerGradCam(against_the_others, last).attribute(given, relu_attributions=True)
     finally:
         rectified.remove()
-    coarse = cam[0, 0].detach().cpu().numpy().astype(np.float64)
-    # Cell n is centred on patch voxel 4 n: two convolutions of kernel 3, stride 2, padding 1.
-    places = np.indices(patch.shape[2:]) / _CELL
-    fine = ndimage.map_coordinates(coarse, places, order=1, mode="nearest")
+    fine = spread_cells(cam[0, 0].detach().cpu().numpy())
     peak = fine.max()
     return (fine / peak if peak > 1e-9 else np.zeros_like(fine)).astype(np.float32)
+
+
+def spread_cells(coarse: npt.NDArray) -> npt.NDArray[np.float64]:
+    """Values of the last maps' cells (8, 8, 8) on the patch (32, 32, 32), linear in between."""
+    from scipy import ndimage
+
+    # Cell n is centred on patch voxel 4 n: two convolutions of kernel 3, stride 2, padding 1.
+    places = np.indices([CELL * n for n in coarse.shape]) / CELL
+    return ndimage.map_coordinates(coarse.astype(np.float64), places, order=1, mode="nearest")
 
 
 def place_patch(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bmcore.domain import Prediction
 from bmcore.models.spread import LEVEL
 from bmcore.reading.pipeline import fused_vector
@@ -29,7 +31,7 @@ def intervals(bundle: Bundle, prediction: Prediction) -> Mapping[str, tuple[Inte
         return None
     inputs = {"clinical": prediction.clinical_vector}
     if prediction.code is not None:
-        inputs["image"] = prediction.code
+        inputs["image"] = np.asarray(prediction.code, np.float64)
         inputs["fused"] = fused_vector(prediction.code, prediction.clinical_vector)
     given = {a.kind for a in prediction.answers if a.probabilities is not None}
     found = {}

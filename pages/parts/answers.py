@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary
-from bmcore.reading import uncertainty
+from bmcore.reading import intervals, uncertainty
 from pages.parts import charts, loaders
 from pages.parts.words import best_guess
 
@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 
 
 def draw(prediction: Prediction) -> None:
-    """The leading answer in words, the three as bars, what they are worth, and what is missing."""
+    """The leading answer in words, the three as bars with their intervals, and what is missing."""
     given = [a for a in prediction.answers if a.probabilities is not None]
     if given:
         st.markdown(f"**{best_guess(given[-1])}**")
     for finding in uncertainty.findings(prediction.novelty):
         st.error(finding.sentence, icon=":material/report:")
+    ends = _intervals(prediction)
     st.plotly_chart(
-        charts.answers(prediction.answers),
+        charts.answers(prediction.answers, ends),
         key="answers",
         config={"displayModeBar": False},
         alt="Probability of each primary from clinical data, from the images, and from both",
     )
+    if given:
+        st.caption(intervals.words(loaders.bundle()))
     _draw_standing(prediction)
     for answer in prediction.answers:
         if answer.probabilities is None:
@@ -42,6 +45,12 @@ def draw(prediction: Prediction) -> None:
         st.caption(
             "Demo models, trained on synthetic data: these numbers mean nothing for a patient."
         )
+
+
+def _intervals(prediction: Prediction) -> tuple[tuple[charts.Interval, ...] | None, ...]:
+    """The interval of each bar, answer by answer; None where there is none."""
+    found = intervals.intervals(loaders.bundle(), prediction) or {}
+    return tuple(found.get(a.kind) for a in prediction.answers)
 
 
 def _draw_standing(prediction: Prediction) -> None:

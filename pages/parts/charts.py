@@ -17,6 +17,8 @@ ANSWER_NAMES: Mapping[str, str] = {
 }
 STRONG, PALE = "#0f6480", "#9db9c6"
 FOR, AGAINST = "#0f6480", "#c0713a"
+LINE = "#8a949c"  # seen on both bars and on both grounds
+Interval = tuple[float, float]
 SHORT_PRIMARIES: Mapping[str, str] = {
     **{p: PRIMARY_NAMES[p] for p in PRIMARIES},
     "gi": "Gastrointest.",
@@ -26,10 +28,13 @@ SHORT_PRIMARIES: Mapping[str, str] = {
 
 
 @lru_cache(maxsize=64)
-def answers(found: tuple[Answer, ...]) -> go.Figure:
+def answers(
+    found: tuple[Answer, ...], ends: tuple[tuple[Interval, ...] | None, ...] | None = None
+) -> go.Figure:
     """The answers side by side: one column each, one bar a primary; the highest is dark.
 
-    All columns have one scale, from 0 to a little above the highest bar.
+    ends: for each answer the interval of each bar, or None; drawn as a thin line. All columns have
+    one scale, from 0 to a little above the highest bar or interval.
     """
     figure = make_subplots(
         rows=1,
@@ -38,32 +43,63 @@ def answers(found: tuple[Answer, ...]) -> go.Figure:
         horizontal_spacing=0.03,
         subplot_titles=[ANSWER_NAMES[a.kind].replace(" ", "<br>") for a in found],
     )
-    names = [SHORT_PRIMARIES[p] for p in PRIMARIES]
-    reach = max([0.5, *(max(a.probabilities) for a in found if a.probabilities)]) * 1.5
-    for column, answer in enumerate(found, start=1):
+    ends = ends or (None,) * len(found)
+    tops = [max(a.probabilities) for a in found if a.probabilities]
+    tops += [high for pairs in ends if pairs for _, high in pairs]
+    for column, (answer, pairs) in enumerate(zip(found, ends, strict=True), start=1):
         if answer.probabilities is None:
-            shares = [0.0] * len(names)
             figure.add_annotation(
                 text="no answer", x=0.5, y=2.5, row=1, col=column, showarrow=False
             )
-        else:
-            shares = list(answer.probabilities)
-        best = max(shares)
-        figure.add_bar(
-            x=shares,
-            y=names,
-            orientation="h",
-            row=1,
-            col=column,
-            marker_color=[STRONG if s == best else PALE for s in shares],
-            text=[f"{s:.0%}" for s in shares] if answer.probabilities else None,
-            textposition="outside",
-            cliponaxis=False,
-            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
-        )
+        _answer_bars(figure, column, answer, pairs)
+    reach = max([0.45, *tops]) * 1.55
     figure.update_xaxes(range=[0, reach], visible=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", fixedrange=True, ticks="")
-    return _calm(figure, height=60 + 30 * len(names) + 20, top=44)
+    return _calm(figure, height=60 + 30 * len(PRIMARIES) + 20, top=44)
+
+
+def _answer_bars(
+    figure: go.Figure, column: int, answer: Answer, pairs: tuple[Interval, ...] | None
+) -> None:
+    """One column: bars, their intervals, and the number to the right of both."""
+    names = [SHORT_PRIMARIES[p] for p in PRIMARIES]
+    shares = list(answer.probabilities or [0.0] * len(names))
+    best = max(shares)
+    told = "%{y}: %{x:.1%}" + ("<br>interval %{customdata}" if pairs else "") + "<extra></extra>"
+    spread = None
+    if pairs:
+        spread = {
+            "type": "data",
+            "symmetric": False,
+            "array": [max(0.0, high - s) for s, (_, high) in zip(shares, pairs, strict=True)],
+            "arrayminus": [max(0.0, s - low) for s, (low, _) in zip(shares, pairs, strict=True)],
+            "thickness": 1.5,
+            "width": 3,
+            "color": LINE,
+        }
+    figure.add_bar(
+        x=shares,
+        y=names,
+        orientation="h",
+        row=1,
+        col=column,
+        marker_color=[STRONG if s == best else PALE for s in shares],
+        error_x=spread,
+        customdata=[f"{low:.0%} to {high:.0%}" for low, high in pairs] if pairs else None,
+        hovertemplate=told,
+    )
+    if answer.probabilities is not None:
+        figure.add_scatter(
+            x=[max(s, e[1]) for s, e in zip(shares, pairs or [(0, 0)] * len(names), strict=True)],
+            y=names,
+            mode="text",
+            text=[f" {s:.0%}" for s in shares],
+            textposition="middle right",
+            cliponaxis=False,
+            hoverinfo="skip",
+            row=1,
+            col=column,
+        )
 
 
 def signed_bars(names: Sequence[str], values: Sequence[float], unit: str) -> go.Figure:

@@ -1,0 +1,175 @@
+"""The audit of a Grad-CAM map: nets by hand whose answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bmcore.domain import InputRefused, Primary
+from bmcore.reading import audit, pipeline
+from bmcore.reading.audit import FAILS, OPEN, PASSES, Audit
+from tests import reading_fixture as fixture
+from tests.test_reading_explain import CORNERS, net_with_evidence_in_channels
+
+T1C = 1  # CORNERS[1]: there the net by hand finds its evidence for melanoma
+
+
+def patch_of_four_spots(lesion_at: int) -> np.ndarray:
+    """A spot of each sequence in a corner of its own; one of them is marked as enhancing tumour.
+
+    The rest of the cube is brain of almost no brightness.
+    """
+    patch = np.zeros((1, 7, 32, 32, 32), np.float32)
+    patch[0, :4] = 1e-3
+    for channel, corner in CORNERS.items():
+        patch[(0, channel, *corner)] = 1
+    patch[(0, 6, *CORNERS[lesion_at])] = 1
+    return patch
+
+
+def verdicts(found: Audit) -> list[str]:
+    return [check.verdict for check in found.checks]
+
+
+def test_a_map_of_what_the_net_uses_on_the_lesion_passes_place_and_deletion() -> None:
+    net, patch = net_with_evidence_in_channels(), patch_of_four_spots(lesion_at=T1C)
+    found = audit.measure(net, patch, 1, Primary.MELANOMA)
+    assert verdicts(found)[:2] == [PASSES, PASSES]
+    # 8 voxels an axis, and 3 more beside them where the map falls from 1 to 0: .75, .5, .25
+    assert found.in_core == pytest.approx((8 / 9.5) ** 3) and found.in_oedema == 0
+    assert found.filled == pytest.approx(8**3 / 32**3, abs=1e-6)
+    assert found.area < min(found.random_areas)
+    assert found.curve[0] == pytest.approx(found.random_mean[0])  # nothing is flattened yet
+    assert found.curve[-1] == pytest.approx(found.random_mean[-1])  # everything is
+    assert found == audit.measure(net, patch, 1, Primary.MELANOMA)
+
+
+def test_a_map_beside_the_marked_lesion_fails_the_place() -> None:
+    found = audit.measure(
+        net_with_evidence_in_channels(), patch_of_four_spots(lesion_at=0), 1, Primary.MELANOMA
+    )
+    assert verdicts(found)[0] == FAILS and found.in_core < 0.05
+    assert "of the map lies in marked tissue" in found.checks[0].because
+
+
+def test_flattening_from_the_least_important_place_on_keeps_the_probability_longer() -> None:
+    net, patch = net_with_evidence_in_channels(), patch_of_four_spots(lesion_at=T1C)
+    heat = audit.explain.evidence(net, patch, Primary.MELANOMA)
+    field = np.ones(heat.shape, bool)
+    curves = [
+        audit.deletion(net, patch, v, field, Primary.MELANOMA, np.random.default_rng(0))
+        for v in (heat, -heat)
+    ]
+    assert np.trapezoid(curves[0]) < np.trapezoid(curves[1])
+    half = audit.STEPS // 2
+    assert curves[1][:half].min() >= curves[1][0] - 1e-6  # what speaks for it is all there still
+    assert curves[0][1] < 0.9 * curves[0][0]
+
+
+def test_nets_of_random_weights_differ_and_leave_the_net_as_it_was() -> None:
+    import torch
+
+    net = net_with_evidence_in_channels()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    first, second = audit.forgotten(net, 0), audit.forgotten(net, 1)
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    for a, b in ((first, second), (first, net)):
+        assert not torch.equal(a.last_conv.weight, b.last_conv.weight)
+    assert torch.equal(audit.forgotten(net, 1).head.weight, second.head.weight)
+
+
+def net_that_has_learnt_nothing() -> Any:
+    """Its weights are not drawn by any layer, so there is nothing to forget."""
+    import torch
+
+    net = net_with_evidence_in_channels()
+
+    class Fixed(torch.nn.Module):
+        def __init__(self, inner: Any) -> None:
+            super().__init__()
+            self.weight = inner.weight
+            self.bias = None
+            self.stride = self.padding = self.dilation = 1
+
+        def forward(self, x: Any) -> Any:
+            shape = self.weight.shape
+            if len(shape) == 2:
+                return torch.nn.functional.linear(x, self.weight)
+            return torch.nn.functional.conv3d(x, self.weight)
+
+    net.last_conv, net.head = Fixed(net.last_conv), Fixed(net.head)
+    return net
+
+
+def test_a_map_that_stays_without_what_was_learnt_fails_the_third_check() -> None:
+    patch = patch_of_four_spots(lesion_at=T1C)
+    found = audit.measure(net_that_has_learnt_nothing(), patch, 1, Primary.MELANOMA)
+    assert found.alike == pytest.approx([1.0] * audit.NETS)
+    assert verdicts(found)[2] == FAILS and "much like it" in found.checks[2].because
+
+
+def test_a_map_unlike_those_of_random_nets_passes_it() -> None:
+    some = Audit(1, Primary.RCC, False, cells=9, alike=(0.3, -0.2, 0.1), curve=(1.0, 0.2))
+    check = replace(some, area=0.2, random_areas=(0.4,) * 20).checks[2]
+    assert (check.verdict, "0.20 on average" in check.because) == (PASSES, True)
+
+
+def test_a_deletion_that_only_some_random_orders_exceed_fails() -> None:
+    some = Audit(1, Primary.RCC, False, cells=9, curve=(0.9, 0.2), alike=(0.0,), area=0.5)
+    few = replace(some, random_areas=(0.6,) * 18 + (0.4,) * 2).checks[1]
+    most = replace(some, random_areas=(0.6,) * 19 + (0.4,)).checks[1]
+    assert (few.verdict, most.verdict) == (FAILS, PASSES)
+    risen = replace(some, curve=(0.2, 0.9), random_areas=(0.4,) * 20).checks[1]
+    assert risen.verdict == FAILS and "falls back on" in risen.because
+
+
+def test_a_lesion_smaller_than_three_cells_of_the_map_cannot_be_checked() -> None:
+    from bmcore.models.cnn import TRAINED, build_cnn
+
+    patch = np.zeros((1, 7, 32, 32, 32), np.float32)
+    patch[0, :4] = 0.5
+    patch[0, 6, 15:18, 15:18, 15:18] = 1  # 27 voxels; a cell has 64
+    net = build_cnn(TRAINED).eval()
+    every = [audit.measure(net, patch, 1, primary) for primary in Primary]
+    seen = [found for found in every if not found.empty]
+    assert seen and all(verdicts(found) == [OPEN] * 3 for found in seen)
+    assert seen[0].bound and seen[0].cells == pytest.approx(27 / 64)
+
+
+def test_an_empty_map_has_nothing_to_check() -> None:
+    patch = patch_of_four_spots(lesion_at=T1C)
+    patch[0, [0, 1, 3]] = 0  # only t2w is left, which speaks against melanoma
+    found = audit.measure(net_with_evidence_in_channels(), patch, 1, Primary.MELANOMA)
+    assert found.empty and found.checks == ()
+
+
+def test_an_audit_is_made_once_and_again_for_another_segmentation(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = fixture.bundle_that_sees_the_spot(fixture.tiny_bundle(tmp_path / "bundle"))
+    case = fixture.head()
+    found = pipeline.predict(case, bundle)
+    made: list[int] = []
+    measure = audit.measure
+
+    def counting(*given: Any) -> Audit:
+        made.append(1)
+        return measure(*given)
+
+    monkeypatch.setattr(audit, "measure", counting)
+    ask = (bundle, case, found, 1, Primary.BREAST)
+    first = audit.audit(tmp_path, *ask)
+    assert audit.audit(tmp_path, *ask) == first and len(made) == 1
+    audit.audit(tmp_path, bundle, case, found, 1, Primary.GI)
+    assert len(made) == 2
+    grown = replace(found, mask=replace(found.mask, data=np.maximum(found.mask.data, 1)))
+    audit.audit(tmp_path, bundle, case, grown, 1, Primary.BREAST)
+    assert len(made) == 3
+    for path in (tmp_path / "cache" / "audits").rglob("*.json"):
+        path.write_text("{")
+    assert audit.audit(tmp_path, *ask) == first and len(made) == 4
+    with pytest.raises(InputRefused, match="no lesion 9"):
+        audit.audit(tmp_path, bundle, case, found, 9, Primary.BREAST)
