@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 
 from bmcore.domain import Prediction, refuse
 from bmcore.reading import serial
@@ -94,6 +95,27 @@ def all_latest(home: Path | str, digest: str) -> dict[str, Prediction]:
     cases = sorted(p.name for p in shelves.iterdir()) if shelves.is_dir() else []
     found = {c: latest(home, c, digest) for c in cases if not c.startswith(".")}
     return {case_id: prediction for case_id, prediction in found.items() if prediction is not None}
+
+
+def codes(home: Path | str, digest: str) -> dict[str, npt.NDArray[np.float32]]:
+    """The image code of the newest prediction of every case by the bundle: case id -> (d,).
+
+    No mask is read. Cases without a lesion have no code and are left out, and so are damaged files:
+    opening the case says what is wrong with them.
+    """
+    shelves = Path(home) / "predictions"
+    found = {}
+    for shelf in sorted(shelves.iterdir()) if shelves.is_dir() else ():
+        runs = _runs(shelf / _short(digest))
+        if not runs or shelf.name.startswith("."):
+            continue
+        try:
+            with np.load(runs[0] / "arrays.npz", allow_pickle=False) as stored:
+                if "code" in stored.files:
+                    found[shelf.name] = stored["code"]
+        except (OSError, ValueError, zipfile.BadZipFile):
+            continue
+    return found
 
 
 def _shelf(home: Path | str, case_id: str) -> Path:

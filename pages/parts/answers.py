@@ -8,7 +8,7 @@ import streamlit as st
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary
 from bmcore.reading import intervals, uncertainty
-from pages.parts import charts, loaders
+from pages.parts import charts, loaders, similar
 from pages.parts.words import best_guess
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def draw(prediction: Prediction) -> None:
         st.caption(
             "Demo models, trained on synthetic data: these numbers mean nothing for a patient."
         )
+    similar.draw(prediction)
 
 
 def _intervals(prediction: Prediction) -> tuple[tuple[charts.Interval, ...] | None, ...]:

@@ -125,6 +125,40 @@ def signed_bars(names: Sequence[str], values: Sequence[float], unit: str) -> go.
     return _calm(figure, height=70 + 30 * len(names))
 
 
+def deletion(
+    own: Sequence[float], low: Sequence[float], mean: Sequence[float], high: Sequence[float]
+) -> go.Figure:
+    """Probability while more and more of the lesion is flattened: the map's order against random.
+
+    All of one length, from nothing to everything; low to high is drawn as a band.
+    """
+    share = [n / (len(own) - 1) for n in range(len(own))]
+    figure = go.Figure()
+    band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+    figure.add_scatter(x=share, y=list(high), **band)
+    figure.add_scatter(
+        x=share, y=list(low), fill="tonexty", fillcolor="rgba(138,148,156,0.25)", **band
+    )
+    for name, values, colour, dash in (
+        ("Random order", mean, LINE, "dot"),
+        ("Order of the map", own, STRONG, "solid"),
+    ):
+        figure.add_scatter(
+            x=share,
+            y=list(values),
+            name=name,
+            mode="lines",
+            line={"color": colour, "dash": dash, "width": 2.5},
+            hovertemplate="%{x:.0%} flattened: %{y:.0%}<extra>" + name + "</extra>",
+        )
+    figure.update_xaxes(title="Share flattened", tickformat=".0%", fixedrange=True, range=[0, 1])
+    figure.update_yaxes(title="Probability", tickformat=".0%", fixedrange=True, rangemode="tozero")
+    _calm(figure, height=260, top=36)
+    return figure.update_layout(
+        showlegend=True, legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+    )
+
+
 def kappa_map(readers: Sequence[str], values: Sequence[Sequence[float | None]]) -> go.Figure:
     """Cohen's kappa of each pair of readers, -1 to 1; an empty field is a pair without a value."""
     figure = go.Figure(

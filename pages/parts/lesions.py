@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary, Volume
-from pages.parts import loaders, viewer
+from pages.parts import audit, loaders, viewer
 from pages.parts.words import place
 
 
@@ -144,6 +144,8 @@ def _draw_gradcam(prediction: Prediction) -> None:
         "1 is the strongest place of this lesion alone, so lesions cannot be compared. The map "
         "does not show where the tumour is, and not that the net is right."
     )
+    if asked:
+        audit.draw(prediction, *asked)
 
 
 def _gradcam(prediction: Prediction, number: int, primary: Primary) -> Volume:

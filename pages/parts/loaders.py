@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,6 +190,22 @@ def has_prediction(case_id: str) -> bool:
     if info is None:
         return False
     return any((settings().predictions / case_id / info.digest[:16]).glob("[0-9]*"))
+
+
+def codes() -> Mapping[str, Any]:
+    """Case id to the image code (d,) of its newest prediction by the loaded models."""
+    info = models().info
+    if info is None:
+        return {}
+    stamp = _tree_stamp(settings().predictions, f"*/{info.digest[:16]}")
+    return _codes(home(), info.digest, stamp)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _codes(folder: Path, digest: str, stamp: str) -> Any:
+    from bmcore.reading import archive
+
+    return archive.codes(folder, digest)
 
 
 def votes_per_case() -> dict[str, int]:
