@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
-from bmcore import __version__, cli_study
+from bmcore import __version__, cli_account, cli_study
 from bmcore.domain import RESEARCH_NOTICE, BmcoreError, ClinicalRecord, Finding, refuse
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ app = typer.Typer(
     help=f"Brain metastases on MRI: find them and name the likely primary. {RESEARCH_NOTICE}",
 )
 cli_study.mount(app)
+cli_account.mount(app)
 
 
 def main() -> None:
@@ -106,6 +107,10 @@ def phantom(
     out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")],
     cases: Annotated[int, typer.Option(min=1, help="How many cases.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same cases.")] = 0,
+    grid: Annotated[
+        Literal["atlas", "native"],
+        typer.Option(help="Grid of the Yale files, or an oblique one like a scanner's."),
+    ] = "atlas",
 ) -> None:
     """Make synthetic cases: images, masks and the clinical spreadsheet in the Yale layout."""
     with cli_study.refusals():
@@ -116,8 +121,9 @@ def phantom(
         with _progress() as bar:
             task = bar.add_task("Drawing cases", total=cases)
             write_cohort(
-                cases, seed, out, on_case=lambda done, _all: bar.update(task, completed=done)
-            )
+                cases, seed, out, grid=grid,
+                on_case=lambda done, _all: bar.update(task, completed=done),
+            )  # fmt: skip
     typer.echo(f"{cases} synthetic {'case' if cases == 1 else 'cases'} in {out}")
 
 

@@ -17,14 +17,20 @@ import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES, Case, ClinicalRecord, Primary, Truth, Volume
 from bmcore.phantom.appearance import draw_looks
+from bmcore.phantom.grids import (
+    YALE_AFFINE,
+    GridName,
+    draw_native_grid,
+    image_on,
+    labels_on,
+    on_yale_grid,
+    phantom_affine,
+)
 from bmcore.phantom.lesions import Growth, add_distractors, draw_kinds, draw_lesions
 from bmcore.phantom.paint import draw_sequences, whole_head
 from bmcore.phantom.style import CLINIC, PRIORS, Prior, Style
-from bmcore.phantom.tissue import GRID, draw_map, draw_tissue
+from bmcore.phantom.tissue import draw_map, draw_tissue
 
-YALE_SHAPE = (240, 240, 155)
-YALE_AFFINE = np.array([[1, 0, 0, 0], [0, 1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]], float)
-_CORNER = (40, 14, 0)  # where GRID sits in YALE_SHAPE
 _FIRST_ID = 86
 _FOLDER = Path("PKG - Pretreat-MetsToBrain-Masks") / "Pretreat-MetsToBrain-Masks"
 SPREADSHEET = "Pretreat-MetsToBrain-Masks_clin_20240410.xlsx"
@@ -98,29 +104,34 @@ def draw_case(seed: int, style: Style = CLINIC, primary: Primary | None = None) 
     growth.labels[~tissue.mask] = 0
     looks = draw_looks(rng, growth.kinds, style)
     images = draw_sequences(rng, looks, whole_head(tissue, growth))
-    affine = YALE_AFFINE.copy()
-    affine[:3, 3] += _CORNER
-    labels = growth.labels
+    labels, affine = growth.labels, phantom_affine()
     return PhantomCase(seed, images, labels, affine, primary, clinical, len(growth.kinds))
 
 
-def on_yale_grid(array: npt.NDArray) -> npt.NDArray:
-    """Pad (GRID) to 240x240x155 as SRI24 files of the data set are."""
-    out = np.zeros(YALE_SHAPE, array.dtype)
-    out[tuple(slice(c, c + n) for c, n in zip(_CORNER, GRID, strict=True))] = array
-    return out
+def _volumes(case: PhantomCase, grid: GridName) -> tuple[dict[str, npt.NDArray], npt.NDArray]:
+    """The sequences and the mask (``seg``) on the grid of the files, and its affine."""
+    if grid == "atlas":
+        named = [*case.images.items(), ("seg", case.labels)]
+        return {name: on_yale_grid(np.asarray(data)) for name, data in named}, YALE_AFFINE
+    native = draw_native_grid(np.random.default_rng([case.seed, 20261126]))
+    volumes: dict[str, npt.NDArray] = {n: image_on(native, v) for n, v in case.images.items()}
+    return volumes | {"seg": labels_on(native, case.labels)}, native.affine
 
 
-def write_case(case: PhantomCase, case_id: str, folder: Path) -> None:
-    """Write the four sequences and the mask as ``CASE/CASE-t1c.nii.gz`` …, all or nothing."""
+def write_case(case: PhantomCase, case_id: str, folder: Path, grid: GridName = "atlas") -> None:
+    """Write the four sequences and the mask as ``CASE/CASE-t1c.nii.gz`` …, all or nothing.
+
+    grid: "atlas", that of the Yale files, or "native", an oblique one like a scanner's.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
     try:
-        for name, data in [*case.images.items(), ("seg", case.labels)]:
-            grid = on_yale_grid(np.clip(np.rint(np.asarray(data)), 0, 32000).astype(np.int16))
-            image = nib.Nifti1Image(grid, YALE_AFFINE)
-            image.set_sform(YALE_AFFINE, 1)
-            image.set_qform(YALE_AFFINE, 1)
+        volumes, affine = _volumes(case, grid)
+        for name, data in volumes.items():
+            whole = np.clip(np.rint(data), 0, 32000).astype(np.int16)
+            image = nib.Nifti1Image(whole, affine)
+            image.set_sform(affine, 1)
+            image.set_qform(affine, 1)
             nib.save(image, draft / f"{case_id}-{name}.nii.gz")
         target = folder / case_id
         if target.exists():
@@ -147,14 +158,16 @@ def _row(case: PhantomCase, number: int) -> dict[str, object]:
     }
 
 
-def _write_one(index: int, seed: int, folder: Path, style: Style) -> dict[str, object]:
+def _write_one(
+    index: int, seed: int, folder: Path, style: Style, grid: GridName
+) -> dict[str, object]:
     number = _FIRST_ID + index
     case_id = f"BraTS-MET-{number:05d}-000"
     note = folder / case_id / ".row.json"
     if note.exists():
         return json.loads(note.read_text())
     case = draw_case(seed * 100_003 + index, style)
-    write_case(case, case_id, folder)
+    write_case(case, case_id, folder, grid)
     row = _row(case, number)
     note.write_text(json.dumps(row))
     return row
@@ -167,12 +180,14 @@ def write_cohort(
     style: Style = CLINIC,
     on_case: Callable[[int, int], None] | None = None,
     workers: int = 1,
+    grid: GridName = "atlas",
 ) -> Path:
     """Write ``n`` synthetic patients in the layout of Pretreat-MetsToBrain-Masks below ``out``.
 
     Cases that are there already are kept, so that a stopped run goes on. ``workers`` processes draw
-    at once; the result does not depend on their number. Returns the folder that holds the cases;
-    the spreadsheet (sheet ``Data``) lies in ``out``. ValueError if n < 1.
+    at once; the result does not depend on their number. grid: see ``write_case``. Returns the
+    folder that holds the cases; the spreadsheet (sheet ``Data``) lies in ``out``. ValueError if
+    n < 1.
     """
     import pandas as pd
 
@@ -184,7 +199,7 @@ def write_cohort(
     if workers > 1:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
-            jobs = [pool.submit(_write_one, i, seed, folder, style) for i in range(n)]
+            jobs = [pool.submit(_write_one, i, seed, folder, style, grid) for i in range(n)]
             rows = []
             for done, job in enumerate(jobs, start=1):
                 rows.append(job.result())
@@ -193,7 +208,7 @@ def write_cohort(
     else:
         rows = []
         for index in range(n):
-            rows.append(_write_one(index, seed, folder, style))
+            rows.append(_write_one(index, seed, folder, style, grid))
             if on_case:
                 on_case(index + 1, n)
     draft = out / f".{SPREADSHEET}"
