@@ -1,6 +1,12 @@
 """The dashboard: ``streamlit run app.py``. The pages do the work; pages/parts/navigation.py
-lists them."""
+lists them, pages/parts/door.py stands before them."""
 
-from pages.parts import navigation
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-navigation.pages().run()
+from pages.parts import door, navigation
+
+if get_script_run_ctx() is None:  # the server starts; each visit runs this file again as a script
+    app = st.App(__file__, middleware=door.middleware())
+else:
+    navigation.pages().run()

@@ -100,7 +100,7 @@ def fused_answers() -> dict[str, str]:
     return {c: str(p.fused.top) for c, p in found.items() if p is not None and p.fused.top}
 
 
-with page("Agreement"):
+with page("Agreement", "agreement.see"):
     from bmcore.report.dossier import agreement_summary
     from bmcore.review.votes import PHASE_NAMES, current
 

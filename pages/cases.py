@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.parts import loaders, reader
 from pages.parts.add_case import add_case_form
-from pages.parts.guard import page, shield
+from pages.parts.guard import may, page, shield
 from pages.parts.words import STATE_WORDS, clinical
 
 ORDERS = {
@@ -119,7 +119,7 @@ def follow_pictures(missing: int) -> None:
             st.rerun(scope="app")
 
 
-with page("Cases"):
+with page("Cases", "cases.see"):
     st.header("Cases", anchor=False)
     cases = work_list()
     if cases.empty:
@@ -131,8 +131,9 @@ with page("Cases"):
         else:
             draw_list(found)
             st.caption(f"{len(found)} of {len(cases)} cases")
-    with st.expander("Add a case", icon=":material/add:", expanded=cases.empty):
-        add_case_form()
+    if may("cases.add"):
+        with st.expander("Add a case", icon=":material/add:", expanded=cases.empty):
+            add_case_form()
     waiting = loaders.prepare_images()
     if waiting:
         follow_pictures(waiting)

@@ -150,7 +150,7 @@ def draw(manifest: dict[str, Any], card: model_card.Card | None) -> None:
         draw_parts(manifest)
 
 
-with page("Models"):
+with page("Models", "models.see"):
     st.header("Models", anchor=False)
     problem = loaders.models().problem
     if problem:

@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from pages.parts import loaders
-from pages.parts.guard import page
+from pages.parts.guard import download, page
 
 FORMATS = [
     ("report.pdf", "PDF", "application/pdf"),
@@ -34,7 +34,7 @@ def build() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in dossier.write(made, Path(folder))}
 
 
-with page("Reports"):
+with page("Reports", "report.build"):
     st.header("Reports", anchor=False)
     st.caption(
         "The report holds every vote with its history, the agreement between readers, and what "
@@ -52,13 +52,12 @@ with page("Reports"):
             st.warning("Votes were stored after this report was built. Build it again.")
         with st.container(horizontal=True):
             for name, label, mime in FORMATS:
-                st.download_button(
+                download(
+                    "report.export",
                     label,
                     files[name],
                     file_name=f"bmcore-{name}",
                     mime=mime,
-                    on_click="ignore",
-                    icon=":material/download:",
                     key=f"download {name}",
                 )
         # A data address has an origin of its own: the report cannot reach into the dashboard.

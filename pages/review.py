@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import streamlit as st
 
 from bmcore.domain import Prediction
-from pages.parts import answers, desk, lesions, loaders, reader, viewer, vote, what_if
+from pages.parts import answers, desk, guard, lesions, loaders, reader, viewer, vote, what_if
 from pages.parts.case_line import draw_case_header, pick_case
 from pages.parts.desk import Seat
 from pages.parts.guard import page, shield
@@ -19,7 +23,20 @@ def draw_images(seat: Seat) -> None:
         overlays = lesions.overlays(seat.prediction, desk.mask(seat))
         jump = lesions.jump(seat.prediction)
     with st.container(key="viewer_side"), shield():
-        viewer.show(loaders.images(seat.case_id), overlays, jump, desk.desk(seat))
+        viewer.show(loaders.images(seat.case_id), overlays, jump, own_desk(seat))
+
+
+def own_desk(seat: Seat) -> viewer.Desk:
+    """Marks are taken from who may read the case, also after a sign-out in another window."""
+    found = desk.desk(seat)
+    receive = found.receive
+    assert receive is not None
+
+    def take(kind: str, value: Mapping[str, Any]) -> None:
+        if guard.may("case.open", seat.case_id):
+            receive(kind, value)
+
+    return replace(found, receive=take)
 
 
 def draw_panel(seat: Seat, prediction: Prediction | None) -> None:
@@ -46,10 +63,11 @@ def draw_panel(seat: Seat, prediction: Prediction | None) -> None:
         vote.draw(loaders.entry(seat.case_id), seat.prediction, shown=True)
 
 
-with page("Review"):
+with page("Review", "review.see"):
     with st.container(key="case_header", horizontal=True, vertical_alignment="center"):
         case_id = pick_case()
         if case_id:
+            guard.check("case.open", case_id)  # nothing of a running study's case is sent
             who = reader.current()
             prediction = loaders.prediction(case_id)
             shown = prediction if reader.models_shown(case_id, who) else None

@@ -15,12 +15,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bmcore.domain import refuse
+from bmcore.domain import InputRefused, refuse
 from bmcore.review import chain, schema, worklist
 from bmcore.review.allocation import Place, work_list
 from bmcore.review.answers import StudyAnswer, all_answers, answer, in_force
 from bmcore.review.plan import Version, current
-from bmcore.review.sheet import as_text, check_sheet
+from bmcore.review.sheet import as_text, check_sheet, check_value
 from bmcore.review.store import Store
 from bmcore.review.study import Study
 from bmcore.review.worklist import STATES, Seconds, WorkItem, at, columns, place_of
@@ -122,6 +122,10 @@ class Desk:
             check_sheet(version.study, place.arm, {question: value}, whole=False)
             if value is None:
                 raise refuse("a correction cannot take an answer away", found=question)
+            asked = next(q for q in version.study.questions_in(place.arm) if q.id == question)
+            problems = check_value(asked, value)  # whole, unlike a draft's
+            if problems:
+                raise InputRefused(*problems)
             known = [a for a in self._answers(connection, place) if a.question == question]
             old = known[0] if known else None
             if old is None:
@@ -157,6 +161,10 @@ class Desk:
                 counts[reader.id][work.state] += 1
                 counts[reader.id]["flagged"] += work.flagged
         return counts
+
+    def notes(self) -> list[worklist.Note]:
+        """Flags that stand and skips, with what the readers wrote."""
+        return self._store.read(lambda connection: worklist.notes(connection, self._study))
 
     # inside a transaction
 

@@ -278,5 +278,22 @@ drafts = sa.Table(
     sa.PrimaryKeyConstraint(*_PLACE),
 )
 
+# Who may sign in. password: an Argon2 hash; failures: wrong passwords in a row; stamp: changes with
+# the password and the role, and so ends sessions that began before. Not chained, not merged.
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("name_key", sa.String(80), primary_key=True),
+    sa.Column("name", sa.String(80), nullable=False),
+    sa.Column("role", sa.String(20), nullable=False),
+    sa.Column("password", sa.String(200), nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("locked_until", UTCDateTime),
+    sa.Column("stamp", sa.String(32), nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    sa.CheckConstraint("role IN ('reader', 'investigator', 'administrator')", name="role"),
+)
+
 # Every table whose rows are chained and never change. A later row refers only to earlier ones.
 CHAINED: tuple[sa.Table, ...] = (readers, votes, studies, events, answers, decisions)

@@ -23,7 +23,8 @@ EXPLANATION_VERDICTS = ("helpful", "neutral", "misleading")
 def check_sheet(study: Study, arm: str, values: Mapping[str, Any], *, whole: bool) -> None:
     """Refuse answers that the arm does not ask for or that say what cannot be; all at once.
 
-    whole: every required question must be answered, as at locking; False for a draft.
+    whole: every required question must be answered, as at locking. False for a draft, in which a
+    primary may lack its choice or confidence, and the lesions the number missed (None).
     """
     asked = {question.id: question for question in study.questions_in(arm)}
     problems = [
@@ -33,7 +34,8 @@ def check_sheet(study: Study, arm: str, values: Mapping[str, Any], *, whole: boo
     ]
     for name, question in asked.items():
         if values.get(name) is not None:
-            problems += check_value(question, values[name])
+            value = values[name] if whole else _filled(question.kind, values[name])
+            problems += check_value(question, value)
         elif whole and question.required:
             problems.append(_finding(f"question {name} is not answered", "nothing", question.text))
     if problems:
@@ -46,6 +48,14 @@ def check_value(question: Question, value: Any) -> list[Finding]:
     if expected is None:
         return []
     return [_finding(f"the answer to {question.id} cannot be stored", repr(value)[:80], expected)]
+
+
+def _filled(kind: str, value: Any) -> Any:
+    """A half-filled answer with what is missing put in, so that the rest can be checked."""
+    fill: dict[str, Any] = {"choice": "cannot_tell", "confidence": 0, "missed": 0}
+    if kind not in ("primary", "lesions") or not isinstance(value, dict):
+        return value
+    return {key: fill.get(key) if v is None else v for key, v in value.items()}
 
 
 def as_text(value: Any) -> str:

@@ -199,13 +199,19 @@ def read_study(path: Path) -> Study:
     """Read and check ``study.yaml``; ``InputRefused`` with one Finding a problem."""
     try:
         text = path.read_text("utf-8")
-        data = yaml.load(text, Loader=_StrictLoader)
     except (OSError, UnicodeDecodeError) as fault:
         raise refuse("the study file cannot be read", file=path, found=fault) from fault
-    except yaml.YAMLError as fault:
+    return read_study_text(text, str(path))
+
+
+def read_study_text(text: str, where: str) -> Study:
+    """The study in the text of a ``study.yaml``; where: its name in messages."""
+    try:
+        data = yaml.load(text, Loader=_StrictLoader)
+    except (yaml.YAMLError, RecursionError) as fault:
         found = " ".join(str(fault).split())
-        raise refuse("the study file is not YAML", file=path, found=found) from fault
-    return parse_study(data, str(path))
+        raise refuse("the study file is not YAML", file=where, found=found) from fault
+    return parse_study(data, where)
 
 
 def parse_study(data: Any, where: str) -> Study:

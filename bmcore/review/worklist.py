@@ -49,6 +49,16 @@ class WorkItem:
 
 
 @dataclass(frozen=True)
+class Note:
+    """Why a sheet was flagged or skipped. kind: "flagged" or "skipped"."""
+
+    place: Place
+    kind: str
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Told:
     """What the events say of one sheet. closed: "locked", "skipped" or ""; at: of the closing."""
 
@@ -140,6 +150,22 @@ def events(connection: sa.Connection, study: str, reader: str) -> dict[Place, To
         place = place_of(row)
         told[place] = told.get(place, Told()).after(row)
     return told
+
+
+def notes(connection: sa.Connection, study: str) -> list[Note]:
+    """Flags that stand and skips, of all readers at this site, oldest first."""
+    t = schema.events
+    mine = (t.c.site == chain.own_site(connection), t.c.study == study)
+    standing: dict[tuple[Place, str], Note] = {}
+    for row in connection.execute(sa.select(t).where(*mine).order_by(t.c.id)):
+        kind = "flagged" if row.kind == "unflagged" else row.kind
+        key = (place_of(row), kind)
+        standing.pop(key, None)
+        if row.kind == "locked":
+            standing.pop((place_of(row), "skipped"), None)
+        elif row.kind != "unflagged":
+            standing[key] = Note(place_of(row), row.kind, row.note, row.created_at)
+    return list(standing.values())
 
 
 def _state(study: Study, place: Place, told: Mapping[Place, Told], drafted: bool) -> str:

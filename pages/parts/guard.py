@@ -1,8 +1,9 @@
-"""What every page begins with: ``with page("Title"):``.
+"""What every page begins with: ``with page("Title", "action"):``.
 
-It works when the page is the only script that runs. It draws the notice and the badge, and turns
-every error into sentences: what the user can act on is shown as it is, anything else is written to
-the log file with its traceback and shown as one friendly sentence with the place in the log.
+It works when the page is the only script that runs. It draws the notice and the badge, lets nobody
+further who may not do ``action`` (``bmcore.review.access``), and turns every error into sentences:
+what the user can act on is shown as it is, anything else is written to the log file with its
+traceback and shown as one friendly sentence with the place in the log.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
-from bmcore.domain import BmcoreError
+from bmcore.domain import BmcoreError, refuse
+from bmcore.review import access
+from bmcore.review.access import AccessRefused, Standing, User
 from bmcore.settings import settings
 
 LOG_NAME = "app.log"
+# What shows answers of others: not for who still has to give the own.
+_RESULTS = ("study.decide", "masks.export", "agreement.see", "report.build", "report.export")
 
 
 def log_file() -> Path:
@@ -59,6 +65,8 @@ def shield() -> Iterator[None]:
     """Turn every error in the block into sentences; also for fragments, which run on their own."""
     try:
         yield
+    except AccessRefused as error:
+        say_refused(error)
     except BmcoreError as error:
         show_findings(error)
     except Exception:
@@ -66,13 +74,81 @@ def shield() -> Iterator[None]:
 
 
 @contextmanager
-def page(title: str) -> Iterator[None]:
-    """Set up the page, draw the notice, and guard everything inside."""
+def page(title: str, action: str) -> Iterator[None]:
+    """Set up the page, draw the notice, let in who may do ``action``, and guard what is inside."""
     from pages.parts import header, navigation
 
     navigation.join()
     st.set_page_config(f"{title} · bmcore", page_icon=navigation.ICON, layout="wide")
+    admitted = False
     with shield():
         header.draw()
+        admit(action)
+        admitted = True
+    if not admitted:
+        st.stop()
     with shield():
         yield
+
+
+def admit(action: str) -> None:
+    """Go on only if somebody is signed in who may do ``action``; else say so and stop here."""
+    from pages.parts import sign_in
+
+    if sign_in.current() is None:
+        sign_in.draw()
+        st.stop()
+    try:
+        check(action)
+    except AccessRefused as error:
+        say_refused(error)
+        st.stop()
+
+
+def say_refused(error: AccessRefused) -> None:
+    """What may not be done, and what to do instead; no fault of the program."""
+    st.info(" ".join(finding.sentence for finding in error.findings), icon=":material/lock:")
+
+
+def user() -> User:
+    """Who acts; AccessRefused where nobody is signed in (any more)."""
+    from pages.parts import sign_in
+
+    found = sign_in.current()
+    if found is None:
+        raise refuse("nobody is signed in", hint="reload the page.", error=AccessRefused)
+    return found
+
+
+def standing(action: str, case_id: str | None = None) -> Standing:
+    """How the user stands to a case outside a study's sheets, or to results."""
+    from pages.parts import loaders
+
+    if case_id is not None:
+        return access.case_standing(loaders.store(), user(), case_id)
+    if action in _RESULTS:
+        return access.results_standing(loaders.store(), user())
+    return Standing.FREE
+
+
+def check(action: str, case_id: str | None = None, at: Standing | None = None) -> None:
+    """AccessRefused unless the user may do ``action``; also first in everything that stores.
+
+    at: the standing, where the page knows it from an open sheet.
+    """
+    access.authorize(user(), action, standing(action, case_id) if at is None else at)
+
+
+def may(action: str, case_id: str | None = None) -> bool:
+    """True where ``check`` would pass; False where nobody is signed in (any more)."""
+    try:
+        check(action, case_id)
+    except AccessRefused:
+        return False
+    return True
+
+
+def download(action: str, label: str, data: Any, **how: Any) -> None:
+    """A download button, there only for who may do ``action``: the one way out for data."""
+    check(action)
+    st.download_button(label, data, on_click="ignore", icon=":material/download:", **how)

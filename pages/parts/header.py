@@ -8,13 +8,13 @@ from pathlib import Path
 import streamlit as st
 
 from bmcore.domain import RESEARCH_NOTICE
-from pages.parts import loaders
+from pages.parts import loaders, sign_in
 
 STYLE = Path(__file__).parent / "style.css"
 
 
 def draw() -> None:
-    """Research notice on the left, the loaded models on the right."""
+    """Research notice and the loaded models; below, who is signed in and the way out."""
     st.html(STYLE)
     models = loaders.models()
     badge = models.info.badge if models.info else "No models are installed"
@@ -22,3 +22,6 @@ def draw() -> None:
         f'<div class="notice" role="note"><b>{escape(RESEARCH_NOTICE)}</b>'
         f"<span>{escape(badge)}</span></div>"
     )
+    user = sign_in.current()
+    if user is not None:
+        sign_in.draw_badge(user)

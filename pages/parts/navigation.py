@@ -2,28 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
+from bmcore.domain import BmcoreError
+from bmcore.review.access import RULES, User
+from pages.parts import sign_in
+
 # A file of our own: for a page's icon by name the browser would ask a font server. Set it first.
 ICON = str(Path(__file__).parent / "icon.png")
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One page of the menu. action: as the page itself names it."""
+
+    file: str
+    title: str
+    icon: str
+    action: str
+
+
+MENU = (
+    Entry("cases", "Cases", "view_list", "cases.see"),
+    Entry("review", "Review", "radiology", "review.see"),
+    Entry("study", "Study", "fact_check", "study.see"),
+    Entry("study_manage", "Run a study", "assignment_ind", "study.manage"),
+    Entry("agreement", "Agreement", "groups", "agreement.see"),
+    Entry("reports", "Reports", "description", "report.build"),
+    Entry("models", "Models", "account_tree", "models.see"),
+    Entry("accounts", "Accounts", "manage_accounts", "accounts.manage"),
+)
+
+
 def pages() -> st.Page:
-    """Set up the menu; returns the page that was asked for."""
+    """Set up the menu; returns the page that was asked for.
+
+    The menu has what the role allows. Without a sign-in it is hidden, and each page, asked for
+    alone, shows the form.
+    """
     st.set_page_config("bmcore", page_icon=ICON, layout="wide")
+    user, problem = None, False
+    try:
+        user = sign_in.current()
+    except BmcoreError:
+        problem = True  # the database cannot be read: the page says so
+    shown = [e for e in MENU if user is None or _for(user, e)]
     return st.navigation(
         [
-            st.Page("pages/cases.py", title="Cases", icon=":material/view_list:", default=True),
-            st.Page("pages/review.py", title="Review", icon=":material/radiology:"),
-            st.Page("pages/agreement.py", title="Agreement", icon=":material/groups:"),
-            st.Page("pages/reports.py", title="Reports", icon=":material/description:"),
-            st.Page("pages/models.py", title="Models", icon=":material/account_tree:"),
+            st.Page(
+                f"pages/{e.file}.py",
+                title=e.title,
+                icon=f":material/{e.icon}:",
+                default=e.file == "cases",
+            )
+            for e in shown
         ],
-        position="top",
+        position="top" if user is not None or problem else "hidden",
     )
+
+
+def _for(user: User, entry: Entry) -> bool:
+    if user.local and entry.file == "accounts":
+        return False  # made by the command line; there is nobody yet to keep
+    return user.role in RULES[entry.action].roles
 
 
 def join() -> None:

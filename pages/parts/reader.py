@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts import loaders
+from bmcore.review.access import User
+from pages.parts import guard, loaders
 
 # Widgets of a page forget their values when another page is drawn; these keys keep them.
 _NAME, _ROLE = "reader_name", "reader_role"
 
 
 def identity() -> tuple[str, str] | None:
-    """Name and role, asked once a session; None until both are given."""
+    """Name and role, asked once a session; None until both are given.
+
+    Who signed in has the account's name and is asked for the role alone, once.
+    """
     from bmcore.review.votes import ROLE_NAMES, ROLES
 
+    user = guard.user()
+    if not user.local:
+        return _of_account(user)
     known = {r.name: r.role for r in loaders.store().readers()}
     name, role = st.session_state.get(_NAME), st.session_state.get(_ROLE)
     title = f"Reader: {name}, {ROLE_NAMES[role]}" if name and role else "Who is reading?"
@@ -46,8 +53,36 @@ def identity() -> tuple[str, str] | None:
     return name, role
 
 
+def _of_account(user: User) -> tuple[str, str] | None:
+    from bmcore.review.votes import ROLE_NAMES, ROLES
+
+    who = current()
+    if who is not None:
+        st.caption(f":material/person: Reader: {who[0]}, {ROLE_NAMES[who[1]]}")
+        return who
+    role = st.selectbox(
+        f"You read as {user.name}. What is your role?",
+        ROLES,
+        index=None,
+        format_func=lambda r: ROLE_NAMES[r],
+        placeholder="Choose",
+        key=f"reader_role_box {user.key}",
+    )
+    if role:
+        st.session_state[_ROLE] = role
+        st.rerun()
+    return None
+
+
 def current() -> tuple[str, str] | None:
-    """Name and role as given in this session, or None."""
+    """Name and role: of the account, or as given in this session; None where one is not known."""
+    user = guard.user()
+    if not user.local:
+        for known in loaders.store().readers():
+            if known.key == user.key:
+                return known.name, known.role
+        role = st.session_state.get(_ROLE)
+        return (user.name, role) if role else None
     name, role = st.session_state.get(_NAME), st.session_state.get(_ROLE)
     return (name, role) if name and role else None
 
@@ -94,5 +129,6 @@ def offer_models(case_id: str, who: tuple[str, str] | None) -> None:
 
 
 def _shown(case_id: str) -> str:
-    who = st.session_state.get(_NAME, "")
+    user = guard.user()
+    who = st.session_state.get(_NAME, "") if user.local else user.key
     return f"models shown {case_id} {who}"

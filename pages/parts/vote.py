@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from bmcore.domain import BmcoreError, Prediction
-from pages.parts import loaders, reader
+from pages.parts import guard, loaders, reader
 from pages.parts.guard import unexpected
 from pages.parts.words import when
 
@@ -122,6 +122,7 @@ def _send(form: Form) -> None:
         _note(form, [f"Not stored yet. Still missing: {', '.join(missing)}."])
         return
     try:
+        guard.check("vote.store", form.case_id)
         _store(form)
     except BmcoreError as error:
         _note(form, ["Not stored.", *(finding.sentence for finding in error.findings)])

@@ -1,0 +1,210 @@
+"""Who may do what: one table, one ``authorize``, asked by every page and every export.
+
+An action is allowed by the role and by how the user stands to the case in question: somebody who
+reads in a running study sees of its cases what the plan lets through, whatever the role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from bmcore.domain import BmcoreError, refuse
+from bmcore.review import plan
+from bmcore.review.allocation import Place
+from bmcore.review.desk import Desk
+from bmcore.review.store import Store
+from bmcore.review.study import Study
+from bmcore.review.votes import Reader
+from bmcore.review.worklist import WorkItem, check_open
+
+
+class AccessRefused(BmcoreError):
+    """This user may not do this, or not now."""
+
+
+class Role(StrEnum):
+    """reader: reads and votes; investigator: plans studies and sees results; administrator: also
+    keeps the accounts."""
+
+    READER = "reader"
+    INVESTIGATOR = "investigator"
+    ADMINISTRATOR = "administrator"
+
+
+class Standing(StrEnum):
+    """How the user stands to a case, or, where no case is meant, to the running studies.
+
+    FREE: reads it in no running study. WAITING: it comes later on the own list, or the washout
+    lasts. UNAIDED, AIDED, EXPLAINED: its sheet is open, in this arm. CLOSED: the own sheet is
+    locked, but the own list is not read to its end. OVER: the own list is done.
+    """
+
+    FREE = "free"
+    WAITING = "waiting"
+    UNAIDED = "unaided sheet open"
+    AIDED = "aided sheet open"
+    EXPLAINED = "explained sheet open"
+    CLOSED = "sheet locked"
+    OVER = "list done"
+
+
+@dataclass(frozen=True)
+class User:
+    """Who acts. local: the one user of a computer of their own, without an account; all roles."""
+
+    name: str
+    role: Role
+    local: bool = False
+
+    @property
+    def key(self) -> str:
+        """As a reader's: two spellings of a name are one person."""
+        return Reader(self.name, "other").key
+
+
+LOCAL = User("this computer", Role.ADMINISTRATOR, local=True)
+_ALL = frozenset(Role)
+_LEADS = frozenset({Role.INVESTIGATOR, Role.ADMINISTRATOR})
+_ANY = frozenset(Standing)
+_OUTSIDE = frozenset({Standing.FREE, Standing.OVER})
+_OPEN = frozenset({Standing.UNAIDED, Standing.AIDED, Standing.EXPLAINED})
+_HELPED = frozenset({Standing.AIDED, Standing.EXPLAINED})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which roles, and how they must stand. words: what the action is, on the screen."""
+
+    words: str
+    roles: frozenset[Role]
+    standings: frozenset[Standing] = _ANY
+
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "cases.see": Rule("see the work list", _ALL),
+        "cases.add": Rule("add cases", _LEADS),
+        "review.see": Rule("open the Review page", _ALL),
+        "case.open": Rule("read this case outside the study", _ALL, _OUTSIDE),
+        "case.run": Rule("run the models on this case", _ALL, _OUTSIDE),
+        "vote.store": Rule("vote on this case outside the study", _ALL, _OUTSIDE),
+        "study.see": Rule("open the Study page", _ALL),
+        "study.images": Rule("see the images of this case", _ALL, _OPEN),
+        "study.models": Rule("see the models' answers on this case", _ALL, _HELPED),
+        "study.reasons": Rule(
+            "see the models' reasons on this case", _ALL, frozenset({Standing.EXPLAINED})
+        ),
+        "study.answer": Rule("answer this sheet", _ALL, _OPEN),
+        "study.correct": Rule("correct an answer", _ALL, _ANY),
+        "study.manage": Rule("plan and follow studies", _LEADS),
+        "study.decide": Rule("see and settle disagreements", _LEADS, _OUTSIDE),
+        "masks.export": Rule("export consensus masks", _LEADS, _OUTSIDE),
+        "agreement.see": Rule("see how far readers agree", _LEADS, _OUTSIDE),
+        "report.build": Rule("build the report", _LEADS, _OUTSIDE),
+        "report.export": Rule("take the report away", _LEADS, _OUTSIDE),
+        "models.see": Rule("see the models' card", _ALL),
+        "accounts.manage": Rule("keep the accounts", frozenset({Role.ADMINISTRATOR})),
+    }
+)
+
+
+def allowed(user: User, action: str, standing: Standing = Standing.FREE) -> bool:
+    """True where the role and the standing both let ``user`` do ``action``; KeyError if unknown."""
+    rule = RULES[action]
+    return user.role in rule.roles and standing in rule.standings
+
+
+def authorize(user: User, action: str, standing: Standing = Standing.FREE) -> None:
+    """Raise AccessRefused, in words for the screen, unless ``allowed``."""
+    rule = RULES[action]
+    if user.role not in rule.roles:
+        raise refuse(
+            f"this account may not {rule.words}",
+            found=f"{user.name}, {user.role}",
+            expected=" or ".join(sorted(rule.roles)),
+            hint="an administrator can change the role.",
+            error=AccessRefused,
+        )
+    if standing not in rule.standings:
+        raise refuse(
+            f"you cannot {rule.words} now",
+            found=_WORDS[standing],
+            hint=_HINTS[standing],
+            error=AccessRefused,
+        )
+
+
+def case_standing(store: Store, user: User, case_id: str) -> Standing:
+    """How ``user`` stands to a case outside its sheets: FREE, WAITING or OVER.
+
+    The local user may be any reader, so the case is WAITING while anybody's list is not done.
+    """
+    return _standing(store, user, case_id)
+
+
+def results_standing(store: Store, user: User) -> Standing:
+    """How ``user`` stands to results: WAITING while an own list in any study is not done.
+
+    The local user is not told apart from the readers and is alone at the computer: FREE.
+    """
+    return Standing.FREE if user.local else _standing(store, user, None)
+
+
+def sheet_standing(study: Study, listed: Sequence[WorkItem], place: Place) -> Standing:
+    """How the reader of ``place`` stands to this sheet of the own list (``Desk.work``)."""
+    mine = next((w for w in listed if w.item.place == place), None)
+    if mine is None:
+        return Standing.FREE
+    if mine.locked:
+        return Standing.OVER if all(w.done for w in listed) else Standing.CLOSED
+    try:
+        check_open(study, listed, place)
+    except BmcoreError:
+        return Standing.WAITING
+    return _BY_ARM[place.arm]
+
+
+def _standing(store: Store, user: User, case_id: str | None) -> Standing:
+    read = False
+    for name in plan.studies(store):
+        desk = Desk(store, name)
+        study = desk.version.study
+        if case_id is not None and case_id not in study.cases:
+            continue
+        for reader in study.readers:
+            if not (user.local or Reader(reader.name, "other").key == user.key):
+                continue
+            if desk.next(reader.id) is not None:
+                return Standing.WAITING
+            read = True
+    return Standing.OVER if read else Standing.FREE
+
+
+_BY_ARM: Mapping[str, Standing] = {
+    "unaided": Standing.UNAIDED,
+    "aided": Standing.AIDED,
+    "aided_explained": Standing.EXPLAINED,
+}
+_STUDY = "go on with your list on the Study page."
+_WORDS: Mapping[Standing, str] = {
+    Standing.FREE: "the case is on no list of yours",
+    Standing.WAITING: "the case belongs to a running study",
+    Standing.UNAIDED: "the sheet without the models is open",
+    Standing.AIDED: "the sheet with the models is open",
+    Standing.EXPLAINED: "the sheet with the models and their reasons is open",
+    Standing.CLOSED: "your sheet is locked",
+    Standing.OVER: "your list is done",
+}
+_HINTS: Mapping[Standing, str] = {
+    Standing.FREE: "open the Study page to see your list.",
+    Standing.WAITING: "it opens here once the list is read to its end; until then read it on the "
+    "Study page.",
+    Standing.UNAIDED: "lock your own answer first.",
+    Standing.AIDED: _STUDY,
+    Standing.EXPLAINED: _STUDY,
+    Standing.CLOSED: _STUDY,
+    Standing.OVER: "the study asks nothing more of you.",
+}

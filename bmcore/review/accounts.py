@@ -1,0 +1,237 @@
+"""Local accounts: names, roles and Argon2 hashes; wrong passwords cost time.
+
+After five wrong passwords in a row a name is locked for a minute, and twice as long with each
+further one, up to 15 minutes. An attempt is counted before the password is looked at, so many
+attempts at once gain nothing; a name without an account takes as long as one with.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+import sqlalchemy as sa
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from bmcore.domain import refuse
+from bmcore.review import schema
+from bmcore.review.access import AccessRefused, Role, User
+from bmcore.review.store import Store
+from bmcore.review.votes import Reader
+
+FREE_TRIES = 5
+FIRST_LOCK_S, LONGEST_LOCK_S = 60, 900
+SHORTEST, LONGEST = 12, 200  # characters of a password
+
+Clock = Callable[[], datetime]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Account:
+    """One account, without its hash. stamp: see ``session_user``."""
+
+    name: str
+    role: Role
+    disabled: bool
+    locked_until: datetime | None
+    stamp: str
+    created_at: datetime
+
+
+def add(store: Store, name: str, role: str, password: str) -> Account:
+    """Make an account. Refused where the name is taken, or the password too short or the name."""
+    person = Reader(name, "other")
+    _check_password(password, person.name)
+    row = {
+        "name_key": person.key,
+        "name": person.name,
+        "role": _role(role).value,
+        "password": _hasher().hash(password),
+        "disabled": False,
+        "failures": 0,
+        "locked_until": None,
+        "stamp": secrets.token_hex(8),
+        "created_at": _now(),
+    }
+
+    def enter(connection: sa.Connection) -> Account:
+        if _row(connection, person.key) is not None:
+            raise refuse("there is an account of this name", found=person.name)
+        connection.execute(sa.insert(schema.accounts).values(**row))
+        return _account(_known(connection, person.key))
+
+    return store.write(enter)
+
+
+def listed(store: Store) -> list[Account]:
+    """All accounts, by name."""
+    query = sa.select(schema.accounts).order_by(schema.accounts.c.name_key)
+    return store.read(lambda connection: [_account(row) for row in connection.execute(query)])
+
+
+def exist(store: Store) -> bool:
+    """True as soon as there is an account, disabled or not: then everybody signs in."""
+    query = sa.select(sa.func.count()).select_from(schema.accounts)
+    return bool(store.read(lambda connection: connection.execute(query).scalar_one()))
+
+
+def set_role(store: Store, name: str, role: str) -> Account:
+    """Give another role; sessions that began before end."""
+    return _change(store, name, {"role": _role(role).value}, keeps_administrator=True)
+
+
+def set_disabled(store: Store, name: str, disabled: bool) -> Account:
+    """Shut an account or open it again; it is never deleted, its name stands by its answers."""
+    return _change(store, name, {"disabled": disabled}, keeps_administrator=True)
+
+
+def set_password(store: Store, name: str, password: str) -> Account:
+    """A new password; takes a lock away, and sessions that began before end."""
+    _check_password(password, Reader(name, "other").name)
+    new = {"password": _hasher().hash(password), "failures": 0, "locked_until": None}
+    return _change(store, name, new)
+
+
+def sign_in(store: Store, name: str, password: str, clock: Clock = _now) -> Account:
+    """The account of ``name`` if the password is right; AccessRefused, in one wording, if not."""
+    key = Reader(name, "other").key
+    row = store.write(lambda connection: _attempt(connection, key, clock()))
+    stored = row.password if row is not None else _nobody()
+    right = _matches(stored, password)
+    if row is None or row.disabled or not right:
+        raise refuse(
+            "name or password are not right",
+            hint=f"after {FREE_TRIES} wrong passwords the name is locked for a while.",
+            error=AccessRefused,
+        )
+    new: dict[str, object] = {"failures": 0, "locked_until": None}
+    if _hasher().check_needs_rehash(row.password):
+        new["password"] = _hasher().hash(password)
+    t = schema.accounts
+
+    def enter(connection: sa.Connection) -> Account:
+        connection.execute(sa.update(t).where(t.c.name_key == key).values(**new))
+        return _account(_known(connection, key))
+
+    return store.write(enter)
+
+
+def _matches(stored: str, password: str) -> bool:
+    try:
+        return bool(_hasher().verify(stored, password[: LONGEST + 1]))
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def session_user(store: Store, name: str, stamp: str) -> User | None:
+    """Who a session belongs to; None where the account was shut or changed since it began."""
+    key = Reader(name, "other").key
+    row = store.read(lambda connection: _row(connection, key))
+    if row is None or row.disabled or row.stamp != stamp:
+        return None
+    return User(row.name, Role(row.role))
+
+
+def _attempt(connection: sa.Connection, key: str, now: datetime) -> sa.Row | None:
+    """Count one attempt; refused while the name is locked."""
+    row = _row(connection, key)
+    if row is None:
+        return None
+    if row.locked_until is not None and row.locked_until > now:
+        wait = int((row.locked_until - now).total_seconds()) + 1
+        raise refuse(
+            "this name is locked after too many wrong passwords",
+            hint=f"try again in {wait} s, or ask an administrator for a new password.",
+            error=AccessRefused,
+        )
+    failures = row.failures + 1
+    over = failures - FREE_TRIES
+    lock = None
+    if over >= 0:
+        lock = now + timedelta(seconds=min(LONGEST_LOCK_S, FIRST_LOCK_S * 2 ** min(over, 10)))
+    t = schema.accounts
+    connection.execute(
+        sa.update(t).where(t.c.name_key == key).values(failures=failures, locked_until=lock)
+    )
+    return row
+
+
+def _change(
+    store: Store, name: str, new: dict[str, object], keeps_administrator: bool = False
+) -> Account:
+    key = Reader(name, "other").key
+    t = schema.accounts
+
+    def enter(connection: sa.Connection) -> Account:
+        _known(connection, key)
+        values = {**new, "stamp": secrets.token_hex(8)}
+        connection.execute(sa.update(t).where(t.c.name_key == key).values(**values))
+        active = sa.select(sa.func.count()).where(
+            t.c.role == Role.ADMINISTRATOR.value, t.c.disabled.is_(False)
+        )
+        if keeps_administrator and not connection.execute(active).scalar_one():
+            raise refuse(
+                "one administrator must be left",
+                hint="make another account an administrator first.",
+            )
+        return _account(_known(connection, key))
+
+    return store.write(enter)
+
+
+def _row(connection: sa.Connection, key: str) -> sa.Row | None:
+    t = schema.accounts
+    return connection.execute(sa.select(t).where(t.c.name_key == key)).one_or_none()
+
+
+def _known(connection: sa.Connection, key: str) -> sa.Row:
+    row = _row(connection, key)
+    if row is None:
+        raise refuse("there is no account of this name", found=key)
+    return row
+
+
+def _account(row: sa.Row) -> Account:
+    role = Role(row.role)
+    return Account(row.name, role, row.disabled, row.locked_until, row.stamp, row.created_at)
+
+
+def _role(role: str) -> Role:
+    try:
+        return Role(role)
+    except ValueError:
+        raise refuse("there is no such role", found=role, expected=", ".join(Role)) from None
+
+
+def _check_password(password: str, name: str) -> None:
+    problem = None
+    if not SHORTEST <= len(password) <= LONGEST:
+        problem = f"{len(password)} characters"
+    elif name.casefold() in password.casefold() or len(set(password)) < 5:
+        problem = "the name, or the same few characters again and again"
+    if problem is not None:
+        raise refuse(
+            "this password is too weak",
+            found=problem,
+            expected=f"{SHORTEST} to {LONGEST} characters, without the name",
+            hint="several words in a row are easy to remember and hard to guess.",
+        )
+
+
+@lru_cache(maxsize=1)
+def _hasher() -> PasswordHasher:
+    """Argon2id with the library's parameters (RFC 9106, low memory: 64 MiB, 3 passes)."""
+    return PasswordHasher()
+
+
+@lru_cache(maxsize=1)
+def _nobody() -> str:
+    return _hasher().hash(secrets.token_hex(16))

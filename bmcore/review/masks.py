@@ -1,0 +1,110 @@
+"""Consensus masks of a study: from each reader's own mask, or from their verdicts on lesions.
+
+A reader's mask of a case is the correction painted at the last aided sheet; where nothing was
+painted, the models' mask without the lesions that this reader rejected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bmcore.domain import BmcoreError, Case, Prediction, Volume, refuse
+from bmcore.imaging import consensus
+from bmcore.reading import drafts
+from bmcore.review.adjudicate import lesion_verdicts
+from bmcore.review.allocation import Place
+from bmcore.review.answers import StudyAnswer
+from bmcore.review.desk import Desk
+
+METHODS = ("lesion votes", *consensus.METHODS)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of one case. path: of the mask, None where ``words`` says why there is none."""
+
+    case_id: str
+    path: Path | None
+    words: str
+
+
+def drawer(study: str, place: Place) -> str:
+    """The name under which the marks and corrections of this reading are kept.
+
+    Each occasion has its own, so that a repeat shows nothing of the first reading; a digest, so
+    that what the browser receives does not tell which reading it is.
+    """
+    words = "|".join([study, place.reader, place.case_id, str(place.occasion)])
+    return "study " + hashlib.sha256(words.encode()).hexdigest()[:24]
+
+
+def write_consensus(
+    desk: Desk,
+    home: Path,
+    out: Path,
+    method: str,
+    read: Callable[[str], tuple[Case, Prediction | None]],
+) -> list[Written]:
+    """Write each case of the study with its consensus mask below ``out``, in the Yale layout.
+
+    method: one of METHODS. read: the case and the prediction that the readers saw. A case that
+    cannot have a consensus is told with the reason; the others are written.
+    """
+    if method not in METHODS:
+        raise refuse("no such method", found=method, expected=", ".join(METHODS))
+    study = desk.version.study
+    said = [a for a in desk.answers() if a.occasion == 0]
+    asked = next((q.id for q in study.questions if q.kind == "lesions"), None)
+    written = []
+    for case_id in study.cases:
+        try:
+            case, prediction = read(case_id)
+            if prediction is None:
+                raise refuse("the models have not read this case")
+            mine = [a for a in said if a.case_id == case_id]
+            made = _consensus(study.study, home, method, prediction.mask, mine, asked)
+            path = consensus.write_yale(case, made, out)
+            written.append(Written(case_id, path, made.method))
+        except BmcoreError as error:
+            words = " ".join(finding.sentence for finding in error.findings)
+            written.append(Written(case_id, None, words))
+    return written
+
+
+def _consensus(
+    study: str,
+    home: Path,
+    method: str,
+    mask: Volume,
+    said: list[StudyAnswer],
+    asked: str | None,
+) -> consensus.Consensus:
+    if method == "lesion votes":
+        votes = lesion_verdicts(said, asked) if asked is not None else {}
+        if not votes:
+            raise refuse("nobody has judged the lesions of this case yet")
+        ((_, kept),) = votes.items()
+        return consensus.kept_lesions(mask, kept)
+    aided = [a for a in said if a.arm != "unaided"]
+    masks = []
+    for reader in sorted({(a.site, a.reader) for a in aided}):
+        own = [a for a in aided if (a.site, a.reader) == reader]
+        masks.append(_mask_of(study, home, mask, own, asked))
+    return consensus.METHODS[method](masks)
+
+
+def _mask_of(
+    study: str, home: Path, mask: Volume, said: list[StudyAnswer], asked: str | None
+) -> Volume:
+    """One reader's mask: painted, or the models' without what this reader rejected."""
+    painted = drafts.load_mask(home, said[0].case_id, drawer(study, said[0].place), mask)
+    if painted is not None:
+        return painted
+    verdicts: Mapping[str, Mapping[int, bool]] = {}
+    if asked is not None:
+        verdicts = lesion_verdicts(said, asked)
+    kept = verdicts.get(said[0].case_id, {})
+    return consensus.kept_lesions(mask, kept).mask if kept else mask

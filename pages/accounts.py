@@ -1,0 +1,103 @@
+"""For the administrator: who may sign in, and as what."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from bmcore.review import accounts
+from bmcore.review.access import Role
+from pages.parts import guard, loaders
+from pages.parts.guard import page
+from pages.parts.words import when
+
+ROLE_WORDS = {
+    Role.READER: "Reader: reads cases and votes, sees no answers of others",
+    Role.INVESTIGATOR: "Investigator: also adds cases, runs studies, sees results",
+    Role.ADMINISTRATOR: "Administrator: also keeps the accounts",
+}
+
+
+def draw_list(found: list[accounts.Account]) -> None:
+    rows = {
+        "Name": [a.name for a in found],
+        "Role": [a.role.capitalize() for a in found],
+        "State": ["shut" if a.disabled else "open" for a in found],
+        "Since": [when(a.created_at) for a in found],
+    }
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+
+
+def draw_new() -> None:
+    """The person changes nothing here: an administrator hands the password over."""
+    with st.form("new account", clear_on_submit=True):
+        name = st.text_input("Name", max_chars=80, help="As in the study's plan")
+        role = st.radio("Role", list(Role), index=None, format_func=ROLE_WORDS.__getitem__)
+        password = st.text_input(
+            f"Password ({accounts.SHORTEST} characters or more)",
+            type="password",
+            autocomplete="new-password",
+            max_chars=accounts.LONGEST,
+        )
+        sent = st.form_submit_button("Add the account", type="primary")
+    if sent:
+        guard.check("accounts.manage")
+        if role is None:
+            st.error("Choose a role.")
+            return
+        made = accounts.add(loaders.store(), name, role, password)
+        told(f"{made.name} can sign in.")
+
+
+def draw_change(found: list[accounts.Account]) -> None:
+    """Another role, a new password, or shut; open sessions of the account end."""
+    account = st.selectbox(
+        "Account", found, index=None, format_func=lambda a: a.name, placeholder="Choose"
+    )
+    if account is None:
+        return
+    role = st.selectbox(
+        "Role", list(Role), index=list(Role).index(account.role), key=f"role {account.name}"
+    )
+    password = st.text_input(
+        "New password", type="password", autocomplete="new-password", key=f"new {account.name}"
+    )
+    shut = "Open it again" if account.disabled else "Shut the account"
+    left, middle, right = st.columns(3)
+    if left.button("Change the role", disabled=role is account.role) and role is not None:
+        guard.check("accounts.manage")
+        accounts.set_role(loaders.store(), account.name, role)
+        told(f"{account.name} is now {role}.")
+    if middle.button("Set the password", disabled=not password):
+        guard.check("accounts.manage")
+        accounts.set_password(loaders.store(), account.name, password)
+        told(f"{account.name} has a new password.")
+    if right.button(shut):
+        guard.check("accounts.manage")
+        accounts.set_disabled(loaders.store(), account.name, not account.disabled)
+        told(f"{account.name}: {'open again' if account.disabled else 'shut'}.")
+
+
+def told(words: str) -> None:
+    st.session_state["account told"] = words
+    st.rerun()
+
+
+with page("Accounts", "accounts.manage"):
+    st.header("Accounts", anchor=False)
+    words = st.session_state.pop("account told", None)
+    if words:
+        st.success(words, icon=":material/check:")
+    listed = accounts.listed(loaders.store())
+    if guard.user().local:
+        st.info(
+            "There are no accounts: this computer is used by one person, without a password. The "
+            "first account is made on the command line; from then on everybody signs in."
+        )
+        st.code("python -m bmcore account add NAME --role administrator", language="shell")
+    else:
+        draw_list(listed)
+        with st.expander("Change an account", icon=":material/manage_accounts:"):
+            draw_change(listed)
+        st.subheader("New account", anchor=False)
+        draw_new()

@@ -1,0 +1,41 @@
+"""For the investigator: start and amend a study, follow it, settle disagreements, export masks."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from bmcore.review import plan
+from bmcore.review.desk import Desk
+from pages.parts import loaders, study_follow, study_plan, study_settle
+from pages.parts.guard import check, page, shield
+
+TABS = ("Progress", "Plan and amendments", "Disagreements", "Consensus masks", "New study")
+
+with page("Run a study", "study.manage"):
+    st.header("Run a study", anchor=False)
+    names = plan.studies(loaders.store())
+    if not names:
+        study_plan.draw_new(first=True)
+    else:
+        asked = st.query_params.get("study")
+        name = names[0]
+        if len(names) > 1:
+            index = names.index(asked) if asked in names else 0
+            name = st.selectbox("Study", names, index=index, width=420)
+        desk = Desk(loaders.store(), name)
+        tabs = st.tabs(TABS, key="manage", on_change="rerun")
+        with tabs[0], shield():
+            study_follow.draw(desk)
+        with tabs[1], shield():
+            study_plan.draw_versions(name)
+        with tabs[2], shield():
+            if tabs[2].open:
+                check("study.decide")
+                study_settle.draw(desk)
+        with tabs[3], shield():
+            if tabs[3].open:
+                check("masks.export")
+                study_settle.draw_masks(desk)
+        with tabs[4], shield():
+            if tabs[4].open:
+                study_plan.draw_new()
