@@ -82,11 +82,12 @@ def _tilt(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def image_on(grid: Grid, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """An image (GRID) on ``grid``: mean over each slice's thickness, linear in between."""
-    total = np.zeros(grid.shape, np.float32)
     layers = _layers(grid)
+    total = np.zeros(grid.shape, np.float32)
     for affine in layers:
         total += resample(image, phantom_affine(), affine, grid.shape)
-    return total / len(layers)
+    total /= len(layers)
+    return total
 
 
 def labels_on(grid: Grid, labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
