@@ -20,6 +20,7 @@ from bmcore.domain import (
 )
 from bmcore.geometry import Affine, resample, to_ras, voxel_sizes_mm
 from bmcore.imaging.brain import find_brain
+from bmcore.imaging.exchange import exchanged_t1
 from bmcore.imaging.standardise import standardise
 
 WORKING_MM = 1.0
@@ -58,6 +59,9 @@ def prepare(case: Case) -> Prepared:
     for place, name in enumerate(SEQUENCES):
         if name in images:
             stack[place] = standardise(cut(images[name], start, size), brain)
+    findings += exchanged_t1(
+        {s: stack[place] for place, s in enumerate(SEQUENCES) if s in images}, brain
+    )
     return Prepared(
         case_id=case.case_id,
         images=stack,
