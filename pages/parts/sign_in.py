@@ -81,7 +81,8 @@ def current() -> access.User | None:
 
 
 def _cookie() -> str | None:
-    return st.context.cookies.get(door.COOKIE)
+    found = st.context.cookies.get(door.COOKIE)
+    return found if isinstance(found, str) else None  # there is none without a browser
 
 
 def sign_out() -> None:

@@ -1,0 +1,232 @@
+"""The Study pages without a browser: the road of a reader, blinding, drafts, the investigator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from bmcore.review.desk import Desk
+from bmcore.review.store import open_store
+from tests import pages_fixture, study_fixture
+from tests.test_pages_app import home, models, open_page, press, sent_to_viewer, words
+
+__all__ = ["home", "models"]  # fixtures
+CASES = ["Case-1", "Case-2"]
+
+
+@pytest.fixture
+def study(home: Path, models, tmp_path: Path):
+    """A study of two cases on a computer without accounts."""
+    made = study_fixture.make_study(CASES)
+    study_fixture.make_home(home, tmp_path / "files", models[1], CASES)
+    study_fixture.start(home, made, with_accounts=False)
+    return made
+
+
+def seat(reader: str = "ra", **query: str) -> AppTest:
+    return open_page("study", seat=f"small/{reader}", **query)
+
+
+def by_start(widgets, start: str):
+    return next(w for w in widgets if str(w.key).startswith(start + " "))
+
+
+def answer(page: AppTest, primary: str = "melanoma") -> AppTest:
+    """Fill every required question that is on the screen."""
+    by_start(page.radio, "primary").set_value(primary)
+    by_start(page.number_input, "primary confidence").set_value(70)
+    for start, value in (("quality", 4), ("why", "helpful")):
+        for widget in page.radio:
+            if str(widget.key).startswith(start + " "):
+                widget.set_value(value)
+    page = page.run()
+    for widget in page.number_input:
+        if str(widget.key).startswith("lesions missed"):
+            widget.set_value(0)
+            page = press(page.run(), "Accept all that have no verdict yet")
+    return page
+
+
+def stored(home: Path):
+    with open_store(study_fixture.url(home)) as store:
+        return Desk(store, "small").answers()
+
+
+def test_a_reader_goes_from_the_list_through_all_arms_of_a_case(home: Path, study) -> None:
+    page = seat()
+    assert "0 of 6 sheets done" in page.get("progress")[0].proto.text
+    page = press(page, "Read next case (1)")
+    assert not page.error and not page.exception
+    for arm in ("without the models", "with the models", "with the models and their reasons"):
+        assert f"<b>{arm}</b>" in words(page)
+        page = press(answer(page), "Lock my answer").run()
+        assert not page.error, [e.value for e in page.error]
+    assert any(b.label == "Read next case (2)" for b in page.button)
+    arms = [(a.arm, a.question) for a in stored(home)]
+    assert arms.count(("aided", "lesions")) == 1 and ("aided_explained", "why") in arms
+    assert {a.value["confidence"] for a in stored(home) if a.question == "primary"} == {70}
+
+
+def test_an_incomplete_sheet_is_not_locked_and_says_what_is_missing(home: Path, study) -> None:
+    page = press(press(seat(), "Read next case (1)"), "Lock my answer")
+    assert "Still missing: “Most likely primary?”" in page.error[0].value
+    by_start(page.radio, "primary").set_value("breast")
+    page = press(page.run(), "Lock my answer")
+    assert "how sure you are" in page.error[0].value
+    assert stored(home) == []
+
+
+def test_a_half_filled_sheet_is_there_again_after_a_reload(home: Path, study) -> None:
+    page = press(seat(), "Read next case (1)")
+    by_start(page.radio, "primary").set_value("rcc")
+    page = page.run()
+    page.text_area[0].set_value("a lesion at the edge")
+    page.run()
+    again = seat(reading="1")
+    assert by_start(again.radio, "primary").value == "rcc"
+    assert again.text_area[0].value == "a lesion at the edge"
+    other = seat("rb", reading="1")
+    assert by_start(other.radio, "primary").value is None
+
+
+def test_nothing_of_the_models_goes_out_before_the_unaided_sheet_is_locked(
+    home: Path, study
+) -> None:
+    page = press(seat(), "Read next case (1)")
+    sent = b"".join(sent_to_viewer(page))
+    assert b'"mask": null' in sent or b'"mask":null' in sent
+    assert b"/mask/" not in sent
+    assert pages_fixture.MODEL_FINDING not in words(page) and not page.tabs
+    page = press(answer(page), "Lock my answer").run()
+    assert b"/mask/" in b"".join(sent_to_viewer(page))
+    assert [t.label for t in page.tabs] == ["Your answer", "The models' answers"]  # no reasons yet
+    page = press(answer(page), "Lock my answer").run()
+    assert "Why" in [t.label for t in page.tabs]
+
+
+def test_the_review_page_is_no_way_around_the_blinding(home: Path, study) -> None:
+    page = open_page("review", case="Case-1")
+    assert "the case belongs to a running study" in words(page)
+    assert not sent_to_viewer(page) and not page.radio
+    with open_store(study_fixture.url(home)) as store:
+        study_fixture.read_all(store, study, "ra")
+        study_fixture.read_all(store, study, "rb")
+    assert sent_to_viewer(open_page("review", case="Case-1"))
+
+
+def test_a_skipped_case_waits_in_the_list_and_a_flag_reaches_the_investigator(
+    home: Path, study
+) -> None:
+    page = press(seat(), "Read next case (1)")
+    next(t for t in page.text_input if t.label == "What should be looked at?").set_value("motion")
+    page = press(page.run(), "Flag this sheet")
+    page = press(page, "Skip this case")
+    assert any(b.label == "Read next case (2)" for b in page.button)
+    assert any(b.label == "Read it now" for b in page.button)
+    manage = open_page("study_manage")
+    assert not manage.error
+    notes = manage.dataframe[1].value
+    assert list(notes["Note"][notes["What"] == "flagged"]) == ["motion"]
+    page = press(page, "Read it now")
+    assert "<b>1 of 2</b>" in words(page)
+
+
+def test_a_correction_keeps_the_first_answer_and_needs_a_reason(home: Path, study) -> None:
+    with open_store(study_fixture.url(home)) as store:
+        study_fixture.read_all(store, study, "ra")
+    page = seat()
+    box = next(s for s in page.selectbox if s.label == "Sheet")
+    page = box.select_index(0).run()
+    by_start(page.radio, "primary").set_value("breast")
+    by_start(page.number_input, "primary confidence").set_value(90)
+    page = press(page.run(), "Store the correction")
+    assert "a correction needs a reason" in words(page)
+    next(t for t in page.text_input if t.label.startswith("Why")).set_value("misread the scan")
+    page = press(page.run(), "Store the correction")
+    assert any("Corrected" in s.value for s in page.success)
+    with open_store(study_fixture.url(home)) as store:
+        changed = [a for a in Desk(store, "small").history() if a.reason]
+        assert len(changed) == 1 and changed[0].value == {"choice": "breast", "confidence": 90}
+
+
+def test_the_investigator_sees_progress_and_a_width_but_no_answer(home: Path, study) -> None:
+    with open_store(study_fixture.url(home)) as store:
+        study_fixture.read_all(store, study, "ra", "CANARY REMARK")
+    page = open_page("study_manage")
+    assert not page.error and not page.exception
+    table = page.dataframe[0].value
+    assert list(table["Locked"]) == [6, 0]
+    shown = words(page) + " ".join(str(d.value) for d in page.dataframe)
+    assert "CANARY" not in shown and "elanoma" not in shown
+
+
+def test_the_width_is_that_of_the_difference_and_says_nothing_of_its_sign(home: Path) -> None:
+    """Ten cases; in both orders of the arms the width is the same."""
+    from pages.parts.study_follow import interval_width
+
+    cases = [f"C{n}" for n in range(10)]
+    truths = dict.fromkeys(cases, "melanoma")
+    widths = []
+    for gains in (True, False):
+        study = study_fixture.make_study(cases)
+        answers = [
+            fake_answer(case, arm, "melanoma" if (arm == "aided") == gains or n % 2 else "breast")
+            for n, case in enumerate(cases)
+            for arm in ("unaided", "aided")
+        ]
+        widths.append(interval_width(study, answers, truths))
+    assert widths[0] == widths[1]
+    n, width = widths[0]
+    assert n == 10 and 0.4 < width < 0.8  # 5 of 10 differ: about 2 * 1.96 * sqrt(.25 / 10) = .62
+
+
+def fake_answer(case: str, arm: str, choice: str):
+    from datetime import UTC, datetime
+
+    from bmcore.review.answers import StudyAnswer
+
+    return StudyAnswer(
+        site="s",
+        id=1,
+        study="small",
+        version=1,
+        reader="ra",
+        case_id=case,
+        arm=arm,
+        occasion=0,
+        question="primary",
+        value={"choice": choice, "confidence": 50},
+        supersedes=None,
+        reason=None,
+        created_at=datetime.now(UTC),
+    )
+
+
+def test_a_disagreement_is_settled_by_a_third_reader_alone(home: Path, study) -> None:
+    with open_store(study_fixture.url(home)) as store:
+        study_fixture.read_all(store, study, "ra")
+        desk = Desk(store, "small")
+        work = desk.next("rb")
+        values = {"primary": {"choice": "breast", "confidence": 20}}
+        from bmcore.review.worklist import Seconds
+
+        desk.submit(work.item.place, values, Seconds(), "k")
+    page = open_page("study_manage")
+    page.session_state["manage"] = "Disagreements"
+    page = page.run()
+    assert "**1 of 1 are open**" in words(page)
+    page = next(s for s in page.selectbox if s.label == "Settle").select_index(0).run()
+    by_start(page.radio, "primary").set_value("breast")
+    by_start(page.number_input, "primary confidence").set_value(80)
+    who = next(t for t in page.text_input if t.label == "Who decides?")
+    page = who.set_value(study_fixture.READER_B).run()
+    next(s for s in page.selectbox if s.label == "Role").set_value("oncologist")
+    page = press(page.run(), "Store the consensus")
+    assert "a consensus is given by a third reader" in words(page)
+    who = next(t for t in page.text_input if t.label == "Who decides?")
+    page = who.set_value("Prof Third").run()
+    next(s for s in page.selectbox if s.label == "Role").set_value("radiologist")
+    page = press(page.run(), "Store the consensus")
+    assert any("by Prof Third" in s.value for s in page.success)

@@ -1,0 +1,128 @@
+"""Local accounts: hashes, locks after wrong passwords, and the command line."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner
+
+from bmcore.cli import app
+from bmcore.domain import InputRefused
+from bmcore.review import accounts, schema
+from bmcore.review.access import AccessRefused, Role
+from bmcore.review.store import Store, open_store
+from bmcore.settings import settings
+
+GOOD = "seven quiet horses"
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with open_store(f"sqlite:///{tmp_path / 'votes.sqlite'}") as opened:
+        accounts.add(opened, "Dr  Ada", "reader", GOOD)
+        yield opened
+
+
+def refused(store: Store, password: str, at: datetime) -> str:
+    with pytest.raises(AccessRefused) as fault:
+        accounts.sign_in(store, "Dr Ada", password, lambda: at)
+    return " ".join(f.sentence for f in fault.value.findings)
+
+
+def test_a_password_is_kept_as_an_argon2_hash_and_lets_its_owner_in(store: Store) -> None:
+    row = store.read(lambda c: c.execute(sa.select(schema.accounts)).one())
+    assert row.password.startswith("$argon2id$") and GOOD not in str(row)
+    found = accounts.sign_in(store, "dr ADA", GOOD)
+    assert (found.name, found.role) == ("Dr Ada", Role.READER)
+    user = accounts.session_user(store, found.name, found.stamp)
+    assert user is not None and user.role is Role.READER
+
+
+def test_five_wrong_passwords_lock_the_name_longer_and_longer(store: Store) -> None:
+    now = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
+    for _ in range(5):
+        assert "are not right" in refused(store, "a wrong password", now)
+    assert "try again in 60 s" in refused(store, GOOD, now + timedelta(seconds=0.5))
+    now += timedelta(seconds=61)
+    assert "are not right" in refused(store, "a wrong password", now)  # the sixth
+    assert "locked" in refused(store, GOOD, now + timedelta(seconds=100))
+    later = now + timedelta(seconds=121)
+    accounts.sign_in(store, "Dr Ada", GOOD, lambda: later)
+    for _ in range(4):  # a right one starts the count anew
+        assert "are not right" in refused(store, "a wrong password", later)
+    accounts.sign_in(store, "Dr Ada", GOOD, lambda: later)
+
+
+def test_the_longest_lock_is_a_quarter_of_an_hour(store: Store) -> None:
+    now = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
+    for _ in range(15):
+        refused(store, "a wrong password", now)
+        now += timedelta(seconds=901)
+    accounts.sign_in(store, "Dr Ada", GOOD, lambda: now)
+
+
+def test_a_name_without_an_account_is_told_the_same(store: Store) -> None:
+    now = datetime.now(UTC)
+    known = refused(store, "a wrong password", now)
+    with pytest.raises(AccessRefused) as fault:
+        accounts.sign_in(store, "Nobody", "a wrong password")
+    assert " ".join(f.sentence for f in fault.value.findings) == known
+
+
+def test_a_shut_account_does_not_let_in_and_ends_its_sessions(store: Store) -> None:
+    stamp = accounts.sign_in(store, "Dr Ada", GOOD).stamp
+    accounts.add(store, "Max", "administrator", GOOD)
+    accounts.set_disabled(store, "Dr Ada", True)
+    assert accounts.session_user(store, "Dr Ada", stamp) is None
+    assert "are not right" in refused(store, GOOD, datetime.now(UTC))
+
+
+@pytest.mark.parametrize("password", ["short", "aaaaaaaaaaaaaaa", "my name is dr ada", "x" * 201])
+def test_weak_passwords_are_refused(store: Store, password: str) -> None:
+    with pytest.raises(InputRefused, match="too weak"):
+        accounts.set_password(store, "Dr Ada", password)
+
+
+def test_the_last_administrator_stays(store: Store) -> None:
+    accounts.add(store, "Max", "administrator", GOOD)
+    for change in (
+        lambda: accounts.set_disabled(store, "Max", True),
+        lambda: accounts.set_role(store, "Max", "reader"),
+    ):
+        with pytest.raises(InputRefused, match="one administrator must be left"):
+            change()
+    assert accounts.session_user(store, "Max", accounts.listed(store)[1].stamp) is not None
+
+
+def test_accounts_are_kept_on_the_command_line_and_no_password_is_an_argument(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BMCORE_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+
+    def run(*words: str, said: str = "", code: int = 0) -> str:
+        result = CliRunner().invoke(app, ["account", *words], input=said)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    try:
+        assert "no accounts" in run("list")
+        assert "must be an administrator" in run("add", "Ada", said=f"{GOOD}\n", code=2)
+        run("add", "Max", "--role", "administrator", said=f"{GOOD}\n")
+        run("add", "Ada", said=f"{GOOD}\n")
+        assert "there is an account" in run("add", "ADA", said=f"{GOOD}\n", code=2)
+        run("role", "Ada", "investigator")
+        run("password", "Ada", said="eight quiet horses\n")
+        run("disable", "Ada")
+        assert "Ada: investigator, disabled" in run("list")
+        run("enable", "Ada")
+        assert "no such role" in run("role", "Ada", "king", code=2)
+        with open_store(settings().url) as store:
+            accounts.sign_in(store, "Ada", "eight quiet horses")
+        help_text = run("add", "--help")
+        assert "--password" not in help_text
+    finally:
+        settings.cache_clear()
