@@ -1,4 +1,4 @@
-"""The segmenter's training from synthetic heads: a warm start, and the table of ablations."""
+"""The segmenter's training from synthetic heads: a warm start, ablations, the limits of lesions."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from bmcore.domain import InputRefused
 from bmcore.models.losses import small_lesion_weights
 from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+from bmcore.phantom.cohort import PhantomCase, draw_case
 from bmcore.phantom.scene import write_head
 from training.segmenter import begin_with, settle
+from training.threshold import best
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
@@ -53,6 +57,13 @@ def put_cache(out: Path, held: Path) -> None:
         np.save(place / f"{folder.name}.images.npy", images)
         np.save(place / f"{folder.name}.labels.npy", labels)
         np.save(place / f"{folder.name}.spots.npy", np.argwhere(labels)[:8].astype(np.int16))
+
+
+def write_small(case: PhantomCase, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name, data in [*case.images.items(), ("seg", case.labels)]:
+        image = nib.Nifti1Image(np.rint(data).astype(np.int16), case.affine)
+        nib.save(image, folder / f"{folder.name}-{name}.nii.gz")
 
 
 def run(*command: str) -> None:
@@ -106,6 +117,41 @@ def test_a_run_from_heads_begins_with_given_weights(
     assert all(np.allclose(a[k], b[k], atol=1e-3) for k in a)  # this rate moves nothing
     made = json.loads((second / "metrics.json").read_text())["training"]
     assert len(made["started_from_sha256"]) == 64
+
+
+def test_the_limits_with_few_enough_false_lesions_and_the_best_dice_are_taken() -> None:
+    rows = [
+        {"lesion_wise_dice_ET": 0.8, "false_lesions_per_case": 0.9},
+        {"lesion_wise_dice_ET": 0.6, "false_lesions_per_case": 0.5},
+        {"lesion_wise_dice_ET": 0.7, "false_lesions_per_case": 0.4},
+    ]
+    assert best(rows, 0.5) is rows[2]
+    assert best(rows, 0.1) is rows[2]  # none fits: the fewest false ones
+
+
+def test_limits_are_written_into_the_config_and_the_weights_stay(tmp_path: Path) -> None:
+    from bmcore.models.bundles import load_bundle, write_part
+
+    case = draw_case(3)
+    cut = (slice(40, 88),) * 3  # a piece of the head: a small volume is quickly read
+    small = replace(
+        case, images={k: v[cut] for k, v in case.images.items()}, labels=case.labels[cut]
+    )
+    write_small(small, tmp_path / "data" / "BraTS-MET-00086-000")
+    net = build_segmenter(TINY)
+    write_part(tmp_path, "segmenter", {k: v.half() for k, v in net.state_dict().items()}, TINY)
+    before = load_bundle(tmp_path).manifest["parts"]["segmenter"]
+    run(
+        "-m", "training.threshold", "--data", str(tmp_path / "data"),
+        "--segmenter", str(tmp_path), "--most-false", "1000",
+    )  # fmt: skip
+    after = load_bundle(tmp_path).manifest["parts"]["segmenter"]
+    rows = after["metrics"]["limits"]["rows"]
+    assert after["sha256"] == before["sha256"]
+    assert len(rows) == 24
+    chosen = best(rows, 1000)
+    for name in ("min_lesion_voxels", "min_lesion_chance"):
+        assert after["config"][name] == chosen[name]
 
 
 def test_weights_that_are_none_or_do_not_fit_are_refused(tmp_path: Path) -> None:

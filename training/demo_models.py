@@ -1,7 +1,7 @@
 """All demo models from nothing: ``python -m training.demo_models --out models/demo --work DIR``.
 
 Synthetic cohort -> CNN -> autoencoder -> regressions -> evaluation; synthetic heads and a held-out
-cohort -> segmenter; all of it -> bundle. Each step is a command of its own; a step that is done
+cohort -> segmenter; a third cohort -> its limits; all of it -> bundle. Each step is a command of its own; a step that is done
 with the same options is skipped, and a step that was stopped goes on.
 """
 
@@ -149,6 +149,16 @@ def main(
         chain.step(
             "segmenter", " ".join(options), source / "metrics.json",
             lambda: _command("training.segmenter", *options),
+        )  # fmt: skip
+        tuned = work / "tune"
+        chain.step(
+            "cohort for the limits", f"{held} {seed + 6}", tuned / "complete.json",
+            lambda: _draw_cohort(held, seed + 6, tuned, workers),
+        )  # fmt: skip
+        limits = ["--data", str(tuned), "--segmenter", str(source)]
+        chain.step(
+            "limits", " ".join(limits), source / "manifest.json",
+            lambda: _command("training.threshold", *limits),
         )  # fmt: skip
     copy_part(source, out, "segmenter")
     for part in LEARNT_PARTS:

@@ -1,0 +1,120 @@
+"""Choose which small findings of the segmentation net are kept.
+
+python -m training.threshold --data COHORT --segmenter FOLDER
+
+Parts of the tumour core that are too small, or nowhere likely enough, are dropped. Both limits are
+chosen on patients that neither trained nor test the net: the best lesion-wise Dice of enhancing
+tumour among the limits with at most the wanted number of false lesions a case. The choice is
+written into the net's config, the whole table into its metrics; the weights stay as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from bmcore.domain import REGIONS, refuse
+from training.common import DataOption, DeviceOption, progress, run_app
+
+if TYPE_CHECKING:
+    import torch
+
+    from bmcore.models.segmenter import SegmenterConfig
+
+CHANCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+VOXELS = (2, 3, 5, 8)
+FROM_MM = 5.0  # sensitivity is told for lesions from here on
+Row = dict[str, float]
+
+
+def sweep(
+    net: torch.nn.Module, data: Path, device: str, grid: list[tuple[int, float]]
+) -> list[Row]:
+    """One row for each (voxels, chance) of ``grid``: means over the cases with a mask."""
+    from bmcore.imaging.preprocess import prepare, to_working_grid
+    from bmcore.intake.datasets import YaleDataset
+    from bmcore.models import runtime
+    from bmcore.models.segmenter import read_chances, to_labels
+    from bmcore.stats import segmentation
+
+    dataset, chosen = YaleDataset(data), runtime.choose(device)
+    config: SegmenterConfig = net.config  # type: ignore[assignment]
+    scores = []
+    with progress() as bars, runtime.inference(chosen):
+        task = bars.add_task("read cases", total=len(dataset.case_ids))
+        for case_id in dataset.case_ids:
+            case = dataset.load(case_id)
+            if case.truth is None or case.truth.mask is None:
+                raise refuse("no reference mask", file=case_id)
+            prepared = prepare(case)
+            chances = read_chances(net.to(chosen.device), prepared.images, prepared.brain)
+            truth = segmentation.region(to_working_grid(case.truth.mask, prepared), REGIONS["ET"])
+            row = []
+            for voxels, chance in grid:
+                limits = replace(config, min_lesion_voxels=voxels, min_lesion_chance=chance)
+                labels = to_labels(chances, prepared.brain, limits)
+                wise = segmentation.lesion_wise(segmentation.region(labels, REGIONS["ET"]), truth)
+                large = [s.detected for s in wise.lesions if s.diameter_mm >= FROM_MM]
+                row.append((wise.dice, wise.false_lesions, sum(large), len(large)))
+            scores.append(row)
+            bars.advance(task)
+    table = np.array(scores, float)  # (cases, limits, 4)
+    dice, false = table[..., 0].mean(0), table[..., 1].mean(0)
+    found = table[..., 2].sum(0) / np.maximum(table[..., 3].sum(0), 1)
+    return [
+        {
+            "min_lesion_voxels": voxels,
+            "min_lesion_chance": chance,
+            "lesion_wise_dice_ET": float(dice[n]),
+            "false_lesions_per_case": float(false[n]),
+            "sensitivity_from_5_mm": float(found[n]),
+        }
+        for n, (voxels, chance) in enumerate(grid)
+    ]
+
+
+def best(rows: list[Row], most_false: float) -> Row:
+    """The best Dice among rows with few enough false lesions; the fewest false ones if none has."""
+    fit = [r for r in rows if r["false_lesions_per_case"] <= most_false]
+    if fit:
+        return max(fit, key=lambda r: r["lesion_wise_dice_ET"])
+    return min(rows, key=lambda r: r["false_lesions_per_case"])
+
+
+def main(
+    data: DataOption,
+    segmenter: Annotated[Path, typer.Option(help="Folder of training.segmenter, or a bundle.")],
+    most_false: Annotated[float, typer.Option(min=0, help="False lesions a case, at most.")] = 0.5,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure all limits on DATA and write the chosen ones into the segmenter's config."""
+    from safetensors.torch import load_file
+
+    from bmcore.models.bundles import load_bundle, write_part
+
+    bundle = load_bundle(segmenter)
+    entry = bundle.manifest["parts"]["segmenter"]
+    net = bundle.segmenter
+    rows = sweep(net, data, device, list(product(VOXELS, CHANCES)))
+    chosen = best(rows, most_false)
+    for row in rows:
+        mark = "*" if row is chosen else " "
+        typer.echo(mark + "  ".join(f"{key} {value:g}" for key, value in row.items()))
+    limits: dict[str, Any] = {
+        "min_lesion_voxels": int(chosen["min_lesion_voxels"]),
+        "min_lesion_chance": chosen["min_lesion_chance"],
+    }
+    metrics = entry["metrics"] | {"limits": {"data": data.name, "rows": rows}}
+    write_part(
+        segmenter, "segmenter", load_file(segmenter / entry["file"]), entry["config"] | limits,
+        entry["training"], metrics,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run_app(main)
