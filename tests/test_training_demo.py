@@ -37,7 +37,8 @@ class Steps:
         self.fail_at = ""
 
     def draw(self, cases, seed, folder, workers):
-        self.calls.append("held-out cohort" if folder.name == "held" else "cohort")
+        names = {"held": "held-out cohort", "tune": "cohort for the limits"}
+        self.calls.append(names.get(folder.name, "cohort"))
         folder.mkdir(parents=True)
         (folder / "complete.json").write_text("{}")
 
@@ -47,10 +48,14 @@ class Steps:
         (folder / demo_models.PLAN).write_text("{}")
 
     def command(self, module, *options):
+        names = {"threshold": "limits", "evaluate_segmentation": "segmentation"}
         step = module.split(".")[1]
+        step = names.get(step, step)
         self.calls.append(step)
         if step == self.fail_at:
             raise InputRefused(*demo_models.refuse("stopped").findings)
+        if step == "limits":
+            return
         out = demo_models.Path(options[options.index("--out") + 1])
         torch.manual_seed(0)
         if step == "segmenter":
@@ -69,6 +74,10 @@ class Steps:
         elif step == "evaluate":
             (out / "model_card.json").write_text("{}")
             (out / "model_card.md").write_text("# card")
+        elif step == "segmentation":
+            assert load_bundle(out).has("cnn")
+            (out / "segmentation.json").write_text("{}")
+            (out / "model_card.md").write_text("# card with the segmentation")
         elif step == "uncertainty":
             sets = dict.fromkeys(("clinical", "image", "fused"), Conformal(np.linspace(0, 1, 9)))
             rows = np.random.default_rng(0).normal(size=(10, len(STATISTICS)))
@@ -84,7 +93,7 @@ class Steps:
 
 ALL = [
     "cohort", "cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread",
-    "heads", "held-out cohort", "segmenter",
+    "held-out cohort", "heads", "segmenter", "cohort for the limits", "limits", "segmentation",
 ]  # fmt: skip
 
 
@@ -103,7 +112,7 @@ def test_the_chain_ends_in_a_complete_bundle_with_its_card_and_times(steps, tmp_
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.info.synthetic and "12 of the style CLINIC" in bundle.info.trained_on
     assert set(bundle.manifest["timings_s"]) == {*ALL, "all"}
-    assert (tmp_path / "bundle" / "model_card.md").read_text() == "# card"
+    assert (tmp_path / "bundle" / "model_card.md").read_text() == "# card with the segmentation"
     assert bundle.cnn is not None and bundle.novelty is not None and bundle.spread is not None
 
 
@@ -126,15 +135,7 @@ def test_a_stopped_chain_goes_on_where_it_stopped(steps, tmp_path):
     assert kept["mlr"]["options"].startswith("begun")
     steps.fail_at, steps.calls = "", []
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12)
-    assert steps.calls == [
-        "mlr",
-        "evaluate",
-        "uncertainty",
-        "spread",
-        "heads",
-        "held-out cohort",
-        "segmenter",
-    ]
+    assert steps.calls == ALL[ALL.index("mlr") :]
 
 
 def test_a_segmenter_trained_before_is_taken_over(steps, tmp_path):
@@ -142,7 +143,7 @@ def test_a_segmenter_trained_before_is_taken_over(steps, tmp_path):
     steps.command("training.segmenter", "--out", str(ready))
     steps.calls = []
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12, segmenter=ready)
-    assert steps.calls == ALL[:-3]
+    assert steps.calls == [*ALL[:8], "segmentation"]
     ours, theirs = (
         load_bundle(f).manifest["parts"]["segmenter"] for f in (tmp_path / "bundle", ready)
     )

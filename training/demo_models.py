@@ -1,8 +1,9 @@
 """All demo models from nothing: ``python -m training.demo_models --out models/demo --work DIR``.
 
 Synthetic cohort -> CNN -> autoencoder -> regressions -> evaluation; synthetic heads and a held-out
-cohort -> segmenter; a third cohort -> its limits; all of it -> bundle. Each step is a command of its own; a step that is done
-with the same options is skipped, and a step that was stopped goes on.
+cohort -> segmenter; a third cohort -> its limits; all of it -> bundle and model card. Each step is
+a command of its own; a step that is done with the same options is skipped, and a step that was
+stopped goes on.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +38,7 @@ LEARNT = ("cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread")
 LEARNT_PARTS = (
     "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr", "uncertainty", "spread",
 )  # fmt: skip
+MANIFEST = "manifest.json"
 CARDS = ("model_card.md", "model_card.json")
 
 
@@ -96,6 +99,42 @@ def _draw_cohort(cases: int, seed: int, folder: Path, workers: int) -> None:
     write_json(folder / "complete.json", {"cases": cases, "seed": seed})
 
 
+@dataclass(frozen=True)
+class Plan:
+    """heads, held: numbers of synthetic heads and of held-out patients. steps: of the segmenter."""
+
+    heads: int
+    held: int
+    seed: int
+    steps: int
+    workers: int
+
+
+def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
+    """Draw heads, train the segmenter, and choose its limits on patients of their own."""
+    scenes, tuned = work / "scenes", work / "tune"
+    chain.step(
+        "heads", f"{plan.heads} {plan.seed + 4}", scenes / PLAN,
+        lambda: draw_heads(scenes, plan.heads, SETS, plan.seed + 4, plan.workers),
+    )  # fmt: skip
+    options = ["--data", str(work / "held"), "--scenes", str(scenes), "--out", str(out)]
+    options += ["--seed", str(plan.seed), "--steps", str(plan.steps)]
+    options += ["--batch", "1", "--workers", "1"]
+    chain.step(
+        "segmenter", " ".join(options), out / "metrics.json",
+        lambda: _command("training.segmenter", *options),
+    )  # fmt: skip
+    chain.step(
+        "cohort for the limits", f"{plan.held} {plan.seed + 6}", tuned / "complete.json",
+        lambda: _draw_cohort(plan.held, plan.seed + 6, tuned, plan.workers),
+    )  # fmt: skip
+    limits = ["--data", str(tuned), "--segmenter", str(out)]
+    chain.step(
+        "limits", " ".join(limits), out / MANIFEST,
+        lambda: _command("training.threshold", *limits),
+    )  # fmt: skip
+
+
 def main(
     out: OutOption,
     work: Annotated[Path, typer.Option(help="Folder for the cohort and what lies between.")],
@@ -121,7 +160,7 @@ def main(
 
     work.mkdir(parents=True, exist_ok=True)
     cohort, learnt = work / "cohort", work / "answers"
-    scenes, kept = work / "scenes", work / "held"
+    kept = work / "held"
     chain = Chain(work)
     chain.step(
         "cohort", f"{cases} {seed}", cohort / "complete.json",
@@ -133,36 +172,23 @@ def main(
         options = [*place, *more.get(name, [])]
         done = learnt / ("model_card.json" if name == "evaluate" else f"{_part(name)}.safetensors")
         chain.step(name, " ".join(options), done, partial(_command, f"training.{name}", *options))
+    chain.before = ""  # these do not depend on the steps above
+    chain.step(
+        "held-out cohort", f"{held} {seed + 5}", kept / "complete.json",
+        lambda: _draw_cohort(held, seed + 5, kept, workers),
+    )  # fmt: skip
     source = segmenter or work / "segmenter"
     if segmenter is None:
-        chain.before = ""  # these do not depend on the steps above
-        chain.step(
-            "heads", f"{heads} {seed + 4}", scenes / PLAN,
-            lambda: draw_heads(scenes, heads, SETS, seed + 4, workers),
-        )  # fmt: skip
-        chain.step(
-            "held-out cohort", f"{held} {seed + 5}", kept / "complete.json",
-            lambda: _draw_cohort(held, seed + 5, kept, workers),
-        )  # fmt: skip
-        options = ["--data", str(kept), "--scenes", str(scenes), "--out", str(source)]
-        options += ["--seed", str(seed), "--steps", str(steps), "--batch", "1", "--workers", "1"]
-        chain.step(
-            "segmenter", " ".join(options), source / "metrics.json",
-            lambda: _command("training.segmenter", *options),
-        )  # fmt: skip
-        tuned = work / "tune"
-        chain.step(
-            "cohort for the limits", f"{held} {seed + 6}", tuned / "complete.json",
-            lambda: _draw_cohort(held, seed + 6, tuned, workers),
-        )  # fmt: skip
-        limits = ["--data", str(tuned), "--segmenter", str(source)]
-        chain.step(
-            "limits", " ".join(limits), source / "manifest.json",
-            lambda: _command("training.threshold", *limits),
-        )  # fmt: skip
+        learn_segmenter(chain, work, source, Plan(heads, held, seed, steps, workers))
     copy_part(source, out, "segmenter")
     for part in LEARNT_PARTS:
         copy_part(learnt, out, part)
+    options = ["--data", str(kept), "--bundle", str(out), "--out", str(learnt)]
+    chain.step(
+        "segmentation", " ".join([*options, fingerprint(read_json(out / MANIFEST)["parts"])]),
+        learnt / "segmentation.json",
+        lambda: _command("training.evaluate_segmentation", *options),
+    )  # fmt: skip
     for name in CARDS:
         with atomic_path(out / name) as beside:
             shutil.copyfile(learnt / name, beside)
