@@ -1,4 +1,4 @@
-"""The commands ``python -m bmcore verify | merge | study``; mounted by ``cli``.
+"""The commands ``python -m bmcore verify | merge | study | package | unpack``; mounted by ``cli``.
 
 Exit 0: done, intact. Exit 1: read, but broken or not in order. Exit 2: unusable input.
 """
@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bmcore.domain import BmcoreError
+
+if TYPE_CHECKING:
+    from bmcore.review.study import Study
 
 _Database = Annotated[
     str | None,
@@ -29,6 +32,8 @@ def mount(app: typer.Typer) -> None:
     study.command("lock")(lock)
     study.command("progress")(progress)
     app.add_typer(study, name="study")
+    app.command()(package)
+    app.command()(unpack)
 
 
 def verify(
@@ -140,6 +145,72 @@ def progress(database: _Database = None) -> None:
                 for reader, states in Desk(store, name).progress().items():
                     told = ", ".join(f"{count} {state}" for state, count in states.items())
                     typer.echo(f"{name} reader {reader}: {told}")
+
+
+def package(
+    study: Annotated[str, typer.Option(help="study.yaml, or the name of a locked study.")],
+    out: Annotated[Path, typer.Option(help="The ZIP file to write.")],
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of the models; those of the settings if left out.")
+    ] = None,
+    database: _Database = None,
+) -> None:
+    """Put a study's cases, predictions, models and plan into one file, for readers elsewhere.
+
+    Without reference masks, reference primaries, votes or answers. Exit 2: a case or a prediction
+    is missing, or the file is there already.
+    """
+    from bmcore.models.bundles import load_bundle
+    from bmcore.review.package import pack
+    from bmcore.settings import settings
+
+    with refusals():
+        asked = _plan(study, database)
+        models = load_bundle(bundle or settings().bundle)
+        count = pack(asked, settings().home, models, out)
+    size = out.stat().st_size / 1e6
+    typer.echo(f"{asked.study}: {count} cases in {out}, {size:.0f} MB, plan {asked.digest[:16]}")
+
+
+def unpack(
+    file: Annotated[Path, typer.Argument(help="A package.")],
+    home: Annotated[Path, typer.Option(help="New or empty folder to make of it.")],
+    author: Annotated[str, typer.Option(help="Who sets up this computer; locks the plan here.")],
+) -> None:
+    """Make a home folder of a package, with its plan locked, and say how to start reading.
+
+    Exit 2: the package is damaged or was changed; nothing is left behind.
+    """
+    from bmcore.review.package import unpack as unfold
+
+    with refusals():
+        study = unfold(file, home, author)
+    typer.echo(f"{study.study}: {len(study.cases)} cases, plan {study.digest[:16]}, in {home}")
+    where = home.resolve()
+    typer.echo(
+        f"start: BMCORE_HOME={where} BMCORE_BUNDLE={where / 'models'} BMCORE_DEMO=0 "
+        "python -m streamlit run app.py"
+    )
+
+
+def _plan(study: str, database: str | None) -> Study:
+    """A plan by its file, or the version in force of a locked study."""
+    from bmcore.domain import refuse
+    from bmcore.review import plan
+    from bmcore.review.store import open_store
+    from bmcore.review.study import read_study
+
+    if Path(study).is_file():
+        return read_study(Path(study))
+    with open_store(_url(database)) as store:
+        known = plan.versions(store, study)
+        if not known:
+            raise refuse(
+                "there is neither a file nor a locked study of this name",
+                found=study,
+                expected=", ".join(plan.studies(store)) or "a file study.yaml",
+            )
+        return known[-1].study
 
 
 def _append_line(path: Path, line: str) -> None:

@@ -158,7 +158,10 @@ def _gradcam(prediction: Prediction, number: int, primary: Primary) -> Volume:
 def _cached_gradcam(
     digest: str, stamp: str, number: int, primary: Primary, _prediction: Prediction
 ) -> Volume:
-    from bmcore.reading import explain
+    from bmcore.reading import explain, maps
 
+    kept = maps.find_map(loaders.home(), _prediction, number, primary)
+    if kept is not None:
+        return kept  # from a package: this computer may have no nets
     case = loaders.case(_prediction.case_id)
     return explain.gradcam(loaders.bundle(), case, _prediction, number, primary)

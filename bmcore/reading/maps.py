@@ -1,0 +1,60 @@
+"""Grad-CAM maps kept on disk, for computers that show them without the nets.
+
+``<home>/maps/<case>/<first 16 of the bundle digest>/<lesion>-<primary>.nii.gz``, values 0-1 in 255
+steps, on the grid of the images.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from bmcore.domain import PRIMARIES, Case, Prediction, Primary, Volume, refuse
+from bmcore.geometry import same_grid
+from bmcore.models.bundles import Bundle
+from bmcore.reading import explain
+from bmcore.reading.files import folder_name, staging
+
+
+def keep_maps(home: Path, bundle: Bundle, case: Case, prediction: Prediction) -> list[Path]:
+    """Make the maps of every lesion for every primary; those that are there stay."""
+    folder = _folder(home, prediction)
+    kept = []
+    for lesion in prediction.lesions:
+        for primary in PRIMARIES:
+            path = folder / _name(lesion.number, primary)
+            if not path.exists():
+                heat = explain.gradcam(bundle, case, prediction, lesion.number, primary)
+                steps = np.round(heat.data * 255).astype(np.uint8)
+                with staging(folder, "map") as beside:
+                    nib.save(nib.Nifti1Image(steps, heat.affine), beside / path.name)
+                    (beside / path.name).replace(path)
+            kept.append(path)
+    return kept
+
+
+def find_map(home: Path, prediction: Prediction, lesion: int, primary: Primary) -> Volume | None:
+    """A kept map (i, j, k) of 0-1, or None; InputRefused if it is damaged or on another grid."""
+    path = _folder(home, prediction) / _name(lesion, primary)
+    if not path.is_file():
+        return None
+    try:
+        image = nib.load(path)
+        steps = np.asarray(image.dataobj)  # type: ignore[attr-defined]
+        found = Volume((steps / 255).astype(np.float32), image.affine)  # type: ignore[attr-defined]
+    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        raise refuse("a kept map cannot be read", file=path, found=error) from error
+    if not same_grid(found, prediction.mask):
+        raise refuse("a kept map lies on another grid than the images", file=path)
+    return found
+
+
+def _name(lesion: int, primary: Primary) -> str:
+    return f"{lesion}-{primary}.nii.gz"
+
+
+def _folder(home: Path, prediction: Prediction) -> Path:
+    case = folder_name(prediction.case_id, "the case's name")
+    return Path(home) / "maps" / case / prediction.bundle.digest[:16]
