@@ -4,9 +4,10 @@ lists them, pages/parts/door.py stands before them."""
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from pages.parts import door, navigation
+from pages.parts import door, navigation, warm
 
 if get_script_run_ctx() is None:  # the server starts; each visit runs this file again as a script
+    warm.start()
     app = st.App(__file__, middleware=door.middleware())
 else:
     navigation.pages().run()

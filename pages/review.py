@@ -9,7 +9,18 @@ from typing import Any
 import streamlit as st
 
 from bmcore.domain import Prediction
-from pages.parts import answers, desk, guard, lesions, loaders, reader, viewer, vote, what_if
+from pages.parts import (
+    answers,
+    desk,
+    guard,
+    lesions,
+    loaders,
+    reader,
+    three_d,
+    viewer,
+    vote,
+    what_if,
+)
 from pages.parts.case_line import draw_case_header, pick_case
 from pages.parts.desk import Seat
 from pages.parts.guard import page, shield
@@ -23,7 +34,9 @@ def draw_images(seat: Seat) -> None:
         overlays = lesions.overlays(seat.prediction, desk.mask(seat))
         jump = lesions.jump(seat.prediction)
     with st.container(key="viewer_side"), shield():
-        viewer.show(loaders.images(seat.case_id), overlays, jump, own_desk(seat))
+        images = loaders.images(seat.case_id)
+        viewer.show(images, overlays, jump, own_desk(seat))
+        three_d.draw(images, overlays)
 
 
 def own_desk(seat: Seat) -> viewer.Desk:

@@ -109,10 +109,31 @@ def _heat_key(prediction: Prediction) -> str:
 
 
 def _draw_gradcam(prediction: Prediction) -> None:
-    row = _chosen_row(prediction)
+    """Choose a map of the chosen lesion; below, what is known of the map that is shown."""
     st.markdown("**Where the image net looked (Grad-CAM)**")
+    _offer_map(prediction, _chosen_row(prediction))
+    asked = st.session_state.get(_heat_key(prediction))
+    if asked is None:
+        return
+    words = f"lesion {asked[0]} and {PRIMARY_NAMES[asked[1]]}"
+    if _gradcam(prediction, *asked).data.any():
+        st.success(f"The viewer shows the map for {words}.")
+    else:
+        st.info(f"The map for {words} is empty: nothing there speaks for this primary.")
+    if st.button("Remove the map", key="hide_gradcam"):
+        del st.session_state[_heat_key(prediction)]
+        st.rerun()
+    st.caption(
+        "Bright places in this lesion's cube (48 mm) raised the net's score for this primary. "
+        "1 is the strongest place of this lesion alone, so lesions cannot be compared. The map "
+        "does not show where the tumour is, and not that the net is right."
+    )
+    audit.draw(prediction, *asked)
+
+
+def _offer_map(prediction: Prediction, row: int | None) -> None:
     if row is None:
-        st.caption("Choose a lesion above first.")
+        st.caption("Choose a lesion above to see its map.")
         return
     number = prediction.lesions[row].number
     top = prediction.image.top or prediction.fused.top
@@ -123,29 +144,11 @@ def _draw_gradcam(prediction: Prediction) -> None:
         format_func=lambda p: PRIMARY_NAMES[p],
         key=f"gradcam primary {prediction.case_id}",
     )
-    left, right = st.columns(2)
-    if left.button(f"Show for lesion {number}", key="show_gradcam"):
+    if st.button(f"Show for lesion {number}", key="show_gradcam"):
         with st.spinner("Computing the map"):
             _gradcam(prediction, number, primary)
         st.session_state[_heat_key(prediction)] = (number, primary)
         st.rerun()
-    asked = st.session_state.get(_heat_key(prediction))
-    if asked and right.button("Remove the map", key="hide_gradcam"):
-        del st.session_state[_heat_key(prediction)]
-        st.rerun()
-    if asked:
-        words = f"lesion {asked[0]} and {PRIMARY_NAMES[asked[1]]}"
-        if _gradcam(prediction, *asked).data.any():
-            st.success(f"The viewer shows the map for {words}.")
-        else:
-            st.info(f"The map for {words} is empty: nothing there speaks for this primary.")
-    st.caption(
-        "Bright places in this lesion's cube (48 mm) raised the net's score for this primary. "
-        "1 is the strongest place of this lesion alone, so lesions cannot be compared. The map "
-        "does not show where the tumour is, and not that the net is right."
-    )
-    if asked:
-        audit.draw(prediction, *asked)
 
 
 def _gradcam(prediction: Prediction, number: int, primary: Primary) -> Volume:

@@ -1,16 +1,19 @@
 """How long a slice step and the opening of a case take in real Chromium.
 
-``python -m training.bench.viewer_step [--steps 200] [--home FOLDER --case ID]``
+``python -m training.bench.viewer_step [--steps 200] [--runs 5] [--home FOLDER --case ID [ID ...]]``
 
 1. Slice step: 240 x 240 x 155, four sequences, mask with outlines, three planes at 1440 x 900. A
    wheel event is given to the canvas; the time runs until all planes are drawn and their pixels can
    be read back, so that work which the browser would put off is counted too. The wait for the next
    screen refresh (0 to 16.7 ms at 60 Hz) is no part of it.
 2. Opening, with ``--home``: from the click on "Open" until the first slice is drawn.
-3. First paint on the server's side: the script run of the Cases page, first call after a start.
+3. First paint on the server's side, with ``--home``: the script run of the Cases page, the first
+   one after a start. Once in a process that has done what the server does while it starts
+   (``pages.parts.warm``), once in one that has not; wall time and time on the processor.
 
-Numbers are printed with n, median, p95 and the load of the machine; they are measurements of this
-machine and nothing else.
+Each number is the median over the runs of that run's median and 95th percentile, with the load of
+the machine (processes that want a processor, mean of a minute) over the runs. They are measurements
+of this machine and nothing else.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -83,13 +87,22 @@ def serve(script: str, **environment: str) -> Iterator[str]:
         server.wait(timeout=30)
 
 
-def summary(name: str, milliseconds: list[float]) -> dict[str, Any]:
-    """n, median and 95th percentile in ms."""
-    p50, p95 = np.percentile(milliseconds, [50, 95])
-    return {"what": name, "n": len(milliseconds), "p50_ms": round(p50, 2), "p95_ms": round(p95, 2)}
+def summary(name: str, runs: list[list[float]], loads: list[float]) -> dict[str, Any]:
+    """Medians over the runs of each run's median and 95th percentile, in ms."""
+    p50, p95 = (float(np.median([np.percentile(run, q) for run in runs])) for q in (50, 95))
+    return {
+        "what": name,
+        "runs": len(runs),
+        "n": sum(len(run) for run in runs),
+        "p50_ms": round(p50, 2),
+        "p95_ms": round(p95, 2),
+        "best_run_p95_ms": round(min(float(np.percentile(run, 95)) for run in runs), 2),
+        "load": [round(min(loads), 1), round(max(loads), 1)],
+    }
 
 
-def slice_steps(browser: Any, steps: int) -> list[dict[str, Any]]:
+def slice_steps(browser: Any, steps: int, runs: int) -> list[dict[str, Any]]:
+    times, drawn, loads, canvases = [], [], [], 0
     with (
         tempfile.TemporaryDirectory() as home,
         serve("tests/apps/viewer_alone.py", BMCORE_HOME=home) as site,
@@ -98,64 +111,88 @@ def slice_steps(browser: Any, steps: int) -> list[dict[str, Any]]:
         page.set_default_timeout(240_000)
         page.goto(f"{site}?big=1")
         page.wait_for_selector('.viewer[data-loaded="4"][data-mask="1"]')
-        page.wait_for_timeout(2000)
-        page.evaluate(STEP, 30)  # warm up
-        found = page.evaluate(STEP, steps)
+        page.evaluate(STEP, 60)  # warm up
+        for _ in range(runs):
+            found = page.evaluate(STEP, steps)
+            times.append(found["times"])
+            drawn.append(found["drawn"])
+            loads.append(os.getloadavg()[0])
+            canvases = found["canvases"]
         page.close()
     return [
-        summary(f"slice step, {found['canvases']} planes, pixels read back", found["times"]),
-        summary(f"slice step, {found['canvases']} planes, script alone", found["drawn"]),
+        summary(f"slice step, {canvases} planes, pixels read back", times, loads),
+        summary(f"slice step, {canvases} planes, script alone", drawn, loads),
     ]
 
 
 def openings(browser: Any, home: Path, case_id: str, repeats: int) -> list[dict[str, Any]]:
-    times, loads = [], []
+    first, every, loads = [], [], []
     with serve("app.py", BMCORE_HOME=str(home), BMCORE_DEMO="0") as site:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.set_default_timeout(240_000)
         page.goto(site)
-        page.get_by_text("Add a case", exact=True).wait_for()
+        settled = '[data-testid="stApp"][data-test-script-state="notRunning"]'
         for _ in range(repeats):
-            page.get_by_test_id("stDataFrame").wait_for()
-            page.wait_for_timeout(3000)
+            page.get_by_label("Search").fill(case_id)
+            page.keyboard.press("Enter")
+            page.get_by_text(re.compile("^1 of ")).wait_for()
+            page.wait_for_selector(settled)
             box = page.get_by_test_id("stDataFrame").bounding_box()
             page.mouse.click(box["x"] + 160, box["y"] + 70)
             button = page.get_by_role("button", name=f"Open {case_id}")
             button.wait_for()
-            page.wait_for_timeout(1500)
+            page.wait_for_selector(settled)
             start = time.perf_counter()
             button.click()
             page.wait_for_selector('.viewer[data-ready="1"]', state="attached")
-            times.append((time.perf_counter() - start) * 1000)
+            first.append([(time.perf_counter() - start) * 1000])
             page.wait_for_selector('.viewer[data-loaded="4"]', state="attached")
-            loads.append((time.perf_counter() - start) * 1000)
+            every.append([(time.perf_counter() - start) * 1000])
+            loads.append(os.getloadavg()[0])
+            page.wait_for_selector(settled)
             page.get_by_role("link", name="Cases").click()
         page.close()
-    return [summary("open to first slice", times), summary("open to all four sequences", loads)]
+    return [
+        summary(f"{case_id}: open to first slice", first, loads),
+        summary(f"{case_id}: open to all sequences", every, loads),
+    ]
 
 
-def first_paint(home: Path) -> dict[str, Any]:
-    """The Cases page as the first script run of a fresh process, imports of the page included."""
-    code = (
-        "import time; import streamlit; from streamlit.testing.v1 import AppTest\n"
-        "start = time.perf_counter()\n"
-        "page = AppTest.from_file('pages/cases.py', default_timeout=60).run()\n"
-        "assert not page.exception and not page.error\n"
-        "print((time.perf_counter() - start) * 1000)"
-    )
-    variables = {**os.environ, "BMCORE_HOME": str(home), "BMCORE_DEMO": "0"}
-    times = []
-    for _ in range(5):
+PAINT = """import time
+from streamlit.testing.v1 import AppTest
+if {warm}:
+    from pages.parts import warm
+    warm.up()
+wall, cpu = time.perf_counter(), time.process_time()
+page = AppTest.from_file("{page}", default_timeout=120).run()
+assert not page.exception and not page.error
+print((time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000)
+"""
+
+
+def first_paint(home: Path, warm: bool, repeats: int) -> list[dict[str, Any]]:
+    """The Cases page as the first script run of a fresh process."""
+    code = PAINT.format(warm=warm, page=PROJECT / "pages" / "cases.py")
+    variables = {"BMCORE_HOME": str(home), "BMCORE_DEMO": "0", "PYTHONPATH": str(PROJECT)}
+    walls, cpus, loads = [], [], []
+    for _ in range(repeats):
         run = subprocess.run(
             [sys.executable, "-c", code],
             cwd=PROJECT,
-            env=variables,
+            env={**os.environ, **variables},
             capture_output=True,
             text=True,
             check=True,
         )
-        times.append(float(run.stdout.strip().splitlines()[-1]))
-    return summary("Cases page, first script run after a start", times)
+        wall, cpu = map(float, run.stdout.strip().splitlines()[-1].split())
+        walls.append([wall])
+        cpus.append([cpu])
+        loads.append(os.getloadavg()[0])
+    state = "as the server starts" if warm else "nothing imported before"
+    return [
+        summary(f"Cases page, first run, {state}", walls, loads),
+        summary(f"Cases page, first run, {state}, on the processor", cpus, loads),
+    ]
 
 
 def main() -> None:
@@ -163,9 +200,9 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--home", type=Path)
-    parser.add_argument("--case")
+    parser.add_argument("--case", nargs="*", default=[])
     asked = parser.parse_args()
     chromium = os.environ.get("BMCORE_CHROMIUM") or shutil.which("chromium")
     rows: list[dict[str, Any]] = []
@@ -173,16 +210,18 @@ def main() -> None:
         browser = engine.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
         )
-        rows += slice_steps(browser, asked.steps)
-        if asked.home and asked.case:
-            rows += openings(browser, asked.home, asked.case, asked.repeats)
-            rows.append(first_paint(asked.home))
+        if asked.steps:
+            rows += slice_steps(browser, asked.steps, asked.runs)
+        for case_id in asked.case if asked.home else ():
+            rows += openings(browser, asked.home, case_id, asked.runs)
         version = browser.version
         browser.close()
+    if asked.home:
+        rows += first_paint(asked.home, True, asked.runs)
+        rows += first_paint(asked.home, False, asked.runs)
     machine = {
         "chromium": version,
         "cpus": os.cpu_count(),
-        "load": [round(v, 1) for v in os.getloadavg()],
         "machine": platform.machine(),
     }
     print(json.dumps({"machine": machine, "rows": rows}, indent=1))

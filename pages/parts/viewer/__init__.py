@@ -23,7 +23,7 @@ from pages.parts.viewer.payload import Images
 _HERE = Path(__file__).parent
 SCRIPTS = (
     *("geometry.js", "masks.js", "marks.js", "paint.js", "blocks.js", "link.js", "annotate.js"),
-    *("input.js", "toolbar.js", "viewer.js"),
+    *("picture.js", "input.js", "toolbar.js", "viewer.js"),
 )
 EVENTS = ("lesion", "marks", "mask")
 _KEY = "viewer"

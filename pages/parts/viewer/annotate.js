@@ -9,7 +9,7 @@ export class Annotator {
   constructor() {
     this.marks = [];
     this.history = []; // {marks} or {stroke}: what undo brings back
-    this.edit = null; // {data, header, base, sent}: the segmentation while it is painted on
+    this.edit = null; // {data, header, base, sent, revision}: the segmentation while it is painted on
     this.line = null; // the measurement that is being drawn
     this.stroke = null; // {plane, undo, last}: the brush stroke that is being painted
   }
@@ -100,6 +100,7 @@ export class Annotator {
     const last = this.history.pop();
     if (last?.stroke && this.edit) {
       for (const [offset, label] of last.stroke) this.edit.data[offset] = label;
+      this.edit.revision++;
       this.say("Brush stroke taken back");
       return this.draw();
     }
@@ -112,7 +113,7 @@ export class Annotator {
     const { mask } = this;
     if (!mask) return;
     if (!this.edit || this.edit.sent) {
-      this.edit = { header: mask.header, data: Uint8Array.from(mask.data), base: this.data.mask, sent: false };
+      this.edit = { header: mask.header, data: Uint8Array.from(mask.data), base: this.data.mask, sent: false, revision: 0 };
     }
     this.stroke = { plane, undo: new Map(), last: voxel };
     this.moveStroke(voxel);
@@ -131,6 +132,7 @@ export class Annotator {
       paintDisc(this.edit.data, data.shape, data.sizesMm, stroke.plane, at, state.brushMm / 2, state.brushLabel, stroke.undo);
     }
     stroke.last = voxel;
+    this.edit.revision++;
     this.hover = { voxel, pane: this.hover?.pane ?? this.panes[stroke.plane] };
     this.draw();
   }
@@ -139,6 +141,7 @@ export class Annotator {
     const { stroke } = this;
     this.stroke = null;
     if (!stroke || !this.edit) return;
+    this.edit.revision++;
     if (cancelled) for (const [offset, label] of stroke.undo) this.edit.data[offset] = label;
     else if (stroke.undo.size) this.history.push({ stroke: stroke.undo });
     this.draw();

@@ -105,7 +105,8 @@ export class PanePainter {
     return layer;
   }
 
-  /** Draw one volume's slice through `paint(slice, rgba)` onto `target` at `place`. */
+  /** Draw one volume's slice through `paint(slice, rgba)` onto `target` at `place`.
+   * smooth: false, "low" or "high". */
   stamp(target, name, block, plane, index, place, smooth, paint) {
     const { shape } = block.header;
     const [columns, rows] = sliceSize(shape, plane);
@@ -113,8 +114,8 @@ export class PanePainter {
     extractSlice(block.data, shape, plane, index, layer.slice);
     paint(layer.slice, layer.pixels.data);
     layer.context.putImageData(layer.pixels, 0, 0);
-    target.imageSmoothingEnabled = smooth;
-    target.imageSmoothingQuality = "high";
+    target.imageSmoothingEnabled = Boolean(smooth);
+    if (smooth) target.imageSmoothingQuality = smooth;
     target.drawImage(layer.canvas, place.left, place.top, place.width, place.height);
     return layer.slice;
   }

@@ -7,15 +7,14 @@
 //        jump: {nonce, world, lesion} | null, canMark, reader, marks: [mark], saved: {kind: nonce},
 //        problem: words | null}
 // shape, affine and blocks are in RAS voxel order; toSource leads to the file's own voxel numbers.
-// Files: geometry, masks and marks are pure; paint draws; annotate keeps marks and the brush; toolbar,
-// input and link are hands and voice.
+// Files: geometry, masks and marks are pure; paint and picture draw; annotate keeps marks and the
+// brush; toolbar, input and link are hands and voice.
 
-import { PLANES, clamp, clampVoxel, contentBox, edgeLabels, originInside, paneToVoxel, panTo, placeSlice, planeView, sliceSize, transform, voxelToPane, worldInWords, worldToVoxel } from "./geometry.js";
+import { PLANES, clamp, clampVoxel, contentBox, edgeLabels, originInside, paneToVoxel, panTo, placeSlice, planeView, transform, worldInWords, worldToVoxel } from "./geometry.js";
 import { lesionAt, nearestLesion } from "./masks.js";
-import { drawMarks } from "./marks.js";
-import { LABELS, PanePainter, drawCrosshair, drawHeatScale, drawNotes, drawNumbers, drawOutlines, paintGrey, paintHeat, paintMask } from "./paint.js";
+import { LABELS, PanePainter, drawNotes } from "./paint.js";
 import { blockStore } from "./blocks.js";
-import { Annotator } from "./annotate.js";
+import { Pictures } from "./picture.js";
 import { Link } from "./link.js";
 import { listen, onKey } from "./input.js";
 import { Toolbar, buildHelp, element } from "./toolbar.js";
@@ -23,7 +22,7 @@ import { Toolbar, buildHelp, element } from "./toolbar.js";
 const MEMORY = Symbol.for("bmcore.views"); // how each case was left, while the browser tab lives
 const TOOL_WORDS = { cross: "Point", window: "Window", pan: "Move", measure: "Measure", missed: "Mark lesion", brush: "Brush" };
 
-export class Viewer extends Annotator {
+export class Viewer extends Pictures {
   constructor(parent) {
     super();
     this.store = blockStore();
@@ -45,8 +44,15 @@ export class Viewer extends Annotator {
     this.onBlocks = () => this.draw();
     this.store.addEventListener("change", this.onBlocks);
     this.root.addEventListener("keydown", (event) => onKey(this, event));
-    this.observer = new ResizeObserver(() => this.draw());
-    this.observer.observe(this.grid);
+    // Asked for while drawing, a size makes the browser lay the whole page out anew: 3 to 10 ms.
+    this.observer = new ResizeObserver((entries) => {
+      for (const { target } of entries) {
+        const pane = this.panes[target.dataset.plane];
+        pane.size = { width: target.clientWidth, height: target.clientHeight };
+      }
+      this.draw();
+    });
+    for (const pane of Object.values(this.panes)) this.observer.observe(pane.box);
     this.link = new Link(() => this.draw());
   }
 
@@ -56,6 +62,7 @@ export class Viewer extends Annotator {
     this.store.removeEventListener("change", this.onBlocks);
     this.observer.disconnect();
     cancelAnimationFrame(this.frame);
+    clearTimeout(this.rest);
     this.root.remove();
   }
 
@@ -211,16 +218,12 @@ export class Viewer extends Annotator {
   }
 
   drawPane(pane) {
-    const { canvas, box } = pane;
-    const size = { width: box.clientWidth, height: box.clientHeight };
+    const { canvas, size } = pane;
     if (!size.width || !size.height) return;
     const ratio = globalThis.devicePixelRatio || 1;
     const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const context = (pane.context ??= canvas.getContext("2d"));
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, size.width, size.height);
     const { state, data } = this;
     const plane = this.planeOf(pane);
     const { through } = PLANES[plane];
@@ -228,7 +231,12 @@ export class Viewer extends Annotator {
     const sequence = this.sequenceOf(pane);
     const place = placeSlice(data.shape, data.sizesMm, plane, size, planeView(state, plane));
     pane.place = place;
-    if (this.imageOf(sequence)) this.drawLayers(context, pane, { plane, index, place, sequence, size });
+    const scene = { plane, index, place, sequence, size };
+    const ready = Boolean(this.imageOf(sequence));
+    if (ready) context.drawImage(this.picture(pane, scene, ratio), 0, 0);
+    else context.clearRect(0, 0, width, height);
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    if (ready) this.drawOver(context, pane, scene);
     else this.drawWaiting(context, sequence, size);
     const count = data.shape[through];
     const { name } = data.sequences[sequence];
@@ -236,55 +244,8 @@ export class Viewer extends Annotator {
     const short = size.width < 260 ? number : `${plane[0].toUpperCase()}${plane.slice(1)} ${number}`;
     const title = size.width < 420 ? short : `${short} · ${name}`; // the letter above has its place
     drawNotes(context, edgeLabels(data.affine, plane), title, place, size);
+    context.setTransform(1, 0, 0, 1, 0, 0);
     this.describePane(pane, plane, index, count, name);
-  }
-
-  drawLayers(context, pane, { plane, index, place, sequence, size }) {
-    const { state, store, data } = this;
-    const stamp = (name, block, smooth, paint) =>
-      pane.painter.stamp(context, name, block, plane, index, place, smooth, paint);
-    const window = this.windowOf(sequence);
-    stamp("grey", this.imageOf(sequence), true, (slice, rgba) => paintGrey(slice, window, rgba));
-    if (!state.shown) return;
-    const heat = data.heat && state.showHeat && store.ready.get(data.heat.id);
-    if (heat) {
-      stamp("heat", heat, true, (slice, rgba) => paintHeat(slice, state.heatOpacity, rgba));
-      drawHeatScale(context, size);
-    }
-    const mask = state.showMask && this.mask;
-    if (mask) {
-      const slice = stamp("mask", mask, false, (s, rgba) => paintMask(s, state.maskOpacity, state.labels, rgba));
-      drawOutlines(context, slice, ...sliceSize(data.shape, plane), place, state.labels);
-      const { through } = PLANES[plane];
-      drawNumbers(context, data.lesions, state.lesion, place, data.shape, plane, index, through, data.sizesMm[through]);
-    }
-    const scene = { place, shape: data.shape, affine: data.affine, sizesMm: data.sizesMm, plane, index };
-    drawMarks(context, this.line ? [...this.marks, this.line] : this.marks, scene);
-    drawCrosshair(context, state.cross, place, data.shape, plane, size);
-    if (state.tool === "brush" && this.hover?.pane === pane) this.drawBrush(context, place, plane);
-  }
-
-  drawBrush(context, place, plane) {
-    const [x, y] = voxelToPane(this.hover.voxel, place, this.data.shape, plane);
-    const colour = LABELS[this.state.brushLabel]?.colour ?? [255, 255, 255];
-    context.strokeStyle = `rgb(${colour.join(",")})`;
-    context.lineWidth = 1.5;
-    context.beginPath();
-    context.arc(x, y, (this.state.brushMm / 2) * place.scale, 0, 2 * Math.PI);
-    context.stroke();
-  }
-
-  drawWaiting(context, sequence, size) {
-    const { id, name } = this.data.sequences[sequence];
-    const failed = this.store.failed.get(id);
-    const lines = failed
-      ? [`${name} could not be read.`, "Reload the page; the other sequences can be used.", String(failed)]
-      : [`Loading ${name}`];
-    context.font = "14px system-ui, sans-serif";
-    context.fillStyle = "#c3ced8";
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    lines.forEach((line, n) => context.fillText(line, size.width / 2, size.height / 2 + 22 * n, size.width - 20));
   }
 
   /** A plane is a slider for the screen reader: its value is the slice. */
@@ -356,7 +317,8 @@ export class Viewer extends Annotator {
         "aria-valuemin": "1",
       });
       const box = element("div", { class: "pane", "data-plane": key }, canvas);
-      const pane = { key, canvas, box, place: null, painter: new PanePainter() };
+      const size = { width: 0, height: 0 }; // set by the observer
+      const pane = { key, canvas, box, size, place: null, painter: new PanePainter() };
       this.panes[key] = pane;
       listen(this, pane);
       this.grid.append(box);

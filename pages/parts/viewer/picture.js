@@ -1,0 +1,111 @@
+// What a pane shows: the picture (image, map, segmentation), which is kept while nothing in it
+// changes, and what lies over it. The viewer builds on this class.
+
+import { PLANES, sliceSize, voxelToPane } from "./geometry.js";
+import { drawMarks } from "./marks.js";
+import { LABELS, drawCrosshair, drawHeatScale, drawNumbers, drawOutlines, paintGrey, paintHeat, paintMask } from "./paint.js";
+import { Annotator } from "./annotate.js";
+
+const REST_MS = 150;
+
+export class Pictures extends Annotator {
+  /** Image, map and segmentation of a pane, kept until one of them changes: a step along one plane
+   * moves only the crosshair in the two others. Without a graphics card the fine interpolation takes
+   * longer than a step may, so a picture that has just changed is drawn coarsely first. */
+  picture(pane, scene, ratio) {
+    const { state, data } = this;
+    const { width, height } = pane.canvas;
+    const { level, width: range } = this.windowOf(scene.sequence);
+    const { heat, mask } = this.layers();
+    const { place } = scene;
+    const key = JSON.stringify([
+      ...[data.sequences[scene.sequence].id, scene.plane, scene.index, width, height, level, range],
+      ...[place.left, place.top, place.width, place.height, state.heatOpacity, state.maskOpacity, state.labels],
+      ...[heat?.header.id, mask?.header.id, mask === this.edit ? this.edit?.revision : null],
+    ]);
+    const kept = (pane.kept ??= { canvas: document.createElement("canvas"), key: null });
+    const same = kept.key === key;
+    if (same && (kept.fine || !this.atRest)) return kept.canvas;
+    if (!same) this.restSoon();
+    Object.assign(kept, { key, fine: same });
+    if (kept.canvas.width !== width || kept.canvas.height !== height) Object.assign(kept.canvas, { width, height });
+    const context = (kept.context ??= kept.canvas.getContext("2d"));
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, scene.size.width, scene.size.height);
+    this.drawLayers(context, pane, scene, heat, mask, kept.fine ? "high" : "low");
+    return kept.canvas;
+  }
+
+  /** Draw finely once nothing has changed for a while. */
+  restSoon() {
+    this.atRest = false;
+    clearTimeout(this.rest);
+    this.rest = setTimeout(() => {
+      this.atRest = true;
+      this.draw();
+    }, REST_MS);
+  }
+
+  /** The map and the segmentation that are shown and have come. */
+  layers() {
+    const { state, store, data } = this;
+    if (!state.shown) return {};
+    return {
+      heat: (data.heat && state.showHeat && store.ready.get(data.heat.id)) || undefined,
+      mask: (state.showMask && this.mask) || undefined,
+    };
+  }
+
+  drawLayers(context, pane, { plane, index, place, sequence, size }, heat, mask, smooth) {
+    const { state, data } = this;
+    const stamp = (name, block, smooth, paint) =>
+      pane.painter.stamp(context, name, block, plane, index, place, smooth, paint);
+    const window = this.windowOf(sequence);
+    stamp("grey", this.imageOf(sequence), smooth, (slice, rgba) => paintGrey(slice, window, rgba));
+    if (heat) {
+      stamp("heat", heat, smooth, (slice, rgba) => paintHeat(slice, state.heatOpacity, rgba));
+      drawHeatScale(context, size);
+    }
+    if (!mask) return;
+    const slice = stamp("mask", mask, false, (s, rgba) => paintMask(s, state.maskOpacity, state.labels, rgba));
+    drawOutlines(context, slice, ...sliceSize(data.shape, plane), place, state.labels);
+  }
+
+  /** What lies over the picture: numbers of the lesions, marks, crosshair, brush. */
+  drawOver(context, pane, { plane, index, place, size }) {
+    const { state, data } = this;
+    if (!state.shown) return;
+    const { through } = PLANES[plane];
+    if (this.layers().mask) {
+      drawNumbers(context, data.lesions, state.lesion, place, data.shape, plane, index, through, data.sizesMm[through]);
+    }
+    const scene = { place, shape: data.shape, affine: data.affine, sizesMm: data.sizesMm, plane, index };
+    drawMarks(context, this.line ? [...this.marks, this.line] : this.marks, scene);
+    drawCrosshair(context, state.cross, place, data.shape, plane, size);
+    if (state.tool === "brush" && this.hover?.pane === pane) this.drawBrush(context, place, plane);
+  }
+
+  drawBrush(context, place, plane) {
+    const [x, y] = voxelToPane(this.hover.voxel, place, this.data.shape, plane);
+    const colour = LABELS[this.state.brushLabel]?.colour ?? [255, 255, 255];
+    context.strokeStyle = `rgb(${colour.join(",")})`;
+    context.lineWidth = 1.5;
+    context.beginPath();
+    context.arc(x, y, (this.state.brushMm / 2) * place.scale, 0, 2 * Math.PI);
+    context.stroke();
+  }
+
+  drawWaiting(context, sequence, size) {
+    const { id, name } = this.data.sequences[sequence];
+    const failed = this.store.failed.get(id);
+    const lines = failed
+      ? [`${name} could not be read.`, "Reload the page; the other sequences can be used.", String(failed)]
+      : [`Loading ${name}`];
+    context.font = "14px system-ui, sans-serif";
+    context.fillStyle = "#c3ced8";
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    lines.forEach((line, n) => context.fillText(line, size.width / 2, size.height / 2 + 22 * n, size.width - 20));
+  }
+}

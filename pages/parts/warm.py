@@ -1,0 +1,37 @@
+"""What the server does once while it starts, so that the first visitor does not wait for it.
+
+The libraries of the first page are imported. Nothing is drawn and nothing stored; what fails here
+fails again, in words, on the page that needs it. No file of ``pages`` is imported: a component can
+be registered only while a page runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+
+MODULES = (
+    "pandas",
+    "pyarrow",
+    "plotly.graph_objects",
+    "bmcore.intake.library",
+    "bmcore.models.bundles",
+    "bmcore.reading.archive",
+    "bmcore.reading.jobs",
+    "bmcore.review.store",
+)
+
+
+def start() -> None:
+    """Begin in a background thread and return at once."""
+    threading.Thread(target=up, name="warm", daemon=True).start()
+
+
+def up() -> None:
+    """Do it now. Takes one to two seconds on the processor."""
+    for name in MODULES:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            logging.getLogger(__name__).exception("%s could not be imported", name)

@@ -1,0 +1,154 @@
+"""The Review page: intervals, similar cases, the audit of a map, 3D; without a browser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bmcore.domain import Primary
+from tests import pages_fixture as fixture
+from tests import pages_home
+from tests.test_pages_app import (  # noqa: F401  (fixtures)
+    home,
+    models,
+    open_page,
+    read_case,
+    read_with_models,
+    sign_in,
+    words,
+)
+
+
+@pytest.fixture
+def second(read_case: str, models, tmp_path: Path, home: Path) -> str:  # noqa: F811
+    """Another case that the models have read; its code is the same."""
+    case = pages_home.add_case(home, tmp_path / "files", "Case-2")
+    pages_home.store_prediction(home, case, models[1])
+    return "Case-2"
+
+
+def store_votes(home: Path, case_id: str, *phases: str) -> None:  # noqa: F811
+    from bmcore.review.store import open_store
+    from bmcore.review.votes import VoteDraft
+
+    store = open_store(f"sqlite:///{home / 'bmcore.sqlite'}")
+    store.add_reader("Dr A", "radiologist")
+    for phase in phases:
+        draft = VoteDraft(
+            case_id=case_id,
+            reader="Dr A",
+            role="radiologist",
+            phase=phase,
+            primary="rcc",
+            confidence=60,
+            idempotency_key=f"{case_id} {phase}",
+            segmentation_quality=4 if phase == "aided" else None,
+        )
+        store.add_vote(draft)
+    store.close()
+
+
+def test_bars_without_stored_refits_say_that_they_have_no_intervals(read_case: str) -> None:  # noqa: F811
+    assert "the bars have no intervals" in words(read_with_models(read_case))
+
+
+def test_a_case_that_the_reader_has_not_read_is_not_named_as_similar(
+    home: Path,  # noqa: F811
+    read_case: str,  # noqa: F811
+    second: str,
+) -> None:
+    """Not even after an unaided vote: the models' answers on it were not seen."""
+    store_votes(home, second, "unaided")
+    page = read_with_models(read_case)
+    assert not page.exception and not page.error
+    assert "1 other case is left out until you have read" in words(page)
+    assert second not in [b.label for b in page.button]
+    assert "Very alike" not in words(page)
+
+
+def test_a_case_read_with_the_models_is_named_with_distance_and_answers(
+    home: Path,  # noqa: F811
+    read_case: str,  # noqa: F811
+    second: str,
+) -> None:
+    store_votes(home, second, "unaided", "aided")
+    page = read_with_models(read_case)
+    assert not page.exception and not page.error
+    text = words(page)
+    assert "Very alike" in text and "You: Renal cell" in text
+    assert "Models: Non-small cell" in text and "left out" not in text
+    next(b for b in page.button if b.label == second).click().run()
+    assert page.query_params["case"] in (second, [second])
+
+
+def test_nothing_of_similar_cases_is_sent_before_the_vote(
+    home: Path,  # noqa: F811
+    read_case: str,  # noqa: F811
+    second: str,
+) -> None:
+    store_votes(home, second, "unaided", "aided")
+    page = sign_in(open_page("review", case=read_case))
+    assert "Similar cases" not in words(page) and "alike" not in words(page)
+
+
+def test_a_map_is_checked_in_words_when_asked(read_case: str) -> None:  # noqa: F811
+    from bmcore.reading import audit
+
+    page = read_with_models(read_case)
+    seen = []
+    for primary in Primary:  # the net is random: some maps are empty
+        page.session_state[f"heat {read_case}"] = (1, primary)
+        page.run()
+        page.toggle(key="audit_on").set_value(True).run()
+        assert not page.exception and not page.error
+        seen.append(words(page))
+    checked = [text for text in seen if "Is the map on the lesion?" in text]
+    assert checked and len(checked) + sum("nothing to check" in t for t in seen) == len(seen)
+    for text in checked:
+        verdicts = (audit.PASSES, audit.FAILS, audit.OPEN)
+        assert any(f"lesion? {v[:1].upper()}{v[1:]}**, because" in text for v in verdicts)
+    kept = list((page_home() / "cache" / "audits" / read_case).glob("*.json"))
+    assert len(kept) == len(seen)
+
+
+def page_home() -> Path:
+    from bmcore.settings import settings
+
+    return settings().home
+
+
+def three_d(page) -> list[dict]:  # type: ignore[no-untyped-def]
+    found = [json.loads(e.proto.json_args) for e in page.get("component_instance")]
+    return [args for args in found if "nifti_data" in args]
+
+
+def test_the_3d_view_is_loaded_when_asked_and_gets_the_tumour_only_with_the_models(
+    read_case: str,  # noqa: F811
+) -> None:
+    pytest.importorskip("niivue_component")
+    page = sign_in(open_page("review", case=read_case))
+    assert three_d(page) == []
+    page.toggle(key="three_d").set_value(True).run()
+    (blinded,) = three_d(page)
+    assert blinded["nifti_data"] and not blinded["overlays"] and not blinded["styled"]
+    page = read_with_models(read_case, "Dr B")
+    page.toggle(key="three_d").set_value(True).run()
+    (shown,) = three_d(page)
+    assert [o["name"] for o in shown["overlays"]] == ["oedema.nii.gz", "core.nii.gz"]
+
+
+def test_the_3d_view_gets_the_voxels_where_they_are() -> None:
+    import gzip
+
+    import nibabel as nib
+    import numpy as np
+
+    from pages.parts import three_d as part
+
+    mask = fixture.make_prediction(fixture.make_case(sizes_mm=(1, 1, 5))).mask
+    data = part.nifti((np.asarray(mask.data) > 0).astype(np.uint8), mask.affine)
+    read = nib.Nifti1Image.from_bytes(gzip.decompress(data))
+    np.testing.assert_array_equal(read.affine, mask.affine)
+    np.testing.assert_array_equal(np.asarray(read.dataobj), np.asarray(mask.data) > 0)
