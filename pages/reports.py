@@ -8,59 +8,83 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.parts import loaders
+from pages.parts import agreement_source, loaders
 from pages.parts.guard import download, page
 
-FORMATS = [
-    ("report.pdf", "PDF", "application/pdf"),
-    ("report.html", "HTML", "text/html"),
-    ("votes.csv", "Votes as CSV", "text/csv"),
-    ("report.json", "JSON", "application/json"),
-]
+KINDS = {
+    "report.pdf": ("PDF", "application/pdf"),
+    "report.html": ("HTML", "text/html"),
+    "votes.csv": ("Votes as CSV", "text/csv"),
+    "answers.csv": ("Answers as CSV", "text/csv"),
+    "results.csv": ("Results as CSV", "text/csv"),
+    "report.json": ("JSON", "application/json"),
+}
 BUILT = "report files"
 
 
-def build() -> dict[str, bytes]:
+def build(name: str) -> dict[str, bytes]:
     """All files of the report on what is stored now: name to content."""
-    from bmcore.reading import demo
     from bmcore.report import dossier
+    from bmcore.report.make import make
+    from bmcore.settings import settings
 
-    readable = [entry.case_id for entry in loaders.entries() if entry.readable]
-    found = {case_id: loaders.prediction(case_id) for case_id in readable}
-    predictions = {case_id: p for case_id, p in found.items() if p is not None}
-    truths = demo.truths(loaders.home())
-    made = dossier.build(loaders.store().votes(), predictions, truths, loaders.models().info)
+    study = None if name == agreement_source.FREE else name
+    made = make(
+        loaders.home(),
+        loaders.store(),
+        settings().url,
+        agreement_source.predictions(),
+        agreement_source.known_primaries(),
+        loaders.models().info,
+        study,
+    )
     with tempfile.TemporaryDirectory() as folder:
         return {path.name: path.read_bytes() for path in dossier.write(made, Path(folder))}
 
 
+def draw_built(files: dict[str, bytes]) -> None:
+    """The files to take away, and the report as a page."""
+    with st.container(horizontal=True):
+        for name, content in files.items():
+            label, mime = KINDS[name]
+            download(
+                "report.export",
+                label,
+                content,
+                file_name=f"bmcore-{name}",
+                mime=mime,
+                key=f"download {name}",
+            )
+    # A data address has an origin of its own: the report cannot reach into the dashboard.
+    page_text = base64.b64encode(files["report.html"]).decode("ascii")
+    address = f"data:text/html;charset=utf-8;base64,{page_text}"
+    st.iframe(address, height=820, alt="Preview of the report")
+
+
 with page("Reports", "report.build"):
+    loaders.entries()  # makes the demo cases at the first start
     st.header("Reports", anchor=False)
     st.caption(
-        "The report holds every vote with its history, the agreement between readers, and what "
-        "the models answered. It names readers and pseudonyms of cases, no patient."
+        "The report holds who read what, every result with its interval, cases that went wrong, "
+        "changes of the plan, and the hashes that show that nothing was altered. It names readers "
+        "and pseudonyms of cases, no patient."
     )
-    count = len(loaders.store().current_votes())
-    if count == 0:
+    name = agreement_source.pick()
+    picked = agreement_source.gather(name)
+    if picked.running:
+        st.info(
+            "The study is running. Its report shows the plan and the progress; answers and effects "
+            "come in once every sheet is locked or skipped."
+        )
+    elif not picked.source.readings:
         st.info("There are no votes yet. The report would describe cases and models only.")
     if st.button("Build report", type="primary", icon=":material/description:"):
-        with st.spinner("Building the report"):
-            st.session_state[BUILT] = (count, build())
+        with st.spinner("Building the report; about half a minute"):
+            st.session_state[BUILT] = (picked.stamp, build(name))
     if BUILT in st.session_state:
         then, files = st.session_state[BUILT]
-        if then != count:
-            st.warning("Votes were stored after this report was built. Build it again.")
-        with st.container(horizontal=True):
-            for name, label, mime in FORMATS:
-                download(
-                    "report.export",
-                    label,
-                    files[name],
-                    file_name=f"bmcore-{name}",
-                    mime=mime,
-                    key=f"download {name}",
-                )
-        # A data address has an origin of its own: the report cannot reach into the dashboard.
-        page_text = base64.b64encode(files["report.html"]).decode("ascii")
-        address = f"data:text/html;charset=utf-8;base64,{page_text}"
-        st.iframe(address, height=820, alt="Preview of the report")
+        if then != picked.stamp:
+            st.warning(
+                "Something was stored or chosen since this report was built. Build it again."
+            )
+        draw_built(files)

@@ -312,11 +312,11 @@ def test_two_readers_see_their_agreement_with_intervals(
             press(page, "Store vote")
     page = open_page("agreement")
     assert not page.exception and not page.error
-    values = {m.label: m.value for m in page.metric}
-    assert values["Percent agreement (0 to 1)"] == "0.50"  # one case of two
-    assert "95 % interval" in words(page) and page.get("plotly_chart")
-    assert len(page.dataframe[-1].value) == 4
-    assert "Dr A and Dr B" in list(page.dataframe[0].value["Pair"])
+    frames = [frame.value for frame in page.dataframe]
+    assert frames[0]["Percent agreement"][0].startswith("50\xa0% (9 to 91)")  # one case of two
+    assert "too few: n = 2, 10 needed" in list(frames[0]["Fleiss' kappa"])
+    assert "Dr A and Dr B" in list(frames[1]["Readers"]) and page.get("plotly_chart")
+    assert len(frames[-1]) == 4
 
 
 def test_a_case_that_is_gone_is_said_in_words(read_case: str) -> None:
@@ -341,7 +341,7 @@ def test_the_report_is_built_from_the_votes_and_can_be_taken_away(read_case: str
     assert not page.exception and not page.error
     assert page.session_state["report files"][1]["report.pdf"].startswith(b"%PDF")
     assert b"Dr A" in page.session_state["report files"][1]["votes.csv"]
-    assert len(page.get("download_button")) == 4
+    assert len(page.get("download_button")) == 5
 
 
 def test_the_models_page_names_every_part_and_its_limits(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""The dossier: the right numbers, four whole files, and no text that can do harm."""
+"""The dossier: the right numbers, five whole files, and no text that can do harm."""
 
 import csv
 import json
@@ -26,7 +26,6 @@ from bmcore.domain import (
 from bmcore.report import dossier, figures, pdf, sheets
 from bmcore.report.outline import Heading, Picture, Table, Words, sections
 from bmcore.review.votes import Vote
-from bmcore.stats.bootstrap import Resampling
 
 INFO = BundleInfo("demo", "0.1.0", "600 synthetic patients", True, "digest-a")
 NASTY = "<script>alert(1)</script> & \U0001f9e0 $x_{ \u202e"
@@ -135,40 +134,60 @@ def test_only_votes_in_force_count_and_all_are_listed(built):
     assert 5 not in built.current
 
 
+def lines_of(built, section, table):
+    """{labels: cells} of a result table."""
+    found = built.results.section(section).table(table)
+    return {line.labels: line.cells for line in found.lines}
+
+
 def test_agreement_of_the_drawn_study(built):
     # Unaided, both: c1 nsclc/nsclc, c2 rcc/rcc, c3 other/other; c4 has one answer only.
-    unaided = built.agreement.unaided
-    assert unaided.readers == ("Ada", "Bo")
-    assert (unaided.percent.value, unaided.percent.n) == (1, 3)
-    (pair,) = unaided.pairs
-    assert (pair.n, pair.percent.value, pair.kappa.value) == (3, 1, 1)
-    assert unaided.answers[3] == (None, "cannot_tell")
+    overall = lines_of(built, "agreement", "agreement")
+    percent, *chance_corrected = overall[("Without the models",)]
+    assert (percent.value, percent.n) == (1, 3)
+    assert all(not e.defined and e.method.startswith("too few: n = 3") for e in chance_corrected)
+    pairs = lines_of(built, "agreement", "pairs")
+    same, kappa, _ = pairs["Without the models", "Ada and Bo"]
+    assert (same.n, same.value, kappa.method) == (3, 1, "too few: n = 3, 10 needed")
     # Aided: one case, two answers that differ.
-    assert (built.agreement.aided.percent.value, built.agreement.aided.percent.n) == (0, 1)
+    assert (overall[("With the models",)][0].value, overall[("With the models",)][0].n) == (0, 1)
 
 
-def test_each_reader_against_the_model(built):
-    # Model: melanoma, rcc, gi, sclc. Ada unaided nsclc, rcc, other: 1 of 3. Bo adds c4: 1 of 4.
-    by_reader = {p.a: p for p in built.agreement.unaided.models}
-    assert by_reader["Ada"].percent.value == pytest.approx(1 / 3)
-    assert (by_reader["Bo"].percent.value, by_reader["Bo"].n) == (0.25, 4)
-    aided = {p.a: p.percent.value for p in built.agreement.aided.models}
-    assert aided == {"Ada": 1, "Bo": 0}
+def test_each_reader_against_the_models(built):
+    # Truth nsclc, rcc, gi, sclc; models melanoma, rcc, gi, sclc. Ada unaided nsclc, rcc, other: two
+    # right, as the models. Bo nsclc, rcc, other, cannot tell: two right of four, the models three.
+    table = built.results.section("accuracy").table("reader_less_model")
+    found = {line.labels: line.cells[0].value for line in table.lines}
+    assert found["Ada", "Without the models"] == 0
+    assert found["Bo", "Without the models"] == pytest.approx(-0.25)
+    assert found["Bo", "With the models"] == 1  # kept nsclc, which was right, against melanoma
 
 
-def test_an_aided_vote_is_compared_with_what_its_reader_saw(study):
-    votes, _, _ = study
-    summary = dossier.agreement_summary(votes, {"c1": "rcc", "c2": "rcc", "c3": "gi", "c4": "gi"})
-    assert {p.a: p.percent.value for p in summary.aided.models} == {"Ada": 1, "Bo": 0}
+def test_reliance_counts_the_answer_that_the_reader_saw(study, built):
+    # Both had c1 right before. Ada took over melanoma, Bo did not.
+    shares = lines_of(built, "reliance", "reliance")
+    helped, harmed, _, over, _ = shares["Ada", "With the models"]
+    assert (helped.value, harmed.value, over.value, over.n) == (0, 1, 1, 1)
+    assert shares["Bo", "With the models"][3].value == 0
+    # With other models at hand now, the answer that was on the screen still counts.
+    votes, predictions, truths = study
+    other = {**predictions, "c1": prediction("c1", "nsclc", "nsclc", "nsclc")}
+    again = lines_of(dossier.build(votes, other, truths, INFO), "reliance", "reliance")
+    assert again["Ada", "With the models"][3] == over
 
 
 def test_accuracies_against_the_reference(built):
-    readers = {(h.who, h.phase): (h.accuracy.value, h.accuracy.n) for h in built.reader_hits}
-    assert readers[("Ada", "unaided")] == (pytest.approx(2 / 3), 3)
-    assert readers[("Bo", "unaided")] == (0.5, 4)
-    assert readers[("Ada", "aided")] == (0, 1)
-    models = {h.who: h.accuracy.value for h in built.model_hits}
-    assert models == {"clinical": 0.25, "image": 0.5, "fused": 0.75}
+    found = lines_of(built, "accuracy", "accuracy")
+    right = {labels: (cells[0].value, cells[0].n) for labels, cells in found.items()}
+    assert right["Ada", "Without the models"] == (pytest.approx(2 / 3), 3)
+    assert right["Bo", "Without the models"] == (0.5, 4)
+    assert right["Ada", "With the models"] == (0, 1)
+    models = {who: n for (who, _), (n, _) in right.items() if who.startswith("Models")}
+    assert models == {
+        "Models, clinical data only": 0.25,
+        "Models, images only": 0.5,
+        "Models, fused": 0.75,
+    }
     assert built.fused_minus_clinical.value == 0.5
     assert built.fused_minus_clinical.n == 4
 
@@ -193,8 +212,9 @@ def test_other_models_and_synthetic_training_are_told(study):
     assert "1 vote was replaced" in remarks
 
 
-def test_four_whole_files_and_nothing_else(written):
-    assert list(written) == ["report.pdf", "report.html", "votes.csv", "report.json"]
+def test_five_whole_files_and_nothing_else(written):
+    names = ["report.pdf", "report.html", "votes.csv", "results.csv", "report.json"]
+    assert list(written) == names
     folder = written["report.pdf"].parent
     assert sorted(p.name for p in folder.iterdir()) == sorted(written)
     assert written["report.pdf"].read_bytes().rstrip().endswith(b"%%EOF")
@@ -219,6 +239,7 @@ def test_plain_text_and_numbers_are_left_as_they_are():
     assert sheets.safe_cell("a = b") == "a = b"
     assert sheets.safe_cell(70) == "70"
     assert sheets.safe_cell(None) == ""
+    assert sheets.safe_cell(-0.25) == "-0.25"  # a number, no formula
 
 
 def test_json_is_strict_and_says_the_same_numbers(written, built):
@@ -230,8 +251,10 @@ def test_json_is_strict_and_says_the_same_numbers(written, built):
     assert found["notice"] == RESEARCH_NOTICE
     assert found["bundle"]["digest"] == "digest-a"
     assert found["counts"] == built.counts
-    assert found["agreement"]["unaided"]["percent"]["value"] == 1
-    assert found["agreement"]["unaided"]["pairs"][0]["cohen_kappa"]["low"] is None
+    tables = found["results"]["sections"]["agreement"]["tables"]
+    assert tables["agreement"]["lines"][0]["Percent agreement"]["value"] == 1
+    assert tables["pairs"]["lines"][0]["Cohen's kappa"]["low"] is None
+    assert len(found["checklists"]["CLAIM 2024"]) == 44
     assert found["cases"][2]["answers"]["image"]["reason"] == "no lesion was found"
     assert found["votes"][2]["comment"] == NASTY
     assert len(found["votes_sha256"]) == 64
@@ -264,11 +287,12 @@ def test_the_pdf_says_what_it_must_on_numbered_pages(written):
     flat = " ".join(text.split())
     for words in (
         "600 synthetic patients",
-        "Bo, unaided 50\u00a0% (15 to 85) 4",
-        "Model, fused 75\u00a0% (30 to 95) 4",
+        "Readers and models against the known primary",
+        "75\u00a0% (30 to 95), n\u00a0=\u00a04",
         "<script>alert(1)</script> & [U+1F9E0] $x_{",
         "Reason for the change: Saw the kidney.",
-        "Why a kappa has no interval or is not defined: no disagreement was seen.",
+        "Votes that were replaced:",
+        "Item About State Here",
     ):
         assert " ".join(words.split()) in flat, words
 
@@ -284,20 +308,21 @@ def test_with_no_votes_every_part_says_so(tmp_path):
         "No cases yet.",
         "No comments yet.",
         "No segmentation was rated yet.",
-        "No case with votes or predictions has a known primary.",
+        "No case has a known primary",
+        "There is no reading yet.",
     ):
         assert words in text
-    assert json.loads(files[3].read_text())["agreement"]["aided"]["percent"]["value"] is None
+    assert json.loads(files[4].read_text())["results"]["words"] == ["There is no reading yet."]
 
 
 def test_one_reader_is_told_that_agreement_needs_a_second(study):
-    votes = [v for v in study[0] if v.reader == "Ada"]
-    summary = dossier.agreement_summary(votes)
-    assert summary.unaided.words == "3 cases, one reader: agreement needs a second reader."
-    assert not summary.unaided.fleiss.defined
-    assert summary.unaided.pairs == ()
+    def sentence(votes):
+        return dossier.build(votes, {}, {}, None).results.section("agreement").sentence
+
+    alone = sentence([v for v in study[0] if v.reader == "Ada"])
+    assert alone == "3 cases, one reader: agreement needs a second reader."
     apart = [vote(1, "Ada", "c1", "rcc"), vote(2, "Bo", "c2", "rcc")]
-    assert "no case was answered by two" in dossier.agreement_summary(apart).unaided.words
+    assert "no case was answered by two" in sentence(apart)
 
 
 def test_every_block_has_matching_columns_and_every_picture_can_be_drawn(built):
@@ -343,9 +368,10 @@ def test_a_fault_while_drawing_leaves_the_old_report_as_it_was(tmp_path, monkeyp
     assert (tmp_path / "report.pdf").read_text() == "the old one"
 
 
-def test_the_interval_of_three_readers_follows_the_seed(study):
-    votes = [*study[0], *[vote(20 + n, "Cy", f"c{n}", "rcc") for n in (1, 2, 3)]]
-    first = dossier.agreement_summary(votes, None, Resampling(seed=1)).unaided.percent
-    again = dossier.agreement_summary(votes, None, Resampling(seed=1)).unaided.percent
-    assert first == again
-    assert "bootstrap" in first.method
+def test_the_same_data_and_date_give_the_same_bytes(study, tmp_path):
+    at = datetime(2026, 11, 26, 9, tzinfo=UTC)
+    for folder in ("first", "second"):
+        made = dossier.build(*study, INFO, dossier.Extra(created_at=at))
+        dossier.write(made, tmp_path / folder)
+    for path in sorted((tmp_path / "first").iterdir()):
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name

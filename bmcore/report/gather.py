@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from bmcore.domain import REGIONS, Case, Prediction, Primary, Volume
 from bmcore.intake import library
-from bmcore.reading import demo, drafts
+from bmcore.reading import archive, demo, drafts
 from bmcore.report.lesion_match import kept_lesions, match_points, number_lesions
 from bmcore.report.readings import CaseFacts, Floats, Source, from_study, from_votes
 from bmcore.report.results_lesions import LesionMarks
@@ -37,6 +38,22 @@ def truths(home: Path, table: Path | None = None) -> dict[str, Primary]:
         primaries = read_clinical(path).primaries
         known |= {case: primary for case, primary in primaries.items() if primary is not None}
     return known
+
+
+def light_predictions(home: Path, digest: str) -> dict[str, Prediction]:
+    """The newest prediction of every case by the models ``digest``, without the masks' voxels: 0
+    everywhere, on the grid they lie on. For what is in a mask: ``archive.latest``.
+    """
+    shelves = home / "predictions"
+    cases = sorted(p.name for p in shelves.iterdir()) if shelves.is_dir() else []
+    found = {}
+    for case in cases:
+        prediction = None if case.startswith(".") else archive.latest(home, case, digest)
+        if prediction is not None:
+            empty = np.broadcast_to(np.uint8(0), prediction.mask.shape)
+            mask = Volume(empty, prediction.mask.affine)
+            found[case] = replace(prediction, mask=mask)
+    return found
 
 
 def case_facts(
@@ -168,7 +185,9 @@ def marks_in_study(
             continue
         numbered = number_lesions(reference)
         lesions[case] = int(numbered.max())
-        touched = kept_lesions(predictions[case], numbered)
+        own = predictions[case]
+        stored = archive.latest(home, case, own.bundle.digest)
+        touched = kept_lesions(stored or own, numbered)
         for a in said:
             if a.case_id == case:
                 name = record.study.reader(a.reader).name

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from bmcore.report import figures
-from bmcore.report.outline import Block, Heading, Picture, Table, Words, moment
+from bmcore.report.blocks import Block, Heading, Picture, Table, Words, moment
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier
@@ -29,6 +29,7 @@ def write_pdf(dossier: Dossier, blocks: Sequence[Block], path: Path) -> None:
     styles = _styles()
     document = SimpleDocTemplate(
         str(path),
+        invariant=1,  # else the time of printing and a random name go into the file
         pagesize=A4,
         leftMargin=_MARGIN_MM * mm - _PADDING,
         rightMargin=_MARGIN_MM * mm - _PADDING,
@@ -40,8 +41,11 @@ def write_pdf(dossier: Dossier, blocks: Sequence[Block], path: Path) -> None:
         lang="en-GB",
     )
     story: list[Any] = [Paragraph("Validation report", styles["title"])]
-    for block in blocks:
-        story += _drawn(block, styles, document.width - 2 * _PADDING)
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        if isinstance(block, Heading) and isinstance(following, Table):
+            story += _over_table(block, styles)
+        else:
+            story += _drawn(block, styles, document.width - 2 * _PADDING)
     document.build(story, canvasmaker=_numbered(dossier.notice, moment(dossier.created_at)))
 
 
@@ -94,6 +98,9 @@ def _styles() -> dict[str, Any]:
         "title": style("title", **heading, fontSize=20, leading=24, spaceAfter=8),
         "h2": style("h2", **heading, fontSize=13, leading=16, spaceBefore=14, spaceAfter=5),
         "h3": style("h3", **heading, fontSize=10, leading=13, spaceBefore=8, spaceAfter=3),
+        "joined": style("joined", keepWithNext=1),
+        "note": style("note", fontSize=7.5, leading=10, textColor=quiet, keepWithNext=1),
+        "finding": style("finding", fontSize=11, leading=15, spaceAfter=7),
         "quiet": style("quiet", fontSize=7.5, leading=10, textColor=quiet),
         "notice": style(
             "notice",
@@ -118,6 +125,15 @@ def _styles() -> dict[str, Any]:
             alignment=TA_RIGHT,
         ),
     }
+
+
+def _over_table(block: Heading, styles: dict[str, Any]) -> list[Any]:
+    """A heading that stays with the first rows of a table, not with the whole of it."""
+    from reportlab.lib.styles import ParagraphStyle
+    from reportlab.platypus import CondPageBreak, Paragraph
+
+    free = ParagraphStyle("free", parent=styles[f"h{block.level}"], keepWithNext=0)
+    return [CondPageBreak(110), Paragraph(_markup(block.text), free)]
 
 
 def _drawn(block: Block, styles: dict[str, Any], width: float) -> list[Any]:

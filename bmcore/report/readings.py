@@ -190,8 +190,9 @@ def from_votes(
         )
     roles = {v.reader: v.role for v in latest}
     people = tuple(Person(n, roles[n], (years or {}).get(n)) for n in sorted(roles))
+    facts = {**{v.case_id: CaseFacts(v.case_id) for v in latest}, **cases}
     return Source(
-        "Free votes", ("unaided", "aided"), people, cases, tuple(readings), None, dice or {}
+        "Free votes", ("unaided", "aided"), people, facts, tuple(readings), None, dice or {}
     )
 
 

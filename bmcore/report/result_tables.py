@@ -42,11 +42,12 @@ class Column:
 @dataclass(frozen=True)
 class Line:
     """labels: what the line is about; cells: one a column, None where it makes no sense; p: of the
-    test that the table's note names, NaN where there is none."""
+    test that the table's note names, NaN where there is none; keys: for charts, the arm first."""
 
     labels: tuple[str, ...]
     cells: tuple[Estimate | None, ...]
     p: float = math.nan
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def guarded(estimate: Estimate, least: int = LEAST_CASES) -> Estimate:
     """The estimate, or none with the words why where fewer than ``least`` cases are there."""
     if estimate.n >= least:
         return estimate
-    return undefined(estimate.n, f"{TOO_FEW}n = {estimate.n}, {least} cases needed")
+    return undefined(estimate.n, f"{TOO_FEW}n = {estimate.n}, {least} needed")
 
 
 def cell_text(column: Column, estimate: Estimate | None) -> str:
@@ -195,8 +196,8 @@ def csv_rows(sections: Iterable[Section]) -> list[tuple[object, ...]]:
                 for column, e in zip(t.columns, line.cells, strict=True):
                     if e is None:
                         continue
-                    numbers = ["" if math.isnan(x) else repr(x) for x in (e.value, e.low, e.high)]
-                    p = "" if math.isnan(line.p) else repr(line.p)
+                    numbers = ["" if math.isnan(x) else x for x in (e.value, e.low, e.high)]
+                    p = "" if math.isnan(line.p) else line.p
                     about = "; ".join(line.labels)
                     rows.append(
                         (

@@ -77,13 +77,13 @@ def _reader_lines(cube: Cube, category: str) -> list[Line]:
         if not given.any():
             continue
         if len(cube.readers) > 1:
-            lines.append(Line(("All readers", ARM_NAMES[arm]), _pooled(answers, truth, category)))
+            cells = _pooled(answers, truth, category)
+            lines.append(Line(("All readers", ARM_NAMES[arm]), cells, keys=(arm,)))
         for r, name in enumerate(cube.readers):
             if given[r].any():
                 sure = np.nan_to_num(cube.confidences[i, r, known])
-                lines.append(
-                    Line((name, ARM_NAMES[arm]), _score(answers[r], truth, category, sure))
-                )
+                cells = _score(answers[r], truth, category, sure)
+                lines.append(Line((name, ARM_NAMES[arm]), cells, keys=(arm,)))
     return lines
 
 
@@ -272,7 +272,7 @@ def _bins(cube: Cube) -> list[Line]:
             mean = bootstrap.mean(sure[where], where[1], what="mean confidence")
             words = f"{low} to {high if high == BINS[-1] else high - 1}"
             share = clustered.share(right, inside, "right answers")
-            lines.append(Line((ARM_NAMES[arm], words), (mean, share)))
+            lines.append(Line((ARM_NAMES[arm], words), (mean, share), keys=(arm,)))
     return lines
 
 

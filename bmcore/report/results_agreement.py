@@ -42,8 +42,8 @@ def agreement_section(source: Source, cube: Cube) -> Section:
                 Column("Krippendorff's alpha"),
             ),
             overall,
-            "Percent agreement: share of pairs of readers with the same answer. The others take the "
-            "chance agreement away: 0 is chance, 1 is complete. Missing answers are allowed.",
+            "Percent agreement: share of pairs of readers with the same answer. The others leave "
+            "out the agreement by chance: 0 is chance, 1 is complete. Missing answers are allowed.",
         ),
         ResultTable(
             "pairs",
@@ -84,7 +84,8 @@ def _pair_lines(cube: Cube) -> list[Line]:
                 guarded(reliability.gwet_ac(both, K)),
             )
             names = f"{cube.readers[a]} and {cube.readers[b]}"
-            lines.append(Line((ARM_NAMES[arm], names), cells))
+            pair = (arm, cube.readers[a], cube.readers[b])
+            lines.append(Line((ARM_NAMES[arm], names), cells, keys=pair))
     return lines
 
 

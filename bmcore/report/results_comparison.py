@@ -34,11 +34,7 @@ RELIANCE_NAMES = {
     "over_reliance": "Over-reliance",
     "followed_error": "Followed an error",
 }
-METHODS = (
-    "Obuchowski-Rockette, readers like these",
-    "U-statistics, readers like these",
-    "Obuchowski-Rockette, these readers",
-)
+METHODS = ("Readers like these (OR)", "Readers like these (U)", "These readers (OR)")
 
 
 def comparison_section(source: Source, cube: Cube, category: str, level: float = 0.95) -> Section:
@@ -59,8 +55,9 @@ def comparison_section(source: Source, cube: Cube, category: str, level: float =
             tuple(Column(m, "points") for m in METHODS),
             tuple(lines),
             "Only cases that all readers answered in both phases. Readers like these: readers and "
-            "cases are samples. These readers: the result holds for them alone. p of the first "
-            "column; an AUC in hundredths. All but right answers: one primary against the rest.",
+            "cases are samples, by Obuchowski and Rockette (OR) and by U-statistics (U). These "
+            "readers: it holds for them alone. p of the first column; an AUC in hundredths. All "
+            "but right answers: one primary against the rest.",
             "p",
         ),
         _by_reader(cube),

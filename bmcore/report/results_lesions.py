@@ -25,7 +25,6 @@ from bmcore.review.sheet import LESION_VERDICTS
 from bmcore.stats import afroc, bootstrap, clustered
 from bmcore.stats.estimate import Estimate, undefined
 
-
 VERDICT_NAMES = {"accept": "Accepted", "edit": "Edited", "reject": "Rejected"}
 
 
@@ -88,7 +87,7 @@ def _verdict_lines(source: Source) -> list[Line]:
 
 
 def _mean(values: np.ndarray, what: str) -> Estimate:
-    """Mean over cases (n,); without an interval where all are alike, which says nothing of others."""
+    """Mean over cases (n,); no interval where all are alike, which says nothing of others."""
     if len(values) and np.ptp(values) == 0:
         why = f"{what}; no interval: the number is the same in every case"
         return Estimate(float(values[0]), np.nan, np.nan, len(values), why)
@@ -168,7 +167,7 @@ def _afroc_lines(
     where = np.repeat(np.arange(len(whole)), [lesions[c] for c in whole])
     number = np.concatenate([np.arange(1, lesions[c] + 1) for c in whole]) if whole else where
     if len(whole) < LEAST_CASES:
-        why = f"{TOO_FEW}n = {len(whole)}, {LEAST_CASES} cases needed"
+        why = f"{TOO_FEW}n = {len(whole)}, {LEAST_CASES} needed"
         none = undefined(len(whole), why)
         return [Line((r, ARM_NAMES[a]), (none,)) for a in arms for r in readers], []
     hit = [

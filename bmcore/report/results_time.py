@@ -109,7 +109,7 @@ def _curve(cube: Cube) -> ResultTable:
                 median = guarded(bootstrap.median(seconds, timed[1], what="median"), 5)
             share = clustered.share(right, inside & known, "right answers")
             shown: Estimate | None = share if share.n else None
-            lines.append(Line((ARM_NAMES[arm], words), (shown, median)))
+            lines.append(Line((ARM_NAMES[arm], words), (shown, median), keys=(arm, words)))
     return ResultTable(
         "learning",
         "Along the list: all readers, by quarter of each reader's own list",

@@ -1,21 +1,30 @@
-"""The dossier for programs: votes.csv and report.json."""
+"""The dossier for programs: votes.csv or answers.csv, results.csv and report.json."""
 
 from __future__ import annotations
 
 import csv
 import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmcore.report import checklists, flow
+from bmcore.report.result_tables import CSV_COLUMNS, csv_rows
+from bmcore.report.result_tables import as_dict as as_section
+
 if TYPE_CHECKING:
-    from bmcore.report.agreement import PairAgreement, PhaseAgreement
-    from bmcore.report.dossier import Dossier, Hits
+    from bmcore.report.dossier import Dossier
 
 COLUMNS = (
     *("id", "created_at", "case_id", "reader", "role", "phase", "primary", "confidence"),
     *("segmentation_quality", "comment", "bundle_digest", "model_primary"),
     *("supersedes", "reason", "in_force"),
+)
+ANSWER_COLUMNS = (
+    *("site", "id", "created_at", "plan_version", "reader", "case_id", "phase", "reading"),
+    *("question", "answer", "active_s", "idle_s", "supersedes", "reason", "in_force"),
 )
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -25,23 +34,70 @@ def safe_cell(value: object) -> str:
 
     The rule of OWASP on CSV injection, with full-width signs and leading blanks too.
     """
+    if isinstance(value, int | float):
+        return repr(value)  # a number is no formula, also below 0
     text = "" if value is None else str(value)
     risky = text.startswith(_FORMULA_STARTS) or text.lstrip().startswith(_FORMULA_STARTS)
     return f"'{text}" if risky else text
 
 
 def write_csv(dossier: Dossier, path: Path) -> None:
-    """All votes, oldest first, a row each; UTF-8. Missing values are empty."""
+    """All votes, or a study's answers, a row each; UTF-8. Missing values are empty.
+
+    Nothing but the head while the study runs.
+    """
+    if dossier.record is not None:
+        _write(path, ANSWER_COLUMNS, _answers(dossier))
+        return
+    rows = []
+    for vote in dossier.votes:
+        values = {
+            **asdict(vote),
+            "created_at": vote.created_at.isoformat(),
+            "in_force": "yes" if vote.id in dossier.current else "no",
+        }
+        rows.append([values[column] for column in COLUMNS])
+    _write(path, COLUMNS, rows)
+
+
+def write_results(dossier: Dossier, path: Path) -> None:
+    """Every number of the report, a row each, with interval, n and method; UTF-8."""
+    sections = dossier.results.sections if dossier.results else ()
+    _write(path, CSV_COLUMNS, csv_rows(sections))
+
+
+def _answers(dossier: Dossier) -> Iterator[list[object]]:
+    record = dossier.record
+    if record is None or dossier.running is not None:
+        return
+    replaced = {(a.site, a.supersedes) for a in record.answers}
+    sheets = {sheet.place: sheet for sheet in record.sheets}
+    for a in record.answers:
+        seconds = sheets[a.place].seconds if a.place in sheets else None
+        yield [
+            a.site,
+            a.id,
+            a.created_at.isoformat(),
+            a.version,
+            record.study.reader(a.reader).name,
+            a.case_id,
+            a.arm,
+            "repeat" if a.occasion else "first",
+            a.question,
+            json.dumps(a.value, ensure_ascii=False),
+            "" if seconds is None else seconds.active_s,
+            "" if seconds is None else seconds.idle_s,
+            a.supersedes,
+            a.reason,
+            "no" if (a.site, a.id) in replaced else "yes",
+        ]
+
+
+def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for vote in dossier.votes:
-            values = {
-                **asdict(vote),
-                "created_at": vote.created_at.isoformat(),
-                "in_force": "yes" if vote.id in dossier.current else "no",
-            }
-            writer.writerow([safe_cell(values[column]) for column in COLUMNS])
+        writer.writerow(head)
+        writer.writerows([[safe_cell(value) for value in row] for row in rows])
 
 
 def write_json(dossier: Dossier, path: Path) -> None:
@@ -60,12 +116,17 @@ def as_dict(dossier: Dossier) -> dict[str, Any]:
         "votes_sha256": dossier.votes_digest,
         "remarks": list(dossier.remarks),
         "counts": dossier.counts,
-        "readers": dict(dossier.readers),
-        "agreement": {p.phase: _phase(p) for p in dossier.agreement.phases},
-        "accuracy": {
-            "readers": [_hits(h) for h in dossier.reader_hits],
-            "models": [_hits(h) for h in dossier.model_hits],
-            "fused_minus_clinical": dossier.fused_minus_clinical.as_dict(),
+        "readers": [asdict(person) for person in dossier.source.people],
+        "study": _study(dossier),
+        "flow": [{"step": step, "left_out": out} for step, out in flow.steps(dossier)],
+        "table_1": dict(flow.patients(dossier.source)),
+        "results": _results(dossier),
+        "fused_minus_clinical": dossier.fused_minus_clinical.as_dict(),
+        "failures": [{"case_id": f.case_id, "words": f.words} for f in dossier.failures],
+        "chain": _chain(dossier),
+        "checklists": {
+            "CLAIM 2024": [asdict(item) for item in checklists.claim(dossier)],
+            "TRIPOD+AI 2024": [asdict(item) for item in checklists.tripod(dossier)],
         },
         "confusion_model_by_reader": {
             k: [list(r) for r in v] for k, v in dossier.confusion.items()
@@ -98,26 +159,46 @@ def as_dict(dossier: Dossier) -> dict[str, Any]:
     }
 
 
-def _phase(phase: PhaseAgreement) -> dict[str, Any]:
+def _results(dossier: Dossier) -> dict[str, Any]:
+    """All sections; while a study runs the width of the interval of its primary comparison."""
+    if dossier.results is None:
+        assert dossier.running is not None
+        wide = dossier.running.interval_width
+        return {
+            "words": list(dossier.running.words),
+            "interval_width": None if math.isnan(wide) else wide,
+            "cases": dossier.running.cases,
+        }
     return {
-        "words": phase.words,
-        "cases": len(phase.cases),
-        "readers": list(phase.readers),
-        "percent": phase.percent.as_dict(),
-        "fleiss_kappa": phase.fleiss.as_dict(),
-        "pairs": [_pair(p) for p in phase.pairs],
-        "reader_and_model": [_pair(p) for p in phase.models],
+        "words": list(dossier.results.summary),
+        "one_against_the_rest": dossier.results.category,
+        "sections": {section.key: as_section(section) for section in dossier.results.sections},
     }
 
 
-def _pair(pair: PairAgreement) -> dict[str, Any]:
+def _study(dossier: Dossier) -> dict[str, Any] | None:
+    if dossier.record is None:
+        return None
+    states = [sheet.state for sheet in dossier.record.sheets]
     return {
-        "a": pair.a,
-        "b": pair.b,
-        "percent": pair.percent.as_dict(),
-        "cohen_kappa": pair.kappa.as_dict(),
+        "study": dossier.record.study.study,
+        "finished": dossier.record.finished,
+        "sheets": {state: states.count(state) for state in ("locked", "skipped", "open")},
+        "versions": [
+            {
+                "version": v.version,
+                "digest": v.digest,
+                "author": v.author,
+                "reason": v.reason,
+                "created_at": v.created_at.isoformat(),
+            }
+            for v in dossier.record.versions
+        ],
     }
 
 
-def _hits(hits: Hits) -> dict[str, Any]:
-    return {"who": hits.who, "phase": hits.phase, "accuracy": hits.accuracy.as_dict()}
+def _chain(dossier: Dossier) -> dict[str, Any] | None:
+    if dossier.chain is None:
+        return None
+    heads = {site: {"rows": n, "hash": last} for site, (n, last) in dossier.chain.heads.items()}
+    return {"problems": list(dossier.chain.problems), "heads": heads}

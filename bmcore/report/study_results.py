@@ -156,8 +156,8 @@ def _subgroups(source: Source, table: Cube) -> Section:
             if not group.n:
                 continue
             if group.numbers is None:
-                why = f"{TOO_FEW}n = {group.n}, {LEAST_IN_GROUP} cases needed"
-                cells = (undefined(group.n, why),) * len(columns)
+                why = f"{TOO_FEW}n = {group.n}, {LEAST_IN_GROUP} needed"
+                cells = (undefined(group.n, why), *[None] * (len(columns) - 1))
             else:
                 cells = tuple(group.numbers.values())
             lines.append(Line((GROUP_NAMES[what], group_words(group.name)), cells))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmcore.report import figures
-from bmcore.report.outline import Block, Heading, Picture, Table, Words, moment
+from bmcore.report.blocks import Block, Heading, Picture, Table, Words, moment
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier
@@ -22,7 +22,8 @@ h1 { font-size: 1.8rem; margin: 0 0 .5rem; } h2 { font-size: 1.3rem; margin: 2re
 h3 { font-size: 1.05rem; margin: 1.2rem 0 .3rem; }
 p { margin: .4rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 .notice { border: 2px solid #e08e45; padding: .6rem .8rem; font-weight: 600; }
-.quiet, footer { color: var(--quiet); font-size: .85rem; }
+.finding { font-size: 1.1rem; margin: .6rem 0; }
+.quiet, .note, footer { color: var(--quiet); font-size: .85rem; }
 .wide { overflow-x: auto; margin: .6rem 0 1rem; }
 table { border-collapse: collapse; width: 100%; font-size: .85rem; }
 th, td { border-bottom: 1px solid var(--line); padding: .25rem .5rem; text-align: left;

@@ -1,0 +1,59 @@
+"""The blocks of which a report is made. The PDF and the web page both draw them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NONE = "\u2013"
+
+
+@dataclass(frozen=True)
+class Heading:
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Words:
+    """A paragraph; kind "plain", "finding" (larger), "notice" (in a box), "quiet" (small), or
+    "joined" and "note" (plain and small, on the page of what follows)."""
+
+    text: str
+    kind: str = "plain"
+
+
+@dataclass(frozen=True)
+class Table:
+    """``widths`` are shares of the page; ``numbers`` are columns to be set right-aligned."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    widths: tuple[float, ...]
+    numbers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, made when it is first drawn. ``alt`` says in words what it shows."""
+
+    alt: str
+    make: Callable[[], Figure]
+    width: float = 1.0
+
+    @cached_property
+    def figure(self) -> Figure:
+        return self.make()
+
+
+Block = Heading | Words | Table | Picture
+
+
+def moment(when: object) -> str:
+    """A time as "01 Mar 2026, 09:00 UTC"."""
+    return f"{when:%d %b %Y, %H:%M} UTC"

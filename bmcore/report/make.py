@@ -1,0 +1,50 @@
+"""One call from a home folder and its database to the dossier; the command and the page use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from bmcore.domain import BundleInfo, Prediction, Primary
+from bmcore.intake import library
+from bmcore.reading import archive
+from bmcore.report import dossier, gather
+from bmcore.review.record import StudyRecord, read_record
+from bmcore.review.store import Store
+from bmcore.review.verify import verify
+
+
+def make(
+    home: Path,
+    store: Store,
+    url: str,
+    predictions: Mapping[str, Prediction],
+    known: Mapping[str, Primary],
+    bundle: BundleInfo | None,
+    study: str | None = None,
+    created_at: datetime | None = None,
+) -> dossier.Dossier:
+    """The dossier of the free votes, or of ``study``. url: of the database, for the hash chain.
+
+    predictions, known: see ``dossier.build``; created_at: the date on the report, now if None.
+    """
+    facts = gather.case_facts(library.list_cases(home), predictions, known)
+    record: StudyRecord | None = None
+    if study is None:
+        votes = store.votes()
+        source, marks = gather.free_votes(home, votes, facts, predictions, store.readers())
+    else:
+        votes = []
+        record = read_record(store, study)
+        source, marks = gather.of_study(home, record, facts, predictions)
+    extra = dossier.Extra(
+        created_at=created_at,
+        source=source,
+        marks=marks,
+        record=record,
+        chain=verify(url),
+        images=lambda case: gather.load_images(home, case),
+        masks=lambda case: archive.latest(home, case, bundle.digest) if bundle else None,
+    )
+    return dossier.build(votes, predictions, known, bundle, extra)

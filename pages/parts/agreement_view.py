@@ -1,0 +1,162 @@
+"""The results on the screen: a sentence, a chart where one helps, and the table with its note."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from pages.parts import study_charts as charts
+from pages.parts.words import when
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from bmcore.report.result_tables import ResultTable, Section
+    from bmcore.report.study_results import Results
+    from bmcore.review.record import StudyRecord
+    from bmcore.review.votes import Vote
+
+TABS = {
+    "Agreement": ("agreement",),
+    "Right or wrong": ("accuracy",),
+    "With the models": ("comparison", "reliance"),
+    "Confidence": ("confidence",),
+    "Lesions": ("lesions",),
+    "Time and learning": ("time",),
+    "Subgroups": ("subgroups",),
+}
+
+
+def draw_summary(results: Results) -> None:
+    """The most important finding first and large."""
+    first, *others = results.summary
+    st.subheader(first, anchor=False)
+    for sentence in others:
+        st.markdown(sentence)
+
+
+def draw_section(section: Section, several: bool) -> None:
+    """One topic; with a heading where a tab holds several."""
+    if several:
+        st.subheader(section.title, anchor=False)
+    if section.sentence:
+        st.markdown(section.sentence)
+    for table in section.tables:
+        st.markdown(f"**{table.title}**")
+        drawn = _charts(table)
+        if len(drawn) == 1 and table.key != "pairs":
+            left, right = st.columns((2, 3), gap="large")
+            with left:
+                _chart(*drawn[0])
+            with right:
+                _table(table)
+        else:
+            for place, chart in zip(
+                st.columns(max(2, len(drawn))) if drawn else (), drawn, strict=False
+            ):
+                with place:
+                    _chart(*chart)
+            _table(table)
+
+
+def _chart(figure: go.Figure, key: str, alt: str) -> None:
+    st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=alt)
+
+
+def _table(table: ResultTable) -> None:
+    rows = table.texts()
+    # Two columns of one name cannot be shown, so a name seen before gets a blank behind it.
+    names: list[str] = []
+    for name in table.header:
+        names.append(name + "\u200b" * names.count(name))
+    frame = pd.DataFrame(rows, columns=names)
+    st.dataframe(frame, hide_index=True, height="content" if len(rows) <= 12 else 420)
+    notes = [table.note] if table.note else []
+    reasons = table.reasons()
+    if reasons:
+        notes.append(f"Why a number is missing: {'; '.join(reasons)}.")
+    if notes:
+        st.caption(" ".join(notes))
+
+
+def _charts(table: ResultTable) -> list[tuple[go.Figure, str, str]]:
+    """(figure, key, words for who cannot see it); none where the numbers are missing."""
+    from bmcore.report.result_tables import ARM_NAMES
+
+    drawn: list[tuple[go.Figure | None, str, str]] = []
+    if table.key == "pairs":
+        for arm in dict.fromkeys(line.keys[0] for line in table.lines):
+            alt = f"Cohen's kappa of each two readers, {ARM_NAMES[arm].lower()}; see the table"
+            figure = charts.kappa_map(table, arm)
+            if figure is not None:
+                figure.update_layout(title={"text": ARM_NAMES[arm], "font": {"size": 14}})
+                figure.update_layout(margin={"t": 40})
+            drawn.append((figure, f"map {arm}", alt))
+    elif table.key == "calibration":
+        alt = "Share of right answers against stated confidence; the table has the numbers"
+        drawn.append((charts.calibration(table), "calibration", alt))
+    elif table.key in ("accuracy", "by_reader", "overconfidence"):
+        alt = f"{table.title}, with intervals; the table has the numbers"
+        guide = None if table.key == "accuracy" else 0.0
+        rows = charts.rows_of(table, 0)
+        drawn.append((charts.intervals(rows, table.columns[0], guide), table.key, alt))
+    elif table.key == "reliance":
+        rows = [
+            (f"{c.name}, {line.labels[1].lower()}", "", e)
+            for line in table.lines[:1]
+            for c, e in zip(table.columns, line.cells, strict=True)
+            if e is not None
+        ]
+        alt = f"{table.title}, {table.lines[0].labels[0].lower()}, with intervals"
+        drawn.append((charts.intervals(rows, table.columns[0]), "reliance", alt))
+    elif table.key == "learning":
+        for column, words in enumerate(("Right answers", "Median time")):
+            alt = f"{words} by quarter of the list, with intervals; the table has the numbers"
+            drawn.append((charts.along_the_list(table, column), f"learning {column}", alt))
+    return [(figure, key, alt) for figure, key, alt in drawn if figure is not None]
+
+
+def draw_running(record: StudyRecord, words: tuple[str, ...]) -> None:
+    """What may be known before the last sheet: how far each reader is, and the interval's width."""
+    total, left = len(record.sheets), record.open_sheets
+    st.subheader(
+        f"The study is running: {total - left} of {total} sheets are closed.", anchor=False
+    )
+    st.progress((total - left) / total)
+    for sentence in words:
+        st.markdown(sentence)
+    st.info(
+        "Answers and effects are shown once every sheet of every reader is locked or skipped, so "
+        "that nobody steers a study by its results."
+    )
+    rows = []
+    for reader in record.study.readers:
+        states = [s.state for s in record.sheets if s.place.reader == reader.id]
+        counts = {name.capitalize(): states.count(name) for name in ("locked", "skipped", "open")}
+        rows.append({"Reader": reader.name, "Sheets": len(states), **counts})
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+
+
+def draw_votes(votes: list[Vote], in_force: set[int]) -> None:
+    """All votes, the newest first; earlier votes of a reader stay visible."""
+    from bmcore.review.votes import CHOICE_NAMES, PHASE_NAMES, ROLE_NAMES
+
+    rows = [
+        {
+            "Case": v.case_id,
+            "Reader": v.reader,
+            "Role": ROLE_NAMES[v.role],
+            "When read": PHASE_NAMES[v.phase],
+            "Primary": CHOICE_NAMES[v.primary],
+            "Confidence": v.confidence,
+            "Segmentation 1-5": str(v.segmentation_quality or ""),
+            "Models' answer": CHOICE_NAMES[v.model_primary] if v.model_primary else "",
+            "Counts": "yes" if v.id in in_force else "replaced",
+            "Comment": v.comment,
+            "Stored": when(v.created_at),
+        }
+        for v in reversed(votes)
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content" if len(rows) < 10 else 380)
