@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -20,7 +21,7 @@ from bmcore.domain import RESEARCH_NOTICE, BmcoreError, ClinicalRecord, Finding,
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from bmcore.domain import Case, Prediction, Primary
+    from bmcore.domain import Case, Prediction
     from bmcore.models.bundles import Bundle
 
 T = TypeVar("T")
@@ -134,19 +135,36 @@ def report(
         Path | None,
         typer.Option(help="CSV or spreadsheet with the reference primaries, one row a case."),
     ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Report on this study; on the free votes if left out.")
+    ] = None,
+    date: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"],
+            help="Date (UTC) on the report; now if left out.",
+        ),
+    ] = None,
 ) -> None:
-    """Write the validation report of the current database: PDF, HTML, CSV and JSON."""
+    """Write the validation report of the current database: PDF, HTML, CSV and JSON.
+
+    While a study runs, its report holds no answer and no effect. The same database, models and
+    date give the same files.
+    """
     with cli_study.refusals():
-        from bmcore.report import dossier
+        from bmcore.report import dossier, gather, make
         from bmcore.review.store import open_store
         from bmcore.settings import settings
 
+        home, url = settings().home, settings().url
         models = _bundle(None).info
-        predictions, truths = _known(models.digest, truth)
-        settings().home.mkdir(parents=True, exist_ok=True)
-        with open_store(settings().url) as store:
-            votes = store.votes()
-        written = dossier.write(dossier.build(votes, predictions, truths, models), out)
+        known = gather.truths(home, truth)
+        predictions = gather.light_predictions(home, models.digest)
+        home.mkdir(parents=True, exist_ok=True)
+        when = None if date is None else date.replace(tzinfo=UTC)
+        with open_store(url) as store:
+            made = make.make(home, store, url, predictions, known, models, study, when)
+        written = dossier.write(made, out)
     for path in written:
         typer.echo(str(path))
 
@@ -300,16 +318,3 @@ def _peak_memory_gib() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, KiB elsewhere
-
-
-def _known(digest: str, table: Path | None) -> tuple[dict[str, Prediction], dict[str, Primary]]:
-    """The latest prediction of each case by the bundle ``digest``, and the reference primaries."""
-    from bmcore.intake.clinical import read_clinical
-    from bmcore.reading import archive, demo
-    from bmcore.settings import settings
-
-    truths = demo.truths(settings().home)
-    if table is not None:
-        given = read_clinical(table).primaries
-        truths |= {case_id: primary for case_id, primary in given.items() if primary is not None}
-    return archive.all_latest(settings().home, digest), truths
