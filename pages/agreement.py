@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from pages.parts import agreement_filter, agreement_source, agreement_view, loaders
 from pages.parts.guard import page
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 NO_VOTES = (
     "There are no votes yet. Open a case on the Review page and store the first one. Agreement can "
@@ -14,15 +19,15 @@ NO_VOTES = (
 NO_ANSWERS = "No sheet of this study is locked yet. Readers find their lists on the Study page."
 
 
-def draw(picked: agreement_source.Picked) -> None:
-    """Summary first, then a tab a topic."""
+def draw(picked: agreement_source.Picked, bar: DeltaGenerator) -> None:
+    """Summary first, then a tab a topic. bar: the row of boxes at the top."""
     from bmcore.review.votes import current
 
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with bar:
         choice = agreement_filter.draw(picked.source)
         if st.button("Make a report of this", type="primary", icon=":material/description:"):
             st.switch_page("pages/reports.py")
-        st.caption(agreement_filter.words(choice))
+    st.caption(f"{agreement_filter.words(choice)} {agreement_view.HOW_TO_READ}")
     results = agreement_source.results(picked, choice)
     agreement_view.draw_summary(results)
     names = list(agreement_view.TABS) + ["All votes"] * (picked.record is None)
@@ -30,7 +35,8 @@ def draw(picked: agreement_source.Picked) -> None:
         with place:
             keys = agreement_view.TABS.get(name, ())
             for key in keys:
-                agreement_view.draw_section(results.section(key), several=len(keys) > 1)
+                section = results.section(key)
+                agreement_view.draw_section(section, results.summary, several=len(keys) > 1)
             if name == "All votes":
                 stored = loaders.store().votes()
                 agreement_view.draw_votes(stored, {v.id for v in current(stored)})
@@ -38,7 +44,10 @@ def draw(picked: agreement_source.Picked) -> None:
 
 with page("Agreement", "agreement.see"):
     st.header("Agreement", anchor=False)
-    picked = agreement_source.gather(agreement_source.pick())
+    bar = st.container(horizontal=True, vertical_alignment="bottom")
+    with bar:
+        name = agreement_source.pick()
+    picked = agreement_source.gather(name)
     if picked.running and picked.record is not None:
         from bmcore.report.study_results import running
 
@@ -46,4 +55,4 @@ with page("Agreement", "agreement.see"):
     elif not picked.source.readings:
         st.info(NO_VOTES if picked.record is None else NO_ANSWERS)
     else:
-        draw(picked)
+        draw(picked, bar)

@@ -57,7 +57,8 @@ def comparison_section(source: Source, cube: Cube, category: str, level: float =
             "Only cases that all readers answered in both phases. Readers like these: readers and "
             "cases are samples, by Obuchowski and Rockette (OR) and by U-statistics (U). These "
             "readers: it holds for them alone. p of the first column; an AUC in hundredths. All "
-            "but right answers: one primary against the rest.",
+            "but right answers: one primary against the rest."
+            + ("" if level == 0.95 else f" The intervals here are {level:.0%} intervals."),
             "p",
         ),
         _by_reader(cube),

@@ -42,7 +42,7 @@ def pick() -> str:
     names = [FREE, *plan.studies(loaders.store())]
     if len(names) == 1:
         return FREE
-    return st.selectbox("Readings of", names, index=len(names) - 1, key="readings_of")
+    return st.selectbox("Readings of", names, index=len(names) - 1, width=320, key="readings_of")
 
 
 def gather(name: str) -> Picked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bmcore.review.record import StudyRecord
     from bmcore.review.votes import Vote
 
+HOW_TO_READ = "In brackets the 95 % interval; n counts cases."
 TABS = {
     "Agreement": ("agreement",),
     "Right or wrong": ("accuracy",),
@@ -37,16 +39,16 @@ def draw_summary(results: Results) -> None:
         st.markdown(sentence)
 
 
-def draw_section(section: Section, several: bool) -> None:
-    """One topic; with a heading where a tab holds several."""
+def draw_section(section: Section, told: Sequence[str], several: bool) -> None:
+    """One topic; with a heading where a tab holds several. told: sentences already on the page."""
     if several:
         st.subheader(section.title, anchor=False)
-    if section.sentence:
+    if section.sentence and section.sentence not in told:
         st.markdown(section.sentence)
     for table in section.tables:
         st.markdown(f"**{table.title}**")
         drawn = _charts(table)
-        if len(drawn) == 1 and table.key != "pairs":
+        if len(drawn) == 1 and table.key != "pairs" and len(table.header) <= 4:
             left, right = st.columns((2, 3), gap="large")
             with left:
                 _chart(*drawn[0])
@@ -97,10 +99,13 @@ def _charts(table: ResultTable) -> list[tuple[go.Figure, str, str]]:
     elif table.key == "calibration":
         alt = "Share of right answers against stated confidence; the table has the numbers"
         drawn.append((charts.calibration(table), "calibration", alt))
-    elif table.key in ("accuracy", "by_reader", "overconfidence"):
+    elif table.key in ("accuracy", "by_reader", "overconfidence", "comparison"):
         alt = f"{table.title}, with intervals; the table has the numbers"
         guide = None if table.key == "accuracy" else 0.0
         rows = charts.rows_of(table, 0)
+        if table.key == "comparison":
+            end = ", Right answers"
+            rows = [(n.removesuffix(end), arm, e) for n, arm, e in rows if n.endswith(end)]
         drawn.append((charts.intervals(rows, table.columns[0], guide), table.key, alt))
     elif table.key == "reliance":
         rows = [
