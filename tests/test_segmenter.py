@@ -146,6 +146,9 @@ def test_a_missed_speck_costs_as_much_as_a_missed_tumour_in_the_loss_over_single
     assert loss(labels) < 1e-3
     assert loss(no_speck) == pytest.approx(0.5, abs=0.02)  # one of two; 0.1 smooths 4 voxels
     assert loss(no_tumour) == pytest.approx(0.5, abs=0.02)
+    false = labels.clone()
+    false[0, 30:36, 4:6, 4:6] = 3
+    assert loss(false) == pytest.approx(1 / 3, abs=0.02)  # one of three is wrong
     assert lesion_loss(torch.zeros(1, 4, 8, 8, 8), torch.zeros(1, 8, 8, 8).long()).item() == 0
 
 

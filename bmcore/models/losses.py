@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 
+_TOUCHING = np.ones((3, 3, 3), bool)
 DICE_TERMS: tuple[tuple[tuple[int, ...], float], ...] = (
     ((3,), 1.0),  # enhancing tumour
     ((1, 3), 1.0),  # tumour core
@@ -95,24 +96,32 @@ def segmentation_loss(
 
 
 def lesion_loss(logits: torch.Tensor, labels: torch.Tensor, border: int = 3) -> torch.Tensor:
-    """Mean (1 - soft Dice) over the single lesions, so that three voxels count like a large tumour.
+    """Mean over lesions and false lesions, so that three voxels count like a large tumour.
 
     logits (b, 4, i, j, k); labels int64 (b, i, j, k). A lesion is one part (26-neighbourhood) of
-    the tumour core; its Dice is taken in its box grown by ``border`` voxels, without the voxels of
-    other lesions. After the blob loss of Kofler et al. (IPMI 2023), which takes the whole volume
-    for each lesion; the box is what makes it cheap. 0 where there is no lesion.
+    the tumour core and gives 1 - soft Dice, taken in its box grown by ``border`` voxels, without
+    the voxels of other lesions. A false lesion is a part more likely core than not that touches no
+    lesion; it gives the mean of its probability. After the blob loss of Kofler et al. (IPMI 2023),
+    which takes the whole volume for each lesion and knows no false ones. 0 where there is neither.
     """
     import torch
 
     core = torch.softmax(logits.float(), dim=1)[:, [1, 3]].sum(1)
+    marked = torch.isin(labels, torch.tensor([1, 3], device=labels.device)).cpu().numpy()
+    seen = (core.detach() > 0.5).cpu().numpy()
     terms = []
-    for chance, truth in zip(core, labels, strict=True):
-        marked = torch.isin(truth, torch.tensor([1, 3], device=truth.device)).cpu().numpy()
-        parts, _ = ndimage.label(marked, np.ones((3, 3, 3)))
+    for chance, truth, found in zip(core, marked, seen, strict=True):
+        parts, _ = ndimage.label(truth, _TOUCHING)
         for number, place in enumerate(ndimage.find_objects(parts), start=1):
             box = tuple(slice(max(0, s.start - border), s.stop + border) for s in place)
-            own = torch.from_numpy(parts[box] == number).to(truth.device)
-            other = torch.from_numpy((parts[box] > 0) & (parts[box] != number)).to(truth.device)
+            own = torch.from_numpy(parts[box] == number).to(core.device)
+            other = torch.from_numpy((parts[box] > 0) & (parts[box] != number)).to(core.device)
             p = chance[box].masked_fill(other, 0.0)
             terms.append(1 - (2 * p[own].sum() + 0.1) / (p.sum() + own.sum() + 0.1))
+        blobs, _ = ndimage.label(found, _TOUCHING)
+        touched = set(np.unique(blobs[ndimage.binary_dilation(truth, _TOUCHING)]))
+        for number, box in enumerate(ndimage.find_objects(blobs), start=1):
+            if number not in touched:
+                own = torch.from_numpy(blobs[box] == number).to(core.device)
+                terms.append(chance[box][own].mean())
     return torch.stack(terms).mean() if terms else core.sum() * 0
