@@ -10,6 +10,7 @@ import streamlit as st
 from pages.parts import loaders, reader
 from pages.parts.add_case import add_case_form
 from pages.parts.guard import may, page, shield
+from pages.parts.run_models import progress_words
 from pages.parts.words import STATE_WORDS, clinical
 
 ORDERS = {
@@ -119,12 +120,42 @@ def follow_pictures(missing: int) -> None:
             st.rerun(scope="app")
 
 
+@st.fragment(run_every=2.0)
+def follow_work(busy: dict[str, str]) -> None:
+    """What the models are doing; the page is drawn anew when a case changes its state."""
+    from bmcore.reading import jobs
+
+    with shield():
+        now = {case_id: jobs.state(loaders.home(), case_id) for case_id in busy}
+        if {case_id: state.state for case_id, state in now.items()} != busy:
+            st.rerun(scope="app")
+        for case_id, state in now.items():
+            done = min(1.0, max(0.0, state.fraction))
+            st.progress(done, f"{case_id}: {progress_words(state)}")
+
+
+def busy_cases(cases: pd.DataFrame) -> dict[str, str]:
+    """Case id to "queued" or "running", for the cases that the models are at."""
+    words = {STATE_WORDS[state]: state for state in ("queued", "running")}
+    rows = cases[cases["State"].isin(words)]
+    return dict(zip(rows["Case"], rows["State"].map(words), strict=True))
+
+
 with page("Cases", "cases.see"):
     st.header("Cases", anchor=False)
     cases = work_list()
+    if loaders.models().info is None:
+        st.warning(
+            "No models can be used here, so there will be no answers. Reading, marking and voting "
+            "work as ever; a case says more when it is opened.",
+            icon=":material/extension_off:",
+        )
     if cases.empty:
         st.info("There are no cases yet. Add the first one below.")
     else:
+        busy = busy_cases(cases)
+        if busy:
+            follow_work(busy)
         found = narrow(cases)
         if found.empty:
             st.info("No case fits this search. Take a filter away to see the others.")

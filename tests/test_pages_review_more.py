@@ -136,7 +136,7 @@ def test_the_3d_view_is_loaded_when_asked_and_gets_the_tumour_only_with_the_mode
     page = read_with_models(read_case, "Dr B")
     page.toggle(key="three_d").set_value(True).run()
     (shown,) = three_d(page)
-    assert [o["name"] for o in shown["overlays"]] == ["oedema.nii.gz", "core.nii.gz"]
+    assert [o["name"] for o in shown["overlays"]] == ["core.nii.gz"]
 
 
 def test_the_3d_view_gets_the_voxels_where_they_are() -> None:
@@ -152,3 +152,84 @@ def test_the_3d_view_gets_the_voxels_where_they_are() -> None:
     read = nib.Nifti1Image.from_bytes(gzip.decompress(data))
     np.testing.assert_array_equal(read.affine, mask.affine)
     np.testing.assert_array_equal(np.asarray(read.dataobj), np.asarray(mask.data) > 0)
+
+
+# ---- states: running, failed, no models --------------------------------------------------------
+
+
+@pytest.fixture
+def new_case(home: Path, tmp_path: Path) -> str:  # noqa: F811
+    """A case that the models have not read."""
+    pages_home.add_case(home, tmp_path / "files", "Case-9")
+    return "Case-9"
+
+
+def put_state(home: Path, case_id: str, monkeypatch: pytest.MonkeyPatch, **values) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    from bmcore.reading import jobs
+    from bmcore.reading.jobs import JobState
+
+    jobs.record(home, case_id, JobState(**values))
+    monkeypatch.setattr(jobs, "_alive", lambda *_: True)
+
+
+def bars(page) -> list[str]:  # type: ignore[no-untyped-def]
+    return [e.proto.text for e in page.get("progress")]
+
+
+def test_work_going_on_is_shown_with_the_time_left_on_both_pages(
+    home: Path,  # noqa: F811
+    new_case: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running = {"state": "running", "stage": "Finding the tumour", "fraction": 0.4, "eta_s": 42.0}
+    put_state(home, new_case, monkeypatch, **running)
+    page = open_page("cases")
+    assert bars(page) == ["Case-9: Finding the tumour, about 40 s left"]
+    assert list(page.dataframe[0].value["State"]) == ["Running"]
+    page = open_page("review", case=new_case)
+    assert bars(page) == ["Finding the tumour, about 40 s left"]
+    put_state(home, new_case, monkeypatch, state="queued", message="Waiting for 1 other case.")
+    assert bars(open_page("review", case=new_case)) == ["Waiting for 1 other case."]
+
+
+def test_work_without_a_sign_of_life_says_so(
+    home: Path,  # noqa: F811
+    new_case: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import os
+    import time
+
+    put_state(home, new_case, monkeypatch, state="running", stage="Finding the tumour")
+    assert "No progress for a while" not in words(open_page("review", case=new_case))
+    path = home / "jobs" / f"{new_case}.json"
+    os.utime(path, (time.time() - 500, time.time() - 500))
+    assert "No progress for a while" in words(open_page("review", case=new_case))
+
+
+def test_a_failed_case_says_why_and_can_be_tried_again(
+    home: Path,  # noqa: F811
+    new_case: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put_state(home, new_case, monkeypatch, state="failed", message="The disk is full.")
+    page = open_page("review", case=new_case)
+    assert "could not read this case" in words(page) and "The disk is full." in words(page)
+    assert "Try again" in [b.label for b in page.button]
+    assert list(open_page("cases").dataframe[0].value["State"]) == ["Failed"]
+
+
+def test_without_models_both_pages_say_what_still_works(
+    home: Path,  # noqa: F811
+    new_case: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    from bmcore.settings import settings
+
+    monkeypatch.setenv("BMCORE_BUNDLE", str(tmp_path / "nothing here"))
+    settings.cache_clear()
+    for page in (open_page("cases"), open_page("review", case=new_case)):
+        assert not page.exception and not page.error
+        assert "there will be no answers" in words(page)
+    assert "Run the models on this case" not in [b.label for b in page.button]

@@ -229,3 +229,31 @@ def test_a_worker_outlives_the_process_that_submitted_it(tmp_path: Path) -> None
     gone = subprocess.run([sys.executable, "-c", code], start_new_session=True, timeout=30)
     assert gone.returncode == -signal.SIGKILL
     _until(lambda: jobs.state(tmp_path, "A").state == "done")
+
+
+def test_the_time_left_is_first_that_of_earlier_cases_then_that_of_this_one() -> None:
+    """100 s are usual; this case goes at half the speed: a quarter took 50 s, so 150 s are left."""
+    assert worker._left(1, 0.02, None) is None
+    assert worker._left(1, 0.02, 100) == pytest.approx(98)
+    assert worker._left(50, 0.25, 100) == pytest.approx(150)
+    between = worker._left(35, 0.175, 100)
+    assert between is not None and 82.5 < between < 165  # 100 * 0.825 and 35 / 0.175 * 0.825
+    assert worker._left(50, 0.5, None) == pytest.approx(50)
+
+
+def test_what_is_usual_is_the_median_of_the_last_finished_cases(tmp_path: Path) -> None:
+    assert jobs.usual_s(tmp_path) is None
+    for number, spent in enumerate((900, 10, 20, 30, 40, 50)):  # the first is the oldest
+        begun = 1000.0 * number
+        state = JobState("done", started_at=begun, ended_at=begun + spent)
+        jobs.record(tmp_path, f"C{number}", state)
+    jobs.record(tmp_path, "broken", JobState("failed", started_at=9e6, ended_at=9e6 + 1))
+    assert jobs.usual_s(tmp_path) == 30
+
+
+def test_silence_is_counted_from_the_last_word(tmp_path: Path) -> None:
+    assert jobs.silent_s(tmp_path, "A") == 0
+    jobs.record(tmp_path, "A", JobState("running"))
+    path = tmp_path / "jobs" / "A.json"
+    os.utime(path, (time.time() - 300, time.time() - 300))
+    assert jobs.silent_s(tmp_path, "A") == pytest.approx(300, abs=20)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import threading
@@ -95,6 +96,24 @@ def state(home: Path | str, case_id: str) -> JobState:
     if again != seen:
         return again
     return replace(seen, state="failed", stage="Stopped", message=STOPPED, eta_s=None)
+
+
+def usual_s(home: Path | str, last: int = 5) -> float | None:
+    """Median seconds that the last finished cases took on this computer; None if there are none."""
+    ended: list[tuple[float, float]] = []
+    for path in _folder(home).glob("*.json"):
+        if path.name.startswith("."):
+            continue
+        seen = _read(home, path.name.removesuffix(".json"))
+        if seen.state == "done" and seen.started_at and seen.ended_at:
+            ended.append((seen.ended_at, seen.ended_at - seen.started_at))
+    return statistics.median(spent for _, spent in sorted(ended)[-last:]) if ended else None
+
+
+def silent_s(home: Path | str, case_id: str) -> float:
+    """Seconds since the work on a case last said something; 0 where it never has."""
+    path = _file(home, case_id, "json")
+    return max(0.0, time.time() - path.stat().st_mtime) if path.is_file() else 0.0
 
 
 def log_path(home: Path | str, case_id: str) -> Path:

@@ -66,6 +66,7 @@ class _Progress:
 
     def __init__(self, home: Path, case_id: str, mine: JobState) -> None:
         self.home, self.case_id, self.now = home, case_id, mine
+        self.usual = jobs.usual_s(home)
         self.written = 0.0
 
     def begin(self) -> None:
@@ -76,7 +77,7 @@ class _Progress:
             return
         fraction = min(max(fraction, 0.0), 1.0)
         spent = time.time() - (self.now.started_at or time.time())
-        eta = spent / fraction * (1 - fraction) if fraction >= 0.1 else None
+        eta = _left(spent, fraction, self.usual)
         words = f"{stage}: {fraction:.0%} of the work is done."
         self._write(replace(self.now, stage=stage, fraction=fraction, message=words, eta_s=eta))
 
@@ -98,6 +99,20 @@ class _Progress:
     def _write(self, new: JobState) -> None:
         self.now = jobs.record(self.home, self.case_id, new)
         self.written = time.monotonic()
+
+
+def _left(spent: float, fraction: float, usual: float | None) -> float | None:
+    """Seconds still to go: first as earlier cases took, then more and more as this one goes on.
+
+    Loading the program and the images tells little of the rest, so it takes until a quarter of the
+    work is done before this case alone is believed. None where nothing can be told yet.
+    """
+    own = spent / fraction * (1 - fraction) if fraction >= 0.1 else None
+    before = None if usual is None else max(usual * (1 - fraction), 0.0)
+    if own is None or before is None:
+        return before if own is None else own
+    trust = min(1.0, (fraction - 0.1) / 0.15)
+    return trust * own + (1 - trust) * before
 
 
 def _sentence(problem: Exception, log: Path) -> str:

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from bmcore.reading.explain import Attribution
 
 
-def draw(prediction: Prediction) -> None:
-    """The leading answer in words, the three as bars with their intervals, and what is missing."""
+def draw(prediction: Prediction, alike: bool = True) -> None:
+    """The leading answer in words, the three as bars with their intervals, and what is missing.
+
+    alike: with similar cases, where this reader may see them.
+    """
     given = [a for a in prediction.answers if a.probabilities is not None]
     if given:
         st.markdown(f"**{best_guess(given[-1])}**")
@@ -45,7 +48,8 @@ def draw(prediction: Prediction) -> None:
         st.caption(
             "Demo models, trained on synthetic data: these numbers mean nothing for a patient."
         )
-    similar.draw(prediction)
+    if alike:
+        similar.draw(prediction)
 
 
 def _intervals(prediction: Prediction) -> tuple[tuple[charts.Interval, ...] | None, ...]:
@@ -92,8 +96,7 @@ def draw_reasons(prediction: Prediction) -> None:
         key=f"why primary {prediction.case_id} {kind}",
     )
     why = _attribution(prediction, kind or kinds[-1], primary)
-    names = [f"{n}: {v}" for n, v in zip(why.names, why.values, strict=True)]
-    names = [n.replace("Image (all code parts together)", "Images, taken together") for n in names]
+    names = [_bar_name(n, v) for n, v in zip(why.names, why.values, strict=True)]
     st.plotly_chart(
         charts.signed_bars(names, why.contributions, why.space),
         key="reasons",
@@ -101,6 +104,15 @@ def draw_reasons(prediction: Prediction) -> None:
         alt="What moved the answer towards or away from the chosen primary",
     )
     st.caption(words_for(primary))
+
+
+def _bar_name(name: str, value: str) -> str:
+    """For instance "Age: 61 years", "Pack-years: 20"; the images are one bar without a value."""
+    from bmcore.reading.explain import IMAGE_BAR
+
+    if name == IMAGE_BAR:
+        return "All that the images show"
+    return f"{name}: {value.removesuffix(' pack-years')}"
 
 
 def _attribution(prediction: Prediction, kind: str, primary: Primary) -> Attribution:

@@ -32,7 +32,7 @@ def pick_case() -> str | None:
         placeholder="Choose a case",
         label_visibility="collapsed",
         key=f"pick {asked}",
-        width=300,
+        width=240,
     )
     if chosen and chosen != asked:
         st.query_params["case"] = chosen

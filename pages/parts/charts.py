@@ -52,7 +52,7 @@ def answers(
                 text="no answer", x=0.5, y=2.5, row=1, col=column, showarrow=False
             )
         _answer_bars(figure, column, answer, pairs)
-    reach = max([0.45, *tops]) * 1.55
+    reach = max([0.4, *tops]) * 1.45
     figure.update_xaxes(range=[0, reach], visible=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", fixedrange=True, ticks="")
     return _calm(figure, height=60 + 30 * len(PRIMARIES) + 20, top=44)

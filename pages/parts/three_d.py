@@ -49,8 +49,8 @@ def draw(images: Images, overlays: Overlays) -> None:
             update_interval_ms=None,
             key=f"three_d {images.case_id} {len(parts)}",
         )
-    words = "T1 Gd" if overlays.mask is None else "T1 Gd; tumour core warm, oedema blue"
-    st.caption(f"{words}. Brightness only: no measurements here, and small lesions can be hidden.")
+    words = "T1 Gd, with the tumour core shining through in red" if parts else "T1 Gd"
+    st.caption(f"{words}. For orientation only: small lesions can be hidden. Turn it by dragging.")
 
 
 def _component() -> Callable[..., Any] | None:
@@ -76,18 +76,12 @@ def _tumour(mask: Volume) -> list[dict[str, Any]]:
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _cached_tumour(content: str, _mask: Volume) -> list[dict[str, Any]]:
-    data = np.asarray(_mask.data)
-    parts = (("oedema", data == Label.SNFH, "blue", 0.2), ("core", np.isin(data, CORE), "warm", 1))
-    return [
-        {
-            "data": nifti(chosen.astype(np.uint8), _mask.affine),
-            "name": f"{name}.nii.gz",
-            "colormap": colours,
-            "opacity": opacity,
-        }
-        for name, chosen, colours, opacity in parts
-        if chosen.any()
-    ]
+    """The core alone: the oedema around it would hide it."""
+    core = np.isin(np.asarray(_mask.data), CORE)
+    if not core.any():
+        return []
+    data = nifti(core.astype(np.uint8), _mask.affine)
+    return [{"data": data, "name": "core.nii.gz", "colormap": "red", "opacity": 1}]
 
 
 def nifti(data: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64]) -> bytes:

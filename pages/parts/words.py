@@ -54,6 +54,13 @@ def when(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%-d %b %Y, %H:%M:%S UTC")
 
 
+def duration(seconds: float) -> str:
+    """For instance "about 40 seconds" or "about 3 minutes"."""
+    if seconds < 90:
+        return f"about {max(5, round(seconds / 5) * 5)} seconds"
+    return f"about {round(seconds / 60)} minutes"
+
+
 def seconds_left(eta_s: float | None) -> str:
     """For instance "about 40 s left"; empty if it cannot be told."""
     if eta_s is None:
