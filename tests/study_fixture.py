@@ -1,104 +1,99 @@
-"""A small study in a home folder of its own: cases, predictions, a locked plan, accounts."""
+"""A small study of known answers: twelve cases, two readers, without and with the models.
+
+Every case is NSCLC or melanoma in turn. The models are right except on the cases in WRONG. Ada is
+right unaided except on ADA_MISSED; aided she says what the models say on even cases and keeps her
+answer on odd ones. Bo is right unaided except on BO_MISSED and always follows the models.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
-from bmcore.domain import BundleInfo
-from bmcore.review import accounts, plan
+from bmcore.domain import PRIMARIES
+from bmcore.report.readings import CaseFacts
+from bmcore.review import plan
 from bmcore.review.desk import Desk
-from bmcore.review.store import Store, open_store
+from bmcore.review.store import Store
 from bmcore.review.study import Study, parse_study
-from tests import pages_home
+from bmcore.review.worklist import Seconds
 
-PASSWORD = "seven quiet horses"
-READER_A, READER_B = "Dr Ada", "Dr Bo"
-PEOPLE = {
-    READER_A: "reader",
-    READER_B: "reader",
-    "Prof Iris": "investigator",
-    "Max Admin": "administrator",
-}
+CASES = tuple(f"Case-{n:02d}" for n in range(12))
+TRUTH = {c: ("nsclc", "melanoma")[n % 2] for n, c in enumerate(CASES)}
+WRONG = (CASES[1], CASES[4], CASES[7])
+ADA_MISSED = (CASES[0], CASES[1], CASES[2], CASES[3])
+BO_MISSED = (CASES[2], CASES[4], CASES[5])
+MODEL = {c: ("rcc" if c in WRONG else TRUTH[c]) for c in CASES}
+READERS = (("r01", "Ada Lund", "radiologist", 6.0), ("r02", "Bo Ek", "oncologist", 9.0))
+CANARY = "canary in a remark"
 
 
-def plan_data(cases: list[str], **changes: Any) -> dict[str, Any]:
-    """A sequential study of all three arms and every kind of question."""
-    aided, explained = "aided", "aided_explained"
-    return {
-        "study": "small",
-        "title": "A small study",
-        "design": {"kind": "sequential", "arms": ["unaided", aided, explained]},
-        "seeds": {"order": 7, "allocation": 8},
-        "readers": [
-            {"id": "ra", "name": READER_A, "role": "radiologist", "years": 5.0},
-            {"id": "rb", "name": READER_B, "role": "oncologist", "years": 9.0},
-        ],
-        "cases": cases,
-        "training_cases": [],
+def study(repeats: int = 0, **changes: object) -> Study:
+    names = ("id", "name", "role", "years")
+    both = ["aided"]
+    whole: dict = {
+        "study": "drawn",
+        "title": "A drawn study",
+        "design": {"kind": "sequential", "arms": ["unaided", "aided"]},
+        "seeds": {"order": 1, "allocation": 2},
+        "readers": [dict(zip(names, r, strict=True)) for r in READERS],
+        "cases": list(CASES),
+        "training_cases": ["phantom-1", "phantom-2"],
         "questions": [
-            {"id": "primary", "kind": "primary", "text": "Most likely primary?"},
-            {"id": "other", "kind": "differential", "text": "Others?", "required": False},
-            {"id": "lesions", "kind": "lesions", "text": "Lesions", "arms": [aided]},
-            {"id": "quality", "kind": "quality", "text": "Quality?", "arms": [aided, explained]},
-            {"id": "why", "kind": "explanation", "text": "Helpful?", "arms": [explained]},
-            {"id": "remarks", "kind": "text", "text": "Remarks", "required": False},
+            {"id": "primary", "kind": "primary", "text": "Which primary?"},
+            {"id": "lesions", "kind": "lesions", "text": "Lesions?", "arms": both},
+            {"id": "quality", "kind": "quality", "text": "How good?", "arms": both},
+            {"id": "remarks", "kind": "text", "text": "Else?", "required": False},
         ],
-        "repeats": {"count": 0, "min_distance": 1},
-        "primary_endpoint": {"measure": "Accuracy", "compare": ["unaided", aided]},
-        "analysis_plan": "Difference with a bootstrap over patients.",
-        **changes,
+        "repeats": {"count": repeats, "min_distance": 2},
+        "primary_endpoint": {"measure": "Accuracy", "compare": ["unaided", "aided"]},
+        "analysis_plan": "Difference of right answers.",
     }
+    return parse_study({**whole, **changes}, "here")
 
 
-def make_study(cases: list[str], **changes: Any) -> Study:
-    return parse_study(plan_data(cases, **changes), "study.yaml")
+def said(reader: str, case: str, arm: str) -> str:
+    """The primary that a reader names."""
+    missed = ADA_MISSED if reader == "r01" else BO_MISSED
+    own = "other" if case in missed else TRUTH[case]
+    if arm == "unaided" or (reader == "r01" and CASES.index(case) % 2):
+        return own
+    return MODEL[case]
 
 
-def make_home(home: Path, work: Path, info: BundleInfo, cases: list[str]) -> None:
-    """Cases with a prediction of two lesions each."""
-    home.mkdir(parents=True, exist_ok=True)
-    for case_id in cases:
-        case = pages_home.add_case(home, work, case_id)
-        pages_home.store_prediction(home, case, info)
+def facts() -> dict[str, CaseFacts]:
+    """Cases with truth and the models' answer; women are the even ones."""
+    found = {}
+    for n, case in enumerate(CASES):
+        chances = tuple(0.75 if str(p) == MODEL[case] else 0.05 for p in PRIMARIES)
+        found[case] = CaseFacts(
+            case,
+            sex=("female", "male")[n % 2],
+            age_years=45.0 + 3 * n,
+            lesions=2,
+            truth=TRUTH[case],
+            answers={"clinical": chances, "image": chances, "fused": chances},
+        )
+    return found
 
 
-def start(home: Path, study: Study, with_accounts: bool) -> None:
-    """Lock the plan, and make the accounts of ``PEOPLE``."""
-    with open_store(url(home)) as store:
-        plan.lock(store, study, "Prof Iris")
-        if with_accounts:
-            make_accounts(store)
-
-
-def make_accounts(store: Store) -> None:
-    for name, role in PEOPLE.items():
-        accounts.add(store, name, role, PASSWORD)
-
-
-def url(home: Path) -> str:
-    return f"sqlite:///{home / 'bmcore.sqlite'}"
-
-
-def answers_for(study: Study, arm: str, text: str | None = None) -> dict[str, Any]:
-    """A whole sheet of ``arm``."""
-    said: dict[str, Any] = {
-        "primary": {"choice": "melanoma", "confidence": 60},
-        "other": ["breast"],
-        "lesions": {"lesions": {"1": "accept", "2": "reject"}, "missed": 0},
-        "quality": 4,
-        "why": "helpful",
-        "remarks": text or "no remarks",
-    }
-    return {q.id: said[q.id] for q in study.questions_in(arm)}
-
-
-def read_all(store: Store, study: Study, reader: str, text: str | None = None) -> None:
-    """Lock every sheet of a reader's list."""
-    from bmcore.review.worklist import Seconds
-
-    desk = Desk(store, study.study)
-    while (work := desk.next(reader)) is not None:
-        place = work.item.place
-        values = answers_for(study, place.arm, text)
-        desk.submit(place, values, Seconds(30.0, 2.0), f"key {place}")
+def read(store: Store, plan_: Study, stop_after: int | None = None) -> Desk:
+    """Lock the plan and let both read to the end of their lists, or each ``stop_after`` sheets."""
+    plan.lock(store, plan_, "Ida Lund")
+    now = datetime(2026, 11, 1, 9, tzinfo=UTC)
+    clock = [now]
+    desk = Desk(store, plan_.study, clock=lambda: clock[0])
+    for reader, *_ in READERS:
+        for number, work in enumerate(desk.work(reader)):
+            if number == stop_after:
+                break
+            place = work.item.place
+            clock[0] += timedelta(minutes=1)
+            answer = said(reader, place.case_id, place.arm)
+            sure = 80 if answer == TRUTH[place.case_id] else 40
+            values: dict = {"primary": {"choice": answer, "confidence": sure}, "remarks": CANARY}
+            if place.arm == "aided":
+                verdicts = {"1": "accept", "2": "reject"}
+                values |= {"lesions": {"lesions": verdicts, "missed": 0}, "quality": 1 + number % 5}
+            seconds = Seconds(60.0 if place.arm == "unaided" else 20.0, 5.0)
+            desk.submit(place, values, seconds, f"{reader} {number}")
+    return desk

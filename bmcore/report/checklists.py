@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bmcore.report import flow
 from bmcore.report.readings import UNKNOWN, cube
 from bmcore.report.result_tables import ARM_NAMES
+from bmcore.report.results_agreement import count
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier
@@ -109,10 +110,11 @@ def _variability(d: Dossier) -> Answer:
     if d.results is None:
         return ("open", "After the last sheet of the study.")
     tables = {t.key for t in d.results.section("agreement").tables}
-    if not tables:
+    if "pairs" not in tables:
         return ("open", "Needs two readers, and repeats for agreement within a reader.")
-    within = "and within readers" if "repeats" in tables else "; within readers needs repeats"
-    return ("filled" if "repeats" in tables else "partly", f"Agreement between readers {within}.")
+    if "repeats" not in tables:
+        return ("partly", "Agreement between readers; within readers it needs hidden repeats.")
+    return ("filled", "Agreement between readers, and within readers from hidden repeats.")
 
 
 def _partitions(d: Dossier) -> Answer:
@@ -181,7 +183,8 @@ def _failures(d: Dossier) -> Answer:
         return ("open", "After the last sheet of the study.")
     if not d.counts["cases_with_reference"]:
         return ("open", "No case has a known primary.")
-    return ("filled", f"{len(d.failures)} cases with pictures under Cases that went wrong.")
+    drawn = sum(bool(f.panels) for f in d.failures)
+    return ("filled", f"{count(len(d.failures), 'case')} that went wrong, {drawn} with pictures.")
 
 
 def _flow(d: Dossier) -> Answer:
@@ -258,7 +261,10 @@ _EXPLAIN = (
     "Shares of the regression (SHAP) and heat maps; effect of the reasons where the study asks "
     "for it.",
 )
-_IDENTITY = ("filled", "Cases go by pseudonyms; headers are not kept with the images.")
+_IDENTITY = (
+    "partly",
+    "Cases go by pseudonyms here. How the images were de-identified: for the authors.",
+)
 _CODE = (
     "partly",
     "Code under the licence of the repository; models with their digest above. Data: for the "
