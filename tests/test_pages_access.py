@@ -187,7 +187,7 @@ def test_each_page_opens_for_its_roles_alone_and_for_nobody_without_a_sign_in(
     for name, role in study_fixture.PEOPLE.items():
         page = visit(people, file, name)
         roles, _ = MATRIX[PAGES[file]]
-        refused = "this account may not" in words(page)
+        refused = "This account may not" in words(page)
         assert refused is (role not in roles), (file, role)
         assert not page.exception
         assert f"{name}, {role}" in words(page)
@@ -200,7 +200,7 @@ def test_each_page_opens_for_its_roles_alone_and_for_nobody_without_a_sign_in(
 
 def test_on_a_computer_of_ones_own_no_password_is_asked_and_the_page_says_so(home: Path) -> None:
     page = visit(home, "cases", None)
-    assert "Single user on this computer: no password" in words(page)
+    assert "Single user on this computer, no password" in words(page)
     assert not any(b.label == "Sign in" for b in page.button)
 
 

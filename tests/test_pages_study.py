@@ -108,7 +108,7 @@ def test_nothing_of_the_models_goes_out_before_the_unaided_sheet_is_locked(
 
 def test_the_review_page_is_no_way_around_the_blinding(home: Path, study) -> None:
     page = open_page("review", case="Case-1")
-    assert "the case belongs to a running study" in words(page)
+    assert "The case belongs to a running study" in words(page)
     assert not sent_to_viewer(page) and not page.radio
     with open_store(study_fixture.url(home)) as store:
         study_fixture.read_all(store, study, "ra")

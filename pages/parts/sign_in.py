@@ -138,13 +138,9 @@ def _try(name: str, password: str) -> None:
 
 
 def draw_badge(user: access.User) -> None:
-    """Who acts, on the right of the notice, with the way out."""
-    if user.local:
-        st.caption(
-            ":material/lock_open: Single user on this computer: no password. "
-            "Accounts: docs/accounts.md"
-        )
-        return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    """Who is signed in, below the notice on the right, with the way out."""
+    with st.container(
+        horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"
+    ):
         st.text(f"{user.name}, {user.role}", width="content")
         st.button("Sign out", key="sign_out", on_click=sign_out, icon=":material/logout:")

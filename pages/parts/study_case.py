@@ -61,6 +61,7 @@ def _draw_head(seat: StudySeat, place: Place) -> None:
     entry = loaders.entry(place.case_id)
     with st.container(key="case_header", horizontal=True, vertical_alignment="center"):
         words = [
+            ("Reader", seat.reader.name),
             ("Case", f"{number[place]} of {max(number.values())}"),
             ("Read", ARM_WORDS[place.arm]),
             ("Patient", clinical(entry.clinical)),
@@ -134,7 +135,7 @@ def _draw_tabs(seat: StudySeat, place: Place, prediction: Prediction, explained:
     with tabs[0]:
         study_sheet.draw(seat, place, prediction)
     with tabs[1]:
-        answers.draw(prediction)
+        answers.draw(prediction, alike=False)  # what a study shows must not hang on other cases
     if explained:
         with tabs[2]:
             lesions.draw(prediction)

@@ -76,7 +76,8 @@ def _draw_width(desk: Desk, study: Study) -> None:
         st.info("No reference primaries are known here. Add a table of them to see the width.")
         return
     if width is None:
-        st.info(f"{n} cases are read in both arms so far; the width needs at least two.")
+        read = "1 case is" if n == 1 else f"{n} cases are"
+        st.info(f"{read} read in both arms so far; the width needs at least two.")
         return
     left, right = st.columns(2, width=520)
     left.metric("Width of the 95 % interval", f"{100 * width:.0f} points")

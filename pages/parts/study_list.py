@@ -28,7 +28,8 @@ def draw(seat: StudySeat) -> None:
     )
     _draw_next(seat, listed)
     _draw_skipped(seat, listed)
-    st.dataframe(_table(listed), hide_index=True, height="content" if len(listed) < 12 else 420)
+    table = _table(listed)
+    st.dataframe(table, hide_index=True, height="content" if len(table) < 12 else 420)
     _draw_correction(seat, listed)
 
 
@@ -80,17 +81,25 @@ def _draw_skipped(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
 
 
 def _table(listed: Sequence[WorkItem]) -> pd.DataFrame:
+    """One row a case, one column an arm that this reader reads it in."""
     number = study_seat.numbers(listed)
-    return pd.DataFrame(
-        {
-            "Case": [number[w.item.place] for w in listed],
-            "Read": [ARM_WORDS[w.item.place.arm] for w in listed],
-            "State": [STATE_WORDS[w.state] for w in listed],
-            "Flag": ["flagged" if w.flagged else "" for w in listed],
-            "Active": [_minutes(w.seconds.active_s) for w in listed],
-            "Idle": [_minutes(w.seconds.idle_s) for w in listed],
-        }
-    )
+    arms = dict.fromkeys(w.item.place.arm for w in listed)
+    cases: dict[int, list[WorkItem]] = {}
+    for w in listed:
+        cases.setdefault(number[w.item.place], []).append(w)
+    rows = []
+    for case, sheets in cases.items():
+        states = {w.item.place.arm: STATE_WORDS[w.state] for w in sheets}
+        rows.append(
+            {
+                "Case": str(case),
+                **{ARM_WORDS[arm].capitalize(): states.get(arm, "") for arm in arms},
+                "Flag": "flagged" if any(w.flagged for w in sheets) else "",
+                "Active": _minutes(sum(w.seconds.active_s for w in sheets)),
+                "Idle": _minutes(sum(w.seconds.idle_s for w in sheets)),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _minutes(seconds: float) -> str:

@@ -12,6 +12,7 @@ from bmcore.review.allocation import work_list
 from bmcore.review.study import Study, read_study_text
 from bmcore.settings import PROJECT
 from pages.parts import guard, loaders
+from pages.parts.study_seat import ARM_WORDS
 from pages.parts.words import when
 
 _EXAMPLE = PROJECT / "docs" / "examples" / "study.yaml"
@@ -107,6 +108,11 @@ def _author(what: str) -> str:
     return st.text_input("Who starts or changes the plan?", key=f"author {what}", max_chars=80)
 
 
+def _arms(study: Study) -> str:
+    between = ", then " if study.design.kind == "sequential" else " or "
+    return between.join(ARM_WORDS[arm] for arm in study.design.arms)
+
+
 def _draw_check(study: Study) -> bool:
     """What the plan means; True where all its cases can be read."""
     known = {entry.case_id: entry for entry in loaders.entries()}
@@ -117,10 +123,10 @@ def _draw_check(study: Study) -> bool:
     ]
     sheets = {r.id: len(work_list(study, r.id)) for r in study.readers}
     lines = [
-        f"- {study.design.kind.capitalize()} design: {', '.join(study.design.arms)}",
+        f"- {study.design.kind.capitalize()} design: {_arms(study)}",
         f"- {len(study.cases)} cases, {study.repeats.count} of them read twice, unannounced",
         f"- {len(study.readers)} readers: "
-        + ", ".join(f"{r.id} {sheets[r.id]} sheets" for r in study.readers),
+        + ", ".join(f"{r.name} ({sheets[r.id]} sheets)" for r in study.readers),
         f"- Hash {study.digest[:16]}",
     ]
     st.markdown("\n".join(lines))

@@ -58,8 +58,11 @@ def choose() -> StudySeat | None:
     keys = list(seats)
     asked = st.query_params.get("seat")
     local = guard.user().local
+    chosen: str | None
     if len(keys) == 1 and not local:
-        chosen: str | None = keys[0]
+        chosen = keys[0]
+    elif asked in keys and _READING in st.query_params:
+        chosen = asked  # the screen belongs to the sheet
     else:
         chosen = st.selectbox(
             "Who is reading?" if local else "Study",
