@@ -27,7 +27,7 @@ from bmcore.review.access import (
 from bmcore.review.desk import Desk
 from bmcore.review.store import open_store
 from pages.parts import door, navigation, sign_in
-from tests import study_fixture
+from tests import people_fixture
 from tests.test_pages_app import ROOT, home, models, words
 
 __all__ = ["home", "models"]  # fixtures
@@ -163,8 +163,8 @@ def test_a_planted_page_or_export_that_is_not_guarded_is_found() -> None:
 
 @pytest.fixture
 def people(home: Path) -> Path:
-    with open_store(study_fixture.url(home)) as store:
-        study_fixture.make_accounts(store)
+    with open_store(people_fixture.url(home)) as store:
+        people_fixture.make_accounts(store)
     return home
 
 
@@ -174,7 +174,7 @@ def visit(home: Path, file: str, name: str | None, **query: str) -> AppTest:
     for key, value in query.items():
         page.query_params[key] = value
     if name is not None:
-        with open_store(study_fixture.url(home)) as store:
+        with open_store(people_fixture.url(home)) as store:
             found = {a.name: a for a in accounts.listed(store)}[name]
         page.session_state[sign_in._SESSION] = (found.name, found.stamp)
     return page.run()
@@ -184,7 +184,7 @@ def visit(home: Path, file: str, name: str | None, **query: str) -> AppTest:
 def test_each_page_opens_for_its_roles_alone_and_for_nobody_without_a_sign_in(
     people: Path, file: str
 ) -> None:
-    for name, role in study_fixture.PEOPLE.items():
+    for name, role in people_fixture.PEOPLE.items():
         page = visit(people, file, name)
         roles, _ = MATRIX[PAGES[file]]
         refused = "This account may not" in words(page)
@@ -226,7 +226,7 @@ def test_signing_in_and_out_by_the_form(people: Path) -> None:
     page = page.button[0].click().run()
     assert "name or password are not right" in page.error[0].value
     page.text_input[0].set_value("dr  ADA")
-    page.text_input[1].set_value(study_fixture.PASSWORD)
+    page.text_input[1].set_value(people_fixture.PASSWORD)
     page = page.button[0].click().run()
     assert "Dr Ada, reader" in words(page) and page.tabs
     page = next(b for b in page.button if b.label == "Sign out").click().run()
@@ -235,15 +235,15 @@ def test_signing_in_and_out_by_the_form(people: Path) -> None:
 
 @pytest.mark.parametrize("change", ["disable", "role", "password"])
 def test_a_session_ends_when_its_account_changes(people: Path, change: str) -> None:
-    page = visit(people, "models", study_fixture.READER_A)
+    page = visit(people, "models", people_fixture.READER_A)
     assert page.tabs
-    with open_store(study_fixture.url(people)) as store:
+    with open_store(people_fixture.url(people)) as store:
         if change == "disable":
-            accounts.set_disabled(store, study_fixture.READER_A, True)
+            accounts.set_disabled(store, people_fixture.READER_A, True)
         elif change == "role":
-            accounts.set_role(store, study_fixture.READER_A, "investigator")
+            accounts.set_role(store, people_fixture.READER_A, "investigator")
         else:
-            accounts.set_password(store, study_fixture.READER_A, "another long password")
+            accounts.set_password(store, people_fixture.READER_A, "another long password")
     page = page.run()
     assert not page.tabs and [b.label for b in page.button] == ["Sign in"]
 
@@ -252,10 +252,10 @@ def test_a_session_ends_when_its_account_changes(people: Path, change: str) -> N
 
 
 def test_standings_follow_the_reader_through_the_study(tmp_path: Path) -> None:
-    made = study_fixture.make_study(["C1", "C2"])
-    with open_store(study_fixture.url(tmp_path)) as store:
+    made = people_fixture.make_study(["C1", "C2"])
+    with open_store(people_fixture.url(tmp_path)) as store:
         plan.lock(store, made, "Prof Iris")
-        ada, iris = User(study_fixture.READER_A, READER), User("Prof Iris", LEADER)
+        ada, iris = User(people_fixture.READER_A, READER), User("Prof Iris", LEADER)
         assert case_standing(store, ada, "C1") is WAITING
         assert case_standing(store, ada, "elsewhere") is FREE
         assert case_standing(store, iris, "C1") is FREE
@@ -265,7 +265,7 @@ def test_standings_follow_the_reader_through_the_study(tmp_path: Path) -> None:
         while (work := desk.next("ra")) is not None:
             place = work.item.place
             seen.append(sheet_standing(made, desk.work("ra"), place))
-            values = study_fixture.answers_for(made, place.arm)
+            values = people_fixture.answers_for(made, place.arm)
             from bmcore.review.worklist import Seconds
 
             desk.submit(place, values, Seconds(), f"k {place}")
@@ -280,16 +280,16 @@ def test_standings_follow_the_reader_through_the_study(tmp_path: Path) -> None:
 def test_a_reader_with_an_account_reads_the_own_list_alone(
     people: Path, models, tmp_path: Path
 ) -> None:
-    made = study_fixture.make_study(["Case-1"])
-    study_fixture.make_home(people, tmp_path / "files", models[1], ["Case-1"])
-    study_fixture.start(people, made, with_accounts=False)
-    page = visit(people, "study", study_fixture.READER_A, seat="small/rb", reading="1")
+    made = people_fixture.make_study(["Case-1"])
+    people_fixture.make_home(people, tmp_path / "files", models[1], ["Case-1"])
+    people_fixture.start(people, made, with_accounts=False)
+    page = visit(people, "study", people_fixture.READER_A, seat="small/rb", reading="1")
     assert page.get("bidi_component")
     for radio in page.radio:
         if str(radio.key).startswith("primary "):
             radio.set_value("melanoma")
     page.run()
-    with open_store(study_fixture.url(people)) as store:
+    with open_store(people_fixture.url(people)) as store:
         desk = Desk(store, "small")
         assert desk.progress()["ra"]["draft"] == 1 and desk.progress()["rb"]["draft"] == 0
     page = visit(people, "study", "Prof Iris", seat="small/ra", reading="1")

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from bmcore.review.desk import Desk
 from bmcore.review.store import open_store
-from tests import pages_fixture, study_fixture
+from tests import pages_fixture, people_fixture
 from tests.test_pages_app import home, models, open_page, press, sent_to_viewer, words
 
 __all__ = ["home", "models"]  # fixtures
@@ -19,9 +19,9 @@ CASES = ["Case-1", "Case-2"]
 @pytest.fixture
 def study(home: Path, models, tmp_path: Path):
     """A study of two cases on a computer without accounts."""
-    made = study_fixture.make_study(CASES)
-    study_fixture.make_home(home, tmp_path / "files", models[1], CASES)
-    study_fixture.start(home, made, with_accounts=False)
+    made = people_fixture.make_study(CASES)
+    people_fixture.make_home(home, tmp_path / "files", models[1], CASES)
+    people_fixture.start(home, made, with_accounts=False)
     return made
 
 
@@ -50,7 +50,7 @@ def answer(page: AppTest, primary: str = "melanoma") -> AppTest:
 
 
 def stored(home: Path):
-    with open_store(study_fixture.url(home)) as store:
+    with open_store(people_fixture.url(home)) as store:
         return Desk(store, "small").answers()
 
 
@@ -110,9 +110,9 @@ def test_the_review_page_is_no_way_around_the_blinding(home: Path, study) -> Non
     page = open_page("review", case="Case-1")
     assert "The case belongs to a running study" in words(page)
     assert not sent_to_viewer(page) and not page.radio
-    with open_store(study_fixture.url(home)) as store:
-        study_fixture.read_all(store, study, "ra")
-        study_fixture.read_all(store, study, "rb")
+    with open_store(people_fixture.url(home)) as store:
+        people_fixture.read_all(store, study, "ra")
+        people_fixture.read_all(store, study, "rb")
     assert sent_to_viewer(open_page("review", case="Case-1"))
 
 
@@ -134,8 +134,8 @@ def test_a_skipped_case_waits_in_the_list_and_a_flag_reaches_the_investigator(
 
 
 def test_a_correction_keeps_the_first_answer_and_needs_a_reason(home: Path, study) -> None:
-    with open_store(study_fixture.url(home)) as store:
-        study_fixture.read_all(store, study, "ra")
+    with open_store(people_fixture.url(home)) as store:
+        people_fixture.read_all(store, study, "ra")
     page = seat()
     box = next(s for s in page.selectbox if s.label == "Sheet")
     page = box.select_index(0).run()
@@ -146,14 +146,14 @@ def test_a_correction_keeps_the_first_answer_and_needs_a_reason(home: Path, stud
     next(t for t in page.text_input if t.label.startswith("Why")).set_value("misread the scan")
     page = press(page.run(), "Store the correction")
     assert any("Corrected" in s.value for s in page.success)
-    with open_store(study_fixture.url(home)) as store:
+    with open_store(people_fixture.url(home)) as store:
         changed = [a for a in Desk(store, "small").history() if a.reason]
         assert len(changed) == 1 and changed[0].value == {"choice": "breast", "confidence": 90}
 
 
 def test_the_investigator_sees_progress_and_a_width_but_no_answer(home: Path, study) -> None:
-    with open_store(study_fixture.url(home)) as store:
-        study_fixture.read_all(store, study, "ra", "CANARY REMARK")
+    with open_store(people_fixture.url(home)) as store:
+        people_fixture.read_all(store, study, "ra", "CANARY REMARK")
     page = open_page("study_manage")
     assert not page.error and not page.exception
     table = page.dataframe[0].value
@@ -170,7 +170,7 @@ def test_the_width_is_that_of_the_difference_and_says_nothing_of_its_sign(home: 
     truths = dict.fromkeys(cases, "melanoma")
     widths = []
     for gains in (True, False):
-        study = study_fixture.make_study(cases)
+        study = people_fixture.make_study(cases)
         answers = [
             fake_answer(case, arm, "melanoma" if (arm == "aided") == gains or n % 2 else "breast")
             for n, case in enumerate(cases)
@@ -205,8 +205,8 @@ def fake_answer(case: str, arm: str, choice: str):
 
 
 def test_a_disagreement_is_settled_by_a_third_reader_alone(home: Path, study) -> None:
-    with open_store(study_fixture.url(home)) as store:
-        study_fixture.read_all(store, study, "ra")
+    with open_store(people_fixture.url(home)) as store:
+        people_fixture.read_all(store, study, "ra")
         desk = Desk(store, "small")
         work = desk.next("rb")
         values = {"primary": {"choice": "breast", "confidence": 20}}
@@ -221,7 +221,7 @@ def test_a_disagreement_is_settled_by_a_third_reader_alone(home: Path, study) ->
     by_start(page.radio, "primary").set_value("breast")
     by_start(page.number_input, "primary confidence").set_value(80)
     who = next(t for t in page.text_input if t.label == "Who decides?")
-    page = who.set_value(study_fixture.READER_B).run()
+    page = who.set_value(people_fixture.READER_B).run()
     next(s for s in page.selectbox if s.label == "Role").set_value("oncologist")
     page = press(page.run(), "Store the consensus")
     assert "a consensus is given by a third reader" in words(page)
