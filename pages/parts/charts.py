@@ -52,7 +52,7 @@ def answers(
                 text="no answer", x=0.5, y=2.5, row=1, col=column, showarrow=False
             )
         _answer_bars(figure, column, answer, pairs)
-    reach = max([0.4, *tops]) * 1.45
+    reach = max([0.4, *tops]) * 1.75  # room for the number
     figure.update_xaxes(range=[0, reach], visible=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", fixedrange=True, ticks="")
     return _calm(figure, height=60 + 30 * len(PRIMARIES) + 20, top=44)
@@ -95,6 +95,7 @@ def _answer_bars(
             mode="text",
             text=[f" {s:.0%}" for s in shares],
             textposition="middle right",
+            textfont={"size": 12},
             cliponaxis=False,
             hoverinfo="skip",
             row=1,

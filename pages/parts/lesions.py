@@ -117,7 +117,7 @@ def _draw_gradcam(prediction: Prediction) -> None:
         return
     words = f"lesion {asked[0]} and {PRIMARY_NAMES[asked[1]]}"
     if _gradcam(prediction, *asked).data.any():
-        st.success(f"The viewer shows the map for {words}.")
+        st.markdown(f"The viewer shows the map for {words}.")
     else:
         st.info(f"The map for {words} is empty: nothing there speaks for this primary.")
     if st.button("Remove the map", key="hide_gradcam"):

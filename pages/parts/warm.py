@@ -19,7 +19,10 @@ MODULES = (
     "bmcore.models.bundles",
     "bmcore.reading.archive",
     "bmcore.reading.jobs",
+    "bmcore.review.accounts",
+    "bmcore.review.migrate",
     "bmcore.review.store",
+    "PIL.Image",
 )
 
 

@@ -55,6 +55,8 @@ export class Link {
         this.send?.(entry.value.kind, entry.value);
       }
     }
+    // Streamlit's dialog on a lost connection makes the page deaf; reading can go on all the same.
+    if (!connected) for (let node = this.app; node; node = node.parentElement) node.inert = false;
     if (changed) this.onChange();
   }
 
