@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bmcore.domain import PRIMARY_NAMES, SEQUENCE_NAMES, BmcoreError, Case, Prediction, Primary
+from bmcore.domain import (
+    PRIMARY_NAMES,
+    SEQUENCE_NAMES,
+    BmcoreError,
+    Case,
+    Prediction,
+    Primary,
+    Volume,
+)
 from bmcore.imaging.lesions import find_lesions
 from bmcore.imaging.slices import render_slice, slice_at
 from bmcore.report.readings import CaseFacts, Reading, Source
@@ -101,11 +109,27 @@ def _drawn(
     panels.append(("Models' mask", render_slice(case.grid, "axial", at, prediction.mask)))
     if case.truth is not None and case.truth.mask is not None:
         panels.append(("Reference mask", render_slice(case.grid, "axial", at, case.truth.mask)))
+    panels = _cropped(panels, case.grid, at)
     note = (
         f"Axial slice {at} through the largest lesion; patient's right is on the left. "
         "Orange: enhancing tumour, blue: necrosis, yellow: oedema."
     )
     return Failure(case_id, words, tuple(panels), note)
+
+
+def _cropped(
+    panels: list[tuple[str, Picture]], volume: Volume, at: int
+) -> list[tuple[str, Picture]]:
+    """All pictures of one axial slice cut to what is above the background in ``volume``."""
+    data = np.asarray(volume.data)
+    head = Volume((data > data.min()).astype(np.float32), volume.affine)
+    inside = render_slice(head, "axial", at, window=(0, 1))[..., 0] > 127
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    if not rows.size or any(picture.shape[:2] != inside.shape for _, picture in panels):
+        return panels
+    top, left = max(0, rows[0] - 4), max(0, columns[0] - 4)
+    box = (slice(top, rows[-1] + 5), slice(left, columns[-1] + 5))
+    return [(title, picture[box]) for title, picture in panels]
 
 
 def _centre(case: Case, prediction: Prediction) -> tuple[float, float, float] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bmcore.report.figures import COLOURS, INK, LINE, QUIET, _canvas, _names
-from bmcore.report.result_tables import ARM_NAMES, TOO_FEW, ResultTable
+from bmcore.report.result_tables import ARM_NAMES, LEAST_OF_A_KIND, TOO_FEW, ResultTable
 from bmcore.stats.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def kappa_map(table: ResultTable, arm: str) -> Figure | None:
         if found.has_interval:
             values[i, j] = values[j, i] = found.value
         texts[i][j] = texts[j][i] = cell_words(found)
+    if np.isnan(values).all():
+        return None
     edge = min(6.5, 1.9 + 0.62 * len(readers))
     figure, axes = _canvas(edge + 1.2, edge)
     image = axes.imshow(np.ma.masked_invalid(values), cmap="cividis", vmin=-0.2, vmax=1)
@@ -70,7 +72,7 @@ def calibration(table: ResultTable) -> Figure | None:
     axes.plot([0, 100], [0, 100], ":", color=QUIET, linewidth=1, label="sure as often as right")
     drawn = False
     for arm, colour in zip(_arms(table), COLOURS, strict=False):
-        lines = [x for x in table.lines if x.keys[0] == arm and _both(x.cells)]
+        lines = [x for x in table.lines if x.keys[0] == arm and dot_worthy(x.cells)]
         if lines:
             x = [line.cells[0].value for line in lines if line.cells[0] is not None]
             y = [line.cells[1] for line in lines if line.cells[1] is not None]
@@ -175,7 +177,7 @@ def failure(case: Failure) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.0, 2.6), layout="constrained")
+    figure = Figure(figsize=(7.0, 2.9 if len(case.panels) < 4 else 2.3), layout="constrained")
     FigureCanvasAgg(figure)
     for number, (title, picture) in enumerate(case.panels, start=1):
         axes = figure.add_subplot(1, max(3, len(case.panels)), number)
@@ -194,9 +196,12 @@ def _has(found: Estimate | None) -> bool:
     return found is not None and found.has_interval
 
 
-def _both(cells: tuple[Estimate | None, ...]) -> bool:
-    """The mean confidence may lack an interval, the share may not."""
-    return cells[0] is not None and cells[0].defined and _has(cells[1])
+def dot_worthy(cells: tuple[Estimate | None, ...]) -> bool:
+    """Enough cases for a dot; the mean confidence may lack an interval, the share may not."""
+    mean, share = cells[:2]
+    if mean is None or share is None or not mean.defined:
+        return False
+    return share.has_interval and share.n >= LEAST_OF_A_KIND
 
 
 def _with_bars(

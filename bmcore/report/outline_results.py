@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bmcore.report import figures_results as draw
 from bmcore.report.blocks import Block, Heading, Picture, Table, Words
-from bmcore.report.result_tables import ARM_NAMES, ResultTable, Section
+from bmcore.report.result_tables import ARM_NAMES, LEAST_CASES, ResultTable, Section
 from bmcore.stats.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -115,8 +115,11 @@ def fused_in_words(difference: Estimate) -> str:
     """Whether the images add to the clinical data, in one sentence."""
     if not difference.defined:
         return "Whether the images add to the clinical data cannot be said yet."
-    if not difference.has_interval:
-        return "One case is too few to say whether the images add to the clinical data."
+    if not difference.has_interval or difference.n < LEAST_CASES:
+        return (
+            f"Whether the images add to the clinical data can be said from {LEAST_CASES} cases "
+            f"with a known primary on; there are {difference.n}."
+        )
     numbers = (
         f"{100 * difference.value:+.0f} percentage points "
         f"(95 % interval {100 * difference.low:+.0f} to {100 * difference.high:+.0f}, "

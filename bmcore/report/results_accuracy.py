@@ -116,7 +116,7 @@ def enough(area: Estimate, answers: np.ndarray, truth: np.ndarray, category: str
     fewest = int(min(ill.sum(), (~ill).sum()))
     if fewest >= LEAST_OF_A_KIND:
         return area
-    why = f"{TOO_FEW}{fewest} cases of the rarer kind, {LEAST_OF_A_KIND} needed"
+    why = f"{TOO_FEW}{count(fewest, 'case')} of the rarer kind, {LEAST_OF_A_KIND} needed"
     return undefined(len(ill), why)
 
 

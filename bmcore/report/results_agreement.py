@@ -19,7 +19,7 @@ from bmcore.report.result_tables import (
 )
 from bmcore.review.votes import PRIMARY_CHOICES
 from bmcore.stats import agreement, continuous, reliability
-from bmcore.stats.estimate import Estimate
+from bmcore.stats.estimate import Estimate, undefined
 
 K = len(PRIMARY_CHOICES)
 GRADES = 5
@@ -134,7 +134,12 @@ def _quality_table(cube: Cube) -> ResultTable:
 def _icc(measurements: np.ndarray) -> Estimate | None:
     """measurements (cases, readers), NaN missing; None with fewer than two readers."""
     some = measurements[:, np.isfinite(measurements).any(axis=0)]
-    return guarded(continuous.icc(some, "2,1")) if some.shape[1] >= 2 else None
+    if some.shape[1] < 2:
+        return None
+    whole = int(np.isfinite(some).all(axis=1).sum())
+    if whole < LEAST_CASES:
+        return guarded(undefined(whole, "ICC"))
+    return continuous.icc(some, "2,1")
 
 
 def _repeats(cube: Cube) -> ResultTable:

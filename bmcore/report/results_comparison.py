@@ -22,7 +22,7 @@ from bmcore.report.result_tables import (
     guarded,
 )
 from bmcore.report.results_accuracy import NO_TRUTH, class_scores
-from bmcore.report.results_agreement import _used
+from bmcore.report.results_agreement import _used, count
 from bmcore.stats import binary_mrmc, mrmc, paired, reliance, ustatistics
 from bmcore.stats.comparison import Comparison
 from bmcore.stats.estimate import Estimate, undefined
@@ -120,7 +120,7 @@ def _shortage(what: str, whole: np.ndarray, ill: np.ndarray) -> Comparison | Non
     n, positive = int(whole.sum()), int((whole & ill).sum())
     why = ""
     if what == "accuracy" and n < LEAST_CASES:
-        why = f"{n} cases read by all in both phases, {LEAST_CASES} needed"
+        why = f"{count(n, 'case')} read by all in both phases, {LEAST_CASES} needed"
     counted = {
         "sensitivity": positive,
         "specificity": n - positive,
@@ -128,7 +128,7 @@ def _shortage(what: str, whole: np.ndarray, ill: np.ndarray) -> Comparison | Non
     }
     if what in counted and counted[what] < LEAST_OF_A_KIND:
         n = counted[what]
-        why = f"{n} cases of the kind read by all twice, {LEAST_OF_A_KIND} needed"
+        why = f"{count(n, 'case')} of the kind read by all twice, {LEAST_OF_A_KIND} needed"
     if not why:
         return None
     return Comparison(undefined(n, TOO_FEW + why), math.nan, math.nan, math.nan)
@@ -342,6 +342,6 @@ def _reliance_sentence(lines: list[Line]) -> str:
         f"{who}, {lines[0].labels[1].lower()}: helped in {cell_text(share, helped)}; harmed in "
         f"{cell_text(share, harmed)}."
     )
-    if over is not None and over.n:
+    if over is not None and over.n >= LEAST_OF_A_KIND:
         text += f" Right answers given up for the models' error: {cell_text(share, over)}."
     return text

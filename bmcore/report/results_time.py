@@ -10,6 +10,7 @@ from bmcore.report.readings import Cube, Source
 from bmcore.report.result_tables import (
     ARM_NAMES,
     LEAST_CASES,
+    LEAST_OF_A_KIND,
     Column,
     Line,
     ResultTable,
@@ -106,9 +107,11 @@ def _curve(cube: Cube) -> ResultTable:
             median = None
             if len(timed[0]):
                 seconds = cube.seconds[i][timed]
-                median = guarded(bootstrap.median(seconds, timed[1], what="median"), 5)
+                median = guarded(
+                    bootstrap.median(seconds, timed[1], what="median"), LEAST_OF_A_KIND
+                )
             share = clustered.share(right, inside & known, "right answers")
-            shown: Estimate | None = share if share.n else None
+            shown: Estimate | None = guarded(share, LEAST_OF_A_KIND) if share.n else None
             lines.append(Line((ARM_NAMES[arm], words), (shown, median), keys=(arm, words)))
     return ResultTable(
         "learning",

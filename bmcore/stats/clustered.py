@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.stats.delong import logit_interval
-from bmcore.stats.estimate import Estimate, proportion
+from bmcore.stats.estimate import Estimate, proportion, undefined
 
 Bools = npt.NDArray[np.bool_]
 
@@ -26,6 +26,8 @@ def share(hit: npt.ArrayLike, of: npt.ArrayLike, name: str, level: float = 0.95)
     n = int(cases.sum())
     top, bottom = (t.sum(axis=0)[cases].astype(float) for t in (both, among))
     what = f"{name}, {int(bottom.sum())} readings by {len(among)} readers"
+    if n == 0:
+        return undefined(0, f"{what}; not defined: there is no such reading")
     if n < 2 or not 0 < top.sum() < bottom.sum():
         found = proportion(n if top.sum() else 0, n, level)
         return replace(found, method=f"{what}; none, all or one case: {found.method}, on cases")

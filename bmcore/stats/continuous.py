@@ -52,8 +52,9 @@ def icc(measurements: npt.ArrayLike, form: str = "2,1", level: float = 0.95) -> 
         return undefined(n, f"{name}; not defined: every value is the same")
     squares = _mean_squares(table)
     value, low, high = _icc_of(squares, n, k, form, level)
-    if math.isnan(low):
-        return Estimate(value, np.nan, np.nan, n, f"{name}; no interval: no disagreement was seen")
+    if math.isnan(low) or math.isnan(high):
+        why = "no disagreement was seen" if math.isclose(value, 1.0) else "the cases are too alike"
+        return Estimate(value, np.nan, np.nan, n, f"{name}; no interval: {why}")
     method = f"{name}; F-based interval (Shrout and Fleiss 1979; McGraw and Wong 1996), {level:.0%}"
     return Estimate(value, low, high, n, method)
 

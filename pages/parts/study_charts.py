@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from bmcore.report.figures_results import cell_words
+from bmcore.report.figures_results import cell_words, dot_worthy
 from bmcore.report.result_tables import ARM_NAMES, Column, cell_text
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ GUIDE = "#8493a0"
 
 
 def kappa_map(table: ResultTable, arm: str) -> go.Figure | None:
-    """Reader by reader: Cohen's kappa as colour, kappa and n as text; None with one reader."""
+    """Reader by reader: Cohen's kappa as colour, kappa and n as text; None without a kappa."""
     lines = [line for line in table.lines if line.keys[0] == arm]
     readers = sorted({name for line in lines for name in line.keys[1:]})
     if len(readers) < 2:
@@ -34,6 +34,8 @@ def kappa_map(table: ResultTable, arm: str) -> go.Figure | None:
         texts[i][j] = texts[j][i] = cell_words(found).replace("\n", "<br>")
         if found.has_interval:
             values[i][j] = values[j][i] = found.value
+    if all(value is None for row in values for value in row):
+        return None
     figure = go.Figure(
         go.Heatmap(
             z=values,
@@ -74,7 +76,7 @@ def calibration(table: ResultTable) -> go.Figure | None:
             (line.cells[0].value, line.cells[1])
             for line in table.lines
             if line.keys[0] == arm and line.cells[0] is not None and line.cells[1] is not None
-            and line.cells[0].defined and line.cells[1].has_interval
+            and dot_worthy(line.cells)
         ]  # fmt: skip
         if pairs:
             drawn = True
