@@ -202,7 +202,8 @@ def _patients(d: Dossier) -> Answer:
     gaps = sum(UNKNOWN in text or UNKNOWN in name for name, text in rows)
     return (
         "partly" if gaps else "filled",
-        "Table of patients and readers." + (f" {gaps} rows with unknown values." if gaps else ""),
+        "Table of patients and readers."
+        + (f" {count(gaps, 'row')} with unknown values." if gaps else ""),
     )
 
 

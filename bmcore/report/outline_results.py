@@ -82,10 +82,10 @@ def _figures(table: ResultTable) -> list[Block]:
         chosen.append((words, partial(draw.calibration, table), 0.6))
     elif table.key == "accuracy":
         words = "Share of right answers of each reader and of the models, with intervals"
-        chosen.append((words, partial(draw.intervals, table, 0), 0.85))
+        chosen.append((words, partial(draw.intervals, table, 0), 0.7))
     elif table.key == "by_reader":
         words = "Change in right answers of each reader, with intervals"
-        chosen.append((words, partial(draw.intervals, table, 0, 100, 0.0), 0.85))
+        chosen.append((words, partial(draw.intervals, table, 0, 100, 0.0), 0.75))
     elif table.key == "learning":
         words = "Right answers by quarter of the list, with intervals"
         chosen.append((words, partial(draw.along_the_list, table, 0), 0.6))
