@@ -112,3 +112,20 @@ def test_a_spread_of_other_regressions_is_refused(tmp_path: Any) -> None:
     write_part(tmp_path, "image_mlr", mlr.tensors(), {"features": ["c1", "c2", "c3"]})
     with pytest.raises(BundleRefused, match=r"spread belongs to other models.*another image_mlr"):
         finish(tmp_path, "tiny", "1", "nothing", True)
+
+
+def test_the_shipped_answers_of_middling_patients_lie_inside_their_intervals() -> None:
+    """Within one spread of the mean training patient in every number."""
+    from bmcore.settings import PROJECT
+
+    bundle = load_bundle(PROJECT / "models" / "demo")
+    assert bundle.spread is not None
+    rng = np.random.default_rng(0)
+    for kind, refits in bundle.spread.items():
+        mlr = getattr(bundle, f"{kind}_mlr")
+        for _ in range(20):
+            x = mlr.mean_ + mlr.scale_ * rng.uniform(-1, 1, len(mlr.mean_))
+            low, high = refits.interval(x)
+            answer = mlr.predict_proba(x[None])[0]
+            assert ((low <= answer) & (answer <= high)).all(), kind
+            assert (high - low).max() > 0.02  # there is something to see

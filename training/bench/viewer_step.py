@@ -90,7 +90,7 @@ def serve(script: str, **environment: str) -> Iterator[str]:
 def summary(name: str, runs: list[list[float]], loads: list[float]) -> dict[str, Any]:
     """Medians over the runs of each run's median and 95th percentile, in ms."""
     p50, p95 = (float(np.median([np.percentile(run, q) for run in runs])) for q in (50, 95))
-    return {
+    found = {
         "what": name,
         "runs": len(runs),
         "n": sum(len(run) for run in runs),
@@ -99,6 +99,8 @@ def summary(name: str, runs: list[list[float]], loads: list[float]) -> dict[str,
         "best_run_p95_ms": round(min(float(np.percentile(run, 95)) for run in runs), 2),
         "load": [round(min(loads), 1), round(max(loads), 1)],
     }
+    print(json.dumps(found), file=sys.stderr, flush=True)  # so that a stopped run leaves something
+    return found
 
 
 def slice_steps(browser: Any, steps: int, runs: int) -> list[dict[str, Any]]:
@@ -133,7 +135,7 @@ def openings(browser: Any, home: Path, case_id: str, repeats: int) -> list[dict[
         page.goto(site)
         settled = '[data-testid="stApp"][data-test-script-state="notRunning"]'
         for _ in range(repeats):
-            page.get_by_label("Search").fill(case_id)
+            page.get_by_label("Search", exact=True).fill(case_id)
             page.keyboard.press("Enter")
             page.get_by_text(re.compile("^1 of ")).wait_for()
             page.wait_for_selector(settled)
