@@ -117,7 +117,7 @@ def test_a_running_study_shows_how_far_it_is_and_no_number_of_its_result(home: P
     assert not page.exception and not page.error
     told = words(page)
     assert "The study is running: 46 of 48 sheets are closed." in told
-    assert "percentage points wide so far" in told
+    assert "percentage points wide so far, on 11 cases read in both phases by 2 readers" in told
     assert "Answers and effects are shown once" in told
     assert not page.get("plotly_chart")
     (rows,) = tables_on(page)

@@ -270,3 +270,18 @@ def test_the_primaries_come_from_a_table_in_the_home_folder(tmp_path):
 def test_a_study_that_is_not_locked_is_refused(store):
     with pytest.raises(InputRefused, match="is not locked"):
         read_record(store, "nobody")
+
+
+def test_the_width_is_told_before_the_last_reader_has_begun(store):
+    plan_ = drawn.study(
+        readers=[
+            *drawn.study().model_dump(mode="json")["readers"],
+            {"id": "r03", "name": "Cy Holm", "role": "other", "years": 1.0},
+        ]
+    )
+    drawn.read(store, plan_)
+    source = from_study(read_record(store, "drawn"), drawn.facts())
+    seen = running(source)
+    alone = results(source).section("comparison").table("comparison").lines[0].cells[0]
+    assert seen.interval_width == pytest.approx(alone.high - alone.low)
+    assert "read in both phases by 2 readers" in seen.words[0]

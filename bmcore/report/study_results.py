@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from bmcore.report import results_agreement as on_agreement
 from bmcore.report.readings import GROUPS, Choice, Cube, Source, chosen, cube
 from bmcore.report.result_tables import (
     ARM_NAMES,
+    LEAST_CASES,
     TOO_FEW,
     Column,
     Line,
@@ -26,6 +27,7 @@ from bmcore.report.result_tables import (
     width,
 )
 from bmcore.report.results_accuracy import accuracy_section, confidence_section
+from bmcore.report.results_agreement import count
 from bmcore.report.results_comparison import (
     comparison_section,
     endpoint,
@@ -99,25 +101,50 @@ def results(
 
 
 def running(source: Source) -> Running:
-    """The interval width of the primary comparison so far; nothing of its direction."""
-    table = cube(source)
-    found = endpoint(source, table)
+    """The interval width of the primary comparison so far; nothing of its direction.
+
+    Readers who have read fewer than ``LEAST_CASES`` cases in both phases do not count yet.
+    """
+    part = _far_enough(source)
+    table = cube(part)
+    found = endpoint(part, table)
     n = found[1].difference.n if found else 0
     if found is None or not found[1].difference.has_interval:
-        words = (
-            "The width of the interval cannot be told yet: too few cases are read in both phases."
-        )
-        return Running(math.nan, n, (words,))
+        known = any(facts.truth for facts in source.cases.values())
+        why = "too few cases are read in both phases" if known else "no primary is known"
+        return Running(math.nan, n, (f"The width of the interval cannot be told yet: {why}.",))
     named, comparison = found
     wide = width(comparison.difference)
     level = 1 - source.plan.primary_endpoint.alpha if source.plan else 0.95
+    readers = count(len(table.readers), "reader")
     return Running(
         wide,
         n,
         (
             f"The {level:.0%} interval of the difference in {named} is {100 * wide:.0f} percentage "
-            f"points wide so far, on {n} cases read by all readers in both phases.",
+            f"points wide so far, on {count(n, 'case')} read in both phases by {readers}.",
         ),
+    )
+
+
+def _far_enough(source: Source) -> Source:
+    """Without the readers who have hardly begun."""
+    arms = source.compared
+    if arms is None:
+        return source
+    read: dict[str, dict[str, set[str]]] = {}
+    for r in source.readings:
+        if not r.occasion and r.arm in arms:
+            read.setdefault(r.reader, {}).setdefault(r.case_id, set()).add(r.arm)
+    enough = {
+        name
+        for name, cases in read.items()
+        if sum(len(seen) == len(arms) for seen in cases.values()) >= LEAST_CASES
+    }
+    return replace(
+        source,
+        people=tuple(p for p in source.people if p.name in enough),
+        readings=tuple(r for r in source.readings if r.reader in enough),
     )
 
 
