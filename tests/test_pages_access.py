@@ -224,7 +224,7 @@ def test_signing_in_and_out_by_the_form(people: Path) -> None:
     page.text_input[0].set_value("dr  ADA")
     page.text_input[1].set_value("not her password")
     page = page.button[0].click().run()
-    assert "name or password are not right" in page.error[0].value
+    assert "Name or password are not right" in page.error[0].value
     page.text_input[0].set_value("dr  ADA")
     page.text_input[1].set_value(people_fixture.PASSWORD)
     page = page.button[0].click().run()

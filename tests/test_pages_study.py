@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -230,3 +232,28 @@ def test_a_disagreement_is_settled_by_a_third_reader_alone(home: Path, study) ->
     next(s for s in page.selectbox if s.label == "Role").set_value("radiologist")
     page = press(page.run(), "Store the consensus")
     assert any("by Prof Third" in s.value for s in page.success)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_clock_counts_active_and_idle_seconds_apart() -> None:
+    run = subprocess.run(
+        ["node", "--test", "tests/js/study_clock.test.mjs"], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+
+
+def test_what_the_browser_counted_is_kept_with_the_draft(home: Path, study) -> None:
+    """Times of another sheet, or what is no time, are left aside."""
+    from bmcore.review.worklist import Seconds
+    from pages.parts import study_clock
+
+    taken: list[Seconds] = []
+    for value in (
+        {"sheet": "a", "active": 12.5, "idle": 3},
+        {"sheet": "b", "active": 1, "idle": 1},
+        {"sheet": "a", "active": -1, "idle": 1},
+        {"sheet": "a", "active": "x", "idle": 1},
+        None,
+    ):
+        study_clock.take_value({"seconds": value}, "a", taken.append)
+    assert taken == [Seconds(12.5, 3.0)]

@@ -20,18 +20,23 @@ from bmcore.reading.files import folder_name, staging
 
 def keep_maps(home: Path, bundle: Bundle, case: Case, prediction: Prediction) -> list[Path]:
     """Make the maps of every lesion for every primary; those that are there stay."""
+    from bmcore.imaging.preprocess import restore_map
+
     folder = _folder(home, prediction)
     kept = []
-    for lesion in prediction.lesions:
-        for primary in PRIMARIES:
-            path = folder / _name(lesion.number, primary)
-            if not path.exists():
-                heat = explain.gradcam(bundle, case, prediction, lesion.number, primary)
+    for found in prediction.lesions:
+        paths = {primary: folder / _name(found.number, primary) for primary in PRIMARIES}
+        kept += paths.values()
+        missing = {primary: path for primary, path in paths.items() if not path.exists()}
+        if missing:  # as ``explain.gradcam``, but the images are prepared once for all six
+            patch, lesion, prepared = explain.lesion_patch(case, prediction, found.number)
+            for primary, path in missing.items():
+                cube = explain.evidence(bundle.cnn, patch, primary)
+                heat = restore_map(explain.place_patch(cube, lesion, prepared), prepared)
                 steps = np.round(heat.data * 255).astype(np.uint8)
                 with staging(folder, "map") as beside:
                     nib.save(nib.Nifti1Image(steps, heat.affine), beside / path.name)
                     (beside / path.name).replace(path)
-            kept.append(path)
     return kept
 
 

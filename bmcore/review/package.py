@@ -39,7 +39,7 @@ def pack(
     """Write ``out``; returns the number of cases. All that is missing is told at once.
 
     The newest prediction of each case by ``bundle`` goes along where the design shows it, and the
-    Grad-CAM maps where it shows reasons; making them takes about a second a lesion.
+    Grad-CAM maps where it shows reasons; making them takes some seconds a lesion.
     """
     if out.exists():
         raise refuse("the package is there already", file=out, hint="name a new file.")

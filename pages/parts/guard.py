@@ -107,12 +107,17 @@ def admit(action: str) -> None:
 
 def say_refused(error: AccessRefused) -> None:
     """What may not be done, and what to do instead; no fault of the program."""
+    st.info(in_words(error), icon=":material/lock:")
+
+
+def in_words(error: AccessRefused) -> str:
+    """Short sentences: what, why, what to do."""
     lines = []
     for finding in error.findings:
         parts = [finding.what, finding.found, finding.hint]
         told = [part.rstrip(".") for part in parts if part]
         lines.append(" ".join(f"{part[:1].upper()}{part[1:]}." for part in told))
-    st.info(" ".join(lines), icon=":material/lock:")
+    return " ".join(lines)
 
 
 def user() -> User:

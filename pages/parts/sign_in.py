@@ -9,9 +9,8 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from bmcore.domain import BmcoreError
 from bmcore.review import access, accounts
-from pages.parts import door, loaders
+from pages.parts import door, guard, loaders
 
 _SESSION = "signed in as"  # (name, stamp); lies on the server, a browser cannot set it
 _LOOK_AGAIN_S = 5.0
@@ -126,8 +125,8 @@ def _try(name: str, password: str) -> None:
         return
     try:
         account = accounts.sign_in(loaders.store(), name, password)
-    except BmcoreError as error:
-        st.error(" ".join(finding.sentence for finding in error.findings))
+    except access.AccessRefused as error:
+        st.error(guard.in_words(error))
         return
     _forget()
     st.session_state[_SESSION] = (account.name, account.stamp)

@@ -1,0 +1,103 @@
+"""Consensus masks of a study: what readers painted or rejected, brought together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bmcore.domain import Label
+from bmcore.geometry import to_ras
+from bmcore.intake.datasets import YaleDataset
+from bmcore.reading import drafts
+from bmcore.review import plan
+from bmcore.review.desk import Desk
+from bmcore.review.masks import drawer, write_consensus
+from bmcore.review.store import open_store
+from bmcore.review.worklist import Seconds
+from tests import pages_fixture, people_fixture
+
+CASE = "BraTS-MET-00101-000"
+READERS = ("ra", "rb", "rc")
+
+
+@pytest.fixture
+def desk(tmp_path: Path):
+    readers = [
+        {"id": r, "name": f"Reader {r}", "role": "radiologist", "years": 1.0} for r in READERS
+    ]
+    study = people_fixture.make_study([CASE], readers=readers)
+    with open_store(people_fixture.url(tmp_path)) as store:
+        plan.lock(store, study, "Prof Iris")
+        yield Desk(store, "small")
+
+
+def read(case_id: str):
+    case = pages_fixture.make_case(case_id)
+    return case, pages_fixture.make_prediction(case)
+
+
+def judge(desk: Desk, reader: str, second: str) -> None:
+    """All sheets; lesion 1 accepted, lesion 2 (on the right) as asked."""
+    study = desk.version.study
+    while (work := desk.next(reader)) is not None:
+        place = work.item.place
+        values = people_fixture.answers_for(study, place.arm)
+        if "lesions" in values:
+            values["lesions"] = {"lesions": {"1": "accept", "2": second}, "missed": 0}
+        desk.submit(place, values, Seconds(), f"k {place}")
+
+
+def paint(desk: Desk, home: Path, reader: str, labels: np.ndarray) -> None:
+    place = next(w.item.place for w in desk.work(reader))
+    mask = read(CASE)[1].mask
+    ras, _ = to_ras(labels, mask.affine)
+    drafts.save_mask(home, CASE, drawer("small", place), ras, mask)
+
+
+def written(path: Path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj)
+
+
+def halves(mask: np.ndarray) -> tuple[bool, bool]:
+    """Is there a tumour in the left and in the right half? i grows to the right (RAS)."""
+    tumour = np.isin(mask, (Label.NETC, Label.ET))
+    middle = mask.shape[0] // 2
+    return bool(tumour[:middle].any()), bool(tumour[middle:].any())
+
+
+@pytest.mark.parametrize(("against", "stays"), [(1, True), (2, False)])
+def test_a_lesion_goes_where_more_readers_reject_than_keep_it(
+    desk: Desk, tmp_path: Path, against: int, stays: bool
+) -> None:
+    for number, reader in enumerate(READERS):
+        judge(desk, reader, "reject" if number < against else "accept")
+    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "lesion votes", read)
+    assert one.path is not None and halves(written(one.path)) == (True, stays)
+    dataset = YaleDataset(tmp_path / "out")  # as the training reads it
+    assert halves(np.asarray(dataset.load(CASE).truth.mask.data)) == (True, stays)
+
+
+def test_the_majority_takes_what_was_painted_before_what_was_judged(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """Two readers paint the left lesion away, the third keeps the models' mask."""
+    model = np.asarray(read(CASE)[1].mask.data)
+    painted = model.copy()
+    painted[: painted.shape[0] // 2] = 0
+    for reader in READERS:
+        judge(desk, reader, "accept")
+    for reader in READERS[:2]:
+        paint(desk, tmp_path, reader, painted)
+    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "majority", read)
+    assert one.path is not None and np.array_equal(written(one.path), painted)
+
+
+def test_a_case_that_nobody_judged_is_told_and_not_written(desk: Desk, tmp_path: Path) -> None:
+    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "lesion votes", read)
+    assert one.path is None and "nobody has judged" in one.words
+    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "staple", read)
+    assert one.path is None and "two readers or more" in one.words
+    assert not (tmp_path / "out").exists()
