@@ -170,6 +170,9 @@ def test_a_reading_with_the_models(browser, site: tuple[str, list[str]]) -> None
     page.page.wait_for_selector('.viewer[data-lesion="1"]')
     page.button(cases[1]).wait_for()  # a similar case
     look(page, "review-answers")
+    page.button(cases[1]).evaluate("e => e.scrollIntoView({block: 'center'})")
+    look(page, "review-similar", every=False)
+    page.button(cases[1]).evaluate("() => document.querySelector('.stMain').scrollTo(0, 0)")
     page.page.get_by_role("tab", name="Lesions").click()
     page.button("Show for lesion 1").click()
     page.page.get_by_text(re.compile("map for lesion 1")).first.wait_for()
@@ -223,8 +226,9 @@ def the_header_stays(page: Page) -> None:
     page.page.mouse.move(5, 500)
     page.page.mouse.wheel(0, 600)
     page.page.wait_for_timeout(300)
-    top = page.page.locator(".st-key-case_header").bounding_box()
-    assert top is not None and 0 <= top["y"] < 140, "the case header scrolled away"
+    for name, lowest in (("case_header", 140), ("viewer_side", 200)):
+        top = page.page.locator(f".st-key-{name}").bounding_box()
+        assert top is not None and 0 <= top["y"] < lowest, f"{name} scrolled away"
 
 
 @pytest.mark.timeout(1500)

@@ -29,13 +29,13 @@ def draw(prediction: Prediction, number: int, primary: Primary) -> None:
     if found.empty:
         st.caption("The map is empty, so there is nothing to check.")
         return
+    _draw_verdict([check.verdict for check in found.checks])
     for check in found.checks:
         st.markdown(
             f"{ICONS[check.verdict]} **{check.question} "
-            f"{check.verdict[:1].upper()}{check.verdict[1:]}**, because {check.because}."
+            f"{check.verdict[:1].upper()}{check.verdict[1:]}**,  \n"
+            f":small[because {check.because}.]"
         )
-    if any(check.verdict == "fails" for check in found.checks):
-        st.warning("Do not rely on this map: it fails a check.", icon=":material/report:")
     if found.curve:
         st.plotly_chart(
             charts.deletion(found.curve, found.random_low, found.random_mean, found.random_high),
@@ -47,6 +47,18 @@ def draw(prediction: Prediction, number: int, primary: Primary) -> None:
             "The places that the map marks most are made grey first. If they are what the net "
             "used, the dark line falls below the grey band of random orders."
         )
+
+
+def _draw_verdict(verdicts: list[str]) -> None:
+    """The three verdicts in one sentence."""
+    failed, unsure = verdicts.count("fails"), verdicts.count("cannot tell")
+    if failed:
+        words = f"Do not rely on this map: it fails {failed} of {len(verdicts)} checks."
+        st.warning(words, icon=":material/report:")
+    elif unsure:
+        st.info("This map cannot be checked.", icon=":material/help:")
+    else:
+        st.success("This map passes all checks.", icon=":material/check_circle:")
 
 
 def _audit(prediction: Prediction, number: int, primary: Primary) -> Audit:

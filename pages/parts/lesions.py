@@ -111,8 +111,16 @@ def _heat_key(prediction: Prediction) -> str:
 def _draw_gradcam(prediction: Prediction) -> None:
     """Choose a map of the chosen lesion; below, what is known of the map that is shown."""
     st.markdown("**Where the image net looked (Grad-CAM)**")
-    _offer_map(prediction, _chosen_row(prediction))
+    row = _chosen_row(prediction)
     asked = st.session_state.get(_heat_key(prediction))
+    if row is None:
+        st.caption("Choose a lesion above to see its map.")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if row is not None:
+            _offer_map(prediction, prediction.lesions[row].number)
+        if asked is not None and st.button("Remove the map", key="hide_gradcam"):
+            del st.session_state[_heat_key(prediction)]
+            st.rerun()
     if asked is None:
         return
     words = f"lesion {asked[0]} and {PRIMARY_NAMES[asked[1]]}"
@@ -120,22 +128,15 @@ def _draw_gradcam(prediction: Prediction) -> None:
         st.markdown(f"The viewer shows the map for {words}.")
     else:
         st.info(f"The map for {words} is empty: nothing there speaks for this primary.")
-    if st.button("Remove the map", key="hide_gradcam"):
-        del st.session_state[_heat_key(prediction)]
-        st.rerun()
+    audit.draw(prediction, *asked)
     st.caption(
         "Bright places in this lesion's cube (48 mm) raised the net's score for this primary. "
         "1 is the strongest place of this lesion alone, so lesions cannot be compared. The map "
         "does not show where the tumour is, and not that the net is right."
     )
-    audit.draw(prediction, *asked)
 
 
-def _offer_map(prediction: Prediction, row: int | None) -> None:
-    if row is None:
-        st.caption("Choose a lesion above to see its map.")
-        return
-    number = prediction.lesions[row].number
+def _offer_map(prediction: Prediction, number: int) -> None:
     top = prediction.image.top or prediction.fused.top
     primary = st.selectbox(
         "Evidence for",
