@@ -25,7 +25,7 @@ def draw(picked: agreement_source.Picked, bar: DeltaGenerator) -> None:
 
     with bar:
         choice = agreement_filter.draw(picked.source)
-        if st.button("Make a report of this", type="primary", icon=":material/description:"):
+        if st.button("Make the report", type="primary", icon=":material/description:"):
             st.switch_page("pages/reports.py")
     st.caption(f"{agreement_filter.words(choice)} {agreement_view.HOW_TO_READ}")
     results = agreement_source.results(picked, choice)

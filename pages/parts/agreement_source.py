@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bmcore.review.record import StudyRecord
 
 FREE = "Free votes"
+_KEPT = "readings that were chosen"  # a box forgets its value when another page is drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,11 @@ def pick() -> str:
     names = [FREE, *plan.studies(loaders.store())]
     if len(names) == 1:
         return FREE
-    return st.selectbox("Readings of", names, index=len(names) - 1, width=320, key="readings_of")
+    kept = st.session_state.get(_KEPT)
+    index = names.index(kept) if kept in names else len(names) - 1
+    found = st.selectbox("Readings of", names, index=index, width=320, key="readings_of")
+    st.session_state[_KEPT] = found
+    return found
 
 
 def gather(name: str) -> Picked:
