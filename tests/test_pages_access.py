@@ -332,7 +332,7 @@ class Browser:
             sent.append(message)
 
         guarded = door.Door(
-            page, lambda: self.needed, lambda browser: door.REGISTER.find(browser) is not None
+            page, lambda host: self.needed, lambda browser: door.REGISTER.find(browser) is not None
         )
         asyncio.run(guarded(scope, receive, send))
         start, body = sent
@@ -375,3 +375,21 @@ def test_the_cookie_cannot_be_read_by_scripts_and_ends_after_two_idle_hours() ->
     assert register.find("b") is not None  # and counts anew from here
     now[0] += door.IDLE_S + 1
     assert register.find("b") is None
+
+
+@pytest.mark.parametrize(
+    ("host", "needed"),
+    [
+        ("127.0.0.1:8501", False),
+        ("localhost:8501", False),
+        ("[::1]:8501", False),
+        (None, False),  # no browser: a test, or the command line
+        ("votes.hospital.org", True),
+        ("127.0.0.1.evil.org", True),
+        ("10.1.2.3:80", True),
+    ],
+)
+def test_a_proxy_that_brings_others_in_is_seen_by_the_host_name(
+    home: Path, host: str | None, needed: bool
+) -> None:
+    assert sign_in.needed(host) is needed

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from bmcore.review.desk import Desk
 from bmcore.review.store import open_store
+from bmcore.review.worklist import Seconds
 from tests import pages_fixture, people_fixture
 from tests.test_pages_app import home, models, open_page, press, sent_to_viewer, words
 
@@ -212,8 +213,6 @@ def test_a_disagreement_is_settled_by_a_third_reader_alone(home: Path, study) ->
         desk = Desk(store, "small")
         work = desk.next("rb")
         values = {"primary": {"choice": "breast", "confidence": 20}}
-        from bmcore.review.worklist import Seconds
-
         desk.submit(work.item.place, values, Seconds(), "k")
     page = open_page("study_manage")
     page.session_state["manage"] = "Disagreements"
@@ -244,7 +243,6 @@ def test_the_clock_counts_active_and_idle_seconds_apart() -> None:
 
 def test_what_the_browser_counted_is_kept_with_the_draft(home: Path, study) -> None:
     """Times of another sheet, or what is no time, are left aside."""
-    from bmcore.review.worklist import Seconds
     from pages.parts import study_clock
 
     taken: list[Seconds] = []
@@ -257,3 +255,25 @@ def test_what_the_browser_counted_is_kept_with_the_draft(home: Path, study) -> N
     ):
         study_clock.take_value({"seconds": value}, "a", taken.append)
     assert taken == [Seconds(12.5, 3.0)]
+
+
+def test_in_a_crossover_the_second_period_waits_for_the_washout(
+    home: Path, models, tmp_path: Path
+) -> None:
+    made = people_fixture.make_study(
+        CASES,
+        design={"kind": "crossover", "arms": ["unaided", "aided"], "washout_days": 28},
+        questions=[{"id": "primary", "kind": "primary", "text": "Which?"}],
+    )
+    people_fixture.make_home(home, tmp_path / "files", models[1], CASES)
+    people_fixture.start(home, made, with_accounts=False)
+    with open_store(people_fixture.url(home)) as store:
+        desk = Desk(store, "small")
+        while (work := desk.next("ra")) is not None and work.item.period == 1:
+            values = {"primary": {"choice": "breast", "confidence": 5}}
+            desk.submit(work.item.place, values, Seconds(), f"k {work.item.place}")
+    page = seat()
+    assert "The pause between two periods lasts until" in words(page)
+    assert next(b for b in page.button if b.key == "next").disabled
+    page = seat(reading="1")  # nor by the address
+    assert not page.get("bidi_component")

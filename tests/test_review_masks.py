@@ -54,7 +54,7 @@ def paint(desk: Desk, home: Path, reader: str, labels: np.ndarray) -> None:
     place = next(w.item.place for w in desk.work(reader))
     mask = read(CASE)[1].mask
     ras, _ = to_ras(labels, mask.affine)
-    drafts.save_mask(home, CASE, drawer("small", place), ras, mask)
+    drafts.save_mask(home, CASE, drawer(desk.version.study, place), ras, mask)
 
 
 def written(path: Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -10,6 +11,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -20,6 +23,7 @@ from bmcore.review.desk import Desk
 from bmcore.review.package import pack, unpack
 from bmcore.review.store import open_store
 from bmcore.settings import PROJECT, settings
+from tests import pages_fixture as fixture
 from tests import pages_home, people_fixture
 
 CASES = ["Case-1", "Case-2"]
@@ -52,6 +56,14 @@ def sender(tmp_path_factory: pytest.TempPathFactory):
     root = tmp_path_factory.mktemp("sender")
     made = pages_home.make_bundle(root / "models")
     people_fixture.make_home(root / "home", root / "files", made, CASES)
+    folder = root / "home" / "cases" / "Case-1"
+    record = json.loads((folder / "case.json").read_text())
+    seg = folder / "Case-1-seg.nii.gz"
+    mask = fixture.make_prediction(fixture.make_case("Case-1")).mask
+    nib.save(nib.Nifti1Image(np.asarray(mask.data), mask.affine), seg)
+    record["original_names"]["seg"] = "Patient-seg.nii.gz"
+    record["sha256"][seg.name] = hashlib.sha256(seg.read_bytes()).hexdigest()
+    (folder / "case.json").write_text(json.dumps(record))
     return root / "home", load_bundle(root / "models")
 
 
@@ -78,6 +90,22 @@ def test_a_package_holds_maps_and_predictions_but_no_answer(package: Path) -> No
     assert sum(n.endswith("prediction.json") for n in names) == 2
     assert not any("-seg" in n or "sqlite" in n or "demo-cases" in n for n in names)
     assert all(set(r["original_names"].values()) == set(r["sha256"]) for r in records)
+
+
+def test_a_kept_map_is_the_map_that_the_nets_give(sender, package: Path, tmp_path: Path) -> None:
+    from bmcore.domain import Primary
+    from bmcore.intake import library
+    from bmcore.reading import archive, explain, maps
+
+    home, bundle = sender
+    unpack(package, tmp_path / "home", "Dr Ada")
+    prediction = archive.latest(home, "Case-1", bundle.info.digest)
+    case = library.load_case(home, "Case-1")
+    for primary in (Primary.MELANOMA, Primary.BREAST):
+        kept = maps.find_map(tmp_path / "home", prediction, 2, primary)
+        fresh = explain.gradcam(bundle, case, prediction, 2, primary)
+        assert np.abs(kept.data - fresh.data).max() <= 0.5 / 255 + 1e-6
+        assert np.allclose(kept.affine, fresh.affine)
 
 
 READ = """

@@ -23,7 +23,7 @@ def keep_maps(home: Path, bundle: Bundle, case: Case, prediction: Prediction) ->
     from bmcore.imaging.preprocess import restore_map
 
     folder = _folder(home, prediction)
-    kept = []
+    kept: list[Path] = []
     for found in prediction.lesions:
         paths = {primary: folder / _name(found.number, primary) for primary in PRIMARIES}
         kept += paths.values()

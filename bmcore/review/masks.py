@@ -18,6 +18,7 @@ from bmcore.review.adjudicate import lesion_verdicts
 from bmcore.review.allocation import Place
 from bmcore.review.answers import StudyAnswer
 from bmcore.review.desk import Desk
+from bmcore.review.study import Study
 
 METHODS = ("lesion votes", *consensus.METHODS)
 
@@ -31,13 +32,15 @@ class Written:
     words: str
 
 
-def drawer(study: str, place: Place) -> str:
+def drawer(study: Study, place: Place) -> str:
     """The name under which the marks and corrections of this reading are kept.
 
-    Each occasion has its own, so that a repeat shows nothing of the first reading; a digest, so
-    that what the browser receives does not tell which reading it is.
+    Each occasion has its own, and in a crossover each arm, so that a later reading shows nothing of
+    the one before; the arms of a sequential design follow on each other and share one. A digest,
+    so that what the browser receives does not tell which reading it is.
     """
-    words = "|".join([study, place.reader, place.case_id, str(place.occasion)])
+    apart = place.arm if study.design.kind == "crossover" else ""
+    words = "|".join([study.study, place.reader, place.case_id, str(place.occasion), apart])
     return "study " + hashlib.sha256(words.encode()).hexdigest()[:24]
 
 
@@ -65,7 +68,7 @@ def write_consensus(
             if prediction is None:
                 raise refuse("the models have not read this case")
             mine = [a for a in said if a.case_id == case_id]
-            made = _consensus(study.study, home, method, prediction.mask, mine, asked)
+            made = _consensus(study, home, method, prediction.mask, mine, asked)
             path = consensus.write_yale(case, made, out)
             written.append(Written(case_id, path, made.method))
         except BmcoreError as error:
@@ -75,7 +78,7 @@ def write_consensus(
 
 
 def _consensus(
-    study: str,
+    study: Study,
     home: Path,
     method: str,
     mask: Volume,
@@ -97,12 +100,13 @@ def _consensus(
 
 
 def _mask_of(
-    study: str, home: Path, mask: Volume, said: list[StudyAnswer], asked: str | None
+    study: Study, home: Path, mask: Volume, said: list[StudyAnswer], asked: str | None
 ) -> Volume:
     """One reader's mask: painted, or the models' without what this reader rejected."""
-    painted = drafts.load_mask(home, said[0].case_id, drawer(study, said[0].place), mask)
-    if painted is not None:
-        return painted
+    for a in sorted(said, key=lambda a: a.created_at, reverse=True):
+        painted = drafts.load_mask(home, a.case_id, drawer(study, a.place), mask)
+        if painted is not None:
+            return painted
     verdicts: Mapping[str, Mapping[int, bool]] = {}
     if asked is not None:
         verdicts = lesion_verdicts(said, asked)

@@ -71,10 +71,16 @@ REGISTER = Register()
 
 
 class Door:
-    """ASGI middleware. needed: must people sign in here; known: is this browser signed in?"""
+    """ASGI middleware.
+
+    needed: must people sign in, given the Host asked for; known: is this browser signed in?
+    """
 
     def __init__(
-        self, app: ASGIApp, needed: Callable[[], bool], known: Callable[[str | None], bool]
+        self,
+        app: ASGIApp,
+        needed: Callable[[str | None], bool],
+        known: Callable[[str | None], bool],
     ) -> None:
         self._app, self._needed, self._known = app, needed, known
 
@@ -82,10 +88,11 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        browser = _browser(Headers(scope=scope).get("cookie", ""))
+        headers = Headers(scope=scope)
+        browser, host = _browser(headers.get("cookie", "")), headers.get("host")
         inside = scope["path"].removeprefix(scope.get("root_path", ""))
         guarded = inside.startswith(_GUARDED) and scope["method"] != "OPTIONS"
-        if guarded and not await to_thread.run_sync(self._passes, browser):
+        if guarded and not await to_thread.run_sync(self._passes, host, browser):
             refusal = PlainTextResponse("Sign in first.", status_code=403)
             await refusal(scope, receive, send)
             return
@@ -93,24 +100,24 @@ class Door:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start" and browser is None:
-                headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith("text/html"):
-                    headers.append("set-cookie", _cookie(secure))
+                own = MutableHeaders(scope=message)
+                if own.get("content-type", "").startswith("text/html"):
+                    own.append("set-cookie", _cookie(secure))
             await send(message)
 
         await self._app(scope, receive, answer)
 
-    def _passes(self, browser: str | None) -> bool:
-        return not self._needed() or self._known(browser)
+    def _passes(self, host: str | None, browser: str | None) -> bool:
+        return not self._needed(host) or self._known(browser)
 
 
 def middleware() -> list[Any]:
     """For ``st.App``. What decides is looked up when asked, so nothing heavy is imported here."""
 
-    def needed() -> bool:
+    def needed(host: str | None) -> bool:
         from pages.parts import sign_in
 
-        return sign_in.needed()
+        return sign_in.needed(host)
 
     def known(browser: str | None) -> bool:
         from pages.parts import sign_in

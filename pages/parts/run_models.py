@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import loaders
+from pages.parts import guard, loaders
 from pages.parts.guard import shield
 from pages.parts.words import duration, seconds_left
 
@@ -40,6 +40,7 @@ def run_models(case_id: str) -> None:
     again = state.state == "failed"
     label = "Try again" if again else "Run the models on this case"
     if st.button(label, type="primary", key="run_models", icon=":material/play_arrow:"):
+        guard.check("case.run", case_id)
         jobs.submit(loaders.home(), case_id)
         st.rerun()
     usual = jobs.usual_s(loaders.home())

@@ -18,20 +18,16 @@ _known_need: dict[str, tuple[float, bool]] = {}
 _lock = threading.Lock()
 
 
-def needed() -> bool:
-    """True where there are accounts, or where others than this computer may reach the server."""
-    return not on_this_computer() or _accounts_exist()
+def needed(host: str | None) -> bool:
+    """True where there are accounts, or where others than this computer may reach the server.
 
-
-def on_this_computer() -> bool:
-    """The server listens on loopback alone."""
-    return _is_loopback(st.get_option("server.address"))
-
-
-def asked_from_here() -> bool:
-    """The browser asked for a loopback address, so no proxy brings others in."""
-    host = st.context.headers.get("Host")
-    return host is None or _is_loopback(urlsplit(f"//{host}").hostname)
+    That is where it listens on more than loopback, or where a browser asked for another ``host``:
+    then a proxy brings others in.
+    """
+    here = _is_loopback(st.get_option("server.address"))
+    if host is not None:
+        here = here and _is_loopback(urlsplit(f"//{host}").hostname)
+    return not here or _accounts_exist()
 
 
 def _is_loopback(address: str | None) -> bool:
@@ -66,7 +62,8 @@ def of_browser(browser: str | None) -> access.User | None:
 
 def current() -> access.User | None:
     """Who acts; None where somebody has to sign in first."""
-    if not needed() and asked_from_here():
+    host = st.context.headers.get("Host")
+    if not needed(host if isinstance(host, str) else None):
         return access.LOCAL
     session = st.session_state.get(_SESSION)
     if session is not None:

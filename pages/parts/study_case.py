@@ -80,21 +80,23 @@ def _draw_head(seat: StudySeat, place: Place) -> None:
 
 def _draw_flag(seat: StudySeat, place: Place) -> None:
     flagged = next(w.flagged for w in seat.work() if w.item.place == place)
+    token = study_sheet.sheet_token(seat, place)
     with st.popover("Flagged" if flagged else "Flag", icon=":material/flag:"):
         st.caption("Tells the investigator that something is wrong here. Changes no answer.")
-        note = st.text_input("What should be looked at?", key=f"flag note {place}", max_chars=2000)
+        note = st.text_input("What should be looked at?", key=f"flag note {token}", max_chars=2000)
         words = "Take the flag away" if flagged else "Flag this sheet"
-        if st.button(words, key="flag_now"):
+        if st.button(words, key=f"flag {flagged} {token}"):
             guard.check("study.answer", at=seat.standing(place))
             seat.desk.flag(place, note, study_sheet.new_key(), on=not flagged)
             st.rerun()
 
 
 def _draw_skip(seat: StudySeat, place: Place) -> None:
+    token = study_sheet.sheet_token(seat, place)
     with st.popover("Skip", icon=":material/skip_next:"):
         st.caption("The case can still be read later, from your list.")
-        note = st.text_input("Why?", key=f"skip note {place}", max_chars=2000)
-        if st.button("Skip this case", key="skip_now"):
+        note = st.text_input("Why?", key=f"skip note {token}", max_chars=2000)
+        if st.button("Skip this case", key=f"skip {token}"):  # a second click skips no other
             guard.check("study.answer", at=seat.standing(place))
             seat.desk.skip(place, note, study_sheet.new_key())
             study_seat.close(seat)
@@ -105,7 +107,7 @@ def _draw_images(
     seat: StudySeat, place: Place, prediction: Prediction | None, explained: bool
 ) -> None:
     """The viewer. Grad-CAM belongs to the reasons, and is passed on in that arm alone."""
-    own = Seat(place.case_id, drawer(seat.study.study, place), prediction)
+    own = Seat(place.case_id, drawer(seat.study, place), prediction)
     overlays, jump = viewer.Overlays(), None
     if prediction is not None:
         overlays = viewer.Overlays(desk.mask(own), prediction.lesions)

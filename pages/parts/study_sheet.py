@@ -31,15 +31,23 @@ def draw(seat: StudySeat, place: Place, prediction: Prediction | None) -> None:
     lesions = _lesions(prediction)
     _restore(seat, place)
     _draw_sheet(seat, place, lesions)
-    study_clock.draw(_token(seat, place), _state(seat, place)["told"], _tell(seat, place, lesions))
+    study_clock.draw(
+        sheet_token(seat, place), _state(seat, place)["told"], _tell(seat, place, lesions)
+    )
 
 
 def new_key() -> str:
     return uuid.uuid4().hex
 
 
+def sheet_token(seat: StudySeat, place: Place) -> str:
+    """Names the widgets of one sheet; a digest, because the browser receives it."""
+    words = f"{seat.study.study}|{place}"
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
 def jump_key(seat: StudySeat, place: Place) -> str:
-    return f"study jump {_token(seat, place)}"
+    return f"study jump {sheet_token(seat, place)}"
 
 
 @st.fragment
@@ -49,7 +57,7 @@ def _draw_sheet(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> No
         state = _state(seat, place)
         if state["locked"]:
             st.rerun()
-        token = _token(seat, place)
+        token = sheet_token(seat, place)
         saved = partial(_save, seat, place, lesions)
         show = partial(_show, seat, place)
         for question in seat.study.questions_in(place.arm):
@@ -91,16 +99,10 @@ def _lesions(prediction: Prediction | None) -> dict[int, str]:
     }
 
 
-def _token(seat: StudySeat, place: Place) -> str:
-    """Names the widgets of one sheet; a digest, because the browser receives it."""
-    words = f"{seat.study.study}|{place}"
-    return hashlib.sha256(words.encode()).hexdigest()[:16]
-
-
 def _state(seat: StudySeat, place: Place) -> dict[str, Any]:
     """What this session knows of a sheet. told: seconds as of ``at`` (monotonic)."""
     return st.session_state.setdefault(
-        f"sheet {_token(seat, place)}",
+        f"sheet {sheet_token(seat, place)}",
         {
             "restored": False,
             "locked": False,
@@ -118,7 +120,7 @@ def _restore(seat: StudySeat, place: Place) -> None:
 
     Widgets forget their values when another page is drawn; the draft does not.
     """
-    state, token = _state(seat, place), _token(seat, place)
+    state, token = _state(seat, place), sheet_token(seat, place)
     asked = seat.study.questions_in(place.arm)
     if _widget_keys(asked, token):
         return
@@ -144,7 +146,7 @@ def _widget_keys(asked: tuple[Question, ...], token: str) -> list[str]:
 
 
 def _values(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> dict[str, Any]:
-    token = _token(seat, place)
+    token = sheet_token(seat, place)
     found = {
         q.id: study_questions.value(q, token, lesions) for q in seat.study.questions_in(place.arm)
     }
@@ -214,7 +216,7 @@ def _lock(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> None:
         return
     try:
         guard.check("study.answer", at=seat.standing(place))
-        key = f"lock {_token(seat, place)}"
+        key = f"lock {sheet_token(seat, place)}"
         seat.desk.submit(place, values, _seconds(state), key)
     except BmcoreError as error:
         state["problem"] = "Not locked. " + " ".join(f.sentence for f in error.findings)
