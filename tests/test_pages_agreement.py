@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import streamlit as st
+from typer.testing import CliRunner
 
+from bmcore.cli import app
 from bmcore.domain import PRIMARIES, Answer, BundleInfo
 from bmcore.report.gather import case_facts, light_predictions, of_study, truths
 from bmcore.report.readings import Choice
@@ -139,3 +142,23 @@ def test_a_study_without_a_sheet_and_too_few_cases_are_said_in_words(home: Path)
     assert "too few cases are read in both phases" in words(page)
     page.selectbox(key="readings_of").set_value("Free votes").run()
     assert "There are no votes yet" in words(page)
+
+
+def test_the_command_gives_the_results_of_the_button_and_the_same_bytes_again(
+    home: Path, tmp_path: Path
+):
+    read()
+    command = ["report", "--study", "drawn", "--date", "2026-11-26", "--out"]
+    for name in ("first", "second"):
+        done = CliRunner().invoke(app, [*command, str(tmp_path / name)])
+        assert done.exit_code == 0, done.output
+    first = {p.name: p.read_bytes() for p in (tmp_path / "first").iterdir()}
+    assert first == {p.name: p.read_bytes() for p in (tmp_path / "second").iterdir()}
+    told = json.loads(first["report.json"])
+    assert told["created_at"] == "2026-11-26T00:00:00+00:00"
+    assert (told["chain"]["problems"], told["study"]["finished"]) == ([], True)
+    page = press(open_page("reports"), "Build report")
+    built = json.loads(page.session_state["report files"][1]["report.json"])
+    assert built["results"] == told["results"]
+    unknown = ["report", "--study", "nobody", "--out", str(tmp_path / "x")]
+    assert CliRunner().invoke(app, unknown).exit_code == 2
