@@ -53,3 +53,20 @@ def test_the_simulated_readers_have_the_truth_that_is_claimed():
     above = [(s[:, truth][:, :, None] > s[:, ~truth][:, None]).mean() for s in scores]
     assert above == pytest.approx(model.auc.tolist(), abs=0.06)
     assert own.mean(axis=1) == pytest.approx([1.0, 1.4], abs=0.02)
+
+
+def test_the_long_form_fails_on_a_new_shortfall_and_names_the_known_ones(monkeypatch, capsys):
+    def draw(rng):
+        return proportion(int(rng.binomial(50, 0.6)), 50, level=0.8), 0.6
+
+    monkeypatch.setattr("sys.argv", ["coverage", "--runs", "100"])
+    monkeypatch.setattr(coverage, "checks", lambda: [coverage.Check("ICC(2,1)", "new", draw)])
+    with pytest.raises(SystemExit) as ended:
+        coverage.main()
+    assert ended.value.code == 1
+    known = coverage.Check("ICC(2,1)", "5 readers, 50 cases", draw)
+    monkeypatch.setattr(coverage, "checks", lambda: [known])
+    coverage.main()
+    assert capsys.readouterr().out.rstrip().endswith("known")
+    names = {(check.name, check.setting) for family in FAMILIES.values() for check in family()}
+    assert names >= coverage.KNOWN
