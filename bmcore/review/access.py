@@ -123,7 +123,7 @@ def authorize(user: User, action: str, standing: Standing = Standing.FREE) -> No
     if user.role not in rule.roles:
         raise refuse(
             f"this account may not {rule.words}",
-            found=f"{user.name}, {user.role}",
+            found=f"the role of {user.name} is {user.role}",
             expected=" or ".join(sorted(rule.roles)),
             hint="an administrator can change the role.",
             error=AccessRefused,

@@ -41,8 +41,8 @@ MENU = (
 def pages() -> st.Page:
     """Set up the menu; returns the page that was asked for.
 
-    The menu has what the role allows. Without a sign-in it is hidden, and each page, asked for
-    alone, shows the form.
+    The menu shows what the role allows; a page that it does not show says why, asked for by its
+    address. Without a sign-in there is no menu, and each page shows the form.
     """
     st.set_page_config("bmcore", page_icon=ICON, layout="wide")
     user, problem = None, False
@@ -50,7 +50,6 @@ def pages() -> st.Page:
         user = sign_in.current()
     except BmcoreError:
         problem = True  # the database cannot be read: the page says so
-    shown = [e for e in MENU if user is None or _for(user, e)]
     return st.navigation(
         [
             st.Page(
@@ -58,8 +57,9 @@ def pages() -> st.Page:
                 title=e.title,
                 icon=f":material/{e.icon}:",
                 default=e.file == "cases",
+                visibility="visible" if user is None or _for(user, e) else "hidden",
             )
-            for e in shown
+            for e in MENU
         ],
         position="top" if user is not None or problem else "hidden",
     )
