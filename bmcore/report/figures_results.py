@@ -177,7 +177,7 @@ def failure(case: Failure) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.0, 2.9 if len(case.panels) < 4 else 2.3), layout="constrained")
+    figure = Figure(figsize=(7.0, 2.3), layout="constrained")
     FigureCanvasAgg(figure)
     for number, (title, picture) in enumerate(case.panels, start=1):
         axes = figure.add_subplot(1, max(3, len(case.panels)), number)
