@@ -18,6 +18,7 @@ from bmcore.models.losses import small_lesion_weights
 from bmcore.models.segmenter import SegmenterConfig, build_segmenter
 from bmcore.phantom.cohort import PhantomCase, draw_case
 from bmcore.phantom.scene import write_head
+from training import mix
 from training.segmenter import begin_with, settle
 from training.threshold import best
 
@@ -148,7 +149,7 @@ def test_limits_are_written_into_the_config_and_the_weights_stay(tmp_path: Path)
     after = load_bundle(tmp_path).manifest["parts"]["segmenter"]
     rows = after["metrics"]["limits"]["rows"]
     assert after["sha256"] == before["sha256"]
-    assert len(rows) == 24
+    assert len(rows) == 6
     chosen = best(rows, 1000)
     for name in ("min_lesion_voxels", "min_lesion_chance"):
         assert after["config"][name] == chosen[name]
@@ -164,3 +165,25 @@ def test_weights_that_are_none_or_do_not_fit_are_refused(tmp_path: Path) -> None
     save_file({"other": np.zeros(3, np.float32)}, file)
     with pytest.raises(InputRefused, match="do not fit the net"):
         settle(build_segmenter(TINY), begin_with(file, 0))
+
+
+def test_the_average_of_two_nets_lies_between_them_and_says_what_it_was_made_of(
+    tmp_path: Path,
+) -> None:
+    import torch
+
+    from bmcore.models.bundles import load_bundle, write_part
+
+    for name, value in (("a", 0.0), ("b", 1.0)):
+        net = build_segmenter(TINY)
+        weights = {k: torch.full_like(v, value) for k, v in net.state_dict().items()}
+        write_part(tmp_path / name, "segmenter", weights, TINY, {"steps": 5})
+    mix.main(tmp_path / "a", tmp_path / "b", tmp_path / "out", share=0.7)
+    bundle = load_bundle(tmp_path / "out")
+    assert all(torch.allclose(p, torch.tensor(0.7)) for p in bundle.segmenter.parameters())
+    made = bundle.manifest["parts"]["segmenter"]["training"]
+    assert made["share_of_this_run"] == 0.7 and len(made["averaged_with_sha256"]) == 64
+    other = build_segmenter(SegmenterConfig(filters=16, blocks_down=(1, 1), blocks_up=(1,)))
+    write_part(tmp_path / "a", "segmenter", other.state_dict(), other.config)
+    with pytest.raises(InputRefused, match="differ in shape"):
+        mix.main(tmp_path / "a", tmp_path / "b", tmp_path / "out")

@@ -336,6 +336,7 @@ def _chosen(
     """The choice for this net, from its file where it was made before with the same options."""
     path = place / f"{run.name}.choice.json"
     kept = read_json(path) if path.exists() else {}
+    world.barrier()  # nobody writes the file before everybody has looked for it
     if kept.get("options") == options:
         return Choice(**kept["choice"])
     choice = choose(members, run, config, net_config, world)

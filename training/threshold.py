@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from bmcore.models.segmenter import SegmenterConfig
 
-CHANCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-VOXELS = (2, 3, 5, 8)
+CHANCES = (0.5, 0.7, 0.9)
+VOXELS = (3, 5)
 FROM_MM = 5.0  # sensitivity is told for lesions from here on
 Row = dict[str, float]
 
