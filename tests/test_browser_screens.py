@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bmcore.settings import PROJECT
-from tests import pages_home
+from tests import pages_home, people_fixture
 from tests.test_browser import CHROMIUM, FLAGS, Page, canvas, playwright, serve
 
 SHOOT = os.environ.get("BMCORE_SCREENSHOTS") == "1"
@@ -243,6 +243,59 @@ def test_the_other_pages(browser, site: tuple[str, list[str]]) -> None:
         page.page.get_by_text(words, exact=name == "agreement").first.wait_for()
         look(page, name)
     page.page.close()
+
+
+@pytest.fixture
+def study_site(tmp_path: Path) -> Iterator[str]:
+    """Accounts and a study that has begun; reader A has read the first case without the models."""
+    from bmcore.review.desk import Desk
+    from bmcore.review.store import open_store
+    from bmcore.review.worklist import Seconds
+
+    home = tmp_path / "home"
+    home.mkdir()
+    environment, cases = demo_home(home) if SHOOT else small_home(home, tmp_path)
+    study = people_fixture.make_study(cases[:2])
+    people_fixture.start(home, study, with_accounts=True)
+    with open_store(people_fixture.url(home)) as store:
+        desk = Desk(store, study.study)
+        work = desk.next("ra")
+        assert work is not None
+        place = work.item.place
+        desk.submit(place, people_fixture.answers_for(study, place.arm), Seconds(30, 2), "first")
+    with serve("app.py", BMCORE_HOME=str(home), **environment) as address:
+        yield address
+
+
+@pytest.mark.timeout(1500)
+def test_the_pages_of_a_study_and_of_accounts(browser, study_site: str) -> None:
+    reader = signed_in(browser, study_site, people_fixture.READER_A, lambda p: look(p, "sign-in"))
+    reader.page.goto(f"{study_site}/study")
+    read = reader.page.get_by_role("button", name=re.compile("^(Read next|Go on with) case"))
+    read.first.wait_for()
+    look(reader, "study")
+    read.first.click()
+    reader.page.wait_for_selector('.viewer[data-loaded="4"]')
+    look(reader, "study-sheet")
+    reader.page.close()
+    keeper = signed_in(browser, study_site, "Max Admin")
+    for name in ("study_manage", "accounts"):
+        keeper.page.goto(f"{study_site}/{name}")
+        keeper.page.get_by_role("heading").first.wait_for()
+        look(keeper, name.replace("_", "-"))
+    keeper.page.close()
+
+
+def signed_in(browser, address: str, name: str, before=lambda page: None) -> Page:
+    page = Page(browser)
+    page.page.goto(address)
+    page.page.get_by_label("Name").wait_for()
+    before(page)
+    page.page.get_by_label("Name").fill(name)
+    page.page.get_by_label("Password", exact=True).fill(people_fixture.PASSWORD)
+    page.page.get_by_role("button", name="Sign in").click()
+    page.page.get_by_text(re.compile(f"^{name}, ")).wait_for()
+    return page
 
 
 @pytest.mark.timeout(900)

@@ -223,15 +223,17 @@ def test_a_missing_case_exits_2_in_a_real_process(tmp_path: Path) -> None:
 def quick_phantom(monkeypatch: pytest.MonkeyPatch) -> None:
     """A phantom that is only a box with one lesion; the real one has tests of its own."""
     from bmcore.phantom import cohort
+    from bmcore.phantom.grids import YALE_AFFINE
+    from bmcore.phantom.tissue import GRID
 
     def draw_case(seed: int, style: object = None) -> cohort.PhantomCase:
-        box = np.zeros(cohort.GRID, np.float32)
+        box = np.zeros(GRID, np.float32)
         box[40:120, 40:160, 30:110] = 100 + seed % 7
-        labels = np.zeros(cohort.GRID, np.uint8)
+        labels = np.zeros(GRID, np.uint8)
         labels[60:66, 60:66, 60:66] = 3
         images = {name: box + n * (box > 0) for n, name in enumerate(("t1n", "t1c", "t2w", "t2f"))}
         record = ClinicalRecord(age_years=50, sex="male")
-        affine = cohort.YALE_AFFINE.copy()
+        affine = YALE_AFFINE.copy()
         return cohort.PhantomCase(seed, images, labels, affine, Primary.RCC, record, 1)
 
     monkeypatch.setattr(cohort, "draw_case", draw_case)

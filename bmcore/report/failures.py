@@ -17,6 +17,7 @@ from bmcore.domain import (
     Primary,
     Volume,
 )
+from bmcore.geometry import same_grid
 from bmcore.imaging.lesions import find_lesions
 from bmcore.imaging.slices import render_slice, slice_at
 from bmcore.report.readings import CaseFacts, Reading, Source
@@ -96,6 +97,9 @@ def _drawn(
         return Failure(
             case_id, words, (), f"No picture: {why if case is None else 'no prediction'}."
         )
+    if not same_grid(case.grid, prediction.mask):
+        note = "No picture: the prediction was made from other images than those stored now."
+        return Failure(case_id, words, (), note)
     centre = _centre(case, prediction)
     if centre is None:
         return Failure(case_id, words, (), "No picture: no lesion was found and none is marked.")
