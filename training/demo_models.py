@@ -20,6 +20,7 @@ from typing import Annotated
 import typer
 
 from bmcore.domain import refuse
+from bmcore.models.bundles import MANIFEST
 from training.common import (
     OutOption,
     SeedOption,
@@ -38,7 +39,6 @@ LEARNT = ("cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread")
 LEARNT_PARTS = (
     "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr", "uncertainty", "spread",
 )  # fmt: skip
-MANIFEST = "manifest.json"
 CARDS = ("model_card.md", "model_card.json")
 
 

@@ -160,27 +160,6 @@ def deletion(
     )
 
 
-def kappa_map(readers: Sequence[str], values: Sequence[Sequence[float | None]]) -> go.Figure:
-    """Cohen's kappa of each pair of readers, -1 to 1; an empty field is a pair without a value."""
-    figure = go.Figure(
-        go.Heatmap(
-            z=[list(row) for row in values],
-            x=list(readers),
-            y=list(readers),
-            zmin=-1,
-            zmax=1,
-            colorscale=[[0, "#b3562b"], [0.5, "#f2f2ef"], [1, "#0f6480"]],
-            text=[["" if v is None else f"{v:.2f}" for v in row] for row in values],
-            texttemplate="%{text}",
-            colorbar={"title": "kappa", "thickness": 12},
-            hovertemplate="%{y} and %{x}: kappa %{z:.2f}<extra></extra>",
-        )
-    )
-    figure.update_xaxes(fixedrange=True, type="category")
-    figure.update_yaxes(fixedrange=True, type="category", autorange="reversed", automargin=True)
-    return _calm(figure, height=120 + 46 * max(3, len(readers)))
-
-
 def _calm(figure: go.Figure, height: int, top: int = 28) -> go.Figure:
     figure.update_layout(
         height=height,
@@ -192,4 +171,27 @@ def _calm(figure: go.Figure, height: int, top: int = 28) -> go.Figure:
     figure.update_annotations(font_size=14)
     figure.update_xaxes(tickfont={"size": 13})
     figure.update_yaxes(tickfont={"size": 13})
+    return figure
+
+
+def plain(figure: go.Figure, height: int, top: int = 16) -> go.Figure:
+    """The look of the charts of numbers (models, readers): nothing can be dragged."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 4, "r": 8, "t": top, "b": 8},
+        showlegend=False,
+        font={"size": 13},
+    )
+    figure.update_xaxes(fixedrange=True, tickfont={"size": 13}, automargin=True)
+    figure.update_yaxes(fixedrange=True, tickfont={"size": 13}, automargin=True)
+    return figure
+
+
+def legend(figure: go.Figure) -> go.Figure:
+    """With a legend in one line above a ``plain`` chart."""
+    figure.update_layout(
+        showlegend=True,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        margin={"t": 46},
+    )
     return figure

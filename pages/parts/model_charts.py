@@ -11,6 +11,8 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from pages.parts.charts import legend, plain
+
 COLOURS: Mapping[str, str] = {
     "trivial": "#8493a0",
     "clinical": "#c0713a",
@@ -155,7 +157,7 @@ def decision(
     top = max(v for c in curves.values() for v in [*c["model_high"], c["treat_all"][0]])
     figure.update_xaxes(title="Probability from which one would act", tickformat=".0%")
     figure.update_yaxes(title="Net benefit", range=[-0.35 * top - 0.01, top * 1.1 + 0.01])
-    return _legend(_calm(figure, height=380))
+    return legend(_calm(figure, height=380))
 
 
 def detection(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> go.Figure:
@@ -210,7 +212,7 @@ def froc(curves: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> g
         )
     figure.update_xaxes(title="False lesions a case", range=[0, 4.2])
     figure.update_yaxes(title="Lesions found", range=[0, 1.05], tickformat=".0%")
-    return _legend(_calm(figure, height=380))
+    return legend(_calm(figure, height=380))
 
 
 def _bars(estimates: Sequence[Estimate]) -> dict[str, Any]:
@@ -240,23 +242,5 @@ def _words(estimate: Estimate) -> str:
 
 
 def _calm(figure: go.Figure, height: int, top: int = 16) -> go.Figure:
-    figure.update_layout(
-        height=height,
-        margin={"l": 4, "r": 8, "t": top, "b": 8},
-        showlegend=False,
-        bargap=0.35,
-        font={"size": 13},
-    )
-    figure.update_annotations(font_size=13)
-    figure.update_xaxes(fixedrange=True, tickfont={"size": 13}, automargin=True)
-    figure.update_yaxes(fixedrange=True, tickfont={"size": 13}, automargin=True)
-    return figure
-
-
-def _legend(figure: go.Figure) -> go.Figure:
-    figure.update_layout(
-        showlegend=True,
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        margin={"t": 46},
-    )
-    return figure
+    plain(figure, height, top).update_layout(bargap=0.35)
+    return figure.update_annotations(font_size=13)

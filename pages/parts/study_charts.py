@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from bmcore.report.figures_results import cell_words, dot_worthy
 from bmcore.report.result_tables import ARM_NAMES, Column, cell_text
+from pages.parts.charts import legend, plain
 
 if TYPE_CHECKING:
     from bmcore.report.result_tables import Line, ResultTable
@@ -60,7 +61,7 @@ def kappa_map(table: ResultTable, arm: str) -> go.Figure | None:
                 )
     figure.update_xaxes(type="category")
     figure.update_yaxes(type="category", autorange="reversed")
-    return _calm(figure, height=120 + 62 * max(3, len(readers)))
+    return plain(figure, height=120 + 62 * max(3, len(readers)))
 
 
 def calibration(table: ResultTable) -> go.Figure | None:
@@ -83,7 +84,7 @@ def calibration(table: ResultTable) -> go.Figure | None:
             _dots(figure, [x for x, _ in pairs], [e for _, e in pairs], arm, table.columns[1])
     figure.update_xaxes(title="Stated confidence", range=[0, 102])
     figure.update_yaxes(title="Right answers, %", range=[-3, 106])
-    return _legend(_calm(figure, height=400)) if drawn else None
+    return legend(plain(figure, height=400)) if drawn else None
 
 
 def along_the_list(table: ResultTable, column: int) -> go.Figure | None:
@@ -105,7 +106,7 @@ def along_the_list(table: ResultTable, column: int) -> go.Figure | None:
         title="Quarter of the reader's list", categoryorder="array", categoryarray=order
     )
     figure.update_yaxes(title=f"{table.columns[column].name}{unit}", rangemode="tozero")
-    return _legend(_calm(figure, height=360)) if drawn else None
+    return legend(plain(figure, height=360)) if drawn else None
 
 
 def intervals(
@@ -136,7 +137,7 @@ def intervals(
         categoryorder="array",
         categoryarray=[name for name, _, _ in shown],
     )
-    return _calm(figure, height=90 + 34 * len(shown))
+    return plain(figure, height=90 + 34 * len(shown))
 
 
 def rows_of(table: ResultTable, column: int) -> list[tuple[str, str, Estimate]]:
@@ -183,24 +184,3 @@ def _scale(column: Column) -> float:
 def _arms(lines: Sequence[Line]) -> list[str]:
     used = {line.keys[0] for line in lines if line.keys}
     return [arm for arm in ARM_NAMES if arm in used]
-
-
-def _calm(figure: go.Figure, height: int) -> go.Figure:
-    figure.update_layout(
-        height=height,
-        margin={"l": 4, "r": 8, "t": 16, "b": 8},
-        showlegend=False,
-        font={"size": 13},
-    )
-    figure.update_xaxes(fixedrange=True, tickfont={"size": 13}, automargin=True)
-    figure.update_yaxes(fixedrange=True, tickfont={"size": 13}, automargin=True)
-    return figure
-
-
-def _legend(figure: go.Figure) -> go.Figure:
-    figure.update_layout(
-        showlegend=True,
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        margin={"t": 46},
-    )
-    return figure
