@@ -87,12 +87,6 @@ def _sheets(d: Dossier) -> list[Block]:
 
 def _corrections(d: Dossier) -> list[Block]:
     assert d.record is not None
-    corrected = [a for a in d.record.answers if a.supersedes is not None]
-    blocks: list[Block] = [Heading("Corrected answers", 3)]
-    if not corrected:
-        return [*blocks, Words("None.")]
-    if d.running is not None:
-        return [*blocks, Words(f"{len(corrected)}; listed once the study is finished.")]
     rows = tuple(
         (
             d.record.study.reader(a.reader).name,
@@ -102,20 +96,17 @@ def _corrections(d: Dossier) -> list[Block]:
             f"{a.created_at:%d %b %Y %H:%M}",
             a.reason or NONE,
         )
-        for a in corrected
+        for a in d.record.answers
+        if a.supersedes is not None
     )
     head = ("Reader", "Case", "Phase", "Question", "Time (UTC)", "Reason")
-    return [*blocks, Table(head, rows, (0.16, 0.16, 0.16, 0.12, 0.14, 0.26))]
+    return _once_finished(
+        d, "Corrected answers", Table(head, rows, (0.16, 0.16, 0.16, 0.12, 0.14, 0.26))
+    )
 
 
 def _decisions(d: Dossier) -> list[Block]:
     assert d.record is not None
-    made = d.record.decisions
-    blocks: list[Block] = [Heading("Decisions on disagreements", 3)]
-    if not made:
-        return [*blocks, Words("None.")]
-    if d.running is not None:
-        return [*blocks, Words(f"{len(made)}; listed once the study is finished.")]
     rows = tuple(
         (
             x.case_id,
@@ -125,10 +116,22 @@ def _decisions(d: Dossier) -> list[Block]:
             f"{x.created_at:%d %b %Y %H:%M}",
             x.note or NONE,
         )
-        for x in made
+        for x in d.record.decisions
     )
     head = ("Case", "Phase", "Question", "Decided by", "Time (UTC)", "Note")
-    return [*blocks, Table(head, rows, (0.16, 0.17, 0.13, 0.16, 0.14, 0.24))]
+    return _once_finished(
+        d, "Decisions on disagreements", Table(head, rows, (0.16, 0.17, 0.13, 0.16, 0.14, 0.24))
+    )
+
+
+def _once_finished(d: Dossier, title: str, table: Table) -> list[Block]:
+    """The table under its title; of a study that is running only how many rows it has."""
+    blocks: list[Block] = [Heading(title, 3)]
+    if not table.rows:
+        return [*blocks, Words("None.")]
+    if d.running is not None:
+        return [*blocks, Words(f"{len(table.rows)}; listed once the study is finished.")]
+    return [*blocks, table]
 
 
 def versions(d: Dossier) -> list[Block]:
