@@ -1,5 +1,5 @@
-"""What each part of the segmenter's training is worth: ``python -m training.ablation --data DIR
---scenes DIR --out DIR``.
+"""What each part of the segmenter's training is worth: ``python -m training.ablation --scenes DIR
+--data DIR --out DIR``.
 
 Small nets, alike but for one thing, are trained for the same few steps and measured on the held-out
 cases of DATA. The differences say which way a part works, not how good the shipped net is. A
@@ -8,25 +8,32 @@ stopped run goes on. Writes OUT/ablation.json, which ``training.evaluate`` puts 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from training.common import (
-    DataOption,
+    DeviceOption,
     OutOption,
     SeedOption,
     World,
+    atomic_path,
     distributed,
     fingerprint,
     read_json,
     run_app,
+    tensors_hash,
     write_json,
 )
 from training.patches import PaintedPatches, prepare_all
 from training.segmenter import Beginning, TrainConfig, train, validate
+
+if TYPE_CHECKING:
+    import torch
+
+    from bmcore.models.segmenter import SegmenterConfig
 
 # name -> changes of the training, changes of the net
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -43,68 +50,111 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Deep supervision": ({}, {"deep_supervision": True}),
     "Stopped after half of the steps": ({"halt": 0.5}, {}),
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """A trained variant: its net, averaged weights, seconds of training, CPU or GPU."""
+
+    config: SegmenterConfig
+    weights: dict[str, torch.Tensor]
+    seconds: float
+    hardware: str
+
+
 REGIONS = (("dice_ET", "ET Dice"), ("lesion_wise_dice_ET", "Lesion-wise ET Dice"))
 
 
-def measure(
-    name: str, scenes: Path, held: list[str], out: Path, base: TrainConfig, world: World
-) -> dict[str, Any]:
-    """One variant: train (or go on), validate, and give its row of the table."""
-    from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+def learn(name: str, scenes: Path, out: Path, base: TrainConfig, world: World) -> Learnt:
+    """Train one variant, or go on, or read what was trained before with the same options."""
+    from safetensors.torch import load_file, save_file
+
+    from bmcore.models.segmenter import SegmenterConfig
 
     changes, net_changes = VARIANTS[name]
     config = replace(base, **changes)
-    net_config = replace(SegmenterConfig(filters=16, window=base.patch), **net_changes)
+    net_config = replace(
+        SegmenterConfig(filters=16, blocks_down=(1, 1, 1, 1), fine=8, window=base.patch),
+        **net_changes,
+    )
     folder = out / "variants" / name.lower().replace(" ", "-")
-    done = folder / "row.json"
-    options = fingerprint(config, net_config, held)
+    file, about = folder / "weights.safetensors", folder / "learnt.json"
+    options = fingerprint(config, net_config)
+    known = read_json(about) if about.exists() else {}
+    if known.get("options") != options:
+        folder.mkdir(parents=True, exist_ok=True)
+        source = PaintedPatches(scenes, config, device=world.device)
+        result = train(source, config, net_config, folder, world, Beginning(workers=1))
+        half = {k: v.half().cpu().contiguous() for k, v in result["weights"].items()}
+        with atomic_path(file) as beside:
+            save_file(half, beside)
+        hardware = "GPU" if world.device.startswith("cuda") else "CPU"
+        known = {"options": options, "seconds": result["seconds"], "hardware": hardware}
+        write_json(about, known)
+    weights = {k: v.float() for k, v in load_file(file).items()}
+    return Learnt(net_config, weights, known["seconds"], known["hardware"])
+
+
+def measure(name: str, learnt: Learnt, held: list[str], out: Path, world: World) -> dict[str, Any]:
+    """The row of one variant in the table."""
+    from bmcore.models.segmenter import build_segmenter
+
+    done = out / "variants" / name.lower().replace(" ", "-") / "row.json"
+    options = fingerprint(tensors_hash(learnt.weights), held)
     if done.exists() and read_json(done)["options"] == options:
         return read_json(done)["row"]
-    folder.mkdir(parents=True, exist_ok=True)
-    source = PaintedPatches(scenes, config)
-    result = train(source, config, net_config, folder, world, Beginning())
-    net = build_segmenter(net_config)
-    net.load_state_dict(result["weights"])
+    net = build_segmenter(learnt.config)
+    net.load_state_dict(learnt.weights)
+    net.to(world.device)
     full = validate(out / "cache", held, net, world)
     alone = validate(out / "cache", held, net, world, hidden=(0, 2, 3))
-    row = {"Variant": name}
+    row: dict[str, Any] = {"Variant": name}
     row |= {words: full[key] for key, words in REGIONS}
     row["ET Dice, T1c alone"] = alone["dice_ET"]
     row["False lesions a case"] = full["false_lesions_per_case"]
-    row["Minutes"] = round(result["seconds"] / 60, 1)
+    row["Minutes"] = round(learnt.seconds / 60, 1)
     write_json(done, {"options": options, "row": row})
     return row
 
 
 def main(
-    data: DataOption,
     scenes: Annotated[Path, typer.Option(help="Folder that training.scenes has written.")],
     out: OutOption,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of each small net.")] = 600,
-    patch: Annotated[int, typer.Option(help="Edge in voxels, a multiple of 16.")] = 48,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Cases in the Yale layout to measure on; without it only train."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each small net.")] = 1000,
+    batch: Annotated[int, typer.Option(min=1, help="Patches a step.")] = 4,
+    patch: Annotated[int, typer.Option(help="Edge in voxels, a multiple of 16.")] = 64,
     variant: Annotated[
         list[str] | None, typer.Option(help="Only these, by name; may be repeated.")
     ] = None,
+    device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
-    """Train the variants and write OUT/ablation.json."""
+    """Train the variants and, with --data, write OUT/ablation.json."""
     base = TrainConfig(
-        batch=2, patch=patch, steps=steps, rate=1.5e-3, warmup=50, ema=0.99, seed=seed
+        batch=batch, patch=patch, steps=steps, rate=1.5e-3, warmup=50, ema=0.99, seed=seed
     )
     out.mkdir(parents=True, exist_ok=True)
-    with distributed("cpu") as world:
-        held = prepare_all([data], out / "cache", world)
+    with distributed(device) as world:
+        held = prepare_all([data], out / "cache", world) if data else []
         rows = []
         for name in variant or list(VARIANTS):
             typer.echo(name)
-            rows.append(measure(name, scenes, held, out, base, world))
+            learnt = learn(name, scenes, out, base, world)
+            if not held:
+                continue
+            rows.append(measure(name, learnt, held, out, world))
             table = {
                 "title": "What each part of the segmenter's training is worth",
                 "rows": rows,
                 "notes": [
-                    f"Small nets (16 filters) of {steps} steps on patches of {patch} voxels, one "
-                    f"seed, measured on {len(held)} held-out synthetic patients; intervals "
-                    "resample patients and do not hold the chance of the training run.",
+                    f"Small nets (16 filters) of {steps} steps on {batch} patches of {patch} "
+                    f"voxels each, one seed, trained on a {learnt.hardware} and measured on "
+                    f"{len(held)} held-out synthetic patients; intervals resample patients and "
+                    "do not hold the chance of the training run.",
                 ],
             }
             write_json(out / "ablation.json", table)

@@ -23,10 +23,12 @@ from training.common import World, atomic_path, progress
 if TYPE_CHECKING:
     import torch
 
+    from bmcore.phantom.batch import Looks
     from bmcore.phantom.scene import Scene
 
-Batch = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
-Sample = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], npt.NDArray[np.float32]]
+    # images (b, 4, e, e, e), labels (b, e, e, e), loss weights and lesion numbers of that shape
+    Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+Arrays = tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]  # a Batch in numpy
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Sampling:
     centred near a lesion. core_share: share centred on necrosis, which few lesions have.
     decoy_share: share centred on enhancing tissue that is no lesion (synthetic heads only). drop:
     chance to lose t1n, t2w, t2f. repaint: whether a synthetic scene looks different each time.
+    calm: share of patches that are painted like clinical scans; the others look wilder.
     """
 
     batch: int = 2
@@ -46,6 +49,7 @@ class Sampling:
     decoy_share: float = 0.1
     drop: float = 0.25
     repaint: bool = True
+    calm: float = 0.4
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -145,26 +149,22 @@ def prepare_all(folders: list[Path], cache: Path, world: World) -> list[str]:
 
 
 class Source:
-    """Batches by number; a source says how one sample is drawn."""
+    """Batches by number; a source says how one is drawn."""
 
     def __init__(self, config: Sampling, rank: int) -> None:
         self.config, self.rank = config, rank
         self.names: list[str] = []
 
-    def one(self, rng: np.random.Generator) -> Sample:
-        """Images (4, e, e, e), labels and loss weights (e, e, e)."""
+    def draw(self, step: int) -> Any:
+        """What a step needs, as far as a worker process can make it ready."""
         raise NotImplementedError
 
-    def arrays(self, step: int) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
-        """The batch of a step: images (b, 4, e, e, e), labels, weights (b, e, e, e)."""
-        rng = np.random.default_rng([self.config.seed, self.rank, step])
-        images, labels, weights = zip(
-            *[self.one(rng) for _ in range(self.config.batch)], strict=True
-        )
-        return np.stack(images), np.stack(labels), np.stack(weights)
+    def finish(self, drawn: Any) -> Batch:
+        """The batch of what ``draw`` gave, made in the training process."""
+        return _tensors(drawn)
 
     def step(self, step: int) -> Batch:
-        return _tensors(self.arrays(step))
+        return self.finish(self.draw(step))
 
     def stream(self, start: int, stop: int, workers: int = 0) -> Iterator[tuple[int, Batch]]:
         """Steps start..stop-1, made ready ahead: in a thread, or in ``workers`` processes."""
@@ -174,18 +174,21 @@ class Source:
             pool = ProcessPoolExecutor(workers, context, _settle, (self,))
             draw: Any = _draw
         else:
-            pool, draw = ThreadPoolExecutor(1), self.arrays
+            pool, draw = ThreadPoolExecutor(1), self.draw
         with pool:
             ahead = deque(
                 pool.submit(draw, s) for s in range(start, min(stop, start + 2 + 3 * workers))
             )
             following = start + len(ahead)
             for step in range(start, stop):
-                batch = ahead.popleft().result()
+                drawn = ahead.popleft().result()
                 if following < stop:
                     ahead.append(pool.submit(draw, following))
                     following += 1
-                yield step, _tensors(batch)
+                yield step, self.finish(drawn)
+
+    def _random(self, step: int) -> np.random.Generator:
+        return np.random.default_rng([self.config.seed, self.rank, step])
 
 
 _settled: list[Source] = []
@@ -198,21 +201,44 @@ def _settle(source: Source) -> None:
     _settled.append(source)
 
 
-def _draw(step: int) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
-    return _settled[0].arrays(step)
+def _draw(step: int) -> Any:
+    return _settled[0].draw(step)
 
 
-def _tensors(arrays: tuple[npt.NDArray, npt.NDArray, npt.NDArray]) -> Batch:
+def _tensors(arrays: Arrays) -> Batch:
     import torch
 
-    images, labels, weights = (torch.from_numpy(a) for a in arrays)
-    return images, labels.long(), weights
+    images, labels, weights, parts = (torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
+    return images, labels.long(), weights, parts
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """All that a painted batch of b patches and n scans depends on.
+
+    places: (head, set of lesions) of each patch. centres: (b, 3). looks: n scans, sequences: (n,),
+    which of SEQUENCES each is. gains, shifts: (b, 4), in spreads. mirror: (b,), left-right. seed:
+    of the noise.
+    """
+
+    places: list[tuple[int, int]]
+    centres: npt.NDArray[np.int_]
+    looks: Looks
+    sequences: npt.NDArray[np.int64]
+    gains: npt.NDArray[np.float32]
+    shifts: npt.NDArray[np.float32]
+    mirror: npt.NDArray[np.bool_]
+    seed: int
 
 
 class PaintedPatches(Source):
-    """Patches of synthetic heads (``training.scenes``), each painted in a look of its own."""
+    """Patches of synthetic heads (``training.scenes``), each painted in a look of its own.
 
-    def __init__(self, folder: Path, config: Sampling, rank: int = 0) -> None:
+    device: of torch. On a GPU the heads are kept in its memory (about 70 MB each) and painted
+    there, by the training process.
+    """
+
+    def __init__(self, folder: Path, config: Sampling, rank: int = 0, device: str = "cpu") -> None:
         super().__init__(config, rank)
         heads = sorted(f.parent for f in folder.glob("*/whole"))
         if not heads:
@@ -222,38 +248,98 @@ class PaintedPatches(Source):
                 expected="the folder that training.scenes has written",
                 hint="run python -m training.scenes --out DIR first.",
             )
-        self.heads = heads
+        self.heads, self.device = heads, device
         self.names = [head.name for head in heads]
-        self._open: dict[Path, list[Scene]] = {}
+        self._read: dict[int, list[Scene]] = {}
+        self._open: dict[int, list[Scene]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}}  # mapped files are not sent to another process
+        return self.__dict__ | {"_read": {}, "_open": {}}  # what is open is not sent elsewhere
 
-    def one(self, rng: np.random.Generator) -> Sample:
-        from bmcore.imaging.standardise import CLIP
-        from bmcore.phantom.scene import paint_patch, read_head
+    def draw(self, step: int) -> Recipe | Arrays:
+        recipe = self.recipe(step)
+        if self.device != "cpu":
+            return recipe
+        images, labels, weights, parts = self.paint(recipe)
+        return images.numpy(), labels.numpy(), weights.numpy(), parts.numpy()
 
-        head = self.heads[int(rng.integers(len(self.heads)))]
-        if head not in self._open:
-            self._open[head] = read_head(head)
-        scenes = self._open[head]
-        scene = scenes[int(rng.integers(len(scenes)))]
-        centre = self._centre(rng, scene)
-        wanted = tuple(bool(w) for w in ~_lost(rng, self.config.drop))
-        brush = rng
-        if not self.config.repaint:
-            brush = np.random.default_rng([int(part) for part in scene.name.split("/")])
-        images, labels, weights = paint_patch(
-            brush, scene, centre, self.config.patch, wanted=wanted
+    def finish(self, drawn: Any) -> Batch:
+        return self.paint(drawn) if isinstance(drawn, Recipe) else _tensors(drawn)
+
+    def recipe(self, step: int) -> Recipe:
+        """Everything about the batch of a step but its voxels."""
+        from bmcore.domain import SEQUENCES
+        from bmcore.phantom.appearance import draw_looks
+        from bmcore.phantom.batch import stack_looks
+        from bmcore.phantom.style import CLINIC, WILD
+
+        rng, config = self._random(step), self.config
+        places, centres, looks, box, sequences = [], [], [], [], []
+        for number in range(config.batch):
+            head = int(rng.integers(len(self.heads)))
+            scenes = self._scenes(head)
+            scene = int(rng.integers(len(scenes)))
+            places.append((head, scene))
+            centres.append(self._centre(rng, scenes[scene]))
+            style = CLINIC if rng.uniform() < config.calm else WILD
+            brush = rng if config.repaint else np.random.default_rng(places[-1])
+            drawn = draw_looks(brush, scenes[scene].kinds, style)
+            for place in np.flatnonzero(~_lost(rng, config.drop)):
+                looks.append(drawn[SEQUENCES[place]])
+                box.append(number)
+                sequences.append(int(place))
+        size = (config.batch, len(SEQUENCES))
+        return Recipe(
+            places,
+            np.array(centres),
+            stack_looks(looks, box),
+            np.array(sequences),
+            # blur narrows the spread of a scan, and brain masks differ a little
+            np.exp(rng.normal(0.08, 0.15, size)).astype(np.float32),
+            rng.normal(0, 0.1, size).astype(np.float32),
+            rng.uniform(size=config.batch) < 0.5,
+            int(rng.integers(2**62)),
         )
-        for image in images:  # blur narrows the spread of a scan, and brain masks differ a little
-            inside = image != 0
-            image *= np.float32(np.exp(rng.normal(0.08, 0.15)))
-            image += inside * np.float32(rng.normal(0, 0.1))
-        np.clip(images, -CLIP, CLIP, out=images)
-        if rng.uniform() < 0.5:
-            images, labels, weights = images[:, ::-1], labels[::-1], weights[::-1]
-        return images, labels, weights
+
+    def paint(self, recipe: Recipe) -> Batch:
+        """The batch of a recipe, on ``device``; labels as int64."""
+        import torch
+
+        from bmcore.imaging.standardise import CLIP
+        from bmcore.phantom.scene import paint_patches
+
+        scenes = [self._settled(head)[scene] for head, scene in recipe.places]
+        patches = paint_patches(
+            scenes, recipe.centres, self.config.patch, recipe.looks, recipe.sequences, recipe.seed
+        )
+        images = patches.images
+        gains, shifts = (
+            torch.from_numpy(v).to(images.device)[:, :, None, None, None]
+            for v in (recipe.gains, recipe.shifts)
+        )
+        images = (images * gains + (images != 0) * shifts).clamp(-CLIP, CLIP)
+        flip = torch.from_numpy(recipe.mirror).to(images.device)[:, None, None, None]
+        labels, weights, parts = (
+            torch.where(flip, x.flip(1), x)
+            for x in (patches.labels.long(), patches.weights, patches.parts)
+        )
+        return torch.where(flip[:, None], images.flip(2), images), labels, weights, parts
+
+    def _scenes(self, head: int) -> list[Scene]:
+        from bmcore.phantom.scene import read_head
+
+        if head not in self._read:
+            self._read[head] = read_head(self.heads[head])
+        return self._read[head]
+
+    def _settled(self, head: int) -> list[Scene]:
+        from bmcore.phantom.scene import settle
+
+        if self.device == "cpu":
+            return self._scenes(head)
+        if head not in self._open:
+            self._open[head] = settle(self._scenes(head), self.device)
+        return self._open[head]
 
     def _centre(self, rng: np.random.Generator, scene: Scene) -> npt.NDArray[np.int_]:
         config, lot = self.config, rng.uniform()
@@ -291,7 +377,15 @@ class CutPatches(Source):
     def _load(self, name: str, kind: str) -> npt.NDArray:
         return np.load(self.cache / f"{name}.{kind}.npy", mmap_mode="r")
 
-    def one(self, rng: np.random.Generator) -> Sample:
+    def draw(self, step: int) -> Arrays:
+        rng = self._random(step)
+        rows = zip(*[self._one(rng) for _ in range(self.config.batch)], strict=True)
+        images, labels, weights, parts = (np.stack(row) for row in rows)
+        return images, labels, weights, parts
+
+    def _one(self, rng: np.random.Generator) -> Arrays:
+        from bmcore.models.losses import core_parts
+
         lot = rng.uniform()
         on_core = bool(self.with_core) and lot < self.config.core_share
         pool = self.with_core if on_core else self.names
@@ -318,7 +412,7 @@ class CutPatches(Source):
         crop = augment(crop, rng, self.config.drop)
         if rng.uniform() < 0.5:
             crop, target, weight = crop[:, ::-1], target[::-1], weight[::-1]
-        return crop, target, weight
+        return crop, target, weight, core_parts(target)
 
 
 def augment(

@@ -2,8 +2,8 @@
 
 Each case is prepared once and kept below OUT/cache. With ``--scenes DIR`` (see ``training.scenes``)
 the patches are painted from synthetic heads and all cases of DATA are held out for validation. A
-killed run, started again with the same options, goes on to the bit. ``torchrun --nproc_per_node N
--m training.segmenter`` works.
+killed run, started again with the same options, goes on (on a CPU to the bit). It also runs under
+``torchrun --nproc_per_node N -m training.segmenter``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from bmcore.domain import refuse
 from training.common import (
     EMA,
     Checkpoint,
-    DataOption,
     DeviceOption,
     OutOption,
     SeedOption,
@@ -50,6 +49,9 @@ if TYPE_CHECKING:
     import torch
 
     from bmcore.models.segmenter import SegmenterConfig
+
+
+LOOK_EVERY = 20  # steps between looks at the loss
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,21 @@ def settle(net: torch.nn.Module, begin: Beginning) -> None:
 # --- training -----------------------------------------------------------------------------------
 
 
+def _levels(text: str) -> tuple[int, ...]:
+    try:
+        levels = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        levels = ()
+    if len(levels) != 4 or min(levels) < 1:
+        raise refuse(
+            "these are no residual blocks of a net",
+            found=text,
+            expected="four numbers of at least 1",
+            hint="take --down 2,2,2,2.",
+        )
+    return levels
+
+
 def _rate(step: int, config: TrainConfig) -> float:
     warm = min(1.0, (step + 1) / config.warmup)
     return config.rate * warm * 0.5 * (1 + float(np.cos(np.pi * step / config.steps)))
@@ -162,13 +179,15 @@ def train(
         start, seconds, curve = kept["step"], kept["seconds"], kept["curve"]
     watch = Stopwatch()
     kind = "cuda" if world.device.startswith("cuda") else "cpu"
+    if kind == "cuda":  # the fastest kernels; there a run goes on, but not to the bit
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True
     half = runtime.choose(kind).precision == "bf16"
     stop = max(1, round(config.halt * config.steps))
     with progress(world) as bars, board(out, world) as log:
         task = bars.add_task("train", total=stop, completed=start)
-        recent = 0.0
+        recent, losses = 0.0, []
         for step, batch in source.stream(start, stop, begin.workers):
-            images, labels, weights = (t.to(world.device) for t in batch)
+            images, labels, weights, parts = (t.to(world.device) for t in batch)
             for group in optimiser.param_groups:
                 group["lr"] = _rate(step, config)
             with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
@@ -181,19 +200,26 @@ def train(
                 config.smoothing,
             )
             if config.lesion_term:
-                loss = loss + config.lesion_term * lesion_loss(answers[0], labels)
+                loss = loss + config.lesion_term * lesion_loss(answers[0], parts)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
             optimiser.step()
             ema.update(net)
-            value = loss.item()
-            if not np.isfinite(value):
-                raise RuntimeError(f"the loss is not finite at step {step}; lower --rate")
-            recent = value if step == start else 0.98 * recent + 0.02 * value
-            bars.update(task, advance=1, description=f"train, loss {recent:.3f}")
-            log("loss", value, step)
-            if (step + 1) % config.save_every == 0 or step + 1 == stop:
+            losses.append(loss.detach())
+            save = (step + 1) % config.save_every == 0 or step + 1 == stop
+            if save or len(losses) == LOOK_EVERY:  # each look makes the GPU wait
+                values = [float(v) for v in torch.stack(losses).tolist()]
+                first = step + 1 - len(values)
+                for place, value in enumerate(values, start=first):
+                    if not np.isfinite(value):
+                        raise RuntimeError(f"the loss is not finite at step {place}; lower --rate")
+                    recent = value if place == start else 0.98 * recent + 0.02 * value
+                    log("loss", value, place)
+                words = f"train, loss {recent:.3f}"
+                bars.update(task, completed=step + 1, description=words)
+                losses.clear()
+            if save:
                 curve.append([step + 1, recent])
                 state = {
                     "net": net.state_dict(),
@@ -295,8 +321,12 @@ def publish(
     half = {k: v.half().cpu() for k, v in result["weights"].items()}
     net = build_segmenter(net_config)
     net.load_state_dict({k: v.float() for k, v in half.items()})
-    validation = validate(out / "cache", held, net, world)
-    t1c_alone = validate(out / "cache", held, net, world, hidden=(0, 2, 3))
+    metrics: dict[str, Any] = {"loss": result["curve"]}
+    if held:
+        net.to(world.device)
+        metrics["validation"] = validate(out / "cache", held, net, world)
+        hidden = validate(out / "cache", held, net, world, hidden=(0, 2, 3))
+        metrics["validation_t1c_alone"] = hidden
     training = {
         **asdict(config),
         "seconds": round(result["seconds"]),
@@ -311,19 +341,17 @@ def publish(
         "normalisation": "group norm, 8 groups",
         **more,
     }
-    metrics = {
-        "validation": validation,
-        "validation_t1c_alone": t1c_alone,
-        "loss": result["curve"],
-    }
     write_part(out, "segmenter", half, net_config.as_dict(), training, metrics)
     write_json(out / "metrics.json", {"segmenter": metrics, "training": training})
     return metrics
 
 
 def main(
-    data: DataOption,
     out: OutOption,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of cases in the Yale layout; may be absent with --scenes."),
+    ] = None,
     more_data: Annotated[
         list[Path] | None, typer.Option("--more-data", help="Another folder; may be repeated.")
     ] = None,
@@ -337,7 +365,11 @@ def main(
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = TrainConfig.steps,
     batch: Annotated[int, typer.Option(min=1)] = TrainConfig.batch,
     patch: Annotated[int, typer.Option(help="Edge in voxels, a multiple of 16.")] = 80,
-    filters: Annotated[int, typer.Option(help="Channels of the first level.")] = 24,
+    filters: Annotated[int, typer.Option(help="Channels of the first level.")] = 32,
+    fine: Annotated[int, typer.Option(help="Channels of the branch at 1 mm.")] = 8,
+    down: Annotated[
+        str, typer.Option(help="Residual blocks of each level, finest first.")
+    ] = "2,2,2,2",
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = TrainConfig.rate,
     decay: Annotated[float, typer.Option(help="Weight decay.")] = TrainConfig.decay,
     dropout: Annotated[float, typer.Option(help="Share of channels dropped.")] = 0.0,
@@ -358,14 +390,23 @@ def main(
         batch=batch, patch=patch, steps=steps, rate=rate, decay=decay, dropout=dropout,
         smoothing=smoothing, lesion_term=lesion_term, ema=ema, save_every=save_every, seed=seed,
     )  # fmt: skip
-    net_config = SegmenterConfig(filters=filters, window=patch, dropout=dropout)
+    if data is None and scenes is None:
+        raise refuse(
+            "there is nothing to learn from",
+            expected="--data with cases, --scenes with synthetic heads, or both",
+            hint="run python -m training.scenes --out DIR and give --scenes DIR.",
+        )
+    net_config = SegmenterConfig(
+        filters=filters, fine=fine, blocks_down=_levels(down), window=patch, dropout=dropout
+    )
     out.mkdir(parents=True, exist_ok=True)
     begin = begin_with(start_from, workers)
     with distributed(device) as world:
-        names = prepare_all([data, *(more_data or [])], out / "cache", world)
+        folders = [folder for folder in (data, *(more_data or [])) if folder]
+        names = prepare_all(folders, out / "cache", world)
         source: Source
         if scenes:
-            source, held = PaintedPatches(scenes, config, world.rank), names
+            source, held = PaintedPatches(scenes, config, world.rank, world.device), names
             drawn = {"heads": len(source.names), "scenes": read_json(scenes / PLAN)}
         else:
             used, held = split(names, config.validation, seed)

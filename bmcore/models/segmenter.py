@@ -2,7 +2,8 @@
 
 Every 2x2x2 block of 1 mm voxels becomes one position with eight times the channels, so that the
 trunk works at 2 mm with a wide view and the head still answers for each 1 mm voxel. On a CPU this
-costs about an eighth of the same trunk at 1 mm and loses nothing at the input.
+costs about an eighth of the same trunk at 1 mm and loses nothing at the input. A thin branch at
+1 mm may join the trunk's answer, for what is only a few voxels wide.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class SegmenterConfig:
     window: edge in voxels of the windows read one by one, as large as the training patches,
     since group norm looks at the whole window. overlap: share of a window that its neighbour reads
     too. mirror: also read the left-right mirror image and average (twice the time).
-    deep_supervision: in training, the coarser levels of the decoder answer too.
+    deep_supervision: in training, the coarser levels of the decoder answer too. fine: channels of
+    the branch at 1 mm, 0 for none.
     """
 
     filters: int = 32
@@ -46,12 +48,15 @@ class SegmenterConfig:
     overlap: float = 0.25
     mirror: bool = False
     deep_supervision: bool = False
+    fine: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks_down", tuple(self.blocks_down))
         object.__setattr__(self, "blocks_up", tuple(self.blocks_up))
         if self.filters % 8:
             raise ValueError(f"filters must be a multiple of 8, but is {self.filters}")
+        if self.fine % 8:
+            raise ValueError(f"fine must be a multiple of 8, but is {self.fine}")
         if self.window % MULTIPLE or self.window <= 0:
             raise ValueError(f"window must be a multiple of {MULTIPLE}, but is {self.window}")
         if not 0 <= self.overlap < 1:
@@ -81,13 +86,15 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
                 spatial_dims=3,
                 init_filters=config.filters,
                 in_channels=8 * len(SEQUENCES),
-                out_channels=8 * CLASSES,
+                out_channels=8 * (config.fine or CLASSES),
                 dropout_prob=config.dropout or None,
                 norm=("GROUP", {"num_groups": 8}),
                 blocks_down=config.blocks_down,
                 blocks_up=config.blocks_up,
             )
 
+            if config.fine:
+                self.fine = _Fine(config.fine)
             if config.deep_supervision:
                 levels = range(len(config.blocks_up) - 1, 0, -1)
                 self.coarse = torch.nn.ModuleList(
@@ -97,7 +104,7 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
         def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
             x = pixelunshuffle(images, 3, 2)
             if not (config.deep_supervision and self.training):
-                return pixelshuffle(self.trunk(x), 3, 2)
+                return self.answer(images, self.trunk(x))
             x, passed = self.trunk.encode(x)
             answers = []
             for level, (up, layer) in enumerate(
@@ -106,7 +113,28 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
                 x = layer(up(x) + passed[-2 - level])
                 if level < len(self.coarse):
                     answers.append(pixelshuffle(self.coarse[level](x), 3, 2))
-            return [pixelshuffle(self.trunk.conv_final(x), 3, 2), *reversed(answers)]
+            return [self.answer(images, self.trunk.conv_final(x)), *reversed(answers)]
+
+        def answer(self, images: torch.Tensor, trunk: torch.Tensor) -> torch.Tensor:
+            """Logits at 1 mm from the images and what the trunk says at 2 mm."""
+            wide = pixelshuffle(trunk, 3, 2)
+            return self.fine(images, wide) if config.fine else wide
+
+    class _Fine(torch.nn.Module):
+        """The images at 1 mm join the trunk's answer; one residual step, then the logits."""
+
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.stem = torch.nn.Conv3d(len(SEQUENCES), channels, 3, padding=1)
+            self.norm = torch.nn.GroupNorm(8, channels)
+            self.mix = torch.nn.Conv3d(channels, channels, 3, padding=1)
+            self.last = torch.nn.GroupNorm(8, channels)
+            self.out = torch.nn.Conv3d(channels, CLASSES, 1)
+
+        def forward(self, images: torch.Tensor, wide: torch.Tensor) -> torch.Tensor:
+            x = wide + self.stem(images)
+            x = x + self.mix(torch.relu(self.norm(x)))
+            return self.out(torch.relu(self.last(x)))
 
     return Segmenter()
 

@@ -1,4 +1,4 @@
-"""Paint a look onto tissue and lesions: a whole head, a patch of it, or every fifth voxel."""
+"""Paint a look onto tissue and lesions of a whole head; ``phantom.batch`` paints many boxes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bmcore.phantom.tissue import GRID, Floats, Tissue, smooth_noise
 class Parts:
     """What lies in a box of a head: fractions 0-1 (float32) and lesions, all (i, j, k).
 
-    start, step: voxel (i, j, k) of the box is voxel start + step * (i, j, k) of GRID.
+    start: voxel (i, j, k) of the box is voxel start + (i, j, k) of GRID.
     """
 
     white: Floats
@@ -31,7 +31,6 @@ class Parts:
     owner: npt.NDArray[np.integer]
     mask: npt.NDArray[np.bool_]
     start: tuple[int, int, int] = (0, 0, 0)
-    step: int = 1
 
 
 def whole_head(tissue: Tissue, growth: Growth) -> Parts:
@@ -55,7 +54,7 @@ def _mix(rng: np.random.Generator, look: Look, parts: Parts) -> Floats:
     oedema = (parts.labels == Label.SNFH).astype(np.float32)
     if oedema.any():
         noise = 1 + look.uneven[1] * smooth_noise(rng, 6, 1, image.shape)[0]
-        soft = ndimage.gaussian_filter(oedema, look.soft / parts.step, truncate=2.5)
+        soft = ndimage.gaussian_filter(oedema, look.soft, truncate=2.5)
         soft *= look.strength * np.clip(noise, 0.2, 1.6)
         owner = np.where(parts.labels == Label.SNFH, parts.owner, 0)
         # a soft edge reaches past the label; there the level is that of all oedema on average
@@ -74,7 +73,7 @@ def _bias(look: Look, parts: Parts) -> Floats:
     field = look.field
     for axis, n in enumerate(parts.mask.shape):
         cells = field.shape[axis]
-        at = (parts.start[axis] + parts.step * np.arange(n)) * ((cells - 1) / (GRID[axis] - 1))
+        at = (parts.start[axis] + np.arange(n)) * ((cells - 1) / (GRID[axis] - 1))
         low = np.clip(np.floor(at).astype(int), 0, cells - 2)
         weight = np.clip(at - low, 0, 1).astype(np.float32)
         weight = weight.reshape([-1 if a == axis else 1 for a in range(3)])
@@ -111,29 +110,26 @@ def paint(rng: np.random.Generator, look: Look, parts: Parts) -> Floats:
     """One sequence on a box (float32, unit arbitrary as in MRI, 0 outside the head).
 
     In this order: tissue and lesions, mottle, bias field, blur, thick slices, a shift by a voxel,
-    ghosts, noise, gamma, outliers. With ``parts.step`` above 1, blur, slices, shift and ghosts are
-    left out, since only the distribution of the intensities is of use then.
+    ghosts, noise, gamma, outliers.
     """
     image = _mix(rng, look, parts)
     amount, spacing = look.mottle
-    image *= 1 + amount * smooth_noise(rng, max(spacing / parts.step, 1.0), 1, image.shape)[0]
+    image *= 1 + amount * smooth_noise(rng, spacing, 1, image.shape)[0]
     image *= _bias(look, parts)
-    if parts.step == 1:
-        image = ndimage.gaussian_filter(image, look.blur, truncate=2.5)
-        if look.slices:
-            axis, thickness, start = look.slices
-            image = _thick(image, axis, thickness, start, parts.start[axis])
-        if any(look.shift):
-            image = np.roll(image, look.shift, (0, 1, 2))
-        if look.ghost:
-            axis, step, amount = look.ghost
-            ghost = np.roll(image, step, axis) + np.roll(image, -step, axis)
-            image = image + np.float32(amount) * ghost
+    image = ndimage.gaussian_filter(image, look.blur, truncate=2.5)
+    if look.slices:
+        axis, thickness, start = look.slices
+        image = _thick(image, axis, thickness, start, parts.start[axis])
+    if any(look.shift):
+        image = np.roll(image, look.shift, (0, 1, 2))
+    if look.ghost:
+        axis, step, amount = look.ghost
+        ghost = np.roll(image, step, axis) + np.roll(image, -step, axis)
+        image = image + np.float32(amount) * ghost
     image = _noisy(rng, look, image)
     image = image ** np.float32(look.gamma) * np.float32(look.gain)
     if look.spots:
-        share = image.size / np.prod(GRID) if parts.step == 1 else 0
-        count = rng.poisson(look.spots * share)
+        count = rng.poisson(look.spots * image.size / np.prod(GRID))
         spots = rng.integers(0, np.array(image.shape), (count, 3))
         image[tuple(spots.T)] = image.max() * rng.uniform(1.0, 3.0)
     image[~parts.mask] = 0

@@ -8,22 +8,26 @@ al., Medical Image Analysis 2023, 86:102789). One head carries several sets of l
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from bmcore.domain import PRIMARIES, SEQUENCES, Label
-from bmcore.phantom.appearance import Look, draw_looks
+from bmcore.phantom.batch import Boxes, Looks, paint_boxes
 from bmcore.phantom.lesions import Growth, Kind, add_distractors, draw_kinds, draw_lesions
-from bmcore.phantom.paint import Parts, paint
 from bmcore.phantom.style import PRIORS, WILD, Style
-from bmcore.phantom.tissue import Floats, Tissue, draw_map, draw_tissue
+from bmcore.phantom.tissue import Tissue, draw_map, draw_tissue
+
+if TYPE_CHECKING:
+    import torch
 
 THIN = 5  # every fifth voxel gives the median and spread of a scan
+Stack = Any  # npt.NDArray[np.uint8], perhaps mapped from disk, or torch.Tensor
 Weigh = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 MARGIN = 6  # voxels painted around a patch, so that blur and slices see what lies there
 _TISSUE = ("white", "csf", "vessel", "dura", "choroid", "mask")
@@ -35,15 +39,15 @@ _FRACTION = {"white", "csf", "vessel", "dura", "choroid", "other"}
 class Scene:
     """One head with one set of lesions.
 
-    tissue (6, i, j, k) and lesion (4, i, j, k), uint8: fractions times 255, labels, owners, loss
-    weights times 20. thin: the same, every fifth voxel. spots, cores, decoys: voxels (n, 3) in
-    lesions, in necrosis, and in enhancing tissue that is no lesion. origin: voxel of GRID that is
-    voxel 0 here.
+    tissue (6, i, j, k) and lesion (4, i, j, k), uint8, numpy or torch: fractions times 255, labels,
+    owners, loss weights times 20. thin: the same, every fifth voxel. spots, cores, decoys: voxels
+    (n, 3) in lesions, in necrosis, and in enhancing tissue that is no lesion. origin: voxel of GRID
+    that is voxel 0 here.
     """
 
     name: str
-    tissue: npt.NDArray[np.uint8]
-    lesion: npt.NDArray[np.uint8]
+    tissue: Stack
+    lesion: Stack
     thin: npt.NDArray[np.uint8]
     spots: npt.NDArray[np.int16]
     cores: npt.NDArray[np.int16]
@@ -147,69 +151,117 @@ def _decoys(
     return np.concatenate(out).astype(np.int16)
 
 
-def _parts(arrays: npt.NDArray[np.uint8], start: tuple[int, int, int], step: int = 1) -> Parts:
-    """Parts from the stacked channels of tissue and lesion."""
-    names = (*_TISSUE, *_LESION)
-    values: dict[str, npt.NDArray] = {}
-    for name, data in zip(names, arrays, strict=True):
-        if name in _FRACTION:
-            values[name] = data * np.float32(1 / 255)
-        else:
-            values[name] = data > 0 if name == "mask" else data
-    return Parts(**values, start=start, step=step)
+def settle(scenes: Sequence[Scene], device: str) -> list[Scene]:
+    """The scenes of one head with their large arrays on a torch device, read once."""
+    import torch
+
+    tissue = torch.from_numpy(np.array(scenes[0].tissue)).to(device)
+    return [
+        replace(s, tissue=tissue, lesion=torch.from_numpy(np.array(s.lesion)).to(device))
+        for s in scenes
+    ]
 
 
-def _cut(
-    data: npt.NDArray[np.uint8], low: npt.NDArray[np.int_], size: int
-) -> npt.NDArray[np.uint8]:
+def _cut(data: Stack, low: npt.NDArray[np.int_], size: int) -> torch.Tensor:
     """The cube of ``size`` voxels from ``low`` (may be negative), zeros past the edge."""
+    import torch
+
     first = np.maximum(low, 0)
     last = np.minimum(low + size, data.shape[1:])
-    out = np.zeros((len(data), size, size, size), np.uint8)
+    device = data.device if isinstance(data, torch.Tensor) else "cpu"
+    out = torch.zeros((len(data), size, size, size), dtype=torch.uint8, device=device)
     if (last > first).all():
-        inner = tuple(slice(a, b) for a, b in zip(first - low, last - low, strict=True))
-        outer = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-        out[(slice(None), *inner)] = data[(slice(None), *outer)]
+        inner = tuple(slice(int(a), int(b)) for a, b in zip(first - low, last - low, strict=True))
+        outer = tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+        part = data[(slice(None), *outer)]
+        if not isinstance(part, torch.Tensor):
+            part = torch.from_numpy(np.array(part))
+        out[(slice(None), *inner)] = part
     return out
 
 
-def paint_patch(
-    rng: np.random.Generator,
-    scene: Scene,
-    centre: npt.NDArray[np.int_],
-    edge: int,
-    style: Style = WILD,
-    wanted: tuple[bool, ...] = (True,) * len(SEQUENCES),
-) -> tuple[Floats, npt.NDArray[np.uint8], Floats]:
-    """Standardised images (4, e, e, e), labels and loss weights (e, e, e) around a voxel.
+@dataclass(frozen=True, eq=False)
+class Patches:
+    """b patches with edge e, on the device of their scenes.
 
-    The standardisation is that of ``imaging.standardise`` but for its clipping, with median and
-    spread taken from every fifth voxel of the head, painted in the same look; 0 outside the head.
-    Sequences that are not ``wanted`` are 0.
+    images: (b, 4, e, e, e), float32, standardised, 0 outside the head and where a sequence is not
+    wanted. labels: (b, e, e, e), uint8. parts: of the same shape, uint8, the number of the lesion
+    that a voxel of tumour core belongs to, else 0. weights: of the loss, float32.
     """
-    looks = draw_looks(rng, scene.kinds, style)
-    low = np.asarray(centre) - edge // 2
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    parts: torch.Tensor
+    weights: torch.Tensor
+
+
+def paint_patches(
+    scenes: Sequence[Scene],
+    centres: npt.NDArray[np.int_],
+    edge: int,
+    looks: Looks,
+    sequences: npt.NDArray[np.int64],
+    seed: int,
+) -> Patches:
+    """A patch around a voxel of each scene.
+
+    centres: (b, 3). Scan n of ``looks`` is of the sequence ``sequences[n]`` (index of SEQUENCES)
+    and painted on patch ``looks.box[n]``; sequences without a scan stay 0. seed: of all that is
+    random beyond the looks. The standardisation is that of ``imaging.standardise`` but for its
+    clipping, with median and spread taken from every fifth voxel of the head, painted in the same
+    look.
+    """
+    import torch
+
+    low = np.asarray(centres) - edge // 2 - MARGIN
     wide = edge + 2 * MARGIN
-    lesion = _cut(scene.lesion, low - MARGIN, wide)
-    stacked = np.concatenate([_cut(scene.tissue, low - MARGIN, wide), lesion[:3]])
-    start = tuple(int(v) for v in low - MARGIN + scene.origin)
-    parts = _parts(stacked, start)  # type: ignore[arg-type]
-    thin = _parts(scene.thin, scene.origin, THIN)
+    tissue = torch.stack([_cut(s.tissue, at, wide) for s, at in zip(scenes, low, strict=True)])
+    lesion = torch.stack([_cut(s.lesion, at, wide) for s, at in zip(scenes, low, strict=True)])
+    device = tissue.device
+    generator = torch.Generator(device).manual_seed(seed)
+    origins = np.array([s.origin for s in scenes])
+    boxes = Boxes(tissue, lesion[:, :3], low + origins)
+    middle, spread = _scales(looks, _thin_boxes(scenes, device), generator)
+    scans = paint_boxes(looks, boxes, generator)
     inner = (slice(MARGIN, MARGIN + edge),) * 3
-    mask = parts.mask[inner]
-    images = np.zeros((len(SEQUENCES), edge, edge, edge), np.float32)
-    for place, sequence in enumerate(SEQUENCES):
-        if wanted[place]:
-            middle, spread = _scale(rng, looks[sequence], thin)
-            scan = (paint(rng, looks[sequence], parts)[inner] - middle) / spread
-            images[place] = np.where(mask, scan, 0)
-    weights = lesion[3][inner].astype(np.float32) / 20
-    weights[weights == 0] = 1  # past the edge of the head's box
-    return images, lesion[0][inner], weights
+    scans = (scans[(slice(None), *inner)] - middle) / spread
+    cut = (slice(None), slice(None), *inner)
+    tissue, lesion = tissue[cut], lesion[cut]
+    box = torch.from_numpy(looks.box).to(device)
+    images = torch.zeros((len(scenes), len(SEQUENCES), edge, edge, edge), device=device)
+    images[box, torch.from_numpy(sequences).to(device)] = scans * (tissue[box, 5] > 0)
+    labels, owner, _, weights = lesion.unbind(1)
+    core = (labels == Label.NETC) | (labels == Label.ET)
+    weights = weights.float() / 20
+    weights = torch.where(weights == 0, 1.0, weights)  # past the edge of the head's box
+    return Patches(images, labels, torch.where(core, owner, 0), weights)
 
 
-def _scale(rng: np.random.Generator, look: Look, thin: Parts) -> tuple[float, float]:
-    """Median and spread (interquartile range / 1.349) of a scan inside the head."""
-    values = paint(rng, look, thin)[thin.mask]
-    first, middle, third = np.percentile(values, (25, 50, 75))
-    return float(middle), max(float(third - first) / 1.349, 1e-6)
+def _thin_boxes(scenes: Sequence[Scene], device: torch.device) -> Boxes:
+    """Every fifth voxel of each head, in boxes as large as the largest head."""
+    import torch
+
+    size = np.max([s.thin.shape[1:] for s in scenes], axis=0)
+    stack = np.zeros((len(scenes), len(_TISSUE) + 3, *size), np.uint8)
+    for row, scene in zip(stack, scenes, strict=True):
+        row[(slice(None), *(slice(0, n) for n in scene.thin.shape[1:]))] = scene.thin
+    thin = torch.from_numpy(stack).to(device)
+    return Boxes(thin[:, :6], thin[:, 6:], np.array([s.origin for s in scenes]), THIN)
+
+
+def _scales(
+    looks: Looks, thin: Boxes, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Median and spread (interquartile range / 1.349) of each scan in its head, (n, 1, 1, 1)."""
+    import torch
+
+    image = paint_boxes(looks, thin, generator)
+    mask = thin.tissue[torch.from_numpy(looks.box).to(image.device), 5] > 0
+    ordered = torch.where(mask, image, torch.inf).flatten(1).sort(dim=1).values
+    at = torch.tensor((0.25, 0.5, 0.75), device=image.device) * (mask.flatten(1).sum(1, True) - 1)
+    under = at.floor().long()
+    lower = ordered.gather(1, under)
+    upper = ordered.gather(1, (under + 1).clamp(max=ordered.shape[1] - 1))
+    first, middle, third = (lower + (at - under) * (upper - lower)).T
+    spread = ((third - first) / 1.349).clamp(min=1e-6)
+    return middle[:, None, None, None], spread[:, None, None, None]
