@@ -9,16 +9,24 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bmcore.domain import InputRefused, Label
+from bmcore.domain import SEQUENCES, InputRefused, Label
 from bmcore.imaging.standardise import CLIP
 from bmcore.models.losses import small_lesion_weights
-from bmcore.phantom.appearance import Look, draw_look
+from bmcore.phantom.appearance import Look, draw_look, draw_looks
+from bmcore.phantom.batch import stack_looks
 from bmcore.phantom.lesions import Kind
 from bmcore.phantom.paint import Parts, paint
-from bmcore.phantom.scene import Scene, paint_patch, read_head, write_head
+from bmcore.phantom.scene import (
+    Patches,
+    Scene,
+    paint_patches,
+    read_head,
+    settle,
+    write_head,
+)
 from bmcore.phantom.style import CLINIC, WILD
 from bmcore.phantom.tissue import GRID
-from training.patches import PaintedPatches, Sampling
+from training.patches import PaintedPatches, Recipe, Sampling
 from training.scenes import draw_heads
 
 
@@ -109,22 +117,25 @@ def test_a_head_keeps_lesions_inside_and_necrosis_inside_tumour(heads: Path) -> 
         assert not core[tuple(scene.decoys.T)].all()
 
 
+def _patch(scene: Scene, seed: int, centre: np.ndarray, edge: int) -> Patches:
+    """One patch with all sequences in a look of ``seed``."""
+    looks = draw_looks(np.random.default_rng(seed), scene.kinds, WILD)
+    stacked = stack_looks([looks[s] for s in SEQUENCES], [0] * 4)
+    return paint_patches([scene], np.array([centre]), edge, stacked, np.arange(4), seed)
+
+
 def test_a_painted_patch_is_standardised_like_a_scan_and_repeats(scene: Scene) -> None:
     centre = scene.spots[0].astype(int)
-    first = paint_patch(np.random.default_rng(5), scene, centre, 64)
-    again = paint_patch(np.random.default_rng(5), scene, centre, 64)
-    other = paint_patch(np.random.default_rng(6), scene, centre, 64)
-    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not np.array_equal(first[0], other[0])
-    assert np.array_equal(first[1], other[1])  # the lesion is the same, its look is not
-    images, labels, weights = first
-    assert images.shape == (4, 64, 64, 64) and (labels[32, 32, 32] in (1, 3))
-    assert weights.min() >= 1 and weights[np.isin(labels, (1, 3))].max() >= 1
+    first, again, other = (_patch(scene, n, centre, 64) for n in (5, 5, 6))
+    assert (first.images == again.images).all() and not (first.images == other.images).all()
+    assert (first.labels == other.labels).all()  # the lesion is the same, its look is not
+    assert tuple(first.images.shape) == (1, 4, 64, 64, 64) and first.labels[0, 32, 32, 32] in (1, 3)
+    core = (first.labels == 1) | (first.labels == 3)
+    assert ((first.parts > 0) == core).all() and first.weights.min() >= 1
     # the whole head in one patch: median 0 and spread 1, as imaging.standardise makes it, but for
     # blur and slices, which the thinned head does not have
     big = max(scene.shape) + 16 - max(scene.shape) % 16
-    whole, _, _ = paint_patch(np.random.default_rng(7), scene, np.array(scene.shape) // 2, big)
-    for image in whole:
+    for image in _patch(scene, 7, np.array(scene.shape) // 2, big).images[0].numpy():
         low, middle, high = np.percentile(image[image != 0], (25, 50, 75))
         assert abs(middle) < 0.25 and 0.6 < (high - low) / 1.349 < 1.3
 
@@ -132,19 +143,38 @@ def test_a_painted_patch_is_standardised_like_a_scan_and_repeats(scene: Scene) -
 def test_enhancing_tumour_stands_out_on_t1c_patches(scene: Scene) -> None:
     above = []
     for seed in range(6):
-        images, labels, _ = paint_patch(
-            np.random.default_rng(seed), scene, scene.spots[0].astype(int), 64
-        )
+        patch = _patch(scene, seed, scene.spots[0].astype(int), 64)
+        image, labels = patch.images[0, 1].numpy(), patch.labels[0].numpy()
         tumour = labels == Label.ET
-        ring = ndimage.binary_dilation(tumour, iterations=5) & (labels == 0) & (images[1] != 0)
-        above.append(np.median(images[1][tumour]) - np.median(images[1][ring]))
+        ring = ndimage.binary_dilation(tumour, iterations=5) & (labels == 0) & (image != 0)
+        above.append(np.median(image[tumour]) - np.median(image[ring]))
     assert np.mean(above) > 0.5 and sum(a > 0 for a in above) >= 5
 
 
 def test_a_patch_past_the_edge_is_0_there_and_weighs_1(scene: Scene) -> None:
-    images, labels, weights = paint_patch(np.random.default_rng(0), scene, np.array((0, 0, 0)), 48)
-    assert not images[:, :20, :20, :20].any() and not labels[:20, :20, :20].any()
-    assert (weights[:20, :20, :20] == 1).all()
+    patch = _patch(scene, 0, np.array((0, 0, 0)), 48)
+    assert not patch.images[0, :, :20, :20, :20].any() and not patch.labels[0, :20, :20, :20].any()
+    assert (patch.weights[0, :20, :20, :20] == 1).all()
+    outside = _patch(scene, 0, np.array((-200, 0, 0)), 48)
+    assert not outside.images.any() and not outside.labels.any()
+
+
+def test_a_head_settled_in_memory_gives_the_same_patch(scene: Scene) -> None:
+    centre = scene.spots[0].astype(int)
+    mapped, settled = (_patch(s, 3, centre, 48) for s in (scene, settle([scene], "cpu")[0]))
+    assert (mapped.images == settled.images).all() and (mapped.weights == settled.weights).all()
+
+
+def test_a_source_on_a_gpu_hands_recipes_on_that_give_the_patches_of_the_cpu(heads: Path) -> None:
+    config = Sampling(batch=2, patch=48, seed=4)
+    here = PaintedPatches(heads, config)
+    there = PaintedPatches(heads, config)
+    there.device = "gpu"  # only what a worker does: no voxel is touched
+    recipe = there.draw(3)
+    there.device = "cpu"
+    assert isinstance(recipe, Recipe) and len(recipe.places) == 2
+    for a, b in zip(here.step(3), there.finish(recipe), strict=True):
+        assert (a == b).all()
 
 
 def test_step_n_is_the_same_batch_in_a_thread_and_in_processes(heads: Path) -> None:
@@ -159,7 +189,7 @@ def test_step_n_is_the_same_batch_in_a_thread_and_in_processes(heads: Path) -> N
 
 def test_t1c_is_never_lost_and_the_others_are_sometimes(heads: Path) -> None:
     source = PaintedPatches(heads, Sampling(batch=1, patch=48, drop=0.5))
-    seen = np.array([source.arrays(s)[0][0].any(axis=(1, 2, 3)) for s in range(12)])
+    seen = np.array([source.step(s)[0][0].numpy().any(axis=(1, 2, 3)) for s in range(12)])
     assert seen[:, 1].all() and not seen[:, [0, 2, 3]].all(axis=0).any()
 
 

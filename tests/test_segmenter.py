@@ -15,7 +15,9 @@ import pytest
 
 from bmcore.domain import InputRefused
 from bmcore.models.losses import (
+    core_parts,
     deep_loss,
+    hand_on,
     lesion_loss,
     segmentation_loss,
     small_lesion_weights,
@@ -138,7 +140,10 @@ def test_a_missed_speck_costs_as_much_as_a_missed_tumour_in_the_loss_over_single
 
     def loss(answer: torch.Tensor) -> float:
         logits = torch.nn.functional.one_hot(answer, 4).permute(0, 4, 1, 2, 3) * 40.0
-        return lesion_loss(logits, labels).item()
+        return lesion_loss(logits, parts).item()
+
+    parts = torch.from_numpy(core_parts(labels[0].numpy().astype(np.uint8)))[None]
+    assert parts.max() == 2
 
     no_speck, no_tumour = labels.clone(), labels.clone()
     no_speck[0, 30:32] = 0
@@ -149,7 +154,67 @@ def test_a_missed_speck_costs_as_much_as_a_missed_tumour_in_the_loss_over_single
     false = labels.clone()
     false[0, 30:36, 4:6, 4:6] = 3
     assert loss(false) == pytest.approx(1 / 3, abs=0.02)  # one of three is wrong
-    assert lesion_loss(torch.zeros(1, 4, 8, 8, 8), torch.zeros(1, 8, 8, 8).long()).item() == 0
+    none = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    assert lesion_loss(torch.zeros(1, 4, 8, 8, 8), none).item() > 0.4  # half sure of everything
+    sure = torch.zeros(1, 4, 8, 8, 8)
+    sure[:, 0] = 20
+    assert lesion_loss(sure, none).item() == 0
+
+
+def test_being_half_sure_of_nothing_costs_half_a_false_lesion() -> None:
+    import torch
+
+    parts = torch.zeros(1, 24, 24, 24, dtype=torch.uint8)
+    logits = torch.zeros(1, 4, 24, 24, 24)
+    logits[:, 0] = 20
+    logits[0, :, 4:7, 4:7, 4:7] = 0.0  # each label as likely: core 0.5, not above it
+    assert lesion_loss(logits, parts).item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_lesions_of_one_batch_are_kept_apart_and_a_border_ends_at_the_next_lesion() -> None:
+    import torch
+
+    parts = torch.zeros(2, 24, 24, 24, dtype=torch.uint8)
+    parts[0, 4:8, 4:8, 4:8] = 1
+    parts[0, 4:8, 4:8, 9:13] = 2  # one voxel away
+    parts[1, 4:8, 4:8, 4:8] = 1  # the same number in the other patch
+    logits = torch.zeros(2, 4, 24, 24, 24)
+    logits[:, 0] = 40
+    logits[:, 3] = torch.where(parts > 0, 80.0, 0.0)
+    assert lesion_loss(logits, parts).item() < 1e-3
+    logits[1] = logits[0] * 0
+    logits[1, 0] = 40
+    assert lesion_loss(logits, parts).item() == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_pieces_on_a_gpu_are_those_of_the_cpu() -> None:
+    import torch
+    from scipy import ndimage
+
+    mask = torch.from_numpy(np.random.default_rng(0).uniform(size=(2, 16, 16, 16)) < 0.03)
+    mask[0, 2:6, 2:6, 2:6] = True
+    numbers = hand_on(mask, rounds=16).numpy()
+    for one, found in zip(mask.numpy(), numbers, strict=True):
+        parts, count = ndimage.label(one, np.ones((3, 3, 3)))
+        assert len(np.unique(found[one])) == count
+        pairs = {(int(a), int(b)) for a, b in zip(parts[one], found[one], strict=True)}
+        assert len(pairs) == count  # one number a piece
+    assert not (set(numbers[0].ravel()) & set(numbers[1].ravel())) - {0}
+    assert (numbers[~mask.numpy()] == 0).all()
+
+
+def test_a_branch_at_1_mm_answers_in_the_same_shape_and_its_width_is_checked() -> None:
+    import torch
+
+    net = build_segmenter(replace(TINY, fine=8)).eval()
+    assert tuple(net(torch.zeros(1, 4, 32, 48, 32)).shape) == (1, 4, 32, 48, 32)
+    deep = build_segmenter(
+        replace(TINY, blocks_down=(1, 1, 1), blocks_up=(1, 1), deep_supervision=True, fine=8)
+    )
+    answers = deep(torch.zeros(1, 4, 32, 32, 32))
+    assert [tuple(a.shape[1:3]) for a in answers] == [(4, 32), (4, 16)]
+    with pytest.raises(ValueError, match="multiple of 8"):
+        replace(TINY, fine=4)
 
 
 def test_deep_supervision_answers_at_each_level_in_training_and_once_in_use() -> None:
@@ -189,13 +254,20 @@ def test_lesions_that_are_nowhere_likely_enough_go() -> None:
     assert (drop_small_lesions(labels, 3, chance, 0.5) == labels).all()
 
 
-def test_labels_are_the_likeliest_and_0_outside_the_brain() -> None:
+def test_labels_follow_the_limit_of_the_core_and_are_0_outside_the_brain() -> None:
     chances = np.zeros((4, 8, 8, 8), np.float32)
-    chances[0], chances[3] = 0.4, 0.6
+    chances[0], chances[1], chances[2], chances[3] = 0.3, 0.15, 0.3, 0.25
+    chances[:, :4] = np.array((0.2, 0.3, 0.3, 0.2), np.float32)[:, None, None, None]
     brain = np.ones((8, 8, 8), bool)
     brain[:, :, 4:] = False
-    labels = to_labels(chances, brain, TINY)
-    assert (labels[:, :, :4] == 3).all() and not labels[:, :, 4:].any()
+    labels = to_labels(chances, brain, replace(TINY, core_chance=0.35))
+    assert (labels[:4, :, :4] == 1).all() and (labels[4:, :, :4] == 3).all()
+    assert not labels[:, :, 4:].any()
+    labels = to_labels(chances, brain, replace(TINY, core_chance=0.45))
+    assert (labels[:4, :, :4] == 1).all() and not labels[4:].any()  # background is as likely
+    assert (to_labels(chances, brain, TINY)[:4, :, :4] == 2).all()  # 0.5 is not more than 0.5
+    with pytest.raises(ValueError, match="core_chance"):
+        replace(TINY, core_chance=1.0)
 
 
 def test_augmentation_keeps_t1c_keeps_the_outside_0_and_may_drop_the_rest() -> None:
@@ -225,7 +297,7 @@ def test_step_n_of_a_seed_is_the_same_patch_whatever_was_drawn_before(tmp_path: 
     np.save(tmp_path / "a.spots.npy", np.zeros((0, 3), np.int16))
     np.save(tmp_path / "a.cores.npy", np.zeros((0, 3), np.int16))
     config = TrainConfig(batch=1, patch=48)  # larger than the volume: padded
-    first, _, weights = CutPatches(tmp_path, ["a"], config, 0).step(7)
+    first, _, weights, _ = CutPatches(tmp_path, ["a"], config, 0).step(7)
     other = CutPatches(tmp_path, ["a"], config, 0)
     other.step(3)
     assert (other.step(7)[0] == first).all()

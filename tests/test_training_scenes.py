@@ -84,8 +84,8 @@ def test_an_ablation_gives_one_row_a_variant_with_intervals_and_goes_on(
     put_cache(out, held)
     command = [
         "-m", "training.ablation", "--data", str(held), "--scenes", str(scenes),
-        "--out", str(out), "--steps", "2", "--variant", "As shipped",
-        "--variant", "Deep supervision",
+        "--out", str(out), "--steps", "2", "--batch", "1", "--patch", "48",
+        "--variant", "As shipped", "--variant", "Deep supervision",
     ]  # fmt: skip
     run(*command)
     first = json.loads((out / "ablation.json").read_text())
@@ -149,9 +149,9 @@ def test_limits_are_written_into_the_config_and_the_weights_stay(tmp_path: Path)
     after = load_bundle(tmp_path).manifest["parts"]["segmenter"]
     rows = after["metrics"]["limits"]["rows"]
     assert after["sha256"] == before["sha256"]
-    assert len(rows) == 6
+    assert len(rows) == 32
     chosen = best(rows, 1000)
-    for name in ("min_lesion_voxels", "min_lesion_chance"):
+    for name in ("core_chance", "min_lesion_voxels", "min_lesion_chance"):
         assert after["config"][name] == chosen[name]
 
 

@@ -1,11 +1,12 @@
-"""Choose which small findings of the segmentation net are kept.
+"""Choose from which probability on the segmentation net's answer is tumour, and what is dropped.
 
 python -m training.threshold --data COHORT --segmenter FOLDER
 
-Parts of the tumour core that are too small, or nowhere likely enough, are dropped. Both limits are
-chosen on patients that neither trained nor test the net: the best lesion-wise Dice of enhancing
-tumour among the limits with at most the wanted number of false lesions a case. The choice is
-written into the net's config, the whole table into its metrics; the weights stay as they are.
+A voxel is tumour core from a limit of its probability on; parts of the core that are too small, or
+nowhere likely enough, are dropped. The three limits are chosen on patients that neither trained nor
+test the net: the best lesion-wise Dice of enhancing tumour among the limits with at most the wanted
+number of false lesions a case. The choice is written into the net's config, the whole table into
+its metrics; the weights stay as they are.
 """
 
 from __future__ import annotations
@@ -26,38 +27,40 @@ if TYPE_CHECKING:
 
     from bmcore.models.segmenter import SegmenterConfig
 
-CHANCES = (0.5, 0.7, 0.9)
+CORES = (0.2, 0.3, 0.4, 0.5)
 VOXELS = (3, 5)
+CHANCES = (0.3, 0.5, 0.7, 0.9)
 FROM_MM = 5.0  # sensitivity is told for lesions from here on
+LIMITS = ("core_chance", "min_lesion_voxels", "min_lesion_chance")
 Row = dict[str, float]
 
 
 def sweep(
-    net: torch.nn.Module, data: Path, device: str, grid: list[tuple[int, float]]
+    net: torch.nn.Module, data: Path, device: str, grid: list[tuple[float, int, float]]
 ) -> list[Row]:
-    """One row for each (voxels, chance) of ``grid``: means over the cases with a mask."""
+    """One row for each set of LIMITS in ``grid``: means over the cases with a mask."""
     from bmcore.imaging.preprocess import prepare, to_working_grid
     from bmcore.intake.datasets import YaleDataset
     from bmcore.models import runtime
     from bmcore.models.segmenter import read_chances, to_labels
     from bmcore.stats import segmentation
 
-    dataset, chosen = YaleDataset(data), runtime.choose(device)
+    dataset, how = YaleDataset(data), runtime.choose(device)
     config: SegmenterConfig = net.config  # type: ignore[assignment]
     scores = []
-    with progress() as bars, runtime.inference(chosen):
+    with progress() as bars, runtime.inference(how):
         task = bars.add_task("read cases", total=len(dataset.case_ids))
         for case_id in dataset.case_ids:
             case = dataset.load(case_id)
             if case.truth is None or case.truth.mask is None:
                 raise refuse("no reference mask", file=case_id)
             prepared = prepare(case)
-            chances = read_chances(net.to(chosen.device), prepared.images, prepared.brain)
+            chances = read_chances(net.to(how.device), prepared.images, prepared.brain)
             truth = segmentation.region(to_working_grid(case.truth.mask, prepared), REGIONS["ET"])
             row = []
-            for voxels, chance in grid:
-                limits = replace(config, min_lesion_voxels=voxels, min_lesion_chance=chance)
-                labels = to_labels(chances, prepared.brain, limits)
+            for limits in grid:
+                chosen = replace(config, **dict(zip(LIMITS, limits, strict=True)))  # type: ignore[arg-type]
+                labels = to_labels(chances, prepared.brain, chosen)
                 wise = segmentation.lesion_wise(segmentation.region(labels, REGIONS["ET"]), truth)
                 large = [s.detected for s in wise.lesions if s.diameter_mm >= FROM_MM]
                 row.append((wise.dice, wise.false_lesions, sum(large), len(large)))
@@ -68,13 +71,12 @@ def sweep(
     found = table[..., 2].sum(0) / np.maximum(table[..., 3].sum(0), 1)
     return [
         {
-            "min_lesion_voxels": voxels,
-            "min_lesion_chance": chance,
+            **dict(zip(LIMITS, limits, strict=True)),
             "lesion_wise_dice_ET": float(dice[n]),
             "false_lesions_per_case": float(false[n]),
             "sensitivity_from_5_mm": float(found[n]),
         }
-        for n, (voxels, chance) in enumerate(grid)
+        for n, limits in enumerate(grid)
     ]
 
 
@@ -100,15 +102,12 @@ def main(
     bundle = load_bundle(segmenter)
     entry = bundle.manifest["parts"]["segmenter"]
     net = bundle.segmenter
-    rows = sweep(net, data, device, list(product(VOXELS, CHANCES)))
+    rows = sweep(net, data, device, list(product(CORES, VOXELS, CHANCES)))
     chosen = best(rows, most_false)
     for row in rows:
         mark = "*" if row is chosen else " "
         typer.echo(mark + "  ".join(f"{key} {value:g}" for key, value in row.items()))
-    limits: dict[str, Any] = {
-        "min_lesion_voxels": int(chosen["min_lesion_voxels"]),
-        "min_lesion_chance": chosen["min_lesion_chance"],
-    }
+    limits: dict[str, Any] = {name: chosen[name] for name in LIMITS}
     metrics = entry["metrics"] | {"limits": {"data": data.name, "rows": rows}}
     write_part(
         segmenter, "segmenter", load_file(segmenter / entry["file"]), entry["config"] | limits,

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 
 _TOUCHING = np.ones((3, 3, 3), bool)
+# Far below 0.5, the limit that decides later: where only what lies above 0.5 costs anything, a net
+# learns to answer 0.49 to every bright dot.
+SUSPECT = 0.2
 DICE_TERMS: tuple[tuple[tuple[int, ...], float], ...] = (
     ((3,), 1.0),  # enhancing tumour
     ((1, 3), 1.0),  # tumour core
@@ -106,10 +109,10 @@ def lesion_loss(logits: torch.Tensor, parts: torch.Tensor, border: int = 3) -> t
 
     logits (b, 4, i, j, k). parts (b, i, j, k), uint8: the number of the lesion that a voxel of
     tumour core belongs to, 0 elsewhere. Each lesion gives 1 - soft Dice over itself and the voxels
-    up to ``border`` around it. What is more likely core than not and lies beyond every border is
-    false; each connected piece of it gives the mean of its probability. After the blob loss of
-    Kofler et al. (IPMI 2023), which takes the whole volume for each lesion and knows no false ones.
-    0 where there is neither.
+    up to ``border`` around it. What may be core (probability above SUSPECT) and lies beyond every
+    border is false; each connected piece of it gives the mean of its probability. After the blob
+    loss of Kofler et al. (IPMI 2023), which takes the whole volume for each lesion and knows no
+    false ones. 0 where there is neither.
     """
     import torch
     from torch.nn import functional as F
@@ -132,7 +135,7 @@ def lesion_loss(logits: torch.Tensor, parts: torch.Tensor, border: int = 3) -> t
     there = size > 0
     overlap = 2 * sums(place, torch.where(hit, chance, 0.0)) + 0.1
     terms = 1 - overlap[there] / (sums(place, chance) + size + 0.1)[there]
-    false = (core.detach() > 0.5) & ~inside
+    false = (core.detach() > SUSPECT) & ~inside
     pieces = _pieces(false)[false]
     _, place, count = torch.unique(pieces, return_inverse=True, return_counts=True)
     means = core.new_zeros(len(count)).index_add(0, place, core[false]) / count
