@@ -110,6 +110,26 @@ class Plan:
     workers: int
 
 
+def road() -> list[str]:
+    """Options of the segmenter's training that depend on the machine."""
+    import torch
+
+    if torch.cuda.is_available():
+        return [
+            "--batch",
+            "8",
+            "--patch",
+            "96",
+            "--rate",
+            "1e-3",
+            "--ema",
+            "0.999",
+            "--workers",
+            "8",
+        ]
+    return ["--batch", "1", "--workers", "1"]
+
+
 def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
     """Draw heads, train the segmenter, and choose its limits on patients of their own."""
     scenes, tuned = work / "scenes", work / "tune"
@@ -119,7 +139,7 @@ def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
     )  # fmt: skip
     options = ["--data", str(work / "held"), "--scenes", str(scenes), "--out", str(out)]
     options += ["--seed", str(plan.seed), "--steps", str(plan.steps)]
-    options += ["--batch", "1", "--workers", "1"]
+    options += road()
     chain.step(
         "segmenter", " ".join(options), out / "metrics.json",
         lambda: _command("training.segmenter", *options),
