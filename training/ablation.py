@@ -65,7 +65,7 @@ class Learnt:
 REGIONS = (("dice_ET", "ET Dice"), ("lesion_wise_dice_ET", "Lesion-wise ET Dice"))
 
 
-def learn(name: str, scenes: Path, out: Path, base: TrainConfig, world: World) -> Learnt:
+def learn(name: str, heads: PaintedPatches, out: Path, base: TrainConfig, world: World) -> Learnt:
     """Train one variant, or go on, or read what was trained before with the same options."""
     from safetensors.torch import load_file, save_file
 
@@ -83,7 +83,7 @@ def learn(name: str, scenes: Path, out: Path, base: TrainConfig, world: World) -
     known = read_json(about) if about.exists() else {}
     if known.get("options") != options:
         folder.mkdir(parents=True, exist_ok=True)
-        source = PaintedPatches(scenes, config, device=world.device)
+        source = PaintedPatches(heads.folder, config, device=world.device, like=heads)
         result = train(source, config, net_config, folder, world, Beginning(workers=1))
         half = {k: v.half().cpu().contiguous() for k, v in result["weights"].items()}
         with atomic_path(file) as beside:
@@ -140,10 +140,10 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     with distributed(device) as world:
         held = prepare_all([data], out / "cache", world) if data else []
-        rows = []
+        heads, rows = PaintedPatches(scenes, base, device=world.device), []
         for name in variant or list(VARIANTS):
             typer.echo(name)
-            learnt = learn(name, scenes, out, base, world)
+            learnt = learn(name, heads, out, base, world)
             if not held:
                 continue
             rows.append(measure(name, learnt, held, out, world))

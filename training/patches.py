@@ -235,10 +235,18 @@ class PaintedPatches(Source):
     """Patches of synthetic heads (``training.scenes``), each painted in a look of its own.
 
     device: of torch. On a GPU the heads are kept in its memory (about 70 MB each) and painted
-    there, by the training process.
+    there, by the training process. like: another source of the same folder and device whose heads
+    in memory are used too.
     """
 
-    def __init__(self, folder: Path, config: Sampling, rank: int = 0, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: Sampling,
+        rank: int = 0,
+        device: str = "cpu",
+        like: PaintedPatches | None = None,
+    ) -> None:
         super().__init__(config, rank)
         heads = sorted(f.parent for f in folder.glob("*/whole"))
         if not heads:
@@ -248,10 +256,10 @@ class PaintedPatches(Source):
                 expected="the folder that training.scenes has written",
                 hint="run python -m training.scenes --out DIR first.",
             )
-        self.heads, self.device = heads, device
+        self.folder, self.heads, self.device = folder, heads, device
         self.names = [head.name for head in heads]
         self._read: dict[int, list[Scene]] = {}
-        self._open: dict[int, list[Scene]] = {}
+        self._open: dict[int, list[Scene]] = like._open if like else {}
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_read": {}, "_open": {}}  # what is open is not sent elsewhere
