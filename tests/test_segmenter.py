@@ -265,7 +265,10 @@ def test_labels_follow_the_limit_of_the_core_and_are_0_outside_the_brain() -> No
     assert not labels[:, :, 4:].any()
     labels = to_labels(chances, brain, replace(TINY, core_chance=0.45))
     assert (labels[:4, :, :4] == 1).all() and not labels[4:].any()  # background is as likely
-    assert (to_labels(chances, brain, TINY)[:4, :, :4] == 2).all()  # 0.5 is not more than 0.5
+    even = to_labels(chances, brain, replace(TINY, core_chance=0.5))
+    assert (even[:4, :, :4] == 2).all()  # 0.5 is not more than 0.5
+    likeliest = to_labels(chances, brain, TINY)
+    assert (likeliest[:4, :, :4] == 1).all() and not likeliest[4:].any()
     with pytest.raises(ValueError, match="core_chance"):
         replace(TINY, core_chance=1.0)
 

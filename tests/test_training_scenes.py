@@ -118,6 +118,7 @@ def test_a_run_from_heads_begins_with_given_weights(
     assert all(np.allclose(a[k], b[k], atol=1e-3) for k in a)  # this rate moves nothing
     made = json.loads((second / "metrics.json").read_text())["training"]
     assert len(made["started_from_sha256"]) == 64
+    assert made["training_of_the_start"]["steps"] == 1
 
 
 def test_the_limits_with_few_enough_false_lesions_and_the_best_dice_are_taken() -> None:

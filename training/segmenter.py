@@ -84,13 +84,15 @@ class TrainConfig(Sampling):
 class Beginning:
     """What a run starts with and leaves the result alone.
 
-    weights, digest: of a net trained before, and the hash of its file; empty: a fresh net.
+    weights, digest, training: of a net trained before, the hash of its file, and what its manifest
+    says of its training, where one lies beside it; empty: a fresh net.
     workers: processes that make patches ready.
     """
 
     weights: dict[str, torch.Tensor] | None = None
     digest: str = ""
     workers: int = 0
+    training: dict[str, Any] | None = None
 
 
 def begin_with(file: Path | None, workers: int) -> Beginning:
@@ -100,11 +102,17 @@ def begin_with(file: Path | None, workers: int) -> Beginning:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from bmcore.models.bundles import MANIFEST
+
     try:
         weights = {k: v.float() for k, v in load_file(file).items()}
     except (OSError, SafetensorError) as error:
         raise refuse("these weights cannot be read", file=file, found=error) from error
-    return Beginning(weights, tensors_hash(weights), workers)
+    beside = file.parent / MANIFEST
+    parts = read_json(beside)["parts"] if beside.exists() else {}
+    return Beginning(
+        weights, tensors_hash(weights), workers, parts.get("segmenter", {}).get("training")
+    )
 
 
 def settle(net: torch.nn.Module, begin: Beginning) -> None:
@@ -134,7 +142,7 @@ def _levels(text: str) -> tuple[int, ...]:
             "these are no residual blocks of a net",
             found=text,
             expected="four numbers of at least 1",
-            hint="take --down 2,2,2,2.",
+            hint="take --down 1,2,2,3.",
         )
     return levels
 
@@ -365,11 +373,11 @@ def main(
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = TrainConfig.steps,
     batch: Annotated[int, typer.Option(min=1)] = TrainConfig.batch,
     patch: Annotated[int, typer.Option(help="Edge in voxels, a multiple of 16.")] = 80,
-    filters: Annotated[int, typer.Option(help="Channels of the first level.")] = 32,
-    fine: Annotated[int, typer.Option(help="Channels of the branch at 1 mm.")] = 8,
+    filters: Annotated[int, typer.Option(help="Channels of the first level.")] = 24,
+    fine: Annotated[int, typer.Option(help="Channels of the branch at 1 mm, 0 for none.")] = 0,
     down: Annotated[
         str, typer.Option(help="Residual blocks of each level, finest first.")
-    ] = "2,2,2,2",
+    ] = "1,2,2,3",
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = TrainConfig.rate,
     decay: Annotated[float, typer.Option(help="Weight decay.")] = TrainConfig.decay,
     dropout: Annotated[float, typer.Option(help="Share of channels dropped.")] = 0.0,
@@ -414,6 +422,7 @@ def main(
             drawn = {"patients": len(used)}
         if start_from:
             drawn["started_from_sha256"] = begin.digest
+            drawn["training_of_the_start"] = begin.training
         result = train(source, config, net_config, out, world, begin)
         if world.main:
             publish(out, result, held, config, net_config, world, **drawn)

@@ -57,13 +57,17 @@ def sweep(
             prepared = prepare(case)
             chances = read_chances(net.to(how.device), prepared.images, prepared.brain)
             truth = segmentation.region(to_working_grid(case.truth.mask, prepared), REGIONS["ET"])
-            row = []
+            row, known = [], {}
             for limits in grid:
                 chosen = replace(config, **dict(zip(LIMITS, limits, strict=True)))  # type: ignore[arg-type]
                 labels = to_labels(chances, prepared.brain, chosen)
-                wise = segmentation.lesion_wise(segmentation.region(labels, REGIONS["ET"]), truth)
-                large = [s.detected for s in wise.lesions if s.diameter_mm >= FROM_MM]
-                row.append((wise.dice, wise.false_lesions, sum(large), len(large)))
+                key = labels.tobytes()
+                if key not in known:  # other limits often keep the same parts
+                    found = segmentation.region(labels, REGIONS["ET"])
+                    wise = segmentation.lesion_wise(found, truth)
+                    large = [s.detected for s in wise.lesions if s.diameter_mm >= FROM_MM]
+                    known[key] = (wise.dice, wise.false_lesions, sum(large), len(large))
+                row.append(known[key])
             scores.append(row)
             bars.advance(task)
     table = np.array(scores, float)  # (cases, limits, 4)

@@ -29,7 +29,8 @@ MULTIPLE = 16  # windows and patches must be a multiple of this along each axis
 class SegmenterConfig:
     """filters: channels of the first trunk level. blocks_down, blocks_up: residual blocks a level.
 
-    core_chance: a voxel is tumour core (necrosis or enhancing) where that is more likely than this.
+    core_chance: a voxel is tumour core (necrosis or enhancing) where that is more likely than this;
+    None takes the likeliest label instead.
     min_lesion_voxels: connected parts of the tumour core below this size are dropped.
     min_lesion_chance: so are parts whose likeliest voxel is tumour core with less probability.
     window: edge in voxels of the windows read one by one, as large as the training patches,
@@ -43,7 +44,7 @@ class SegmenterConfig:
     blocks_down: tuple[int, ...] = (1, 2, 2, 3)
     blocks_up: tuple[int, ...] = (1, 1, 1)
     dropout: float = 0.0
-    core_chance: float = 0.5
+    core_chance: float | None = None
     min_lesion_voxels: int = 3
     min_lesion_chance: float = 0.0
     window: int = 80
@@ -61,7 +62,7 @@ class SegmenterConfig:
             raise ValueError(f"fine must be a multiple of 8, but is {self.fine}")
         if self.window % MULTIPLE or self.window <= 0:
             raise ValueError(f"window must be a multiple of {MULTIPLE}, but is {self.window}")
-        if not 0 < self.core_chance < 1:
+        if self.core_chance is not None and not 0 < self.core_chance < 1:
             raise ValueError(f"core_chance must lie between 0 and 1, but is {self.core_chance}")
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap must be at least 0 and below 1, but is {self.overlap}")
@@ -199,15 +200,18 @@ def to_labels(
 ) -> npt.NDArray[np.uint8]:
     """Labels 0-3 (uint8, (i, j, k)) from probabilities (4, i, j, k).
 
-    Tumour core where it is more likely than ``core_chance``, then the likelier of necrosis and
-    enhancing; else the likelier of background and oedema. 0 outside ``brain``. Parts of the core
-    that are too small or nowhere likely enough (``min_lesion_voxels``, ``min_lesion_chance``) are
-    cleared.
+    The likeliest label of each voxel; with ``core_chance`` tumour core where it is more likely than
+    that, then the likelier of necrosis and enhancing, else of background and oedema. 0 outside
+    ``brain``. Parts of the core that are too small or nowhere likely enough
+    (``min_lesion_voxels``, ``min_lesion_chance``) are cleared.
     """
     core = chances[1] + chances[3]
-    inside = np.where(chances[1] > chances[3], np.uint8(1), np.uint8(3))
-    outside = np.where(chances[2] > chances[0], np.uint8(2), np.uint8(0))
-    labels = np.where(core > config.core_chance, inside, outside)
+    if config.core_chance is None:
+        labels = chances.argmax(0).astype(np.uint8)
+    else:
+        inside = np.where(chances[1] > chances[3], np.uint8(1), np.uint8(3))
+        outside = np.where(chances[2] > chances[0], np.uint8(2), np.uint8(0))
+        labels = np.where(core > config.core_chance, inside, outside)
     labels[~brain] = 0
     return drop_small_lesions(labels, config.min_lesion_voxels, core, config.min_lesion_chance)
 
