@@ -115,18 +115,8 @@ def road() -> list[str]:
     import torch
 
     if torch.cuda.is_available():
-        return [
-            "--batch",
-            "8",
-            "--patch",
-            "96",
-            "--rate",
-            "1e-3",
-            "--ema",
-            "0.999",
-            "--workers",
-            "8",
-        ]
+        net = ["--filters", "32", "--fine", "8", "--down", "2,2,2,2", "--patch", "96"]
+        return [*net, "--batch", "8", "--rate", "1e-3", "--ema", "0.999", "--workers", "8"]
     return ["--batch", "1", "--workers", "1"]
 
 
