@@ -267,7 +267,10 @@ def drop_small_lesions(
         return labels
     weak = np.bincount(parts.ravel()) < least
     if core_chance is not None and least_chance > 0:
-        weak[1:] |= ndimage.maximum(core_chance, parts, np.arange(1, n + 1)) < least_chance
+        inside = parts > 0
+        peaks = np.zeros(n + 1, core_chance.dtype)
+        np.maximum.at(peaks, parts[inside], core_chance[inside])  # ndimage.maximum sorts all voxels
+        weak |= peaks < least_chance
     weak[0] = False
     if not weak.any():
         return labels
