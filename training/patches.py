@@ -316,7 +316,7 @@ class PaintedPatches(Source):
         from bmcore.imaging.standardise import CLIP
         from bmcore.phantom.scene import paint_patches
 
-        scenes = [self._settled(head)[scene] for head, scene in recipe.places]
+        scenes = [self._at_hand(head)[scene] for head, scene in recipe.places]
         patches = paint_patches(
             scenes, recipe.centres, self.config.patch, recipe.looks, recipe.sequences, recipe.seed
         )
@@ -340,7 +340,7 @@ class PaintedPatches(Source):
             self._read[head] = read_head(self.heads[head])
         return self._read[head]
 
-    def _settled(self, head: int) -> list[Scene]:
+    def _at_hand(self, head: int) -> list[Scene]:
         from bmcore.phantom.scene import settle
 
         if self.device == "cpu":
