@@ -153,7 +153,10 @@ def test_a_missed_speck_costs_as_much_as_a_missed_tumour_in_the_loss_over_single
     assert loss(no_tumour) == pytest.approx(0.5, abs=0.02)
     false = labels.clone()
     false[0, 30:36, 4:6, 4:6] = 3
-    assert loss(false) == pytest.approx(1 / 3, abs=0.02)  # one of three is wrong
+    assert loss(false) == pytest.approx(1.0, abs=0.02)  # all that is false is surely so
+    more = false.clone()
+    more[0, 30:36, 12:14, 4:6] = 3
+    assert loss(more) == pytest.approx(1.0, abs=0.02)  # however many: lesions keep their weight
     none = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
     assert lesion_loss(torch.zeros(1, 4, 8, 8, 8), none).item() > 0.4  # half sure of everything
     sure = torch.zeros(1, 4, 8, 8, 8)

@@ -105,14 +105,15 @@ def core_parts(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def lesion_loss(logits: torch.Tensor, parts: torch.Tensor, border: int = 3) -> torch.Tensor:
-    """Mean over lesions and false lesions, so that three voxels count like a large tumour.
+    """Mean over lesions plus mean over false lesions; three voxels count like a large tumour.
 
     logits (b, 4, i, j, k). parts (b, i, j, k), uint8: the number of the lesion that a voxel of
     tumour core belongs to, 0 elsewhere. Each lesion gives 1 - soft Dice over itself and the voxels
     up to ``border`` around it. What may be core (probability above SUSPECT) and lies beyond every
-    border is false; each connected piece of it gives the mean of its probability. After the blob
-    loss of Kofler et al. (IPMI 2023), which takes the whole volume for each lesion and knows no
-    false ones. 0 where there is neither.
+    border is false; each connected piece of it gives the mean of its probability. The two means
+    stand apart: in one mean the many bright vessels of a patch outvote its lesions, and a young net
+    stays below 0.5 everywhere. After the blob loss of Kofler et al. (IPMI 2023), which takes the
+    whole volume for each lesion and knows no false ones. 0 where there is neither.
     """
     import torch
     from torch.nn import functional as F
@@ -139,8 +140,7 @@ def lesion_loss(logits: torch.Tensor, parts: torch.Tensor, border: int = 3) -> t
     pieces = _pieces(false)[false]
     _, place, count = torch.unique(pieces, return_inverse=True, return_counts=True)
     means = core.new_zeros(len(count)).index_add(0, place, core[false]) / count
-    terms = torch.cat([terms, means])
-    return terms.mean() if len(terms) else core.sum() * 0
+    return sum((t.mean() for t in (terms, means) if len(t)), start=core.sum() * 0)
 
 
 def _pieces(mask: torch.Tensor) -> torch.Tensor:
