@@ -65,6 +65,10 @@ class Learnt:
 REGIONS = (("dice_ET", "ET Dice"), ("lesion_wise_dice_ET", "Lesion-wise ET Dice"))
 
 
+def _folder(out: Path, name: str) -> Path:
+    return out / "variants" / name.lower().replace(" ", "-")
+
+
 def learn(name: str, heads: PaintedPatches, out: Path, base: TrainConfig, world: World) -> Learnt:
     """Train one variant, or go on, or read what was trained before with the same options."""
     from safetensors.torch import load_file, save_file
@@ -77,7 +81,7 @@ def learn(name: str, heads: PaintedPatches, out: Path, base: TrainConfig, world:
         SegmenterConfig(filters=16, blocks_down=(1, 1, 1, 1), fine=8, window=base.patch),
         **net_changes,
     )
-    folder = out / "variants" / name.lower().replace(" ", "-")
+    folder = _folder(out, name)
     file, about = folder / "weights.safetensors", folder / "learnt.json"
     options = fingerprint(config, net_config)
     known = read_json(about) if about.exists() else {}
@@ -99,7 +103,7 @@ def measure(name: str, learnt: Learnt, held: list[str], out: Path, world: World)
     """The row of one variant in the table."""
     from bmcore.models.segmenter import build_segmenter
 
-    done = out / "variants" / name.lower().replace(" ", "-") / "row.json"
+    done = _folder(out, name) / "row.json"
     options = fingerprint(tensors_hash(learnt.weights), held)
     if done.exists() and read_json(done)["options"] == options:
         return read_json(done)["row"]

@@ -217,7 +217,7 @@ def train(
             losses.append(loss.detach())
             save = (step + 1) % config.save_every == 0 or step + 1 == stop
             if save or len(losses) == LOOK_EVERY:  # each look makes the GPU wait
-                values = [float(v) for v in torch.stack(losses).tolist()]
+                values = torch.stack(losses).tolist()
                 first = step + 1 - len(values)
                 for place, value in enumerate(values, start=first):
                     if not np.isfinite(value):

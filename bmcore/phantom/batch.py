@@ -107,7 +107,7 @@ def paint_boxes(looks: Looks, boxes: Boxes, generator: torch.Generator) -> torch
     image = torch.sqrt((image + first * level) ** 2 + (second * level) ** 2)
     image = image ** brush.wide(looks.gamma)
     if boxes.step == 1:
-        brush.outliers(image)
+        image = brush.outliers(image)
     return image * (brush.tissue[brush.box, 5] > 0)
 
 
@@ -277,8 +277,8 @@ class _Brush:
         )
         return _rows(slab, lower) * (1 - weight) + _rows(slab, upper) * weight
 
-    def outliers(self, image: torch.Tensor) -> None:
-        """Single voxels far brighter than the brightest, as many as the box's share of the head."""
+    def outliers(self, image: torch.Tensor) -> torch.Tensor:
+        """The image with single voxels far brighter than the brightest, as many as its share."""
         import torch
 
         share = torch.rand(image.shape, generator=self.generator, device=self.device)
@@ -286,7 +286,7 @@ class _Brush:
         top = image.flatten(1).amax(1)[:, None, None, None]
         # what is left of a small uniform number, over its bound, is uniform again
         bright = top * (1 + 2 * share / chance.clamp(min=1e-9))
-        image.copy_(torch.where(share < chance, bright, image))
+        return torch.where(share < chance, bright, image)
 
 
 def _hat(at: torch.Tensor, cells: int) -> torch.Tensor:

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from bmcore.domain import Label
 from bmcore.phantom.appearance import Look
+from bmcore.phantom.batch import OEDEMA_SPACING, TRUNCATE, TUMOUR_SPACING
 from bmcore.phantom.lesions import Growth
 from bmcore.phantom.tissue import GRID, Floats, Tissue, smooth_noise
 
@@ -53,8 +54,8 @@ def _mix(rng: np.random.Generator, look: Look, parts: Parts) -> Floats:
         return image
     oedema = (parts.labels == Label.SNFH).astype(np.float32)
     if oedema.any():
-        noise = 1 + look.uneven[1] * smooth_noise(rng, 6, 1, image.shape)[0]
-        soft = ndimage.gaussian_filter(oedema, look.soft, truncate=2.5)
+        noise = 1 + look.uneven[1] * smooth_noise(rng, OEDEMA_SPACING, 1, image.shape)[0]
+        soft = ndimage.gaussian_filter(oedema, look.soft, truncate=TRUNCATE)
         soft *= look.strength * np.clip(noise, 0.2, 1.6)
         owner = np.where(parts.labels == Label.SNFH, parts.owner, 0)
         # a soft edge reaches past the label; there the level is that of all oedema on average
@@ -63,7 +64,7 @@ def _mix(rng: np.random.Generator, look: Look, parts: Parts) -> Floats:
         image += np.minimum(soft, 1) * (1 - parts.csf) * (level - image)
     core = (parts.labels == Label.ET) | (parts.labels == Label.NETC)
     if core.any():
-        noise = 1 + look.uneven[0] * smooth_noise(rng, 5, 1, image.shape)[0][core]
+        noise = 1 + look.uneven[0] * smooth_noise(rng, TUMOUR_SPACING, 1, image.shape)[0][core]
         image[core] = look.lesion[parts.labels[core], parts.owner[core]] * np.clip(noise, 0.5, 1.4)
     return image
 
@@ -116,7 +117,7 @@ def paint(rng: np.random.Generator, look: Look, parts: Parts) -> Floats:
     amount, spacing = look.mottle
     image *= 1 + amount * smooth_noise(rng, spacing, 1, image.shape)[0]
     image *= _bias(look, parts)
-    image = ndimage.gaussian_filter(image, look.blur, truncate=2.5)
+    image = ndimage.gaussian_filter(image, look.blur, truncate=TRUNCATE)
     if look.slices:
         axis, thickness, start = look.slices
         image = _thick(image, axis, thickness, start, parts.start[axis])
