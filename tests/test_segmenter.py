@@ -100,6 +100,22 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         SegmenterConfig(window=50)
 
 
+def test_oedema_stays_only_where_it_is_connected_with_tumour_core() -> None:
+    chances = np.zeros((4, 20, 20, 20), np.float32)
+    chances[0] = 0.6
+    chances[2, 4:12, 4:12, 4:12] = 0.8
+    chances[3, 7:9, 7:9, 7:9] = 0.9
+    chances[2, 15:18, 15:18, 15:18] = 0.8
+    chances[3, 2:4, 16:18, 2:4] = 0.7  # a core without oedema
+    brain = np.ones((20, 20, 20), bool)
+    labels = to_labels(chances, brain, TINY)
+    assert labels[5, 5, 5] == 2 and labels[7, 7, 7] == 3 and labels[3, 17, 3] == 3
+    assert labels[16, 16, 16] == 0
+    assert to_labels(chances, brain, replace(TINY, lone_oedema=True))[16, 16, 16] == 2
+    unsure = replace(TINY, min_lesion_chance=0.95)  # the oedema of a dropped core goes with it
+    assert not to_labels(chances, brain, unsure).any()
+
+
 def test_specks_of_tumour_go_and_oedema_stays() -> None:
     labels = np.zeros((20, 20, 20), np.uint8)
     labels[2, 2, 2] = 3
@@ -268,7 +284,7 @@ def test_labels_follow_the_limit_of_the_core_and_are_0_outside_the_brain() -> No
     assert not labels[:, :, 4:].any()
     labels = to_labels(chances, brain, replace(TINY, core_chance=0.45))
     assert (labels[:4, :, :4] == 1).all() and not labels[4:].any()  # background is as likely
-    even = to_labels(chances, brain, replace(TINY, core_chance=0.5))
+    even = to_labels(chances, brain, replace(TINY, core_chance=0.5, lone_oedema=True))
     assert (even[:4, :, :4] == 2).all()  # 0.5 is not more than 0.5
     likeliest = to_labels(chances, brain, TINY)
     assert (likeliest[:4, :, :4] == 1).all() and not likeliest[4:].any()

@@ -16,7 +16,8 @@ from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.bundles import load_bundle
 from bmcore.models.cnn import FEATURE_NAMES, CNNConfig
 from bmcore.models.folds import stratified_folds
-from bmcore.models.lesion_training import _grown, class_weights, patient_loss, rescan, vary
+from bmcore.models.lesion_training import class_weights, patient_loss, rescan, vary
+from bmcore.models.losses import largest_near
 from bmcore.models.mlr import MLRConfig, log_loss
 from training import autoencoder, cnn, learner, mlr
 from training import evaluate as evaluation
@@ -135,7 +136,7 @@ def test_gain_and_shift_are_those_of_the_sequence_in_images_and_in_tissue_bright
 
 def test_growing_masks_is_a_maximum_over_neighbours():
     masks = (torch.rand(2, 3, 9, 10, 11) > 0.9).float()
-    assert torch.equal(_grown(masks), torch.nn.functional.max_pool3d(masks, 3, 1, 1))
+    assert torch.equal(largest_near(masks), torch.nn.functional.max_pool3d(masks, 3, 1, 1))
 
 
 def test_each_losable_sequence_is_lost_now_and_then_for_the_whole_patient():

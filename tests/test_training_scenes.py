@@ -145,15 +145,16 @@ def test_limits_are_written_into_the_config_and_the_weights_stay(tmp_path: Path)
     before = load_bundle(tmp_path).manifest["parts"]["segmenter"]
     run(
         "-m", "training.threshold", "--data", str(tmp_path / "data"),
-        "--segmenter", str(tmp_path), "--most-false", "1000",
+        "--segmenter", str(tmp_path), "--most-false", "1000", "--mirror",
     )  # fmt: skip
     after = load_bundle(tmp_path).manifest["parts"]["segmenter"]
     rows = after["metrics"]["limits"]["rows"]
     assert after["sha256"] == before["sha256"]
-    assert len(rows) == 32
+    assert len(rows) == 40
     chosen = best(rows, 1000)
     for name in ("core_chance", "min_lesion_voxels", "min_lesion_chance"):
         assert after["config"][name] == chosen[name]
+    assert after["config"]["mirror"] and not before["config"]["mirror"]
 
 
 def test_weights_that_are_none_or_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
         "cohort for the limits", f"{plan.held} {plan.seed + 6}", tuned / "complete.json",
         lambda: _draw_cohort(plan.held, plan.seed + 6, tuned, plan.workers),
     )  # fmt: skip
-    limits = ["--data", str(tuned), "--segmenter", str(out)]
+    limits = ["--data", str(tuned), "--segmenter", str(out), "--mirror"]
     chain.step(
         "limits", " ".join(limits), out / MANIFEST,
         lambda: _command("training.threshold", *limits),

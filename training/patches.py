@@ -314,6 +314,7 @@ class PaintedPatches(Source):
         import torch
 
         from bmcore.imaging.standardise import CLIP
+        from bmcore.phantom.batch import send
         from bmcore.phantom.scene import paint_patches
 
         scenes = [self._at_hand(head)[scene] for head, scene in recipe.places]
@@ -322,11 +323,10 @@ class PaintedPatches(Source):
         )
         images = patches.images
         gains, shifts = (
-            torch.from_numpy(v).to(images.device)[:, :, None, None, None]
-            for v in (recipe.gains, recipe.shifts)
+            send(v, images.device)[:, :, None, None, None] for v in (recipe.gains, recipe.shifts)
         )
         images = (images * gains + (images != 0) * shifts).clamp(-CLIP, CLIP)
-        flip = torch.from_numpy(recipe.mirror).to(images.device)[:, None, None, None]
+        flip = send(recipe.mirror, images.device)[:, None, None, None]
         labels, weights, parts = (
             torch.where(flip, x.flip(1), x)
             for x in (patches.labels.long(), patches.weights, patches.parts)

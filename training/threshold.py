@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bmcore.models.segmenter import SegmenterConfig
 
-CORES = (0.2, 0.3, 0.4, 0.5)
+CORES = (0.1, 0.15, 0.2, 0.3, 0.5)
 VOXELS = (3, 5)
 CHANCES = (0.3, 0.5, 0.7, 0.9)
 FROM_MM = 5.0  # sensitivity is told for lesions from here on
@@ -96,6 +96,10 @@ def main(
     data: DataOption,
     segmenter: Annotated[Path, typer.Option(help="Folder of training.segmenter, or a bundle.")],
     most_false: Annotated[float, typer.Option(min=0, help="False lesions a case, at most.")] = 0.5,
+    mirror: Annotated[
+        bool | None,
+        typer.Option(help="Also read the mirror image (twice the time); else as the config says."),
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Measure all limits on DATA and write the chosen ones into the segmenter's config."""
@@ -106,12 +110,15 @@ def main(
     bundle = load_bundle(segmenter)
     entry = bundle.manifest["parts"]["segmenter"]
     net = bundle.segmenter
+    if mirror is not None:
+        net.config = replace(net.config, mirror=mirror)
     rows = sweep(net, data, device, list(product(CORES, VOXELS, CHANCES)))
     chosen = best(rows, most_false)
     for row in rows:
         mark = "*" if row is chosen else " "
         typer.echo(mark + "  ".join(f"{key} {value:g}" for key, value in row.items()))
     limits: dict[str, Any] = {name: chosen[name] for name in LIMITS}
+    limits["mirror"] = net.config.mirror
     metrics = entry["metrics"] | {"limits": {"data": data.name, "rows": rows}}
     write_part(
         segmenter, "segmenter", load_file(segmenter / entry["file"]), entry["config"] | limits,

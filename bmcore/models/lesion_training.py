@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bmcore.models.losses import largest_near
+
 if TYPE_CHECKING:
     import torch
 
@@ -49,7 +51,7 @@ def vary(patches: torch.Tensor, patient: torch.Tensor, random: np.random.Generat
     edge = random.random(len(out))
     for chosen, sign in ((np.flatnonzero(edge < 0.15), 1), (np.flatnonzero(edge > 0.85), -1)):
         if chosen.size:  # shrinking is growing of what lies around
-            out[chosen, 4:] = sign * _grown(sign * out[chosen, 4:])
+            out[chosen, 4:] = sign * largest_near(sign * out[chosen, 4:])
     level = np.where(random.random(people) < 0.3, random.uniform(0, 0.3, people), 0)[owner]
     noisy = np.flatnonzero(level)
     if noisy.size:
@@ -106,23 +108,6 @@ def _turn(patches: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
         theta.to(patches.device, patches.dtype), list(patches.shape), align_corners=False
     )
     return functional.grid_sample(patches, grid, align_corners=False)
-
-
-def _grown(masks: torch.Tensor) -> torch.Tensor:
-    """Each voxel the maximum of its 3 x 3 x 3 neighbours; what max_pool3d gives, but faster."""
-    import torch
-
-    out = masks
-    for axis in (2, 3, 4):
-        size = out.shape[axis]
-        wider = out.clone()
-        wider.narrow(axis, 0, size - 1).copy_(
-            torch.maximum(out.narrow(axis, 0, size - 1), out.narrow(axis, 1, size - 1))
-        )
-        inner = wider.narrow(axis, 1, size - 1)
-        inner.copy_(torch.maximum(inner, out.narrow(axis, 0, size - 1)))
-        out = wider
-    return out
 
 
 def patient_loss(

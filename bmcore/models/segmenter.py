@@ -33,6 +33,7 @@ class SegmenterConfig:
     None takes the likeliest label instead.
     min_lesion_voxels: connected parts of the tumour core below this size are dropped.
     min_lesion_chance: so are parts whose likeliest voxel is tumour core with less probability.
+    lone_oedema: keep oedema that is connected with no tumour core.
     window: edge in voxels of the windows read one by one, as large as the training patches,
     since group norm looks at the whole window. overlap: share of a window that its neighbour reads
     too. mirror: also read the left-right mirror image and average (twice the time).
@@ -47,6 +48,7 @@ class SegmenterConfig:
     core_chance: float | None = None
     min_lesion_voxels: int = 3
     min_lesion_chance: float = 0.0
+    lone_oedema: bool = False
     window: int = 80
     overlap: float = 0.25
     mirror: bool = False
@@ -203,7 +205,8 @@ def to_labels(
     The likeliest label of each voxel; with ``core_chance`` tumour core where it is more likely than
     that, then the likelier of necrosis and enhancing, else of background and oedema. 0 outside
     ``brain``. Parts of the core that are too small or nowhere likely enough
-    (``min_lesion_voxels``, ``min_lesion_chance``) are cleared.
+    (``min_lesion_voxels``, ``min_lesion_chance``) are cleared, and then, without ``lone_oedema``,
+    oedema that no core is left to explain.
     """
     core = chances[1] + chances[3]
     if config.core_chance is None:
@@ -213,7 +216,8 @@ def to_labels(
         outside = np.where(chances[2] > chances[0], np.uint8(2), np.uint8(0))
         labels = np.where(core > config.core_chance, inside, outside)
     labels[~brain] = 0
-    return drop_small_lesions(labels, config.min_lesion_voxels, core, config.min_lesion_chance)
+    kept = drop_small_lesions(labels, config.min_lesion_voxels, core, config.min_lesion_chance)
+    return kept if config.lone_oedema else drop_lone_oedema(kept)
 
 
 def _read_windows(
@@ -276,4 +280,21 @@ def drop_small_lesions(
         return labels
     out = labels.copy()
     out[weak[parts]] = 0
+    return out
+
+
+def drop_lone_oedema(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Clear parts (26-neighbourhood) of the whole tumour that hold no tumour core.
+
+    The oedema of a metastasis surrounds it; bright white matter far from any core is something
+    else.
+    """
+    parts, n = ndimage.label(labels > 0, np.ones((3, 3, 3)))
+    lone = np.ones(n + 1, bool)
+    lone[parts[np.isin(labels, (1, 3))]] = False
+    lone[0] = False
+    if not lone.any():
+        return labels
+    out = labels.copy()
+    out[lone[parts]] = 0
     return out

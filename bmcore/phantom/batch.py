@@ -70,6 +70,13 @@ class Boxes:
     step: int = 1
 
 
+def send(values: npt.NDArray, device: torch.device | str) -> torch.Tensor:
+    """An array as a tensor on ``device``; a GPU copies it on its way, while the program goes on."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
+
+
 def stack_looks(looks: Sequence[Look], box: Sequence[int]) -> Looks:
     """Looks as arrays; ``box[n]`` is the box that look n is painted on."""
     most = max(look.lesion.shape[1] for look in looks)
@@ -115,19 +122,16 @@ class _Brush:
     """What the steps of ``paint_boxes`` share."""
 
     def __init__(self, looks: Looks, boxes: Boxes, generator: torch.Generator) -> None:
-        import torch
 
         self.looks, self.generator = looks, generator
         self.tissue, self.lesion = boxes.tissue, boxes.lesion
         self.start, self.step = boxes.start[looks.box], boxes.step
         self.device = boxes.tissue.device
         self.shape = tuple(boxes.tissue.shape[2:])
-        self.box = torch.from_numpy(looks.box).to(self.device)
+        self.box = send(looks.box, self.device)
 
     def put(self, values: npt.NDArray) -> torch.Tensor:
-        import torch
-
-        return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self.device)
+        return send(values.astype(np.float32), self.device)
 
     def wide(self, values: npt.NDArray) -> torch.Tensor:
         """One value a scan, (n, 1, 1, 1)."""
@@ -233,9 +237,7 @@ class _Brush:
         return matrix + self.put(amount) * copies
 
     def _whole(self, values: npt.NDArray) -> torch.Tensor:
-        import torch
-
-        return torch.from_numpy(np.ascontiguousarray(values, np.int64)).to(self.device)
+        return send(values.astype(np.int64), self.device)
 
     def _weighted(self, weights: npt.NDArray, axis: int) -> torch.Tensor:
         """Matrices (n, out, in) from weights (n, 2 * REACH + 1) of the neighbours; at the edges the

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bmcore.domain import PRIMARIES, SEQUENCES, Label
-from bmcore.phantom.batch import Boxes, Looks, paint_boxes
+from bmcore.phantom.batch import Boxes, Looks, paint_boxes, send
 from bmcore.phantom.lesions import Growth, Kind, add_distractors, draw_kinds, draw_lesions
 from bmcore.phantom.style import PRIORS, WILD, Style
 from bmcore.phantom.tissue import Tissue, draw_map, draw_tissue
@@ -227,9 +227,9 @@ def paint_patches(
     scans = (scans[(slice(None), *inner)] - middle) / spread
     cut = (slice(None), slice(None), *inner)
     tissue, lesion = tissue[cut], lesion[cut]
-    box = torch.from_numpy(looks.box).to(device)
+    box = send(looks.box, device)
     images = torch.zeros((len(scenes), len(SEQUENCES), edge, edge, edge), device=device)
-    images[box, torch.from_numpy(sequences).to(device)] = scans * (tissue[box, 5] > 0)
+    images[box, send(sequences, device)] = scans * (tissue[box, 5] > 0)
     labels, owner, _, weights = lesion.unbind(1)
     core = (labels == Label.NETC) | (labels == Label.ET)
     weights = weights.float() / 20
@@ -239,13 +239,12 @@ def paint_patches(
 
 def _thin_boxes(scenes: Sequence[Scene], device: torch.device) -> Boxes:
     """Every fifth voxel of each head, in boxes as large as the largest head."""
-    import torch
 
     size = np.max([s.thin.shape[1:] for s in scenes], axis=0)
     stack = np.zeros((len(scenes), len(_TISSUE) + 3, *size), np.uint8)
     for row, scene in zip(stack, scenes, strict=True):
         row[(slice(None), *(slice(0, n) for n in scene.thin.shape[1:]))] = scene.thin
-    thin = torch.from_numpy(stack).to(device)
+    thin = send(stack, device)
     return Boxes(thin[:, :6], thin[:, 6:], np.array([s.origin for s in scenes]), THIN)
 
 
@@ -256,9 +255,10 @@ def _scales(
     import torch
 
     image = paint_boxes(looks, thin, generator)
-    mask = thin.tissue[torch.from_numpy(looks.box).to(image.device), 5] > 0
+    mask = thin.tissue[send(looks.box, image.device), 5] > 0
     ordered = torch.where(mask, image, torch.inf).flatten(1).sort(dim=1).values
-    at = torch.tensor((0.25, 0.5, 0.75), device=image.device) * (mask.flatten(1).sum(1, True) - 1)
+    quarters = send(np.array((0.25, 0.5, 0.75), np.float32), image.device)
+    at = quarters * (mask.flatten(1).sum(1, True) - 1)
     under = at.floor().long()
     lower = ordered.gather(1, under)
     upper = ordered.gather(1, (under + 1).clamp(max=ordered.shape[1] - 1))
