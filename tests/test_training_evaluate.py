@@ -324,6 +324,22 @@ def test_the_card_goes_into_the_bundle_too_when_one_is_named(measured, bundle, t
         card.main(tmp_path / "b" / "empty", tmp_path / "b")
 
 
+def test_the_card_lists_the_runs_of_a_net_first_one_first():
+    first = {"steps": 90, "batch": 8, "patch": 96, "seconds": 30, "hardware": "GPU"}
+    last = first | {"steps": 40, "batch": 1, "seconds": 6.0, "hardware": "CPU"}
+    manifest = {
+        "parts": {"segmenter": {"training": last | {"training_of_the_start": first | {"seed": 3}}}}
+    }
+    parts = {"segmenter": card._part(manifest["parts"]["segmenter"]["training"])}
+    assert [run["steps"] for run in parts["segmenter"]["runs"]] == [90, 40]
+    text = "\n".join(
+        card_lines({"notice": "N", "parts": parts, "limits": [], "segmentation": None})
+    )
+    assert "run 1, each from the weights of the last: 90 steps of 8 patches of 96 voxels" in text
+    assert text.index("90 steps") < text.index("40 steps of 1 patches of 96 voxels, CPU, 0.1 min")
+    assert "runs" not in card._part(first)
+
+
 def test_a_card_without_answers_or_without_segmentation_says_so(bundle, tmp_path):
     from bmcore.models.bundles import load_bundle
 

@@ -78,16 +78,23 @@ def build_card(out: Path, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
         "segmentation": segmentation,
         "ablation": ablation_table(out / "ablation.json"),
         "limits": limits,
-        "parts": {
-            part: {
-                k: entry["training"].get(k)
-                for k in ("data", "patients", "seconds", "hardware", "seed", "steps", "epochs",
-                          "regularisation", "augmentation")
-                if k in entry["training"]
-            }
-            for part, entry in manifest["parts"].items()
-        },
-    }  # fmt: skip
+        "parts": {part: _part(entry["training"]) for part, entry in manifest["parts"].items()},
+    }
+
+
+def _part(training: Mapping[str, Any]) -> dict[str, Any]:
+    """What the card says of one part's training. A net that began with the weights of an earlier
+    run has "runs", the first one first."""
+    known = ("data", "patients", "seconds", "hardware", "seed", "steps", "epochs",
+             "regularisation", "augmentation")  # fmt: skip
+    part = {k: training.get(k) for k in known if k in training}
+    runs = []
+    while training.get("steps"):
+        runs.append(
+            {k: training.get(k) for k in ("steps", "batch", "patch", "seconds", "hardware")}
+        )
+        training = training.get("training_of_the_start") or {}
+    return part | ({"runs": runs[::-1]} if len(runs) > 1 else {})
 
 
 def rebuild_card(out: Path, bundle: Path | None = None) -> bool:

@@ -309,12 +309,18 @@ def _parts(parts: Card) -> list[str]:
     for part, training in parts.items():
         facts = []
         for key, value in training.items():
-            if value is None or key == "augmentation":
+            if value is None or key in ("augmentation", "runs"):
                 continue
             if isinstance(value, Mapping):
                 value = ", ".join(f"{WORDS.get(k, k)} {n}" for k, n in value.items())
             facts.append(f"{key.replace('_', ' ')}: {value}")
         lines.append(f"- {part.replace('_', ' ')}: {'; '.join(facts)}.")
+        for number, run in enumerate(training.get("runs") or (), start=1):
+            minutes = f"{run['seconds'] / 60:.1f} min" if run.get("seconds") else "unknown time"
+            lines.append(
+                f"  - run {number}, each from the weights of the last: {run['steps']} steps of "
+                f"{run['batch']} patches of {run['patch']} voxels, {run['hardware']}, {minutes}"
+            )
         for name, words in (training.get("augmentation") or {}).items():
             lines.append(f"  - augmentation, {name}: {words}")
     return lines

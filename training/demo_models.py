@@ -8,7 +8,6 @@ stopped goes on.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,7 +24,6 @@ from training.common import (
     OutOption,
     SeedOption,
     Stopwatch,
-    atomic_path,
     fingerprint,
     progress,
     read_json,
@@ -39,7 +37,6 @@ LEARNT = ("cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread")
 LEARNT_PARTS = (
     "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr", "uncertainty", "spread",
 )  # fmt: skip
-CARDS = ("model_card.md", "model_card.json")
 
 
 class Chain:
@@ -199,9 +196,6 @@ def main(
         learnt / "segmentation.json",
         lambda: _command("training.evaluate_segmentation", *options),
     )  # fmt: skip
-    for name in CARDS:
-        with atomic_path(out / name) as beside:
-            shutil.copyfile(learnt / name, beside)
     total = sum(chain.timings_s.values())
     finish(
         out, "bmcore demo", "1", trained_on(cases, heads), True,
@@ -209,6 +203,7 @@ def main(
         timings_s={**chain.timings_s, "all": total},
         notes="Demo models. They have seen synthetic brains only.",
     )  # fmt: skip
+    _command("training.card", "--out", str(learnt), "--bundle", str(out))  # it names the bundle
     typer.echo(f"bundle written to {out}; all steps took {total / 60:.1f} min")
 
 
