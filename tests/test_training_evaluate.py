@@ -335,8 +335,8 @@ def test_the_card_lists_the_runs_of_a_net_first_one_first():
     text = "\n".join(
         card_lines({"notice": "N", "parts": parts, "limits": [], "segmentation": None})
     )
-    assert "run 1, each from the weights of the last: 90 steps of 8 patches of 96 voxels" in text
-    assert text.index("90 steps") < text.index("40 steps of 1 patches of 96 voxels, CPU, 0.1 min")
+    assert "run 1: 90 steps of 8 patches of 96 voxels, GPU, 0.5 min" in text
+    assert "run 2, from the weights of run 1: 40 steps of 1 patch of 96 voxels, CPU" in text
     assert "runs" not in card._part(first)
 
 

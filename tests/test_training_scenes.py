@@ -19,6 +19,7 @@ from bmcore.models.segmenter import SegmenterConfig, build_segmenter
 from bmcore.phantom.cohort import PhantomCase, draw_case
 from bmcore.phantom.scene import write_head
 from training import mix
+from training.ablation import against
 from training.segmenter import begin_with, settle
 from training.threshold import best
 
@@ -91,11 +92,21 @@ def test_an_ablation_gives_one_row_a_variant_with_intervals_and_goes_on(
     first = json.loads((out / "ablation.json").read_text())
     assert [r["Variant"] for r in first["rows"]] == ["As shipped", "Deep supervision"]
     assert {"value", "low", "high", "n"} <= first["rows"][0]["ET Dice"].keys()
+    change = "Lesion-wise, change to the first row, paired"
+    assert first["rows"][0][change] == "" and first["rows"][1][change]["n"] == 2
     stamps = {p: p.stat().st_mtime_ns for p in out.rglob("checkpoint*")}
     assert len(stamps) == 2
     run(*command)  # everything is there: nothing is trained again
     assert {p: p.stat().st_mtime_ns for p in out.rglob("checkpoint*")} == stamps
     assert json.loads((out / "ablation.json").read_text()) == first
+
+
+def test_the_change_of_a_variant_is_paired_by_patient() -> None:
+    change = against([0.1, 0.9, 0.5], [0.2, 1.0, 0.6])
+    assert change["value"] == pytest.approx(0.1) and change["n"] == 3
+    assert change["low"] == pytest.approx(0.1) and change["high"] == pytest.approx(0.1)
+    far = against([0.1, 0.9, 0.5, 0.4], [0.9, 0.1, 0.5, 0.4])
+    assert far["value"] == pytest.approx(0) and far["low"] < -0.1 and far["high"] > 0.1
 
 
 def test_a_run_from_heads_begins_with_given_weights(

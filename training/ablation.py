@@ -8,10 +8,11 @@ stopped run goes on. Writes OUT/ablation.json, which ``training.evaluate`` puts 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from training.common import (
@@ -63,6 +64,7 @@ class Learnt:
 
 
 CORE_CHANCE = 0.2  # nets of few steps are seldom sure
+CHANGE = "Lesion-wise, change to the first row, paired"
 REGIONS = (("dice_ET", "ET Dice"), ("lesion_wise_dice_ET", "Lesion-wise ET Dice"))
 
 
@@ -100,14 +102,17 @@ def learn(name: str, heads: PaintedPatches, out: Path, base: TrainConfig, world:
     return Learnt(net_config, weights, known["seconds"], known["hardware"])
 
 
-def measure(name: str, learnt: Learnt, held: list[str], out: Path, world: World) -> dict[str, Any]:
-    """The row of one variant in the table."""
+def measure(
+    name: str, learnt: Learnt, held: list[str], out: Path, world: World
+) -> tuple[dict[str, Any], list[float]]:
+    """The row of one variant in the table, and the lesion-wise Dice of each patient."""
     from bmcore.models.segmenter import build_segmenter
 
     done = _folder(out, name) / "row.json"
     options = fingerprint(tensors_hash(learnt.weights), held)
-    if done.exists() and read_json(done)["options"] == options:
-        return read_json(done)["row"]
+    kept = read_json(done) if done.exists() else {}
+    if kept.get("options") == options:
+        return kept["row"], kept["each"]
     net = build_segmenter(replace(learnt.config, core_chance=CORE_CHANCE))
     net.load_state_dict(learnt.weights)
     net.to(world.device)
@@ -117,9 +122,17 @@ def measure(name: str, learnt: Learnt, held: list[str], out: Path, world: World)
     row |= {words: full[key] for key, words in REGIONS}
     row["ET Dice, T1c alone"] = alone["dice_ET"]
     row["False lesions a case"] = full["false_lesions_per_case"]
-    row["Minutes"] = round(learnt.seconds / 60, 1)
-    write_json(done, {"options": options, "row": row})
-    return row
+    each = full["lesion_wise_dice_ET_of_each"]
+    write_json(done, {"options": options, "row": row, "each": each})
+    return row, each
+
+
+def against(first: list[float], other: list[float]) -> dict[str, Any]:
+    """Mean difference of the second to the first on the same patients, patients resampled."""
+    from bmcore.stats.bootstrap import patient_bootstrap
+
+    gaps = np.array(other) - np.array(first)
+    return asdict(patient_bootstrap(lambda w: (w @ gaps) / w.sum(axis=1), np.arange(len(gaps))))
 
 
 def main(
@@ -146,12 +159,16 @@ def main(
     with distributed(device) as world:
         held = prepare_all([data], out / "cache", world) if data else []
         heads, rows = PaintedPatches(scenes, base, device=world.device), []
+        first: list[float] = []
         for name in variant or list(VARIANTS):
             typer.echo(name)
             learnt = learn(name, heads, out, base, world)
             if not held:
                 continue
-            rows.append(measure(name, learnt, held, out, world))
+            row, each = measure(name, learnt, held, out, world)
+            first = first or each
+            row[CHANGE] = against(first, each) if rows else ""
+            rows.append(row)
             table = {
                 "title": "What each part of the segmenter's training is worth",
                 "rows": rows,

@@ -316,10 +316,12 @@ def _parts(parts: Card) -> list[str]:
             facts.append(f"{key.replace('_', ' ')}: {value}")
         lines.append(f"- {part.replace('_', ' ')}: {'; '.join(facts)}.")
         for number, run in enumerate(training.get("runs") or (), start=1):
-            minutes = f"{run['seconds'] / 60:.1f} min" if run.get("seconds") else "unknown time"
+            begun = f", from the weights of run {number - 1}" if number > 1 else ""
+            patches = "1 patch" if run["batch"] == 1 else f"{run['batch']} patches"
+            time = f", {run['seconds'] / 60:.1f} min" if run.get("seconds") else ""
             lines.append(
-                f"  - run {number}, each from the weights of the last: {run['steps']} steps of "
-                f"{run['batch']} patches of {run['patch']} voxels, {run['hardware']}, {minutes}"
+                f"  - run {number}{begun}: {run['steps']} steps of {patches} of {run['patch']} "
+                f"voxels, {run['hardware']}{time}"
             )
         for name, words in (training.get("augmentation") or {}).items():
             lines.append(f"  - augmentation, {name}: {words}")

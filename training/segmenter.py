@@ -297,6 +297,7 @@ def validate(
             asdict(b) for b in metrics.detection_by_size(sizes, hits, owners)
         ],
         "false_lesions_per_case": asdict(metrics.false_lesions_per_case(false_counts)),
+        "lesion_wise_dice_ET_of_each": [r["lesion_wise_dice_ET"] for r in rows],
     }
 
 
