@@ -55,11 +55,10 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Learnt:
-    """A trained variant: its net, averaged weights, seconds of training, CPU or GPU."""
+    """A trained variant: its net, averaged weights, CPU or GPU."""
 
     config: SegmenterConfig
     weights: dict[str, torch.Tensor]
-    seconds: float
     hardware: str
 
 
@@ -99,7 +98,7 @@ def learn(name: str, heads: PaintedPatches, out: Path, base: TrainConfig, world:
         known = {"options": options, "seconds": result["seconds"], "hardware": hardware}
         write_json(about, known)
     weights = {k: v.float() for k, v in load_file(file).items()}
-    return Learnt(net_config, weights, known["seconds"], known["hardware"])
+    return Learnt(net_config, weights, known["hardware"])
 
 
 def measure(
@@ -109,7 +108,7 @@ def measure(
     from bmcore.models.segmenter import build_segmenter
 
     done = _folder(out, name) / "row.json"
-    options = fingerprint(tensors_hash(learnt.weights), held)
+    options = fingerprint(tensors_hash(learnt.weights), held, CORE_CHANCE)
     kept = read_json(done) if done.exists() else {}
     if kept.get("options") == options:
         return kept["row"], kept["each"]
