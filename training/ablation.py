@@ -157,7 +157,8 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     with distributed(device) as world:
         held = prepare_all([data], out / "cache", world) if data else []
-        heads, rows = PaintedPatches(scenes, base, device=world.device), []
+        heads = PaintedPatches(scenes, base, device=world.device)
+        rows: list[dict[str, Any]] = []
         first: list[float] = []
         for name in variant or list(VARIANTS):
             typer.echo(name)

@@ -111,14 +111,14 @@ def main(
     entry = bundle.manifest["parts"]["segmenter"]
     net = bundle.segmenter
     if mirror is not None:
-        net.config = replace(net.config, mirror=mirror)
+        net.config = replace(bundle.segmenter_config, mirror=mirror)  # type: ignore[assignment]
     rows = sweep(net, data, device, list(product(CORES, VOXELS, CHANCES)))
     chosen = best(rows, most_false)
     for row in rows:
         mark = "*" if row is chosen else " "
         typer.echo(mark + "  ".join(f"{key} {value:g}" for key, value in row.items()))
     limits: dict[str, Any] = {name: chosen[name] for name in LIMITS}
-    limits["mirror"] = net.config.mirror
+    limits["mirror"] = bundle.segmenter_config.mirror if mirror is None else mirror
     metrics = entry["metrics"] | {"limits": {"data": data.name, "rows": rows}}
     write_part(
         segmenter, "segmenter", load_file(segmenter / entry["file"]), entry["config"] | limits,
