@@ -327,10 +327,7 @@ def test_the_card_goes_into_the_bundle_too_when_one_is_named(measured, bundle, t
 def test_the_card_lists_the_runs_of_a_net_first_one_first():
     first = {"steps": 90, "batch": 8, "patch": 96, "seconds": 30, "hardware": "GPU"}
     last = first | {"steps": 40, "batch": 1, "seconds": 6.0, "hardware": "CPU"}
-    manifest = {
-        "parts": {"segmenter": {"training": last | {"training_of_the_start": first | {"seed": 3}}}}
-    }
-    parts = {"segmenter": card._part(manifest["parts"]["segmenter"]["training"])}
+    parts = {"segmenter": card._part(last | {"training_of_the_start": first | {"seed": 3}})}
     assert [run["steps"] for run in parts["segmenter"]["runs"]] == [90, 40]
     text = "\n".join(
         card_lines({"notice": "N", "parts": parts, "limits": [], "segmentation": None})

@@ -128,10 +128,10 @@ def measure(
 
 def against(first: list[float], other: list[float]) -> dict[str, Any]:
     """Mean difference of the second to the first on the same patients, patients resampled."""
-    from bmcore.stats.bootstrap import patient_bootstrap
+    from bmcore.stats.bootstrap import mean_statistic, paired_difference
 
-    gaps = np.array(other) - np.array(first)
-    return asdict(patient_bootstrap(lambda w: (w @ gaps) / w.sum(axis=1), np.arange(len(gaps))))
+    patients = np.arange(len(first))
+    return asdict(paired_difference(mean_statistic(other), mean_statistic(first), patients))
 
 
 def main(

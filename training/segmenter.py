@@ -252,7 +252,7 @@ def validate(
     from bmcore.models import runtime
     from bmcore.models.segmenter import segment
     from bmcore.stats import segmentation as metrics
-    from bmcore.stats.bootstrap import patient_bootstrap
+    from bmcore.stats.bootstrap import mean_statistic, patient_bootstrap
 
     rows: list[dict[str, float]] = []
     sizes: list[float] = []
@@ -288,7 +288,7 @@ def validate(
     ids = np.arange(len(rows))
 
     def mean(values: npt.NDArray[np.float64]) -> dict[str, Any]:
-        return asdict(patient_bootstrap(lambda w: (w @ values) / w.sum(axis=1), ids))
+        return asdict(patient_bootstrap(mean_statistic(values), ids))
 
     return {
         "cases": len(rows),

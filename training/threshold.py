@@ -47,6 +47,7 @@ def sweep(
 
     dataset, how = YaleDataset(data), runtime.choose(device)
     config: SegmenterConfig = net.config  # type: ignore[assignment]
+    config = replace(config, lone_oedema=True)  # only the enhancing tumour is measured
     scores = []
     with progress() as bars, runtime.inference(how):
         task = bars.add_task("read cases", total=len(dataset.case_ids))
@@ -109,16 +110,17 @@ def main(
 
     bundle = load_bundle(segmenter)
     entry = bundle.manifest["parts"]["segmenter"]
-    net = bundle.segmenter
+    net, config = bundle.segmenter, bundle.segmenter_config
     if mirror is not None:
-        net.config = replace(bundle.segmenter_config, mirror=mirror)  # type: ignore[assignment]
+        config = replace(config, mirror=mirror)
+    net.config = config  # type: ignore[assignment]
     rows = sweep(net, data, device, list(product(CORES, VOXELS, CHANCES)))
     chosen = best(rows, most_false)
     for row in rows:
         mark = "*" if row is chosen else " "
         typer.echo(mark + "  ".join(f"{key} {value:g}" for key, value in row.items()))
     limits: dict[str, Any] = {name: chosen[name] for name in LIMITS}
-    limits["mirror"] = bundle.segmenter_config.mirror if mirror is None else mirror
+    limits["mirror"] = config.mirror
     metrics = entry["metrics"] | {"limits": {"data": data.name, "rows": rows}}
     write_part(
         segmenter, "segmenter", load_file(segmenter / entry["file"]), entry["config"] | limits,

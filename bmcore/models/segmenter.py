@@ -275,12 +275,7 @@ def drop_small_lesions(
         peaks = np.zeros(n + 1, core_chance.dtype)
         np.maximum.at(peaks, parts[inside], core_chance[inside])  # ndimage.maximum sorts all voxels
         weak |= peaks < least_chance
-    weak[0] = False
-    if not weak.any():
-        return labels
-    out = labels.copy()
-    out[weak[parts]] = 0
-    return out
+    return _without(labels, parts, weak)
 
 
 def drop_lone_oedema(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -292,9 +287,16 @@ def drop_lone_oedema(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     parts, n = ndimage.label(labels > 0, np.ones((3, 3, 3)))
     lone = np.ones(n + 1, bool)
     lone[parts[np.isin(labels, (1, 3))]] = False
-    lone[0] = False
-    if not lone.any():
+    return _without(labels, parts, lone)
+
+
+def _without(
+    labels: npt.NDArray[np.uint8], parts: npt.NDArray[np.int32], gone: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.uint8]:
+    """Labels without the parts whose ``gone`` (n + 1,) is true; ``labels`` itself if none is."""
+    gone[0] = False  # no part: what lies outside of all
+    if not gone.any():
         return labels
     out = labels.copy()
-    out[lone[parts]] = 0
+    out[gone[parts]] = 0
     return out

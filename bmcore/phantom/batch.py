@@ -122,7 +122,6 @@ class _Brush:
     """What the steps of ``paint_boxes`` share."""
 
     def __init__(self, looks: Looks, boxes: Boxes, generator: torch.Generator) -> None:
-
         self.looks, self.generator = looks, generator
         self.tissue, self.lesion = boxes.tissue, boxes.lesion
         self.start, self.step = boxes.start[looks.box], boxes.step
@@ -131,7 +130,7 @@ class _Brush:
         self.box = send(looks.box, self.device)
 
     def put(self, values: npt.NDArray) -> torch.Tensor:
-        return send(values.astype(np.float32), self.device)
+        return send(np.asarray(values, np.float32), self.device)
 
     def wide(self, values: npt.NDArray) -> torch.Tensor:
         """One value a scan, (n, 1, 1, 1)."""
@@ -237,7 +236,7 @@ class _Brush:
         return matrix + self.put(amount) * copies
 
     def _whole(self, values: npt.NDArray) -> torch.Tensor:
-        return send(values.astype(np.int64), self.device)
+        return send(np.asarray(values, np.int64), self.device)
 
     def _weighted(self, weights: npt.NDArray, axis: int) -> torch.Tensor:
         """Matrices (n, out, in) from weights (n, 2 * REACH + 1) of the neighbours; at the edges the

@@ -239,7 +239,6 @@ def paint_patches(
 
 def _thin_boxes(scenes: Sequence[Scene], device: torch.device) -> Boxes:
     """Every fifth voxel of each head, in boxes as large as the largest head."""
-
     size = np.max([s.thin.shape[1:] for s in scenes], axis=0)
     stack = np.zeros((len(scenes), len(_TISSUE) + 3, *size), np.uint8)
     for row, scene in zip(stack, scenes, strict=True):

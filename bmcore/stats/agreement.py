@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats as _scipy
 
-from bmcore.stats.bootstrap import Resampling, patient_bootstrap
+from bmcore.stats.bootstrap import Resampling, mean_statistic, patient_bootstrap
 from bmcore.stats.estimate import Estimate, proportion, undefined
 
 Ratings = npt.NDArray[np.int64]
@@ -78,7 +78,7 @@ def percent_agreement(ratings: npt.ArrayLike, resampling: Resampling = Resamplin
     if table.shape[1] == 2:
         return proportion(float(shares.sum()), len(shares))
     return patient_bootstrap(
-        lambda w: (w @ shares) / w.sum(axis=1),
+        mean_statistic(shares),
         np.arange(len(shares)),
         resampling,
         "mean share of agreeing pairs a case",

@@ -17,6 +17,7 @@ from bmcore.stats.bootstrap import (
     Resampling,
     Statistic,
     Weights,
+    mean_statistic,
     patient_bootstrap,
     patient_bootstrap_many,
 )
@@ -198,7 +199,7 @@ def reliability_table(
 
 def accuracy_statistic(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> Statistic:
     t, p = _labels(truth, predicted)
-    return _mean_of((t == p).astype(float))
+    return mean_statistic((t == p).astype(float))
 
 
 def balanced_accuracy_statistic(
@@ -227,16 +228,12 @@ def auc_statistic(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Statist
 
 def brier_statistic(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Statistic:
     t, p = _scores(truth, probabilities)
-    return _mean_of(((p - np.eye(p.shape[1])[t]) ** 2).sum(axis=1))
+    return mean_statistic(((p - np.eye(p.shape[1])[t]) ** 2).sum(axis=1))
 
 
 def log_loss_statistic(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Statistic:
     t, p = _scores(truth, probabilities)
-    return _mean_of(-np.log(np.clip(p[np.arange(len(t)), t], 1e-15, 1.0)))
-
-
-def _mean_of(per_row: Floats) -> Statistic:
-    return lambda w: (w @ per_row) / w.sum(axis=1)
+    return mean_statistic(-np.log(np.clip(p[np.arange(len(t)), t], 1e-15, 1.0)))
 
 
 def _rates(pairs: Floats, k: int) -> tuple[Floats, ...]:

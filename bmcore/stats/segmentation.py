@@ -24,7 +24,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
-from bmcore.stats.bootstrap import Resampling, patient_bootstrap
+from bmcore.stats.bootstrap import Resampling, mean_statistic, patient_bootstrap
 from bmcore.stats.estimate import Estimate, undefined
 
 Mask = npt.NDArray[np.bool_]
@@ -267,7 +267,7 @@ def false_lesions_per_case(
     if number.size == 0:
         return undefined(0, "not defined: there is no case")
     ids = np.arange(len(number)) if patients is None else np.asarray(patients)
-    return patient_bootstrap(lambda w: (w @ number) / w.sum(axis=1), ids, resampling)
+    return patient_bootstrap(mean_statistic(number), ids, resampling)
 
 
 def false_lesions_by_size(
@@ -296,7 +296,7 @@ def false_lesions_by_size(
 def _share(hit: npt.NDArray[np.float64], ids: npt.NDArray, resampling: Resampling) -> Estimate:
     if len(hit) == 0:
         return undefined(0, "not defined: no lesion of this size")
-    return patient_bootstrap(lambda w: (w @ hit) / w.sum(axis=1), ids, resampling)
+    return patient_bootstrap(mean_statistic(hit), ids, resampling)
 
 
 def _score(own: Mask, found: Mask, spacing_mm: Spacing) -> LesionScore:
