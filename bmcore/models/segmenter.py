@@ -38,7 +38,8 @@ class SegmenterConfig:
     since group norm looks at the whole window. overlap: share of a window that its neighbour reads
     too. mirror: also read the left-right mirror image and average (twice the time).
     deep_supervision: in training, the coarser levels of the decoder answer too. fine: channels of
-    the branch at 1 mm, 0 for none.
+    the branch at 1 mm, 0 for none. detail: channels of a small net at 1 mm that reads the images
+    and the first answer and corrects it, 0 for none.
     """
 
     filters: int = 32
@@ -54,6 +55,7 @@ class SegmenterConfig:
     mirror: bool = False
     deep_supervision: bool = False
     fine: int = 0
+    detail: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks_down", tuple(self.blocks_down))
@@ -62,6 +64,8 @@ class SegmenterConfig:
             raise ValueError(f"filters must be a multiple of 8, but is {self.filters}")
         if self.fine % 8:
             raise ValueError(f"fine must be a multiple of 8, but is {self.fine}")
+        if self.detail < 0:
+            raise ValueError(f"detail must not be negative, but is {self.detail}")
         if self.window % MULTIPLE or self.window <= 0:
             raise ValueError(f"window must be a multiple of {MULTIPLE}, but is {self.window}")
         if self.core_chance is not None and not 0 < self.core_chance < 1:
@@ -79,7 +83,8 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
     """A net from images (b, 4, i, j, k) to logits of that shape; i, j, k multiples of 16.
 
     With ``config.deep_supervision`` a net in training mode gives a list: those logits, then the
-    logits (b, 4, i / 2, j / 2, k / 2) and so on of the coarser levels.
+    logits (b, 4, i / 2, j / 2, k / 2) and so on of the coarser levels. With ``config.detail`` the
+    logits are the sum of ``first_answer`` and what ``detail`` adds, at first nothing.
     """
     import torch
     from monai.networks.nets import SegResNet
@@ -102,6 +107,8 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
 
             if config.fine:
                 self.fine = _Fine(config.fine)
+            if config.detail:
+                self.detail = _Detail(config.detail)
             if config.deep_supervision:
                 levels = range(len(config.blocks_up) - 1, 0, -1)
                 self.coarse = torch.nn.ModuleList(
@@ -124,8 +131,16 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
 
         def answer(self, images: torch.Tensor, trunk: torch.Tensor) -> torch.Tensor:
             """Logits at 1 mm from the images and what the trunk says at 2 mm."""
+            first = self.first(images, trunk)
+            return first + self.detail(images, first) if config.detail else first
+
+        def first(self, images: torch.Tensor, trunk: torch.Tensor) -> torch.Tensor:
             wide = pixelshuffle(trunk, 3, 2)
             return self.fine(images, wide) if config.fine else wide
+
+        def first_answer(self, images: torch.Tensor) -> torch.Tensor:
+            """Logits before the correction."""
+            return self.first(images, self.trunk(pixelunshuffle(images, 3, 2)))
 
     class _Fine(torch.nn.Module):
         """The images at 1 mm join the trunk's answer; one residual step, then the logits."""
@@ -142,6 +157,30 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
             x = wide + self.stem(images)
             x = x + self.mix(torch.relu(self.norm(x)))
             return self.out(torch.relu(self.last(x)))
+
+    class _Detail(torch.nn.Module):
+        """What to add to the first answer, from it and the images; at first nothing.
+
+        Batch norm, so that a crop of a window is read like the whole window.
+        """
+
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.net = SegResNet(
+                spatial_dims=3,
+                init_filters=channels,
+                in_channels=len(SEQUENCES) + CLASSES,
+                out_channels=CLASSES,
+                norm=("BATCH", {"momentum": 0.02}),
+                blocks_down=(1, 1, 1),
+                blocks_up=(1, 1),
+            )
+            torch.nn.init.zeros_(self.net.conv_final[-1].conv.weight)
+            torch.nn.init.zeros_(self.net.conv_final[-1].conv.bias)
+
+        def forward(self, images: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+            odds = torch.log_softmax(first.detach().float(), dim=1).clamp(min=-10) / 5
+            return self.net(torch.cat([images, odds.to(images.dtype)], 1))
 
     return Segmenter()
 
