@@ -49,9 +49,9 @@ def doubtful(
         )
         low = np.clip(spots - EDGE // 2, 0, np.array(labels.shape[1:]) - EDGE)
         for corner in low:
-            box = tuple(slice(int(a), int(a) + EDGE) for a in corner)
+            i, j, k = (slice(int(a), int(a) + EDGE) for a in corner)
             for into, tensor in zip(chosen, tensors, strict=True):
-                into.append(tensor[n][(..., *box)])
+                into.append(tensor[n][..., i, j, k])
     return tuple(torch.stack(crops) for crops in chosen)
 
 

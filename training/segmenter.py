@@ -223,17 +223,19 @@ def train(
         task = bars.add_task("train", total=stop, completed=start)
         recent, losses = 0.0, []
         for step, batch in source.stream(start, stop, begin.workers):
-            patches = tuple(t.to(world.device) for t in batch)
+            images, labels, weights, parts = (t.to(world.device) for t in batch)
             if config.crops and step >= stop // 4:
                 hold_statistics(learning)
             for group in optimiser.param_groups:
                 group["lr"] = _rate(step, config)
             with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
-                logits, labels, weights, parts = (
-                    _corrected(net, model, patches, config, (world.rank, step))
-                    if config.crops
-                    else (model(patches[0]), *patches[1:])
-                )
+                if config.crops:
+                    patches = (images, labels, weights, parts)
+                    logits, labels, weights, parts = _corrected(
+                        net, model, patches, config, (world.rank, step)
+                    )
+                else:
+                    logits = model(images)
             answers = logits if isinstance(logits, list) else [logits]
             loss = deep_loss(
                 answers,
