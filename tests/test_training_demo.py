@@ -48,7 +48,11 @@ class Steps:
         (folder / demo_models.PLAN).write_text("{}")
 
     def command(self, module, *options):
-        names = {"threshold": "limits", "evaluate_segmentation": "segmentation"}
+        names = {
+            "threshold": "limits",
+            "evaluate_segmentation": "segmentation",
+            "candidates": "second look",
+        }
         step = module.split(".")[1]
         step = names.get(step, step)
         if step == "card":  # written anew each time, from the finished bundle
@@ -64,8 +68,8 @@ class Steps:
             return
         out = demo_models.Path(options[options.index("--out") + 1])
         torch.manual_seed(0)
-        if step == "segmenter":
-            write_part(out, step, build_segmenter(SEGMENTER).state_dict(), SEGMENTER)
+        if step in ("segmenter", "second look"):
+            write_part(out, "segmenter", build_segmenter(SEGMENTER).state_dict(), SEGMENTER)
             (out / "metrics.json").write_text("{}")
         elif step == "cnn":
             config = CNNConfig(width=8, blocks=1)
@@ -97,7 +101,8 @@ class Steps:
 
 ALL = [
     "cohort", "cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread",
-    "held-out cohort", "heads", "segmenter", "cohort for the limits", "limits", "segmentation",
+    "held-out cohort", "heads", "segmenter", "second look", "cohort for the limits", "limits",
+    "segmentation",
 ]  # fmt: skip
 
 

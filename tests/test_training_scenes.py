@@ -161,7 +161,7 @@ def test_limits_are_written_into_the_config_and_the_weights_stay(tmp_path: Path)
     after = load_bundle(tmp_path).manifest["parts"]["segmenter"]
     rows = after["metrics"]["limits"]["rows"]
     assert after["sha256"] == before["sha256"]
-    assert len(rows) == 40
+    assert len(rows) == 60
     chosen = best(rows, 1000)
     for name in ("core_chance", "min_lesion_voxels", "min_lesion_chance"):
         assert after["config"][name] == chosen[name]

@@ -46,7 +46,6 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "No averaged weights": ({"ema": 0.0}, {}),
     "No extra weight for small lesions": ({"weigh": False}, {}),
     "No Dice over single lesions": ({"lesion_term": 0.0}, {}),
-    "Single lesions scored by logarithms too": ({"log_score": True}, {}),
     "Each scene always in the same look": ({"repaint": False}, {}),
     "No sequence ever missing": ({"drop": 0.0}, {}),
     "Deep supervision": ({}, {"deep_supervision": True}),

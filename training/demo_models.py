@@ -1,7 +1,8 @@
 """All demo models from nothing: ``python -m training.demo_models --out models/demo --work DIR``.
 
 Synthetic cohort -> CNN -> autoencoder -> regressions -> evaluation; synthetic heads and a held-out
-cohort -> segmenter; a third cohort -> its limits; all of it -> bundle and model card. Each step is
+cohort -> segmenter; patients of their own -> its second look at candidates; a third cohort -> its
+limits; all of it -> bundle and model card. Each step is
 a command of its own; a step that is done with the same options is skipped, and a step that was
 stopped goes on.
 """
@@ -98,9 +99,11 @@ def _draw_cohort(cases: int, seed: int, folder: Path, workers: int) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """heads, held: numbers of synthetic heads and of held-out patients. steps: of the segmenter."""
+    """heads, looks, held: numbers of synthetic heads, of patients that teach the second look, of
+    held-out patients. steps: of the segmenter."""
 
     heads: int
+    looks: int
     held: int
     seed: int
     steps: int
@@ -118,18 +121,24 @@ def road() -> list[str]:
 
 
 def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
-    """Draw heads, train the segmenter, and choose its limits on patients of their own."""
-    scenes, tuned = work / "scenes", work / "tune"
+    """Draw heads, train the segmenter, teach it the second look, and choose its limits."""
+    scenes, tuned, net = work / "scenes", work / "tune", work / "net"
     chain.step(
         "heads", f"{plan.heads} {plan.seed + 4}", scenes / PLAN,
         lambda: draw_heads(scenes, plan.heads, SETS, plan.seed + 4, plan.workers),
     )  # fmt: skip
-    options = ["--data", str(work / "held"), "--scenes", str(scenes), "--out", str(out)]
+    options = ["--data", str(work / "held"), "--scenes", str(scenes), "--out", str(net)]
     options += ["--seed", str(plan.seed), "--steps", str(plan.steps)]
     options += road()
     chain.step(
-        "segmenter", " ".join(options), out / "metrics.json",
+        "segmenter", " ".join(options), net / "metrics.json",
         lambda: _command("training.segmenter", *options),
+    )  # fmt: skip
+    looks = ["--segmenter", str(net), "--out", str(out), "--cases", str(plan.looks)]
+    looks += ["--seed", str(plan.seed + 8), "--workers", str(plan.workers)]
+    chain.step(
+        "second look", " ".join(looks), out / "metrics.json",
+        lambda: _command("training.candidates", *looks),
     )  # fmt: skip
     chain.step(
         "cohort for the limits", f"{plan.held} {plan.seed + 6}", tuned / "complete.json",
@@ -149,6 +158,9 @@ def main(
     heads: Annotated[
         int, typer.Option(min=1, help="Synthetic heads of the wild style, for the segmenter.")
     ] = 200,
+    looks: Annotated[
+        int, typer.Option(min=2, help="Patients that teach the segmenter its second look.")
+    ] = 280,
     held: Annotated[int, typer.Option(min=2, help="Patients that validate the segmenter.")] = 12,
     seed: SeedOption = 7,
     segmenter: Annotated[
@@ -186,7 +198,7 @@ def main(
     )  # fmt: skip
     source = segmenter or work / "segmenter"
     if segmenter is None:
-        learn_segmenter(chain, work, source, Plan(heads, held, seed, steps, workers))
+        learn_segmenter(chain, work, source, Plan(heads, looks, held, seed, steps, workers))
     copy_part(source, out, "segmenter")
     for part in LEARNT_PARTS:
         copy_part(learnt, out, part)
@@ -198,7 +210,7 @@ def main(
     )  # fmt: skip
     total = sum(chain.timings_s.values())
     finish(
-        out, "bmcore demo", "1", trained_on(cases, heads), True,
+        out, "bmcore demo", "1", trained_on(cases, heads, looks), True,
         seeds={"cohort": seed, "training": seed},
         timings_s={**chain.timings_s, "all": total},
         notes="Demo models. They have seen synthetic brains only.",
@@ -207,11 +219,12 @@ def main(
     typer.echo(f"bundle written to {out}; all steps took {total / 60:.1f} min")
 
 
-def trained_on(cases: int, heads: int) -> str:
+def trained_on(cases: int, heads: int, looks: int) -> str:
     """What the manifest says the demo models were trained on."""
     return (
         f"synthetic brains only: {heads * SETS} scenes on {heads} heads of the style WILD, painted "
-        f"anew for each patch (segmentation), {cases} of the style CLINIC (primary)"
+        f"anew for each patch, and {looks} patients of the styles CLINIC and WILD (segmentation), "
+        f"{cases} of the style CLINIC (primary)"
     )
 
 

@@ -23,13 +23,20 @@ def main(
     out: OutOption,
     share: Annotated[float, typer.Option(min=0, max=1, help="Share of the second net.")] = 0.5,
 ) -> None:
-    """Write OUT/segmenter.safetensors; config and training are those of the second net."""
+    """Write OUT/segmenter.safetensors; config and training are those of the second net.
+
+    A second look at candidates is left out: it would have to be taught again.
+    """
     from safetensors.torch import load_file
 
     from bmcore.models.bundles import load_bundle, write_part
+    from bmcore.models.candidates import without_second_look
 
     entries = [load_bundle(f).manifest["parts"]["segmenter"] for f in (first, second)]
-    a, b = (load_file(f / entry["file"]) for f, entry in zip((first, second), entries, strict=True))
+    a, b = (
+        without_second_look(load_file(f / entry["file"]))
+        for f, entry in zip((first, second), entries, strict=True)
+    )
     shapes_a, shapes_b = ({k: tuple(v.shape) for k, v in x.items()} for x in (a, b))
     if shapes_a != shapes_b:
         raise refuse(
@@ -43,7 +50,7 @@ def main(
         "share_of_this_run": share,
         "training_of_the_other": entries[0]["training"],
     }
-    write_part(out, "segmenter", mixed, entries[1]["config"], training, {})
+    write_part(out, "segmenter", mixed, entries[1]["config"] | {"candidates": 0}, training, {})
 
 
 if __name__ == "__main__":

@@ -292,7 +292,7 @@ class PaintedPatches(Source):
             style = CLINIC if rng.uniform() < config.calm else WILD
             brush = rng if config.repaint else np.random.default_rng(places[-1])
             drawn = draw_looks(brush, scenes[scene].kinds, style)
-            for place in np.flatnonzero(~_lost(rng, config.drop)):
+            for place in np.flatnonzero(~lost_sequences(rng, config.drop)):
                 looks.append(drawn[SEQUENCES[place]])
                 box.append(number)
                 sequences.append(int(place))
@@ -365,7 +365,7 @@ class PaintedPatches(Source):
         return rng.integers(shape // 5, shape - shape // 5)
 
 
-def _lost(rng: np.random.Generator, drop: float) -> npt.NDArray[np.bool_]:
+def lost_sequences(rng: np.random.Generator, drop: float) -> npt.NDArray[np.bool_]:
     """Which of the four sequences a patch does without; never t1c."""
     lost = rng.uniform(size=4) < drop
     if rng.uniform() < 0.08:
@@ -446,5 +446,5 @@ def augment(
             noise = rng.standard_normal(x.shape, dtype=np.float32)
             x = x + noise * np.float32(rng.uniform(0, 0.3))
         out[c] = np.where(inside, np.clip(x, -6, 6), 0)
-    out[_lost(rng, drop)] = 0
+    out[lost_sequences(rng, drop)] = 0
     return out

@@ -35,7 +35,6 @@ from training.common import (
     tensors_hash,
     write_json,
 )
-from training.crops import doubtful, hold_statistics
 from training.patches import (
     AUGMENTATION,
     CutPatches,
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
     import torch
 
     from bmcore.models.segmenter import SegmenterConfig
-    from training.patches import Batch
 
 
 LOOK_EVERY = 20  # steps between looks at the loss
@@ -65,9 +63,7 @@ class TrainConfig(Sampling):
     smoothing.  dropout: of the net.  weigh: whether voxels of small lesions count more.
     lesion_term: weight of the loss over single lesions.  halt: share of the steps after which the
     run stops (early stopping).  validation: share of the patients held out.  save_every: steps
-    between checkpoints.  crops: 0 trains the whole net on whole patches; else only its correction
-    (``SegmenterConfig.detail``) learns, from so many crops a patch (``training.crops``).
-    log_score: whether the loss over single lesions scores by logarithms too.
+    between checkpoints.
     """
 
     steps: int = 4000
@@ -82,8 +78,6 @@ class TrainConfig(Sampling):
     halt: float = 1.0
     validation: float = 0.06
     save_every: int = 100
-    crops: int = 0
-    log_score: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,13 +118,15 @@ def begin_with(file: Path | None, workers: int) -> Beginning:
 def settle(net: torch.nn.Module, begin: Beginning) -> None:
     """Give ``net`` the weights to begin with, if there are any; InputRefused if they do not fit.
 
-    Weights of a net without a correction leave the correction as it is: it adds nothing yet.
+    A second look at candidates (``training.candidates``) belongs to the net it was learnt for: it
+    is left out.
     """
+    from bmcore.models.candidates import without_second_look
+
     if begin.weights is None:
         return
-    added = {k: v for k, v in net.state_dict().items() if k.startswith("detail.")}
     try:
-        net.load_state_dict(added | begin.weights)
+        net.load_state_dict(without_second_look(begin.weights))
     except RuntimeError as error:
         raise refuse(
             "the weights to begin with do not fit the net",
@@ -162,23 +158,6 @@ def _rate(step: int, config: TrainConfig) -> float:
     return config.rate * warm * 0.5 * (1 + float(np.cos(np.pi * step / config.steps)))
 
 
-def _corrected(
-    net: torch.nn.Module,
-    correction: torch.nn.Module,
-    patches: Batch,
-    config: TrainConfig,
-    place: tuple[int, int],
-) -> tuple[torch.Tensor, ...]:
-    """Logits, labels, weights and lesion numbers of crops; ``place``: process and step."""
-    import torch
-
-    with torch.no_grad():
-        first = net.first_answer(patches[0])  # type: ignore[operator]
-    random = np.random.default_rng([config.seed, *place, 1])
-    first, images, *rest = doubtful(first, *patches, config.crops, random)
-    return first + correction(images, first), *rest
-
-
 def train(
     source: Source,
     config: TrainConfig,
@@ -199,9 +178,8 @@ def train(
     settle(net, begin)
     net = net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     ema = EMA(net, config.ema)
-    learning: torch.nn.Module = net.detail if config.crops else net  # type: ignore[assignment]
-    model = world.wrap(learning)
-    optimiser = torch.optim.AdamW(learning.parameters(), lr=config.rate, weight_decay=config.decay)
+    model = world.wrap(net)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=config.rate, weight_decay=config.decay)
     options = fingerprint(
         asdict(config), net_config.as_dict(), source.names, world.size, begin.digest
     )
@@ -224,18 +202,10 @@ def train(
         recent, losses = 0.0, []
         for step, batch in source.stream(start, stop, begin.workers):
             images, labels, weights, parts = (t.to(world.device) for t in batch)
-            if config.crops and step >= stop // 4:
-                hold_statistics(learning)
             for group in optimiser.param_groups:
                 group["lr"] = _rate(step, config)
             with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
-                if config.crops:
-                    patches = (images, labels, weights, parts)
-                    logits, labels, weights, parts = _corrected(
-                        net, model, patches, config, (world.rank, step)
-                    )
-                else:
-                    logits = model(images)
+                logits = model(images)
             answers = logits if isinstance(logits, list) else [logits]
             loss = deep_loss(
                 answers,
@@ -244,12 +214,10 @@ def train(
                 config.smoothing,
             )
             if config.lesion_term:
-                loss = loss + config.lesion_term * lesion_loss(
-                    answers[0], parts, log_score=config.log_score
-                )
+                loss = loss + config.lesion_term * lesion_loss(answers[0], parts)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(learning.parameters(), 2.0)
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
             optimiser.step()
             ema.update(net)
             losses.append(loss.detach())
@@ -417,12 +385,6 @@ def main(
     patch: Annotated[int, typer.Option(help="Edge in voxels, a multiple of 16.")] = 80,
     filters: Annotated[int, typer.Option(help="Channels of the first level.")] = 24,
     fine: Annotated[int, typer.Option(help="Channels of the branch at 1 mm, 0 for none.")] = 0,
-    detail: Annotated[
-        int, typer.Option(min=0, help="Channels of the net that corrects the answer, 0 for none.")
-    ] = 0,
-    crops: Annotated[
-        int, typer.Option(min=0, help="Train the correction alone, on so many crops a patch.")
-    ] = 0,
     down: Annotated[
         str, typer.Option(help="Residual blocks of each level, finest first.")
     ] = "1,2,2,3",
@@ -433,9 +395,6 @@ def main(
     lesion_term: Annotated[
         float, typer.Option(min=0, help="Weight of the Dice over single lesions.")
     ] = TrainConfig.lesion_term,
-    log_score: Annotated[
-        bool, typer.Option("--log-score", help="Score lesions and false pieces by logarithms too.")
-    ] = False,
     ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = TrainConfig.ema,
     save_every: Annotated[int, typer.Option(min=1)] = TrainConfig.save_every,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make patches ready.")] = 0,
@@ -448,7 +407,6 @@ def main(
     config = TrainConfig(
         batch=batch, patch=patch, steps=steps, rate=rate, decay=decay, dropout=dropout,
         smoothing=smoothing, lesion_term=lesion_term, ema=ema, save_every=save_every, seed=seed,
-        crops=crops, log_score=log_score,
     )  # fmt: skip
     if data is None and scenes is None:
         raise refuse(
@@ -456,16 +414,8 @@ def main(
             expected="--data with cases, --scenes with synthetic heads, or both",
             hint="run python -m training.scenes --out DIR and give --scenes DIR.",
         )
-    if crops and not detail:
-        raise refuse(
-            "there is no correction to train",
-            found=f"--crops {crops} --detail 0",
-            expected="the channels of the correction",
-            hint="give --detail 16.",
-        )
     net_config = SegmenterConfig(
         filters=filters, fine=fine, blocks_down=_levels(down), window=patch, dropout=dropout,
-        detail=detail,
     )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     begin = begin_with(start_from, workers)

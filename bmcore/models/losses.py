@@ -17,8 +17,6 @@ _TOUCHING = np.ones((3, 3, 3), bool)
 # Far below 0.5, the limit that decides later: where only what lies above 0.5 costs anything, a net
 # learns to answer 0.49 to every bright dot.
 SUSPECT = 0.2
-HARDLY = 0.05  # the same for the logarithmic score
-LEAST = 1e-3  # added to a probability before its logarithm is taken
 DICE_TERMS: tuple[tuple[tuple[int, ...], float], ...] = (
     ((3,), 1.0),  # enhancing tumour
     ((1, 3), 1.0),  # tumour core
@@ -106,9 +104,7 @@ def core_parts(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.minimum(parts, 255).astype(np.uint8)
 
 
-def lesion_loss(
-    logits: torch.Tensor, parts: torch.Tensor, border: int = 3, log_score: bool = False
-) -> torch.Tensor:
+def lesion_loss(logits: torch.Tensor, parts: torch.Tensor, border: int = 3) -> torch.Tensor:
     """Mean over lesions plus mean over false lesions; three voxels count like a large tumour.
 
     logits (b, 4, i, j, k). parts (b, i, j, k), uint8: the number of the lesion that a voxel of
@@ -118,10 +114,6 @@ def lesion_loss(
     stand apart: in one mean the many bright vessels of a patch outvote its lesions, and a young net
     stays below 0.5 everywhere. After the blob loss of Kofler et al. (IPMI 2023), which takes the
     whole volume for each lesion and knows no false ones. 0 where there is neither.
-
-    ``log_score``: each lesion also gives -ln of its mean probability, and a false piece (from
-    HARDLY on) -ln(1 - p) instead, p the mean of its probability weighted with itself. A lesion of
-    hardly any probability is still pushed up by that, where soft Dice no longer pushes.
     """
     import torch
 
@@ -141,20 +133,13 @@ def lesion_loss(
     place, chance, hit = near[inside], core[inside], (own > 0)[inside]
     size = sums(place, hit.float())
     there = size > 0
-    right = sums(place, torch.where(hit, chance, 0.0))
-    terms = 1 - (2 * right + 0.1)[there] / (sums(place, chance) + size + 0.1)[there]
-    if log_score:
-        terms = terms - (right[there] / size[there] + LEAST).log()
-    false = (core.detach() > (HARDLY if log_score else SUSPECT)) & ~inside
+    overlap = 2 * sums(place, torch.where(hit, chance, 0.0)) + 0.1
+    terms = 1 - overlap[there] / (sums(place, chance) + size + 0.1)[there]
+    false = (core.detach() > SUSPECT) & ~inside
     pieces = _pieces(false)[false]
     _, place, count = torch.unique(pieces, return_inverse=True, return_counts=True)
-    wrong, none = core[false], core.new_zeros(len(count))
-    total = none.index_add(0, place, wrong)
-    if log_score:
-        costs = -(1 - none.index_add(0, place, wrong * wrong) / total + LEAST).log()
-    else:
-        costs = total / count
-    return sum((t.mean() for t in (terms, costs) if len(t)), start=core.sum() * 0)
+    means = core.new_zeros(len(count)).index_add(0, place, core[false]) / count
+    return sum((t.mean() for t in (terms, means) if len(t)), start=core.sum() * 0)
 
 
 def _pieces(mask: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bmcore.domain import SEQUENCES
+from bmcore.models.candidates import build_candidate_head, description_size, revise
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +39,9 @@ class SegmenterConfig:
     since group norm looks at the whole window. overlap: share of a window that its neighbour reads
     too. mirror: also read the left-right mirror image and average (twice the time).
     deep_supervision: in training, the coarser levels of the decoder answer too. fine: channels of
-    the branch at 1 mm, 0 for none. detail: channels of a small net at 1 mm that reads the images
-    and the first answer and corrects it, 0 for none.
+    the branch at 1 mm, 0 for none. candidates: hidden units of what takes a second look at each
+    place whose probability of tumour core exceeds ``candidate_chance``
+    (``bmcore.models.candidates``), 0 for none.
     """
 
     filters: int = 32
@@ -55,7 +57,8 @@ class SegmenterConfig:
     mirror: bool = False
     deep_supervision: bool = False
     fine: int = 0
-    detail: int = 0
+    candidates: int = 0
+    candidate_chance: float = 0.02
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks_down", tuple(self.blocks_down))
@@ -64,12 +67,16 @@ class SegmenterConfig:
             raise ValueError(f"filters must be a multiple of 8, but is {self.filters}")
         if self.fine % 8:
             raise ValueError(f"fine must be a multiple of 8, but is {self.fine}")
-        if self.detail < 0:
-            raise ValueError(f"detail must not be negative, but is {self.detail}")
+        if self.candidates < 0:
+            raise ValueError(f"candidates must not be negative, but is {self.candidates}")
         if self.window % MULTIPLE or self.window <= 0:
             raise ValueError(f"window must be a multiple of {MULTIPLE}, but is {self.window}")
         if self.core_chance is not None and not 0 < self.core_chance < 1:
             raise ValueError(f"core_chance must lie between 0 and 1, but is {self.core_chance}")
+        if not 0 < self.candidate_chance < 1:
+            raise ValueError(
+                f"candidate_chance must lie between 0 and 1, but is {self.candidate_chance}"
+            )
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap must be at least 0 and below 1, but is {self.overlap}")
         if len(self.blocks_up) != len(self.blocks_down) - 1:
@@ -83,8 +90,8 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
     """A net from images (b, 4, i, j, k) to logits of that shape; i, j, k multiples of 16.
 
     With ``config.deep_supervision`` a net in training mode gives a list: those logits, then the
-    logits (b, 4, i / 2, j / 2, k / 2) and so on of the coarser levels. With ``config.detail`` the
-    logits are the sum of ``first_answer`` and what ``detail`` adds, at first nothing.
+    logits (b, 4, i / 2, j / 2, k / 2) and so on of the coarser levels. ``net.levels(images)``: what
+    the trunk computes. With ``config.candidates``, ``net.candidates`` judges candidates.
     """
     import torch
     from monai.networks.nets import SegResNet
@@ -107,8 +114,9 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
 
             if config.fine:
                 self.fine = _Fine(config.fine)
-            if config.detail:
-                self.detail = _Detail(config.detail)
+            if config.candidates:
+                size = description_size(config)
+                self.candidates = build_candidate_head(size, config.candidates)
             if config.deep_supervision:
                 levels = range(len(config.blocks_up) - 1, 0, -1)
                 self.coarse = torch.nn.ModuleList(
@@ -116,34 +124,36 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
                 )
 
         def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-            x = pixelunshuffle(images, 3, 2)
+            _, decoded = self.levels(images)
+            answer = self.answer(self.mixed(images, decoded[-1]))
             if not (config.deep_supervision and self.training):
-                return self.answer(images, self.trunk(x))
-            x, passed = self.trunk.encode(x)
-            answers = []
+                return answer
+            coarse = zip(self.coarse, decoded[:-1], strict=True)
+            others = [pixelshuffle(layer(x), 3, 2) for layer, x in coarse]
+            return [answer, *reversed(others)]
+
+        def levels(self, images: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+            """Maps of the encoder, finest first, and of the decoder, finest last, at 2 mm, 4 mm …,
+            channels first."""
+            x, passed = self.trunk.encode(pixelunshuffle(images, 3, 2))
+            decoded = []
             for level, (up, layer) in enumerate(
                 zip(self.trunk.up_samples, self.trunk.up_layers, strict=True)
             ):
                 x = layer(up(x) + passed[-2 - level])
-                if level < len(self.coarse):
-                    answers.append(pixelshuffle(self.coarse[level](x), 3, 2))
-            return [self.answer(images, self.trunk.conv_final(x)), *reversed(answers)]
+                decoded.append(x)
+            return passed, decoded
 
-        def answer(self, images: torch.Tensor, trunk: torch.Tensor) -> torch.Tensor:
-            """Logits at 1 mm from the images and what the trunk says at 2 mm."""
-            first = self.first(images, trunk)
-            return first + self.detail(images, first) if config.detail else first
-
-        def first(self, images: torch.Tensor, trunk: torch.Tensor) -> torch.Tensor:
-            wide = pixelshuffle(trunk, 3, 2)
+        def mixed(self, images: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+            """Maps at 1 mm of the finest level ``last`` and the images, before ``answer``."""
+            wide = pixelshuffle(self.trunk.conv_final(last), 3, 2)
             return self.fine(images, wide) if config.fine else wide
 
-        def first_answer(self, images: torch.Tensor) -> torch.Tensor:
-            """Logits before the correction."""
-            return self.first(images, self.trunk(pixelunshuffle(images, 3, 2)))
+        def answer(self, mixed: torch.Tensor) -> torch.Tensor:
+            return self.fine.answer(mixed) if config.fine else mixed
 
     class _Fine(torch.nn.Module):
-        """The images at 1 mm join the trunk's answer; one residual step, then the logits."""
+        """The images at 1 mm join the trunk's answer; one residual step, and then the logits."""
 
         def __init__(self, channels: int) -> None:
             super().__init__()
@@ -155,32 +165,10 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
 
         def forward(self, images: torch.Tensor, wide: torch.Tensor) -> torch.Tensor:
             x = wide + self.stem(images)
-            x = x + self.mix(torch.relu(self.norm(x)))
+            return x + self.mix(torch.relu(self.norm(x)))
+
+        def answer(self, x: torch.Tensor) -> torch.Tensor:
             return self.out(torch.relu(self.last(x)))
-
-    class _Detail(torch.nn.Module):
-        """What to add to the first answer, from it and the images; at first nothing.
-
-        Batch norm, so that a crop of a window is read like the whole window.
-        """
-
-        def __init__(self, channels: int) -> None:
-            super().__init__()
-            self.net = SegResNet(
-                spatial_dims=3,
-                init_filters=channels,
-                in_channels=len(SEQUENCES) + CLASSES,
-                out_channels=CLASSES,
-                norm=("BATCH", {"momentum": 0.02}),
-                blocks_down=(1, 1, 1),
-                blocks_up=(1, 1),
-            )
-            torch.nn.init.zeros_(self.net.conv_final[-1].conv.weight)
-            torch.nn.init.zeros_(self.net.conv_final[-1].conv.bias)
-
-        def forward(self, images: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-            odds = torch.log_softmax(first.detach().float(), dim=1).clamp(min=-10) / 5
-            return self.net(torch.cat([images, odds.to(images.dtype)], 1))
 
     return Segmenter()
 
@@ -209,6 +197,7 @@ def read_chances(
 
     net: from ``build_segmenter``, whose config decides. The box of the brain is read in overlapping
     windows whose softmax is blended with Gaussian weights; outside ``brain`` always background.
+    With ``config.candidates`` each candidate is then judged by itself.
     ValueError where the arrays do not fit.
     """
     import torch
@@ -233,6 +222,8 @@ def read_chances(
             chances = (chances + _read_windows(net, tensor.flip(2), config, report).flip(2)) / 2
     out[(slice(None), *box)] = chances[0].float().cpu().numpy()
     out[:, ~brain] = np.array([1, 0, 0, 0], np.float32)[:, None]
+    if config.candidates:
+        return revise(net, images, out, config.candidate_chance)
     return out
 
 

@@ -1,0 +1,384 @@
+"""Train the second look at candidates: ``python -m training.candidates --segmenter DIR --out DIR``.
+
+A trained segmentation net reads new synthetic patients (or the cases of ``--data``); every place
+that it suspects is described by the net's own maps (``bmcore.models.candidates``), and a small head
+learns which of them are metastases; the net stays as it is. The descriptions are kept below
+OUT/cache, one file a patient: a killed run, started again with the same options, goes on, and ends
+with the same weights on a CPU. OUT then holds the segmentation net with the second look in it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from bmcore.domain import refuse
+from training.common import (
+    DeviceOption,
+    OutOption,
+    SeedOption,
+    Stopwatch,
+    atomic_path,
+    board,
+    distributed,
+    progress,
+    read_json,
+    run_app,
+    seed_everything,
+    write_json,
+)
+from training.patches import augment, lost_sequences
+
+if TYPE_CHECKING:
+    import torch
+
+    from bmcore.domain import Case
+    from bmcore.models.segmenter import SegmenterConfig
+
+PLAN = "plan.json"
+ROOM = 4  # voxels that a cube is cut wider than what the net sees: room to move
+VIEWS = 5  # of each candidate: as it is, mirrored, and augmented
+CALM = 0.6  # share of the synthetic patients in the style CLINIC; the others are WILD
+DROP = 0.3  # share of the patients whose sequences may be missing, and the chance of each
+RATES = (0.25, 0.5, 1.0, 2.0)  # false candidates a patient
+
+
+@dataclass(frozen=True)
+class CandidateTraining:
+    """A sentence a field.
+
+    hidden: units of the head. chance: probability of tumour core from which a place is a candidate.
+    epochs: passes over all candidates. batch: candidates a step. rate, decay: peak learning rate
+    (one cycle), weight decay. smoothing: of the labels. held: share of the patients that only
+    measure.
+    """
+
+    hidden: int = 64
+    chance: float = 0.02
+    epochs: int = 30
+    batch: int = 64
+    rate: float = 1e-3
+    decay: float = 0.05
+    smoothing: float = 0.04
+    held: float = 0.1
+    seed: int = 0
+
+
+# --- candidates of patients -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """described float16 (VIEWS, n, ``description_size``); lesion (n,): whether a candidate touches
+    a metastasis; peak (n,): probability of tumour core that the segmentation net gave it."""
+
+    described: npt.NDArray[np.float16]
+    lesion: npt.NDArray[np.bool_]
+    peak: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What a process needs to cut out the candidates of a patient.
+
+    segmenter: folder of the net. data: Yale layout, None for synthetic patients.
+    """
+
+    segmenter: Path
+    data: Path | None
+    seed: int
+    chance: float
+    device: str
+
+    def case(self, number: int) -> Case:
+        """Patient ``number`` of DATA, or drawn from the seed."""
+        if self.data is not None:
+            from bmcore.intake.datasets import YaleDataset
+
+            dataset = YaleDataset(self.data)
+            return dataset.load(dataset.case_ids[number])
+        from bmcore.phantom.cohort import draw_case
+        from bmcore.phantom.style import CLINIC, WILD
+
+        random = np.random.default_rng([self.seed, number])
+        style = CLINIC if random.uniform() < CALM else WILD
+        return draw_case(self.seed * 100_003 + number, style).as_case(f"synthetic-{number}")
+
+    def find(self, number: int) -> Found:
+        """Read one patient, now and then without some of the sequences.
+
+        InputRefused where there is no reference mask.
+        """
+        from scipy import ndimage
+
+        from bmcore.imaging.preprocess import prepare, to_working_grid
+        from bmcore.models import runtime
+        from bmcore.models.bundles import load_bundle
+        from bmcore.models.candidates import EDGE, cut_cubes, describe, find_candidates
+        from bmcore.models.segmenter import read_chances
+
+        case = self.case(number)
+        if case.truth is None or case.truth.mask is None:
+            raise refuse("no reference mask", file=case.case_id, expected="a seg file")
+        prepared = prepare(case)
+        truth = np.isin(to_working_grid(case.truth.mask, prepared), (1, 3))
+        near = ndimage.binary_dilation(truth, np.ones((3, 3, 3)))
+        random = np.random.default_rng([self.seed, number, 1])
+        images = prepared.images.copy()
+        if random.uniform() < DROP:
+            images[lost_sequences(random, DROP)] = 0
+        net = load_bundle(self.segmenter).segmenter
+        config: SegmenterConfig = net.config  # type: ignore[assignment]
+        net.config = replace(config, mirror=False, candidates=0)  # type: ignore[assignment]
+        how = runtime.choose(self.device, threads=1)
+        with runtime.inference(how):
+            chances = read_chances(net.to(how.device), images, prepared.brain)
+            parts, found = find_candidates(chances[1] + chances[3], self.chance)
+            cubes = cut_cubes(images, parts, found, EDGE + ROOM)
+            peaks = np.array([c.peak for c in found])
+            views = [describe(net, view, peaks) for view in varied(cubes, random)]
+        hit = np.bincount(parts.ravel(), weights=near.ravel(), minlength=1) > 0
+        return Found(np.stack(views).astype(np.float16), hit[[c.number for c in found]], peaks)
+
+
+def varied(
+    cubes: npt.NDArray[np.float32], random: np.random.Generator
+) -> Iterator[npt.NDArray[np.float32]]:
+    """VIEWS of cubes (n, 5, e, e, e), of the net's edge: as they are, mirrored left to right, then
+    moved by up to 2 voxels along each axis, mirrored by chance and augmented like patches."""
+    from bmcore.models.candidates import EDGE
+
+    middle = (cubes.shape[-1] - EDGE) // 2
+    box = (slice(None), slice(None), *(slice(middle, middle + EDGE),) * 3)
+    yield np.ascontiguousarray(cubes[box])
+    yield np.ascontiguousarray(cubes[box][:, :, ::-1])
+    for _ in range(VIEWS - 2):
+        out = np.zeros_like(cubes[box])
+        for into, cube in zip(out, cubes, strict=True):
+            low = middle + random.integers(-2, 3, 3)
+            x = cube[(slice(None), *(slice(a, a + EDGE) for a in low))]
+            x = x[:, ::-1] if random.uniform() < 0.5 else x
+            into[:4], into[4] = augment(x[:4], random, 0.12), x[4]
+        yield out
+
+
+def keep(reader: Reader, number: int, file: Path) -> None:
+    """Write what is known of the candidates of one patient, unless it is there."""
+    if file.exists():
+        return
+    found = reader.find(number)
+    with atomic_path(file) as beside, beside.open("wb") as stream:
+        np.savez(stream, described=found.described, lesion=found.lesion, peak=found.peak)
+
+
+def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: int) -> list[Path]:
+    """The files of all patients below ``cache``, in order; those that are there are kept.
+
+    weights: hash of the segmentation net. InputRefused where ``cache`` holds other candidates.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    data = None if reader.data is None else str(reader.data.resolve())
+    plan = {"data": data, "seed": reader.seed, "chance": reader.chance, "weights": weights}
+    if (cache / PLAN).exists() and read_json(cache / PLAN) != plan:
+        raise refuse(
+            "the folder holds the candidates of other patients or of another net",
+            file=cache,
+            hint="take another --out.",
+        )
+    write_json(cache / PLAN, plan)
+    jobs = [(reader, n, cache / f"{n:05d}.npz") for n in range(patients)]
+    with progress() as bars:
+        task = bars.add_task("read patients", total=patients)
+        for _ in _done(jobs, workers):
+            bars.advance(task)
+    return [file for _, _, file in jobs]
+
+
+def _done(jobs: Sequence[tuple[Reader, int, Path]], workers: int) -> Iterator[None]:
+    """Do all jobs; yields after each."""
+    if workers == 1:
+        for job in jobs:
+            keep(*job)
+            yield
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context) as pool:
+        waiting = [pool.submit(keep, *job) for job in jobs]
+        try:
+            for done in as_completed(waiting):
+                done.result()
+                yield
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def load(files: Sequence[Path]) -> Found:
+    """The candidates of several patients as one."""
+    rows = []
+    for file in files:
+        with np.load(file) as kept:
+            rows.append((kept["described"], kept["lesion"], kept["peak"]))
+    described, lesion, peak = zip(*rows, strict=True)
+    return Found(np.concatenate(described, 1), np.concatenate(lesion), np.concatenate(peak))
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def train(found: Found, config: CandidateTraining, out: Path, device: str) -> dict[str, Any]:
+    """Train a head on all candidates: its weights (CPU), the loss of each pass, and seconds."""
+    import torch
+    from torch.nn import functional
+
+    from bmcore.models.candidates import build_candidate_head
+
+    count = len(found.lesion)
+    if count < config.batch or found.lesion.all() or not found.lesion.any():
+        raise refuse(
+            "there are too few candidates to learn from",
+            found=f"{int(found.lesion.sum())} lesions, {int((~found.lesion).sum())} others",
+            expected=f"both kinds, and at least {config.batch} in all",
+            hint="give more --cases.",
+        )
+    watch = Stopwatch()
+    seed_everything(config.seed)
+    described = torch.from_numpy(found.described).to(device)
+    soft = torch.from_numpy(found.lesion).to(device, torch.float32)
+    soft = soft * (1 - config.smoothing) + config.smoothing / 2
+    head = build_candidate_head(described.shape[-1], config.hidden).to(device)
+    every = described.float().flatten(0, 1)
+    head.mean.copy_(every.mean(0))  # type: ignore[operator]
+    head.spread.copy_(every.std(0) + 1e-3)  # type: ignore[operator]
+    optimiser = torch.optim.AdamW(head.parameters(), weight_decay=config.decay)
+    each, curve = count // config.batch, []
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.rate, total_steps=config.epochs * each
+    )
+    with progress() as bars, board(out) as log:
+        task = bars.add_task("train", total=config.epochs)
+        for epoch in range(config.epochs):
+            order = torch.randperm(count)[: each * config.batch].to(device)
+            losses = []
+            for chosen in order.view(each, config.batch):
+                view = torch.randint(len(described), (config.batch,)).to(device)
+                logits = head(described[view, chosen].float())
+                loss = functional.binary_cross_entropy_with_logits(logits, soft[chosen])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+                losses.append(loss.item())
+            curve.append(float(np.mean(losses)))
+            log("loss", curve[-1], epoch)
+            bars.update(task, advance=1, description=f"train, loss {curve[-1]:.3f}")
+    weights = {k: v.detach().cpu() for k, v in head.state_dict().items()}
+    return {"weights": weights, "curve": curve, "seconds": round(watch.seconds)}
+
+
+def measure(head: torch.nn.Module, found: Found, patients: int) -> dict[str, Any]:
+    """How well ``head`` and the peak alone tell lesions from others, on patients not trained on.
+
+    AUC, and the share of the lesions kept at RATES of false candidates a patient.
+    """
+    import torch
+    from sklearn.metrics import roc_auc_score
+
+    lesion = found.lesion
+    out: dict[str, Any] = {"patients": patients, "lesions": int(lesion.sum())}
+    out["others"] = int((~lesion).sum())
+    if not lesion.any() or lesion.all():
+        return out
+    with torch.inference_mode():
+        views = torch.from_numpy(found.described[:2]).float()  # as in use
+        second = head.eval()(views.flatten(0, 1)).view(2, -1).mean(0).numpy()
+    for name, score in (("peak", found.peak), ("second look", second)):
+        false = np.append(np.sort(score[~lesion])[::-1], -np.inf)
+        limits = {rate: false[min(int(rate * patients), len(false) - 1)] for rate in RATES}
+        out[name] = {
+            "auc": float(roc_auc_score(lesion, score)),
+            "lesions_kept_at_false_per_patient": {
+                f"{rate:g}": float((score[lesion] > limit).mean()) for rate, limit in limits.items()
+            },
+        }
+    return out
+
+
+def publish(
+    out: Path, segmenter: Path, result: dict[str, Any], metrics: dict[str, Any], said: dict
+) -> None:
+    """The segmentation net with the second look in it, as float16, with what is known of both."""
+    from safetensors.torch import load_file
+
+    from bmcore.models.bundles import load_bundle, write_part
+    from bmcore.models.candidates import PREFIX, without_second_look
+
+    entry = load_bundle(segmenter).manifest["parts"]["segmenter"]
+    weights = without_second_look(load_file(segmenter / entry["file"]))
+    weights |= {PREFIX + k: v.half() for k, v in result["weights"].items()}
+    config = entry["config"] | {"candidates": said["hidden"], "candidate_chance": said["chance"]}
+    training = entry["training"] | {"candidates": {**said, "seconds": result["seconds"]}}
+    metrics = entry["metrics"] | {"candidates": {**metrics, "loss": result["curve"]}}
+    write_part(out, "segmenter", weights, config, training, metrics)
+    write_json(out / "metrics.json", {"segmenter": metrics, "training": training})
+
+
+def main(
+    segmenter: Annotated[Path, typer.Option(help="Folder of training.segmenter, or a bundle.")],
+    out: OutOption,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Cases in the Yale layout to read instead of synthetic patients."),
+    ] = None,
+    cases: Annotated[int, typer.Option(min=2, help="Synthetic patients, about 12 s each.")] = 300,
+    chance: Annotated[
+        float, typer.Option(help="Probability of tumour core from which a place is a candidate.")
+    ] = CandidateTraining.chance,
+    hidden: Annotated[int, typer.Option(min=1, help="Units of the head.")] = 64,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Passes over all candidates.")
+    ] = CandidateTraining.epochs,
+    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = CandidateTraining.rate,
+    seed: SeedOption = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read patients.")] = 2,
+    device: DeviceOption = "auto",
+) -> None:
+    """Teach the segmentation net of SEGMENTER a second look and write both to OUT."""
+    from bmcore.intake.datasets import YaleDataset
+    from bmcore.models.bundles import load_bundle
+    from bmcore.models.candidates import build_candidate_head
+
+    config = CandidateTraining(hidden=hidden, chance=chance, epochs=epochs, rate=rate, seed=seed)
+    weights = load_bundle(segmenter).manifest["parts"]["segmenter"]["sha256"]
+    patients = cases if data is None else len(YaleDataset(data).case_ids)
+    with distributed(device) as world:
+        reader = Reader(segmenter, data, seed, chance, world.device.split(":")[0])
+        files = gather(reader, patients, out / "cache", weights, workers)
+        held = max(1, round(config.held * len(files)))
+        result = train(load(files[held:]), config, out, world.device)
+    head = build_candidate_head(result["weights"]["mean"].numel(), hidden)
+    head.load_state_dict({k: v.half().float() for k, v in result["weights"].items()})
+    metrics = measure(head, load(files[:held]), held)
+    said = {
+        **asdict(config),
+        "patients": len(files) - held,
+        "source": "synthetic, styles CLINIC and WILD" if data is None else data.name,
+        "segmenter_sha256": weights,
+        "hardware": "GPU" if world.device.startswith("cuda") else "CPU",
+        "views": VIEWS,
+    }
+    publish(out, segmenter, result, metrics, said)
+    for name in ("peak", "second look"):
+        typer.echo(f"{name}: {metrics.get(name, 'no measure')}")
+
+
+if __name__ == "__main__":
+    run_app(main)
