@@ -61,12 +61,12 @@ class CandidateTraining:
     measure.
     """
 
-    hidden: int = 64
+    hidden: int = 128
     chance: float = 0.02
-    epochs: int = 30
+    epochs: int = 60
     batch: int = 64
-    rate: float = 1e-3
-    decay: float = 0.05
+    rate: float = 2e-3
+    decay: float = 0.5
     smoothing: float = 0.04
     held: float = 0.1
     seed: int = 0
@@ -89,7 +89,8 @@ class Found:
 class Reader:
     """What a process needs to cut out the candidates of a patient.
 
-    segmenter: folder of the net. data: Yale layout, None for synthetic patients.
+    segmenter: folder of the net. data: Yale layout, None for synthetic patients. threads: of torch
+    in this process, 0 for all.
     """
 
     segmenter: Path
@@ -97,6 +98,7 @@ class Reader:
     seed: int
     chance: float
     device: str
+    threads: int
 
     def case(self, number: int) -> Case:
         """Patient ``number`` of DATA, or drawn from the seed."""
@@ -138,7 +140,7 @@ class Reader:
         net = load_bundle(self.segmenter).segmenter
         config: SegmenterConfig = net.config  # type: ignore[assignment]
         net.config = replace(config, mirror=False, candidates=0)  # type: ignore[assignment]
-        how = runtime.choose(self.device, threads=1)
+        how = runtime.choose(self.device, threads=self.threads)
         with runtime.inference(how):
             chances = read_chances(net.to(how.device), images, prepared.brain)
             parts, found = find_candidates(chances[1] + chances[3], self.chance)
@@ -342,7 +344,9 @@ def main(
     chance: Annotated[
         float, typer.Option(help="Probability of tumour core from which a place is a candidate.")
     ] = CandidateTraining.chance,
-    hidden: Annotated[int, typer.Option(min=1, help="Units of the head.")] = 64,
+    hidden: Annotated[
+        int, typer.Option(min=1, help="Units of the head.")
+    ] = CandidateTraining.hidden,
     epochs: Annotated[
         int, typer.Option(min=1, help="Passes over all candidates.")
     ] = CandidateTraining.epochs,
@@ -360,7 +364,8 @@ def main(
     weights = load_bundle(segmenter).manifest["parts"]["segmenter"]["sha256"]
     patients = cases if data is None else len(YaleDataset(data).case_ids)
     with distributed(device) as world:
-        reader = Reader(segmenter, data, seed, chance, world.device.split(":")[0])
+        threads = 0 if workers == 1 else 1
+        reader = Reader(segmenter, data, seed, chance, world.device.split(":")[0], threads)
         files = gather(reader, patients, out / "cache", weights, workers)
         held = max(1, round(config.held * len(files)))
         result = train(load(files[held:]), config, out, world.device)

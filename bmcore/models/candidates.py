@@ -33,7 +33,7 @@ AT_ONCE = 16  # cubes read together
 _TOUCHING = np.ones((3, 3, 3))
 
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _mean_and_largest(maps: torch.Tensor, mask: torch.Tensor) -> list[torch.Tens
     return [inside.sum((2, 3, 4)) / mask.sum((2, 3, 4)).clamp(min=1), inside.amax((2, 3, 4))]
 
 
-def without_second_look(weights: Mapping[str, T]) -> dict[str, T]:
+def without_second_look(weights: Mapping[str, _T]) -> dict[str, _T]:
     """The tensors of a segmentation net but those that judge candidates: they fit no other net."""
     return {name: tensor for name, tensor in weights.items() if not name.startswith(PREFIX)}
 
