@@ -340,7 +340,7 @@ def main(
         Path | None,
         typer.Option(help="Cases in the Yale layout to read instead of synthetic patients."),
     ] = None,
-    cases: Annotated[int, typer.Option(min=2, help="Synthetic patients, about 12 s each.")] = 300,
+    cases: Annotated[int, typer.Option(min=2, help="Synthetic patients, about 15 s each.")] = 300,
     chance: Annotated[
         float, typer.Option(help="Probability of tumour core from which a place is a candidate.")
     ] = CandidateTraining.chance,
