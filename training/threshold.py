@@ -37,7 +37,7 @@ Row = dict[str, float]
 
 
 def sweep(
-    net: torch.nn.Module, data: Path, device: str, grid: list[tuple[float, int, float]]
+    net: torch.nn.Module, folders: list[Path], device: str, grid: list[tuple[float, int, float]]
 ) -> tuple[list[Row], npt.NDArray[np.float64]]:
     """One row for each set of LIMITS in ``grid``, over the cases with a mask: means, and the
     lesion-wise Dice of enhancing tumour of each case (cases, rows)."""
@@ -47,13 +47,14 @@ def sweep(
     from bmcore.models.segmenter import read_chances, to_labels
     from bmcore.stats import segmentation
 
-    dataset, how = YaleDataset(data), runtime.choose(device)
+    cases = [(dataset, n) for dataset in map(YaleDataset, folders) for n in dataset.case_ids]
+    how = runtime.choose(device)
     config: SegmenterConfig = net.config  # type: ignore[assignment]
     config = replace(config, lone_oedema=True)  # only the enhancing tumour is measured
     scores = []
     with progress() as bars, runtime.inference(how):
-        task = bars.add_task("read cases", total=len(dataset.case_ids))
-        for case_id in dataset.case_ids:
+        task = bars.add_task("read cases", total=len(cases))
+        for dataset, case_id in cases:
             case = dataset.load(case_id)
             if case.truth is None or case.truth.mask is None:
                 raise refuse("no reference mask", file=case_id)
@@ -110,6 +111,9 @@ def best(rows: list[Row], dice: npt.NDArray[np.float64], most_false: float) -> R
 def main(
     data: DataOption,
     segmenter: Annotated[Path, typer.Option(help="Folder of training.segmenter, or a bundle.")],
+    more_data: Annotated[
+        list[Path] | None, typer.Option("--more-data", help="Another folder; may be repeated.")
+    ] = None,
     most_false: Annotated[float, typer.Option(min=0, help="False lesions a case, at most.")] = 0.5,
     mirror: Annotated[
         bool | None,
@@ -117,7 +121,7 @@ def main(
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Measure all limits on DATA and write the chosen ones into the segmenter's config."""
+    """Measure all limits on the cases and write the chosen ones into the segmenter's config."""
     from safetensors.torch import load_file
 
     from bmcore.models.bundles import load_bundle, write_part
@@ -128,14 +132,17 @@ def main(
     if mirror is not None:
         config = replace(config, mirror=mirror)
     net.config = config  # type: ignore[assignment]
-    rows, dice = sweep(net, data, device, list(product(CORES, VOXELS, CHANCES)))
+    folders = [data, *(more_data or [])]
+    rows, dice = sweep(net, folders, device, list(product(CORES, VOXELS, CHANCES)))
     chosen = best(rows, dice, most_false)
     for row in rows:
         mark = "*" if row is chosen else " "
         typer.echo(mark + "  ".join(f"{key} {value:g}" for key, value in row.items()))
     limits: dict[str, Any] = {name: chosen[name] for name in LIMITS}
     limits["mirror"] = config.mirror
-    metrics = entry["metrics"] | {"limits": {"data": data.name, "rows": rows}}
+    metrics = entry["metrics"] | {
+        "limits": {"data": [f.name for f in folders], "cases": len(dice), "rows": rows}
+    }
     write_part(
         segmenter, "segmenter", load_file(segmenter / entry["file"]), entry["config"] | limits,
         entry["training"], metrics,
