@@ -238,10 +238,10 @@ def test_views_are_the_cube_its_mirror_image_and_augmented_ones() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(views, again, strict=True))
 
 
-def test_candidates_of_one_kind_are_too_few_to_learn_from(tmp_path: Path) -> None:
+def test_from_candidates_of_one_kind_nothing_can_be_learnt(tmp_path: Path) -> None:
     found = _described(60, 5)
     alone = Found(found.described[:, ::3], found.lesion[::3], found.peak[::3])
-    with pytest.raises(InputRefused, match="too few candidates"):
+    with pytest.raises(InputRefused, match="all of one kind"):
         train(alone, CandidateTraining(batch=8), tmp_path, "cpu")
 
 

@@ -244,13 +244,14 @@ def train(found: Found, config: CandidateTraining, out: Path, device: str) -> di
     from bmcore.models.candidates import build_candidate_head
 
     count = len(found.lesion)
-    if count < config.batch or found.lesion.all() or not found.lesion.any():
+    if found.lesion.all() or not found.lesion.any():
         raise refuse(
-            "there are too few candidates to learn from",
+            "the candidates are all of one kind",
             found=f"{int(found.lesion.sum())} lesions, {int((~found.lesion).sum())} others",
-            expected=f"both kinds, and at least {config.batch} in all",
+            expected="some of both",
             hint="give more --cases.",
         )
+    batch = min(config.batch, count)
     watch = Stopwatch()
     seed_everything(config.seed)
     described = torch.from_numpy(found.described).to(device)
@@ -261,17 +262,17 @@ def train(found: Found, config: CandidateTraining, out: Path, device: str) -> di
     head.mean.copy_(every.mean(0))  # type: ignore[operator]
     head.spread.copy_(every.std(0) + 1e-3)  # type: ignore[operator]
     optimiser = torch.optim.AdamW(head.parameters(), weight_decay=config.decay)
-    each, curve = count // config.batch, []
+    each, curve = count // batch, []
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.rate, total_steps=config.epochs * each
     )
     with progress() as bars, board(out) as log:
         task = bars.add_task("train", total=config.epochs)
         for epoch in range(config.epochs):
-            order = torch.randperm(count)[: each * config.batch].to(device)
+            order = torch.randperm(count)[: each * batch].to(device)
             losses = []
-            for chosen in order.view(each, config.batch):
-                view = torch.randint(len(described), (config.batch,)).to(device)
+            for chosen in order.view(each, batch):
+                view = torch.randint(len(described), (batch,)).to(device)
                 logits = head(described[view, chosen].float())
                 loss = functional.binary_cross_entropy_with_logits(logits, soft[chosen])
                 optimiser.zero_grad()

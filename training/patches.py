@@ -445,6 +445,6 @@ def augment(
         if rng.uniform() < 0.3:
             noise = rng.standard_normal(x.shape, dtype=np.float32)
             x = x + noise * np.float32(rng.uniform(0, 0.3))
-        out[c] = np.where(inside, np.clip(x, -6, 6), 0)
+        out[c] = np.where(inside & image.any(), np.clip(x, -6, 6), 0)  # what is missing stays so
     out[lost_sequences(rng, drop)] = 0
     return out
