@@ -9,9 +9,8 @@ with the same weights on a CPU. OUT then holds the segmentation net with the sec
 
 from __future__ import annotations
 
-import multiprocessing
+import functools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,12 +22,14 @@ import typer
 from bmcore.domain import refuse
 from training.common import (
     DeviceOption,
+    EpochsOption,
     OutOption,
     SeedOption,
     Stopwatch,
     atomic_path,
     board,
     distributed,
+    in_processes,
     progress,
     read_json,
     run_app,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     import torch
 
     from bmcore.domain import Case
+    from bmcore.intake.datasets import YaleDataset
     from bmcore.models.segmenter import SegmenterConfig
 
 PLAN = "plan.json"
@@ -103,9 +105,7 @@ class Reader:
     def case(self, number: int) -> Case:
         """Patient ``number`` of DATA, or drawn from the seed."""
         if self.data is not None:
-            from bmcore.intake.datasets import YaleDataset
-
-            dataset = YaleDataset(self.data)
+            dataset = _dataset(self.data)
             return dataset.load(dataset.case_ids[number])
         from bmcore.phantom.cohort import draw_case
         from bmcore.phantom.style import CLINIC, WILD
@@ -123,7 +123,6 @@ class Reader:
 
         from bmcore.imaging.preprocess import prepare, to_working_grid
         from bmcore.models import runtime
-        from bmcore.models.bundles import load_bundle
         from bmcore.models.candidates import EDGE, cut_cubes, describe, find_candidates
         from bmcore.models.segmenter import read_chances
 
@@ -137,18 +136,34 @@ class Reader:
         images = prepared.images.copy()
         if random.uniform() < DROP:
             images[lost_sequences(random, DROP)] = 0
-        net = load_bundle(self.segmenter).segmenter
-        config: SegmenterConfig = net.config  # type: ignore[assignment]
-        net.config = replace(config, mirror=False, candidates=0)  # type: ignore[assignment]
         how = runtime.choose(self.device, threads=self.threads)
+        net = _plain_net(self.segmenter).to(how.device)
         with runtime.inference(how):
-            chances = read_chances(net.to(how.device), images, prepared.brain)
+            chances = read_chances(net, images, prepared.brain)
             parts, found = find_candidates(chances[1] + chances[3], self.chance)
             cubes = cut_cubes(images, parts, found, EDGE + ROOM)
             peaks = np.array([c.peak for c in found])
             views = [describe(net, view, peaks) for view in varied(cubes, random)]
         hit = np.bincount(parts.ravel(), weights=near.ravel(), minlength=1) > 0
         return Found(np.stack(views).astype(np.float16), hit[[c.number for c in found]], peaks)
+
+
+@functools.lru_cache(maxsize=1)
+def _plain_net(segmenter: Path) -> torch.nn.Module:
+    """The segmentation net, read once a process, without mirror image and second look."""
+    from bmcore.models.bundles import load_bundle
+
+    net = load_bundle(segmenter).segmenter
+    config: SegmenterConfig = net.config  # type: ignore[assignment]
+    net.config = replace(config, mirror=False, candidates=0)  # type: ignore[assignment]
+    return net
+
+
+@functools.lru_cache(maxsize=1)
+def _dataset(data: Path) -> YaleDataset:
+    from bmcore.intake.datasets import YaleDataset
+
+    return YaleDataset(data)
 
 
 def varied(
@@ -199,28 +214,9 @@ def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: in
     jobs = [(reader, n, cache / f"{n:05d}.npz") for n in range(patients)]
     with progress() as bars:
         task = bars.add_task("read patients", total=patients)
-        for _ in _done(jobs, workers):
+        for _ in in_processes(keep, jobs, workers):
             bars.advance(task)
     return [file for _, _, file in jobs]
-
-
-def _done(jobs: Sequence[tuple[Reader, int, Path]], workers: int) -> Iterator[None]:
-    """Do all jobs; yields after each."""
-    if workers == 1:
-        for job in jobs:
-            keep(*job)
-            yield
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
-        waiting = [pool.submit(keep, *job) for job in jobs]
-        try:
-            for done in as_completed(waiting):
-                done.result()
-                yield
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def load(files: Sequence[Path]) -> Found:
@@ -348,22 +344,19 @@ def main(
     hidden: Annotated[
         int, typer.Option(min=1, help="Units of the head.")
     ] = CandidateTraining.hidden,
-    epochs: Annotated[
-        int, typer.Option(min=1, help="Passes over all candidates.")
-    ] = CandidateTraining.epochs,
+    epochs: EpochsOption = CandidateTraining.epochs,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = CandidateTraining.rate,
     seed: SeedOption = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that read patients.")] = 2,
     device: DeviceOption = "auto",
 ) -> None:
     """Teach the segmentation net of SEGMENTER a second look and write both to OUT."""
-    from bmcore.intake.datasets import YaleDataset
     from bmcore.models.bundles import load_bundle
     from bmcore.models.candidates import build_candidate_head
 
     config = CandidateTraining(hidden=hidden, chance=chance, epochs=epochs, rate=rate, seed=seed)
     weights = load_bundle(segmenter).manifest["parts"]["segmenter"]["sha256"]
-    patients = cases if data is None else len(YaleDataset(data).case_ids)
+    patients = cases if data is None else len(_dataset(data).case_ids)
     with distributed(device) as world:
         threads = 0 if workers == 1 else 1
         reader = Reader(segmenter, data, seed, chance, world.device.split(":")[0], threads)

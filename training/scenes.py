@@ -6,15 +6,21 @@ on; the result does not depend on the number of processes.
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bmcore.domain import refuse
-from training.common import OutOption, SeedOption, progress, read_json, run_app, write_json
+from training.common import (
+    OutOption,
+    SeedOption,
+    in_processes,
+    progress,
+    read_json,
+    run_app,
+    write_json,
+)
 
 PLAN = "scenes.json"
 
@@ -47,16 +53,8 @@ def draw_heads(out: Path, heads: int, sets: int, seed: int, workers: int) -> Non
     jobs = [(out / f"{i:05d}", seed * 100_003 + i, sets) for i in range(heads)]
     with progress() as bars:
         task = bars.add_task("draw heads", total=heads)
-        if workers == 1:
-            for job in jobs:
-                draw_head(*job)
-                bars.advance(task)
-        else:
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(workers, context) as pool:
-                for done in as_completed([pool.submit(draw_head, *job) for job in jobs]):
-                    done.result()
-                    bars.advance(task)
+        for _ in in_processes(draw_head, jobs, workers):
+            bars.advance(task)
     write_json(out / PLAN, plan)
 
 

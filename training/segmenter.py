@@ -333,10 +333,7 @@ def publish(
     from bmcore.models.bundles import write_part
     from bmcore.models.segmenter import build_segmenter
 
-    half = {
-        k: (v.half() if v.dtype.is_floating_point else v).cpu()
-        for k, v in result["weights"].items()
-    }
+    half = {k: v.half().cpu() for k, v in result["weights"].items()}
     net = build_segmenter(net_config)
     net.load_state_dict({k: v.float() for k, v in half.items()})
     metrics: dict[str, Any] = {"loss": result["curve"]}
@@ -415,8 +412,8 @@ def main(
             hint="run python -m training.scenes --out DIR and give --scenes DIR.",
         )
     net_config = SegmenterConfig(
-        filters=filters, fine=fine, blocks_down=_levels(down), window=patch, dropout=dropout,
-    )  # fmt: skip
+        filters=filters, fine=fine, blocks_down=_levels(down), window=patch, dropout=dropout
+    )
     out.mkdir(parents=True, exist_ok=True)
     begin = begin_with(start_from, workers)
     with distributed(device) as world:

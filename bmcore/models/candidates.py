@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bmcore.domain import SEQUENCES
+from bmcore.imaging.preprocess import cut
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +32,6 @@ LEAST = 3  # voxels; what is smaller is no candidate
 PREFIX = "candidates."  # of the names of its tensors in a segmentation net
 AT_ONCE = 16  # cubes read together
 _TOUCHING = np.ones((3, 3, 3))
-
-
 _T = TypeVar("_T")
 
 
@@ -82,13 +81,11 @@ def cut_cubes(
     candidate.
     """
     out = np.zeros((len(candidates), CHANNELS, edge, edge, edge), np.float32)
+    size = np.full(3, edge)
     for cube, candidate in zip(out, candidates, strict=True):
         low = np.array(candidate.centre) - edge // 2
-        start, stop = np.maximum(low, 0), np.minimum(low + edge, parts.shape)
-        box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-        i, j, k = (slice(a, b) for a, b in zip(start - low, stop - low, strict=True))
-        cube[: len(SEQUENCES), i, j, k] = images[(slice(None), *box)]
-        cube[len(SEQUENCES), i, j, k] = parts[box] == candidate.number
+        cube[:-1] = [cut(image, low, size) for image in images]
+        cube[-1] = cut(parts, low, size) == candidate.number
     return out
 
 
@@ -132,14 +129,14 @@ def _pooled(net: torch.nn.Module, cubes: torch.Tensor, peaks: torch.Tensor) -> t
     images, own = cubes[:, : len(SEQUENCES)].contiguous(), cubes[:, len(SEQUENCES) :]
     passed, decoded = net.levels(images)  # type: ignore[operator]
     masks, mask = [], own
-    for _ in passed:
+    for _ in passed[:-1]:
         mask = functional.max_pool3d(mask, 2)
         masks.append(mask)
     out = []
-    for level, mask in zip(passed[:-1], masks[:-1], strict=True):
+    for level, mask in zip(passed[:-1], masks, strict=True):
         out += _mean_and_largest(level, mask)
     out.append(torch.relu(passed[-1]).float().mean((2, 3, 4)))
-    for level, mask in zip(reversed(decoded), masks[:-1], strict=True):
+    for level, mask in zip(reversed(decoded), masks, strict=True):
         out += _mean_and_largest(level, mask)
     mixed = net.mixed(images, decoded[-1])  # type: ignore[operator]
     core = torch.softmax(net.answer(mixed).float(), 1)[:, [1, 3]].sum(1, keepdim=True)  # type: ignore[operator]
