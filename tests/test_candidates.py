@@ -15,17 +15,18 @@ from bmcore.domain import InputRefused
 from bmcore.models.bundles import load_bundle
 from bmcore.models.candidates import (
     EDGE,
+    FEATURES,
+    KNOTS,
     build_candidate_head,
     cut_cubes,
     describe,
-    description_size,
     find_candidates,
     judge,
     revise,
 )
 from bmcore.models.segmenter import SegmenterConfig, build_segmenter, read_chances
 from training import candidates as training
-from training.candidates import ROOM, VIEWS, CandidateTraining, Found, measure, train, varied
+from training.candidates import VIEWS, CandidateTraining, Found, measure, train, varied
 from training.segmenter import Beginning, settle
 
 TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
@@ -85,63 +86,126 @@ def test_a_cube_holds_the_surroundings_and_nothing_beyond_the_volume() -> None:
     assert cut_cubes(images, parts, []).shape == (0, 5, EDGE, EDGE, EDGE)
 
 
-@pytest.mark.parametrize("more", [{}, {"fine": 8}, {"blocks_down": (1, 1, 1), "blocks_up": (1, 1)}])
-def test_a_description_has_the_size_that_the_config_says(more: dict) -> None:
-    net = _net(**more)
-    cubes = np.random.default_rng(0).normal(size=(3, 5, EDGE, EDGE, EDGE)).astype(np.float32)
-    cubes[:, 4] = 0
-    cubes[:, 4, 15:18, 15:18, 15:18] = 1
-    described = describe(net, cubes, np.array([0.1, 0.5, 1.0]))
-    assert described.shape == (3, description_size(net.config))
+def _cube(own: tuple[slice, ...], bright: tuple[slice, ...]) -> npt.NDArray[np.float32]:
+    """A candidate in tissue of 1 whose t1c is 3 in ``bright``."""
+    cube = np.ones((5, EDGE, EDGE, EDGE), np.float32)
+    cube[(1, *bright)] = 3
+    cube[4] = 0
+    cube[(4, *own)] = 1
+    return cube
+
+
+def _row(cube: npt.NDArray[np.float32], peaks: tuple[float, ...] = (0.5,)) -> dict[str, float]:
+    """The features of the first of the candidates, all in the same cube, by name."""
+    described = describe(np.stack([cube] * len(peaks)), np.array(peaks))
+    assert described.shape == (len(peaks), len(FEATURES)) and described.dtype == np.float32
     assert np.isfinite(described).all()
-    assert np.allclose(described[:2, -3], [np.log(0.1 / 0.9), 0], atol=1e-5)  # log odds
-    with torch.inference_mode():
-        answer = torch.softmax(net(torch.from_numpy(cubes[:, :4])), 1)
-    core = (answer[:, 1] + answer[:, 3])[:, 15:18, 15:18, 15:18].amax((1, 2, 3))
-    assert np.allclose(described[:, -2], core, atol=1e-5)
-    assert np.allclose(described[:, -1], np.log(28))
-    assert describe(net, cubes[:0], np.zeros(0)).shape == (0, description_size(net.config))
+    return dict(zip(FEATURES, described[0].tolist(), strict=True))
 
 
-def test_what_lies_in_the_candidate_is_described_and_not_what_lies_far_from_it() -> None:
-    net = _net()
-    maps = [torch.zeros(1, 8, 16, 16, 16), torch.zeros(1, 16, 8, 8, 8)]
-    maps[0][0, 2, 8, 8, 8] = 3
-    maps[0][0, 2, 1, 1, 1] = 9
-    maps[0][0, 5, 8, 8, 10] = 4  # beside it, in the shell
-    net.levels = lambda images: (maps, maps[:1])
-    net.mixed = lambda images, last: torch.zeros(1, 4, 32, 32, 32)
-    cubes = np.zeros((1, 5, EDGE, EDGE, EDGE), np.float32)
-    cubes[0, 4, 16:18, 16:18, 16:20] = 1  # two cells of 2 mm
-    described = describe(net, cubes, np.array([0.5]))[0]
-    mean, largest, coarse, mean_again, largest_again, shell = np.split(
-        described[:-3], np.cumsum([8, 8, 16, 8, 8])
+DOT = (slice(15, 18),) * 3
+
+
+def test_a_dot_is_measured() -> None:
+    row = _row(_cube(DOT, DOT))
+    assert row["t1c mean"] == row["t1c maximum"] == 3
+    assert row["t1c median around"] == 1 == row["t1n mean"]
+    assert row["t1c standard deviation around"] == 0
+    for share in ("0.35", "0.5", "0.7"):
+        assert row[f"bright from {share}: ln(1 + voxels)"] == pytest.approx(np.log(28))
+        assert row[f"bright from {share}: largest extent"] == 3
+        assert row[f"bright from {share}: faces of the cube touched"] == 0
+    assert row["ln(1 + voxels)"] == pytest.approx(np.log(28))
+    assert row["least spread"] == pytest.approx(row["largest spread"], abs=1e-5)
+    assert row["stretch"] == pytest.approx(1)
+    assert row["within 2: bright"] == pytest.approx(27 / 125)
+    assert row["within 2: outside the brain"] == 0
+
+
+def test_a_vessel_is_long_where_the_candidate_on_it_is_round() -> None:
+    vessel = (slice(15, 18), slice(15, 18), slice(None))
+    dot, rod = _row(_cube(DOT, DOT)), _row(_cube(DOT, vessel))
+    assert rod["stretch"] == pytest.approx(1)
+    assert rod["bright from 0.5: largest extent"] == EDGE
+    assert rod["bright from 0.5: faces of the cube touched"] == 2
+    assert rod["bright from 0.5: stretch"] > 5 * dot["bright from 0.5: stretch"]
+    faint = _cube(DOT, DOT)
+    faint[1, 15:18, 15:18, 18:] = 1.8  # 40 % of the contrast
+    row = _row(faint)
+    assert row["bright from 0.35: faces of the cube touched"] == 1
+    assert row["bright from 0.5: faces of the cube touched"] == 0
+
+
+def test_what_lies_outside_the_brain_is_not_its_surroundings() -> None:
+    cube = _cube(DOT, DOT)
+    cube[:4, :14] = 0
+    row = _row(cube)
+    assert row["t1c mean around"] == 1 and row["t1c 5 % around"] == 1
+    assert row["within 8: outside the brain"] == pytest.approx(6 / 17)
+
+
+def test_large_thin_and_lone_candidates_are_measured_too() -> None:
+    everything = (slice(None),) * 3
+    assert _row(_cube(everything, everything))["ln(1 + voxels)"] == pytest.approx(
+        np.log(1 + EDGE**3)
     )
-    assert mean[2] == pytest.approx(1.5) and largest[2] == pytest.approx(3)
-    assert np.array_equal(mean, mean_again) and np.array_equal(largest, largest_again)
-    assert np.delete(mean, 2).sum() == 0 == coarse.sum()
-    assert shell[5] > 0 and np.delete(shell, 5).sum() == 0
+    two = (slice(15, 17), slice(15, 16), slice(15, 16))
+    assert _row(_cube(two, two))["largest spread"] == 0
+    alone = _cube(DOT, DOT)
+    alone[:4, ~(alone[4] > 0)] = 0  # nothing but the candidate is brain
+    _row(alone)
+    flat = _cube(DOT, DOT)
+    flat[:4] = 0  # every sequence is missing here
+    assert _row(flat)["bright from 0.5: ln(1 + voxels)"] == 0
+    assert describe(flat[None][:0], np.zeros(0)).shape == (0, len(FEATURES))
 
 
-def test_a_mirrored_cube_is_judged_alike() -> None:
-    net = _net(candidates=8)
-    cubes = np.random.default_rng(0).normal(size=(3, 5, EDGE, EDGE, EDGE)).astype(np.float32)
-    cubes[:, 4] = 0
-    cubes[:, 4, 12:20, 14:18, 15:17] = 1
-    peaks = np.array([0.1, 0.2, 0.9])
-    chances = judge(net, cubes, peaks)
-    assert chances.shape == (3,) and ((chances > 0) & (chances < 1)).all()
-    assert np.allclose(judge(net, cubes[:, :, ::-1].copy(), peaks), chances, atol=1e-5)
-    assert judge(net, cubes[:0], peaks[:0]).shape == (0,)
+def test_the_other_candidates_of_the_scan_are_counted() -> None:
+    cube = _cube(DOT, DOT)
+    row = _row(cube, (0.3, 0.95, 0.6, 0.25, 0.05))
+    assert row["others above 0.9"] == pytest.approx(np.log(2))
+    assert row["others above 0.5"] == pytest.approx(np.log(3))
+    assert row["others above 0.2"] == pytest.approx(np.log(4))
+    assert row["others"] == pytest.approx(np.log(5))
+    assert row["sum of their peaks"] == pytest.approx(1.85)
+    assert row["highest other peak"] == pytest.approx(0.95)
+    assert row["next highest"] == pytest.approx(0.6)
+    assert row["share above 0.9"] == pytest.approx(1 / 5)
+    assert row["log odds of the peak"] == pytest.approx(np.log(0.3 / 0.7))
+    lone = _row(cube, (1.0,))
+    assert lone["others"] == lone["highest other peak"] == lone["sum of their peaks"] == 0
+    assert lone["log odds of the peak"] == pytest.approx(np.log(9999), rel=1e-4)
+
+
+def test_features_become_normal_scores_of_their_ranks() -> None:
+    head = build_candidate_head(2, 8)
+    known = np.stack([np.arange(1001.0), np.repeat([0, 0, 0, 7], 251)[:1001]], 1)
+    shares = torch.linspace(0, 1, KNOTS, dtype=torch.float64)
+    head.knots.copy_(torch.quantile(torch.from_numpy(known), shares, dim=0).T)
+    asked = torch.tensor([[500.0, 0.0], [841.34, 7.0], [-50.0, -1.0], [5000.0, 9.0], [3.0, 3.0]])
+    scores = head.scores(asked)
+    assert scores[:, 0].tolist() == pytest.approx([0, 1, -3, 3, -2.75], abs=0.01)
+    # 75 of 100 steps share the value 0, 25 the value 7: the middle of each, beyond them the ends
+    assert scores[:, 1].tolist() == pytest.approx([-0.32, 1.15, -3, 3, 0.67], abs=0.03)
+
+
+def test_each_candidate_is_judged() -> None:
+    torch.manual_seed(0)
+    head = build_candidate_head(len(FEATURES), 8)
+    cubes = np.stack([_cube(DOT, DOT), _cube(DOT, (slice(None),) * 3)])
+    peaks = np.array([0.1, 0.9])
+    chances = judge(head, cubes, peaks)
+    with torch.inference_mode():
+        logits = head.eval()(torch.from_numpy(describe(cubes, peaks)))
+    assert np.allclose(chances, torch.sigmoid(logits)) and chances[0] != chances[1]
+    assert judge(head, cubes[:0], peaks[:0]).shape == (0,)
 
 
 def test_the_judged_probability_becomes_the_peak_and_everything_else_keeps_its_share() -> None:
     core = _core()
     chances = np.stack([(1 - core) * 0.75, core * 0.25, (1 - core) * 0.25, core * 0.75])
     images = np.zeros((4, *core.shape), np.float32)
-    net = _net()
-    net.candidates = _Sure()
-    out = revise(net, images, chances, 0.05)
+    out = revise(_Sure(), images, chances, 0.05)
     parts, _ = find_candidates(core, 0.05)
     now = out[1] + out[3]
     assert now[parts == 1].max() == pytest.approx(0.8, abs=1e-6)
@@ -157,9 +221,7 @@ def test_a_part_that_was_certain_can_be_taken_back() -> None:
     chances = np.zeros((4, 16, 16, 16), np.float32)
     chances[0] = 1
     chances[:, 4:8, 4:8, 4:8] = np.array([0, 0, 0, 1], np.float32)[:, None, None, None]
-    net = _net()
-    net.candidates = _Sure()
-    out = revise(net, np.zeros((4, 16, 16, 16), np.float32), chances, 0.05)
+    out = revise(_Sure(), np.zeros((4, 16, 16, 16), np.float32), chances, 0.05)
     assert np.isfinite(out).all() and np.allclose(out.sum(0), 1)
     assert out[3, 5, 5, 5] == pytest.approx(0.8, abs=1e-6)
     assert out[0, 5, 5, 5] == pytest.approx(0.2, abs=1e-6)
@@ -176,7 +238,9 @@ def test_a_segmenter_with_a_second_look_answers_with_its_peaks() -> None:
     after = read_chances(net, images, brain)
     core = before[1] + before[3]
     parts, found = find_candidates(core, 0.3)
-    judged = judge(net, cut_cubes(images, parts, found), np.array([c.peak for c in found]))
+    judged = judge(
+        net.candidates, cut_cubes(images, parts, found), np.array([c.peak for c in found])
+    )
     assert len(found) > 0
     for candidate, chance in zip(found, judged, strict=True):
         peak = (after[1] + after[3])[parts == candidate.number].max()
@@ -202,7 +266,7 @@ def _described(count: int, seed: int) -> Found:
     lesion = np.arange(count) % 3 == 0
     described = random.normal(size=(2, count, 12))
     described[:, :, 3] += np.where(lesion, 2, -2) + described[:, :, 7]
-    return Found(described.astype(np.float16), lesion, random.uniform(0.05, 0.3, count))
+    return Found(described.astype(np.float32), lesion, random.uniform(0.05, 0.3, count))
 
 
 def test_the_second_look_learns_what_the_peak_does_not_tell(tmp_path: Path) -> None:
@@ -219,21 +283,19 @@ def test_the_second_look_learns_what_the_peak_does_not_tell(tmp_path: Path) -> N
     assert all(torch.equal(v, again["weights"][k]) for k, v in result["weights"].items())
 
 
-def test_views_are_the_cube_its_mirror_image_and_augmented_ones() -> None:
+def test_views_are_the_cube_and_augmented_ones() -> None:
     random = np.random.default_rng(0)
-    cubes = random.normal(size=(3, 5, *(EDGE + ROOM,) * 3)).astype(np.float32)
+    cubes = random.normal(size=(3, 5, EDGE, EDGE, EDGE)).astype(np.float32)
     cubes[:, 2] = 0
     cubes[:, 4] = 0
-    middle = (EDGE + ROOM) // 2
-    cubes[:, 4, middle, middle, middle] = 1
+    cubes[:, 4, 16, 16, 16] = 1
+    before = cubes.copy()
     views = list(varied(cubes, np.random.default_rng(1)))
-    cut = slice(ROOM // 2, -ROOM // 2)
-    assert len(views) == VIEWS and {v.shape for v in views} == {(3, 5, EDGE, EDGE, EDGE)}
-    assert np.array_equal(views[0], cubes[:, :, cut, cut, cut])
-    assert np.array_equal(views[1], views[0][:, :, ::-1])
-    for view in views[2:]:
-        assert not view[:, 2].any() and (view[:, 4].sum((1, 2, 3)) == 1).all()
-        assert not np.array_equal(view[:, 1], views[0][:, 1])
+    assert len(views) == VIEWS and {v.shape for v in views} == {cubes.shape}
+    assert np.array_equal(views[0], before)
+    for view in views[1:]:
+        assert not view[:, 2].any() and np.array_equal(view[:, 4], before[:, 4])
+        assert not np.array_equal(view[:, 1], before[:, 1])
     again = list(varied(cubes, np.random.default_rng(1)))
     assert all(np.array_equal(a, b) for a, b in zip(views, again, strict=True))
 
@@ -262,11 +324,7 @@ def test_a_segmenter_is_taught_a_second_look_from_the_shell(tmp_path: Path) -> N
     files = sorted((out / "cache").glob("*.npz"))
     kept = training.load(files)
     assert len(files) == 3 and kept.lesion.any() and not kept.lesion.all()
-    assert kept.described.shape == (
-        VIEWS,
-        len(kept.peak),
-        description_size(bundle.segmenter_config),
-    )
+    assert kept.described.shape == (VIEWS, len(kept.peak), len(FEATURES))
 
     stamps = [f.stat().st_mtime_ns for f in files]
     (out / "segmenter.safetensors").unlink()

@@ -14,6 +14,7 @@ FLOORS = {
     "domain": 0,
     "geometry": 0,
     "anatomy": 0,
+    "workers": 0,
     "settings": 0,
     "intake": 1,
     "phantom": 1,

@@ -1,10 +1,10 @@
 """Train the second look at candidates: ``python -m training.candidates --segmenter DIR --out DIR``.
 
 A trained segmentation net reads new synthetic patients (or the cases of ``--data``); every place
-that it suspects is described by the net's own maps (``bmcore.models.candidates``), and a small head
-learns which of them are metastases; the net stays as it is. The descriptions are kept below
-OUT/cache, one file a patient: a killed run, started again with the same options, goes on, and ends
-with the same weights on a CPU. OUT then holds the segmentation net with the second look in it.
+that it suspects is measured (``bmcore.models.candidates``), and a small head learns which of them
+are metastases; the net stays as it is. What was measured is kept below OUT/cache, one file a
+patient: a killed run, started again with the same options, goes on, and ends with the same weights
+on a CPU. OUT then holds the segmentation net with the second look in it.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ if TYPE_CHECKING:
     from bmcore.models.segmenter import SegmenterConfig
 
 PLAN = "plan.json"
-ROOM = 4  # voxels that a cube is cut wider than what the net sees: room to move
-VIEWS = 5  # of each candidate: as it is, mirrored, and augmented
+VIEWS = 3  # of each candidate: as it is, and augmented
 CALM = 0.6  # share of the synthetic patients in the style CLINIC; the others are WILD
 DROP = 0.3  # share of the patients whose sequences may be missing, and the chance of each
 RATES = (0.25, 0.5, 1.0, 2.0)  # false candidates a patient
@@ -57,19 +56,19 @@ RATES = (0.25, 0.5, 1.0, 2.0)  # false candidates a patient
 class CandidateTraining:
     """A sentence a field.
 
-    hidden: units of the head. chance: probability of tumour core from which a place is a candidate.
-    epochs: passes over all candidates. batch: candidates a step. rate, decay: peak learning rate
-    (one cycle), weight decay. smoothing: of the labels. held: share of the patients that only
-    measure.
+    hidden: units of each of the head's two hidden layers. chance: probability of tumour core from
+    which a place is a candidate. epochs: passes over all candidates. batch: candidates a step.
+    rate, decay: peak learning rate (one cycle), weight decay. smoothing: of the labels. held: share
+    of the patients that only measure.
     """
 
     hidden: int = 128
     chance: float = 0.02
-    epochs: int = 60
+    epochs: int = 100
     batch: int = 64
-    rate: float = 2e-3
-    decay: float = 0.5
-    smoothing: float = 0.04
+    rate: float = 3e-3
+    decay: float = 0.3
+    smoothing: float = 0.02
     held: float = 0.1
     seed: int = 0
 
@@ -79,10 +78,10 @@ class CandidateTraining:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """described float16 (VIEWS, n, ``description_size``); lesion (n,): whether a candidate touches
+    """described float32 (VIEWS, n, len(FEATURES)); lesion (n,): whether a candidate touches
     a metastasis; peak (n,): probability of tumour core that the segmentation net gave it."""
 
-    described: npt.NDArray[np.float16]
+    described: npt.NDArray[np.float32]
     lesion: npt.NDArray[np.bool_]
     peak: npt.NDArray[np.float64]
 
@@ -123,7 +122,7 @@ class Reader:
 
         from bmcore.imaging.preprocess import prepare, to_working_grid
         from bmcore.models import runtime
-        from bmcore.models.candidates import EDGE, cut_cubes, describe, find_candidates
+        from bmcore.models.candidates import cut_cubes, describe, find_candidates
         from bmcore.models.segmenter import read_chances
 
         case = self.case(number)
@@ -140,12 +139,12 @@ class Reader:
         net = _plain_net(self.segmenter).to(how.device)
         with runtime.inference(how):
             chances = read_chances(net, images, prepared.brain)
-            parts, found = find_candidates(chances[1] + chances[3], self.chance)
-            cubes = cut_cubes(images, parts, found, EDGE + ROOM)
-            peaks = np.array([c.peak for c in found])
-            views = [describe(net, view, peaks) for view in varied(cubes, random)]
+        parts, found = find_candidates(chances[1] + chances[3], self.chance)
+        peaks = np.array([c.peak for c in found])
+        views = varied(cut_cubes(images, parts, found), random)
+        described = np.stack([describe(view, peaks) for view in views])
         hit = np.bincount(parts.ravel(), weights=near.ravel(), minlength=1) > 0
-        return Found(np.stack(views).astype(np.float16), hit[[c.number for c in found]], peaks)
+        return Found(described, hit[[c.number for c in found]], peaks)
 
 
 @functools.lru_cache(maxsize=1)
@@ -169,21 +168,12 @@ def _dataset(data: Path) -> YaleDataset:
 def varied(
     cubes: npt.NDArray[np.float32], random: np.random.Generator
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """VIEWS of cubes (n, 5, e, e, e), of the net's edge: as they are, mirrored left to right, then
-    moved by up to 2 voxels along each axis, mirrored by chance and augmented like patches."""
-    from bmcore.models.candidates import EDGE
-
-    middle = (cubes.shape[-1] - EDGE) // 2
-    box = (slice(None), slice(None), *(slice(middle, middle + EDGE),) * 3)
-    yield np.ascontiguousarray(cubes[box])
-    yield np.ascontiguousarray(cubes[box][:, :, ::-1])
-    for _ in range(VIEWS - 2):
-        out = np.zeros_like(cubes[box])
-        for into, cube in zip(out, cubes, strict=True):
-            low = middle + random.integers(-2, 3, 3)
-            x = cube[(slice(None), *(slice(a, a + EDGE) for a in low))]
-            x = x[:, ::-1] if random.uniform() < 0.5 else x
-            into[:4], into[4] = augment(x[:4], random, 0.12), x[4]
+    """VIEWS of cubes (n, 5, e, e, e): as they are, then with the images augmented like patches."""
+    yield cubes
+    for _ in range(VIEWS - 1):
+        out = cubes.copy()
+        for cube in out:
+            cube[:-1] = augment(cube[:-1], random, 0.12)
         yield out
 
 
@@ -237,7 +227,7 @@ def train(found: Found, config: CandidateTraining, out: Path, device: str) -> di
     import torch
     from torch.nn import functional
 
-    from bmcore.models.candidates import build_candidate_head
+    from bmcore.models.candidates import KNOTS, build_candidate_head
 
     count = len(found.lesion)
     if found.lesion.all() or not found.lesion.any():
@@ -254,9 +244,8 @@ def train(found: Found, config: CandidateTraining, out: Path, device: str) -> di
     soft = torch.from_numpy(found.lesion).to(device, torch.float32)
     soft = soft * (1 - config.smoothing) + config.smoothing / 2
     head = build_candidate_head(described.shape[-1], config.hidden).to(device)
-    every = described.float().flatten(0, 1)
-    head.mean.copy_(every.mean(0))  # type: ignore[operator]
-    head.spread.copy_(every.std(0) + 1e-3)  # type: ignore[operator]
+    shares = torch.linspace(0, 1, KNOTS, device=device)
+    head.knots.copy_(torch.quantile(described[0], shares, dim=0).T)  # type: ignore[operator]
     optimiser = torch.optim.AdamW(head.parameters(), weight_decay=config.decay)
     each, curve = count // batch, []
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -269,7 +258,7 @@ def train(found: Found, config: CandidateTraining, out: Path, device: str) -> di
             losses = []
             for chosen in order.view(each, batch):
                 view = torch.randint(len(described), (batch,)).to(device)
-                logits = head(described[view, chosen].float())
+                logits = head(described[view, chosen])
                 loss = functional.binary_cross_entropy_with_logits(logits, soft[chosen])
                 optimiser.zero_grad()
                 loss.backward()
@@ -297,8 +286,7 @@ def measure(head: torch.nn.Module, found: Found, patients: int) -> dict[str, Any
     if not lesion.any() or lesion.all():
         return out
     with torch.inference_mode():
-        views = torch.from_numpy(found.described[:2]).float()  # as in use
-        second = head.eval()(views.flatten(0, 1)).view(2, -1).mean(0).numpy()
+        second = head.eval()(torch.from_numpy(found.described[0])).numpy()
     for name, score in (("peak", found.peak), ("second look", second)):
         false = np.append(np.sort(score[~lesion])[::-1], -np.inf)
         limits = {rate: false[min(int(rate * patients), len(false) - 1)] for rate in RATES}
@@ -337,12 +325,12 @@ def main(
         Path | None,
         typer.Option(help="Cases in the Yale layout to read instead of synthetic patients."),
     ] = None,
-    cases: Annotated[int, typer.Option(min=2, help="Synthetic patients, about 15 s each.")] = 300,
+    cases: Annotated[int, typer.Option(min=2, help="Synthetic patients, about 10 s each.")] = 300,
     chance: Annotated[
         float, typer.Option(help="Probability of tumour core from which a place is a candidate.")
     ] = CandidateTraining.chance,
     hidden: Annotated[
-        int, typer.Option(min=1, help="Units of the head.")
+        int, typer.Option(min=1, help="Units of each hidden layer of the head.")
     ] = CandidateTraining.hidden,
     epochs: EpochsOption = CandidateTraining.epochs,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = CandidateTraining.rate,
@@ -352,7 +340,7 @@ def main(
 ) -> None:
     """Teach the segmentation net of SEGMENTER a second look and write both to OUT."""
     from bmcore.models.bundles import load_bundle
-    from bmcore.models.candidates import build_candidate_head
+    from bmcore.models.candidates import FEATURES, build_candidate_head
 
     config = CandidateTraining(hidden=hidden, chance=chance, epochs=epochs, rate=rate, seed=seed)
     weights = load_bundle(segmenter).manifest["parts"]["segmenter"]["sha256"]
@@ -363,7 +351,7 @@ def main(
         files = gather(reader, patients, out / "cache", weights, workers)
         held = max(1, round(config.held * len(files)))
         result = train(load(files[held:]), config, out, world.device)
-    head = build_candidate_head(result["weights"]["mean"].numel(), hidden)
+    head = build_candidate_head(len(FEATURES), hidden)
     head.load_state_dict({k: v.half().float() for k, v in result["weights"].items()})
     metrics = measure(head, load(files[:held]), held)
     said = {

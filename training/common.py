@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from importlib import metadata
@@ -26,6 +25,7 @@ import numpy.typing as npt
 import typer
 
 from bmcore.domain import BmcoreError, refuse
+from bmcore.workers import worker_pool
 
 if TYPE_CHECKING:
     import torch
@@ -418,7 +418,7 @@ def in_processes(
             work(*job)
             yield
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    with worker_pool(workers) as pool:
         waiting = [pool.submit(work, *job) for job in jobs]
         try:
             for done in as_completed(waiting):

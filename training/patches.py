@@ -6,10 +6,9 @@ run goes on to the bit.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import refuse
+from bmcore.workers import worker_pool
 from training.common import World, atomic_path, progress
 
 if TYPE_CHECKING:
@@ -170,8 +170,7 @@ class Source:
         """Steps start..stop-1, made ready ahead: in a thread, or in ``workers`` processes."""
         pool: Executor
         if workers:
-            context = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(workers, context, _settle, (self,))
+            pool = worker_pool(workers, _settle, (self,))
             draw: Any = _draw
         else:
             pool, draw = ThreadPoolExecutor(1), self.draw

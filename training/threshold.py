@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from bmcore.models.segmenter import SegmenterConfig
 
 CORES = (0.05, 0.1, 0.2, 0.3, 0.5)
-VOXELS = (3, 5)
-CHANCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.9)
+VOXELS = (2, 3)
+CHANCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
 FROM_MM = 5.0  # sensitivity is told for lesions from here on
 LIMITS = ("core_chance", "min_lesion_voxels", "min_lesion_chance")
 Row = dict[str, float]

@@ -1,10 +1,10 @@
 """A second look at each place that may be a metastasis.
 
 A segmentation net that is asked for every voxel leaves many small lesions at a low probability, and
-vessels in cross-section too, though its own maps tell them apart. So each candidate is judged once
-more by itself: the net's maps in a cube around it are pooled over the candidate, as a region-based
-detector does (Girshick, Fast R-CNN, 2015), and a small head says whether it is a metastasis. That
-answer takes the place of the candidate's peak: see ``revise``.
+vessels in cross-section too. What tells them apart by eye is the shape of the bright thing, what
+lies around it and how many metastases the scan shows elsewhere. So each candidate is measured, as
+in computer-aided detection before there were nets, and a small head says whether it is a
+metastasis. That answer takes the place of the candidate's peak: see ``revise``.
 """
 
 from __future__ import annotations
@@ -23,14 +23,33 @@ from bmcore.imaging.preprocess import cut
 if TYPE_CHECKING:
     import torch
 
-    from bmcore.models.segmenter import SegmenterConfig
-
 EDGE = 32  # voxels of 1 mm of the cube around a candidate
 CHANNELS = len(SEQUENCES) + 1  # the images, and the candidate itself
-SCALARS = 3  # peak in the window and in the cube, size
-LEAST = 3  # voxels; what is smaller is no candidate
+LEAST = 2  # voxels; what is smaller is no candidate
 PREFIX = "candidates."  # of the names of its tensors in a segmentation net
-AT_ONCE = 16  # cubes read together
+KNOTS = 101  # quantiles of each feature that a head keeps
+BRIGHT = (0.35, 0.5, 0.7)  # shares of the contrast of a candidate in t1c from which it is bright
+REACHES = (2, 4, 8, 15)  # voxels around a candidate in which its surroundings are measured
+FEATURES = (
+    *(
+        f"{sequence} {what}"
+        for sequence in SEQUENCES
+        for what in ("mean", "maximum", "minimum", "mean around", "median around",
+                     "standard deviation around", "95 % around", "5 % around")
+    ),
+    *(
+        f"bright from {share:g}: {what}"
+        for share in BRIGHT
+        for what in ("ln(1 + voxels)", "least extent", "middle extent", "largest extent",
+                     "least spread", "largest spread", "stretch", "faces of the cube touched")
+    ),
+    *(f"within {reach}: {what}" for reach in REACHES for what in ("outside the brain", "bright")),
+    "ln(1 + voxels)", "least spread", "middle spread", "largest spread", "stretch",
+    "others above 0.9", "others above 0.5", "others above 0.2", "others", "sum of their peaks",
+    "highest other peak", "next highest", "share above 0.9",
+    "log odds of the peak",
+)  # fmt: skip
+_T1C = SEQUENCES.index("t1c")
 _TOUCHING = np.ones((3, 3, 3))
 _T = TypeVar("_T")
 
@@ -89,72 +108,85 @@ def cut_cubes(
     return out
 
 
-def description_size(config: SegmenterConfig) -> int:
-    """How many numbers ``describe`` gives for a net of this config."""
-    encoder = [config.filters * 2**n for n in range(len(config.blocks_down))]
-    decoder = [config.filters * 2**n for n in range(len(config.blocks_up))]
-    pooled = 2 * sum(encoder[:-1]) + encoder[-1] + 2 * sum(decoder) + decoder[0]
-    return pooled + 2 * config.fine + SCALARS
-
-
 def describe(
-    net: torch.nn.Module, cubes: npt.NDArray[np.float32], peaks: npt.NDArray[np.float64]
+    cubes: npt.NDArray[np.float32], peaks: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float32]:
-    """What the segmentation net computes on each cube, pooled: float32 (n, ``description_size``).
+    """What is measured on all candidates of one scan, float32 (n, len(FEATURES)).
 
-    cubes (n, 5, 32, 32, 32) from ``cut_cubes``; peaks (n,): of the candidates. In order: mean and
-    maximum over the candidate of each map of the encoder (its last level: mean over the cube), of
-    the decoder and of the branch at 1 mm; the mean over a shell around it of the finest level of
-    the decoder; the log odds of the peaks; the highest probability of tumour core that the net
-    gives the candidate in this cube; ln(1 + voxels).
+    cubes (n, 5, e, e, e) from ``cut_cubes``; peaks (n,): of the candidates. Intensities are in
+    units of the standardised images, lengths in voxels of 1 mm, logarithms natural.
     """
-    import torch
-
-    config: SegmenterConfig = net.config  # type: ignore[assignment]
-    device = next(net.parameters()).device
-    rows = [np.zeros((0, description_size(config)), np.float32)]
-    net.eval()
-    with torch.inference_mode():
-        for start in range(0, len(cubes), AT_ONCE):
-            cube = torch.from_numpy(cubes[start : start + AT_ONCE]).to(device)
-            peak = torch.from_numpy(peaks[start : start + AT_ONCE]).to(device)
-            rows.append(_pooled(net, cube, peak).float().cpu().numpy())
-    return np.concatenate(rows)
+    rows = [
+        [*_measures(cube), *_company(np.delete(peaks, n)), _log_odds(peaks[n])]
+        for n, cube in enumerate(cubes)
+    ]
+    return np.array(rows, np.float32).reshape(len(cubes), len(FEATURES))
 
 
-def _pooled(net: torch.nn.Module, cubes: torch.Tensor, peaks: torch.Tensor) -> torch.Tensor:
-    import torch
-    from torch.nn import functional
-
-    images, own = cubes[:, : len(SEQUENCES)].contiguous(), cubes[:, len(SEQUENCES) :]
-    passed, decoded = net.levels(images)  # type: ignore[operator]
-    masks, mask = [], own
-    for _ in passed[:-1]:
-        mask = functional.max_pool3d(mask, 2)
-        masks.append(mask)
+def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
+    images, own = cube[:-1], cube[-1] > 0
+    t1c, brain = images[_T1C], (images != 0).any(0)
+    beyond = ~ndimage.binary_dilation(own, _TOUCHING)
+    shell = beyond & brain & ndimage.binary_dilation(own, _TOUCHING, iterations=4)
+    for wider in (beyond, np.ones_like(own)):  # a large tumour fills its cube
+        if np.count_nonzero(shell) < 5:
+            shell = wider
     out = []
-    for level, mask in zip(passed[:-1], masks, strict=True):
-        out += _mean_and_largest(level, mask)
-    out.append(torch.relu(passed[-1]).float().mean((2, 3, 4)))
-    for level, mask in zip(reversed(decoded), masks, strict=True):
-        out += _mean_and_largest(level, mask)
-    mixed = net.mixed(images, decoded[-1])  # type: ignore[operator]
-    core = torch.softmax(net.answer(mixed).float(), 1)[:, [1, 3]].sum(1, keepdim=True)  # type: ignore[operator]
-    if net.config.fine:  # type: ignore[union-attr]
-        out += _mean_and_largest(mixed, own)
-    shell = functional.max_pool3d(masks[0], 5, 1, 2) - masks[0]
-    out.append(_mean_and_largest(decoded[-1], shell)[0])
-    odds = torch.logit(peaks.float().clamp(1e-4, 1 - 1e-4))
-    size = own.sum((2, 3, 4)).log1p()
-    return torch.cat([*out, odds[:, None], (core * own).amax((2, 3, 4)), size], 1)
+    for image in images:
+        inside, outside = image[own], image[shell]
+        high, low = np.percentile(outside, (95, 5))
+        out += [inside.mean(), inside.max(), inside.min()]
+        out += [outside.mean(), np.median(outside), outside.std(), high, low]
+    base = np.median(t1c[shell])
+    inside = t1c[own]
+    contrast = (np.percentile(inside, 90) if inside.size > 10 else inside.max()) - base
+    for share in BRIGHT:
+        out += _bright_part((t1c > base + share * contrast) & brain, own)
+    centre = [round(c) for c in np.argwhere(own).mean(0)]
+    bright = t1c > base + 0.5 * contrast
+    for reach in REACHES:
+        box = tuple(slice(max(c - reach, 0), c + reach + 1) for c in centre)
+        out += [1 - brain[box].mean(), bright[box].mean()]
+    spreads = _spreads(np.argwhere(own))
+    out += [np.log1p(np.count_nonzero(own)), *spreads, (spreads[2] + 0.3) / (spreads[0] + 0.3)]
+    return [float(x) for x in out]
 
 
-def _mean_and_largest(maps: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
-    """Of rectified maps (n, c, i, j, k) inside ``mask`` (n, 1, i, j, k); 0 where it is empty."""
-    import torch
+def _bright_part(bright: npt.NDArray[np.bool_], own: npt.NDArray[np.bool_]) -> list[float]:
+    """Of the connected bright part that covers most of the candidate; zeros where none does."""
+    parts, count = ndimage.label(bright, _TOUCHING)
+    covered = np.bincount(parts[own], minlength=count + 1)
+    covered[0] = 0
+    if not covered.any():
+        return [0.0] * 8
+    part = parts == covered.argmax()
+    voxels = np.argwhere(part)
+    spreads = _spreads(voxels)
+    faces = sum(bool(part.take(end, axis).any()) for axis in range(3) for end in (0, -1))
+    extent = np.sort(np.ptp(voxels, axis=0) + 1)
+    ratio = spreads[2] / (spreads[0] + 0.3)
+    return [np.log1p(len(voxels)), *extent, spreads[0], spreads[2], ratio, faces]
 
-    inside = torch.relu(maps).float() * mask
-    return [inside.sum((2, 3, 4)) / mask.sum((2, 3, 4)).clamp(min=1), inside.amax((2, 3, 4))]
+
+def _spreads(voxels: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Standard deviations of places (n, 3) along their principal axes, rising; 0 under 3 places."""
+    if len(voxels) < 3:
+        return np.zeros(3)
+    return np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(voxels.T)), 0))
+
+
+def _company(others: npt.NDArray[np.float64]) -> list[float]:
+    """Of the peaks of the scan's other candidates: a small dot among many metastases is one too."""
+    sure = np.count_nonzero(others > 0.9)
+    counts = [np.log1p(np.count_nonzero(others > limit)) for limit in (0.9, 0.5, 0.2)]
+    first, second, *_ = [*np.sort(others)[::-1], 0.0, 0.0]
+    share = sure / (1 + len(others))
+    return [*counts, np.log1p(len(others)), others.sum(), first, second, share]
+
+
+def _log_odds(chance: float) -> float:
+    chance = min(max(chance, 1e-4), 1 - 1e-4)
+    return float(np.log(chance / (1 - chance)))
 
 
 def without_second_look(weights: Mapping[str, _T]) -> dict[str, _T]:
@@ -162,64 +194,73 @@ def without_second_look(weights: Mapping[str, _T]) -> dict[str, _T]:
     return {name: tensor for name, tensor in weights.items() if not name.startswith(PREFIX)}
 
 
-def build_candidate_head(size: int, hidden: int) -> torch.nn.Module:
-    """A head from descriptions (n, size) to logits (n,): is this candidate a metastasis?
+def build_candidate_head(features: int, hidden: int) -> torch.nn.Module:
+    """A head from descriptions (n, features) to logits (n,): is this candidate a metastasis?
 
-    ``mean`` and ``spread`` (size,), of the training's descriptions, standardise the input.
+    ``knots`` (features, KNOTS): quantiles of each feature in the training's descriptions, rising.
+    Each feature is replaced by the normal score of its rank among them (van der Waerden), so that
+    neither units nor outliers matter.
     """
     import torch
     from torch import nn
 
     class CandidateHead(nn.Module):
-        mean: torch.Tensor
-        spread: torch.Tensor
+        knots: torch.Tensor
 
         def __init__(self) -> None:
             super().__init__()
-            self.register_buffer("mean", torch.zeros(size))
-            self.register_buffer("spread", torch.ones(size))
-            self.hidden = nn.Linear(size, hidden)
-            self.out = nn.Linear(hidden, 1)
-            self.seen, self.kept = nn.Dropout(0.2), nn.Dropout(0.3)
+            self.register_buffer("knots", torch.linspace(0, 1, KNOTS).repeat(features, 1))
+            self.layers = nn.Sequential(
+                nn.Dropout(0.15),
+                nn.Linear(features, hidden),
+                nn.ReLU(),
+                nn.Dropout(0.3),
+                nn.Linear(hidden, hidden),
+                nn.ReLU(),
+                nn.Dropout(0.3),
+                nn.Linear(hidden, 1),
+            )
 
         def forward(self, descriptions: torch.Tensor) -> torch.Tensor:
             with torch.autocast(descriptions.device.type, enabled=False):
-                x = ((descriptions - self.mean) / self.spread).clamp(-5, 5)
-                x = torch.relu(self.hidden(self.seen(x)))
-                return self.out(self.kept(x))[:, 0]
+                return self.layers(self.scores(descriptions))[:, 0]
+
+        def scores(self, descriptions: torch.Tensor) -> torch.Tensor:
+            """Normal scores (n, features), between -3 and 3; equal values share the mean rank."""
+            x = descriptions.T.contiguous()
+            first, behind = (torch.searchsorted(self.knots, x, right=r) for r in (False, True))
+            low = self.knots.gather(1, (behind - 1).clamp(0))
+            high = self.knots.gather(1, behind.clamp(max=KNOTS - 1))
+            between = ((x - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
+            rank = torch.where(first == behind, behind - 1 + between, (first + behind - 1) / 2)
+            share = rank.clamp(0, KNOTS - 1) / (KNOTS - 1)
+            return torch.special.ndtri(share.clamp(0.00135, 0.99865)).T
 
     return CandidateHead()
 
 
 def judge(
-    net: torch.nn.Module, cubes: npt.NDArray[np.float32], peaks: npt.NDArray[np.float64]
+    head: torch.nn.Module, cubes: npt.NDArray[np.float32], peaks: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Probability (n,) that each candidate is a metastasis; cubes and peaks as for ``describe``.
-
-    net: a segmentation net with ``candidates``. The logits of the cube and of its left-right mirror
-    image are averaged.
-    """
+    """Probability (n,) that each candidate is a metastasis; cubes and peaks as for ``describe``."""
     import torch
 
-    head: torch.nn.Module = net.candidates.eval()  # type: ignore[assignment, operator, union-attr]
     device = next(head.parameters()).device
-    logits = np.zeros(len(cubes))
     with torch.inference_mode():
-        for view in (cubes, np.ascontiguousarray(cubes[:, :, ::-1])):
-            described = torch.from_numpy(describe(net, view, peaks)).to(device)
-            logits += head(described).double().cpu().numpy() / 2
-    return 1 / (1 + np.exp(-logits))
+        logits = head.eval()(torch.from_numpy(describe(cubes, peaks)).to(device))
+    return 1 / (1 + np.exp(-logits.double().cpu().numpy()))
 
 
 def revise(
-    net: torch.nn.Module,
+    head: torch.nn.Module,
     images: npt.NDArray[np.float32],
     chances: npt.NDArray[np.float32],
     least_chance: float,
 ) -> npt.NDArray[np.float32]:
     """Probabilities (4, i, j, k) in which each candidate's peak is what ``judge`` says of it.
 
-    chances: of background, necrosis, oedema, enhancing tumour. In the whole candidate the
+    head: from ``build_candidate_head``. images (4, i, j, k), standardised. chances: of background,
+    necrosis, oedema, enhancing tumour. In the whole candidate the
     probability of tumour core is multiplied by one factor, so that its largest value becomes the
     probability that it is a metastasis; the shares of necrosis and enhancing tumour in it, and of
     background and oedema in the rest, stay. Everywhere else nothing changes.
@@ -229,7 +270,7 @@ def revise(
     if not candidates:
         return chances
     peaks = np.array([c.peak for c in candidates])
-    judged = judge(net, cut_cubes(images, parts, candidates), peaks)
+    judged = judge(head, cut_cubes(images, parts, candidates), peaks)
     factor = np.ones(int(parts.max()) + 1)
     for candidate, chance in zip(candidates, judged, strict=True):
         factor[candidate.number] = chance / candidate.peak

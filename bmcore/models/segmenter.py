@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bmcore.domain import SEQUENCES
-from bmcore.models.candidates import build_candidate_head, description_size, revise
+from bmcore.models.candidates import FEATURES, build_candidate_head, revise
 
 if TYPE_CHECKING:
     import torch
@@ -90,8 +90,8 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
     """A net from images (b, 4, i, j, k) to logits of that shape; i, j, k multiples of 16.
 
     With ``config.deep_supervision`` a net in training mode gives a list: those logits, then the
-    logits (b, 4, i / 2, j / 2, k / 2) and so on of the coarser levels. ``net.levels(images)``: what
-    the trunk computes. With ``config.candidates``, ``net.candidates`` judges candidates.
+    logits (b, 4, i / 2, j / 2, k / 2) and so on of the coarser levels. With ``config.candidates``,
+    ``net.candidates`` judges candidates.
     """
     import torch
     from monai.networks.nets import SegResNet
@@ -115,8 +115,7 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
             if config.fine:
                 self.fine = _Fine(config.fine)
             if config.candidates:
-                size = description_size(config)
-                self.candidates = build_candidate_head(size, config.candidates)
+                self.candidates = build_candidate_head(len(FEATURES), config.candidates)
             if config.deep_supervision:
                 levels = range(len(config.blocks_up) - 1, 0, -1)
                 self.coarse = torch.nn.ModuleList(
@@ -124,33 +123,20 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
                 )
 
         def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-            _, decoded = self.levels(images)
-            answer = self.answer(self.mixed(images, decoded[-1]))
-            if not (config.deep_supervision and self.training):
-                return answer
-            coarse = zip(self.coarse, decoded[:-1], strict=True)
-            others = [pixelshuffle(layer(x), 3, 2) for layer, x in coarse]
-            return [answer, *reversed(others)]
-
-        def levels(self, images: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-            """Maps of the encoder, finest first, and of the decoder, finest last, at 2 mm, 4 mm …,
-            channels first."""
             x, passed = self.trunk.encode(pixelunshuffle(images, 3, 2))
-            decoded = []
+            decoded = []  # maps at …, 4 mm, 2 mm
             for level, (up, layer) in enumerate(
                 zip(self.trunk.up_samples, self.trunk.up_layers, strict=True)
             ):
                 x = layer(up(x) + passed[-2 - level])
                 decoded.append(x)
-            return passed, decoded
-
-        def mixed(self, images: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-            """Maps at 1 mm of the finest level ``last`` and the images, before ``answer``."""
-            wide = pixelshuffle(self.trunk.conv_final(last), 3, 2)
-            return self.fine(images, wide) if config.fine else wide
-
-        def answer(self, mixed: torch.Tensor) -> torch.Tensor:
-            return self.fine.answer(mixed) if config.fine else mixed
+            wide = pixelshuffle(self.trunk.conv_final(decoded[-1]), 3, 2)
+            answer = self.fine(images, wide) if config.fine else wide
+            if not (config.deep_supervision and self.training):
+                return answer
+            coarse = zip(self.coarse, decoded[:-1], strict=True)
+            others = [pixelshuffle(layer(x), 3, 2) for layer, x in coarse]
+            return [answer, *reversed(others)]
 
     class _Fine(torch.nn.Module):
         """The images at 1 mm join the trunk's answer; one residual step, and then the logits."""
@@ -165,9 +151,7 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
 
         def forward(self, images: torch.Tensor, wide: torch.Tensor) -> torch.Tensor:
             x = wide + self.stem(images)
-            return x + self.mix(torch.relu(self.norm(x)))
-
-        def answer(self, x: torch.Tensor) -> torch.Tensor:
+            x = x + self.mix(torch.relu(self.norm(x)))
             return self.out(torch.relu(self.last(x)))
 
     return Segmenter()
@@ -223,7 +207,7 @@ def read_chances(
     out[(slice(None), *box)] = chances[0].float().cpu().numpy()
     out[:, ~brain] = np.array([1, 0, 0, 0], np.float32)[:, None]
     if config.candidates:
-        return revise(net, images, out, config.candidate_chance)
+        return revise(net.candidates, images, out, config.candidate_chance)  # type: ignore[arg-type]
     return out
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +28,7 @@ from bmcore.phantom.lesions import Growth, add_distractors, draw_kinds, draw_les
 from bmcore.phantom.paint import draw_sequences, whole_head
 from bmcore.phantom.style import CLINIC, PRIORS, Prior, Style
 from bmcore.phantom.tissue import draw_map, draw_tissue
+from bmcore.workers import worker_pool
 
 _FIRST_ID = 86
 _FOLDER = Path("PKG - Pretreat-MetsToBrain-Masks") / "Pretreat-MetsToBrain-Masks"
@@ -197,8 +196,7 @@ def write_cohort(
     folder = out / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     if workers > 1:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
+        with worker_pool(workers, _one_thread) as pool:
             jobs = [pool.submit(_write_one, i, seed, folder, style, grid) for i in range(n)]
             rows = []
             for done, job in enumerate(jobs, start=1):
