@@ -332,7 +332,7 @@ def test_a_segmenter_is_taught_a_second_look_from_the_shell(tmp_path: Path) -> N
     assert [f.stat().st_mtime_ns for f in files] == stamps
     again = load_bundle(out).segmenter.state_dict()
     assert all(torch.equal(v, again[k]) for k, v in after.items())
-    with pytest.raises(InputRefused, match="candidates of other patients"):
+    with pytest.raises(InputRefused, match="candidates of other patients or another net"):
         training.main(**(options | {"seed": 1}))
     plan = json.loads((out / "cache" / "plan.json").read_text())
     assert plan["seed"] == 0

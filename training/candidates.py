@@ -191,12 +191,15 @@ def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: in
 
     weights: hash of the segmentation net. InputRefused where ``cache`` holds other candidates.
     """
+    from bmcore.models.candidates import FEATURES, LEAST
+
     cache.mkdir(parents=True, exist_ok=True)
     data = None if reader.data is None else str(reader.data.resolve())
     plan = {"data": data, "seed": reader.seed, "chance": reader.chance, "weights": weights}
+    plan |= {"features": list(FEATURES), "views": VIEWS, "least_voxels": LEAST}
     if (cache / PLAN).exists() and read_json(cache / PLAN) != plan:
         raise refuse(
-            "the folder holds the candidates of other patients or of another net",
+            "the folder holds candidates of other patients or another net, or measured otherwise",
             file=cache,
             hint="take another --out.",
         )
