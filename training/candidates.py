@@ -195,8 +195,8 @@ def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: in
 
     cache.mkdir(parents=True, exist_ok=True)
     data = None if reader.data is None else str(reader.data.resolve())
-    plan = {"data": data, "seed": reader.seed, "chance": reader.chance, "weights": weights}
-    plan |= {"features": list(FEATURES), "views": VIEWS, "least_voxels": LEAST}
+    plan: dict[str, Any] = {"data": data, "seed": reader.seed, "chance": reader.chance}
+    plan |= {"weights": weights, "features": list(FEATURES), "views": VIEWS, "least_voxels": LEAST}
     if (cache / PLAN).exists() and read_json(cache / PLAN) != plan:
         raise refuse(
             "the folder holds candidates of other patients or another net, or measured otherwise",
