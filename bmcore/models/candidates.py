@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy import ndimage, special
 
 from bmcore.domain import SEQUENCES
 from bmcore.imaging.preprocess import cut
@@ -92,17 +92,16 @@ def cut_cubes(
     images: npt.NDArray[np.float32],
     parts: npt.NDArray[np.int32],
     candidates: list[Candidate],
-    edge: int = EDGE,
 ) -> npt.NDArray[np.float32]:
-    """What is seen of each candidate, float32 (n, 5, edge, edge, edge), 0 beyond the volume.
+    """What is seen of each candidate, float32 (n, 5, EDGE, EDGE, EDGE), 0 beyond the volume.
 
     images (4, i, j, k), standardised; parts (i, j, k). Channels: the images, and 1 in the
     candidate.
     """
-    out = np.zeros((len(candidates), CHANNELS, edge, edge, edge), np.float32)
-    size = np.full(3, edge)
+    size = np.full(3, EDGE)
+    out = np.zeros((len(candidates), CHANNELS, *size), np.float32)
     for cube, candidate in zip(out, candidates, strict=True):
-        low = np.array(candidate.centre) - edge // 2
+        low = np.array(candidate.centre) - EDGE // 2
         cube[:-1] = [cut(image, low, size) for image in images]
         cube[-1] = cut(parts, low, size) == candidate.number
     return out
@@ -116,8 +115,9 @@ def describe(
     cubes (n, 5, e, e, e) from ``cut_cubes``; peaks (n,): of the candidates. Intensities are in
     units of the standardised images, lengths in voxels of 1 mm, logarithms natural.
     """
+    log_odds = special.logit(np.clip(peaks, 1e-4, 1 - 1e-4))
     rows = [
-        [*_measures(cube), *_company(np.delete(peaks, n)), _log_odds(peaks[n])]
+        [*_measures(cube), *_company(np.delete(peaks, n)), log_odds[n]]
         for n, cube in enumerate(cubes)
     ]
     return np.array(rows, np.float32).reshape(len(cubes), len(FEATURES))
@@ -126,9 +126,9 @@ def describe(
 def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
     images, own = cube[:-1], cube[-1] > 0
     t1c, brain = images[_T1C], (images != 0).any(0)
-    beyond = ~ndimage.binary_dilation(own, _TOUCHING)
-    shell = beyond & brain & ndimage.binary_dilation(own, _TOUCHING, iterations=4)
-    for wider in (beyond, np.ones_like(own)):  # a large tumour fills its cube
+    near = ndimage.binary_dilation(own, _TOUCHING)
+    shell = ndimage.binary_dilation(near, _TOUCHING, iterations=3) & ~near & brain
+    for wider in (~near, np.ones_like(own)):  # a large tumour fills its cube
         if np.count_nonzero(shell) < 5:
             shell = wider
     out = []
@@ -142,13 +142,14 @@ def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
     contrast = (np.percentile(inside, 90) if inside.size > 10 else inside.max()) - base
     for share in BRIGHT:
         out += _bright_part((t1c > base + share * contrast) & brain, own)
-    centre = [round(c) for c in np.argwhere(own).mean(0)]
+    voxels = np.argwhere(own)
+    centre = [round(c) for c in voxels.mean(0)]
     bright = t1c > base + 0.5 * contrast
     for reach in REACHES:
         box = tuple(slice(max(c - reach, 0), c + reach + 1) for c in centre)
         out += [1 - brain[box].mean(), bright[box].mean()]
-    spreads = _spreads(np.argwhere(own))
-    out += [np.log1p(np.count_nonzero(own)), *spreads, (spreads[2] + 0.3) / (spreads[0] + 0.3)]
+    spreads = _spreads(voxels)
+    out += [np.log1p(len(voxels)), *spreads, (spreads[2] + 0.3) / (spreads[0] + 0.3)]
     return [float(x) for x in out]
 
 
@@ -182,11 +183,6 @@ def _company(others: npt.NDArray[np.float64]) -> list[float]:
     first, second, *_ = [*np.sort(others)[::-1], 0.0, 0.0]
     share = sure / (1 + len(others))
     return [*counts, np.log1p(len(others)), others.sum(), first, second, share]
-
-
-def _log_odds(chance: float) -> float:
-    chance = min(max(chance, 1e-4), 1 - 1e-4)
-    return float(np.log(chance / (1 - chance)))
 
 
 def without_second_look(weights: Mapping[str, _T]) -> dict[str, _T]:
@@ -248,7 +244,7 @@ def judge(
     device = next(head.parameters()).device
     with torch.inference_mode():
         logits = head.eval()(torch.from_numpy(describe(cubes, peaks)).to(device))
-    return 1 / (1 + np.exp(-logits.double().cpu().numpy()))
+    return torch.sigmoid(logits.double()).cpu().numpy()
 
 
 def revise(
@@ -260,10 +256,10 @@ def revise(
     """Probabilities (4, i, j, k) in which each candidate's peak is what ``judge`` says of it.
 
     head: from ``build_candidate_head``. images (4, i, j, k), standardised. chances: of background,
-    necrosis, oedema, enhancing tumour. In the whole candidate the
-    probability of tumour core is multiplied by one factor, so that its largest value becomes the
-    probability that it is a metastasis; the shares of necrosis and enhancing tumour in it, and of
-    background and oedema in the rest, stay. Everywhere else nothing changes.
+    necrosis, oedema, enhancing tumour. In the whole candidate the probability of tumour core is
+    multiplied by one factor, so that its largest value becomes the probability that it is a
+    metastasis; the shares of necrosis and enhancing tumour in it, and of background and oedema in
+    the rest, stay. Everywhere else nothing changes.
     """
     core = chances[1] + chances[3]
     parts, candidates = find_candidates(core, least_chance)
