@@ -5,8 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import connection
 from typing import Any
 
@@ -21,6 +21,31 @@ def worker_pool(
     """
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, context, _begin, (begin, given))
+
+
+def in_processes(
+    work: Callable[..., Any],
+    jobs: Sequence[tuple[Any, ...]],
+    workers: int,
+    begin: Callable[..., None] | None = None,
+) -> Iterator[tuple[int, Any]]:
+    """``work(*job)`` for every job: its number and the result, as each is done.
+
+    In fresh processes if ``workers`` > 1, each of which calls ``begin()`` first; else here, one
+    after the other. An error in one of them is raised, and what has not begun is not begun.
+    """
+    if workers <= 1:
+        for number, job in enumerate(jobs):
+            yield number, work(*job)
+        return
+    with worker_pool(workers, begin) as pool:
+        waiting = {pool.submit(work, *job): number for number, job in enumerate(jobs)}
+        try:
+            for done in as_completed(waiting):
+                yield waiting[done], done.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _begin(begin: Callable[..., None] | None, given: tuple[Any, ...]) -> None:

@@ -18,15 +18,9 @@ from bmcore.domain import InputRefused, Prediction
 from bmcore.reading import archive, jobs, worker
 from bmcore.reading.jobs import JobState
 from tests.reading_fixture import prediction
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def _until(true: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
 
 
 def _child(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
@@ -59,12 +53,12 @@ def test_submit_returns_at_once_and_the_prediction_is_there_when_done(
     begun = time.monotonic()
     assert jobs.submit(tmp_path, "A").state == "queued"
     assert time.monotonic() - begun < 5  # the child would wait for ever for 'go'
-    _until(lambda: jobs.state(tmp_path, "A").state == "running")
-    _until(lambda: jobs.state(tmp_path, "A").fraction == 0.5)
+    until(lambda: jobs.state(tmp_path, "A").state == "running")
+    until(lambda: jobs.state(tmp_path, "A").fraction == 0.5)
     seen = jobs.state(tmp_path, "A")
     assert (seen.stage, seen.message) == ("Looking", "Looking: 50% of the work is done.")
     (tmp_path / "go").touch()
-    _until(lambda: not jobs.state(tmp_path, "A").busy)
+    until(lambda: not jobs.state(tmp_path, "A").busy)
     end = jobs.state(tmp_path, "A")
     assert (end.state, end.fraction, end.digest) == ("done", 1.0, "ab" * 32)
     assert end.submitted_at and end.started_at and end.ended_at
@@ -86,10 +80,10 @@ def test_a_second_submit_while_running_starts_nothing(
     again = [jobs.submit(tmp_path, "A") for _ in range(3)]
     assert {s.submitted_at for s in again} == {first.submitted_at}
     (tmp_path / "go").touch()
-    _until(lambda: jobs.state(tmp_path, "A").state == "done")
+    until(lambda: jobs.state(tmp_path, "A").state == "done")
     assert len(list(tmp_path.glob("run-*"))) == 1
     assert jobs.submit(tmp_path, "A").submitted_at != first.submitted_at  # done: once more
-    _until(lambda: jobs.state(tmp_path, "A").state == "done")
+    until(lambda: jobs.state(tmp_path, "A").state == "done")
     assert len(list(tmp_path.glob("run-*"))) == 2
 
 
@@ -101,12 +95,12 @@ def test_two_cases_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.M
         "    f.unlink(); return prediction(case_id)",
     )
     jobs.submit(tmp_path, "A")
-    _until(lambda: jobs.state(tmp_path, "A").state == "running")
+    until(lambda: jobs.state(tmp_path, "A").state == "running")
     for case in ("C", "B"):  # not in the order of their names
         jobs.submit(tmp_path, case)
-    _until(lambda: "2 other cases" in jobs.state(tmp_path, "B").message)
+    until(lambda: "2 other cases" in jobs.state(tmp_path, "B").message)
     (tmp_path / "go").touch()
-    _until(lambda: not any(jobs.state(tmp_path, c).busy for c in "ABC"))
+    until(lambda: not any(jobs.state(tmp_path, c).busy for c in "ABC"))
     ends = {c: jobs.state(tmp_path, c) for c in "ABC"}
     assert {s.state for s in ends.values()} == {"done"}, ends  # 'busy' never stood there twice
     begun = {c: s.started_at or 0 for c, s in ends.items()}
@@ -118,7 +112,7 @@ def test_a_refusal_reaches_the_user_as_its_sentence(
 ) -> None:
     _child(monkeypatch, "raise refuse('the image is empty', file='a.nii.gz')")
     jobs.submit(tmp_path, "A")
-    _until(lambda: not jobs.state(tmp_path, "A").busy)
+    until(lambda: not jobs.state(tmp_path, "A").busy)
     end = jobs.state(tmp_path, "A")
     assert (end.state, end.message) == ("failed", "a.nii.gz: the image is empty.")
     assert archive.latest(tmp_path, "A") is None
@@ -129,7 +123,7 @@ def test_an_unexpected_error_is_a_sentence_and_the_traceback_is_in_the_log(
 ) -> None:
     _child(monkeypatch, "raise ZeroDivisionError('deep inside')")
     jobs.submit(tmp_path, "A")
-    _until(lambda: not jobs.state(tmp_path, "A").busy)
+    until(lambda: not jobs.state(tmp_path, "A").busy)
     end = jobs.state(tmp_path, "A")
     assert end.state == "failed"
     assert "unexpected error" in end.message and "Zero" not in end.message
@@ -142,12 +136,12 @@ def test_a_child_that_is_killed_reads_as_failed_and_can_be_started_again(
 ) -> None:
     _child(monkeypatch, "os.kill(os.getpid(), signal.SIGKILL)")
     jobs.submit(tmp_path, "A")
-    _until(lambda: not jobs.state(tmp_path, "A").busy)
+    until(lambda: not jobs.state(tmp_path, "A").busy)
     end = jobs.state(tmp_path, "A")
     assert (end.state, end.message) == ("failed", jobs.STOPPED)
     _child(monkeypatch, "return prediction(case_id)")
     jobs.submit(tmp_path, "A")
-    _until(lambda: jobs.state(tmp_path, "A").state == "done")
+    until(lambda: jobs.state(tmp_path, "A").state == "done")
 
 
 def test_a_child_that_cannot_even_start_reads_as_failed(
@@ -155,7 +149,7 @@ def test_a_child_that_cannot_even_start_reads_as_failed(
 ) -> None:
     monkeypatch.setattr(jobs, "worker_command", lambda home, case: [sys.executable, "-c", "1/0"])
     jobs.submit(tmp_path, "A")
-    _until(lambda: jobs.state(tmp_path, "A").state == "failed")
+    until(lambda: jobs.state(tmp_path, "A").state == "failed")
 
 
 def test_a_running_state_whose_lock_is_free_is_stale_whatever_its_pid(tmp_path: Path) -> None:
@@ -228,7 +222,7 @@ def test_a_worker_outlives_the_process_that_submitted_it(tmp_path: Path) -> None
     )
     gone = subprocess.run([sys.executable, "-c", code], start_new_session=True, timeout=30)
     assert gone.returncode == -signal.SIGKILL
-    _until(lambda: jobs.state(tmp_path, "A").state == "done")
+    until(lambda: jobs.state(tmp_path, "A").state == "done")
 
 
 def test_the_time_left_is_first_that_of_earlier_cases_then_that_of_this_one() -> None:

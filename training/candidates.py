@@ -20,6 +20,7 @@ import numpy.typing as npt
 import typer
 
 from bmcore.domain import refuse
+from bmcore.workers import in_processes
 from training.common import (
     DeviceOption,
     EpochsOption,
@@ -29,7 +30,6 @@ from training.common import (
     atomic_path,
     board,
     distributed,
-    in_processes,
     progress,
     read_json,
     run_app,

@@ -12,8 +12,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from importlib import metadata
@@ -25,7 +24,6 @@ import numpy.typing as npt
 import typer
 
 from bmcore.domain import BmcoreError, refuse
-from bmcore.workers import worker_pool
 
 if TYPE_CHECKING:
     import torch
@@ -404,29 +402,6 @@ def distributed(device: str = "auto") -> Iterator[World]:
         yield world
     finally:
         dist.destroy_process_group()
-
-
-def in_processes(
-    work: Callable[..., None], jobs: Sequence[tuple[Any, ...]], workers: int
-) -> Iterator[None]:
-    """``work(*job)`` for every job, in fresh processes if ``workers`` > 1; yields after each.
-
-    An error in one of them is raised, and what has not begun is not begun.
-    """
-    if workers == 1:
-        for job in jobs:
-            work(*job)
-            yield
-        return
-    with worker_pool(workers) as pool:
-        waiting = [pool.submit(work, *job) for job in jobs]
-        try:
-            for done in as_completed(waiting):
-                done.result()
-                yield
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 # --- what the user sees ------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from bmcore.domain import refuse
+from bmcore.workers import in_processes
 from training.common import (
     OutOption,
     SeedOption,
-    in_processes,
     progress,
     read_json,
     run_app,

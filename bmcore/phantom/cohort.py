@@ -28,7 +28,7 @@ from bmcore.phantom.lesions import Growth, add_distractors, draw_kinds, draw_les
 from bmcore.phantom.paint import draw_sequences, whole_head
 from bmcore.phantom.style import CLINIC, PRIORS, Prior, Style
 from bmcore.phantom.tissue import draw_map, draw_tissue
-from bmcore.workers import worker_pool
+from bmcore.workers import in_processes
 
 _FIRST_ID = 86
 _FOLDER = Path("PKG - Pretreat-MetsToBrain-Masks") / "Pretreat-MetsToBrain-Masks"
@@ -195,23 +195,15 @@ def write_cohort(
     out = Path(out)
     folder = out / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    if workers > 1:
-        with worker_pool(workers, _one_thread) as pool:
-            jobs = [pool.submit(_write_one, i, seed, folder, style, grid) for i in range(n)]
-            rows = []
-            for done, job in enumerate(jobs, start=1):
-                rows.append(job.result())
-                if on_case:
-                    on_case(done, n)
-    else:
-        rows = []
-        for index in range(n):
-            rows.append(_write_one(index, seed, folder, style, grid))
-            if on_case:
-                on_case(index + 1, n)
+    jobs = [(i, seed, folder, style, grid) for i in range(n)]
+    rows = {}
+    for index, row in in_processes(_write_one, jobs, workers, _one_thread):
+        rows[index] = row
+        if on_case:
+            on_case(len(rows), n)
     draft = out / f".{SPREADSHEET}"
     with pd.ExcelWriter(draft, engine="openpyxl") as writer:
-        pd.DataFrame(rows).to_excel(writer, sheet_name="Data", index=False)
+        pd.DataFrame([rows[i] for i in range(n)]).to_excel(writer, sheet_name="Data", index=False)
     draft.replace(out / SPREADSHEET)
     return folder
 
