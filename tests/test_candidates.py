@@ -20,10 +20,11 @@ from bmcore.models.candidates import (
     build_candidate_head,
     cut_cubes,
     describe,
+    find_bright_dots,
     find_candidates,
     judge,
-    revise,
 )
+from bmcore.models.second_look import revise, without_second_look
 from bmcore.models.segmenter import SegmenterConfig, build_segmenter, read_chances
 from training import candidates as training
 from training.candidates import VIEWS, CandidateTraining, Found, measure, train, varied
@@ -61,6 +62,13 @@ class _Sure(torch.nn.Module):
         return torch.logit(chance)
 
 
+def _sure(**more: object) -> torch.nn.Module:
+    """A segmenter whose second look is ``_Sure``."""
+    net = _net(candidates=8, candidate_chance=0.05, **more)
+    net.candidates = _Sure()
+    return net
+
+
 def test_candidates_are_the_parts_above_the_limit_with_their_peak_and_place() -> None:
     core = _core()
     parts, found = find_candidates(core, 0.05)
@@ -69,6 +77,31 @@ def test_candidates_are_the_parts_above_the_limit_with_their_peak_and_place() ->
     assert np.array_equal(parts == 1, (core > 0.05) & (np.indices(core.shape)[0] < 10))
     assert [c.centre for c in find_candidates(core, 0.5)[1]] == [(22, 22, 22)]
     assert find_candidates(np.zeros((8, 8, 8), np.float32), 0.05)[1] == []
+
+
+def test_bright_dots_of_t1c_are_candidates_too() -> None:
+    brain = np.zeros((40, 40, 40), bool)
+    brain[2:38, 2:38, 2:38] = True
+    t1c, core = np.zeros((2, 40, 40, 40), np.float32)
+    t1c[9:12, 9:12, 9:12] = 4.0  # a dot
+    t1c[10, 10, 10] = 5.0
+    core[10, 10, 10] = 0.01
+    t1c[20, 4:36, 20] = 6.0  # a vessel
+    t1c[30, 30, 30] = 6.0  # one voxel
+    t1c[30, 10, 10:12] = 2.0  # faint
+    t1c[0:2, 20, 20] = 9.0  # outside the brain
+    t1c[8:11, 28:31, 8:11] = 5.0  # the net knows this one
+    parts = np.zeros((40, 40, 40), np.int32)
+    parts[8:10, 28:31, 8:11] = 1
+    before = parts.copy()
+    both, found = find_bright_dots(t1c, brain, core, parts, 2.5)
+    assert [(c.number, c.centre) for c in found] == [(2, (10, 10, 10))]
+    assert found[0].peak == pytest.approx(0.01)
+    assert np.array_equal(both == 2, (t1c >= 4) & (np.indices(t1c.shape).max(0) < 12))
+    assert np.array_equal(both == 1, before == 1) and np.array_equal(parts, before)
+    more = find_bright_dots(t1c, brain, core, parts, 1.0)[1]
+    assert [c.centre for c in more] == [(10, 10, 10), (30, 10, 10)]  # most contrast first
+    assert find_bright_dots(np.zeros_like(t1c), brain, core, parts, 1.0)[1] == []
 
 
 def test_a_cube_holds_the_surroundings_and_nothing_beyond_the_volume() -> None:
@@ -205,7 +238,7 @@ def test_the_judged_probability_becomes_the_peak_and_everything_else_keeps_its_s
     core = _core()
     chances = np.stack([(1 - core) * 0.75, core * 0.25, (1 - core) * 0.25, core * 0.75])
     images = np.zeros((4, *core.shape), np.float32)
-    out = revise(_Sure(), images, chances, 0.05)
+    out = revise(_sure(), images, core >= 0, chances)
     parts, _ = find_candidates(core, 0.05)
     now = out[1] + out[3]
     assert now[parts == 1].max() == pytest.approx(0.8, abs=1e-6)
@@ -221,10 +254,73 @@ def test_a_part_that_was_certain_can_be_taken_back() -> None:
     chances = np.zeros((4, 16, 16, 16), np.float32)
     chances[0] = 1
     chances[:, 4:8, 4:8, 4:8] = np.array([0, 0, 0, 1], np.float32)[:, None, None, None]
-    out = revise(_Sure(), np.zeros((4, 16, 16, 16), np.float32), chances, 0.05)
+    out = revise(_sure(), np.zeros((4, 16, 16, 16), np.float32), chances[0] >= 0, chances)
     assert np.isfinite(out).all() and np.allclose(out.sum(0), 1)
     assert out[3, 5, 5, 5] == pytest.approx(0.8, abs=1e-6)
     assert out[0, 5, 5, 5] == pytest.approx(0.2, abs=1e-6)
+
+
+def test_a_dot_that_the_net_does_not_see_can_become_a_lesion() -> None:
+    images = np.zeros((4, 24, 24, 24), np.float32)
+    images[1, 10:13, 10:13, 10:13] = 5
+    dot = images[1] > 0
+    chances = np.zeros((4, 24, 24, 24), np.float32)
+    chances[0], chances[2] = 0.75, 0.25
+    brain = np.ones((24, 24, 24), bool)
+    net = _sure(dot_contrast=2.0)
+    out = revise(net, images, brain, chances)
+    assert np.allclose(out[3][dot], 0.8) and not out[3][~dot].any() and not out[1].any()
+    assert np.allclose(out[2][dot], 0.05) and np.array_equal(out[:, ~dot], chances[:, ~dot])
+    assert np.allclose(out.sum(0), 1)
+    net.config = replace(net.config, dot_contrast=None)
+    assert revise(net, images, brain, chances) is chances
+
+
+def test_the_contour_net_draws_what_the_head_judges() -> None:
+    core = np.zeros((24, 24, 24), np.float32)
+    core[10:13, 10:13, 10:13] = 0.1
+    core[12:15, 12:15, 18:20] = 0.2
+    chances = np.stack([1 - core, core * 0, core * 0, core])
+    brain = np.ones((24, 24, 24), bool)
+    brain[:10] = False
+    net = _sure(contours=8)
+
+    class Ball(torch.nn.Module):
+        """Draws 5 x 5 x 5 voxels in the middle of the box, a tenth of it necrosis."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.nothing = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, seen: torch.Tensor) -> torch.Tensor:
+            logits = torch.zeros(1, 3, *seen.shape[2:])
+            logits[:, 0] = 9
+            i, j, k = (n // 2 for n in seen.shape[2:])
+            logits[:, :, i - 2 : i + 3, j - 2 : j + 3, k - 2 : k + 3] = torch.log(
+                torch.tensor([0.5, 0.05, 0.45])
+            )[None, :, None, None, None]
+            return logits
+
+    net.contours = Ball()
+    out = revise(net, np.zeros((4, 24, 24, 24), np.float32), brain, chances)
+    ball = np.zeros((24, 24, 24), bool)
+    ball[10:14, 9:14, 9:14] = True  # not outside the brain
+    assert np.allclose((out[1] + out[3])[ball], 0.8) and np.allclose(out[1][ball], 0.08)
+    assert np.allclose(out.sum(0), 1, atol=1e-6)
+    second = (out[1] + out[3])[12:15, 12:15, 18:20]
+    assert second.max() == pytest.approx(0.1, abs=1e-6)
+
+
+def test_a_second_look_is_all_or_nothing_in_the_config() -> None:
+    for wrong in ({"contours": 8}, {"dot_contrast": 2.0}):
+        with pytest.raises(ValueError, match="give candidates too"):
+            replace(TINY, **wrong)
+    with pytest.raises(ValueError, match="dot_contrast must be positive"):
+        replace(TINY, candidates=8, dot_contrast=0.0)
+    with pytest.raises(ValueError, match="contours must not be negative"):
+        replace(TINY, candidates=8, contours=-1)
+    weights = _net(candidates=8, contours=8).state_dict()
+    assert without_second_look(weights).keys() == _net().state_dict().keys()
 
 
 def test_a_segmenter_with_a_second_look_answers_with_its_peaks() -> None:
@@ -252,7 +348,7 @@ def test_a_segmenter_with_a_second_look_answers_with_its_peaks() -> None:
 
 
 def test_a_second_look_is_left_out_of_the_weights_that_a_new_run_begins_with() -> None:
-    taught, plain = _net(candidates=8), build_segmenter(TINY)
+    taught, plain = _net(candidates=8, contours=8), build_segmenter(TINY)
     settle(plain, Beginning(weights=dict(taught.state_dict())))
     assert all(torch.equal(v, taught.state_dict()[k]) for k, v in plain.state_dict().items())
 
@@ -310,8 +406,8 @@ def test_from_candidates_of_one_kind_nothing_can_be_learnt(tmp_path: Path) -> No
 def test_a_segmenter_is_taught_a_second_look_from_the_shell(tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = {"segmenter": DEMO, "out": out, "data": None, "cases": 3, "chance": 0.05,
-               "hidden": 8, "epochs": 1, "rate": 1e-3, "seed": 0, "workers": 1,
-               "device": "cpu"}  # fmt: skip
+               "contrast": 2.0, "hidden": 8, "epochs": 1, "channels": 4, "contour_epochs": 1,
+               "rate": 1e-3, "seed": 0, "workers": 1, "device": "cpu"}  # fmt: skip
     training.main(**options)
     bundle = load_bundle(out)
     entry = bundle.manifest["parts"]["segmenter"]
@@ -320,7 +416,12 @@ def test_a_segmenter_is_taught_a_second_look_from_the_shell(tmp_path: Path) -> N
     assert said["patients"] == 2 and said["source"].startswith("synthetic")
     assert entry["metrics"]["candidates"]["patients"] == 1
     before, after = load_bundle(DEMO).segmenter.state_dict(), bundle.segmenter.state_dict()
-    assert all(torch.equal(v, after[k]) for k, v in before.items() if "candidates." not in k)
+    assert all(torch.equal(v, after[k]) for k, v in without_second_look(before).items())
+    assert entry["config"]["contours"] == 4 and entry["config"]["dot_contrast"] == 2
+    assert (
+        said["contours"]["lesions"] > 0
+        and len(entry["metrics"]["candidates"]["contours"]["loss"]) == 1
+    )
     files = sorted((out / "cache").glob("*.npz"))
     kept = training.load(files)
     assert len(files) == 3 and kept.lesion.any() and not kept.lesion.all()

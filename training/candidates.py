@@ -1,10 +1,11 @@
 """Train the second look at candidates: ``python -m training.candidates --segmenter DIR --out DIR``.
 
 A trained segmentation net reads new synthetic patients (or the cases of ``--data``); every place
-that it suspects is measured (``bmcore.models.candidates``), and a small head learns which of them
-are metastases; the net stays as it is. What was measured is kept below OUT/cache, one file a
-patient: a killed run, started again with the same options, goes on, and ends with the same weights
-on a CPU. OUT then holds the segmentation net with the second look in it.
+that it suspects, and every bright dot of t1c, is measured (``bmcore.models.candidates``), and a
+small head learns which of them are metastases; a small net learns to draw those that are
+(``training.contours``). The segmentation net stays as it is. What was measured and cut out is kept
+below OUT/cache, one file a patient: a killed run, started again with the same options, goes on, and
+ends with the same weights on a CPU. OUT then holds the segmentation net with the second look in it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import typer
 
 from bmcore.domain import refuse
 from bmcore.workers import in_processes
+from training import contours
 from training.common import (
     DeviceOption,
     EpochsOption,
@@ -57,13 +59,14 @@ class CandidateTraining:
     """A sentence a field.
 
     hidden: units of each of the head's two hidden layers. chance: probability of tumour core from
-    which a place is a candidate. epochs: passes over all candidates. batch: candidates a step.
-    rate, decay: peak learning rate (one cycle), weight decay. smoothing: of the labels. held: share
-    of the patients that only measure.
+    which a place is a candidate. contrast: spreads of t1c from which a bright dot is one. epochs:
+    passes over all candidates. batch: candidates a step. rate, decay: peak learning rate (one
+    cycle), weight decay. smoothing: of the labels. held: share of the patients that only measure.
     """
 
     hidden: int = 128
     chance: float = 0.02
+    contrast: float = 2.0
     epochs: int = 100
     batch: int = 64
     rate: float = 3e-3
@@ -86,6 +89,17 @@ class Found:
     peak: npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class Patient:
+    """images (4, i, j, k), standardised, some sequences all 0; brain (i, j, k); truth (i, j, k):
+    labels 0-3; chances (4, i, j, k) that the segmentation net gave."""
+
+    images: npt.NDArray[np.float32]
+    brain: npt.NDArray[np.bool_]
+    truth: npt.NDArray[np.uint8]
+    chances: npt.NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Reader:
     """What a process needs to cut out the candidates of a patient.
@@ -98,6 +112,7 @@ class Reader:
     data: Path | None
     seed: int
     chance: float
+    contrast: float
     device: str
     threads: int
 
@@ -113,24 +128,20 @@ class Reader:
         style = CLINIC if random.uniform() < CALM else WILD
         return draw_case(self.seed * 100_003 + number, style).as_case(f"synthetic-{number}")
 
-    def find(self, number: int) -> Found:
-        """Read one patient, now and then without some of the sequences.
+    def read(self, number: int) -> Patient:
+        """Patient ``number``, now and then without some of the sequences, with the net's answer.
 
         InputRefused where there is no reference mask.
         """
-        from scipy import ndimage
-
         from bmcore.imaging.preprocess import prepare, to_working_grid
         from bmcore.models import runtime
-        from bmcore.models.candidates import cut_cubes, describe, find_candidates
         from bmcore.models.segmenter import read_chances
 
         case = self.case(number)
         if case.truth is None or case.truth.mask is None:
             raise refuse("no reference mask", file=case.case_id, expected="a seg file")
         prepared = prepare(case)
-        truth = np.isin(to_working_grid(case.truth.mask, prepared), (1, 3))
-        near = ndimage.binary_dilation(truth, np.ones((3, 3, 3)))
+        truth = to_working_grid(case.truth.mask, prepared).astype(np.uint8)
         random = np.random.default_rng([self.seed, number, 1])
         images = prepared.images.copy()
         if random.uniform() < DROP:
@@ -139,22 +150,39 @@ class Reader:
         net = _plain_net(self.segmenter).to(how.device)
         with runtime.inference(how):
             chances = read_chances(net, images, prepared.brain)
-        parts, found = find_candidates(chances[1] + chances[3], self.chance)
+        return Patient(images, prepared.brain, truth, chances)
+
+    def find(self, number: int) -> tuple[Found, contours.Crops]:
+        """The candidates of patient ``number``, and what is cut out of those that are lesions."""
+        from scipy import ndimage
+
+        from bmcore.models.candidates import cut_cubes, describe
+        from bmcore.models.second_look import propose
+
+        patient = self.read(number)
+        images, truth = patient.images, patient.truth
+        parts, found = propose(images, patient.brain, patient.chances, self.chance, self.contrast)
         peaks = np.array([c.peak for c in found])
+        random = np.random.default_rng([self.seed, number, 2])
         views = varied(cut_cubes(images, parts, found), random)
         described = np.stack([describe(view, peaks) for view in views])
+        near = ndimage.binary_dilation(np.isin(truth, (1, 3)), np.ones((3, 3, 3)))
         hit = np.bincount(parts.ravel(), weights=near.ravel(), minlength=1) > 0
-        return Found(described, hit[[c.number for c in found]], peaks)
+        crops = contours.cut_crops(
+            images, patient.chances, patient.brain, truth, parts, found, random
+        )
+        return Found(described, hit[[c.number for c in found]], peaks), crops
 
 
 @functools.lru_cache(maxsize=1)
 def _plain_net(segmenter: Path) -> torch.nn.Module:
     """The segmentation net, read once a process, without mirror image and second look."""
     from bmcore.models.bundles import load_bundle
+    from bmcore.models.second_look import NONE
 
     net = load_bundle(segmenter).segmenter
     config: SegmenterConfig = net.config  # type: ignore[assignment]
-    net.config = replace(config, mirror=False, candidates=0)  # type: ignore[assignment]
+    net.config = replace(config, mirror=False, **NONE)  # type: ignore[assignment, arg-type]
     return net
 
 
@@ -181,9 +209,12 @@ def keep(reader: Reader, number: int, file: Path) -> None:
     """Write what is known of the candidates of one patient, unless it is there."""
     if file.exists():
         return
-    found = reader.find(number)
+    found, crops = reader.find(number)
     with atomic_path(file) as beside, beside.open("wb") as stream:
-        np.savez(stream, described=found.described, lesion=found.lesion, peak=found.peak)
+        np.savez(
+            stream, described=found.described, lesion=found.lesion, peak=found.peak,
+            **{name: getattr(crops, name) for name in contours.NAMES},
+        )  # fmt: skip
 
 
 def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: int) -> list[Path]:
@@ -196,6 +227,7 @@ def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: in
     cache.mkdir(parents=True, exist_ok=True)
     data = None if reader.data is None else str(reader.data.resolve())
     plan: dict[str, Any] = {"data": data, "seed": reader.seed, "chance": reader.chance}
+    plan |= {"contrast": reader.contrast, "crop": contours.CROP}
     plan |= {"weights": weights, "features": list(FEATURES), "views": VIEWS, "least_voxels": LEAST}
     if (cache / PLAN).exists() and read_json(cache / PLAN) != plan:
         raise refuse(
@@ -220,6 +252,15 @@ def load(files: Sequence[Path]) -> Found:
             rows.append((kept["described"], kept["lesion"], kept["peak"]))
     described, lesion, peak = zip(*rows, strict=True)
     return Found(np.concatenate(described, 1), np.concatenate(lesion), np.concatenate(peak))
+
+
+def load_crops(files: Sequence[Path]) -> contours.Crops:
+    """What was cut out of the lesions of several patients."""
+    every = []
+    for file in files:
+        with np.load(file) as kept:
+            every.append(contours.Crops(*(kept[name] for name in contours.NAMES)))
+    return contours.join(every)
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -303,20 +344,36 @@ def measure(head: torch.nn.Module, found: Found, patients: int) -> dict[str, Any
 
 
 def publish(
-    out: Path, segmenter: Path, result: dict[str, Any], metrics: dict[str, Any], said: dict
+    out: Path,
+    segmenter: Path,
+    head: dict[str, Any],
+    drawing: dict[str, Any],
+    metrics: dict[str, Any],
+    said: dict[str, Any],
 ) -> None:
-    """The segmentation net with the second look in it, as float16, with what is known of both."""
+    """The segmentation net with the second look in it, as float16, with what is known of both.
+
+    head, drawing: results of ``train`` and ``contours.train``.
+    """
     from safetensors.torch import load_file
 
     from bmcore.models.bundles import load_bundle, write_part
-    from bmcore.models.candidates import PREFIX, without_second_look
+    from bmcore.models.second_look import CONTOURS, HEAD, without_second_look
 
     entry = load_bundle(segmenter).manifest["parts"]["segmenter"]
     weights = without_second_look(load_file(segmenter / entry["file"]))
-    weights |= {PREFIX + k: v.half() for k, v in result["weights"].items()}
-    config = entry["config"] | {"candidates": said["hidden"], "candidate_chance": said["chance"]}
-    training = entry["training"] | {"candidates": {**said, "seconds": result["seconds"]}}
-    metrics = entry["metrics"] | {"candidates": {**metrics, "loss": result["curve"]}}
+    weights |= {HEAD + k: v.half() for k, v in head["weights"].items()}
+    weights |= {CONTOURS + k: v.half() for k, v in drawing["weights"].items()}
+    config = entry["config"] | {
+        "candidates": said["hidden"], "candidate_chance": said["chance"],
+        "contours": said["contours"]["channels"], "dot_contrast": said["contrast"],
+    }  # fmt: skip
+    said = said | {"seconds": head["seconds"]}
+    said["contours"] = said["contours"] | {"seconds": drawing["seconds"]}
+    training = entry["training"] | {"candidates": said}
+    metrics = metrics | {"loss": head["curve"]}
+    metrics["contours"] = metrics["contours"] | {"loss": drawing["curve"]}
+    metrics = entry["metrics"] | {"candidates": metrics}
     write_part(out, "segmenter", weights, config, training, metrics)
     write_json(out / "metrics.json", {"segmenter": metrics, "training": training})
 
@@ -332,10 +389,19 @@ def main(
     chance: Annotated[
         float, typer.Option(help="Probability of tumour core from which a place is a candidate.")
     ] = CandidateTraining.chance,
+    contrast: Annotated[
+        float, typer.Option(min=0.1, help="Spreads of t1c from which a bright dot is a candidate.")
+    ] = CandidateTraining.contrast,
     hidden: Annotated[
         int, typer.Option(min=1, help="Units of each hidden layer of the head.")
     ] = CandidateTraining.hidden,
     epochs: EpochsOption = CandidateTraining.epochs,
+    channels: Annotated[
+        int, typer.Option(min=1, help="Channels of the net that draws lesions.")
+    ] = contours.ContourTraining.channels,
+    contour_epochs: Annotated[
+        int, typer.Option(min=1, help="Passes over all lesions to learn to draw.")
+    ] = contours.ContourTraining.epochs,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = CandidateTraining.rate,
     seed: SeedOption = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that read patients.")] = 2,
@@ -344,30 +410,46 @@ def main(
     """Teach the segmentation net of SEGMENTER a second look and write both to OUT."""
     from bmcore.models.bundles import load_bundle
     from bmcore.models.candidates import FEATURES, build_candidate_head
+    from bmcore.models.contours import build_contour_net
 
-    config = CandidateTraining(hidden=hidden, chance=chance, epochs=epochs, rate=rate, seed=seed)
+    config = CandidateTraining(
+        hidden=hidden, chance=chance, contrast=contrast, epochs=epochs, rate=rate, seed=seed
+    )
+    drawing = contours.ContourTraining(channels=channels, epochs=contour_epochs, seed=seed)
     weights = load_bundle(segmenter).manifest["parts"]["segmenter"]["sha256"]
     patients = cases if data is None else len(_dataset(data).case_ids)
     with distributed(device) as world:
         threads = 0 if workers == 1 else 1
-        reader = Reader(segmenter, data, seed, chance, world.device.split(":")[0], threads)
+        kind = world.device.split(":")[0]
+        reader = Reader(segmenter, data, seed, chance, contrast, kind, threads)
         files = gather(reader, patients, out / "cache", weights, workers)
         held = max(1, round(config.held * len(files)))
-        result = train(load(files[held:]), config, out, world.device)
+        judged = train(load(files[held:]), config, out, world.device)
+        crops = load_crops(files[held:])
+        drawn = contours.train(crops, drawing, out, world.device)
     head = build_candidate_head(len(FEATURES), hidden)
-    head.load_state_dict({k: v.half().float() for k, v in result["weights"].items()})
+    head.load_state_dict(_rounded(judged["weights"]))
+    net = build_contour_net(channels)
+    net.load_state_dict(_rounded(drawn["weights"]))
     metrics = measure(head, load(files[:held]), held)
+    metrics["contours"] = contours.measure(net, load_crops(files[:held]))
     said = {
         **asdict(config),
         "patients": len(files) - held,
         "source": "synthetic, styles CLINIC and WILD" if data is None else data.name,
         "segmenter_sha256": weights,
-        "hardware": "GPU" if world.device.startswith("cuda") else "CPU",
+        "hardware": "GPU" if kind == "cuda" else "CPU",
         "views": VIEWS,
+        "contours": {**asdict(drawing), "lesions": len(crops)},
     }
-    publish(out, segmenter, result, metrics, said)
-    for name in ("peak", "second look"):
+    publish(out, segmenter, judged, drawn, metrics, said)
+    for name in ("peak", "second look", "contours"):
         typer.echo(f"{name}: {metrics.get(name, 'no measure')}")
+
+
+def _rounded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """As they are once they have been kept as float16."""
+    return {k: v.half().float() for k, v in weights.items()}
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main(
     from safetensors.torch import load_file
 
     from bmcore.models.bundles import load_bundle, write_part
-    from bmcore.models.candidates import without_second_look
+    from bmcore.models.second_look import NONE, without_second_look
 
     entries = [load_bundle(f).manifest["parts"]["segmenter"] for f in (first, second)]
     a, b = (
@@ -50,7 +50,7 @@ def main(
         "share_of_this_run": share,
         "training_of_the_other": entries[0]["training"],
     }
-    write_part(out, "segmenter", mixed, entries[1]["config"] | {"candidates": 0}, training, {})
+    write_part(out, "segmenter", mixed, entries[1]["config"] | NONE, training, {})
 
 
 if __name__ == "__main__":

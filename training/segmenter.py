@@ -121,7 +121,7 @@ def settle(net: torch.nn.Module, begin: Beginning) -> None:
     A second look at candidates (``training.candidates``) belongs to the net it was learnt for: it
     is left out.
     """
-    from bmcore.models.candidates import without_second_look
+    from bmcore.models.second_look import without_second_look
 
     if begin.weights is None:
         return

@@ -4,14 +4,13 @@ A segmentation net that is asked for every voxel leaves many small lesions at a 
 vessels in cross-section too. What tells them apart by eye is the shape of the bright thing, what
 lies around it and how many metastases the scan shows elsewhere. So each candidate is measured, as
 in computer-aided detection before there were nets, and a small head says whether it is a
-metastasis. That answer takes the place of the candidate's peak: see ``revise``.
+metastasis. What becomes of that answer: ``bmcore.models.second_look``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +25,9 @@ if TYPE_CHECKING:
 EDGE = 32  # voxels of 1 mm of the cube around a candidate
 CHANNELS = len(SEQUENCES) + 1  # the images, and the candidate itself
 LEAST = 2  # voxels; what is smaller is no candidate
-PREFIX = "candidates."  # of the names of its tensors in a segmentation net
+DOT_BACKGROUND = 4.0  # voxels; standard deviation of the Gaussian whose mean is around a bright dot
+DOT_REACH = 4  # voxels from its middle; what is bright beyond is no dot
+DOT_MOST = 120  # voxels
 KNOTS = 101  # quantiles of each feature that a head keeps
 BRIGHT = (0.35, 0.5, 0.7)  # shares of the contrast of a candidate in t1c from which it is bright
 REACHES = (2, 4, 8, 15)  # voxels around a candidate in which its surroundings are measured
@@ -51,7 +52,6 @@ FEATURES = (
 )  # fmt: skip
 _T1C = SEQUENCES.index("t1c")
 _TOUCHING = np.ones((3, 3, 3))
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,50 @@ def find_candidates(
         i, j, k = (int(a) + s.start for a, s in zip(nearest, box, strict=True))
         found.append(Candidate(number, (i, j, k), peak))
     return parts, found
+
+
+def find_bright_dots(
+    t1c: npt.NDArray[np.float32],
+    brain: npt.NDArray[np.bool_],
+    core: npt.NDArray[np.float32],
+    parts: npt.NDArray[np.int32],
+    contrast: float,
+) -> tuple[npt.NDArray[np.int32], list[Candidate]]:
+    """Small bright things that the segmentation net overlooks, as further candidates.
+
+    t1c (i, j, k), standardised; core: probability of tumour core; parts: from ``find_candidates``.
+    Where t1c stands out by ``contrast`` spreads or more against the mean of the brain around it
+    (Gaussian weights) and is highest among its neighbours, the dot is what is connected with that
+    voxel at half of the contrast or more, if it is of LEAST to DOT_MOST voxels, ends within
+    DOT_REACH and touches no other candidate. Returns ``parts`` with the dots, numbered on, and the
+    dots, most contrast first; their peak is that of ``core`` in them.
+    """
+    weight = ndimage.gaussian_filter(brain.astype(np.float32), DOT_BACKGROUND)
+    around = ndimage.gaussian_filter(np.where(brain, t1c, 0), DOT_BACKGROUND)
+    around /= np.maximum(weight, 1e-3)
+    above = t1c - around
+    tops = (above > contrast) & brain & (parts == 0)
+    tops &= above == ndimage.maximum_filter(above, 3)
+    places = np.argwhere(tops)
+    parts, number, found = parts.copy(), int(parts.max()), []
+    for i, j, k in places[np.argsort(-above[tops], kind="stable")].tolist():
+        low = [max(c - DOT_REACH, 0) for c in (i, j, k)]
+        box = tuple(slice(a, c + DOT_REACH + 1) for a, c in zip(low, (i, j, k), strict=True))
+        bright = (t1c[box] >= around[i, j, k] + above[i, j, k] / 2) & brain[box]
+        pieces, _ = ndimage.label(bright, _TOUCHING)
+        own = pieces == pieces[i - low[0], j - low[1], k - low[2]]
+        if not LEAST <= np.count_nonzero(own) <= DOT_MOST or _at_edge(own):
+            continue
+        if parts[box][ndimage.binary_dilation(own, _TOUCHING)].any():
+            continue
+        number += 1
+        parts[box][own] = number
+        found.append(Candidate(number, (i, j, k), float(core[box][own].max())))
+    return parts, found
+
+
+def _at_edge(own: npt.NDArray[np.bool_]) -> bool:
+    return any(bool(own.take(end, axis).any()) for axis in range(3) for end in (0, -1))
 
 
 def cut_cubes(
@@ -144,12 +188,12 @@ def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
         out += _bright_part((t1c > base + share * contrast) & brain, own)
     voxels = np.argwhere(own)
     centre = [round(c) for c in voxels.mean(0)]
-    bright = t1c > base + 0.5 * contrast
+    bright = (t1c > base + 0.5 * contrast) & brain
     for reach in REACHES:
         box = tuple(slice(max(c - reach, 0), c + reach + 1) for c in centre)
         out += [1 - brain[box].mean(), bright[box].mean()]
     spreads = _spreads(voxels)
-    out += [np.log1p(len(voxels)), *spreads, (spreads[2] + 0.3) / (spreads[0] + 0.3)]
+    out += [np.log1p(len(voxels)), *spreads, _stretch(spreads)]
     return [float(x) for x in out]
 
 
@@ -165,8 +209,14 @@ def _bright_part(bright: npt.NDArray[np.bool_], own: npt.NDArray[np.bool_]) -> l
     spreads = _spreads(voxels)
     faces = sum(bool(part.take(end, axis).any()) for axis in range(3) for end in (0, -1))
     extent = np.sort(np.ptp(voxels, axis=0) + 1)
-    ratio = spreads[2] / (spreads[0] + 0.3)
-    return [np.log1p(len(voxels)), *extent, spreads[0], spreads[2], ratio, faces]
+    return [
+        np.log1p(len(voxels)), *extent, spreads[0], spreads[2], _stretch(spreads), faces
+    ]  # fmt: skip
+
+
+def _stretch(spreads: npt.NDArray[np.float64]) -> float:
+    """How many times longer than thin; 0.3 voxels keep what is one voxel thin finite."""
+    return float((spreads[2] + 0.3) / (spreads[0] + 0.3))
 
 
 def _spreads(voxels: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
@@ -183,11 +233,6 @@ def _company(others: npt.NDArray[np.float64]) -> list[float]:
     first, second, *_ = [*np.sort(others)[::-1], 0.0, 0.0]
     share = sure / (1 + len(others))
     return [*counts, np.log1p(len(others)), others.sum(), first, second, share]
-
-
-def without_second_look(weights: Mapping[str, _T]) -> dict[str, _T]:
-    """The tensors of a segmentation net but those that judge candidates: they fit no other net."""
-    return {name: tensor for name, tensor in weights.items() if not name.startswith(PREFIX)}
 
 
 def build_candidate_head(features: int, hidden: int) -> torch.nn.Module:
@@ -245,39 +290,3 @@ def judge(
     with torch.inference_mode():
         logits = head.eval()(torch.from_numpy(describe(cubes, peaks)).to(device))
     return torch.sigmoid(logits.double()).cpu().numpy()
-
-
-def revise(
-    head: torch.nn.Module,
-    images: npt.NDArray[np.float32],
-    chances: npt.NDArray[np.float32],
-    least_chance: float,
-) -> npt.NDArray[np.float32]:
-    """Probabilities (4, i, j, k) in which each candidate's peak is what ``judge`` says of it.
-
-    head: from ``build_candidate_head``. images (4, i, j, k), standardised. chances: of background,
-    necrosis, oedema, enhancing tumour. In the whole candidate the probability of tumour core is
-    multiplied by one factor, so that its largest value becomes the probability that it is a
-    metastasis; the shares of necrosis and enhancing tumour in it, and of background and oedema in
-    the rest, stay. Everywhere else nothing changes.
-    """
-    core = chances[1] + chances[3]
-    parts, candidates = find_candidates(core, least_chance)
-    if not candidates:
-        return chances
-    peaks = np.array([c.peak for c in candidates])
-    judged = judge(head, cut_cubes(images, parts, candidates), peaks)
-    factor = np.ones(int(parts.max()) + 1)
-    for candidate, chance in zip(candidates, judged, strict=True):
-        factor[candidate.number] = chance / candidate.peak
-    inside = parts > 0
-    before = core[inside].astype(np.float64)
-    after = np.minimum(before * factor[parts[inside]], 1)
-    out = chances.copy()
-    for label in (1, 3):
-        out[label][inside] *= after / before
-    rest = chances[0][inside] + chances[2][inside]
-    oedema = np.divide(chances[2][inside], rest, out=np.zeros_like(rest), where=rest > 0)
-    out[2][inside] = (1 - after) * oedema
-    out[0][inside] = (1 - after) * (1 - oedema)
-    return out

@@ -17,7 +17,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bmcore.domain import SEQUENCES
-from bmcore.models.candidates import FEATURES, build_candidate_head, revise
+from bmcore.models.candidates import FEATURES, build_candidate_head
+from bmcore.models.contours import build_contour_net
+from bmcore.models.second_look import revise
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +43,9 @@ class SegmenterConfig:
     deep_supervision: in training, the coarser levels of the decoder answer too. fine: channels of
     the branch at 1 mm, 0 for none. candidates: hidden units of what takes a second look at each
     place whose probability of tumour core exceeds ``candidate_chance``
-    (``bmcore.models.candidates``), 0 for none.
+    (``bmcore.models.second_look``), 0 for none. contours: channels of what draws those places anew,
+    0 leaves the outlines. dot_contrast: spreads of t1c by which a small bright thing must stand out
+    to be such a place too, None for none.
     """
 
     filters: int = 32
@@ -59,6 +63,8 @@ class SegmenterConfig:
     fine: int = 0
     candidates: int = 0
     candidate_chance: float = 0.02
+    contours: int = 0
+    dot_contrast: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks_down", tuple(self.blocks_down))
@@ -67,8 +73,13 @@ class SegmenterConfig:
             raise ValueError(f"filters must be a multiple of 8, but is {self.filters}")
         if self.fine % 8:
             raise ValueError(f"fine must be a multiple of 8, but is {self.fine}")
-        if self.candidates < 0:
-            raise ValueError(f"candidates must not be negative, but is {self.candidates}")
+        for name in ("candidates", "contours"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
+        if not self.candidates and (self.contours or self.dot_contrast is not None):
+            raise ValueError("contours and dot_contrast are of a second look: give candidates too")
+        if self.dot_contrast is not None and self.dot_contrast <= 0:
+            raise ValueError(f"dot_contrast must be positive, but is {self.dot_contrast}")
         if self.window % MULTIPLE or self.window <= 0:
             raise ValueError(f"window must be a multiple of {MULTIPLE}, but is {self.window}")
         if self.core_chance is not None and not 0 < self.core_chance < 1:
@@ -91,7 +102,7 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
 
     With ``config.deep_supervision`` a net in training mode gives a list: those logits, then the
     logits (b, 4, i / 2, j / 2, k / 2) and so on of the coarser levels. With ``config.candidates``,
-    ``net.candidates`` judges candidates.
+    ``net.candidates`` judges candidates, with ``config.contours`` ``net.contours`` draws them.
     """
     import torch
     from monai.networks.nets import SegResNet
@@ -116,6 +127,8 @@ def build_segmenter(config: SegmenterConfig) -> torch.nn.Module:
                 self.fine = _Fine(config.fine)
             if config.candidates:
                 self.candidates = build_candidate_head(len(FEATURES), config.candidates)
+            if config.contours:
+                self.contours = build_contour_net(config.contours)
             if config.deep_supervision:
                 levels = range(len(config.blocks_up) - 1, 0, -1)
                 self.coarse = torch.nn.ModuleList(
@@ -181,7 +194,7 @@ def read_chances(
 
     net: from ``build_segmenter``, whose config decides. The box of the brain is read in overlapping
     windows whose softmax is blended with Gaussian weights; outside ``brain`` always background.
-    With ``config.candidates`` each candidate is then judged by itself.
+    With ``config.candidates`` a second look at each candidate follows.
     ValueError where the arrays do not fit.
     """
     import torch
@@ -207,7 +220,7 @@ def read_chances(
     out[(slice(None), *box)] = chances[0].float().cpu().numpy()
     out[:, ~brain] = np.array([1, 0, 0, 0], np.float32)[:, None]
     if config.candidates:
-        return revise(net.candidates, images, out, config.candidate_chance)  # type: ignore[arg-type]
+        return revise(net, images, brain, out)
     return out
 
 

@@ -1,0 +1,115 @@
+"""The outline of a candidate, voxel by voxel at 1 mm.
+
+The segmentation net sees the whole head and gives small metastases blurred outlines of low
+probability. Once something is known to be a candidate, a small net that looks at nothing else draws
+it anew: it gets the images and the first answer, and learns what to change in that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage, special
+
+from bmcore.domain import SEQUENCES
+
+if TYPE_CHECKING:
+    import torch
+
+REACH = 6  # voxels around the box of a candidate that the net sees, and draws in
+INPUTS = len(SEQUENCES) + 5
+OUTPUTS = 3  # outside the tumour core, necrosis, enhancing tumour
+FAINT = 0.05  # what is less likely than this connects no voxel with the candidate
+_LOG_ODDS = len(SEQUENCES)  # the channel of ``stack`` that holds them, by _SCALE
+_SCALE = 3
+_TOUCHING = np.ones((3, 3, 3))
+
+
+def stack(
+    images: npt.NDArray,
+    chances: npt.NDArray,
+    own: npt.NDArray[np.bool_],
+    brain: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float32]:
+    """What the net sees of a box, float32 (INPUTS, i, j, k).
+
+    images (4, i, j, k), standardised; chances (4, i, j, k): of background, necrosis, oedema and
+    enhancing tumour; own, brain (i, j, k): the voxels of the candidate and of the brain. Channels:
+    the images, a third of the log odds of tumour core, the share of necrosis in it, the probability
+    of oedema, own, brain.
+    """
+    core = chances[1].astype(np.float32) + chances[3].astype(np.float32)
+    log_odds = special.logit(np.clip(core, 1e-4, 1 - 1e-4)) / _SCALE
+    necrosis = chances[1] / (core + 1e-4)
+    return np.stack([*images, log_odds, necrosis, chances[2], own, brain]).astype(np.float32)
+
+
+def build_contour_net(channels: int) -> torch.nn.Module:
+    """A net from boxes (b, INPUTS, i, j, k) of ``stack`` to logits (b, OUTPUTS, i, j, k).
+
+    Four convolutions of 3x3x3 with ``channels`` channels, each seeing one voxel further. A new net
+    changes nothing: the first answer passes by them.
+    """
+    import torch
+    from torch import nn
+
+    class ContourNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv3d(INPUTS, channels, 3, padding=1)
+            self.steps = nn.ModuleList(
+                nn.Conv3d(channels, channels, 3, padding=1) for _ in range(3)
+            )
+            self.last = nn.Conv3d(channels, OUTPUTS, 1)
+            nn.init.zeros_(self.last.weight)
+            nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+        def forward(self, seen: torch.Tensor) -> torch.Tensor:
+            x = self.first(seen)
+            for step in self.steps:
+                x = x + step(torch.relu(x))
+            change = self.last(torch.relu(x)).float()
+            log_odds = seen[:, _LOG_ODDS : _LOG_ODDS + 1].float() * _SCALE
+            necrosis = seen[:, _LOG_ODDS + 1 : _LOG_ODDS + 2].float().clamp(0.01, 0.99)
+            core = (log_odds / 2 + necrosis.log(), log_odds / 2 + (1 - necrosis).log())
+            return change + torch.cat([-log_odds / 2, *core], dim=1)
+
+    return ContourNet()
+
+
+def outline(
+    net: torch.nn.Module,
+    images: npt.NDArray[np.float32],
+    chances: npt.NDArray[np.float32],
+    brain: npt.NDArray[np.bool_],
+    parts: npt.NDArray[np.int32],
+    number: int,
+    box: tuple[slice, ...],
+) -> tuple[tuple[slice, ...], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Where candidate ``number`` of ``parts`` lies, were it a metastasis.
+
+    box: of its voxels. Returns the box that was looked at, and in it the probability of tumour core
+    and the share of necrosis in that, float32 (i, j, k). The probability is 0 outside the brain, in
+    other candidates, and in what does not connect (26-neighbourhood) with a voxel of the candidate.
+    """
+    import torch
+
+    here = tuple(
+        slice(max(s.start - REACH, 0), min(s.stop + REACH, n))
+        for s, n in zip(box, brain.shape, strict=True)
+    )
+    every = (slice(None), *here)
+    own = parts[here] == number
+    seen = stack(images[every], chances[every], own, brain[here])
+    device = next(net.parameters()).device
+    with torch.inference_mode():
+        logits = net.eval()(torch.from_numpy(seen)[None].to(device))
+    drawn = torch.softmax(logits[0].float(), dim=0).cpu().numpy()
+    core = drawn[1] + drawn[2]
+    free = brain[here] & (own | (parts[here] == 0))
+    connected, _ = ndimage.label((core > FAINT) & free, _TOUCHING)
+    touched = np.unique(connected[own])
+    core[~np.isin(connected, touched[touched > 0])] = 0
+    return here, core, drawn[1] / np.maximum(drawn[1] + drawn[2], 1e-6)
