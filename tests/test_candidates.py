@@ -20,14 +20,14 @@ from bmcore.models.candidates import (
     build_candidate_head,
     cut_cubes,
     describe,
-    find_bright_dots,
     find_candidates,
     judge,
 )
 from bmcore.models.second_look import revise, without_second_look
 from bmcore.models.segmenter import SegmenterConfig, build_segmenter, read_chances
 from training import candidates as training
-from training.candidates import VIEWS, CandidateTraining, Found, measure, train, varied
+from training.candidates import CandidateTraining, measure, train
+from training.gather import VIEWS, Found, load, load_crops, varied
 from training.segmenter import Beginning, settle
 
 TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
@@ -77,31 +77,6 @@ def test_candidates_are_the_parts_above_the_limit_with_their_peak_and_place() ->
     assert np.array_equal(parts == 1, (core > 0.05) & (np.indices(core.shape)[0] < 10))
     assert [c.centre for c in find_candidates(core, 0.5)[1]] == [(22, 22, 22)]
     assert find_candidates(np.zeros((8, 8, 8), np.float32), 0.05)[1] == []
-
-
-def test_bright_dots_of_t1c_are_candidates_too() -> None:
-    brain = np.zeros((40, 40, 40), bool)
-    brain[2:38, 2:38, 2:38] = True
-    t1c, core = np.zeros((2, 40, 40, 40), np.float32)
-    t1c[9:12, 9:12, 9:12] = 4.0  # a dot
-    t1c[10, 10, 10] = 5.0
-    core[10, 10, 10] = 0.01
-    t1c[20, 4:36, 20] = 6.0  # a vessel
-    t1c[30, 30, 30] = 6.0  # one voxel
-    t1c[30, 10, 10:12] = 2.0  # faint
-    t1c[0:2, 20, 20] = 9.0  # outside the brain
-    t1c[8:11, 28:31, 8:11] = 5.0  # the net knows this one
-    parts = np.zeros((40, 40, 40), np.int32)
-    parts[8:10, 28:31, 8:11] = 1
-    before = parts.copy()
-    both, found = find_bright_dots(t1c, brain, core, parts, 2.5)
-    assert [(c.number, c.centre) for c in found] == [(2, (10, 10, 10))]
-    assert found[0].peak == pytest.approx(0.01)
-    assert np.array_equal(both == 2, (t1c >= 4) & (np.indices(t1c.shape).max(0) < 12))
-    assert np.array_equal(both == 1, before == 1) and np.array_equal(parts, before)
-    more = find_bright_dots(t1c, brain, core, parts, 1.0)[1]
-    assert [c.centre for c in more] == [(10, 10, 10), (30, 10, 10)]  # most contrast first
-    assert find_bright_dots(np.zeros_like(t1c), brain, core, parts, 1.0)[1] == []
 
 
 def test_a_cube_holds_the_surroundings_and_nothing_beyond_the_volume() -> None:
@@ -260,22 +235,6 @@ def test_a_part_that_was_certain_can_be_taken_back() -> None:
     assert out[0, 5, 5, 5] == pytest.approx(0.2, abs=1e-6)
 
 
-def test_a_dot_that_the_net_does_not_see_can_become_a_lesion() -> None:
-    images = np.zeros((4, 24, 24, 24), np.float32)
-    images[1, 10:13, 10:13, 10:13] = 5
-    dot = images[1] > 0
-    chances = np.zeros((4, 24, 24, 24), np.float32)
-    chances[0], chances[2] = 0.75, 0.25
-    brain = np.ones((24, 24, 24), bool)
-    net = _sure(dot_contrast=2.0)
-    out = revise(net, images, brain, chances)
-    assert np.allclose(out[3][dot], 0.8) and not out[3][~dot].any() and not out[1].any()
-    assert np.allclose(out[2][dot], 0.05) and np.array_equal(out[:, ~dot], chances[:, ~dot])
-    assert np.allclose(out.sum(0), 1)
-    net.config = replace(net.config, dot_contrast=None)
-    assert revise(net, images, brain, chances) is chances
-
-
 def test_the_contour_net_draws_what_the_head_judges() -> None:
     core = np.zeros((24, 24, 24), np.float32)
     core[10:13, 10:13, 10:13] = 0.1
@@ -309,14 +268,17 @@ def test_the_contour_net_draws_what_the_head_judges() -> None:
     assert np.allclose(out.sum(0), 1, atol=1e-6)
     second = (out[1] + out[3])[12:15, 12:15, 18:20]
     assert second.max() == pytest.approx(0.1, abs=1e-6)
+    wide = np.zeros((24, 24, 24), np.float32)
+    wide[12, 12, 2:20] = 0.3
+    wide[12, 12, 2] = 0.15
+    out = revise(net, np.zeros((4, 24, 24, 24), np.float32), brain,
+                 np.stack([1 - wide, wide * 0, wide * 0, wide]))  # fmt: skip
+    assert np.allclose(out[3], wide * 0.8 / 0.3, atol=1e-6)  # too large to be drawn
 
 
-def test_a_second_look_is_all_or_nothing_in_the_config() -> None:
-    for wrong in ({"contours": 8}, {"dot_contrast": 2.0}):
-        with pytest.raises(ValueError, match="give candidates too"):
-            replace(TINY, **wrong)
-    with pytest.raises(ValueError, match="dot_contrast must be positive"):
-        replace(TINY, candidates=8, dot_contrast=0.0)
+def test_contours_belong_to_a_second_look() -> None:
+    with pytest.raises(ValueError, match="give candidates too"):
+        replace(TINY, contours=8)
     with pytest.raises(ValueError, match="contours must not be negative"):
         replace(TINY, candidates=8, contours=-1)
     weights = _net(candidates=8, contours=8).state_dict()
@@ -406,7 +368,7 @@ def test_from_candidates_of_one_kind_nothing_can_be_learnt(tmp_path: Path) -> No
 def test_a_segmenter_is_taught_a_second_look_from_the_shell(tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = {"segmenter": DEMO, "out": out, "data": None, "cases": 3, "chance": 0.05,
-               "contrast": 2.0, "hidden": 8, "epochs": 1, "channels": 4, "contour_epochs": 1,
+               "hidden": 8, "epochs": 1, "channels": 4, "contour_epochs": 1,
                "rate": 1e-3, "seed": 0, "workers": 1, "device": "cpu"}  # fmt: skip
     training.main(**options)
     bundle = load_bundle(out)
@@ -417,15 +379,16 @@ def test_a_segmenter_is_taught_a_second_look_from_the_shell(tmp_path: Path) -> N
     assert entry["metrics"]["candidates"]["patients"] == 1
     before, after = load_bundle(DEMO).segmenter.state_dict(), bundle.segmenter.state_dict()
     assert all(torch.equal(v, after[k]) for k, v in without_second_look(before).items())
-    assert entry["config"]["contours"] == 4 and entry["config"]["dot_contrast"] == 2
+    assert entry["config"]["contours"] == 4
     assert (
         said["contours"]["lesions"] > 0
         and len(entry["metrics"]["candidates"]["contours"]["loss"]) == 1
     )
     files = sorted((out / "cache").glob("*.npz"))
-    kept = training.load(files)
+    kept = load(files)
     assert len(files) == 3 and kept.lesion.any() and not kept.lesion.all()
     assert kept.described.shape == (VIEWS, len(kept.peak), len(FEATURES))
+    assert len(load_crops(files)) >= said["contours"]["lesions"]
 
     stamps = [f.stat().st_mtime_ns for f in files]
     (out / "segmenter.safetensors").unlink()

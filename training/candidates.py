@@ -1,27 +1,23 @@
 """Train the second look at candidates: ``python -m training.candidates --segmenter DIR --out DIR``.
 
 A trained segmentation net reads new synthetic patients (or the cases of ``--data``); every place
-that it suspects, and every bright dot of t1c, is measured (``bmcore.models.candidates``), and a
-small head learns which of them are metastases; a small net learns to draw those that are
-(``training.contours``). The segmentation net stays as it is. What was measured and cut out is kept
-below OUT/cache, one file a patient: a killed run, started again with the same options, goes on, and
-ends with the same weights on a CPU. OUT then holds the segmentation net with the second look in it.
+that it suspects is measured (``bmcore.models.candidates``), and a small head learns which of them
+are metastases; a small net learns to draw the small ones (``training.contours``). The segmentation
+net stays as it is. What was measured and cut out is kept below OUT/cache, one file a patient: a
+killed run, started again with the same options, goes on, and ends with the same weights on a CPU.
+OUT then holds the segmentation net with the second look in it.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 import typer
 
 from bmcore.domain import refuse
-from bmcore.workers import in_processes
 from training import contours
 from training.common import (
     DeviceOption,
@@ -29,28 +25,18 @@ from training.common import (
     OutOption,
     SeedOption,
     Stopwatch,
-    atomic_path,
     board,
     distributed,
     progress,
-    read_json,
     run_app,
     seed_everything,
     write_json,
 )
-from training.patches import augment, lost_sequences
+from training.gather import VIEWS, Found, Reader, gather, load, load_crops, open_data
 
 if TYPE_CHECKING:
     import torch
 
-    from bmcore.domain import Case
-    from bmcore.intake.datasets import YaleDataset
-    from bmcore.models.segmenter import SegmenterConfig
-
-PLAN = "plan.json"
-VIEWS = 3  # of each candidate: as it is, and augmented
-CALM = 0.6  # share of the synthetic patients in the style CLINIC; the others are WILD
-DROP = 0.3  # share of the patients whose sequences may be missing, and the chance of each
 RATES = (0.25, 0.5, 1.0, 2.0)  # false candidates a patient
 
 
@@ -59,14 +45,13 @@ class CandidateTraining:
     """A sentence a field.
 
     hidden: units of each of the head's two hidden layers. chance: probability of tumour core from
-    which a place is a candidate. contrast: spreads of t1c from which a bright dot is one. epochs:
+    which a place is a candidate. epochs:
     passes over all candidates. batch: candidates a step. rate, decay: peak learning rate (one
     cycle), weight decay. smoothing: of the labels. held: share of the patients that only measure.
     """
 
-    hidden: int = 128
+    hidden: int = 256
     chance: float = 0.02
-    contrast: float = 2.0
     epochs: int = 100
     batch: int = 64
     rate: float = 3e-3
@@ -74,196 +59,6 @@ class CandidateTraining:
     smoothing: float = 0.02
     held: float = 0.1
     seed: int = 0
-
-
-# --- candidates of patients -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """described float32 (VIEWS, n, len(FEATURES)); lesion (n,): whether a candidate touches
-    a metastasis; peak (n,): probability of tumour core that the segmentation net gave it."""
-
-    described: npt.NDArray[np.float32]
-    lesion: npt.NDArray[np.bool_]
-    peak: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Patient:
-    """images (4, i, j, k), standardised, some sequences all 0; brain (i, j, k); truth (i, j, k):
-    labels 0-3; chances (4, i, j, k) that the segmentation net gave."""
-
-    images: npt.NDArray[np.float32]
-    brain: npt.NDArray[np.bool_]
-    truth: npt.NDArray[np.uint8]
-    chances: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Reader:
-    """What a process needs to cut out the candidates of a patient.
-
-    segmenter: folder of the net. data: Yale layout, None for synthetic patients. threads: of torch
-    in this process, 0 for all.
-    """
-
-    segmenter: Path
-    data: Path | None
-    seed: int
-    chance: float
-    contrast: float
-    device: str
-    threads: int
-
-    def case(self, number: int) -> Case:
-        """Patient ``number`` of DATA, or drawn from the seed."""
-        if self.data is not None:
-            dataset = _dataset(self.data)
-            return dataset.load(dataset.case_ids[number])
-        from bmcore.phantom.cohort import draw_case
-        from bmcore.phantom.style import CLINIC, WILD
-
-        random = np.random.default_rng([self.seed, number])
-        style = CLINIC if random.uniform() < CALM else WILD
-        return draw_case(self.seed * 100_003 + number, style).as_case(f"synthetic-{number}")
-
-    def read(self, number: int) -> Patient:
-        """Patient ``number``, now and then without some of the sequences, with the net's answer.
-
-        InputRefused where there is no reference mask.
-        """
-        from bmcore.imaging.preprocess import prepare, to_working_grid
-        from bmcore.models import runtime
-        from bmcore.models.segmenter import read_chances
-
-        case = self.case(number)
-        if case.truth is None or case.truth.mask is None:
-            raise refuse("no reference mask", file=case.case_id, expected="a seg file")
-        prepared = prepare(case)
-        truth = to_working_grid(case.truth.mask, prepared).astype(np.uint8)
-        random = np.random.default_rng([self.seed, number, 1])
-        images = prepared.images.copy()
-        if random.uniform() < DROP:
-            images[lost_sequences(random, DROP)] = 0
-        how = runtime.choose(self.device, threads=self.threads)
-        net = _plain_net(self.segmenter).to(how.device)
-        with runtime.inference(how):
-            chances = read_chances(net, images, prepared.brain)
-        return Patient(images, prepared.brain, truth, chances)
-
-    def find(self, number: int) -> tuple[Found, contours.Crops]:
-        """The candidates of patient ``number``, and what is cut out of those that are lesions."""
-        from scipy import ndimage
-
-        from bmcore.models.candidates import cut_cubes, describe
-        from bmcore.models.second_look import propose
-
-        patient = self.read(number)
-        images, truth = patient.images, patient.truth
-        parts, found = propose(images, patient.brain, patient.chances, self.chance, self.contrast)
-        peaks = np.array([c.peak for c in found])
-        random = np.random.default_rng([self.seed, number, 2])
-        views = varied(cut_cubes(images, parts, found), random)
-        described = np.stack([describe(view, peaks) for view in views])
-        near = ndimage.binary_dilation(np.isin(truth, (1, 3)), np.ones((3, 3, 3)))
-        hit = np.bincount(parts.ravel(), weights=near.ravel(), minlength=1) > 0
-        crops = contours.cut_crops(
-            images, patient.chances, patient.brain, truth, parts, found, random
-        )
-        return Found(described, hit[[c.number for c in found]], peaks), crops
-
-
-@functools.lru_cache(maxsize=1)
-def _plain_net(segmenter: Path) -> torch.nn.Module:
-    """The segmentation net, read once a process, without mirror image and second look."""
-    from bmcore.models.bundles import load_bundle
-    from bmcore.models.second_look import NONE
-
-    net = load_bundle(segmenter).segmenter
-    config: SegmenterConfig = net.config  # type: ignore[assignment]
-    net.config = replace(config, mirror=False, **NONE)  # type: ignore[assignment, arg-type]
-    return net
-
-
-@functools.lru_cache(maxsize=1)
-def _dataset(data: Path) -> YaleDataset:
-    from bmcore.intake.datasets import YaleDataset
-
-    return YaleDataset(data)
-
-
-def varied(
-    cubes: npt.NDArray[np.float32], random: np.random.Generator
-) -> Iterator[npt.NDArray[np.float32]]:
-    """VIEWS of cubes (n, 5, e, e, e): as they are, then with the images augmented like patches."""
-    yield cubes
-    for _ in range(VIEWS - 1):
-        out = cubes.copy()
-        for cube in out:
-            cube[:-1] = augment(cube[:-1], random, 0.12)
-        yield out
-
-
-def keep(reader: Reader, number: int, file: Path) -> None:
-    """Write what is known of the candidates of one patient, unless it is there."""
-    if file.exists():
-        return
-    found, crops = reader.find(number)
-    with atomic_path(file) as beside, beside.open("wb") as stream:
-        np.savez(
-            stream, described=found.described, lesion=found.lesion, peak=found.peak,
-            **{name: getattr(crops, name) for name in contours.NAMES},
-        )  # fmt: skip
-
-
-def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: int) -> list[Path]:
-    """The files of all patients below ``cache``, in order; those that are there are kept.
-
-    weights: hash of the segmentation net. InputRefused where ``cache`` holds other candidates.
-    """
-    from bmcore.models.candidates import FEATURES, LEAST
-
-    cache.mkdir(parents=True, exist_ok=True)
-    data = None if reader.data is None else str(reader.data.resolve())
-    plan: dict[str, Any] = {"data": data, "seed": reader.seed, "chance": reader.chance}
-    plan |= {"contrast": reader.contrast, "crop": contours.CROP}
-    plan |= {"weights": weights, "features": list(FEATURES), "views": VIEWS, "least_voxels": LEAST}
-    if (cache / PLAN).exists() and read_json(cache / PLAN) != plan:
-        raise refuse(
-            "the folder holds candidates of other patients or another net, or measured otherwise",
-            file=cache,
-            hint="take another --out.",
-        )
-    write_json(cache / PLAN, plan)
-    jobs = [(reader, n, cache / f"{n:05d}.npz") for n in range(patients)]
-    with progress() as bars:
-        task = bars.add_task("read patients", total=patients)
-        for _ in in_processes(keep, jobs, workers):
-            bars.advance(task)
-    return [file for _, _, file in jobs]
-
-
-def load(files: Sequence[Path]) -> Found:
-    """The candidates of several patients as one."""
-    rows = []
-    for file in files:
-        with np.load(file) as kept:
-            rows.append((kept["described"], kept["lesion"], kept["peak"]))
-    described, lesion, peak = zip(*rows, strict=True)
-    return Found(np.concatenate(described, 1), np.concatenate(lesion), np.concatenate(peak))
-
-
-def load_crops(files: Sequence[Path]) -> contours.Crops:
-    """What was cut out of the lesions of several patients."""
-    every = []
-    for file in files:
-        with np.load(file) as kept:
-            every.append(contours.Crops(*(kept[name] for name in contours.NAMES)))
-    return contours.join(every)
-
-
-# --- training -------------------------------------------------------------------------------------
 
 
 def train(found: Found, config: CandidateTraining, out: Path, device: str) -> dict[str, Any]:
@@ -366,7 +161,7 @@ def publish(
     weights |= {CONTOURS + k: v.half() for k, v in drawing["weights"].items()}
     config = entry["config"] | {
         "candidates": said["hidden"], "candidate_chance": said["chance"],
-        "contours": said["contours"]["channels"], "dot_contrast": said["contrast"],
+        "contours": said["contours"]["channels"],
     }  # fmt: skip
     said = said | {"seconds": head["seconds"]}
     said["contours"] = said["contours"] | {"seconds": drawing["seconds"]}
@@ -389,9 +184,6 @@ def main(
     chance: Annotated[
         float, typer.Option(help="Probability of tumour core from which a place is a candidate.")
     ] = CandidateTraining.chance,
-    contrast: Annotated[
-        float, typer.Option(min=0.1, help="Spreads of t1c from which a bright dot is a candidate.")
-    ] = CandidateTraining.contrast,
     hidden: Annotated[
         int, typer.Option(min=1, help="Units of each hidden layer of the head.")
     ] = CandidateTraining.hidden,
@@ -412,16 +204,14 @@ def main(
     from bmcore.models.candidates import FEATURES, build_candidate_head
     from bmcore.models.contours import build_contour_net
 
-    config = CandidateTraining(
-        hidden=hidden, chance=chance, contrast=contrast, epochs=epochs, rate=rate, seed=seed
-    )
+    config = CandidateTraining(hidden=hidden, chance=chance, epochs=epochs, rate=rate, seed=seed)
     drawing = contours.ContourTraining(channels=channels, epochs=contour_epochs, seed=seed)
     weights = load_bundle(segmenter).manifest["parts"]["segmenter"]["sha256"]
-    patients = cases if data is None else len(_dataset(data).case_ids)
+    patients = cases if data is None else len(open_data(data).case_ids)
     with distributed(device) as world:
         threads = 0 if workers == 1 else 1
         kind = world.device.split(":")[0]
-        reader = Reader(segmenter, data, seed, chance, contrast, kind, threads)
+        reader = Reader(segmenter, data, seed, chance, kind, threads)
         files = gather(reader, patients, out / "cache", weights, workers)
         held = max(1, round(config.held * len(files)))
         judged = train(load(files[held:]), config, out, world.device)

@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 
 CROP = 24  # voxels; edge of what is kept of a lesion
 SEEN = 20  # voxels; edge of what a step sees of that, somewhere in it
-WIDE = 16  # voxels; a candidate that is longer along an axis is kept at more places
-PLACES = 3  # of a wide candidate
 IGNORED = 255
 DROP = 0.12  # chance to lose each of t1n, t2w, t2f
-LIMIT = 0.3  # share of the peak at which ``measure`` ends a lesion
+LIMIT = 0.05  # share of the peak at which ``measure`` ends a lesion
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +51,7 @@ class ContourTraining:
     decay: weight decay. entropy: weight of the cross-entropy beside the Dice of each crop."""
 
     channels: int = 16
-    epochs: int = 12
+    epochs: int = 36
     batch: int = 16
     rate: float = 3e-3
     decay: float = 0.01
@@ -68,15 +66,15 @@ def cut_crops(
     truth: npt.NDArray[np.uint8],
     parts: npt.NDArray[np.int32],
     found: Sequence[Candidate],
-    random: np.random.Generator,
 ) -> Crops:
-    """The candidates that touch a metastasis, each around its centre, wide ones at more places.
+    """The small candidates that touch a metastasis, each around its centre.
 
     images, chances (4, i, j, k); brain, parts (i, j, k); truth (i, j, k): labels 0-3.
     """
     from scipy import ndimage
 
     from bmcore.imaging.preprocess import cut
+    from bmcore.models.contours import is_small
 
     touching = np.ones((3, 3, 3))
     lesions, _ = ndimage.label(np.isin(truth, (1, 3)), touching)
@@ -85,28 +83,25 @@ def cut_crops(
     size = np.full(3, CROP)
     for candidate in found:
         box = boxes[candidate.number - 1]
+        if not is_small(box):
+            continue
         wider = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
         own = parts[wider] == candidate.number
         hit = np.unique(lesions[wider][ndimage.binary_dilation(own, touching)])
         hit = hit[hit > 0]
         if not len(hit):
             continue
-        places = [np.array(candidate.centre)]
-        if max(s.stop - s.start for s in box) > WIDE:
-            voxels = np.argwhere(own) + [s.start for s in wider]
-            places += list(random.choice(voxels, PLACES - 1))
-        for place in places:
-            low = place - CROP // 2
-            lesion, there = cut(lesions, low, size), cut(truth, low, size)
-            label = np.where(np.isin(lesion, hit), np.where(there == 1, 1, 2), IGNORED)
-            label[lesion == 0] = 0
-            rows.append((
-                np.array([cut(image, low, size) for image in images], np.float16),
-                np.array([cut(chance, low, size) for chance in chances], np.float16),
-                cut(parts, low, size) == candidate.number,
-                cut(brain, low, size),
-                label.astype(np.uint8),
-            ))  # fmt: skip
+        low = np.array(candidate.centre) - CROP // 2
+        lesion, there = cut(lesions, low, size), cut(truth, low, size)
+        label = np.where(np.isin(lesion, hit), np.where(there == 1, 1, 2), IGNORED)
+        label[lesion == 0] = 0
+        rows.append((
+            np.array([cut(image, low, size) for image in images], np.float16),
+            np.array([cut(chance, low, size) for chance in chances], np.float16),
+            cut(parts, low, size) == candidate.number,
+            cut(brain, low, size),
+            label.astype(np.uint8),
+        ))  # fmt: skip
     if not rows:
         return no_crops()
     return Crops(*(np.stack(column) for column in zip(*rows, strict=True)))
@@ -229,7 +224,7 @@ def measure(net: torch.nn.Module, crops: Crops) -> dict[str, Any]:
         drawn = np.zeros_like(own)
         drawn[here] = (shape > LIMIT * max(float(shape.max()), 1e-6)) & (necrosis <= 0.5)
         first = np.where(own, chances[1] + chances[3], 0)
-        first = (first > 0.1 * first.max()) & (chances[1] <= chances[3])
+        first = (first > LIMIT * first.max()) & (chances[1] <= chances[3])
         known = crops.label[n] != IGNORED
         for name, found in (("before", first), ("contours", drawn & known)):
             shared = np.count_nonzero(found & truth)

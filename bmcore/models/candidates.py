@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 EDGE = 32  # voxels of 1 mm of the cube around a candidate
 CHANNELS = len(SEQUENCES) + 1  # the images, and the candidate itself
 LEAST = 2  # voxels; what is smaller is no candidate
-DOT_BACKGROUND = 4.0  # voxels; standard deviation of the Gaussian whose mean is around a bright dot
-DOT_REACH = 4  # voxels from its middle; what is bright beyond is no dot
-DOT_MOST = 120  # voxels
 KNOTS = 101  # quantiles of each feature that a head keeps
 BRIGHT = (0.35, 0.5, 0.7)  # shares of the contrast of a candidate in t1c from which it is bright
 REACHES = (2, 4, 8, 15)  # voxels around a candidate in which its surroundings are measured
@@ -86,50 +83,6 @@ def find_candidates(
         i, j, k = (int(a) + s.start for a, s in zip(nearest, box, strict=True))
         found.append(Candidate(number, (i, j, k), peak))
     return parts, found
-
-
-def find_bright_dots(
-    t1c: npt.NDArray[np.float32],
-    brain: npt.NDArray[np.bool_],
-    core: npt.NDArray[np.float32],
-    parts: npt.NDArray[np.int32],
-    contrast: float,
-) -> tuple[npt.NDArray[np.int32], list[Candidate]]:
-    """Small bright things that the segmentation net overlooks, as further candidates.
-
-    t1c (i, j, k), standardised; core: probability of tumour core; parts: from ``find_candidates``.
-    Where t1c stands out by ``contrast`` spreads or more against the mean of the brain around it
-    (Gaussian weights) and is highest among its neighbours, the dot is what is connected with that
-    voxel at half of the contrast or more, if it is of LEAST to DOT_MOST voxels, ends within
-    DOT_REACH and touches no other candidate. Returns ``parts`` with the dots, numbered on, and the
-    dots, most contrast first; their peak is that of ``core`` in them.
-    """
-    weight = ndimage.gaussian_filter(brain.astype(np.float32), DOT_BACKGROUND)
-    around = ndimage.gaussian_filter(np.where(brain, t1c, 0), DOT_BACKGROUND)
-    around /= np.maximum(weight, 1e-3)
-    above = t1c - around
-    tops = (above > contrast) & brain & (parts == 0)
-    tops &= above == ndimage.maximum_filter(above, 3)
-    places = np.argwhere(tops)
-    parts, number, found = parts.copy(), int(parts.max()), []
-    for i, j, k in places[np.argsort(-above[tops], kind="stable")].tolist():
-        low = [max(c - DOT_REACH, 0) for c in (i, j, k)]
-        box = tuple(slice(a, c + DOT_REACH + 1) for a, c in zip(low, (i, j, k), strict=True))
-        bright = (t1c[box] >= around[i, j, k] + above[i, j, k] / 2) & brain[box]
-        pieces, _ = ndimage.label(bright, _TOUCHING)
-        own = pieces == pieces[i - low[0], j - low[1], k - low[2]]
-        if not LEAST <= np.count_nonzero(own) <= DOT_MOST or _at_edge(own):
-            continue
-        if parts[box][ndimage.binary_dilation(own, _TOUCHING)].any():
-            continue
-        number += 1
-        parts[box][own] = number
-        found.append(Candidate(number, (i, j, k), float(core[box][own].max())))
-    return parts, found
-
-
-def _at_edge(own: npt.NDArray[np.bool_]) -> bool:
-    return any(bool(own.take(end, axis).any()) for axis in range(3) for end in (0, -1))
 
 
 def cut_cubes(

@@ -2,7 +2,8 @@
 
 The segmentation net sees the whole head and gives small metastases blurred outlines of low
 probability. Once something is known to be a candidate, a small net that looks at nothing else draws
-it anew: it gets the images and the first answer, and learns what to change in that.
+it anew: it gets the images and the first answer, and learns what to change in that. Large ones it
+leaves: there the first outline is good.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 REACH = 6  # voxels around the box of a candidate that the net sees, and draws in
 INPUTS = len(SEQUENCES) + 5
 OUTPUTS = 3  # outside the tumour core, necrosis, enhancing tumour
-FAINT = 0.05  # what is less likely than this connects no voxel with the candidate
+FAINT = 0.3  # what is less likely than this is not drawn
+LARGEST = 16  # voxels; a candidate that is longer along an axis keeps its outline
+SHARPER = 3  # power of what is drawn: the segmentation net's own lesions end at some 0.05
 _LOG_ODDS = len(SEQUENCES)  # the channel of ``stack`` that holds them, by _SCALE
 _SCALE = 3
 _TOUCHING = np.ones((3, 3, 3))
@@ -44,6 +47,11 @@ def stack(
     log_odds = special.logit(np.clip(core, 1e-4, 1 - 1e-4)) / _SCALE
     necrosis = chances[1] / (core + 1e-4)
     return np.stack([*images, log_odds, necrosis, chances[2], own, brain]).astype(np.float32)
+
+
+def is_small(box: tuple[slice, ...]) -> bool:
+    """Whether what lies in the box is drawn."""
+    return max(s.stop - s.start for s in box) <= LARGEST
 
 
 def build_contour_net(channels: int) -> torch.nn.Module:
@@ -91,8 +99,10 @@ def outline(
     """Where candidate ``number`` of ``parts`` lies, were it a metastasis.
 
     box: of its voxels. Returns the box that was looked at, and in it the probability of tumour core
-    and the share of necrosis in that, float32 (i, j, k). The probability is 0 outside the brain, in
-    other candidates, and in what does not connect (26-neighbourhood) with a voxel of the candidate.
+    and the share of necrosis in that, float32 (i, j, k). The probability is raised to the power of
+    SHARPER, so that one limit fits what is drawn and what is not. It is 0 where it was below FAINT,
+    outside the brain, in other candidates, and in what does not connect (26-neighbourhood) with a
+    voxel of the candidate.
     """
     import torch
 
@@ -112,4 +122,4 @@ def outline(
     connected, _ = ndimage.label((core > FAINT) & free, _TOUCHING)
     touched = np.unique(connected[own])
     core[~np.isin(connected, touched[touched > 0])] = 0
-    return here, core, drawn[1] / np.maximum(drawn[1] + drawn[2], 1e-6)
+    return here, core**SHARPER, drawn[1] / np.maximum(drawn[1] + drawn[2], 1e-6)

@@ -43,9 +43,8 @@ class SegmenterConfig:
     deep_supervision: in training, the coarser levels of the decoder answer too. fine: channels of
     the branch at 1 mm, 0 for none. candidates: hidden units of what takes a second look at each
     place whose probability of tumour core exceeds ``candidate_chance``
-    (``bmcore.models.second_look``), 0 for none. contours: channels of what draws those places anew,
-    0 leaves the outlines. dot_contrast: spreads of t1c by which a small bright thing must stand out
-    to be such a place too, None for none.
+    (``bmcore.models.second_look``), 0 for none. contours: channels of what draws the small ones
+    anew, 0 leaves their outlines.
     """
 
     filters: int = 32
@@ -64,7 +63,6 @@ class SegmenterConfig:
     candidates: int = 0
     candidate_chance: float = 0.02
     contours: int = 0
-    dot_contrast: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks_down", tuple(self.blocks_down))
@@ -76,10 +74,8 @@ class SegmenterConfig:
         for name in ("candidates", "contours"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
-        if not self.candidates and (self.contours or self.dot_contrast is not None):
-            raise ValueError("contours and dot_contrast are of a second look: give candidates too")
-        if self.dot_contrast is not None and self.dot_contrast <= 0:
-            raise ValueError(f"dot_contrast must be positive, but is {self.dot_contrast}")
+        if self.contours and not self.candidates:
+            raise ValueError("contours belong to a second look: give candidates too")
         if self.window % MULTIPLE or self.window <= 0:
             raise ValueError(f"window must be a multiple of {MULTIPLE}, but is {self.window}")
         if self.core_chance is not None and not 0 < self.core_chance < 1:

@@ -1,0 +1,211 @@
+"""Candidates of many patients, to learn the second look from: read, measured, cut out, kept."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.domain import refuse
+from bmcore.workers import in_processes
+from training import contours
+from training.common import atomic_path, progress, read_json, write_json
+from training.patches import augment, lost_sequences
+
+if TYPE_CHECKING:
+    import torch
+
+    from bmcore.domain import Case
+    from bmcore.intake.datasets import YaleDataset
+    from bmcore.models.segmenter import SegmenterConfig
+
+PLAN = "plan.json"
+VIEWS = 3  # of each candidate: as it is, and augmented
+CALM = 0.6  # share of the synthetic patients in the style CLINIC; the others are WILD
+DROP = 0.3  # share of the patients whose sequences may be missing, and the chance of each
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """described float32 (VIEWS, n, len(FEATURES)); lesion (n,): whether a candidate touches
+    a metastasis; peak (n,): probability of tumour core that the segmentation net gave it."""
+
+    described: npt.NDArray[np.float32]
+    lesion: npt.NDArray[np.bool_]
+    peak: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Patient:
+    """images (4, i, j, k), standardised, some sequences all 0; brain (i, j, k); truth (i, j, k):
+    labels 0-3; chances (4, i, j, k) that the segmentation net gave."""
+
+    images: npt.NDArray[np.float32]
+    brain: npt.NDArray[np.bool_]
+    truth: npt.NDArray[np.uint8]
+    chances: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What a process needs to cut out the candidates of a patient.
+
+    segmenter: folder of the net. data: Yale layout, None for synthetic patients. threads: of torch
+    in this process, 0 for all.
+    """
+
+    segmenter: Path
+    data: Path | None
+    seed: int
+    chance: float
+    device: str
+    threads: int
+
+    def case(self, number: int) -> Case:
+        """Patient ``number`` of DATA, or drawn from the seed."""
+        if self.data is not None:
+            dataset = open_data(self.data)
+            return dataset.load(dataset.case_ids[number])
+        from bmcore.phantom.cohort import draw_case
+        from bmcore.phantom.style import CLINIC, WILD
+
+        random = np.random.default_rng([self.seed, number])
+        style = CLINIC if random.uniform() < CALM else WILD
+        return draw_case(self.seed * 100_003 + number, style).as_case(f"synthetic-{number}")
+
+    def read(self, number: int) -> Patient:
+        """Patient ``number``, now and then without some of the sequences, with the net's answer.
+
+        InputRefused where there is no reference mask.
+        """
+        from bmcore.imaging.preprocess import prepare, to_working_grid
+        from bmcore.models import runtime
+        from bmcore.models.segmenter import read_chances
+
+        case = self.case(number)
+        if case.truth is None or case.truth.mask is None:
+            raise refuse("no reference mask", file=case.case_id, expected="a seg file")
+        prepared = prepare(case)
+        truth = to_working_grid(case.truth.mask, prepared).astype(np.uint8)
+        random = np.random.default_rng([self.seed, number, 1])
+        images = prepared.images.copy()
+        if random.uniform() < DROP:
+            images[lost_sequences(random, DROP)] = 0
+        how = runtime.choose(self.device, threads=self.threads)
+        net = _plain_net(self.segmenter).to(how.device)
+        with runtime.inference(how):
+            chances = read_chances(net, images, prepared.brain)
+        return Patient(images, prepared.brain, truth, chances)
+
+    def find(self, number: int) -> tuple[Found, contours.Crops]:
+        """The candidates of patient ``number``, and what is cut out of those that are lesions."""
+        from scipy import ndimage
+
+        from bmcore.models.candidates import cut_cubes, describe, find_candidates
+
+        patient = self.read(number)
+        images, truth = patient.images, patient.truth
+        parts, found = find_candidates(patient.chances[1] + patient.chances[3], self.chance)
+        peaks = np.array([c.peak for c in found])
+        random = np.random.default_rng([self.seed, number, 2])
+        views = varied(cut_cubes(images, parts, found), random)
+        described = np.stack([describe(view, peaks) for view in views])
+        near = ndimage.binary_dilation(np.isin(truth, (1, 3)), np.ones((3, 3, 3)))
+        hit = np.bincount(parts.ravel(), weights=near.ravel(), minlength=1) > 0
+        crops = contours.cut_crops(images, patient.chances, patient.brain, truth, parts, found)
+        return Found(described, hit[[c.number for c in found]], peaks), crops
+
+
+@functools.lru_cache(maxsize=1)
+def _plain_net(segmenter: Path) -> torch.nn.Module:
+    """The segmentation net, read once a process, without mirror image and second look."""
+    from bmcore.models.bundles import load_bundle
+    from bmcore.models.second_look import NONE
+
+    net = load_bundle(segmenter).segmenter
+    config: SegmenterConfig = net.config  # type: ignore[assignment]
+    net.config = replace(config, mirror=False, **NONE)  # type: ignore[assignment, arg-type]
+    return net
+
+
+@functools.lru_cache(maxsize=1)
+def open_data(data: Path) -> YaleDataset:
+    from bmcore.intake.datasets import YaleDataset
+
+    return YaleDataset(data)
+
+
+def varied(
+    cubes: npt.NDArray[np.float32], random: np.random.Generator
+) -> Iterator[npt.NDArray[np.float32]]:
+    """VIEWS of cubes (n, 5, e, e, e): as they are, then with the images augmented like patches."""
+    yield cubes
+    for _ in range(VIEWS - 1):
+        out = cubes.copy()
+        for cube in out:
+            cube[:-1] = augment(cube[:-1], random, 0.12)
+        yield out
+
+
+def keep(reader: Reader, number: int, file: Path) -> None:
+    """Write what is known of the candidates of one patient, unless it is there."""
+    if file.exists():
+        return
+    found, crops = reader.find(number)
+    with atomic_path(file) as beside, beside.open("wb") as stream:
+        np.savez(
+            stream, described=found.described, lesion=found.lesion, peak=found.peak,
+            **{name: getattr(crops, name) for name in contours.NAMES},
+        )  # fmt: skip
+
+
+def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: int) -> list[Path]:
+    """The files of all patients below ``cache``, in order; those that are there are kept.
+
+    weights: hash of the segmentation net. InputRefused where ``cache`` holds other candidates.
+    """
+    from bmcore.models.candidates import FEATURES, LEAST
+    from bmcore.models.contours import LARGEST
+
+    cache.mkdir(parents=True, exist_ok=True)
+    data = None if reader.data is None else str(reader.data.resolve())
+    plan: dict[str, Any] = {"data": data, "seed": reader.seed, "chance": reader.chance}
+    plan |= {"crop": contours.CROP, "largest": LARGEST}
+    plan |= {"weights": weights, "features": list(FEATURES), "views": VIEWS, "least_voxels": LEAST}
+    if (cache / PLAN).exists() and read_json(cache / PLAN) != plan:
+        raise refuse(
+            "the folder holds candidates of other patients or another net, or measured otherwise",
+            file=cache,
+            hint="take another --out.",
+        )
+    write_json(cache / PLAN, plan)
+    jobs = [(reader, n, cache / f"{n:05d}.npz") for n in range(patients)]
+    with progress() as bars:
+        task = bars.add_task("read patients", total=patients)
+        for _ in in_processes(keep, jobs, workers):
+            bars.advance(task)
+    return [file for _, _, file in jobs]
+
+
+def load(files: Sequence[Path]) -> Found:
+    """The candidates of several patients as one."""
+    rows = []
+    for file in files:
+        with np.load(file) as kept:
+            rows.append((kept["described"], kept["lesion"], kept["peak"]))
+    described, lesion, peak = zip(*rows, strict=True)
+    return Found(np.concatenate(described, 1), np.concatenate(lesion), np.concatenate(peak))
+
+
+def load_crops(files: Sequence[Path]) -> contours.Crops:
+    """What was cut out of the lesions of several patients."""
+    every = []
+    for file in files:
+        with np.load(file) as kept:
+            every.append(contours.Crops(*(kept[name] for name in contours.NAMES)))
+    return contours.join(every)
