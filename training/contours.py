@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ class Crops:
         return len(self.label)
 
 
-NAMES = ("images", "chances", "own", "brain", "label")
+NAMES = tuple(field.name for field in fields(Crops))
 
 
 @dataclass(frozen=True)
