@@ -45,28 +45,31 @@ def _leaves(prefix: str, metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapp
             yield name, {"value": value}
 
 
-def _number(value: Any) -> str:
+def _number(value: Any, digits: int = 2) -> str:
     if value is None:
         return "not defined"
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.2f}" if 0.01 <= abs(value) < 100 else f"{value:.2g}"
+    return f"{value:.{digits}f}" if 0.01 <= abs(value) < 100 else f"{value:.2g}"
 
 
-def _interval(low: Any, high: Any) -> str:
-    return "" if low is None or high is None else f"{_number(float(low))} to {_number(float(high))}"
+def _interval(low: Any, high: Any, digits: int = 2) -> str:
+    if low is None or high is None:
+        return ""
+    return f"{_number(float(low), digits)} to {_number(float(high), digits)}"
 
 
-def table_cell(estimate: Any) -> str:
+def table_cell(estimate: Any, digits: int = 2) -> str:
     """A number of the model card for a table: "0.54 (0.47 to 0.62)", "not defined", or empty."""
     if estimate is None or isinstance(estimate, str):
         return estimate or ""
     if not isinstance(estimate, Mapping):
-        return _number(estimate)
-    value, interval = estimate.get("value"), _interval(estimate.get("low"), estimate.get("high"))
+        return _number(estimate, digits)
+    value, low, high = (estimate.get(name) for name in ("value", "low", "high"))
     if value is None:
         return "not defined"
-    return f"{_number(float(value))} ({interval})" if interval else _number(float(value))
+    number, interval = _number(float(value), digits), _interval(low, high, digits)
+    return f"{number} ({interval})" if interval else number
 
 
 def size_words(row: Mapping[str, Any]) -> str:
