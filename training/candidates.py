@@ -10,6 +10,7 @@ OUT then holds the segmentation net with the second look in it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,15 +25,13 @@ from training.common import (
     EpochsOption,
     OutOption,
     SeedOption,
-    Stopwatch,
-    board,
     distributed,
-    progress,
     run_app,
     seed_everything,
     write_json,
 )
 from training.gather import VIEWS, Found, Reader, gather, load, load_crops, open_data
+from training.passes import Passes, run_passes
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +76,6 @@ def train(found: Found, config: CandidateTraining, out: Path, device: str) -> di
             hint="give more --cases.",
         )
     batch = min(config.batch, count)
-    watch = Stopwatch()
     seed_everything(config.seed)
     described = torch.from_numpy(found.described).to(device)
     soft = torch.from_numpy(found.lesion).to(device, torch.float32)
@@ -85,30 +83,17 @@ def train(found: Found, config: CandidateTraining, out: Path, device: str) -> di
     head = build_candidate_head(described.shape[-1], config.hidden).to(device)
     shares = torch.linspace(0, 1, KNOTS, device=device)
     head.knots.copy_(torch.quantile(described[0], shares, dim=0).T)  # type: ignore[operator]
-    optimiser = torch.optim.AdamW(head.parameters(), weight_decay=config.decay)
-    each, curve = count // batch, []
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.rate, total_steps=config.epochs * each
-    )
-    with progress() as bars, board(out) as log:
-        task = bars.add_task("train", total=config.epochs)
-        for epoch in range(config.epochs):
-            order = torch.randperm(count)[: each * batch].to(device)
-            losses = []
-            for chosen in order.view(each, batch):
-                view = torch.randint(len(described), (batch,)).to(device)
-                logits = head(described[view, chosen])
-                loss = functional.binary_cross_entropy_with_logits(logits, soft[chosen])
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-                losses.append(loss.item())
-            curve.append(float(np.mean(losses)))
-            log("loss", curve[-1], epoch)
-            bars.update(task, advance=1, description=f"train, loss {curve[-1]:.3f}")
-    weights = {k: v.detach().cpu() for k, v in head.state_dict().items()}
-    return {"weights": weights, "curve": curve, "seconds": round(watch.seconds)}
+    each = count // batch
+
+    def losses(_: int) -> Iterator[torch.Tensor]:
+        order = torch.randperm(count)[: each * batch].to(device)
+        for chosen in order.view(each, batch):
+            view = torch.randint(len(described), (batch,)).to(device)
+            logits = head(described[view, chosen])
+            yield functional.binary_cross_entropy_with_logits(logits, soft[chosen])
+
+    how = Passes(config.epochs, each, config.rate, config.decay, "train", "loss")
+    return run_passes(head, losses, how, out)
 
 
 def measure(head: torch.nn.Module, found: Found, patients: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import refuse
-from training.common import Stopwatch, board, progress, seed_everything
+from training.common import seed_everything
+from training.passes import Passes, run_passes
 from training.patches import augment
 
 if TYPE_CHECKING:
@@ -129,56 +130,49 @@ def train(crops: Crops, config: ContourTraining, out: Path, device: str) -> dict
     InputRefused where there are no crops.
     """
     import torch
-    from torch.nn import functional
 
     from bmcore.models import runtime
     from bmcore.models.contours import build_contour_net
 
     if not len(crops):
         raise refuse("no candidate touches a metastasis", hint="give more --cases.")
-    watch = Stopwatch()
     seed_everything(config.seed)
     net = build_contour_net(config.channels).to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     batch = min(config.batch, len(crops))
-    each, curve = len(crops) // batch, []
-    optimiser = torch.optim.AdamW(net.parameters(), weight_decay=config.decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.rate, total_steps=config.epochs * each
-    )
+    each = len(crops) // batch
     kind = device.split(":")[0]
     half = runtime.choose(kind, threads=0).precision == "bf16"
-    with progress() as bars, board(out) as log:
-        task = bars.add_task("learn outlines", total=config.epochs)
-        for epoch in range(config.epochs):
-            random = np.random.default_rng([config.seed, epoch])
-            order = random.permutation(len(crops))[: each * batch].reshape(each, batch)
-            losses = []
-            for chosen in order:
-                pairs = [changed(crops, int(n), random) for n in chosen]
-                seen = torch.from_numpy(np.stack([p[0] for p in pairs])).to(device)
-                label = torch.from_numpy(np.stack([p[1] for p in pairs])).to(device, torch.long)
-                with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
-                    logits = net(seen.to(memory_format=torch.channels_last_3d))
-                entropy = functional.cross_entropy(
-                    logits, label, reduction="none", ignore_index=IGNORED
-                ).sum((1, 2, 3))
-                known = label != IGNORED
-                core = ((label > 0) & known).sum((1, 2, 3))
-                drawn = torch.softmax(logits, 1)[:, 2] * known
-                tumour = (label == 2).float()
-                shared = 2 * (drawn * tumour).sum((1, 2, 3)) + 1
-                dice = shared / (drawn.sum((1, 2, 3)) + tumour.sum((1, 2, 3)) + 1)
-                loss = 1 - dice.mean() + config.entropy * (entropy / (core + 10)).mean()
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-                losses.append(loss.item())
-            curve.append(float(np.mean(losses)))
-            log("contours/loss", curve[-1], epoch)
-            bars.update(task, advance=1, description=f"learn outlines, loss {curve[-1]:.3f}")
-    weights = {k: v.detach().contiguous().cpu() for k, v in net.state_dict().items()}
-    return {"weights": weights, "curve": curve, "seconds": round(watch.seconds)}
+
+    def losses(epoch: int) -> Iterator[torch.Tensor]:
+        random = np.random.default_rng([config.seed, epoch])
+        order = random.permutation(len(crops))[: each * batch].reshape(each, batch)
+        for chosen in order:
+            pairs = [changed(crops, int(n), random) for n in chosen]
+            seen = torch.from_numpy(np.stack([p[0] for p in pairs])).to(device)
+            label = torch.from_numpy(np.stack([p[1] for p in pairs])).to(device, torch.long)
+            with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
+                logits = net(seen.to(memory_format=torch.channels_last_3d))
+            yield _loss(logits, label, config.entropy)
+
+    how = Passes(config.epochs, each, config.rate, config.decay, "learn outlines", "contours/loss")
+    return run_passes(net, losses, how, out)
+
+
+def _loss(logits: torch.Tensor, label: torch.Tensor, weight: float) -> torch.Tensor:
+    """Of each crop by itself, then the mean. weight: of the cross-entropy."""
+    import torch
+    from torch.nn import functional
+
+    entropy = functional.cross_entropy(logits, label, reduction="none", ignore_index=IGNORED).sum(
+        (1, 2, 3)
+    )
+    known = label != IGNORED
+    core = ((label > 0) & known).sum((1, 2, 3))
+    drawn = torch.softmax(logits, 1)[:, 2] * known
+    tumour = (label == 2).float()
+    shared = 2 * (drawn * tumour).sum((1, 2, 3)) + 1
+    dice = shared / (drawn.sum((1, 2, 3)) + tumour.sum((1, 2, 3)) + 1)
+    return 1 - dice.mean() + weight * (entropy / (core + 10)).mean()
 
 
 def changed(
