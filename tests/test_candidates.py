@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bmcore.domain import InputRefused
-from bmcore.models.bundles import load_bundle
+from bmcore.models.bundles import load_bundle, write_part
 from bmcore.models.candidates import (
     EDGE,
     FEATURES,
@@ -26,9 +26,10 @@ from bmcore.models.candidates import (
 from bmcore.models.second_look import revise, without_second_look
 from bmcore.models.segmenter import SegmenterConfig, build_segmenter, read_chances
 from training import candidates as training
-from training.candidates import CandidateTraining, measure, train
+from training.candidates import CandidateTraining, halved, measure, train
+from training.common import tensors_hash
 from training.gather import VIEWS, Found, load, load_crops, varied
-from training.segmenter import Beginning, settle
+from training.segmenter import begin_with, settle
 
 TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
 DEMO = Path(__file__).resolve().parent.parent / "models" / "demo"
@@ -197,6 +198,15 @@ def test_features_become_normal_scores_of_their_ranks() -> None:
     assert scores[:, 1].tolist() == pytest.approx([-0.32, 1.15, -3, 3, 0.67], abs=0.03)
 
 
+def test_values_that_many_candidates_share_keep_their_rank_in_a_kept_head() -> None:
+    head, kept = build_candidate_head(1, 8), build_candidate_head(1, 8)
+    head.knots.copy_(torch.linspace(-1, 1, KNOTS)[None].clamp(float(np.log(2)) - 1))
+    kept.load_state_dict(halved(head.state_dict()))
+    common = torch.tensor([[float(np.log(2)) - 1], [0.3]])
+    assert torch.equal(head.scores(common), kept.scores(common))
+    assert kept.layers[1].weight.equal(head.layers[1].weight.half().float())
+
+
 def test_each_candidate_is_judged() -> None:
     torch.manual_seed(0)
     head = build_candidate_head(len(FEATURES), 8)
@@ -309,10 +319,18 @@ def test_a_segmenter_with_a_second_look_answers_with_its_peaks() -> None:
         replace(TINY, candidates=-1)
 
 
-def test_a_second_look_is_left_out_of_the_weights_that_a_new_run_begins_with() -> None:
+def test_a_second_look_is_left_out_of_the_weights_that_a_new_run_begins_with(
+    tmp_path: Path,
+) -> None:
     taught, plain = _net(candidates=8, contours=8), build_segmenter(TINY)
-    settle(plain, Beginning(weights=dict(taught.state_dict())))
+    config = replace(TINY, candidates=8, contours=8)
+    said = {"steps": 7, "candidates": {"patients": 3}}
+    file = write_part(tmp_path, "segmenter", taught.state_dict(), config.as_dict(), said)
+    begin = begin_with(file, 0)
+    settle(plain, begin)
     assert all(torch.equal(v, taught.state_dict()[k]) for k, v in plain.state_dict().items())
+    assert begin.training == {"steps": 7}
+    assert begin.digest == tensors_hash(plain.state_dict())
 
 
 # --- training -------------------------------------------------------------------------------------

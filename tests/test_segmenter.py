@@ -26,6 +26,7 @@ from bmcore.models.segmenter import (
     SegmenterConfig,
     build_segmenter,
     drop_small_lesions,
+    quieten_specks,
     segment,
     to_labels,
 )
@@ -124,6 +125,33 @@ def test_specks_of_tumour_go_and_oedema_stays() -> None:
     kept = drop_small_lesions(labels, 3)
     assert kept[2, 2, 2] == 0 and kept[12, 12, 12] == 3 and kept[16, 16, 16] == 2
     assert labels[2, 2, 2] == 3  # the input is left alone
+
+
+def test_specks_of_enhancing_tumour_become_necrosis_and_the_core_stays() -> None:
+    labels = np.zeros((30, 30, 30), np.uint8)
+    labels[2:14, 2:14, 2:14] = 3
+    labels[4:12, 4:12, 4:12] = 1  # within a ring of 1216 voxels
+    labels[10, 10, 9:11] = 3  # a speck in the middle
+    labels[5:8, 5:8, 5:8] = 3  # 27 voxels: 2.2 % of the enhancing ones, too much for a speck
+    labels[14, 14, 14] = 1
+    labels[15, 15, 15] = 3  # a speck that only necrosis connects with the ring
+    labels[20:22, 20:22, 20:22] = 3  # a lesion of its own, as small as it is
+    labels[26, 2, 2] = 3
+    labels[2, 26, 26] = 2
+    expected = labels.copy()
+    expected[10, 10, 9:11] = expected[15, 15, 15] = 1
+    kept = quieten_specks(labels, 0.02)
+    assert np.array_equal(kept, expected) and labels[15, 15, 15] == 3
+    assert quieten_specks(kept, 0.02) is kept  # nothing is left to do
+    assert not quieten_specks(np.zeros((4, 4, 4), np.uint8), 0.02).any()
+    chances = np.stack([np.where(labels == label, np.float32(0.97), np.float32(0.01))
+                        for label in range(4)])  # fmt: skip
+    everywhere = np.ones(labels.shape, bool)
+    config = replace(TINY, min_lesion_voxels=1, speck_share=0.02)
+    assert to_labels(chances, everywhere, config)[15, 15, 15] == 1
+    assert to_labels(chances, everywhere, replace(config, speck_share=0.0))[15, 15, 15] == 3
+    with pytest.raises(ValueError, match="speck_share"):
+        replace(TINY, speck_share=1.0)
 
 
 def test_a_small_lesion_weighs_more_than_a_large_one_and_background_weighs_1() -> None:

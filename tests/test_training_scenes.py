@@ -166,7 +166,7 @@ def test_limits_are_written_into_the_config_and_the_weights_stay(tmp_path: Path)
     before = load_bundle(tmp_path).manifest["parts"]["segmenter"]
     run(
         "-m", "training.threshold", "--data", str(tmp_path / "data"),
-        "--segmenter", str(tmp_path), "--most-false", "1000", "--mirror",
+        "--segmenter", str(tmp_path), "--most-false", "1000", "--mirror", "--specks", "0.05",
     )  # fmt: skip
     after = load_bundle(tmp_path).manifest["parts"]["segmenter"]
     rows = after["metrics"]["limits"]["rows"]
@@ -177,6 +177,7 @@ def test_limits_are_written_into_the_config_and_the_weights_stay(tmp_path: Path)
     top = max(r["lesion_wise_dice_ET"] for r in rows)
     assert chosen["lesion_wise_dice_ET"] == top  # a single case leaves no doubt
     assert after["config"]["mirror"] and not before["config"]["mirror"]
+    assert after["config"]["speck_share"] == 0.05
 
 
 def test_weights_that_are_none_or_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ OUT then holds the segmentation net with the second look in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,15 +44,15 @@ class CandidateTraining:
     """A sentence a field.
 
     hidden: units of each of the head's two hidden layers. chance: probability of tumour core from
-    which a place is a candidate. epochs:
-    passes over all candidates. batch: candidates a step. rate, decay: peak learning rate (one
-    cycle), weight decay. smoothing: of the labels. held: share of the patients that only measure.
+    which a place is a candidate. epochs: passes over all candidates. batch: candidates a step.
+    rate, decay: peak learning rate (one cycle), weight decay. smoothing: of the labels. held: share
+    of the patients that only measure.
     """
 
     hidden: int = 256
     chance: float = 0.02
     epochs: int = 100
-    batch: int = 64
+    batch: int = 256
     rate: float = 3e-3
     decay: float = 0.3
     smoothing: float = 0.02
@@ -131,7 +131,7 @@ def publish(
     metrics: dict[str, Any],
     said: dict[str, Any],
 ) -> None:
-    """The segmentation net with the second look in it, as float16, with what is known of both.
+    """The segmentation net with the second look in it, ``halved``, with what is known of both.
 
     head, drawing: results of ``train`` and ``contours.train``.
     """
@@ -142,11 +142,11 @@ def publish(
 
     entry = load_bundle(segmenter).manifest["parts"]["segmenter"]
     weights = without_second_look(load_file(segmenter / entry["file"]))
-    weights |= {HEAD + k: v.half() for k, v in head["weights"].items()}
-    weights |= {CONTOURS + k: v.half() for k, v in drawing["weights"].items()}
+    weights |= {HEAD + k: v for k, v in halved(head["weights"]).items()}
+    weights |= {CONTOURS + k: v for k, v in halved(drawing["weights"]).items()}
     config = entry["config"] | {
         "candidates": said["hidden"], "candidate_chance": said["chance"],
-        "contours": said["contours"]["channels"],
+        "contours": said["contours"]["channels"], "mirror": said["mirror"],
     }  # fmt: skip
     said = said | {"seconds": head["seconds"]}
     said["contours"] = said["contours"] | {"seconds": drawing["seconds"]}
@@ -169,6 +169,10 @@ def main(
     chance: Annotated[
         float, typer.Option(help="Probability of tumour core from which a place is a candidate.")
     ] = CandidateTraining.chance,
+    mirror: Annotated[
+        bool | None,
+        typer.Option(help="Also read the mirror image (twice the time); else as the config says."),
+    ] = None,
     hidden: Annotated[
         int, typer.Option(min=1, help="Units of each hidden layer of the head.")
     ] = CandidateTraining.hidden,
@@ -191,21 +195,24 @@ def main(
 
     config = CandidateTraining(hidden=hidden, chance=chance, epochs=epochs, rate=rate, seed=seed)
     drawing = contours.ContourTraining(channels=channels, epochs=contour_epochs, seed=seed)
-    weights = load_bundle(segmenter).manifest["parts"]["segmenter"]["sha256"]
+    bundle = load_bundle(segmenter)
+    weights = bundle.manifest["parts"]["segmenter"]["sha256"]
+    if mirror is None:
+        mirror = bundle.segmenter_config.mirror
     patients = cases if data is None else len(open_data(data).case_ids)
     with distributed(device) as world:
         threads = 0 if workers == 1 else 1
         kind = world.device.split(":")[0]
-        reader = Reader(segmenter, data, seed, chance, kind, threads)
+        reader = Reader(segmenter, mirror, data, seed, chance, kind, threads)
         files = gather(reader, patients, out / "cache", weights, workers)
         held = max(1, round(config.held * len(files)))
         judged = train(load(files[held:]), config, out, world.device)
         crops = load_crops(files[held:])
         drawn = contours.train(crops, drawing, out, world.device)
     head = build_candidate_head(len(FEATURES), hidden)
-    head.load_state_dict(_rounded(judged["weights"]))
+    head.load_state_dict(halved(judged["weights"]))
     net = build_contour_net(channels)
-    net.load_state_dict(_rounded(drawn["weights"]))
+    net.load_state_dict(halved(drawn["weights"]))
     metrics = measure(head, load(files[:held]), held)
     metrics["contours"] = contours.measure(net, load_crops(files[:held]))
     said = {
@@ -213,6 +220,7 @@ def main(
         "patients": len(files) - held,
         "source": "synthetic, styles CLINIC and WILD" if data is None else data.name,
         "segmenter_sha256": weights,
+        "mirror": mirror,
         "hardware": "GPU" if kind == "cuda" else "CPU",
         "views": VIEWS,
         "contours": {**asdict(drawing), "lesions": len(crops)},
@@ -222,9 +230,11 @@ def main(
         typer.echo(f"{name}: {metrics.get(name, 'no measure')}")
 
 
-def _rounded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """As they are once they have been kept as float16."""
-    return {k: v.half().float() for k, v in weights.items()}
+def halved(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """As they are kept: float16, but for the knots of a head. Most candidates share some values,
+    such as the size of two voxels, and a knot that is no longer equal to one of them would move the
+    rank of all of them."""
+    return {k: v if k == "knots" else v.half() for k, v in weights.items()}
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
         "segmenter", " ".join(options), net / "metrics.json",
         lambda: _command("training.segmenter", *options),
     )  # fmt: skip
-    looks = ["--segmenter", str(net), "--out", str(out), "--cases", str(plan.looks)]
+    looks = ["--segmenter", str(net), "--out", str(out), "--cases", str(plan.looks), "--mirror"]
     looks += ["--seed", str(plan.seed + 8), "--workers", str(plan.workers)]
     chain.step(
         "second look", " ".join(looks), out / "metrics.json",
@@ -144,7 +144,8 @@ def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
         "cohort for the limits", f"{plan.held} {plan.seed + 6}", tuned / "complete.json",
         lambda: _draw_cohort(plan.held, plan.seed + 6, tuned, plan.workers),
     )  # fmt: skip
-    limits = ["--data", str(tuned), "--segmenter", str(out), "--mirror"]
+    limits = ["--data", str(tuned), "--segmenter", str(out), "--mirror", "--specks", "0.02"]
+    limits += ["--workers", str(plan.workers)]
     chain.step(
         "limits", " ".join(limits), out / MANIFEST,
         lambda: _command("training.threshold", *limits),

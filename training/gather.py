@@ -55,11 +55,12 @@ class Patient:
 class Reader:
     """What a process needs to cut out the candidates of a patient.
 
-    segmenter: folder of the net. data: Yale layout, None for synthetic patients. threads: of torch
-    in this process, 0 for all.
+    segmenter: folder of the net. mirror: it reads the mirror image too. data: Yale layout, None for
+    synthetic patients. threads: of torch in this process, 0 for all.
     """
 
     segmenter: Path
+    mirror: bool
     data: Path | None
     seed: int
     chance: float
@@ -97,7 +98,7 @@ class Reader:
         if random.uniform() < DROP:
             images[lost_sequences(random, DROP)] = 0
         how = runtime.choose(self.device, threads=self.threads)
-        net = _plain_net(self.segmenter).to(how.device)
+        net = _plain_net(self.segmenter, self.mirror).to(how.device)
         with runtime.inference(how):
             chances = read_chances(net, images, prepared.brain)
         return Patient(images, prepared.brain, truth, chances)
@@ -122,14 +123,14 @@ class Reader:
 
 
 @functools.lru_cache(maxsize=1)
-def _plain_net(segmenter: Path) -> torch.nn.Module:
-    """The segmentation net, read once a process, without mirror image and second look."""
+def _plain_net(segmenter: Path, mirror: bool) -> torch.nn.Module:
+    """The segmentation net, read once a process, without second look."""
     from bmcore.models.bundles import load_bundle
     from bmcore.models.second_look import NONE
 
     net = load_bundle(segmenter).segmenter
     config: SegmenterConfig = net.config  # type: ignore[assignment]
-    net.config = replace(config, mirror=False, **NONE)  # type: ignore[assignment, arg-type]
+    net.config = replace(config, mirror=mirror, **NONE)  # type: ignore[assignment, arg-type]
     return net
 
 
@@ -175,7 +176,7 @@ def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: in
     cache.mkdir(parents=True, exist_ok=True)
     data = None if reader.data is None else str(reader.data.resolve())
     plan: dict[str, Any] = {"data": data, "seed": reader.seed, "chance": reader.chance}
-    plan |= {"crop": contours.CROP, "largest": LARGEST}
+    plan |= {"mirror": reader.mirror, "crop": contours.CROP, "largest": LARGEST}
     plan |= {"weights": weights, "features": list(FEATURES), "views": VIEWS, "least_voxels": LEAST}
     if (cache / PLAN).exists() and read_json(cache / PLAN) != plan:
         raise refuse(

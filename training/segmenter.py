@@ -96,37 +96,37 @@ class Beginning:
 
 
 def begin_with(file: Path | None, workers: int) -> Beginning:
-    """Read the weights of ``segmenter.safetensors``; a fresh start where ``file`` is None."""
+    """Read the weights of ``segmenter.safetensors``; a fresh start where ``file`` is None.
+
+    A second look at candidates (``training.candidates``) belongs to the net it was learnt for: it
+    is left out.
+    """
     if file is None:
         return Beginning(workers=workers)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from bmcore.models.bundles import MANIFEST
+    from bmcore.models.second_look import without_second_look
 
     try:
-        weights = {k: v.float() for k, v in load_file(file).items()}
+        weights = {k: v.float() for k, v in without_second_look(load_file(file)).items()}
     except (OSError, SafetensorError) as error:
         raise refuse("these weights cannot be read", file=file, found=error) from error
     beside = file.parent / MANIFEST
     parts = read_json(beside)["parts"] if beside.exists() else {}
-    return Beginning(
-        weights, tensors_hash(weights), workers, parts.get("segmenter", {}).get("training")
-    )
+    training = parts.get("segmenter", {}).get("training")
+    if training is not None:
+        training = {k: v for k, v in training.items() if k != "candidates"}
+    return Beginning(weights, tensors_hash(weights), workers, training)
 
 
 def settle(net: torch.nn.Module, begin: Beginning) -> None:
-    """Give ``net`` the weights to begin with, if there are any; InputRefused if they do not fit.
-
-    A second look at candidates (``training.candidates``) belongs to the net it was learnt for: it
-    is left out.
-    """
-    from bmcore.models.second_look import without_second_look
-
+    """Give ``net`` the weights to begin with, if there are any; InputRefused if they do not fit."""
     if begin.weights is None:
         return
     try:
-        net.load_state_dict(without_second_look(begin.weights))
+        net.load_state_dict(begin.weights)
     except RuntimeError as error:
         raise refuse(
             "the weights to begin with do not fit the net",

@@ -11,7 +11,8 @@ is written into the net's config, the whole table into its metrics; the weights 
 
 from __future__ import annotations
 
-from dataclasses import replace
+import functools
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ import numpy.typing as npt
 import typer
 
 from bmcore.domain import REGIONS, refuse
+from bmcore.workers import in_processes
 from training.common import DataOption, DeviceOption, progress, run_app
 
 if TYPE_CHECKING:
@@ -36,45 +38,88 @@ LIMITS = ("core_chance", "min_lesion_voxels", "min_lesion_chance")
 Row = dict[str, float]
 
 
-def sweep(
-    net: torch.nn.Module, folders: list[Path], device: str, grid: list[tuple[float, int, float]]
-) -> tuple[list[Row], npt.NDArray[np.float64]]:
-    """One row for each set of LIMITS in ``grid``, over the cases with a mask: means, and the
-    lesion-wise Dice of enhancing tumour of each case (cases, rows)."""
-    from bmcore.imaging.preprocess import prepare, to_working_grid
-    from bmcore.intake.datasets import YaleDataset
-    from bmcore.models import runtime
-    from bmcore.models.segmenter import read_chances, to_labels
-    from bmcore.stats import segmentation
+@dataclass(frozen=True)
+class Sweep:
+    """What a process needs to score a case under all sets of LIMITS in ``grid``.
 
-    cases = [(dataset, n) for dataset in map(YaleDataset, folders) for n in dataset.case_ids]
-    how = runtime.choose(device)
-    config: SegmenterConfig = net.config  # type: ignore[assignment]
-    config = replace(config, lone_oedema=True)  # only the enhancing tumour is measured
-    scores = []
-    with progress() as bars, runtime.inference(how):
-        task = bars.add_task("read cases", total=len(cases))
-        for dataset, case_id in cases:
-            case = dataset.load(case_id)
-            if case.truth is None or case.truth.mask is None:
-                raise refuse("no reference mask", file=case_id)
-            prepared = prepare(case)
-            chances = read_chances(net.to(how.device), prepared.images, prepared.brain)
-            truth = segmentation.region(to_working_grid(case.truth.mask, prepared), REGIONS["ET"])
-            row, known = [], {}
-            for limits in grid:
-                chosen = replace(config, **dict(zip(LIMITS, limits, strict=True)))  # type: ignore[arg-type]
-                labels = to_labels(chances, prepared.brain, chosen)
-                key = labels.tobytes()
-                if key not in known:  # other limits often keep the same parts
-                    found = segmentation.region(labels, REGIONS["ET"])
-                    wise = segmentation.lesion_wise(found, truth)
-                    large = [s.detected for s in wise.lesions if s.diameter_mm >= FROM_MM]
-                    known[key] = (wise.dice, wise.false_lesions, sum(large), len(large))
-                row.append(known[key])
-            scores.append(row)
+    segmenter: folder of the net, used with ``config``. threads: of torch, 0 for all.
+    """
+
+    segmenter: Path
+    config: SegmenterConfig
+    grid: tuple[tuple[float, int, float], ...]
+    device: str
+    threads: int
+
+    def score(self, folder: Path, case_id: str) -> list[tuple[float, int, int, int]]:
+        """Of each set of limits: lesion-wise Dice of enhancing tumour, false lesions, and lesions
+        of FROM_MM and more that are found and that there are. InputRefused without a mask."""
+        from bmcore.imaging.preprocess import prepare, to_working_grid
+        from bmcore.intake.datasets import YaleDataset
+        from bmcore.models import runtime
+        from bmcore.models.segmenter import read_chances, to_labels
+        from bmcore.stats import segmentation
+
+        case = YaleDataset(folder).load(case_id)
+        if case.truth is None or case.truth.mask is None:
+            raise refuse("no reference mask", file=case_id)
+        prepared = prepare(case)
+        how = runtime.choose(self.device, threads=self.threads)
+        net = _net(self.segmenter, self.config).to(how.device)
+        with runtime.inference(how):
+            chances = read_chances(net, prepared.images, prepared.brain)
+        truth = segmentation.region(to_working_grid(case.truth.mask, prepared), REGIONS["ET"])
+        seen = chances[1] + chances[3] > min(limits[0] for limits in self.grid)
+        box = _box(seen | truth)
+        chances, brain, truth = chances[(slice(None), *box)], prepared.brain[box], truth[box]
+        row, known = [], {}
+        for limits in self.grid:
+            chosen = replace(self.config, **dict(zip(LIMITS, limits, strict=True)))  # type: ignore[arg-type]
+            # only the enhancing tumour is measured
+            labels = to_labels(chances, brain, replace(chosen, lone_oedema=True))
+            key = labels.tobytes()
+            if key not in known:  # other limits often keep the same parts
+                found = segmentation.region(labels, REGIONS["ET"])
+                wise = segmentation.lesion_wise(found, truth)
+                large = [s.detected for s in wise.lesions if s.diameter_mm >= FROM_MM]
+                known[key] = (wise.dice, wise.false_lesions, sum(large), len(large))
+            row.append(known[key])
+        return row
+
+
+@functools.lru_cache(maxsize=1)
+def _net(segmenter: Path, config: SegmenterConfig) -> torch.nn.Module:
+    """The segmentation net, read once a process."""
+    from bmcore.models.bundles import load_bundle
+
+    net = load_bundle(segmenter).segmenter
+    net.config = config  # type: ignore[assignment]
+    return net
+
+
+def _box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Around all that is true; everything where nothing is."""
+    from scipy import ndimage
+
+    boxes = ndimage.find_objects(mask.astype(np.uint8))
+    return boxes[0] if boxes else (slice(None),) * mask.ndim
+
+
+def sweep(
+    how: Sweep, folders: list[Path], workers: int
+) -> tuple[list[Row], npt.NDArray[np.float64]]:
+    """One row for each set of limits, over the cases with a mask: means, and the lesion-wise Dice
+    of enhancing tumour of each case (cases, rows)."""
+    from bmcore.intake.datasets import YaleDataset
+
+    jobs = [(how, folder, case) for folder in folders for case in YaleDataset(folder).case_ids]
+    scores: dict[int, list[tuple[float, int, int, int]]] = {}
+    with progress() as bars:
+        task = bars.add_task("read cases", total=len(jobs))
+        for number, row in in_processes(Sweep.score, jobs, workers):
+            scores[number] = row
             bars.advance(task)
-    table = np.array(scores, float)  # (cases, limits, 4)
+    table = np.array([scores[n] for n in range(len(jobs))], float)  # (cases, limits, 4)
     dice, false = table[..., 0], table[..., 1].mean(0)
     found = table[..., 2].sum(0) / np.maximum(table[..., 3].sum(0), 1)
     return [
@@ -84,7 +129,7 @@ def sweep(
             "false_lesions_per_case": float(false[n]),
             "sensitivity_from_5_mm": float(found[n]),
         }
-        for n, limits in enumerate(grid)
+        for n, limits in enumerate(how.grid)
     ], dice
 
 
@@ -119,6 +164,16 @@ def main(
         bool | None,
         typer.Option(help="Also read the mirror image (twice the time); else as the config says."),
     ] = None,
+    specks: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Pieces of enhancing tumour below this share of their lesion's become necrosis; "
+            "else as the config says.",
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read cases.")] = 1,
     device: DeviceOption = "auto",
 ) -> None:
     """Measure all limits on the cases and write the chosen ones into the segmenter's config."""
@@ -128,18 +183,21 @@ def main(
 
     bundle = load_bundle(segmenter)
     entry = bundle.manifest["parts"]["segmenter"]
-    net, config = bundle.segmenter, bundle.segmenter_config
+    config = bundle.segmenter_config
     if mirror is not None:
         config = replace(config, mirror=mirror)
-    net.config = config  # type: ignore[assignment]
+    if specks is not None:
+        config = replace(config, speck_share=specks)
     folders = [data, *(more_data or [])]
-    rows, dice = sweep(net, folders, device, list(product(CORES, VOXELS, CHANCES)))
+    grid = tuple(product(CORES, VOXELS, CHANCES))
+    threads = 0 if workers == 1 else 1
+    rows, dice = sweep(Sweep(segmenter, config, grid, device, threads), folders, workers)
     chosen = best(rows, dice, most_false)
     for row in rows:
         mark = "*" if row is chosen else " "
         typer.echo(mark + "  ".join(f"{key} {value:g}" for key, value in row.items()))
     limits: dict[str, Any] = {name: chosen[name] for name in LIMITS}
-    limits["mirror"] = config.mirror
+    limits |= {"mirror": config.mirror, "speck_share": config.speck_share}
     metrics = entry["metrics"] | {
         "limits": {"data": [f.name for f in folders], "cases": len(dice), "rows": rows}
     }

@@ -123,11 +123,8 @@ def describe(
 def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
     images, own = cube[:-1], cube[-1] > 0
     t1c, brain = images[_T1C], (images != 0).any(0)
-    near = ndimage.binary_dilation(own, _TOUCHING)
-    shell = ndimage.binary_dilation(near, _TOUCHING, iterations=3) & ~near & brain
-    for wider in (~near, np.ones_like(own)):  # a large tumour fills its cube
-        if np.count_nonzero(shell) < 5:
-            shell = wider
+    voxels = np.argwhere(own)
+    shell = _shell(own, brain, voxels)
     out = []
     for image in images:
         inside, outside = image[own], image[shell]
@@ -139,7 +136,6 @@ def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
     contrast = (np.percentile(inside, 90) if inside.size > 10 else inside.max()) - base
     for share in BRIGHT:
         out += _bright_part((t1c > base + share * contrast) & brain, own)
-    voxels = np.argwhere(own)
     centre = [round(c) for c in voxels.mean(0)]
     bright = (t1c > base + 0.5 * contrast) & brain
     for reach in REACHES:
@@ -148,6 +144,21 @@ def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
     spreads = _spreads(voxels)
     out += [np.log1p(len(voxels)), *spreads, _stretch(spreads)]
     return [float(x) for x in out]
+
+
+def _shell(
+    own: npt.NDArray[np.bool_], brain: npt.NDArray[np.bool_], voxels: npt.NDArray[np.intp]
+) -> npt.NDArray[np.bool_]:
+    """Brain from 2 to 4 voxels away from ``own``, whose places ``voxels`` (n, 3) are."""
+    low, high = voxels.min(0), voxels.max(0)
+    box = tuple(slice(max(a - 4, 0), b + 5) for a, b in zip(low, high, strict=True))
+    near = ndimage.binary_dilation(own[box], _TOUCHING)
+    shell = np.zeros_like(own)
+    shell[box] = ndimage.binary_dilation(near, _TOUCHING, iterations=3) & ~near & brain[box]
+    if np.count_nonzero(shell) < 5:  # a large tumour fills its cube
+        shell = np.ones_like(own)
+        shell[box] = ~near
+    return shell if np.count_nonzero(shell) >= 5 else np.ones_like(own)
 
 
 def _bright_part(bright: npt.NDArray[np.bool_], own: npt.NDArray[np.bool_]) -> list[float]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CLASSES = 4  # background, necrosis, oedema, enhancing tumour
 MULTIPLE = 16  # windows and patches must be a multiple of this along each axis
+_TOUCHING = np.ones((3, 3, 3))
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class SegmenterConfig:
     min_lesion_voxels: connected parts of the tumour core below this size are dropped.
     min_lesion_chance: so are parts whose likeliest voxel is tumour core with less probability.
     lone_oedema: keep oedema that is connected with no tumour core.
+    speck_share: a piece of enhancing tumour with less than this share of its lesion's becomes
+    necrosis.
     window: edge in voxels of the windows read one by one, as large as the training patches,
     since group norm looks at the whole window. overlap: share of a window that its neighbour reads
     too. mirror: also read the left-right mirror image and average (twice the time).
@@ -55,6 +58,7 @@ class SegmenterConfig:
     min_lesion_voxels: int = 3
     min_lesion_chance: float = 0.0
     lone_oedema: bool = False
+    speck_share: float = 0.0
     window: int = 80
     overlap: float = 0.25
     mirror: bool = False
@@ -84,6 +88,8 @@ class SegmenterConfig:
             raise ValueError(
                 f"candidate_chance must lie between 0 and 1, but is {self.candidate_chance}"
             )
+        if not 0 <= self.speck_share < 1:
+            raise ValueError(f"speck_share must be at least 0 and below 1: {self.speck_share}")
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap must be at least 0 and below 1, but is {self.overlap}")
         if len(self.blocks_up) != len(self.blocks_down) - 1:
@@ -228,8 +234,9 @@ def to_labels(
     The likeliest label of each voxel; with ``core_chance`` tumour core where it is more likely than
     that, then the likelier of necrosis and enhancing, else of background and oedema. 0 outside
     ``brain``. Parts of the core that are too small or nowhere likely enough
-    (``min_lesion_voxels``, ``min_lesion_chance``) are cleared, and then, without ``lone_oedema``,
-    oedema that no core is left to explain.
+    (``min_lesion_voxels``, ``min_lesion_chance``) are cleared, specks of enhancing tumour become
+    necrosis (``quieten_specks``), and then, without ``lone_oedema``, oedema that no core is left to
+    explain is cleared too.
     """
     core = chances[1] + chances[3]
     if config.core_chance is None:
@@ -240,6 +247,7 @@ def to_labels(
         labels = np.where(core > config.core_chance, inside, outside)
     labels[~brain] = 0
     kept = drop_small_lesions(labels, config.min_lesion_voxels, core, config.min_lesion_chance)
+    kept = quieten_specks(kept, config.speck_share)
     return kept if config.lone_oedema else drop_lone_oedema(kept)
 
 
@@ -289,7 +297,7 @@ def drop_small_lesions(
 
     With ``core_chance`` (i, j, k), also parts in which it stays below ``least_chance`` everywhere.
     """
-    parts, n = ndimage.label(np.isin(labels, (1, 3)), np.ones((3, 3, 3)))
+    parts, n = ndimage.label(np.isin(labels, (1, 3)), _TOUCHING)
     if n == 0:
         return labels
     weak = np.bincount(parts.ravel()) < least
@@ -301,13 +309,39 @@ def drop_small_lesions(
     return _without(labels, parts, weak)
 
 
+def quieten_specks(labels: npt.NDArray[np.uint8], share: float) -> npt.NDArray[np.uint8]:
+    """Turn specks of enhancing tumour into necrosis.
+
+    A speck is a piece (26-neighbourhood) with less than ``share`` of the enhancing voxels of the
+    part of the tumour core that it belongs to: a few voxels at the rim or within necrosis that
+    connect with no other enhancing voxel. The tumour core stays as it is.
+    """
+    if share <= 0:
+        return labels
+    pieces, count = ndimage.label(labels == 3, _TOUCHING)
+    if count < 2:
+        return labels
+    parts, _ = ndimage.label(np.isin(labels, (1, 3)), _TOUCHING)
+    inside = pieces > 0
+    part_of = np.zeros(count + 1, parts.dtype)
+    part_of[pieces[inside]] = parts[inside]
+    sizes = np.bincount(pieces[inside], minlength=count + 1)
+    whole = np.bincount(part_of, weights=sizes)
+    speck = sizes < share * whole[part_of]
+    if not speck.any():
+        return labels
+    out = labels.copy()
+    out[speck[pieces]] = 1
+    return out
+
+
 def drop_lone_oedema(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Clear parts (26-neighbourhood) of the whole tumour that hold no tumour core.
 
     The oedema of a metastasis surrounds it; bright white matter far from any core is something
     else.
     """
-    parts, n = ndimage.label(labels > 0, np.ones((3, 3, 3)))
+    parts, n = ndimage.label(labels > 0, _TOUCHING)
     lone = np.ones(n + 1, bool)
     lone[parts[np.isin(labels, (1, 3))]] = False
     return _without(labels, parts, lone)
