@@ -23,7 +23,7 @@ from bmcore.models.candidates import (
     find_candidates,
     judge,
 )
-from bmcore.models.second_look import revise, without_second_look
+from bmcore.models.second_look import enhancement, revise, without_second_look
 from bmcore.models.segmenter import SegmenterConfig, build_segmenter, read_chances
 from training import candidates as training
 from training.candidates import CandidateTraining, halved, measure, train
@@ -317,6 +317,38 @@ def test_a_segmenter_with_a_second_look_answers_with_its_peaks() -> None:
         replace(TINY, candidate_chance=0.0)
     with pytest.raises(ValueError, match="candidates must not be negative"):
         replace(TINY, candidates=-1)
+
+
+def test_what_does_not_enhance_is_no_metastasis() -> None:
+    core = _core()
+    chances = np.stack([1 - core, core * 0.25, np.zeros_like(core), core * 0.75])
+    images = np.zeros((4, *core.shape), np.float32)
+    images[0] = images[2] = images[3] = 4  # the other sequences do not count
+    images[1, 0:3, 5:8, 5:8] = 1.5
+    images[1, 20:26, 20:26, 20:26] = 0.5
+    images[1, 22, 22, 22] = 6  # a single voxel of 216: noise
+    images[1, 19, 22, 22] = 5  # beside the second
+    parts, found = find_candidates(core, 0.05)
+    assert enhancement(images, chances, parts, found).tolist() == [1.5, 0.5]
+    for least, peaks in ((None, (0.8, 0.1)), (0.4, (0.8, 0.1)), (1.0, (0.8, 0)), (1.6, (0, 0))):
+        out = revise(_sure(least_t1c=least), images, core >= 0, chances)
+        now = out[1] + out[3]
+        assert [now[parts == n].max() for n in (1, 2)] == pytest.approx(peaks, abs=1e-6)
+        assert np.allclose(out.sum(0), 1, atol=1e-6)
+
+
+def test_a_thin_rim_is_enough_to_enhance_and_an_unlikely_one_is_not() -> None:
+    core = _core()
+    chances = np.stack([1 - core, core * 0.75, np.zeros_like(core), core * 0.25])
+    images = np.zeros((4, *core.shape), np.float32)
+    images[1, 20:26, 20:26, 20:26] = -2
+    images[1, 20, 20:26, 20:23] = 3  # 18 of 216 voxels
+    parts, found = find_candidates(core, 0.05)
+    assert enhancement(images, chances, parts, found)[1] == -2  # they are called necrosis
+    chances[[1, 3], 20, 20:26, 20:23] = chances[[3, 1], 20, 20:26, 20:23]
+    assert enhancement(images, chances, parts, found)[1] == 3
+    chances[[1, 3], 20, 20:26, 20:23] *= 0.4  # less than half as likely as the peak
+    assert enhancement(images, chances, parts, found)[1] == -2
 
 
 def test_a_second_look_is_left_out_of_the_weights_that_a_new_run_begins_with(

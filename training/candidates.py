@@ -46,7 +46,8 @@ class CandidateTraining:
     hidden: units of each of the head's two hidden layers. chance: probability of tumour core from
     which a place is a candidate. epochs: passes over all candidates. batch: candidates a step.
     rate, decay: peak learning rate (one cycle), weight decay. smoothing: of the labels. held: share
-    of the patients that only measure.
+    of the patients that only measure. least_t1c: level in t1c that a metastasis reaches somewhere,
+    in spreads above the brain's median; of 707 synthetic ones 34 stay below 1.25, 3 over 7 mm3.
     """
 
     hidden: int = 256
@@ -57,6 +58,7 @@ class CandidateTraining:
     decay: float = 0.3
     smoothing: float = 0.02
     held: float = 0.1
+    least_t1c: float = 1.25
     seed: int = 0
 
 
@@ -146,6 +148,7 @@ def publish(
     weights |= {CONTOURS + k: v for k, v in halved(drawing["weights"]).items()}
     config = entry["config"] | {
         "candidates": said["hidden"], "candidate_chance": said["chance"],
+        "least_t1c": said["least_t1c"],
         "contours": said["contours"]["channels"], "mirror": said["mirror"],
     }  # fmt: skip
     said = said | {"seconds": head["seconds"]}

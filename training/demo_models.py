@@ -145,7 +145,7 @@ def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
         lambda: _draw_cohort(plan.held, plan.seed + 6, tuned, plan.workers),
     )  # fmt: skip
     limits = ["--data", str(tuned), "--segmenter", str(out), "--mirror", "--specks", "0.02"]
-    limits += ["--workers", str(plan.workers)]
+    limits += ["--most-false", "0.2", "--workers", str(plan.workers)]
     chain.step(
         "limits", " ".join(limits), out / MANIFEST,
         lambda: _command("training.threshold", *limits),

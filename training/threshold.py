@@ -168,7 +168,7 @@ def main(
         float | None,
         typer.Option(
             min=0,
-            max=1,
+            max=0.5,
             help="Pieces of enhancing tumour below this share of their lesion's become necrosis; "
             "else as the config says.",
         ),

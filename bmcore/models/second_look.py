@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from bmcore.models.candidates import cut_cubes, find_candidates, judge
+from bmcore.domain import SEQUENCES
+from bmcore.models.candidates import Candidate, cut_cubes, find_candidates, judge
 from bmcore.models.contours import is_small, outline
 
 if TYPE_CHECKING:
@@ -33,6 +34,30 @@ def without_second_look(weights: Mapping[str, _T]) -> dict[str, _T]:
     return {k: v for k, v in weights.items() if not k.startswith((HEAD, CONTOURS))}
 
 
+def enhancement(
+    images: npt.NDArray[np.float32],
+    chances: npt.NDArray[np.float32],
+    parts: npt.NDArray[np.int32],
+    candidates: list[Candidate],
+) -> npt.NDArray[np.float64]:
+    """How bright each candidate is in t1c (n,), in units of the standardised images.
+
+    images, chances (4, i, j, k); parts (i, j, k) from ``find_candidates``. The 90th percentile over
+    the voxels that are at least half as likely tumour core as its peak and rather enhancing than
+    necrotic; over all of the former where none is. What is called enhancing is brighter than brain;
+    ventricles, cysts and old infarcts are not, however much their rim may look like it.
+    """
+    boxes, t1c = ndimage.find_objects(parts), images[SEQUENCES.index("t1c")]
+    levels = []
+    for candidate in candidates:
+        here = boxes[candidate.number - 1]
+        necrosis, enhancing = chances[1][here], chances[3][here]
+        likely = (parts[here] == candidate.number) & (necrosis + enhancing >= candidate.peak / 2)
+        chosen = likely & (enhancing >= necrosis)
+        levels.append(np.percentile(t1c[here][chosen if chosen.any() else likely], 90))
+    return np.array(levels)
+
+
 def revise(
     net: torch.nn.Module,
     images: npt.NDArray[np.float32],
@@ -40,6 +65,8 @@ def revise(
     chances: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float32]:
     """Probabilities (4, i, j, k) in which each candidate's peak is what ``judge`` says of it.
+
+    Candidates that do not enhance (``config.least_t1c``) are none, whatever a net says.
 
     net: a segmenter with a second look. images (4, i, j, k), standardised; brain (i, j, k);
     chances: of background, necrosis, oedema, enhancing tumour. Around the peak the probability of
@@ -55,6 +82,8 @@ def revise(
         return chances
     peaks = np.array([c.peak for c in found])
     judged = judge(net.candidates, cut_cubes(images, parts, found), peaks)  # type: ignore[arg-type]
+    if config.least_t1c is not None:
+        judged[enhancement(images, chances, parts, found) < config.least_t1c] = 0
     boxes = ndimage.find_objects(parts)
     core = np.where(parts > 0, np.float32(0), before)
     necrosis = chances[1] / np.maximum(before, 1e-9)

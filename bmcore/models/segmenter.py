@@ -46,8 +46,9 @@ class SegmenterConfig:
     deep_supervision: in training, the coarser levels of the decoder answer too. fine: channels of
     the branch at 1 mm, 0 for none. candidates: hidden units of what takes a second look at each
     place whose probability of tumour core exceeds ``candidate_chance``
-    (``bmcore.models.second_look``), 0 for none. contours: channels of what draws the small ones
-    anew, 0 leaves their outlines.
+    (``bmcore.models.second_look``), 0 for none. least_t1c: how bright in t1c such a place has to be
+    somewhere, in spreads above the median of the brain, None for no limit. contours: channels of
+    what draws the small ones anew, 0 leaves their outlines.
     """
 
     filters: int = 32
@@ -66,6 +67,7 @@ class SegmenterConfig:
     fine: int = 0
     candidates: int = 0
     candidate_chance: float = 0.02
+    least_t1c: float | None = None
     contours: int = 0
 
     def __post_init__(self) -> None:
