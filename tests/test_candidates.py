@@ -20,10 +20,11 @@ from bmcore.models.candidates import (
     build_candidate_head,
     cut_cubes,
     describe,
+    enhancement,
     find_candidates,
     judge,
 )
-from bmcore.models.second_look import enhancement, revise, without_second_look
+from bmcore.models.second_look import revise, without_second_look
 from bmcore.models.segmenter import SegmenterConfig, build_segmenter, read_chances
 from training import candidates as training
 from training.candidates import CandidateTraining, halved, measure, train

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +11,10 @@ import pytest
 from bmcore.domain import REGIONS, SEQUENCES, Case, Volume
 from bmcore.models.bundles import PARTS, load_bundle
 from bmcore.settings import PROJECT
+from tests.test_reading_realdata import CASE as REAL
+from tests.test_reading_realdata import reference
 
 DEMO = PROJECT / "models" / "demo"
-FOLDER = Path(os.environ.get("BMCORE_REALDATA", PROJECT.parent / "shared" / "realdata"))
-REAL = FOLDER / "01_brats_met_00110"
 
 
 def test_the_shipped_bundle_is_whole_and_says_that_it_is_synthetic() -> None:
@@ -76,23 +74,17 @@ def test_the_segmenter_is_quiet_on_a_brain_without_a_lesion(sequences: tuple[str
 def test_the_segmenter_agrees_with_another_program_on_a_real_metastasis(
     sequences: tuple[str, ...],
 ) -> None:
-    import nibabel as nib
-
     from bmcore.imaging.preprocess import prepare, to_working_grid
     from bmcore.intake.nifti import read_case
     from bmcore.reading.pipeline import find_tumour
     from bmcore.stats.segmentation import dice, lesion_wise, region
-    from tests.test_reading_pipeline import turned
 
     case = read_case(REAL)
-    image = nib.Nifti1Image.load(REAL / "aurora_t1c_only_prediction.nii.gz")
-    core = (np.asarray(image.dataobj) == 2).astype(np.uint8)  # its label for the tumour core
-    alone = Case("reference", {"t1c": Volume(core, np.asarray(image.affine))})
-    reference = turned(alone, "".join(nib.aff2axcodes(case.grid.affine))).grid
+    core = reference(case, (2,))  # its label for the tumour core
     kept = {name: case.sequences[name] for name in sequences}
     prepared = prepare(Case("some sequences", kept))
     found = region(find_tumour(load_bundle(DEMO), prepared), REGIONS["TC"])
-    there = to_working_grid(reference, prepared) > 0
+    there = to_working_grid(core, prepared) > 0
     assert dice(found, there) >= 0.9  # 0.8 is the goal
     scored = lesion_wise(found, there)
     assert all(s.detected for s in scored.lesions) and scored.false_lesions <= 1

@@ -30,10 +30,11 @@ pytestmark = [
 ]
 
 
-def reference(case: Case) -> Volume:
-    """The other program's tumour (its labels 1 and 2), all as enhancing, in the case's order."""
+def reference(case: Case, of: tuple[int, ...] = (1, 2)) -> Volume:
+    """The other program's tumour (its labels 1 and 2), or some of it, all as enhancing, in the
+    case's order."""
     image = nib.Nifti1Image.load(CASE / "aurora_t1c_only_prediction.nii.gz")
-    labels = np.where(np.isin(np.asarray(image.dataobj), (1, 2)), 3, 0).astype(np.uint8)
+    labels = np.where(np.isin(np.asarray(image.dataobj), of), 3, 0).astype(np.uint8)
     alone = Case("reference", {"t1c": Volume(labels, np.asarray(image.affine))})
     return turned(alone, "".join(nib.aff2axcodes(case.grid.affine))).grid
 

@@ -38,6 +38,14 @@ def test_one_voxel_more_all_round_is_within_a_tolerance_of_its_corner_distance()
     assert seg.surface_dice(inner, outer, MM, tolerance_mm=1.8) == 1
 
 
+def test_the_box_around_a_mask_holds_all_of_it_and_everything_where_there_is_nothing():
+    mask = cube((20, 20, 20), (2, 5, 6), 8)
+    assert seg.box_around(mask) == (slice(2, 10), slice(5, 13), slice(6, 14))
+    wider = (slice(0, 13), slice(2, 16), slice(3, 17))  # by a ball of 2 voxels and one more
+    assert seg.box_around(mask, np.ones((5, 5, 5), bool)) == wider
+    assert mask[seg.box_around(np.zeros_like(mask))].shape == mask.shape
+
+
 def test_distances_agree_with_monai():
     torch = pytest.importorskip("torch")
     from monai.metrics.hausdorff_distance import compute_hausdorff_distance

@@ -11,7 +11,7 @@ OUT then holds the segmentation net with the second look in it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,8 +30,9 @@ from training.common import (
     seed_everything,
     write_json,
 )
-from training.gather import VIEWS, Found, Reader, gather, load, load_crops, open_data
+from training.gather import VIEWS, Found, Reader, gather, load, load_crops
 from training.passes import Passes, run_passes
+from training.reading import Net, open_data
 
 if TYPE_CHECKING:
     import torch
@@ -195,18 +196,20 @@ def main(
     from bmcore.models.bundles import load_bundle
     from bmcore.models.candidates import FEATURES, build_candidate_head
     from bmcore.models.contours import build_contour_net
+    from bmcore.models.second_look import NONE
 
     config = CandidateTraining(hidden=hidden, chance=chance, epochs=epochs, rate=rate, seed=seed)
     drawing = contours.ContourTraining(channels=channels, epochs=contour_epochs, seed=seed)
     bundle = load_bundle(segmenter)
     weights = bundle.manifest["parts"]["segmenter"]["sha256"]
-    if mirror is None:
-        mirror = bundle.segmenter_config.mirror
+    plain = replace(bundle.segmenter_config, **NONE)  # type: ignore[arg-type]
+    if mirror is not None:
+        plain = replace(plain, mirror=mirror)
     patients = cases if data is None else len(open_data(data).case_ids)
     with distributed(device) as world:
         threads = 0 if workers == 1 else 1
         kind = world.device.split(":")[0]
-        reader = Reader(segmenter, mirror, data, seed, chance, kind, threads)
+        reader = Reader(Net(segmenter, plain, kind, threads), data, seed, chance)
         files = gather(reader, patients, out / "cache", weights, workers)
         held = max(1, round(config.held * len(files)))
         judged = train(load(files[held:]), config, out, world.device)
@@ -223,7 +226,7 @@ def main(
         "patients": len(files) - held,
         "source": "synthetic, styles CLINIC and WILD" if data is None else data.name,
         "segmenter_sha256": weights,
-        "mirror": mirror,
+        "mirror": plain.mirror,
         "hardware": "GPU" if kind == "cuda" else "CPU",
         "views": VIEWS,
         "contours": {**asdict(drawing), "lesions": len(crops)},

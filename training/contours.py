@@ -79,11 +79,10 @@ def cut_crops(
 
     touching = np.ones((3, 3, 3))
     lesions, _ = ndimage.label(np.isin(truth, (1, 3)), touching)
-    boxes = ndimage.find_objects(parts)
     rows: list[tuple[npt.NDArray, ...]] = []
     size = np.full(3, CROP)
     for candidate in found:
-        box = boxes[candidate.number - 1]
+        box = candidate.box
         if not is_small(box):
             continue
         wider = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)

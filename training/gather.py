@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,10 @@ from bmcore.workers import in_processes
 from training import contours
 from training.common import atomic_path, progress, read_json, write_json
 from training.patches import augment, lost_sequences
+from training.reading import Net, Patient, open_data
 
 if TYPE_CHECKING:
-    import torch
-
     from bmcore.domain import Case
-    from bmcore.intake.datasets import YaleDataset
-    from bmcore.models.segmenter import SegmenterConfig
 
 PLAN = "plan.json"
 VIEWS = 3  # of each candidate: as it is, and augmented
@@ -40,32 +36,17 @@ class Found:
     peak: npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Patient:
-    """images (4, i, j, k), standardised, some sequences all 0; brain (i, j, k); truth (i, j, k):
-    labels 0-3; chances (4, i, j, k) that the segmentation net gave."""
-
-    images: npt.NDArray[np.float32]
-    brain: npt.NDArray[np.bool_]
-    truth: npt.NDArray[np.uint8]
-    chances: npt.NDArray[np.float32]
-
-
 @dataclass(frozen=True)
 class Reader:
     """What a process needs to cut out the candidates of a patient.
 
-    segmenter: folder of the net. mirror: it reads the mirror image too. data: Yale layout, None for
-    synthetic patients. threads: of torch in this process, 0 for all.
+    net: without a second look. data: Yale layout, None for synthetic patients.
     """
 
-    segmenter: Path
-    mirror: bool
+    net: Net
     data: Path | None
     seed: int
     chance: float
-    device: str
-    threads: int
 
     def case(self, number: int) -> Case:
         """Patient ``number`` of DATA, or drawn from the seed."""
@@ -84,24 +65,9 @@ class Reader:
 
         InputRefused where there is no reference mask.
         """
-        from bmcore.imaging.preprocess import prepare, to_working_grid
-        from bmcore.models import runtime
-        from bmcore.models.segmenter import read_chances
-
-        case = self.case(number)
-        if case.truth is None or case.truth.mask is None:
-            raise refuse("no reference mask", file=case.case_id, expected="a seg file")
-        prepared = prepare(case)
-        truth = to_working_grid(case.truth.mask, prepared).astype(np.uint8)
         random = np.random.default_rng([self.seed, number, 1])
-        images = prepared.images.copy()
-        if random.uniform() < DROP:
-            images[lost_sequences(random, DROP)] = 0
-        how = runtime.choose(self.device, threads=self.threads)
-        net = _plain_net(self.segmenter, self.mirror).to(how.device)
-        with runtime.inference(how):
-            chances = read_chances(net, images, prepared.brain)
-        return Patient(images, prepared.brain, truth, chances)
+        lost = lost_sequences(random, DROP) if random.uniform() < DROP else None
+        return self.net.read(self.case(number), lost)
 
     def find(self, number: int) -> tuple[Found, contours.Crops]:
         """The candidates of patient ``number``, and what is cut out of those that are lesions."""
@@ -120,25 +86,6 @@ class Reader:
         hit = np.bincount(parts.ravel(), weights=near.ravel(), minlength=1) > 0
         crops = contours.cut_crops(images, patient.chances, patient.brain, truth, parts, found)
         return Found(described, hit[[c.number for c in found]], peaks), crops
-
-
-@functools.lru_cache(maxsize=1)
-def _plain_net(segmenter: Path, mirror: bool) -> torch.nn.Module:
-    """The segmentation net, read once a process, without second look."""
-    from bmcore.models.bundles import load_bundle
-    from bmcore.models.second_look import NONE
-
-    net = load_bundle(segmenter).segmenter
-    config: SegmenterConfig = net.config  # type: ignore[assignment]
-    net.config = replace(config, mirror=mirror, **NONE)  # type: ignore[assignment, arg-type]
-    return net
-
-
-@functools.lru_cache(maxsize=1)
-def open_data(data: Path) -> YaleDataset:
-    from bmcore.intake.datasets import YaleDataset
-
-    return YaleDataset(data)
 
 
 def varied(
@@ -176,7 +123,7 @@ def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: in
     cache.mkdir(parents=True, exist_ok=True)
     data = None if reader.data is None else str(reader.data.resolve())
     plan: dict[str, Any] = {"data": data, "seed": reader.seed, "chance": reader.chance}
-    plan |= {"mirror": reader.mirror, "crop": contours.CROP, "largest": LARGEST}
+    plan |= {"mirror": reader.net.config.mirror, "crop": contours.CROP, "largest": LARGEST}
     plan |= {"weights": weights, "features": list(FEATURES), "views": VIEWS, "least_voxels": LEAST}
     if (cache / PLAN).exists() and read_json(cache / PLAN) != plan:
         raise refuse(

@@ -11,24 +11,19 @@ is written into the net's config, the whole table into its metrics; the weights 
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import typer
 
-from bmcore.domain import REGIONS, refuse
+from bmcore.domain import REGIONS
 from bmcore.workers import in_processes
 from training.common import DataOption, DeviceOption, progress, run_app
-
-if TYPE_CHECKING:
-    import torch
-
-    from bmcore.models.segmenter import SegmenterConfig
+from training.reading import Net, open_data
 
 CORES = (0.05, 0.1, 0.2, 0.3, 0.5)
 VOXELS = (2, 3)
@@ -40,43 +35,28 @@ Row = dict[str, float]
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a process needs to score a case under all sets of LIMITS in ``grid``.
+    """What a process needs to score a case under all sets of LIMITS in ``grid``."""
 
-    segmenter: folder of the net, used with ``config``. threads: of torch, 0 for all.
-    """
-
-    segmenter: Path
-    config: SegmenterConfig
+    net: Net
     grid: tuple[tuple[float, int, float], ...]
-    device: str
-    threads: int
 
     def score(self, folder: Path, case_id: str) -> list[tuple[float, int, int, int]]:
         """Of each set of limits: lesion-wise Dice of enhancing tumour, false lesions, and lesions
         of FROM_MM and more that are found and that there are. InputRefused without a mask."""
-        from bmcore.imaging.preprocess import prepare, to_working_grid
-        from bmcore.intake.datasets import YaleDataset
-        from bmcore.models import runtime
-        from bmcore.models.segmenter import read_chances, to_labels
+        from bmcore.models.segmenter import to_labels
         from bmcore.stats import segmentation
 
-        case = YaleDataset(folder).load(case_id)
-        if case.truth is None or case.truth.mask is None:
-            raise refuse("no reference mask", file=case_id)
-        prepared = prepare(case)
-        how = runtime.choose(self.device, threads=self.threads)
-        net = _net(self.segmenter, self.config).to(how.device)
-        with runtime.inference(how):
-            chances = read_chances(net, prepared.images, prepared.brain)
-        truth = segmentation.region(to_working_grid(case.truth.mask, prepared), REGIONS["ET"])
+        patient = self.net.read(open_data(folder).load(case_id))
+        chances = patient.chances
+        truth = segmentation.region(patient.truth, REGIONS["ET"])
         seen = chances[1] + chances[3] > min(limits[0] for limits in self.grid)
-        box = _box(seen | truth)
-        chances, brain, truth = chances[(slice(None), *box)], prepared.brain[box], truth[box]
+        box = segmentation.box_around(seen | truth)
+        chances, brain, truth = chances[(slice(None), *box)], patient.brain[box], truth[box]
+        config = replace(self.net.config, lone_oedema=True)  # only enhancing tumour is measured
         row, known = [], {}
         for limits in self.grid:
-            chosen = replace(self.config, **dict(zip(LIMITS, limits, strict=True)))  # type: ignore[arg-type]
-            # only the enhancing tumour is measured
-            labels = to_labels(chances, brain, replace(chosen, lone_oedema=True))
+            chosen = replace(config, **dict(zip(LIMITS, limits, strict=True)))  # type: ignore[arg-type]
+            labels = to_labels(chances, brain, chosen)
             key = labels.tobytes()
             if key not in known:  # other limits often keep the same parts
                 found = segmentation.region(labels, REGIONS["ET"])
@@ -87,32 +67,12 @@ class Sweep:
         return row
 
 
-@functools.lru_cache(maxsize=1)
-def _net(segmenter: Path, config: SegmenterConfig) -> torch.nn.Module:
-    """The segmentation net, read once a process."""
-    from bmcore.models.bundles import load_bundle
-
-    net = load_bundle(segmenter).segmenter
-    net.config = config  # type: ignore[assignment]
-    return net
-
-
-def _box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Around all that is true; everything where nothing is."""
-    from scipy import ndimage
-
-    boxes = ndimage.find_objects(mask.astype(np.uint8))
-    return boxes[0] if boxes else (slice(None),) * mask.ndim
-
-
 def sweep(
     how: Sweep, folders: list[Path], workers: int
 ) -> tuple[list[Row], npt.NDArray[np.float64]]:
     """One row for each set of limits, over the cases with a mask: means, and the lesion-wise Dice
     of enhancing tumour of each case (cases, rows)."""
-    from bmcore.intake.datasets import YaleDataset
-
-    jobs = [(how, folder, case) for folder in folders for case in YaleDataset(folder).case_ids]
+    jobs = [(how, folder, case) for folder in folders for case in open_data(folder).case_ids]
     scores: dict[int, list[tuple[float, int, int, int]]] = {}
     with progress() as bars:
         task = bars.add_task("read cases", total=len(jobs))
@@ -191,7 +151,7 @@ def main(
     folders = [data, *(more_data or [])]
     grid = tuple(product(CORES, VOXELS, CHANCES))
     threads = 0 if workers == 1 else 1
-    rows, dice = sweep(Sweep(segmenter, config, grid, device, threads), folders, workers)
+    rows, dice = sweep(Sweep(Net(segmenter, config, device, threads), grid), folders, workers)
     chosen = best(rows, dice, most_false)
     for row in rows:
         mark = "*" if row is chosen else " "

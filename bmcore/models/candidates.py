@@ -53,11 +53,13 @@ _TOUCHING = np.ones((3, 3, 3))
 
 @dataclass(frozen=True)
 class Candidate:
-    """number: in the map of parts. centre: voxel (i, j, k) where it is most likely; peak: there."""
+    """number: in the map of parts. centre: voxel (i, j, k) where it is most likely; peak: there.
+    box: of its voxels."""
 
     number: int
     centre: tuple[int, int, int]
     peak: float
+    box: tuple[slice, ...]
 
 
 def find_candidates(
@@ -81,8 +83,31 @@ def find_candidates(
         top = np.argwhere(chances > 0.9 * peak)
         nearest = top[((top - top.mean(axis=0)) ** 2).sum(axis=1).argmin()]
         i, j, k = (int(a) + s.start for a, s in zip(nearest, box, strict=True))
-        found.append(Candidate(number, (i, j, k), peak))
+        found.append(Candidate(number, (i, j, k), peak, box))
     return parts, found
+
+
+def enhancement(
+    images: npt.NDArray[np.float32],
+    chances: npt.NDArray[np.float32],
+    parts: npt.NDArray[np.int32],
+    candidates: list[Candidate],
+) -> npt.NDArray[np.float64]:
+    """How bright each candidate is in t1c (n,), in units of the standardised images.
+
+    images, chances (4, i, j, k); parts (i, j, k) from ``find_candidates``. The 90th percentile over
+    the voxels that are at least half as likely tumour core as its peak and rather enhancing than
+    necrotic; over all of the former where none is. What is called enhancing is brighter than brain;
+    ventricles, cysts and old infarcts are not, however much their rim may look like it.
+    """
+    t1c, levels = images[_T1C], []
+    for candidate in candidates:
+        here = candidate.box
+        necrosis, enhancing = chances[1][here], chances[3][here]
+        likely = (parts[here] == candidate.number) & (necrosis + enhancing >= candidate.peak / 2)
+        chosen = likely & (enhancing >= necrosis)
+        levels.append(np.percentile(t1c[here][chosen if chosen.any() else likely], 90))
+    return np.array(levels)
 
 
 def cut_cubes(
@@ -123,8 +148,11 @@ def describe(
 def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
     images, own = cube[:-1], cube[-1] > 0
     t1c, brain = images[_T1C], (images != 0).any(0)
-    voxels = np.argwhere(own)
-    shell = _shell(own, brain, voxels)
+    near = ndimage.binary_dilation(own, _TOUCHING)
+    shell = ndimage.binary_dilation(near, _TOUCHING, iterations=3) & ~near & brain
+    for wider in (~near, np.ones_like(own)):  # a large tumour fills its cube
+        if np.count_nonzero(shell) < 5:
+            shell = wider
     out = []
     for image in images:
         inside, outside = image[own], image[shell]
@@ -136,6 +164,7 @@ def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
     contrast = (np.percentile(inside, 90) if inside.size > 10 else inside.max()) - base
     for share in BRIGHT:
         out += _bright_part((t1c > base + share * contrast) & brain, own)
+    voxels = np.argwhere(own)
     centre = [round(c) for c in voxels.mean(0)]
     bright = (t1c > base + 0.5 * contrast) & brain
     for reach in REACHES:
@@ -144,21 +173,6 @@ def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
     spreads = _spreads(voxels)
     out += [np.log1p(len(voxels)), *spreads, _stretch(spreads)]
     return [float(x) for x in out]
-
-
-def _shell(
-    own: npt.NDArray[np.bool_], brain: npt.NDArray[np.bool_], voxels: npt.NDArray[np.intp]
-) -> npt.NDArray[np.bool_]:
-    """Brain from 2 to 4 voxels away from ``own``, whose places ``voxels`` (n, 3) are."""
-    low, high = voxels.min(0), voxels.max(0)
-    box = tuple(slice(max(a - 4, 0), b + 5) for a, b in zip(low, high, strict=True))
-    near = ndimage.binary_dilation(own[box], _TOUCHING)
-    shell = np.zeros_like(own)
-    shell[box] = ndimage.binary_dilation(near, _TOUCHING, iterations=3) & ~near & brain[box]
-    if np.count_nonzero(shell) < 5:  # a large tumour fills its cube
-        shell = np.ones_like(own)
-        shell[box] = ~near
-    return shell if np.count_nonzero(shell) >= 5 else np.ones_like(own)
 
 
 def _bright_part(bright: npt.NDArray[np.bool_], own: npt.NDArray[np.bool_]) -> list[float]:

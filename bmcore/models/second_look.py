@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
-from bmcore.domain import SEQUENCES
-from bmcore.models.candidates import Candidate, cut_cubes, find_candidates, judge
+from bmcore.models.candidates import cut_cubes, enhancement, find_candidates, judge
 from bmcore.models.contours import is_small, outline
 
 if TYPE_CHECKING:
@@ -32,30 +30,6 @@ _T = TypeVar("_T")
 def without_second_look(weights: Mapping[str, _T]) -> dict[str, _T]:
     """The tensors of a segmentation net but those of its second look: they fit no other net."""
     return {k: v for k, v in weights.items() if not k.startswith((HEAD, CONTOURS))}
-
-
-def enhancement(
-    images: npt.NDArray[np.float32],
-    chances: npt.NDArray[np.float32],
-    parts: npt.NDArray[np.int32],
-    candidates: list[Candidate],
-) -> npt.NDArray[np.float64]:
-    """How bright each candidate is in t1c (n,), in units of the standardised images.
-
-    images, chances (4, i, j, k); parts (i, j, k) from ``find_candidates``. The 90th percentile over
-    the voxels that are at least half as likely tumour core as its peak and rather enhancing than
-    necrotic; over all of the former where none is. What is called enhancing is brighter than brain;
-    ventricles, cysts and old infarcts are not, however much their rim may look like it.
-    """
-    boxes, t1c = ndimage.find_objects(parts), images[SEQUENCES.index("t1c")]
-    levels = []
-    for candidate in candidates:
-        here = boxes[candidate.number - 1]
-        necrosis, enhancing = chances[1][here], chances[3][here]
-        likely = (parts[here] == candidate.number) & (necrosis + enhancing >= candidate.peak / 2)
-        chosen = likely & (enhancing >= necrosis)
-        levels.append(np.percentile(t1c[here][chosen if chosen.any() else likely], 90))
-    return np.array(levels)
 
 
 def revise(
@@ -84,13 +58,12 @@ def revise(
     judged = judge(net.candidates, cut_cubes(images, parts, found), peaks)  # type: ignore[arg-type]
     if config.least_t1c is not None:
         judged[enhancement(images, chances, parts, found) < config.least_t1c] = 0
-    boxes = ndimage.find_objects(parts)
     core = np.where(parts > 0, np.float32(0), before)
     necrosis = chances[1] / np.maximum(before, 1e-9)
     reached = parts > 0
     for n in np.argsort(judged, kind="stable"):
         number = found[n].number
-        here = boxes[number - 1]
+        here = found[n].box
         shape, share = np.where(parts[here] == number, before[here], np.float32(0)), necrosis[here]
         if config.contours and is_small(here):
             drawn = outline(net.contours, images, chances, brain, parts, number, here)  # type: ignore[arg-type]

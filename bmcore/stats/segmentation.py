@@ -155,7 +155,7 @@ def lesion_wise(
     if not a.any() and not b.any():
         return LesionWise(1.0, 0.0, (), 0)
     ball = dilation_ball(spacing_mm)
-    box = _box(a | b, ball)
+    box = box_around(a | b, ball)
     a, b = a[box], b[box]
     lesions = merged_lesions(b, spacing_mm)
     parts, n_parts = ndimage.label(a, _TOUCHING)
@@ -300,7 +300,7 @@ def _share(hit: npt.NDArray[np.float64], ids: npt.NDArray, resampling: Resamplin
 
 
 def _score(own: Mask, found: Mask, spacing_mm: Spacing) -> LesionScore:
-    box = _box(own | found)
+    box = box_around(own | found)
     own, found = own[box], found[box]
     return LesionScore(
         volume_mm3=float(own.sum() * np.prod(spacing_mm)),
@@ -319,16 +319,18 @@ def _surface_distances(
     a: Mask, b: Mask, spacing_mm: Spacing
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Distances in mm from each surface voxel of ``a`` to the surface of ``b``, and back."""
-    box = _box(a | b)
+    box = box_around(a | b)
     edge_a, edge_b = _surface(a[box]), _surface(b[box])
     to_b = ndimage.distance_transform_edt(~edge_b, sampling=spacing_mm)
     to_a = ndimage.distance_transform_edt(~edge_a, sampling=spacing_mm)
     return to_b[edge_a], to_a[edge_b]
 
 
-def _box(mask: Mask, ball: Mask | None = None) -> tuple[slice, ...]:
-    """The box of ``mask``, wider by the reach of ``ball`` and one voxel where one is given."""
-    found = ndimage.find_objects(mask.astype(np.uint8))[0]
+def box_around(mask: Mask, ball: Mask | None = None) -> tuple[slice, ...]:
+    """The box of ``mask``, wider by the reach of ``ball`` and one voxel where one is given;
+    everything where nothing is in it."""
+    boxes = ndimage.find_objects(mask.astype(np.uint8))
+    found = boxes[0] if boxes else tuple(slice(0, n) for n in mask.shape)
     return found if ball is None else _grown(found, ball, mask.shape)
 
 
