@@ -39,7 +39,8 @@ class Standing(StrEnum):
 
     FREE: reads it in no running study. WAITING: it comes later on the own list, or the washout
     lasts. UNAIDED, AIDED, EXPLAINED: its sheet is open, in this arm. CLOSED: the own sheet is
-    locked, but the own list is not read to its end. OVER: the own list is done.
+    locked, but the own list is not read to its end. SKIPPED: nothing waits, but skipped sheets
+    could still be read. OVER: every sheet of the own list is locked, or skipped for good.
     """
 
     FREE = "free"
@@ -48,6 +49,7 @@ class Standing(StrEnum):
     AIDED = "aided sheet open"
     EXPLAINED = "explained sheet open"
     CLOSED = "sheet locked"
+    SKIPPED = "list not closed"
     OVER = "list done"
 
 
@@ -148,9 +150,33 @@ def case_standing(store: Store, user: User, case_id: str) -> Standing:
 def results_standing(store: Store, user: User) -> Standing:
     """How ``user`` stands to results: WAITING while an own list in any study is not done.
 
-    The local user is not told apart from the readers and is alone at the computer: FREE.
+    The local user is not told apart from the readers and is alone at the computer: what waits is
+    no hindrance, but lists that are read to their end must be closed first (SKIPPED).
     """
-    return Standing.FREE if user.local else _standing(store, user, None)
+    if not user.local:
+        return _standing(store, user, None)
+    for name in plan.studies(store):
+        desk = Desk(store, name)
+        if _least([list_standing(desk.work(r.id)) for r in desk.version.study.readers]) is (
+            Standing.SKIPPED
+        ):
+            return Standing.SKIPPED
+    return Standing.FREE
+
+
+def list_standing(listed: Sequence[WorkItem]) -> Standing:
+    """WAITING, SKIPPED or OVER: how far a reader's whole list is."""
+    if any(not w.done for w in listed):
+        return Standing.WAITING
+    if any(w.state == "skipped" and not w.final for w in listed):
+        return Standing.SKIPPED
+    return Standing.OVER
+
+
+def _least(standings: Sequence[Standing]) -> Standing:
+    """The one that is farthest from the end; FREE where there is none."""
+    order = (Standing.WAITING, Standing.SKIPPED, Standing.OVER)
+    return min(standings, key=order.index, default=Standing.FREE)
 
 
 def sheet_standing(study: Study, listed: Sequence[WorkItem], place: Place) -> Standing:
@@ -159,7 +185,8 @@ def sheet_standing(study: Study, listed: Sequence[WorkItem], place: Place) -> St
     if mine is None:
         return Standing.FREE
     if mine.locked:
-        return Standing.OVER if all(w.done for w in listed) else Standing.CLOSED
+        over = list_standing(listed) is Standing.OVER
+        return Standing.OVER if over else Standing.CLOSED
     try:
         check_open(study, listed, place)
     except BmcoreError:
@@ -168,19 +195,19 @@ def sheet_standing(study: Study, listed: Sequence[WorkItem], place: Place) -> St
 
 
 def _standing(store: Store, user: User, case_id: str | None) -> Standing:
-    read = False
+    """Over all studies (with the case, where one is meant), the one farthest from its end."""
+    found = []
     for name in plan.studies(store):
         desk = Desk(store, name)
         study = desk.version.study
         if case_id is not None and case_id not in study.cases:
             continue
-        for reader in study.readers:
-            if not (user.local or Reader(reader.name, "other").key == user.key):
-                continue
-            if desk.next(reader.id) is not None:
-                return Standing.WAITING
-            read = True
-    return Standing.OVER if read else Standing.FREE
+        found += [
+            list_standing(desk.work(reader.id))
+            for reader in study.readers
+            if user.local or Reader(reader.name, "other").key == user.key
+        ]
+    return _least(found)
 
 
 _BY_ARM: Mapping[str, Standing] = {
@@ -196,6 +223,7 @@ _WORDS: Mapping[Standing, str] = {
     Standing.AIDED: "the sheet with the models is open",
     Standing.EXPLAINED: "the sheet with the models and their reasons is open",
     Standing.CLOSED: "your sheet is locked",
+    Standing.SKIPPED: "skipped cases of a study can still be read",
     Standing.OVER: "your list is done",
 }
 _HINTS: Mapping[Standing, str] = {
@@ -206,5 +234,6 @@ _HINTS: Mapping[Standing, str] = {
     Standing.AIDED: _STUDY,
     Standing.EXPLAINED: _STUDY,
     Standing.CLOSED: _STUDY,
+    Standing.SKIPPED: "read what was skipped on the Study page, or close the list there.",
     Standing.OVER: "the study asks nothing more of you.",
 }

@@ -30,7 +30,12 @@ def digest(table: str, row: Mapping[str, Any]) -> str:
     Times are written in UTC with microseconds. ``TypeError`` for a value that no column of ours
     can hold.
     """
-    values = {name: _plain(value) for name, value in row.items() if name != "hash"}
+    later = schema.ADDED_LATER.get(table, frozenset())
+    values = {
+        name: _plain(value)
+        for name, value in row.items()
+        if name != "hash" and not (value is None and name in later)
+    }
     text = json.dumps({"row": values, "table": table}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 

@@ -16,13 +16,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import InputRefused, refuse
-from bmcore.review import chain, schema, worklist
+from bmcore.review import chain, exposure, schema, worklist
 from bmcore.review.allocation import Place, work_list
 from bmcore.review.answers import StudyAnswer, all_answers, answer, in_force
 from bmcore.review.plan import Version, current
 from bmcore.review.sheet import as_text, check_sheet, check_value
 from bmcore.review.store import Store
 from bmcore.review.study import Study
+from bmcore.review.votes import Evidence
 from bmcore.review.worklist import STATES, Seconds, WorkItem, at, columns, place_of
 
 
@@ -82,12 +83,35 @@ class Desk:
 
         self._store.write(keep)
 
+    def show(self, place: Place, evidence: Evidence) -> exposure.Exposure:
+        """Allow the models' answers to be sent for an open sheet of an arm that shows them.
+
+        The sending stands in the chain from then on; shown again, nothing new is written.
+        """
+
+        def enter(connection: sa.Connection) -> exposure.Exposure:
+            plan = current(connection, self._study).study
+            self._open(connection, plan, place)
+            if place.arm == "unaided":
+                raise refuse("this sheet is read without the models", found=place)
+            name = plan.reader(place.reader).name
+            where = (self._study, place.arm, place.occasion)
+            return exposure.record(connection, name, place.case_id, evidence, *where)
+
+        return self._store.write(enter)
+
     def submit(
-        self, place: Place, values: Mapping[str, Any], seconds: Seconds, idempotency_key: str
+        self,
+        place: Place,
+        values: Mapping[str, Any],
+        seconds: Seconds,
+        idempotency_key: str,
+        evidence: Evidence = Evidence(),
     ) -> list[StudyAnswer]:
         """Lock a sheet: all its answers and the times, in one transaction; the draft goes.
 
         Sent twice with one key, it is locked once. Refused if incomplete or not yet its turn.
+        evidence: what the answers rest on; kept with the row that locks.
         """
 
         def enter(connection: sa.Connection) -> list[StudyAnswer]:
@@ -102,7 +126,7 @@ class Desk:
                 for question in version.study.questions_in(place.arm)
                 if question.id in said
             ]
-            self._event(connection, place, "locked", "", seconds, idempotency_key)
+            self._event(connection, place, "locked", "", seconds, idempotency_key, evidence)
             t = schema.drafts
             connection.execute(sa.delete(t).where(*at(t, self._study, place)))
             return stored
@@ -119,6 +143,7 @@ class Desk:
             told = worklist.events(connection, self._study, place.reader).get(place)
             if told is None or told.closed != "locked":
                 raise refuse("only a locked sheet can be corrected", found=place)
+            self._refuse_late(connection, version.study, place, told.seq)
             check_sheet(version.study, place.arm, {question: value}, whole=False)
             if value is None:
                 raise refuse("a correction cannot take an answer away", found=question)
@@ -137,12 +162,37 @@ class Desk:
         return self._store.write(enter)
 
     def skip(self, place: Place, note: str, idempotency_key: str) -> None:
-        """Leave a sheet (and the same case's later arms) open and go on; it can still be read."""
+        """Leave a sheet (and the same case's later arms) open and go on.
+
+        It can be read later, until the list is closed or ``worklist.final`` says otherwise.
+        """
         self._mark(place, "skipped", note, idempotency_key)
 
     def flag(self, place: Place, note: str, idempotency_key: str, on: bool = True) -> None:
         """Mark a sheet for the investigator, or take the mark away; changes no answer."""
         self._mark(place, "flagged" if on else "unflagged", note, idempotency_key)
+
+    def close(self, reader: str, by: str) -> None:
+        """Close a list that is read to its end: what is skipped until now stays skipped.
+
+        by: who closes it. Refused while a sheet waits; a closed list is not closed twice.
+        """
+
+        def enter(connection: sa.Connection) -> None:
+            listed = self._work(connection, reader)
+            waiting = sum(not w.done for w in listed)
+            if waiting:
+                raise refuse(
+                    "the list cannot be closed yet",
+                    found=f"{waiting} sheets are neither locked nor skipped",
+                    hint="read or skip them first.",
+                )
+            if not any(w.state == "skipped" and not w.final for w in listed):
+                return
+            row = {"study": self._study, "reader": reader, "closed_by": by}
+            chain.append(connection, schema.closings, {**row, "created_at": self._clock()})
+
+        self._store.write(enter)
 
     def answers(self) -> list[StudyAnswer]:
         """All answers in force, of all sites in the database."""
@@ -175,6 +225,21 @@ class Desk:
     def _open(self, connection: sa.Connection, plan: Study, place: Place) -> None:
         worklist.check_open(plan, self._work(connection, place.reader), place)
 
+    def _refuse_late(
+        self, connection: sa.Connection, plan: Study, place: Place, locked: int
+    ) -> None:
+        """An answer without the models stays as it is once their answers were shown."""
+        if place.arm != "unaided":
+            return
+        sent = exposure.of_case(connection, plan.reader(place.reader).name, place.case_id)
+        later = [e for e in sent if e.seq > locked]
+        if later:
+            raise refuse(
+                "the answer without the models is closed for good",
+                found=f"the models' answers were shown on {later[0].created_at:%Y-%m-%d %H:%M} UTC",
+                hint="flag the sheet, and tell the investigator what was wrong.",
+            )
+
     def _mark(self, place: Place, kind: str, note: str, key: str) -> None:
         def enter(connection: sa.Connection) -> None:
             plan = current(connection, self._study).study
@@ -196,8 +261,11 @@ class Desk:
         note: str,
         seconds: Seconds,
         key: str,
+        evidence: Evidence = Evidence(),
     ) -> None:
         row = {**columns(self._study, place), "kind": kind, "note": note.strip()}
+        row |= {"images_sha256": evidence.images, "prediction_run": evidence.run}
+        row |= {"prediction_sha256": evidence.prediction}
         row |= {"active_s": seconds.active_s, "idle_s": seconds.idle_s, "idempotency_key": key}
         row |= {"version": current(connection, self._study).version, "created_at": self._clock()}
         chain.append(connection, schema.events, row)

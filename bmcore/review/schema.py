@@ -37,6 +37,18 @@ class UTCDateTime(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def _evidence() -> list[sa.Column[Any]]:
+    """What an answer rests on: SHA-256 of the images, of the prediction that was shown, of the
+    reader's corrected mask and of the marks. Empty in rows older than step 0005."""
+    return [
+        sa.Column("images_sha256", sa.String(64)),
+        sa.Column("prediction_run", sa.String(40)),
+        sa.Column("prediction_sha256", sa.String(64)),
+        sa.Column("mask_sha256", sa.String(64)),
+        sa.Column("marks_sha256", sa.String(64)),
+    ]
+
+
 def _linked() -> list[sa.Column[Any]]:
     """The columns that make a table part of a site's chain, see ``chain``."""
     return [
@@ -91,6 +103,7 @@ votes = sa.Table(
     sa.Column("supersedes", sa.Integer),
     sa.Column("reason", sa.Text),
     *_linked(),
+    *_evidence(),
     sa.PrimaryKeyConstraint("site", "id"),
     sa.ForeignKeyConstraint(["site", "reader"], ["readers.site", "readers.name"]),
     sa.UniqueConstraint("site", "idempotency_key"),
@@ -176,6 +189,7 @@ events = sa.Table(
     sa.Column("idempotency_key", sa.String(100), nullable=False),
     sa.Column("created_at", UTCDateTime, nullable=False),
     *_linked(),
+    *_evidence(),
     sa.PrimaryKeyConstraint("site", "id"),
     sa.UniqueConstraint("site", "seq"),
     sa.UniqueConstraint("site", "idempotency_key"),
@@ -266,6 +280,75 @@ sa.Index(
     postgresql_where=decisions.c.supersedes.is_(None),
 )
 
+# The models' answers on a case were sent to a reader. study: "" outside a study.
+exposures = sa.Table(
+    "exposures",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("case_id", sa.String(200), nullable=False),
+    sa.Column("reader", sa.String(80), nullable=False),
+    sa.Column("reader_key", sa.Text, nullable=False),
+    sa.Column("study", sa.String(64), nullable=False),
+    sa.Column("arm", sa.String(20), nullable=False),
+    sa.Column("occasion", sa.Integer, nullable=False),
+    sa.Column("bundle", sa.String(200), nullable=False),
+    sa.Column("images_sha256", sa.String(64)),
+    sa.Column("prediction_run", sa.String(40), nullable=False),
+    sa.Column("prediction_sha256", sa.String(64)),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.UniqueConstraint(
+        *("site", "case_id", "reader_key", "study", "occasion", "bundle", "prediction_run"),
+        name="uq_exposures_first",
+    ),
+)
+
+# How a case is read outside a study. mode: "unaided first" or "aided only".
+reading_modes = sa.Table(
+    "reading_modes",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("case_id", sa.String(200), nullable=False),
+    sa.Column("mode", sa.String(20), nullable=False),
+    sa.Column("author", sa.String(80), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.CheckConstraint("mode IN ('unaided first', 'aided only')", name="mode"),
+)
+
+# A reader's list in a study was closed: what was skipped until then stays skipped.
+closings = sa.Table(
+    "closings",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("study", sa.String(64), nullable=False),
+    sa.Column("reader", sa.String(64), nullable=False),
+    sa.Column("closed_by", sa.String(80), nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+)
+
+# What a migration has to say of older rows. about_vote: its id at about_site, or NULL.
+remarks = sa.Table(
+    "remarks",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column("about_site", sa.String(40), nullable=False),
+    sa.Column("about_vote", sa.Integer),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+)
+
 # What a reader has typed and not yet locked; the only study table that changes. Not chained.
 drafts = sa.Table(
     "drafts",
@@ -296,4 +379,20 @@ accounts = sa.Table(
 )
 
 # Every table whose rows are chained and never change. A later row refers only to earlier ones.
-CHAINED: tuple[sa.Table, ...] = (readers, votes, studies, events, answers, decisions)
+CHAINED: tuple[sa.Table, ...] = (
+    readers,
+    votes,
+    studies,
+    events,
+    answers,
+    decisions,
+    exposures,
+    reading_modes,
+    closings,
+    remarks,
+)
+# Columns that a later step added: left out of a row's hash where they are empty, so that the
+# hashes of older rows stay what they are.
+ADDED_LATER: dict[str, frozenset[str]] = {
+    table: frozenset(column.name for column in _evidence()) for table in ("votes", "events")
+}

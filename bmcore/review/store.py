@@ -12,11 +12,11 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from bmcore.domain import refuse
-from bmcore.review import chain, rows, schema
+from bmcore.review import chain, exposure, names, rows, schema
 from bmcore.review.connect import WRITE, database_faults, make_engine, shown
 from bmcore.review.migrate import migrate
 from bmcore.review.turns import queue_of
-from bmcore.review.votes import Reader, Vote, VoteDraft, current
+from bmcore.review.votes import Evidence, Reader, Vote, VoteDraft, current
 
 _DRAFT_FIELDS = tuple(f.name for f in fields(VoteDraft))
 T = TypeVar("T")
@@ -72,6 +72,7 @@ class Store:
             known = _reader(connection, asked)
             if known is not None:
                 return _same_reader(known, asked)
+            _refuse_lookalike(connection, asked)
             chain.append(connection, schema.readers, _row_of(asked))
             return asked
 
@@ -85,9 +86,22 @@ class Store:
         """Store ``draft`` and return it as stored; submitted twice, it is stored once.
 
         The reader must be known, with the same role. An earlier vote of the reader on this case
-        and phase is superseded if ``draft.reason`` says why, and else in the way.
+        and phase is superseded if ``draft.reason`` says why, and else in the way. A vote without
+        the models is refused once their answers were sent to the reader (``exposure``); one with
+        them needs such a sending, and the vote without them before unless the case is aided only.
         """
         return self.write(lambda connection: _append(connection, draft))
+
+    def show_models(self, reader: str, case_id: str, evidence: Evidence) -> exposure.Exposure:
+        """Allow the models' answers on a case to be sent to ``reader``, see ``exposure.allow``."""
+        known = self.read(lambda c: exposure.known(c, reader, case_id, evidence))
+        if known is not None:
+            return known
+        return self.write(lambda c: exposure.allow(c, reader, case_id, evidence))
+
+    def shown_to(self, reader: str) -> set[str]:
+        """The cases whose answers of the models ``reader`` was sent, in a study or outside."""
+        return set(self.read(lambda connection: exposure.of_reader(connection, reader)))
 
     def votes(self, case_id: str | None = None, phase: str | None = None) -> list[Vote]:
         """All votes, superseded ones too, oldest first."""
@@ -122,11 +136,59 @@ def _append(connection: sa.Connection, draft: VoteDraft) -> Vote:
     if stored is not None:
         return _same_vote(rows.vote(stored), draft)
     reader = _known_reader(connection, draft)
+    _check_order(connection, draft)
+    _check_images(connection, draft)
     values = {name: getattr(draft, name) for name in _DRAFT_FIELDS}
     values["reader"] = reader.name
     values["supersedes"] = _superseded(connection, draft, reader)
     values["created_at"] = datetime.now(UTC)
     return rows.vote(chain.append(connection, table, values))
+
+
+def _check_order(connection: sa.Connection, draft: VoteDraft) -> None:
+    """Without the models before their answers were sent to the reader, with them after that."""
+    sent = exposure.of_case(connection, draft.reader, draft.case_id)
+    if draft.phase == "unaided":
+        if sent:
+            raise refuse(
+                f"{draft.reader} has been shown the models' answers on case {draft.case_id}, so "
+                "the vote without them is closed for good",
+                found=f"shown on {sent[0].created_at:%Y-%m-%d %H:%M} UTC",
+                hint="vote with the models instead.",
+            )
+        return
+    if not exposure.may_be_shown(connection, draft.reader, draft.case_id):
+        raise refuse(
+            f"{draft.reader} has not voted on case {draft.case_id} without the models",
+            expected="a vote without the models before the one with them",
+            hint="store that vote first.",
+        )
+    if not sent:
+        raise refuse(
+            f"the models' answers on case {draft.case_id} were never shown to {draft.reader}",
+            expected="a vote with the models after their answers were opened",
+            hint="open the models' answers first.",
+        )
+
+
+def _check_images(connection: sa.Connection, draft: VoteDraft) -> None:
+    """All votes on a case rest on the same images."""
+    if draft.images_sha256 is None:
+        return
+    t = schema.votes
+    query = (
+        sa.select(t.c.id)
+        .where(t.c.site == chain.own_site(connection), t.c.case_id == draft.case_id)
+        .where(t.c.images_sha256 != draft.images_sha256)
+        .limit(1)
+    )
+    other = connection.execute(query).scalar_one_or_none()
+    if other is not None:
+        raise refuse(
+            f"the images of case {draft.case_id} are not those that earlier votes rest on",
+            found=f"vote {other} rests on other images",
+            hint="put the images back, or add the new ones as a case of another name.",
+        )
 
 
 def _superseded(connection: sa.Connection, draft: VoteDraft, reader: Reader) -> int | None:
@@ -203,6 +265,18 @@ def _reader(connection: sa.Connection, asked: Reader) -> Reader | None:
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else Reader(*row)
+
+
+def _refuse_lookalike(connection: sa.Connection, asked: Reader) -> None:
+    t = schema.readers
+    query = sa.select(t.c.name).where(t.c.site == chain.own_site(connection))
+    for (name,) in connection.execute(query):
+        if names.look(name) == names.look(asked.name):
+            raise refuse(
+                f"this name looks like that of the reader {name}, but is spelt with other letters",
+                found=asked.name,
+                hint="choose the reader that is there, or a name that can be told apart.",
+            )
 
 
 def _row_of(reader: Reader) -> dict[str, object]:

@@ -16,6 +16,7 @@ from bmcore.domain import (
     Severity,
     refuse,
 )
+from bmcore.review import names
 
 ROLE_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -43,15 +44,23 @@ COMMENT_LIMIT = 4000
 
 @dataclass(frozen=True)
 class Reader:
-    """Somebody who votes. Two names that differ only in case or spaces are one reader."""
+    """Somebody who votes. Two names that differ only in case or spaces are one reader.
+
+    Characters that cannot be seen are taken out; letters of two alphabets in one name are refused,
+    because such a name looks like another one.
+    """
 
     name: str
     role: str
     years: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", " ".join(_text(self.name).split()))
+        object.__setattr__(self, "name", names.tidy(_text(self.name)))
         problems = _name_problems("reader", self.name, 80) + _choice("role", self.role, ROLES)
+        alphabets = names.mixed_alphabets(self.name)
+        if alphabets:
+            what = "the reader's name mixes letters of two alphabets"
+            problems.append(_problem(what, " and ".join(alphabets), hint="type it anew in one."))
         if self.years is not None and not 0 <= self.years <= 80:  # NaN fails this too
             problems.append(_problem("years of experience must lie in 0 to 80", self.years))
         if problems:
@@ -60,7 +69,21 @@ class Reader:
     @property
     def key(self) -> str:
         """What makes a reader unique."""
-        return unicodedata.normalize("NFKC", self.name).casefold()
+        return names.key(self.name)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an answer rests on, by SHA-256 (hex); None where there is none or it is not known.
+
+    images: of the case's images; bundle: digest of the models; run and prediction: name and hash
+    of the stored prediction that was shown.
+    """
+
+    images: str | None = None
+    bundle: str | None = None
+    run: str | None = None
+    prediction: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +100,9 @@ class _Answer:
     bundle_digest: str | None = None
     model_primary: str | None = None
     reason: str | None = None
+    images_sha256: str | None = None
+    prediction_run: str | None = None
+    prediction_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +113,8 @@ class VoteDraft(_Answer):
     a whole number; segmentation_quality: 1-5, None if not rated, always None when unaided;
     comment: up to 4000 characters; bundle_digest: of the models at hand; model_primary: the fused
     answer that the reader saw, None when unaided or where there was none; reason: why an earlier
-    vote is replaced, else None; idempotency_key: one a form, so that a double click is one vote.
+    vote is replaced, else None; idempotency_key: one a form, so that a double click is one vote;
+    images_sha256, prediction_run, prediction_sha256: what the vote rests on, see ``Evidence``.
     """
 
     def __post_init__(self) -> None:
@@ -112,7 +139,8 @@ class VoteDraft(_Answer):
 
     def _tidy(self) -> None:
         """Same text, however it was typed: trimmed, composed characters, line ends as \\n."""
-        for name in ("case_id", "reader", "idempotency_key"):
+        object.__setattr__(self, "reader", names.tidy(_text(self.reader)))
+        for name in ("case_id", "idempotency_key"):
             object.__setattr__(self, name, " ".join(_text(getattr(self, name)).split()))
         for name in ("comment", "reason"):
             value = getattr(self, name)
@@ -129,7 +157,7 @@ class VoteDraft(_Answer):
         if self.bundle_digest is not None:
             problems += _name_problems("bundle digest", self.bundle_digest, 200)
         if self.phase == "unaided":
-            for name in ("segmentation_quality", "model_primary"):
+            for name in ("segmentation_quality", "model_primary", "prediction_sha256"):
                 if getattr(self, name) is not None:
                     what = f"{name} must be empty in an unaided vote"
                     problems.append(_problem(what, getattr(self, name), "nothing was shown yet"))
@@ -143,11 +171,16 @@ class VoteDraft(_Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Vote(_Answer):
-    """A stored vote. ``created_at`` is aware, in UTC; ``supersedes`` is the id it replaces."""
+    """A stored vote. ``created_at`` is aware, in UTC; ``supersedes`` is the id it replaces.
+
+    mask_sha256, marks_sha256: the reader's corrected mask and marks when the vote was stored.
+    """
 
     id: int
     created_at: datetime
     supersedes: int | None = None
+    mask_sha256: str | None = None
+    marks_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if self.created_at.utcoffset() != timedelta(0):

@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import refuse
-from bmcore.review import chain, schema
+from bmcore.review import chain, exposure, schema
 from bmcore.review.allocation import Item, Place, work_list
+from bmcore.review.exposure import Exposure
 from bmcore.review.study import Study
 
 STATES = ("not started", "draft", "unaided locked", "aided locked", "skipped")
@@ -31,13 +32,17 @@ class Seconds:
 
 @dataclass(frozen=True)
 class WorkItem:
-    """One line of a reader's list. state: see STATES; not_before: end of the washout, if ahead."""
+    """One line of a reader's list. state: see STATES; not_before: end of the washout, if ahead.
+
+    final: why a skipped sheet cannot be read any more, in words; empty where it can.
+    """
 
     item: Item
     state: str
     flagged: bool
     seconds: Seconds
     not_before: datetime | None = None
+    final: str = ""
 
     @property
     def locked(self) -> bool:
@@ -60,19 +65,34 @@ class Note:
 
 @dataclass(frozen=True)
 class Told:
-    """What the events say of one sheet. closed: "locked", "skipped" or ""; at: of the closing."""
+    """What the events say of one sheet. closed: "locked", "skipped" or ""; at, seq: of that event,
+    its time and its place in the chain."""
 
     closed: str = ""
     at: datetime | None = None
     flagged: bool = False
     seconds: Seconds = Seconds()
+    seq: int = 0
 
     def after(self, event: sa.Row) -> Told:
         """With one more event, in the order of writing."""
         if event.kind in ("flagged", "unflagged"):
             return replace(self, flagged=event.kind == "flagged")
         seconds = Seconds(event.active_s, event.idle_s)
-        return replace(self, closed=event.kind, at=event.created_at, seconds=seconds)
+        at, seq = event.created_at, event.seq
+        return replace(self, closed=event.kind, at=at, seconds=seconds, seq=seq)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What else decides whether a sheet may be read: see ``final``.
+
+    seen: {case: the reader's exposures to the models' answers}; closed: place in the chain of the
+    last closing of the list, 0 if it was never closed.
+    """
+
+    seen: Mapping[str, Sequence[Exposure]]
+    closed: int = 0
 
 
 def columns(study: str, place: Place) -> dict[str, Any]:
@@ -103,15 +123,66 @@ def work(
     items = work_list(study, reader)
     drafts = _drafts(connection, study.study, reader)
     told = events(connection, study.study, reader)
+    opened = _opened(connection, study, reader)
     listed = []
     for item in items:
         mine = told.get(item.place, Told())
         seconds = mine.seconds if mine.closed == "locked" else drafts.get(item.place, Seconds())
-        state = _state(study, item.place, told, item.place in drafts)
+        why = final(study, item.place, told, opened)
+        state = "skipped" if why else _state(study, item.place, told, item.place in drafts)
         ends = _washout_end(study, item, items, told)
         waits = ends if ends is not None and ends > now and not mine.closed else None
-        listed.append(WorkItem(item, state, mine.flagged, seconds, waits))
+        listed.append(WorkItem(item, state, mine.flagged, seconds, waits, why))
     return tuple(listed)
+
+
+def final(study: Study, place: Place, told: Mapping[Place, Told], opened: Opened) -> str:
+    """Why a sheet that is not locked cannot be read any more, in words; empty where it can.
+
+    A sheet without the models is over once their answers on the case were shown to the reader
+    elsewhere; a skipped one once they were shown, once the list was closed, and in a crossover
+    once the case was read in another period. Later arms of one sitting go with the first.
+    """
+    if told.get(place, Told()).closed == "locked":
+        return ""
+    sitting = [*(replace(place, arm=arm) for arm in _earlier_arms(study, place)), place]
+    for one in sitting:
+        mine = told.get(one, Told())
+        if mine.closed == "locked":
+            continue
+        seen = opened.seen.get(one.case_id, ()) if one.arm == "unaided" else ()
+        if any(e.study != study.study for e in seen):
+            return "the models' answers on this case were shown outside this study"
+        if mine.closed != "skipped":
+            continue
+        if opened.closed > mine.seq:
+            return "it was skipped, and the list was closed after that"
+        if any(e.seq > mine.seq for e in seen):
+            return "it was skipped, and the models' answers were shown after that"
+        if study.design.kind == "crossover" and _read_after(one, told, mine.seq):
+            return "it was skipped, and the case was read in another period after that"
+    return ""
+
+
+def _read_after(place: Place, told: Mapping[Place, Told], seq: int) -> bool:
+    return any(
+        other.case_id == place.case_id and other.arm != place.arm and t.closed and t.seq > seq
+        for other, t in told.items()
+    )
+
+
+def _opened(connection: sa.Connection, study: Study, reader: str) -> Opened:
+    seen = exposure.of_reader(connection, study.reader(reader).name)
+    return Opened(seen, last_closing(connection, study.study, reader))
+
+
+def last_closing(connection: sa.Connection, study: str, reader: str) -> int:
+    """Where in the chain the reader's list was last closed; 0 if it never was."""
+    t = schema.closings
+    query = sa.select(sa.func.max(t.c.seq)).where(
+        t.c.site == chain.own_site(connection), t.c.study == study, t.c.reader == reader
+    )
+    return connection.execute(query).scalar_one_or_none() or 0
 
 
 def check_open(study: Study, listed: Sequence[WorkItem], place: Place) -> None:
@@ -121,6 +192,8 @@ def check_open(study: Study, listed: Sequence[WorkItem], place: Place) -> None:
         raise refuse("this sheet is not on the reader's list", found=place)
     if mine.locked:
         raise refuse("this sheet is locked", found=place, hint="correct it with a reason.")
+    if mine.final:
+        raise refuse("this sheet cannot be read any more", found=mine.final)
     states = {w.item.place: w for w in listed}
     for arm in _earlier_arms(study, place):
         earlier = states[replace(place, arm=arm)]
