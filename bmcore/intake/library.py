@@ -58,6 +58,13 @@ class CaseEntry:
         return "seg" in self.original_names
 
     @property
+    def images_sha256(self) -> str:
+        """SHA-256 (hex) over the stored hashes of the sequences; the reference mask is left out."""
+        images = {n: self.sha256.get(f"{self.case_id}-{n}.nii.gz", "") for n in self.sequences}
+        text = json.dumps(images, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
     def readable(self) -> bool:
         return bool(self.sequences)
 
@@ -154,6 +161,16 @@ def load_case(home: Path, case_id: str) -> Case:
     files = {n: entry.folder / f"{case_id}-{n}.nii.gz" for n in entry.original_names}
     case = read_case(files, case_id, entry.clinical)
     return replace(case, findings=entry.findings)
+
+
+def images_on_disk(home: Path, case_id: str) -> str:
+    """As ``CaseEntry.images_sha256``, but of the files as they are now; "" for a missing one."""
+    entry = get_entry(home, case_id)
+    found = {
+        name: _digest(entry.folder / name) if (entry.folder / name).is_file() else ""
+        for name in entry.sha256
+    }
+    return replace(entry, sha256=found).images_sha256
 
 
 def update_clinical(home: Path, case_id: str, record: ClinicalRecord) -> CaseEntry:

@@ -1,13 +1,15 @@
 """Predictions on disk: the archive the pages read, and the three files of the command line.
 
 The archive is ``<home>/predictions/<case>/<first 16 of the bundle digest>/<time>/`` with
-``prediction.json``, ``arrays.npz`` and ``mask.nii.gz``. Each run gets a new folder that appears by
-one rename, so a page never reads half a prediction; the newest ``KEPT`` runs stay.
+``prediction.json``, ``arrays.npz`` and ``mask.nii.gz``, and their hashes in ``sha256.json``. Each
+run gets a new folder that appears by one rename, so a page never reads half a prediction; the
+newest ``KEPT`` runs stay, and those that were shown to somebody (``pin``).
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -24,6 +26,8 @@ from bmcore.reading import serial
 from bmcore.reading.files import folder_name, staging, to_json
 
 KEPT = 3
+FILES = ("prediction.json", "arrays.npz", "mask.nii.gz")
+_SUMS, _PIN = "sha256.json", "shown"
 OUTPUT_FILES = ("mask.nii.gz", "lesions.csv", "prediction.json")
 
 
@@ -37,16 +41,19 @@ def save(prediction: Prediction, folder: Path | str) -> Path:
         np.savez_compressed(beside / "arrays.npz", **serial.arrays(prediction))  # type: ignore[arg-type]
         text = to_json(serial.full_dict(prediction))
         (beside / "prediction.json").write_text(text, encoding="utf-8")
+        (beside / _SUMS).write_text(to_json(_sums(beside)), encoding="utf-8")
         beside.rename(folder)
     return folder
 
 
 def load(folder: Path | str) -> Prediction:
-    """Read what ``save`` wrote; ``InputRefused`` if it is absent, damaged or of another format."""
+    """Read what ``save`` wrote; ``InputRefused`` if it is absent, damaged, changed after it was
+    written, or of another format."""
     folder = Path(folder)
     if not folder.is_dir():
         raise refuse("there is no stored prediction in this folder", file=folder)
     try:
+        _refuse_changed(folder)
         values = json.loads((folder / "prediction.json").read_text(encoding="utf-8"))
         with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
             named = {name: stored[name] for name in stored.files}
@@ -69,12 +76,60 @@ def load(folder: Path | str) -> Prediction:
         ) from problem
 
 
+def _sums(folder: Path) -> dict[str, str]:
+    """{file: SHA-256} of a stored prediction."""
+    return {name: _file_sum(folder / name) for name in FILES}
+
+
+def _file_sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_changed(folder: Path) -> None:
+    """Runs of earlier versions have no list of hashes; what was shown of them is in the chain."""
+    if not (folder / _SUMS).is_file():
+        return
+    listed, found = json.loads((folder / _SUMS).read_text(encoding="utf-8")), _sums(folder)
+    changed = [name for name in FILES if listed.get(name) != found[name]]
+    if changed:
+        raise refuse(
+            "this stored prediction was changed after it was written",
+            file=folder,
+            found=f"{', '.join(changed)} of another content",
+            hint="put the files back from a backup, or run the models again.",
+        )
+
+
+def run_digest(folder: Path | str) -> str:
+    """SHA-256 (hex) over the names and hashes of a stored prediction's files."""
+    text = json.dumps(_sums(Path(folder)), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def latest_run(home: Path | str, case_id: str, digest: str) -> Path | None:
+    """The folder of the newest prediction of a case by the bundle ``digest``, or None."""
+    runs = _runs(_shelf(home, case_id) / _short(digest))
+    return runs[0] if runs else None
+
+
+def find_run(home: Path | str, case_id: str, digest: str, run: str) -> Path:
+    """Where the run of this name lies, or would lie."""
+    return _shelf(home, case_id) / _short(digest) / folder_name(run, "the run")
+
+
+def pin(run: Path) -> None:
+    """Keep this run for good: somebody was shown it, and votes rest on it."""
+    (run / _PIN).touch()
+
+
 def keep(home: Path | str, prediction: Prediction) -> Path:
     """Store ``prediction`` as the newest of its case and bundle; returns its folder."""
     shelf = _shelf(home, prediction.case_id) / _short(prediction.bundle.digest)
     stored = save(prediction, shelf / f"{time.time_ns():020d}")
     for old in _runs(shelf)[KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)  # a second process may be removing it too
+        if not (old / _PIN).exists():
+            shutil.rmtree(old, ignore_errors=True)  # a second process may be removing it too
     return stored
 
 

@@ -91,6 +91,12 @@ def of_reader(connection: sa.Connection, reader: str) -> dict[str, list[Exposure
     return found
 
 
+def of_all(connection: sa.Connection) -> list[Exposure]:
+    """All exposures of all sites, in each site's order."""
+    t = schema.exposures
+    return [_exposure(row) for row in connection.execute(sa.select(t).order_by(t.c.site, t.c.seq))]
+
+
 def of_case(connection: sa.Connection, reader: str, case_id: str) -> list[Exposure]:
     """A reader's exposures to one case at this site, oldest first."""
     return _select(connection, reader, case_id)
@@ -122,9 +128,7 @@ def mode(connection: sa.Connection, case_id: str) -> str:
     return connection.execute(query).scalar_one_or_none() or UNAIDED_FIRST
 
 
-def set_mode(
-    connection: sa.Connection, case_id: str, new: str, author: str, reason: str
-) -> None:
+def set_mode(connection: sa.Connection, case_id: str, new: str, author: str, reason: str) -> None:
     """Choose how a case is read outside a study; the choice and its reason stand in the chain."""
     if new not in (UNAIDED_FIRST, AIDED_ONLY):
         raise refuse("no such way of reading", found=new, expected=f"{UNAIDED_FIRST}, {AIDED_ONLY}")
@@ -144,7 +148,7 @@ def sent_runs(connection: sa.Connection, case_id: str) -> Mapping[str, str]:
         t.c.case_id == case_id,
         t.c.prediction_sha256.is_not(None),
     )
-    return {run: sha for run, sha in connection.execute(query.order_by(t.c.id.desc()))}
+    return {row[0]: row[1] for row in connection.execute(query.order_by(t.c.id.desc()))}
 
 
 def known(

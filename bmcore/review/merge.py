@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import Finding, Severity, refuse
-from bmcore.review import schema
+from bmcore.review import merge_checks, schema
 from bmcore.review.connect import StoreRefused, database_faults, make_reading_engine, shown
 from bmcore.review.migrate import newest_step, step_of
 from bmcore.review.store import open_store
@@ -52,7 +52,9 @@ def merge(sources: Sequence[str], out: str) -> Merged:
     """Copy all chains of ``sources`` (URLs) into a new database at ``out`` (a URL).
 
     ``StoreRefused`` where a source is broken, or two sources hold different continuations of one
-    site's chain, or ``out`` holds rows already. Nothing is written then.
+    site's chain, or a study's case has other images at another site, or ``out`` holds rows
+    already. Nothing is written then. Free votes on cases of equal id and different images are
+    kept apart (``rows.shown_cases``), and told.
     """
     if out in sources:
         raise refuse("the merged database must be a new one, not a source", file=shown(out))
@@ -67,12 +69,19 @@ def merge(sources: Sequence[str], out: str) -> Merged:
     for source in sources:
         for site in _read(source):
             _keep_the_longer(sites, site)
+    together = [merge_checks.SiteRows(s.name, s.rows) for s in sites.values()]
+    problems = [*merge_checks.different_images(together), *merge_checks.late_sheets(together)]
+    if problems:
+        raise StoreRefused(*problems)
     with open_store(out) as store:
         store.write(lambda connection: _write(connection, sites, out))
     written = verify(out)
     if written.problems:
         raise refuse("the merged database does not verify", file=out, found=written.problems[0])
-    return Merged({s.name: len(s.rows) for s in sites.values()}, tuple(_notes(sites.values())))
+    return Merged(
+        {s.name: len(s.rows) for s in sites.values()},
+        (*_notes(sites.values()), *merge_checks.notes(together)),
+    )
 
 
 def _read(source: str) -> list[_Site]:

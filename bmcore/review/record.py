@@ -13,12 +13,13 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from bmcore.review import adjudicate, plan, schema
+from bmcore.review import adjudicate, exposure, plan, schema, worklist
 from bmcore.review.allocation import Item, Place, work_list
 from bmcore.review.answers import StudyAnswer, all_answers
 from bmcore.review.plan import Version
 from bmcore.review.store import Store
 from bmcore.review.study import Study
+from bmcore.review.votes import Reader
 from bmcore.review.worklist import Seconds, Told, place_of
 
 
@@ -72,10 +73,11 @@ def read_record(store: Store, study: str) -> StudyRecord:
     def look(connection: sa.Connection) -> StudyRecord:
         current = plan.current(connection, study)
         told, notes = _events(connection, study)
+        seen = _seen(connection)
         return StudyRecord(
             versions=tuple(plan._versions(connection, study)),
             sheets=tuple(
-                _sheet(current.study, item, told, notes)
+                _sheet(current.study, item, told, notes, seen.get(_key(reader.name), {}))
                 for reader in current.study.readers
                 for item in work_list(current.study, reader.id)
             ),
@@ -99,16 +101,31 @@ def _events(connection: sa.Connection, study: str) -> tuple[dict[Place, Told], d
     return dict(told), notes
 
 
+def _seen(connection: sa.Connection) -> dict[str, dict[str, list[exposure.Exposure]]]:
+    """{reader's key: {case: exposures}} of all sites."""
+    found: dict[str, dict[str, list[exposure.Exposure]]] = {}
+    for one in exposure.of_all(connection):
+        found.setdefault(_key(one.reader), {}).setdefault(one.case_id, []).append(one)
+    return found
+
+
+def _key(name: str) -> str:
+    return Reader(name, "other").key
+
+
 def _sheet(
-    study: Study, item: Item, told: Mapping[Place, Told], notes: Mapping[Place, str]
+    study: Study,
+    item: Item,
+    told: Mapping[Place, Told],
+    notes: Mapping[Place, str],
+    seen: Mapping[str, list[exposure.Exposure]],
 ) -> Sheet:
     mine = told.get(item.place, Told())
-    earlier: tuple[str, ...] = ()
-    if study.design.kind == "sequential":
-        arms = study.design.arms
-        earlier = arms[: [str(arm) for arm in arms].index(item.place.arm)]
-    before = [told.get(replace(item.place, arm=arm), Told()).closed for arm in earlier]
-    state = mine.closed or ("skipped" if "skipped" in before else "open")
+    sitting = [*worklist.earlier_arms(study, item.place), item.place.arm]
+    closed = [told.get(replace(item.place, arm=arm), Told()).closed for arm in sitting]
+    why = worklist.final(study, item.place, told, worklist.Opened(seen))
+    skipped = "skipped" in closed or why
+    state = "locked" if mine.closed == "locked" else "skipped" if skipped else "open"
     seconds = mine.seconds if state == "locked" else Seconds()
-    note = notes.get(item.place, "")
+    note = notes.get(item.place, "") or why
     return Sheet(item, state, mine.flagged, seconds, mine.at, note)

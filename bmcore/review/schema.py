@@ -335,14 +335,14 @@ closings = sa.Table(
     sa.UniqueConstraint("site", "seq"),
 )
 
-# What a migration has to say of older rows. about_vote: its id at about_site, or NULL.
+# What a migration has to say of older rows. about_vote: its id at about_site.
 remarks = sa.Table(
     "remarks",
     metadata,
     sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
     sa.Column("kind", sa.String(40), nullable=False),
     sa.Column("about_site", sa.String(40), nullable=False),
-    sa.Column("about_vote", sa.Integer),
+    sa.Column("about_vote", sa.Integer, nullable=False),
     sa.Column("created_at", UTCDateTime, nullable=False),
     *_linked(),
     sa.PrimaryKeyConstraint("site", "id"),

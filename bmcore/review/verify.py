@@ -21,6 +21,8 @@ from bmcore.review import schema
 from bmcore.review.chain import GENESIS, digest
 from bmcore.review.connect import StoreRefused, database_faults, make_reading_engine, shown
 from bmcore.review.migrate import newest_step, step_of
+from bmcore.review.verify_files import file_problems
+from bmcore.review.verify_order import clock_notes, order_problems
 
 _GUARDS = {"sqlite": ("update", "delete", "replace"), "postgresql": ("change", "truncate")}
 
@@ -29,12 +31,14 @@ _GUARDS = {"sqlite": ("update", "delete", "replace"), "postgresql": ("change", "
 class Report:
     """What was found: one sentence a problem, none where every chain is whole.
 
-    heads: {site: (rows, hash of the last)} as recomputed from the rows.
+    heads: {site: (rows, hash of the last)} as recomputed from the rows. notes: what a person
+    should know besides: a clock set back, old votes of unknown order, files that are elsewhere.
     """
 
     where: str
     problems: tuple[str, ...]
     heads: dict[str, tuple[int, str]]
+    notes: tuple[str, ...] = ()
 
     @property
     def anchor(self) -> str:
@@ -57,9 +61,10 @@ class _Row:
         return f"{self.table} {key} (row {v['seq']} of {v['site']})"
 
 
-def verify(url: str, anchor: Path | None = None) -> Report:
+def verify(url: str, anchor: Path | None = None, home: Path | None = None) -> Report:
     """Check all chains of the database at ``url``, and ``anchor``, a file of anchor lines.
 
+    home: where the cases of this site lie; the files that answers rest on are checked as well.
     ``StoreRefused`` where the database or the anchor cannot be read at all.
     """
     anchors = [] if anchor is None else _read_anchor(anchor)
@@ -75,13 +80,48 @@ def verify(url: str, anchor: Path | None = None) -> Report:
     if sorted((head["own"] for head in heads), key=_order) != [0] * (len(heads) - 1) + [1]:
         problems.append("chains: exactly one site must be this database's own")
     found: dict[str, tuple[int, str]] = {}
+    notes: list[str] = []
+    old = _old_votes(rows)
     stated = {head["site"]: head for head in heads}
     for site in sorted({*stated, *rows}, key=str):
         chain = sorted(rows.get(site, []), key=lambda r: _order(r.values["seq"]))
         problems += _chain_problems(site, chain, stated.get(site))
         found[str(site)] = (len(chain), chain[-1].values["hash"] if chain else GENESIS)
         problems += _anchor_problems(site, chain, anchors)
-    return Report(shown(url), tuple(problems), found)
+        sound = [(row.table, row.values) for row in chain]
+        try:
+            problems += order_problems(site, sound, old.get(site, 0))
+            notes += clock_notes(site, sound)
+            if home is not None and stated.get(site, {}).get("own") == 1:
+                more, told = file_problems(home, sound)
+                problems, notes = [*problems, *more], [*notes, *told]
+        except (TypeError, ValueError, KeyError) as fault:
+            problems.append(f"{site}: the order of its rows cannot be judged ({fault})")
+    return Report(shown(url), tuple(problems), found, (*notes, *_old_notes(rows)))
+
+
+def _old_votes(rows: dict[str, list[_Row]]) -> dict[str, int]:
+    """{site: id of its newest vote that is older than the exposures}, see step 0005."""
+    found: dict[str, int] = {}
+    for row in _remarks(rows, "exposures kept after"):
+        site, vote = row["about_site"], row["about_vote"]
+        if isinstance(vote, int):
+            found[site] = max(vote, found.get(site, 0))
+    return found
+
+
+def _old_notes(rows: dict[str, list[_Row]]) -> Iterator[str]:
+    marked = len(list(_remarks(rows, "order not shown")))
+    if marked:
+        yield (
+            f"{marked} votes of an earlier version may have been given after the models' answers "
+            "were seen; they are marked, and reports say so"
+        )
+
+
+def _remarks(rows: dict[str, list[_Row]], kind: str) -> Iterator[dict[str, Any]]:
+    for chain in rows.values():
+        yield from (r.values for r in chain if r.table == "remarks" and r.values["kind"] == kind)
 
 
 def _chain_problems(site: str, chain: Sequence[_Row], head: dict[str, Any] | None) -> Iterator[str]:

@@ -145,7 +145,7 @@ def final(study: Study, place: Place, told: Mapping[Place, Told], opened: Opened
     """
     if told.get(place, Told()).closed == "locked":
         return ""
-    sitting = [*(replace(place, arm=arm) for arm in _earlier_arms(study, place)), place]
+    sitting = [*(replace(place, arm=arm) for arm in earlier_arms(study, place)), place]
     for one in sitting:
         mine = told.get(one, Told())
         if mine.closed == "locked":
@@ -195,7 +195,7 @@ def check_open(study: Study, listed: Sequence[WorkItem], place: Place) -> None:
     if mine.final:
         raise refuse("this sheet cannot be read any more", found=mine.final)
     states = {w.item.place: w for w in listed}
-    for arm in _earlier_arms(study, place):
+    for arm in earlier_arms(study, place):
         earlier = states[replace(place, arm=arm)]
         if not earlier.locked:
             raise refuse(
@@ -245,13 +245,13 @@ def _state(study: Study, place: Place, told: Mapping[Place, Told], drafted: bool
     closed = told.get(place, Told()).closed
     if closed == "locked":
         return "unaided locked" if place.arm == "unaided" else "aided locked"
-    earlier = [replace(place, arm=arm) for arm in _earlier_arms(study, place)]
+    earlier = [replace(place, arm=arm) for arm in earlier_arms(study, place)]
     if closed == "skipped" or any(told.get(p, Told()).closed == "skipped" for p in earlier):
         return "skipped"
     return "draft" if drafted else "not started"
 
 
-def _earlier_arms(study: Study, place: Place) -> tuple[str, ...]:
+def earlier_arms(study: Study, place: Place) -> tuple[str, ...]:
     """Sequential: what of the same case is read before this arm."""
     if study.design.kind != "sequential":
         return ()

@@ -72,14 +72,12 @@ def _mark_old_votes() -> None:
 
     Such is a vote without the models that took the place of an earlier one, or that was stored
     after a vote with the models of the same reader and case; and a vote with the models that has
-    no vote without them before it. The last remark says where the old rows end.
+    no vote without them before it. A last remark a site names its newest old vote.
     """
     query = sa.text(
-        "SELECT site, id, seq, case_id, reader, phase, supersedes FROM votes ORDER BY site, seq"
+        "SELECT site, id, seq, case_id, reader, phase, supersedes FROM votes ORDER BY site, id"
     )
     votes = list(op.get_bind().execute(query))
-    if not votes:
-        return
     first: dict[tuple[str, str, str, str], int] = {}
     for vote in votes:
         first.setdefault((vote.site, vote.case_id, vote.reader, vote.phase), vote.seq)
@@ -90,10 +88,11 @@ def _mark_old_votes() -> None:
         alone = unaided is None or unaided > vote.seq
         if changed if vote.phase == "unaided" else alone:
             _append_remark("order not shown", vote.site, vote.id)
-    _append_remark("exposures kept from here", votes[0].site, None)
+    for site, last in sorted({vote.site: vote.id for vote in votes}.items()):
+        _append_remark("exposures kept after", site, last)
 
 
-def _append_remark(kind: str, site: str, vote: int | None) -> None:
+def _append_remark(kind: str, site: str, vote: int) -> None:
     """One row at the end of this database's own chain."""
     bind = op.get_bind()
     head = bind.execute(sa.select(chains).where(chains.c.own)).one()
@@ -178,14 +177,14 @@ closings = sa.Table(
     sa.UniqueConstraint("site", "seq"),
 )
 
-# What a migration has to say of older rows. about_vote: its id at about_site, or NULL.
+# What a migration has to say of older rows. about_vote: its id at about_site.
 remarks = sa.Table(
     "remarks",
     steps,
     sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
     sa.Column("kind", sa.String(40), nullable=False),
     sa.Column("about_site", sa.String(40), nullable=False),
-    sa.Column("about_vote", sa.Integer),
+    sa.Column("about_vote", sa.Integer, nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     *_linked(),
     sa.PrimaryKeyConstraint("site", "id"),
