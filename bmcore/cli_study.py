@@ -38,6 +38,13 @@ def mount(app: typer.Typer) -> None:
 
 def verify(
     database: _Database = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the cases, whose files are checked as well; that of the settings if "
+            "neither this nor a database is named."
+        ),
+    ] = None,
     anchor: Annotated[
         Path | None, typer.Option(help="File of anchor lines to check against as well.")
     ] = None,
@@ -45,14 +52,15 @@ def verify(
         Path | None, typer.Option(help="Append one anchor line to this file if all is intact.")
     ] = None,
 ) -> None:
-    """Check that no stored row was edited, removed, added or moved. Changes nothing.
+    """Check that no stored row was edited, removed, added or moved, that answers were given in the
+    order that they claim, and that the files they rest on are unchanged. Changes nothing.
 
     Exit 0: intact. Exit 1: broken, one line a problem. Exit 2: the database cannot be read.
     """
     from bmcore.review.verify import verify as check
 
     with refusals():
-        report = check(_url(database), anchor)
+        report = check(_url(database), anchor, _home(home, database))
         for problem in report.problems:
             typer.echo(f"broken: {problem}")
         if report.problems:
@@ -61,6 +69,8 @@ def verify(
             _append_line(write_anchor, report.anchor)
     for site, (count, head) in sorted(report.heads.items()):
         typer.echo(f"intact: {site}, {count} rows, head {head[:16]}")
+    for note in report.notes:
+        typer.echo(f"note: {note}")
 
 
 def merge(
@@ -221,6 +231,13 @@ def _append_line(path: Path, line: str) -> None:
             file.write(line + "\n")
     except OSError as fault:
         raise refuse("the anchor cannot be written", file=path, found=fault) from fault
+
+
+def _home(home: Path | None, database: str | None) -> Path | None:
+    """Where the cases lie; None, so that no file is checked, where another database is named."""
+    from bmcore.settings import settings
+
+    return settings().home if home is None and database is None else home
 
 
 def _url(database: str | None) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import agreement_filter, agreement_source, agreement_view, loaders
+from pages.parts import agreement_filter, agreement_source, agreement_view, loaders, reader
 from pages.parts.guard import page
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ NO_ANSWERS = "No sheet of this study is locked yet. Readers find their lists on 
 
 def draw(picked: agreement_source.Picked, bar: DeltaGenerator) -> None:
     """Summary first, then a tab a topic. bar: the row of boxes at the top."""
+    from bmcore.review import rows
     from bmcore.review.votes import current
 
     with bar:
@@ -38,8 +39,14 @@ def draw(picked: agreement_source.Picked, bar: DeltaGenerator) -> None:
                 section = results.section(key)
                 agreement_view.draw_section(section, results.summary, several=len(keys) > 1)
             if name == "All votes":
-                stored = loaders.store().votes()
-                agreement_view.draw_votes(stored, {v.id for v in current(stored)})
+                store = loaders.store()
+                stored = store.votes()
+                agreement_view.draw_votes(
+                    stored,
+                    {v.id for v in current(stored)},
+                    store.shown_to(reader.acting()),
+                    store.read(rows.unknown_order),
+                )
 
 
 with page("Agreement", "agreement.see"):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
-from pages.parts import agreement_source, loaders
+from pages.parts import agreement_source, loaders, reader
 from pages.parts.guard import download, page
 
 KINDS = {
@@ -29,6 +30,7 @@ def build(name: str) -> dict[str, bytes]:
     from bmcore.settings import settings
 
     study = None if name == agreement_source.FREE else name
+    _note_what_is_shown(name)
     made = make(
         loaders.home(),
         loaders.store(),
@@ -40,6 +42,32 @@ def build(name: str) -> dict[str, bytes]:
     )
     with tempfile.TemporaryDirectory() as folder:
         return {path.name: path.read_bytes() for path in dossier.write(made, Path(folder))}
+
+
+def _closing(name: str) -> set[str]:
+    """Cases whose answers of the models the report names and this user has not seen."""
+    named = set(agreement_source.predictions()) & {e.case_id for e in loaders.entries()}
+    if name != agreement_source.FREE:
+        from bmcore.review.record import read_record
+
+        named &= set(read_record(loaders.store(), name).study.cases)
+    return named - loaders.store().shown_to(reader.acting())
+
+
+def _note_what_is_shown(name: str) -> None:
+    """Write that the models' answers go to this user, before they do."""
+    from bmcore.review import exposure
+
+    cases = sorted(_closing(name))
+    rests = {case_id: loaders.evidence(case_id, shown=True) for case_id in cases}
+    who = reader.acting()
+
+    def enter(connection: Any) -> None:
+        for case_id, evidence in rests.items():
+            exposure.record(connection, who, case_id, evidence, arm="report")
+
+    if cases:
+        loaders.store().write(enter)
 
 
 def draw_built(files: dict[str, bytes]) -> None:
@@ -78,6 +106,13 @@ with page("Reports", "report.build"):
         )
     elif not picked.source.readings:
         st.info("There are no votes yet. The report would describe cases and models only.")
+    closing = len(_closing(name))
+    if closing:
+        cases = "1 case" if closing == 1 else f"{closing} cases"
+        st.caption(
+            f"The report names the models' answers. Once you have built it, you cannot vote "
+            f"without the models on {cases} that you have not read with them."
+        )
     if st.button("Build report", type="primary", icon=":material/description:"):
         with st.spinner("Building the report; about half a minute"):
             st.session_state[BUILT] = (picked.stamp, build(name))

@@ -65,6 +65,7 @@ def test_a_prediction_stored_before_there_were_sets_can_still_be_read(tmp_path: 
     for key in ("calibration", "coverage", "prediction_set", "abstains", "novelty"):
         del values[key]
     path.write_text(json.dumps(values))
+    as_an_earlier_version_wrote_it(folder)
     _same(prediction(), archive.load(folder))
 
 
@@ -76,6 +77,7 @@ def test_impossible_sets_and_scores_are_refused(tmp_path: Path, change: dict) ->
     folder = archive.save(prediction(), tmp_path / "one")
     path = folder / "prediction.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    as_an_earlier_version_wrote_it(folder)
     with pytest.raises(InputRefused, match="cannot be read"):
         archive.load(folder)
 
@@ -125,8 +127,37 @@ def test_a_damaged_prediction_is_refused_with_a_sentence(
         (folder / name).unlink()
     else:
         (folder / name).write_bytes(content)
+    with pytest.raises(InputRefused, match="cannot be read" if content is None else "was changed"):
+        archive.load(folder)
+    as_an_earlier_version_wrote_it(folder)
     with pytest.raises(InputRefused, match="cannot be read"):
         archive.load(folder)
+
+
+def as_an_earlier_version_wrote_it(folder: Path) -> None:
+    """Without the list of hashes."""
+    (folder / "sha256.json").unlink()
+
+
+@pytest.mark.parametrize("name", archive.FILES)
+def test_a_stored_prediction_that_was_changed_is_refused(tmp_path: Path, name: str) -> None:
+    folder = archive.save(prediction(), tmp_path / "one")
+    before = archive.run_digest(folder)
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(bytes(content))
+    assert archive.run_digest(folder) != before
+    with pytest.raises(InputRefused, match=f"changed after it was written.*{name}"):
+        archive.load(folder)
+
+
+def test_a_run_that_was_shown_stays_for_good(tmp_path: Path) -> None:
+    first = archive.keep(tmp_path, prediction(timings_s={"total": 0.0}))
+    archive.pin(first)
+    for number in range(1, 6):
+        archive.keep(tmp_path, prediction(timings_s={"total": float(number)}))
+    assert first.is_dir()
+    assert len(list(first.parent.iterdir())) == archive.KEPT + 1
 
 
 def test_latest_is_the_newest_of_the_bundle_and_old_runs_go(tmp_path: Path) -> None:

@@ -55,7 +55,11 @@ def test_all_votes_of_both_sites_are_there_and_every_chain_verifies(sites, tmp_p
     for heads in before:
         assert heads.items() <= report.heads.items()
     assert sorted(merged.sites.values()) == [6, 8]
-    assert merged.notes == ("reader 'ida lund' is registered at 2 sites and counts as 2 people",)
+    assert merged.notes == (
+        "reader 'ida lund' is registered at 2 sites and counts as 2 people",
+        "votes at several sites that do not say on which images they rest; make sure that each "
+        "case is one patient: case 0, case 1, case 2, case 3",
+    )
     with open_store(url(tmp_path / "c.sqlite")) as store:
         votes = store.votes()
         assert [v.id for v in votes] == list(range(1, 12))

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from bmcore.domain import (
@@ -167,10 +168,21 @@ def images_on_disk(home: Path, case_id: str) -> str:
     """As ``CaseEntry.images_sha256``, but of the files as they are now; "" for a missing one."""
     entry = get_entry(home, case_id)
     found = {
-        name: _digest(entry.folder / name) if (entry.folder / name).is_file() else ""
+        name: _digest_now(entry.folder / name) if (entry.folder / name).is_file() else ""
         for name in entry.sha256
     }
     return replace(entry, sha256=found).images_sha256
+
+
+def _digest_now(path: Path) -> str:
+    """The file's hash; computed again only where the file system says that it was written to."""
+    at = path.stat()
+    return _digest_of(path, at.st_ino, at.st_mtime_ns, at.st_ctime_ns, at.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: Path, *stamp: int) -> str:
+    return _digest(path)
 
 
 def update_clinical(home: Path, case_id: str, record: ClinicalRecord) -> CaseEntry:

@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -107,10 +108,21 @@ def run_digest(folder: Path | str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def latest_run(home: Path | str, case_id: str, digest: str) -> Path | None:
-    """The folder of the newest prediction of a case by the bundle ``digest``, or None."""
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A prediction with the folder it lies in and the hash of its files, see ``run_digest``."""
+
+    prediction: Prediction
+    folder: Path
+    sha256: str
+
+
+def latest_stored(home: Path | str, case_id: str, digest: str) -> Stored | None:
+    """The newest prediction of a case by the bundle ``digest``, or None."""
     runs = _runs(_shelf(home, case_id) / _short(digest))
-    return runs[0] if runs else None
+    if not runs:
+        return None
+    return Stored(load(runs[0]), runs[0], run_digest(runs[0]))
 
 
 def find_run(home: Path | str, case_id: str, digest: str, run: str) -> Path:

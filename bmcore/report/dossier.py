@@ -313,6 +313,8 @@ def _remarks(
     if replaced:
         are = "1 vote was" if replaced == 1 else f"{replaced} votes were"
         remarks.append(f"{are} replaced by the reader later; listed, but not counted.")
+    if extra.chain is not None:
+        remarks += [f"{note[:1].upper()}{note[1:]}." for note in extra.chain.notes]
     if extra.chain is not None and extra.chain.problems:
         remarks.append(
             "The database was changed behind the program's back: see Versions and hashes."

@@ -43,7 +43,7 @@ def make(
         source=source,
         marks=marks,
         record=record,
-        chain=verify(url),
+        chain=verify(url, home=home),
         images=lambda case: gather.load_images(home, case),
         masks=lambda case: archive.latest(home, case, bundle.digest) if bundle else None,
     )

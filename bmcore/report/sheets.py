@@ -201,4 +201,5 @@ def _chain(dossier: Dossier) -> dict[str, Any] | None:
     if dossier.chain is None:
         return None
     heads = {site: {"rows": n, "hash": last} for site, (n, last) in dossier.chain.heads.items()}
-    return {"problems": list(dossier.chain.problems), "heads": heads}
+    notes = list(dossier.chain.notes)
+    return {"problems": list(dossier.chain.problems), "notes": notes, "heads": heads}

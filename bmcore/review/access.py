@@ -92,6 +92,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "review.see": Rule("open the Review page", _ALL),
         "case.open": Rule("read this case outside the study", _ALL, _OUTSIDE),
         "case.run": Rule("run the models on this case", _ALL, _OUTSIDE),
+        "case.mode": Rule("choose how this case is read", _LEADS, _OUTSIDE),
         "vote.store": Rule("vote on this case outside the study", _ALL, _OUTSIDE),
         "study.see": Rule("open the Study page", _ALL),
         "study.images": Rule("see the images of this case", _ALL, _OPEN),

@@ -89,6 +89,11 @@ class Desk:
         The sending stands in the chain from then on; shown again, nothing new is written.
         """
 
+        def look(connection: sa.Connection) -> exposure.Exposure | None:
+            name = current(connection, self._study).study.reader(place.reader).name
+            where = (self._study, place.occasion)
+            return exposure.known(connection, name, place.case_id, evidence, *where)
+
         def enter(connection: sa.Connection) -> exposure.Exposure:
             plan = current(connection, self._study).study
             self._open(connection, plan, place)
@@ -98,7 +103,8 @@ class Desk:
             where = (self._study, place.arm, place.occasion)
             return exposure.record(connection, name, place.case_id, evidence, *where)
 
-        return self._store.write(enter)
+        known = self._store.read(look) if place.arm != "unaided" else None
+        return known if known is not None else self._store.write(enter)
 
     def submit(
         self,

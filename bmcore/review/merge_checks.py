@@ -53,8 +53,9 @@ def late_sheets(sites: Sequence[SiteRows]) -> list[Finding]:
         for row in site.of(schema.events):
             if (row["kind"], row["arm"]) != ("locked", "unaided"):
                 continue
-            key = readers.get((row["study"], row["reader"]), "")
-            earlier = [e for e in _shown_elsewhere(sites, site, key, row) if _counts(e, row)]
+            key, design = readers.get((row["study"], row["reader"]), ("", ""))
+            shown = _shown_elsewhere(sites, site, key, row)
+            earlier = [e for e in shown if _counts(e, row, design)]
             if earlier:
                 problems.append(
                     Finding(
@@ -68,9 +69,14 @@ def late_sheets(sites: Sequence[SiteRows]) -> list[Finding]:
     return problems
 
 
-def _counts(exposure: Row, sheet: Row) -> bool:
-    """Another study's exposure, or one of the same reading (a later one is read by design)."""
-    return exposure["study"] != sheet["study"] or exposure["occasion"] >= sheet["occasion"]
+def _counts(exposure: Row, sheet: Row, design: str) -> bool:
+    """An exposure outside the study, or one that the design puts after the sheet.
+
+    A crossover shows the answers in one period and not in another; a hidden repeat follows them.
+    """
+    if exposure["study"] != sheet["study"]:
+        return True
+    return design == "sequential" and exposure["occasion"] >= sheet["occasion"]
 
 
 def notes(sites: Sequence[SiteRows]) -> Iterator[str]:
@@ -135,10 +141,11 @@ def _shown_elsewhere(
                 yield exposure
 
 
-def _study_readers(site: SiteRows) -> dict[tuple[str, str], str]:
-    """{(study, id): reader's key} of the plans locked at a site."""
+def _study_readers(site: SiteRows) -> dict[tuple[str, str], tuple[str, str]]:
+    """{(study, id): (reader's key, kind of design)} of the plans locked at a site."""
     return {
-        (row["study"], reader["id"]): names.key(reader["name"])
+        (row["study"], reader["id"]): (names.key(reader["name"]), plan["design"]["kind"])
         for row in site.of(schema.studies)
-        for reader in json.loads(row["content"])["readers"]
+        for plan in [json.loads(row["content"])]
+        for reader in plan["readers"]
     }

@@ -144,8 +144,12 @@ def draw_running(record: StudyRecord, words: tuple[str, ...]) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
-def draw_votes(votes: list[Vote], in_force: set[int]) -> None:
-    """All votes, the newest first; earlier votes of a reader stay visible."""
+def draw_votes(votes: list[Vote], in_force: set[int], seen: set[str], unsure: set[int]) -> None:
+    """All votes, the newest first; earlier votes of a reader stay visible.
+
+    seen: cases whose answers of the models the user has seen; those of others stay hidden.
+    unsure: old votes that may have been given after the models' answers were seen.
+    """
     from bmcore.review.votes import CHOICE_NAMES, PHASE_NAMES, ROLE_NAMES
 
     rows = [
@@ -157,11 +161,25 @@ def draw_votes(votes: list[Vote], in_force: set[int]) -> None:
             "Primary": CHOICE_NAMES[v.primary],
             "Confidence": v.confidence,
             "Segmentation 1-5": str(v.segmentation_quality or ""),
-            "Models' answer": CHOICE_NAMES[v.model_primary] if v.model_primary else "",
+            "Models' answer": (
+                ""
+                if not v.model_primary
+                else CHOICE_NAMES[v.model_primary]
+                if v.case_id in seen
+                else "hidden"
+            ),
             "Counts": "yes" if v.id in in_force else "replaced",
+            "Order": "not known" if v.id in unsure else "",
             "Comment": v.comment,
             "Stored": when(v.created_at),
         }
         for v in reversed(votes)
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content" if len(rows) < 10 else 380)
+    if any(v.model_primary and v.case_id not in seen for v in votes):
+        st.caption("The models' answers on cases that you have not read with them are hidden.")
+    if unsure:
+        st.caption(
+            "Order not known: stored by an earlier version, perhaps after the models' answers had "
+            "been seen."
+        )

@@ -15,7 +15,9 @@ from bmcore.settings import settings
 if TYPE_CHECKING:
     from bmcore.intake.library import CaseEntry
     from bmcore.models.bundles import Bundle
+    from bmcore.reading.archive import Stored
     from bmcore.review.store import Store
+    from bmcore.review.votes import Evidence
     from pages.parts.viewer.payload import Images
     from pages.parts.viewer.shelf import Preparer
 
@@ -170,18 +172,41 @@ def _case(folder: Path, case_id: str, stamp: str) -> Case:
 
 def prediction(case_id: str) -> Prediction | None:
     """The newest prediction of the loaded models, or None."""
+    found = stored(case_id)
+    return None if found is None else found.prediction
+
+
+def stored(case_id: str) -> Stored | None:
+    """The newest prediction of the loaded models with its hash, or None.
+
+    Refused where it is not what readers were shown before.
+    """
     info = models().info
     if info is None:
         return None
     folder = settings().predictions / case_id
-    return _prediction(home(), case_id, info.digest, _tree_stamp(folder, "*/*"))
+    return _stored(home(), settings().url, case_id, info.digest, _tree_stamp(folder, "*/*"))
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _prediction(folder: Path, case_id: str, digest: str, stamp: str) -> Prediction | None:
+def _stored(folder: Path, url: str, case_id: str, digest: str, stamp: str) -> Stored | None:
     from bmcore.reading import archive
+    from bmcore.review import evidence
 
-    return archive.latest(folder, case_id, digest)
+    found = archive.latest_stored(folder, case_id, digest)
+    if found is not None:
+        evidence.check_run(store(), case_id, found)
+    return found
+
+
+def evidence(case_id: str, shown: bool) -> Evidence:
+    """What an answer on this case rests on now; refused where the images were changed.
+
+    shown: the models' answers are on the screen.
+    """
+    from bmcore.review import evidence as rule
+
+    return rule.of_case(home(), case_id, stored(case_id) if shown else None)
 
 
 def has_prediction(case_id: str) -> bool:

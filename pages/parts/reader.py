@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from bmcore.review import exposure
 from bmcore.review.access import User
 from pages.parts import guard, loaders
 
@@ -87,17 +88,30 @@ def current() -> tuple[str, str] | None:
     return (name, role) if name and role else None
 
 
+def acting() -> str:
+    """The name under which the models' answers are sent: the reader's, or the user's own."""
+    who = current()
+    return who[0] if who is not None else guard.user().name
+
+
 def models_shown(case_id: str, who: tuple[str, str] | None) -> bool:
-    """True once this reader asked for the answers after an unaided vote, or has voted aided.
+    """True once this reader was sent the models' answers (``bmcore.review.exposure``).
 
     Until then the pages send neither segmentation nor answers, lesions or reasons to the browser.
+    That this very prediction is sent, too, is written before it is.
     """
-    if who is None:
+    if who is None or case_id not in loaders.store().shown_to(who[0]):
         return False
-    if has_voted(case_id, who, "aided"):
-        return True
-    asked = st.session_state.get(_shown(case_id), False)
-    return bool(asked) and has_voted(case_id, who, "unaided")
+    if loaders.stored(case_id) is not None:
+        show_models(case_id, who)
+    return True
+
+
+def show_models(case_id: str, who: tuple[str, str]) -> None:
+    """Write that the models' answers are sent to this reader; refused before the own vote."""
+    guard.check("case.open", case_id)
+    evidence = loaders.evidence(case_id, shown=True)
+    loaders.store().show_models(who[0], case_id, evidence)
 
 
 def has_voted(case_id: str, who: tuple[str, str], phase: str) -> bool:
@@ -107,10 +121,16 @@ def has_voted(case_id: str, who: tuple[str, str], phase: str) -> bool:
 
 
 def offer_models(case_id: str, who: tuple[str, str] | None) -> None:
-    """The button that ends the unaided reading; it waits for the unaided vote."""
-    ready = who is not None and has_voted(case_id, who, "unaided")
-    if ready:
-        words = "Your first vote is stored. Your next vote on this case counts as aided."
+    """The button that ends the reading without the models; it waits for the vote without them."""
+    aided_only = _aided_only(case_id)
+    ready = who is not None and (aided_only or has_voted(case_id, who, "unaided"))
+    if ready and not aided_only:
+        words = (
+            "Your vote without the models is stored. Once you have seen their answers it cannot be "
+            "changed any more; your next vote on this case counts as with the models."
+        )
+    elif aided_only:
+        words = "This case is read with the models only: no vote without them is asked for."
     else:
         words = (
             "Store your own vote first: the segmentation and the models' answers stay hidden, and "
@@ -123,12 +143,32 @@ def offer_models(case_id: str, who: tuple[str, str] | None) -> None:
         disabled=not ready,
         type="primary" if ready else "secondary",
     ):
-        st.session_state[_shown(case_id)] = True
+        assert who is not None  # the button waits for it
+        show_models(case_id, who)
         st.rerun()
     st.caption(words)
+    _offer_mode(case_id, aided_only)
 
 
-def _shown(case_id: str) -> str:
-    user = guard.user()
-    who = st.session_state.get(_NAME, "") if user.local else user.key
-    return f"models shown {case_id} {who}"
+def _aided_only(case_id: str) -> bool:
+    mode = loaders.store().read(lambda connection: exposure.mode(connection, case_id))
+    return mode == exposure.AIDED_ONLY
+
+
+def _offer_mode(case_id: str, aided_only: bool) -> None:
+    """For who plans the reading: whether a vote without the models is asked for at all."""
+    if not guard.may("case.mode", case_id):
+        return
+    label = "Ask for a vote without the models" if aided_only else "Read with the models only"
+    with st.popover(label, type="tertiary"):
+        st.caption(
+            "For all readers of this case, from now on. The choice and its reason are kept with "
+            "the votes."
+        )
+        reason = st.text_input("Why?", key=f"mode reason {case_id} {aided_only}", max_chars=500)
+        if st.button(label, key=f"mode {case_id} {aided_only}", disabled=not reason.strip()):
+            guard.check("case.mode", case_id)
+            new = exposure.UNAIDED_FIRST if aided_only else exposure.AIDED_ONLY
+            author = guard.user().name
+            loaders.store().write(lambda c: exposure.set_mode(c, case_id, new, author, reason))
+            st.rerun()

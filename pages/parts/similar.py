@@ -27,7 +27,12 @@ def draw(prediction: Prediction) -> None:
     others = {e.case_id: e for e in loaders.entries() if e.case_id != prediction.case_id}
     read = {case_id: codes[case_id] for case_id in others if case_id in codes}
     voted = _voted()
-    open_ = {c: code for c, code in read.items() if c in voted and _may_be_seen(c)}
+    seen = _seen()
+    open_ = {
+        c: code
+        for c, code in read.items()
+        if c in voted and c in seen and guard.may("case.open", c)
+    }
     found = nearest(loaders.bundle(), prediction, open_)
     closed = len(read) - len(open_)
     if found:
@@ -54,8 +59,10 @@ def _voted() -> set[str]:
     return {v.case_id for v in votes if v.reader.casefold() == who[0].casefold()}
 
 
-def _may_be_seen(case_id: str) -> bool:
-    return guard.may("case.open", case_id) and reader.models_shown(case_id, reader.current())
+def _seen() -> set[str]:
+    """The cases whose answers of the models this reader was sent."""
+    who = reader.current()
+    return set() if who is None else loaders.store().shown_to(who[0])
 
 
 def _draw_card(one: Similar) -> None:

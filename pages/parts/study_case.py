@@ -36,6 +36,8 @@ def draw(seat: StudySeat, place: Place) -> None:
     helped = access.allowed(user, "study.models", standing)
     explained = access.allowed(user, "study.reasons", standing)
     prediction = loaders.prediction(place.case_id) if helped else None
+    if prediction is not None:  # that they are sent is written before they are
+        seat.desk.show(place, loaders.evidence(place.case_id, shown=True))
     _draw_head(seat, place)
     viewer_side, sheet_side = st.columns([5, 4], gap="medium")
     with viewer_side:
@@ -94,7 +96,7 @@ def _draw_flag(seat: StudySeat, place: Place) -> None:
 def _draw_skip(seat: StudySeat, place: Place) -> None:
     token = study_sheet.sheet_token(seat, place)
     with st.popover("Skip", icon=":material/skip_next:"):
-        st.caption("The case can still be read later, from your list.")
+        st.caption("The case can still be read later, from your list, until you close the list.")
         note = st.text_input("Why?", key=f"skip note {token}", max_chars=2000)
         if st.button("Skip this case", key=f"skip {token}"):  # a second click skips no other
             guard.check("study.answer", at=seat.standing(place))

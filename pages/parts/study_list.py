@@ -36,7 +36,7 @@ def draw(seat: StudySeat) -> None:
 def _draw_next(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
     following = study_seat.next_item(listed)
     if following is None:
-        st.success("Your list is done. Thank you.", icon=":material/check:")
+        _draw_end(seat, listed)
         return
     waits = following.not_before
     if waits is not None:
@@ -49,6 +49,29 @@ def _draw_next(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
     ):
         study_seat.open_sheet(seat)
         st.rerun()
+
+
+def _draw_end(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
+    """Nothing waits: thanks, or the skipped cases that the reader reads now or leaves for good."""
+    number = study_seat.numbers(listed)
+    left = {number[w.item.place] for w in listed if w.state == "skipped" and not w.final}
+    if not left:
+        st.success("Your list is done. Thank you.", icon=":material/check:")
+        return
+    cases = "1 case is" if len(left) == 1 else f"{len(left)} cases are"
+    st.info(
+        f"{cases} skipped. Read them now, or close your list: after that they cannot be read any "
+        "more, and the cases and results of the study open to you.",
+        icon=":material/skip_next:",
+    )
+    with st.popover("Close my list", icon=":material/lock:"):
+        words = "this case" if len(left) == 1 else f"these {len(left)} cases"
+        st.caption(f"You will not be able to read {words} in this study any more.")
+        if st.button("Close it for good", key=f"close {seat.key}", type="primary"):
+            guard.check("study.see")
+            seat.desk.close(seat.reader.id, seat.reader.name)
+            st.session_state[f"told {seat.key}"] = "Your list is closed."
+            st.rerun()
 
 
 def _earlier_locked(listed: Sequence[WorkItem], following: WorkItem) -> bool:
@@ -65,7 +88,11 @@ def _earlier_locked(listed: Sequence[WorkItem], following: WorkItem) -> bool:
 def _draw_skipped(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
     number = study_seat.numbers(listed)
     skipped = {w.item.place: w for w in listed if w.state == "skipped"}
-    first = {p: w for p, w in skipped.items() if seat.standing(p) is not guard.Standing.WAITING}
+    first = {
+        p: w
+        for p, w in skipped.items()
+        if not w.final and seat.standing(p) is not guard.Standing.WAITING
+    }
     if not first:
         return
     left, right = st.columns([3, 1], vertical_alignment="bottom", width=520)
@@ -89,7 +116,7 @@ def _table(listed: Sequence[WorkItem]) -> pd.DataFrame:
         cases.setdefault(number[w.item.place], []).append(w)
     rows = []
     for case, sheets in cases.items():
-        states = {w.item.place.arm: STATE_WORDS[w.state] for w in sheets}
+        states = {w.item.place.arm: _state_words(w) for w in sheets}
         rows.append(
             {
                 "Case": str(case),
@@ -100,6 +127,10 @@ def _table(listed: Sequence[WorkItem]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _state_words(w: WorkItem) -> str:
+    return "Skipped for good" if w.final else STATE_WORDS[w.state]
 
 
 def _minutes(seconds: float) -> str:

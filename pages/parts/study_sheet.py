@@ -18,7 +18,7 @@ from bmcore.domain import BmcoreError, Prediction
 from bmcore.review.allocation import Place
 from bmcore.review.study import Question
 from bmcore.review.worklist import Seconds
-from pages.parts import guard, study_clock, study_questions, study_seat
+from pages.parts import guard, loaders, study_clock, study_questions, study_seat
 from pages.parts.guard import shield, unexpected
 from pages.parts.study_seat import StudySeat
 from pages.parts.words import place as lesion_place
@@ -217,7 +217,8 @@ def _lock(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> None:
     try:
         guard.check("study.answer", at=seat.standing(place))
         key = f"lock {sheet_token(seat, place)}"
-        seat.desk.submit(place, values, _seconds(state), key)
+        rests = loaders.evidence(place.case_id, shown=place.arm != "unaided")
+        seat.desk.submit(place, values, _seconds(state), key, rests)
     except BmcoreError as error:
         state["problem"] = "Not locked. " + " ".join(f.sentence for f in error.findings)
     except Exception:

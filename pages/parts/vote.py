@@ -137,7 +137,9 @@ def _store(form: Form) -> None:
     from bmcore.review.votes import VoteDraft
 
     assert form.who is not None  # _missing has checked
+    aided = form.phase == "aided"
     info = loaders.models().info
+    rests = loaders.evidence(form.case_id, shown=aided)
     draft = VoteDraft(
         case_id=form.case_id,
         reader=form.who[0],
@@ -151,6 +153,9 @@ def _store(form: Form) -> None:
         idempotency_key=form.token,
         bundle_digest=info.digest if info else None,
         model_primary=form.model_primary,
+        images_sha256=rests.images,
+        prediction_run=rests.run,
+        prediction_sha256=rests.prediction,
     )
     store = loaders.store()
     store.add_reader(*form.who)
