@@ -45,6 +45,7 @@ MATRIX = {
     "review.see": (ALL, ANY),
     "case.open": (ALL, OUTSIDE),
     "case.run": (ALL, OUTSIDE),
+    "case.mode": (LEADS, OUTSIDE),
     "vote.store": (ALL, OUTSIDE),
     "study.see": (ALL, ANY),
     "study.images": (ALL, {BARE, AIDED, EXPLAINED}),

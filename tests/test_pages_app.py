@@ -209,7 +209,9 @@ def test_the_answers_wait_for_the_unaided_vote(read_case: str) -> None:
     assert len(sent_to_viewer(page)) == 5 and not page.tabs
     fill_vote(page)
     page = press(page, "Store vote")
-    assert page.tabs  # the vote is stored, and they were asked for
+    assert not page.tabs  # what a session claims counts for nothing
+    page = press(page, "Show the models' answers")
+    assert page.tabs
     other = sign_in(open_page("review", case=read_case), "Dr B")
     assert not other.tabs and len(sent_to_viewer(other)) == 5
 
@@ -350,3 +352,70 @@ def test_the_models_page_names_every_part_and_its_limits(home: Path) -> None:
     labels = " ".join(e.label for e in page.expander)
     assert all(w in labels for w in ("Segmentation net", "Lesion net", "Autoencoder", "Fused"))
     assert "Not a medical device" in words(page) and "never a patient's images" in words(page)
+
+
+def test_after_the_answers_were_shown_a_reload_brings_no_form_without_them(read_case: str) -> None:
+    """Vote, show, reload, name the reader again: the page is with the models, for good."""
+    from pages.parts import loaders
+
+    read_with_models(read_case)
+    page = sign_in(open_page("review", case=read_case))  # a new session, as after a reload
+    assert page.tabs and "Your vote, with the models" in words(page)
+    fill_vote(page, "rcc", 90)
+    page = press(page, "Store vote")
+    assert [(v.phase, v.primary) for v in loaders.store().votes()] == [
+        ("unaided", "melanoma"),
+        ("aided", "rcc"),
+    ]
+
+
+def test_a_form_without_the_models_that_was_left_open_in_another_tab_is_refused(
+    read_case: str,
+) -> None:
+    from pages.parts import loaders
+
+    left_open = sign_in(open_page("review", case=read_case))
+    fill_vote(left_open)
+    left_open = press(left_open, "Store vote")
+    fill_vote(left_open, "gi", 99)
+    next(t for t in left_open.text_input if t.label.startswith("Why")).set_value("the answers")
+    other = sign_in(open_page("review", case=read_case))
+    press(other, "Show the models' answers")
+    left_open = press(left_open, "Store vote")
+    assert [v.primary for v in loaders.store().votes()] == ["melanoma"]
+
+
+def test_a_vote_holds_the_hashes_of_what_it_rests_on(read_case: str, home: Path) -> None:
+    from bmcore.intake import library
+    from pages.parts import loaders
+
+    page = read_with_models(read_case)
+    fill_vote(page, "nsclc", 80)
+    press(page, "Store vote")
+    before, after = loaders.store().votes()
+    images = library.get_entry(home, read_case).images_sha256
+    assert before.images_sha256 == after.images_sha256 == images
+    assert before.prediction_sha256 is None and after.prediction_sha256 is not None
+
+
+@pytest.mark.parametrize("what", ["image", "prediction"])
+def test_files_that_were_changed_after_they_were_shown_are_refused_and_found(
+    read_case: str, home: Path, what: str
+) -> None:
+    from bmcore.review.verify import verify
+    from pages.parts import loaders
+
+    read_with_models(read_case)
+    url = f"sqlite:///{home / 'bmcore.sqlite'}"
+    assert verify(url, home=home).problems == ()
+    if what == "image":
+        path = next((home / "cases" / read_case).glob("*-t1c.nii.gz"))
+    else:
+        path = next((home / "predictions" / read_case).rglob("prediction.json"))
+        (path.parent / "sha256.json").unlink()
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"0.55", b"0.54") if what == "prediction" else content[::-1])
+    assert any("changed after it" in problem for problem in verify(url, home=home).problems)
+    loaders.st.cache_resource.clear()
+    page = sign_in(open_page("review", case=read_case))
+    assert "changed after" in words(page) and not page.tabs

@@ -31,7 +31,7 @@ def second(read_case: str, models, tmp_path: Path, home: Path) -> str:  # noqa: 
 
 def store_votes(home: Path, case_id: str, *phases: str) -> None:  # noqa: F811
     from bmcore.review.store import open_store
-    from bmcore.review.votes import VoteDraft
+    from bmcore.review.votes import Evidence, VoteDraft
 
     store = open_store(f"sqlite:///{home / 'bmcore.sqlite'}")
     store.add_reader("Dr A", "radiologist")
@@ -46,6 +46,8 @@ def store_votes(home: Path, case_id: str, *phases: str) -> None:  # noqa: F811
             idempotency_key=f"{case_id} {phase}",
             segmentation_quality=4 if phase == "aided" else None,
         )
+        if phase == "aided":
+            store.show_models("Dr A", case_id, Evidence(bundle="0" * 64))
         store.add_vote(draft)
     store.close()
 
