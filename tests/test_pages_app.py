@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -413,8 +414,14 @@ def test_files_that_were_changed_after_they_were_shown_are_refused_and_found(
     else:
         path = next((home / "predictions" / read_case).rglob("prediction.json"))
         (path.parent / "sha256.json").unlink()
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b"0.55", b"0.54") if what == "prediction" else content[::-1])
+    if what == "image":
+        path.write_bytes(path.read_bytes()[::-1])
+    else:
+        values = json.loads(path.read_text())
+        names, chances = values["probabilities"]["fused"].keys(), values["probabilities"]["fused"]
+        reversed_ = dict(zip(names, [*chances.values()][::-1], strict=True))
+        values["probabilities"]["fused"] = reversed_
+        path.write_text(json.dumps(values))
     assert any("changed after it" in problem for problem in verify(url, home=home).problems)
     loaders.st.cache_resource.clear()
     page = sign_in(open_page("review", case=read_case))

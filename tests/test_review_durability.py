@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -140,3 +142,31 @@ def check(url, acknowledged):
         assert missing == [], f"{name}: acknowledged but lost: {missing}"
         assert len(stored) <= last + 2  # at most one was stored and not acknowledged
     assert verify(url).problems == ()
+
+
+INTERRUPTED = """
+import os, sqlite3, sys
+raw = sqlite3.connect(sys.argv[1], isolation_level=None)
+raw.execute("PRAGMA cache_size = 1")
+raw.execute("PRAGMA cache_spill = 1")
+raw.execute("BEGIN IMMEDIATE")
+raw.execute("CREATE TABLE filler (x)")
+for n in range(400):
+    raw.execute("INSERT INTO filler VALUES (?)", ("x" * 4000,))
+os._exit(9)
+"""
+
+
+def test_verify_reads_a_database_whose_last_write_was_interrupted(tmp_path):
+    """It says so, finds the rows whole, and changes no file."""
+    path = tmp_path / "votes.sqlite"
+    with open_store(f"sqlite:///{path}") as store:
+        store.add_reader("Ida Lund", "radiologist")
+    subprocess.run([sys.executable, "-c", INTERRUPTED, str(path)], check=False)
+    journal = path.with_name(path.name + "-journal")
+    assert journal.stat().st_size > 0
+    before = path.read_bytes(), journal.read_bytes()
+    report = verify(f"sqlite:///{path}")
+    assert report.problems == ()
+    assert any("a write was interrupted" in note for note in report.notes)
+    assert (path.read_bytes(), journal.read_bytes()) == before

@@ -9,9 +9,11 @@ before.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -90,6 +92,52 @@ def make_reading_engine(url: str) -> sa.Engine:
     engine = sa.create_engine(f"sqlite:///{path}?mode=ro&uri=true")
     sa.event.listen(engine, "connect", _on_reading_connect)
     return engine
+
+
+@contextmanager
+def readable(url: str) -> Iterator[tuple[str, bool]]:
+    """``(url, False)`` to read from; after a crash in mid-write ``(url of a copy, True)``.
+
+    SQLite rolls an interrupted write back at the next opening, which a reader that writes nothing
+    cannot do. The copy is rolled back instead, and is gone afterwards; the database stays as it is.
+    """
+    path = _sqlite_path(url)
+    if path is None or not _interrupted(path):
+        yield url, False
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for ending in ("", "-journal", "-wal"):
+            beside = path.with_name(path.name + ending)
+            if beside.is_file():
+                shutil.copy(beside, Path(folder) / beside.name)
+        copy = Path(folder) / path.name
+        with closing(sqlite3.connect(copy)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        yield f"sqlite:///{copy}", True
+
+
+def _sqlite_path(url: str) -> Path | None:
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError:
+        return None  # the opening says what is wrong
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return None
+    path = Path(str(parsed.database))
+    return path if path.is_file() else None
+
+
+def _interrupted(path: Path) -> bool:
+    """True where a writer that is gone has left a journal to be rolled back."""
+    journal = path.with_name(f"{path.name}-journal")
+    if not journal.is_file() or not journal.stat().st_size:
+        return False
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as c:
+            c.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as fault:
+        return "locked" not in str(fault)
+    return False
 
 
 def _on_reading_connect(connection: sqlite3.Connection, record: Any) -> None:

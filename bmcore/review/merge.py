@@ -15,7 +15,13 @@ import sqlalchemy as sa
 
 from bmcore.domain import Finding, Severity, refuse
 from bmcore.review import merge_checks, schema
-from bmcore.review.connect import StoreRefused, database_faults, make_reading_engine, shown
+from bmcore.review.connect import (
+    StoreRefused,
+    database_faults,
+    make_reading_engine,
+    readable,
+    shown,
+)
 from bmcore.review.migrate import newest_step, step_of
 from bmcore.review.store import open_store
 from bmcore.review.verify import verify
@@ -85,7 +91,12 @@ def merge(sources: Sequence[str], out: str) -> Merged:
 
 
 def _read(source: str) -> list[_Site]:
-    engine = make_reading_engine(source)
+    with readable(source) as (readable_source, _):
+        return _read_from(readable_source, source)
+
+
+def _read_from(url: str, source: str) -> list[_Site]:
+    engine = make_reading_engine(url)
     try:
         with database_faults(shown(source)), engine.connect() as connection:
             if step_of(connection) != newest_step():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,13 @@ import sqlalchemy as sa
 from bmcore.domain import refuse
 from bmcore.review import schema
 from bmcore.review.chain import GENESIS, digest
-from bmcore.review.connect import StoreRefused, database_faults, make_reading_engine, shown
+from bmcore.review.connect import (
+    StoreRefused,
+    database_faults,
+    make_reading_engine,
+    readable,
+    shown,
+)
 from bmcore.review.migrate import newest_step, step_of
 from bmcore.review.verify_files import file_problems
 from bmcore.review.verify_order import clock_notes, order_problems
@@ -68,10 +74,22 @@ def verify(url: str, anchor: Path | None = None, home: Path | None = None) -> Re
     ``StoreRefused`` where the database or the anchor cannot be read at all.
     """
     anchors = [] if anchor is None else _read_anchor(anchor)
+    with database_faults(shown(url)), readable(url) as (source, copied):
+        report = _verify(source, shown(url), anchors, home)
+    return replace(report, notes=(*report.notes, _ROLLED_BACK)) if copied else report
+
+
+_ROLLED_BACK = (
+    "a write was interrupted, by a crash or a power cut; it is undone when the database is opened "
+    "next, and the rows were checked as they are then"
+)
+
+
+def _verify(url: str, where: str, anchors: Sequence[dict[str, Any]], home: Path | None) -> Report:
     engine = make_reading_engine(url)
     try:
-        with database_faults(shown(url)), engine.connect() as connection:
-            _refuse_other_steps(connection, shown(url))
+        with database_faults(where), engine.connect() as connection:
+            _refuse_other_steps(connection, where)
             problems = list(_missing_guards(connection))
             heads = _all_heads(connection)
             rows = _all_rows(connection)
@@ -97,7 +115,7 @@ def verify(url: str, anchor: Path | None = None, home: Path | None = None) -> Re
                 problems, notes = [*problems, *more], [*notes, *told]
         except (TypeError, ValueError, KeyError) as fault:
             problems.append(f"{site}: the order of its rows cannot be judged ({fault})")
-    return Report(shown(url), tuple(problems), found, (*notes, *_old_notes(rows)))
+    return Report(where, tuple(problems), found, (*notes, *_old_notes(rows)))
 
 
 def _old_votes(rows: dict[str, list[_Row]]) -> dict[str, int]:
