@@ -359,6 +359,22 @@ def test_a_merge_keeps_cases_of_the_same_images_together(tmp_path):
         assert {v.case_id for v in store.votes()} == {"X"}
 
 
+def test_what_was_shown_before_a_merge_stays_closed_after_it(tmp_path):
+    source, out = (f"sqlite:///{tmp_path / name}.sqlite" for name in "ab")
+    with open_store(source) as store:
+        store.add_reader("Ada Lund", "radiologist")
+        store.add_vote(draft())
+        store.show_models("Ada Lund", "X", SHOWN)
+    merge([source], out)
+    with open_store(out) as store:
+        store.add_reader("Ada Lund", "radiologist")
+        with pytest.raises(InputRefused, match="closed for good"):
+            store.add_vote(draft(primary="gi", idempotency_key="moved"))
+        store.show_models("Ada Lund", "X", SHOWN)
+        store.add_vote(draft(phase="aided"))
+    assert verify(out).problems == ()
+
+
 def test_a_merge_refuses_one_study_on_different_images(tmp_path):
     urls = [f"sqlite:///{tmp_path / name}.sqlite" for name in ("a", "b")]
     for url, reader, image in zip(urls, ("r01", "r02"), "12", strict=True):

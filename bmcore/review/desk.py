@@ -149,7 +149,7 @@ class Desk:
             told = worklist.events(connection, self._study, place.reader).get(place)
             if told is None or told.closed != "locked":
                 raise refuse("only a locked sheet can be corrected", found=place)
-            self._refuse_late(connection, version.study, place, told.seq)
+            self._refuse_late(connection, version.study, place, told)
             check_sheet(version.study, place.arm, {question: value}, whole=False)
             if value is None:
                 raise refuse("a correction cannot take an answer away", found=question)
@@ -232,13 +232,13 @@ class Desk:
         worklist.check_open(plan, self._work(connection, place.reader), place)
 
     def _refuse_late(
-        self, connection: sa.Connection, plan: Study, place: Place, locked: int
+        self, connection: sa.Connection, plan: Study, place: Place, locked: worklist.Told
     ) -> None:
         """An answer without the models stays as it is once their answers were shown."""
         if place.arm != "unaided":
             return
         sent = exposure.of_case(connection, plan.reader(place.reader).name, place.case_id)
-        later = [e for e in sent if e.seq > locked]
+        later = [e for e in sent if e.after(locked.site, locked.seq, locked.at)]
         if later:
             raise refuse(
                 "the answer without the models is closed for good",

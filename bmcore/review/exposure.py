@@ -25,9 +25,10 @@ UNAIDED_FIRST, AIDED_ONLY = "unaided first", "aided only"
 class Exposure:
     """One reader was sent the answers of one prediction. study: "" outside a study.
 
-    seq: its place in the chain of this site; bundle: digest of the models.
+    site, seq: whose chain, and its place there; bundle: digest of the models.
     """
 
+    site: str
     case_id: str
     reader: str
     study: str
@@ -36,6 +37,12 @@ class Exposure:
     bundle: str
     seq: int
     created_at: datetime
+
+    def after(self, site: str, seq: int, at: datetime | None) -> bool:
+        """Later than a row: by the chain at one site, by the clock between two."""
+        if site == self.site:
+            return self.seq > seq
+        return at is not None and self.created_at > at
 
 
 def allow(connection: sa.Connection, reader: str, case_id: str, evidence: Evidence) -> Exposure:
@@ -84,7 +91,7 @@ def record(
 
 
 def of_reader(connection: sa.Connection, reader: str) -> dict[str, list[Exposure]]:
-    """{case: exposures} of a reader at this site, oldest first."""
+    """{case: exposures} of a reader, oldest first; also those that a merge brought along."""
     found: dict[str, list[Exposure]] = {}
     for exposure in _select(connection, reader, None):
         found.setdefault(exposure.case_id, []).append(exposure)
@@ -98,7 +105,11 @@ def of_all(connection: sa.Connection) -> list[Exposure]:
 
 
 def of_case(connection: sa.Connection, reader: str, case_id: str) -> list[Exposure]:
-    """A reader's exposures to one case at this site, oldest first."""
+    """A reader's exposures to one case, oldest first; also those that a merge brought along.
+
+    A name that two sites share counts here as one person: what one of them was shown closes the
+    answer without the models for both.
+    """
     return _select(connection, reader, case_id)
 
 
@@ -107,11 +118,7 @@ def may_be_shown(connection: sa.Connection, reader: str, case_id: str) -> bool:
     if mode(connection, case_id) == AIDED_ONLY or of_case(connection, reader, case_id):
         return True
     t = schema.votes
-    query = (
-        sa.select(t.c.reader)
-        .where(t.c.site == chain.own_site(connection))
-        .where(t.c.case_id == case_id, t.c.phase == "unaided")
-    )
+    query = sa.select(t.c.reader).where(t.c.case_id == case_id, t.c.phase == "unaided")
     key = Reader(reader, "other").key
     return any(Reader(name, "other").key == key for (name,) in connection.execute(query))
 
@@ -176,14 +183,13 @@ def known(
 
 def _select(connection: sa.Connection, reader: str, case_id: str | None) -> list[Exposure]:
     t = schema.exposures
-    query = sa.select(t).where(
-        t.c.site == chain.own_site(connection), t.c.reader_key == Reader(reader, "other").key
-    )
+    query = sa.select(t).where(t.c.reader_key == Reader(reader, "other").key)
     if case_id is not None:
         query = query.where(t.c.case_id == case_id)
-    return [_exposure(row) for row in connection.execute(query.order_by(t.c.seq))]
+    rows = connection.execute(query.order_by(t.c.created_at, t.c.site, t.c.seq))
+    return [_exposure(row) for row in rows]
 
 
 def _exposure(row: sa.Row) -> Exposure:
-    names = ("case_id", "reader", "study", "arm", "occasion", "bundle", "seq", "created_at")
+    names = ("site", "case_id", "reader", "study", "arm", "occasion", "bundle", "seq", "created_at")
     return Exposure(**{name: row._mapping[name] for name in names})

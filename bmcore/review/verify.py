@@ -108,7 +108,9 @@ def _verify(url: str, where: str, anchors: Sequence[dict[str, Any]], home: Path 
         problems += _anchor_problems(site, chain, anchors)
         sound = [(row.table, row.values) for row in chain]
         try:
-            problems += order_problems(site, sound, old.get(site, 0))
+            others = [r for s, c in rows.items() if s != site for r in c]
+            votes = [r.values for r in others if r.table == "votes"]
+            problems += order_problems(site, sound, old.get(site, 0), votes)
             notes += clock_notes(site, sound)
             if home is not None and stated.get(site, {}).get("own") == 1:
                 more, told = file_problems(home, sound)

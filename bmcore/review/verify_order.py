@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,13 +31,16 @@ class _Known:
 Row = tuple[str, Mapping[str, Any]]  # table, values
 
 
-def order_problems(site: str, rows: Sequence[Row], old_votes: int) -> Iterator[str]:
+def order_problems(
+    site: str, rows: Sequence[Row], old_votes: int, elsewhere: Iterable[Mapping[str, Any]] = ()
+) -> Iterator[str]:
     """One sentence for each answer that was not given when it claims to have been.
 
     rows: of one site, in the order of writing; old_votes: votes up to this id are older than the
-    exposures and are not judged.
+    exposures and are not judged; elsewhere: votes of other sites that a merge brought along.
     """
     known = _Known()
+    known.voted = {_place(v["reader"], v["case_id"]) for v in elsewhere if v["phase"] == "unaided"}
     for table, row in rows:
         if table == "votes":
             if row["id"] > old_votes:

@@ -65,13 +65,14 @@ class Note:
 
 @dataclass(frozen=True)
 class Told:
-    """What the events say of one sheet. closed: "locked", "skipped" or ""; at, seq: of that event,
-    its time and its place in the chain."""
+    """What the events say of one sheet. closed: "locked", "skipped" or ""; at, site, seq: of that
+    event, its time and its place in the chain."""
 
     closed: str = ""
     at: datetime | None = None
     flagged: bool = False
     seconds: Seconds = Seconds()
+    site: str = ""
     seq: int = 0
 
     def after(self, event: sa.Row) -> Told:
@@ -79,8 +80,8 @@ class Told:
         if event.kind in ("flagged", "unflagged"):
             return replace(self, flagged=event.kind == "flagged")
         seconds = Seconds(event.active_s, event.idle_s)
-        at, seq = event.created_at, event.seq
-        return replace(self, closed=event.kind, at=at, seconds=seconds, seq=seq)
+        row = {"at": event.created_at, "site": event.site, "seq": event.seq}
+        return replace(self, closed=event.kind, seconds=seconds, **row)
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def final(study: Study, place: Place, told: Mapping[Place, Told], opened: Opened
             continue
         if opened.closed > mine.seq:
             return "it was skipped, and the list was closed after that"
-        if any(e.seq > mine.seq for e in seen):
+        if any(e.after(mine.site, mine.seq, mine.at) for e in seen):
             return "it was skipped, and the models' answers were shown after that"
         if study.design.kind == "crossover" and _read_after(one, told, mine.seq):
             return "it was skipped, and the case was read in another period after that"
