@@ -65,7 +65,7 @@ def small_home(home: Path, work: Path) -> tuple[dict[str, str], list[str]]:
 def store_votes(home: Path, cases: list[str]) -> None:
     """Dr Test has read two cases without and with the models, Dr New none."""
     from bmcore.review.store import open_store
-    from bmcore.review.votes import VoteDraft
+    from bmcore.review.votes import Evidence, VoteDraft
 
     store = open_store(f"sqlite:///{home / 'bmcore.sqlite'}")
     for name in ("Dr Test", "Dr New"):
@@ -82,6 +82,8 @@ def store_votes(home: Path, cases: list[str]) -> None:
                 idempotency_key=f"{case_id} {phase}",
                 segmentation_quality=quality,
             )
+            if phase == "aided":
+                store.show_models("Dr Test", case_id, Evidence(bundle="made up"))
             store.add_vote(draft)
     store.close()
 
