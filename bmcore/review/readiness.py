@@ -167,7 +167,7 @@ def _models(study: Study, facts: Facts) -> Iterator[Finding]:
         yield fault(f"case {case_id}: {facts.cases[case_id].unread}", "run the models on it.")
     there = {c for c in study.cases if c in facts.cases and facts.cases[c].fault is None}
     if len(there) < len(study.cases):
-        yield fault("the models cannot read the cases that are missing", "add these cases first.")
+        yield fault("the models cannot have read what is not there", "mend the cases first.")
     if facts.bundle.synthetic:
         yield note("these are demo models, trained on synthetic data only")
     elif not facts.trained_on and not study.training_cases:
