@@ -15,7 +15,7 @@ from bmcore.review.desk import Desk
 from bmcore.review.study import Study
 from pages.parts import loaders
 from pages.parts.study_seat import ARM_WORDS
-from pages.parts.words import when
+from pages.parts.words import escaped, when
 
 
 def draw(desk: Desk) -> None:
@@ -66,9 +66,9 @@ def _draw_notes(desk: Desk, study: Study) -> None:
 def _draw_width(desk: Desk, study: Study) -> None:
     first, second = study.primary_endpoint.compare
     st.caption(
-        f"{study.primary_endpoint.measure}, {ARM_WORDS[first]} and {ARM_WORDS[second]}. The "
-        "difference itself stays hidden until the study is over, so that nobody stops or goes on "
-        "because of it."
+        f"{escaped(study.primary_endpoint.measure)}, {ARM_WORDS[first]} and "
+        f"{ARM_WORDS[second]}. The difference itself stays hidden until the study is over, so that "
+        "nobody stops or goes on because of it."
     )
     truths = _references()
     n, width = interval_width(study, desk.answers(), truths)

@@ -21,6 +21,7 @@ from bmcore.review.worklist import Seconds
 from pages.parts import guard, study_clock, study_questions, study_seat
 from pages.parts.guard import shield, unexpected
 from pages.parts.study_seat import StudySeat
+from pages.parts.words import escaped
 from pages.parts.words import place as lesion_place
 
 _SAVING = "Not saved: "
@@ -68,7 +69,7 @@ def _draw_sheet(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> No
                     words, key=f"all {token}", on_click=_accept, args=(question, token, saved)
                 )
         if state["problem"]:
-            st.error(state["problem"])
+            st.error(escaped(state["problem"]))
         st.button(
             "Lock my answer",
             type="primary",
