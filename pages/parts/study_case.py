@@ -122,11 +122,11 @@ def _draw_skip(seat: StudySeat, place: Place) -> None:
 
 def _skip_words(seat: StudySeat, place: Place) -> str:
     """Which steps of the case are left out."""
-    arms = [ARM_WORDS[arm] for arm in skipped_with(seat.study, place)]
-    steps = [f"Not read then: {arms[0]}"] if len(arms) == 1 else ["Not read then:"]
+    arms = [f"· {ARM_WORDS[arm]}" for arm in skipped_with(seat.study, place)]
+    first = "A skip leaves out this reading of the case:"
     if len(arms) > 1:
-        steps += [f"· {words}" for words in arms]
-    return "\n".join([*steps, "It can still be read later, from your list."])
+        first = f"A skip leaves out {len(arms)} readings of the case:"
+    return "\n".join([first, *arms, "They can still be read later, from your list."])
 
 
 def _draw_images(

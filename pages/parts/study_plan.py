@@ -69,7 +69,7 @@ def _draw_lock(study: Study, findings: Sequence[Finding]) -> None:
     )
     token = f"{study.digest[:16]} {len(warned)}"
     accepted = not warned or st.checkbox(
-        f"I have read the {count(len(warned), 'warning')} and lock the plan all the same.",
+        f"I have read {_warnings(warned)} and lock the plan all the same.",
         key=f"accept {token}",
     )
     author = _author("new")
@@ -101,6 +101,10 @@ def _draw_lock(study: Study, findings: Sequence[Finding]) -> None:
             "their lists on the Study page."
         )
         st.rerun()
+
+
+def _warnings(found: Sequence[Finding]) -> str:
+    return "the warning" if len(found) == 1 else f"the {len(found)} warnings"
 
 
 def draw_versions(name: str) -> None:
@@ -147,7 +151,7 @@ def _draw_amendment(study: Study) -> None:
     for finding in findings:
         st.text(study_ready.sentence(finding))
     accepted = not warned or st.checkbox(
-        f"I have read the {count(len(warned), 'warning')} and store it all the same.",
+        f"I have read {_warnings(warned)} and store it all the same.",
         key=f"accept {amended.digest[:16]}",
     )
     reason = st.text_area("Why does the plan change?", max_chars=2000, key="amend reason")

@@ -47,9 +47,10 @@ def draw(study: Study, found: Facts, checks: Sequence[Check]) -> None:
     """Every check with its mark, its lines, and the way to mend it."""
     with st.container(border=True, key="checks"):
         for one in checks:
-            mark, text = st.columns([1, 8], vertical_alignment="top")
+            mark, title, text = st.columns([2, 3, 15], vertical_alignment="top")
             word, icon, colour = _MARKS[one.severity]
             mark.badge(word, icon=f":material/{icon}:", color=colour)  # type: ignore[arg-type]
+            title.markdown(f"**{one.title}**")
             with text:
                 _draw_one(one)
                 _draw_mend(study, found, one)
@@ -57,10 +58,8 @@ def draw(study: Study, found: Facts, checks: Sequence[Check]) -> None:
 
 def _draw_one(one: Check) -> None:
     lines = [sentence(finding) for finding in one.findings]
-    ready = one.severity in (None, Severity.INFO)
-    st.text(f"{one.title}. {one.ready}" if ready else f"{one.title}:")
-    if not lines:
-        return
+    if one.severity in (None, Severity.INFO):
+        lines.insert(0, f"{one.ready[:1].upper()}{one.ready[1:]}")
     st.text("\n".join(lines[:LINES]))
     if len(lines) > LINES:
         with st.expander(f"{len(lines) - LINES} more"):
