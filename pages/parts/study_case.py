@@ -57,7 +57,8 @@ def draw(seat: StudySeat, place: Place) -> None:
     with sheet_side:
         told = st.session_state.pop(f"told {seat.key}", None)
         if told:
-            st.success(f"{told} Now read it {ARM_WORDS[place.arm]}.", icon=":material/lock:")
+            next_words = f" Now read it {ARM_WORDS[place.arm]}." if wait is None else ""
+            st.success(f"{told}{next_words}", icon=":material/lock:")
         if wait is not None:
             study_wait.draw(seat, place, wait)
         elif prediction is None:
