@@ -131,6 +131,29 @@ def test_every_mark_that_would_be_read_is_escaped(text: str) -> None:
     assert shown != text and "".join(c for c in shown if c != "\\") == text
 
 
+def amend(**changes) -> AppTest:
+    page = AppTest.from_file("../pages/study_manage.py", default_timeout=60)
+    page.session_state["manage"] = "Plan and amendments"
+    text = json.dumps(people_fixture.plan_data(CASES, **changes))
+    page.session_state["plan text small"] = ("study.yaml", text)
+    page = typed(page.run(), "Who starts or changes", "Iris")
+    page.text_area[0].set_value("as the committee asked")
+    return page.run()
+
+
+def test_an_amendment_that_brings_a_fault_is_not_stored_and_another_is(home, cases) -> None:
+    people_fixture.start(home, people_fixture.make_study(CASES), with_accounts=False)
+    nobody = {"id": "rc", "name": "FILL IN 3", "role": "other", "years": 1.0}
+    page = amend(readers=[*people_fixture.plan_data(CASES)["readers"], nobody])
+    assert "Reader rc: the name is still to be filled in." in words(page)
+    assert next(b for b in page.button if b.label == "Store the amendment").disabled
+    page = press(amend(title="Better words"), "Store the amendment")
+    assert "Version 2 is in force." in words(page)
+    with open_store(people_fixture.url(home)) as store:
+        assert [v.version for v in plan.versions(store, "small")] == [1, 2]
+        assert [s.version for s in start.starts(store, "small")] == [2]  # 1 was locked without
+
+
 # the line of cases
 
 

@@ -79,28 +79,43 @@ def _draw_lock(study: Study, findings: Sequence[Finding]) -> None:
         max_chars=80,
         width=420,
     )
-    ready = not faults and accepted and author.strip() and typed.strip() == study.study
-    if faults:
-        st.text(f"{count(len(faults), 'fault')} to mend before the plan can be locked.")
-    if st.button(
-        "Lock and start the study", type="primary", icon=":material/lock:", disabled=not ready
-    ):
-        guard.check("study.manage")
-        version = start.lock(
-            loaders.store(),
-            study,
-            study_ready.facts(study, anew=True),
-            author.strip(),
-            confirm=typed,
-            accept_warnings=bool(accepted),
-        )
-        _forget("new")
-        st.query_params["study"] = study.study
-        st.session_state["plan told"] = (
-            f"{escaped(study.study)} is locked as version {version.version}. Its readers find "
-            "their lists on the Study page."
-        )
-        st.rerun()
+    needs = {
+        f"{count(len(faults), 'fault')} to mend": not faults,
+        "the tick that the warnings have been read": accepted,
+        "who starts the study": bool(author.strip()),
+        "the id, typed as in the plan, then Enter": typed.strip() == study.study,
+    }
+    lacking = [words for words, there in needs.items() if not there]
+    pressed = st.button(
+        "Lock and start the study",
+        type="primary",
+        icon=":material/lock:",
+        disabled=bool(lacking),
+    )
+    if lacking:
+        st.caption(f"Still missing: {'; '.join(lacking)}.")
+    if pressed:
+        _lock(study, author, typed, bool(accepted))
+
+
+def _lock(study: Study, author: str, typed: str, accepted: bool) -> None:
+    """Everything is looked at once more, and locked."""
+    guard.check("study.manage")
+    version = start.lock(
+        loaders.store(),
+        study,
+        study_ready.facts(study, anew=True),
+        author.strip(),
+        confirm=typed,
+        accept_warnings=accepted,
+    )
+    _forget("new")
+    st.query_params["study"] = study.study
+    st.session_state["plan told"] = (
+        f"{escaped(study.study)} is locked as version {version.version}. Its readers find "
+        "their lists on the Study page."
+    )
+    st.rerun()
 
 
 def _warnings(found: Sequence[Finding]) -> str:
