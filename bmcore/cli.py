@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
-from bmcore import __version__, cli_account, cli_study
+from bmcore import __version__, cli_account, cli_lock, cli_study
 from bmcore.domain import RESEARCH_NOTICE, BmcoreError, ClinicalRecord, Finding, refuse
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # they could hold a patient's values
     help=f"Brain metastases on MRI: find them and name the likely primary. {RESEARCH_NOTICE}",
 )
-cli_study.mount(app)
+cli_lock.mount(cli_study.mount(app))
 cli_account.mount(app)
 
 
@@ -152,13 +152,14 @@ def report(
     date give the same files.
     """
     with cli_study.refusals():
+        from bmcore.reading import references
         from bmcore.report import dossier, gather, make
         from bmcore.review.store import open_store
         from bmcore.settings import settings
 
         home, url = settings().home, settings().url
         models = _bundle(None).info
-        known = gather.truths(home, truth)
+        known = references.truths(home, truth)
         predictions = gather.light_predictions(home, models.digest)
         home.mkdir(parents=True, exist_ok=True)
         when = None if date is None else date.replace(tzinfo=UTC)

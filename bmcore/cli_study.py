@@ -17,27 +17,26 @@ from bmcore.domain import BmcoreError
 if TYPE_CHECKING:
     from bmcore.review.study import Study
 
-_Database = Annotated[
+Database = Annotated[
     str | None,
     typer.Option(help="File or URL of the database; the one of the settings if left out."),
 ]
 
 
-def mount(app: typer.Typer) -> None:
-    """Add the commands of this file to the command line."""
+def mount(app: typer.Typer) -> typer.Typer:
+    """Add the commands of this file to the command line; returns the group ``study``."""
     app.command()(verify)
     app.command()(merge)
     study = typer.Typer(no_args_is_help=True, help="The plan of a reader study.")
-    study.command("check")(check)
-    study.command("lock")(lock)
     study.command("progress")(progress)
     app.add_typer(study, name="study")
     app.command()(package)
     app.command()(unpack)
+    return study
 
 
 def verify(
-    database: _Database = None,
+    database: Database = None,
     home: Annotated[
         Path | None,
         typer.Option(
@@ -60,7 +59,7 @@ def verify(
     from bmcore.review.verify import verify as check
 
     with refusals():
-        report = check(_url(database), anchor, _home(home, database))
+        report = check(database_url(database), anchor, _home(home, database))
         for problem in report.problems:
             typer.echo(f"broken: {problem}")
         if report.problems:
@@ -84,58 +83,14 @@ def merge(
     from bmcore.review.merge import merge as bring_together
 
     with refusals():
-        merged = bring_together([_url(name) for name in databases], _url(out))
+        merged = bring_together([database_url(name) for name in databases], database_url(out))
     for site, count in sorted(merged.sites.items()):
         typer.echo(f"{site}: {count} rows")
     for note in merged.notes:
         typer.echo(f"note: {note}")
 
 
-def check(file: Annotated[Path, typer.Argument(help="study.yaml")]) -> None:
-    """Check a plan and show its hash. Stores nothing.
-
-    Exit 0: sound. Exit 2: one line a problem, each with the key, what was found and expected.
-    """
-    from bmcore.review.allocation import work_list
-    from bmcore.review.study import read_study
-
-    with refusals():
-        plan = read_study(file)
-        sheets = {reader.id: len(work_list(plan, reader.id)) for reader in plan.readers}
-    design = f"{plan.design.kind}: {', '.join(plan.design.arms)}"
-    typer.echo(f"{plan.study}: sound; {design}; {len(plan.cases)} cases")
-    for reader, count in sheets.items():
-        typer.echo(f"reader {reader}: {count} sheets")
-    typer.echo(f"hash {plan.digest}")
-
-
-def lock(
-    file: Annotated[Path, typer.Argument(help="study.yaml")],
-    author: Annotated[str, typer.Option(help="Who locks or amends the plan.")],
-    reason: Annotated[
-        str | None, typer.Option(help="Amend the locked plan to this one, for this reason.")
-    ] = None,
-    database: _Database = None,
-) -> None:
-    """Lock a plan by its hash at the start; with --reason, amend the locked plan.
-
-    Exit 2: the plan is not sound, is locked already, or changes what readings rest on.
-    """
-    from bmcore.review import plan
-    from bmcore.review.store import open_store
-    from bmcore.review.study import read_study
-
-    with refusals():
-        asked = read_study(file)
-        with open_store(_url(database)) as store:
-            if reason is None:
-                locked = plan.lock(store, asked, author)
-            else:
-                locked = plan.amend(store, asked, author, reason)
-    typer.echo(f"{asked.study}: locked as version {locked.version}, hash {locked.digest}")
-
-
-def progress(database: _Database = None) -> None:
+def progress(database: Database = None) -> None:
     """How far each reader is, and the log of amendments. Says nothing of what was answered."""
     from bmcore.domain import refuse
     from bmcore.review import plan
@@ -143,7 +98,7 @@ def progress(database: _Database = None) -> None:
     from bmcore.review.store import open_store
 
     with refusals():
-        url = _url(database)
+        url = database_url(database)
         if database is not None and "://" not in database and not Path(database).is_file():
             raise refuse("there is no such database", file=database)
         with open_store(url) as store:
@@ -163,7 +118,7 @@ def package(
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of the models; those of the settings if left out.")
     ] = None,
-    database: _Database = None,
+    database: Database = None,
 ) -> None:
     """Put a study's cases, predictions, models and plan into one file, for readers elsewhere.
 
@@ -212,7 +167,7 @@ def _plan(study: str, database: str | None) -> Study:
 
     if Path(study).is_file():
         return read_study(Path(study))
-    with open_store(_url(database)) as store:
+    with open_store(database_url(database)) as store:
         known = plan.versions(store, study)
         if not known:
             raise refuse(
@@ -240,7 +195,7 @@ def _home(home: Path | None, database: str | None) -> Path | None:
     return settings().home if home is None and database is None else home
 
 
-def _url(database: str | None) -> str:
+def database_url(database: str | None) -> str:
     """The URL of a database named by URL or by file; the settings' own if not named."""
     from bmcore.settings import settings
 

@@ -6,13 +6,14 @@ import streamlit as st
 
 from bmcore.review import plan
 from bmcore.review.desk import Desk
-from pages.parts import loaders, study_follow, study_plan, study_settle
+from pages.parts import loaders, study_follow, study_plan, study_ready, study_settle
 from pages.parts.guard import check, page, shield
 
 TABS = ("Progress", "Plan and amendments", "Disagreements", "Consensus masks", "New study")
 
 with page("Run a study", "study.manage"):
     st.header("Run a study", anchor=False)
+    study_plan.draw_told()
     names = plan.studies(loaders.store())
     if not names:
         study_plan.draw_new(first=True)
@@ -25,6 +26,7 @@ with page("Run a study", "study.manage"):
         desk = Desk(loaders.store(), name)
         tabs = st.tabs(TABS, key="manage", on_change="rerun")
         with tabs[0], shield():
+            study_ready.draw_in_the_way(desk.version.study)
             study_follow.draw(desk)
         with tabs[1], shield():
             study_plan.draw_versions(name)

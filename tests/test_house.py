@@ -26,6 +26,7 @@ FLOORS = {
     "report": 6,
     "cli": 7,
     "cli_study": 7,
+    "cli_lock": 7,
     "cli_account": 7,
     "__main__": 7,
 }

@@ -52,6 +52,7 @@ MATRIX = {
     "study.models": (ALL, {AIDED, EXPLAINED}),
     "study.reasons": (ALL, {EXPLAINED}),
     "study.answer": (ALL, {BARE, AIDED, EXPLAINED}),
+    "study.run": (ALL, {AIDED, EXPLAINED}),
     "study.correct": (ALL, ANY),
     "study.manage": (LEADS, ANY),
     "study.decide": (LEADS, OUTSIDE),

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from bmcore.cli import app
 from bmcore.domain import PRIMARIES, Answer, BundleInfo
-from bmcore.report.gather import case_facts, light_predictions, of_study, truths
+from bmcore.reading.references import truths
+from bmcore.report.gather import case_facts, light_predictions, of_study
 from bmcore.report.readings import Choice
 from bmcore.report.study_results import results
 from bmcore.review.record import read_record

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bmcore.domain import InputRefused, Primary
+from bmcore.reading.references import truths
 from bmcore.report import dossier
-from bmcore.report.gather import truths
 from bmcore.report.lesion_match import match_points
 from bmcore.report.readings import Choice, from_study
 from bmcore.report.result_tables import Column, cell_text

@@ -156,6 +156,12 @@ def latest(home: Path | str, case_id: str, digest: str | None = None) -> Predict
     return load(runs[0]) if runs else None
 
 
+def newest(home: Path | str, case_id: str, digest: str) -> Path | None:
+    """The folder of the newest prediction of a case by the bundle ``digest``, or None."""
+    runs = _runs(_shelf(home, case_id) / _short(digest))
+    return runs[0] if runs else None
+
+
 def all_latest(home: Path | str, digest: str) -> dict[str, Prediction]:
     """The newest prediction of every case by the bundle ``digest``: case id -> Prediction."""
     shelves = Path(home) / "predictions"

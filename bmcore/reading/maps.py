@@ -6,6 +6,7 @@ steps, on the grid of the images.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import nibabel as nib
@@ -54,6 +55,12 @@ def find_map(home: Path, prediction: Prediction, lesion: int, primary: Primary) 
     if not same_grid(found, prediction.mask):
         raise refuse("a kept map lies on another grid than the images", file=path)
     return found
+
+
+def are_kept(home: Path, case_id: str, digest: str, lesions: Iterable[int]) -> bool:
+    """True where the maps of all these lesions are kept, for every primary; reads none."""
+    folder = Path(home) / "maps" / folder_name(case_id, "the case's name") / digest[:16]
+    return all((folder / _name(n, primary)).is_file() for n in lesions for primary in PRIMARIES)
 
 
 def _name(lesion: int, primary: Primary) -> str:

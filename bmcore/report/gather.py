@@ -11,7 +11,7 @@ import numpy as np
 
 from bmcore.domain import REGIONS, Case, Prediction, Primary, Volume
 from bmcore.intake import library
-from bmcore.reading import archive, demo, drafts
+from bmcore.reading import archive, drafts
 from bmcore.report.lesion_match import kept_lesions, match_points, number_lesions
 from bmcore.report.readings import CaseFacts, Floats, Source, from_study, from_votes
 from bmcore.report.results_lesions import LesionMarks
@@ -22,22 +22,6 @@ from bmcore.stats.continuous import reader_dice
 
 if TYPE_CHECKING:
     from bmcore.intake.library import CaseEntry
-
-TRUTH_FILES = ("truth.csv", "truth.xlsx")
-
-
-def truths(home: Path, table: Path | None = None) -> dict[str, Primary]:
-    """The known primaries: of the demo cases, of ``home/truth.csv`` or ``truth.xlsx``, and of
-    ``table`` (each laid out like a clinical table); the later win. Refused where one is unreadable.
-    """
-    from bmcore.intake.clinical import read_clinical
-
-    known = demo.truths(home)
-    given = [home / name for name in TRUTH_FILES if (home / name).is_file()]
-    for path in [*given, *([table] if table is not None else [])]:
-        primaries = read_clinical(path).primaries
-        known |= {case: primary for case, primary in primaries.items() if primary is not None}
-    return known
 
 
 def light_predictions(home: Path, digest: str) -> dict[str, Prediction]:

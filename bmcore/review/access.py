@@ -101,6 +101,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             "see the models' reasons on this case", _ALL, frozenset({Standing.EXPLAINED})
         ),
         "study.answer": Rule("answer this sheet", _ALL, _OPEN),
+        "study.run": Rule("run the models on this case of the study", _ALL, _HELPED),
         "study.correct": Rule("correct an answer", _ALL, _ANY),
         "study.manage": Rule("plan and follow studies", _LEADS),
         "study.decide": Rule("see and settle disagreements", _LEADS, _OUTSIDE),

@@ -36,20 +36,22 @@ def lock(store: Store, study: Study, author: str) -> Version:
     The same plan locked again is fine; another plan of the same name is refused.
     """
 
-    def enter(connection: sa.Connection) -> Version:
-        known = _versions(connection, study.study)
-        if known:
-            if known[0].digest != study.digest:
-                raise refuse(
-                    f"the study {study.study} is locked with another plan",
-                    found=f"hash {study.digest[:16]}",
-                    expected=f"hash {known[0].digest[:16]}, locked {known[0].created_at:%Y-%m-%d}",
-                    hint="amend it with a reason, or give the new plan a name of its own.",
-                )
-            return known[0]
-        return _enter(connection, study, 1, author, None)
+    return store.write(lambda connection: enter_lock(connection, study, author))
 
-    return store.write(enter)
+
+def enter_lock(connection: sa.Connection, study: Study, author: str) -> Version:
+    """``lock``, inside a transaction that writes."""
+    known = _versions(connection, study.study)
+    if known:
+        if known[0].digest != study.digest:
+            raise refuse(
+                f"the study {study.study} is locked with another plan",
+                found=f"hash {study.digest[:16]}",
+                expected=f"hash {known[0].digest[:16]}, locked {known[0].created_at:%Y-%m-%d}",
+                hint="amend it with a reason, or give the new plan a name of its own.",
+            )
+        return known[0]
+    return _enter(connection, study, 1, author, None)
 
 
 def amend(store: Store, study: Study, author: str, reason: str) -> Version:
@@ -58,22 +60,23 @@ def amend(store: Store, study: Study, author: str, reason: str) -> Version:
     Refused where it changes what readings rest on: design, seeds, cases, repeats, the readers
     there are, or what a question is (its wording may change, questions may be added).
     """
+    return store.write(lambda connection: enter_amend(connection, study, author, reason))
+
+
+def enter_amend(connection: sa.Connection, study: Study, author: str, reason: str) -> Version:
+    """``amend``, inside a transaction that writes."""
     if not reason.strip():
         raise refuse("an amendment needs a reason", hint="write why the plan changes.")
-
-    def enter(connection: sa.Connection) -> Version:
-        known = _versions(connection, study.study)
-        if not known:
-            raise refuse(f"the study {study.study} is not locked yet", hint="lock it first.")
-        newest = known[-1]
-        if newest.digest == study.digest:
-            raise refuse("the amendment changes nothing", found=f"hash {study.digest[:16]}")
-        problems = forbidden_changes(newest.study, study)
-        if problems:
-            raise InputRefused(*problems)
-        return _enter(connection, study, newest.version + 1, author, reason.strip())
-
-    return store.write(enter)
+    known = _versions(connection, study.study)
+    if not known:
+        raise refuse(f"the study {study.study} is not locked yet", hint="lock it first.")
+    newest = known[-1]
+    if newest.digest == study.digest:
+        raise refuse("the amendment changes nothing", found=f"hash {study.digest[:16]}")
+    problems = forbidden_changes(newest.study, study)
+    if problems:
+        raise InputRefused(*problems)
+    return _enter(connection, study, newest.version + 1, author, reason.strip())
 
 
 def versions(store: Store, study: str) -> list[Version]:

@@ -154,6 +154,24 @@ studies = sa.Table(
     sa.CheckConstraint("(version = 1) = (reason IS NULL)", name="reason"),
 )
 
+# What the readiness check found when a version of a plan was locked. bundle: digest of the models
+# then loaded, which the study is read with; findings: JSON of severities and sentences.
+starts = sa.Table(
+    "starts",
+    metadata,
+    sa.Column("study", sa.String(64), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("bundle", sa.String(200)),
+    sa.Column("findings", sa.Text, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "study", "version"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.ForeignKeyConstraint(
+        ["site", "study", "version"], ["studies.site", "studies.study", "studies.version"]
+    ),
+)
+
 
 def _placed() -> list[sa.Column[Any]]:
     """Whose reading of what, see ``allocation.Place``."""
@@ -383,6 +401,7 @@ CHAINED: tuple[sa.Table, ...] = (
     readers,
     votes,
     studies,
+    starts,
     events,
     answers,
     decisions,

@@ -259,6 +259,14 @@ def earlier_arms(study: Study, place: Place) -> tuple[str, ...]:
     return study.design.arms[: study.design.arms.index(place.arm)]  # type: ignore[arg-type]
 
 
+def skipped_with(study: Study, place: Place) -> tuple[str, ...]:
+    """The arms that a skip of ``place`` leaves out: its own and what must come after it."""
+    if study.design.kind != "sequential":
+        return (place.arm,)
+    arms: tuple[str, ...] = study.design.arms
+    return arms[arms.index(place.arm) :]
+
+
 def _washout_end(
     study: Study, item: Item, items: Sequence[Item], told: Mapping[Place, Told]
 ) -> datetime | None:

@@ -83,11 +83,10 @@ def predictions() -> dict[str, Prediction]:
 def known_primaries() -> dict[str, Any]:
     """The known primaries; none while the file that holds them cannot be read, with a warning."""
     from bmcore.domain import BmcoreError
-    from bmcore.reading import demo
-    from bmcore.report import gather as engine
+    from bmcore.reading import demo, references
 
     try:
-        return engine.truths(loaders.home())
+        return references.truths(loaders.home())
     except BmcoreError as refused:
         st.warning("The file with the known primaries cannot be used.")
         st.text("\n".join(f.sentence for f in refused.findings))

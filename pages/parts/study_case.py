@@ -19,10 +19,22 @@ from bmcore.review import access
 from bmcore.review.access import Standing
 from bmcore.review.allocation import Place
 from bmcore.review.masks import drawer
-from pages.parts import answers, desk, guard, lesions, loaders, study_seat, study_sheet, viewer
+from bmcore.review.worklist import skipped_with
+from pages.parts import (
+    answers,
+    desk,
+    guard,
+    lesions,
+    loaders,
+    study_seat,
+    study_sheet,
+    study_wait,
+    viewer,
+)
 from pages.parts.desk import Seat
 from pages.parts.guard import shield
 from pages.parts.study_seat import ARM_WORDS, StudySeat
+from pages.parts.study_wait import Wait
 from pages.parts.words import clinical
 
 _TABS = ("Your answer", "The models' answers", "Lesions and maps", "Why")
@@ -35,30 +47,33 @@ def draw(seat: StudySeat, place: Place) -> None:
     user = guard.user()
     helped = access.allowed(user, "study.models", standing)
     explained = access.allowed(user, "study.reasons", standing)
-    prediction = loaders.prediction(place.case_id) if helped else None
+    found = study_wait.answer(seat, place.case_id) if helped else None
+    wait = found if isinstance(found, Wait) else None
+    prediction = found if isinstance(found, Prediction) else None
     if prediction is not None:  # that they are sent is written before they are
         seat.desk.show(place, loaders.evidence(place.case_id, shown=True))
-    _draw_head(seat, place)
+    _draw_head(seat, place, wait)
     viewer_side, sheet_side = st.columns([5, 4], gap="medium")
     with viewer_side:
         _draw_images(seat, place, prediction, explained)
     with sheet_side:
         told = st.session_state.pop(f"told {seat.key}", None)
         if told:
-            st.success(f"{told} Now read it {ARM_WORDS[place.arm]}.", icon=":material/lock:")
-        if helped and prediction is None:
-            st.warning(
-                "The models have not read this case, so this sheet cannot be answered. Skip it, "
-                "and tell the investigator."
-            )
+            next_words = f" Now read it {ARM_WORDS[place.arm]}." if wait is None else ""
+            st.success(f"{told}{next_words}", icon=":material/lock:")
+        if wait is not None:
+            study_wait.draw(seat, place, wait)
         elif prediction is None:
             study_sheet.draw(seat, place, None)
         else:
             _draw_tabs(seat, place, prediction, explained)
 
 
-def _draw_head(seat: StudySeat, place: Place) -> None:
-    """Which case and arm, the patient, and the ways off the sheet."""
+def _draw_head(seat: StudySeat, place: Place, wait: Wait | None) -> None:
+    """Which case and arm, the patient, and the ways off the sheet.
+
+    While the models can still read the case, a skip is no way on: the arm would be lost.
+    """
     number = study_seat.numbers(seat.work())
     entry = loaders.entry(place.case_id)
     with st.container(key="case_header", horizontal=True, vertical_alignment="center"):
@@ -74,7 +89,8 @@ def _draw_head(seat: StudySeat, place: Place) -> None:
         ]
         st.html(f'<div class="case-line">{"".join(spans)}</div>', width="content")
         _draw_flag(seat, place)
-        _draw_skip(seat, place)
+        if wait in (None, Wait.FAILED):
+            _draw_skip(seat, place)
         if st.button("Back to the list", key="to_list", icon=":material/list:"):
             study_seat.close(seat)
             st.rerun()
@@ -96,13 +112,24 @@ def _draw_flag(seat: StudySeat, place: Place) -> None:
 def _draw_skip(seat: StudySeat, place: Place) -> None:
     token = study_sheet.sheet_token(seat, place)
     with st.popover("Skip", icon=":material/skip_next:"):
-        st.caption("The case can still be read later, from your list, until you close the list.")
+        st.text(_skip_words(seat, place))
         note = st.text_input("Why?", key=f"skip note {token}", max_chars=2000)
-        if st.button("Skip this case", key=f"skip {token}"):  # a second click skips no other
+        begun = seat.study.design.kind == "sequential" and place.arm != seat.study.design.arms[0]
+        words = "Skip the rest of this case" if begun else "Skip this case"
+        if st.button(words, key=f"skip {token}"):  # a second click skips no other
             guard.check("study.answer", at=seat.standing(place))
             seat.desk.skip(place, note, study_sheet.new_key())
             study_seat.close(seat)
             st.rerun()
+
+
+def _skip_words(seat: StudySeat, place: Place) -> str:
+    """Which steps of the case are left out."""
+    arms = [f"· {ARM_WORDS[arm]}" for arm in skipped_with(seat.study, place)]
+    first = "A skip leaves out this reading of the case:"
+    if len(arms) > 1:
+        first = f"A skip leaves out {len(arms)} readings of the case:"
+    return "\n".join([first, *arms, "They can be read later, until you close your list."])
 
 
 def _draw_images(
@@ -123,8 +150,7 @@ def _draw_images(
     def take(kind: str, value: Mapping[str, Any]) -> None:
         """Marks are taken while the sheet is open in the arm in which they were made."""
         now = seat.standing(place)
-        right = now in (Standing.AIDED, Standing.EXPLAINED) if prediction else Standing.UNAIDED
-        if right is True or right is now:
+        if now in (Standing.UNAIDED, Standing.AIDED, Standing.EXPLAINED):  # of this very place
             guard.check("study.answer", at=now)
             receive(kind, value)
 

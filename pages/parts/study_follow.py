@@ -13,9 +13,9 @@ from bmcore.domain import Primary
 from bmcore.review.answers import StudyAnswer
 from bmcore.review.desk import Desk
 from bmcore.review.study import Study
-from pages.parts import loaders
+from pages.parts import agreement_source
 from pages.parts.study_seat import ARM_WORDS
-from pages.parts.words import when
+from pages.parts.words import escaped, when
 
 
 def draw(desk: Desk) -> None:
@@ -66,9 +66,9 @@ def _draw_notes(desk: Desk, study: Study) -> None:
 def _draw_width(desk: Desk, study: Study) -> None:
     first, second = study.primary_endpoint.compare
     st.caption(
-        f"{study.primary_endpoint.measure}, {ARM_WORDS[first]} and {ARM_WORDS[second]}. The "
-        "difference itself stays hidden until the study is over, so that nobody stops or goes on "
-        "because of it."
+        f"{escaped(study.primary_endpoint.measure)}, {ARM_WORDS[first]} and "
+        f"{ARM_WORDS[second]}. The difference itself stays hidden until the study is over, so that "
+        "nobody stops or goes on because of it."
     )
     truths = _references()
     n, width = interval_width(study, desk.answers(), truths)
@@ -89,11 +89,10 @@ def _draw_width(desk: Desk, study: Study) -> None:
 
 
 def _references() -> Mapping[str, Primary]:
-    """Primaries of the demo cases, and of a table that is looked at and not kept."""
+    """The known primaries, and those of a table that is looked at and not kept."""
     from bmcore.intake.clinical import read_clinical
-    from bmcore.reading import demo
 
-    found = dict(demo.truths(loaders.home()))
+    found = dict(agreement_source.known_primaries())
     with st.expander("Reference primaries"):
         file = st.file_uploader(
             "Table with one row a case (CSV or Excel)", type=["csv", "xlsx"], key="references"

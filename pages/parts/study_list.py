@@ -10,21 +10,22 @@ import streamlit as st
 from bmcore.review.worklist import WorkItem
 from pages.parts import guard, study_questions, study_seat
 from pages.parts.study_seat import ARM_WORDS, STATE_WORDS, StudySeat
-from pages.parts.words import when
+from pages.parts.words import escaped, when
 
 
 def draw(seat: StudySeat) -> None:
     """Progress, one primary action, the list, corrections."""
     listed = seat.work()
     number = study_seat.numbers(listed)
-    st.header(seat.study.title, anchor=False)
+    st.header(escaped(seat.study.title), anchor=False)
     told = st.session_state.pop(f"told {seat.key}", None)
     if told:
         st.success(told, icon=":material/lock:")
     done = sum(w.done for w in listed)
     st.progress(
         done / len(listed),
-        f"{seat.reader.name}: {done} of {len(listed)} sheets done, {max(number.values())} cases",
+        f"{escaped(seat.reader.name)}: {done} of {len(listed)} sheets done, "
+        f"{max(number.values())} cases",
     )
     _draw_next(seat, listed)
     _draw_skipped(seat, listed)

@@ -2,66 +2,131 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
-from bmcore.review import plan
+from bmcore.domain import Finding
+from bmcore.review import example, plan, readiness, start
 from bmcore.review.allocation import work_list
 from bmcore.review.study import Study, read_study_text
-from bmcore.settings import PROJECT
-from pages.parts import guard, loaders
+from pages.parts import guard, loaders, study_ready
 from pages.parts.study_seat import ARM_WORDS
-from pages.parts.words import when
+from pages.parts.words import count, escaped, when
 
-_EXAMPLE = PROJECT / "docs" / "examples" / "study.yaml"
+
+def draw_told() -> None:
+    """What was locked or amended a moment ago."""
+    told = st.session_state.pop("plan told", None)
+    if told:
+        st.success(told, icon=":material/lock:")
 
 
 def draw_new(first: bool = False) -> None:
-    """Upload a plan, see what it means, lock it."""
+    """Choose a plan, see what it means and what is missing, lock it."""
     if first:
         st.info(
             "No study has been started. A study is planned in one file, study.yaml: readers, "
             "cases, questions, order. It is checked here, and locked when you start it."
         )
-    study = _uploaded("new")
+    study = _chosen("new")
     if study is None:
-        guard.download(
-            "study.manage",
-            "An example to start from",
-            _EXAMPLE.read_bytes(),
-            file_name="study.yaml",
-            mime="application/yaml",
-            key="example plan",
-        )
+        _offer_example()
         return
-    ready = _draw_check(study)
-    author = _author("new")
-    st.caption(
-        "Starting locks the plan by its hash. After that it changes only by amendments with a "
-        "reason, and cases, order and questions that were asked cannot change at all."
+    _draw_summary(study)
+    found = study_ready.facts(study)
+    checks = readiness.checks(study, found)
+    st.subheader("Is everything there?", anchor=False)
+    study_ready.draw(study, found, checks)
+    _draw_lock(study, [f for one in checks for f in one.findings])
+
+
+def _offer_example() -> None:
+    text = example.fitted(loaders.entries(), loaders.store())
+    guard.download(
+        "study.manage",
+        "An example to start from",
+        text.encode("utf-8"),
+        file_name="study.yaml",
+        mime="application/yaml",
+        key="example plan",
     )
-    if not ready:
-        st.warning("Some cases cannot be read yet. You can start, but readers will have to wait.")
-    if st.button(
-        "Start the study", type="primary", icon=":material/lock:", disabled=not author.strip()
-    ):
-        guard.check("study.manage")
-        version = plan.lock(loaders.store(), study, author.strip())
-        st.query_params["study"] = study.study
-        st.session_state["plan told"] = f"{study.study} is locked as version {version.version}."
-        st.rerun()
+    st.caption(
+        "It holds the cases that are here and the readers with an account; the rest is marked to "
+        "be filled in."
+    )
+
+
+def _draw_lock(study: Study, findings: Sequence[Finding]) -> None:
+    """The id typed, the warnings accepted, and the one button that locks."""
+    faults, warned = readiness.blocking(findings), readiness.warnings(findings)
+    st.subheader("Lock it", anchor=False)
+    st.caption(
+        "A locked plan cannot be taken back. It changes only by amendments with a reason; cases, "
+        "order, design and the questions that were asked cannot change at all."
+    )
+    token = f"{study.digest[:16]} {len(warned)}"
+    accepted = not warned or st.checkbox(
+        f"I have read {_warnings(warned)} and lock the plan all the same.",
+        key=f"accept {token}",
+    )
+    author = _author("new")
+    typed = st.text_input(
+        f"Type the study's id to lock it: {escaped(study.study)}",
+        key=f"typed {study.digest[:16]}",
+        max_chars=80,
+        width=420,
+    )
+    needs = {
+        f"{count(len(faults), 'fault')} to mend": not faults,
+        "the tick that the warnings have been read": accepted,
+        "who starts the study": bool(author.strip()),
+        "the id, typed as in the plan, then Enter": typed.strip() == study.study,
+    }
+    lacking = [words for words, there in needs.items() if not there]
+    pressed = st.button(
+        "Lock and start the study",
+        type="primary",
+        icon=":material/lock:",
+        disabled=bool(lacking),
+    )
+    if lacking:
+        st.caption(f"Still missing: {'; '.join(lacking)}.")
+    if pressed:
+        _lock(study, author, typed, bool(accepted))
+
+
+def _lock(study: Study, author: str, typed: str, accepted: bool) -> None:
+    """Everything is looked at once more, and locked."""
+    guard.check("study.manage")
+    version = start.lock(
+        loaders.store(),
+        study,
+        study_ready.facts(study, anew=True),
+        author.strip(),
+        confirm=typed,
+        accept_warnings=accepted,
+    )
+    _forget("new")
+    st.query_params["study"] = study.study
+    st.session_state["plan told"] = (
+        f"{escaped(study.study)} is locked as version {version.version}. Its readers find "
+        "their lists on the Study page."
+    )
+    st.rerun()
+
+
+def _warnings(found: Sequence[Finding]) -> str:
+    return "the warning" if len(found) == 1 else f"the {len(found)} warnings"
 
 
 def draw_versions(name: str) -> None:
     """The plan in force, the log of amendments, and a new amendment."""
-    told = st.session_state.pop("plan told", None)
-    if told:
-        st.success(told, icon=":material/lock:")
     known = plan.versions(loaders.store(), name)
     study = known[-1].study
-    st.subheader(study.title, anchor=False)
+    st.subheader(escaped(study.title), anchor=False)
     rows = {
         "Version": [v.version for v in known],
         "Locked": [when(v.created_at) for v in known],
@@ -70,26 +135,75 @@ def draw_versions(name: str) -> None:
         "Hash": [v.digest[:16] for v in known],
     }
     st.dataframe(pd.DataFrame(rows), hide_index=True)
-    _draw_check(study)
+    _draw_summary(study)
+    _draw_starts(name)
     with st.expander("Amend the plan", icon=":material/edit_document:"):
-        st.caption(
-            "Readers can be added and wordings changed. Design, seeds, cases and repeats are fixed."
+        _draw_amendment(study)
+
+
+def _draw_starts(name: str) -> None:
+    """What the readiness check found at each lock, and the models of the study."""
+    kept = start.starts(loaders.store(), name)
+    if not kept:
+        st.caption("Nothing was kept of what was there when this plan was locked.")
+        return
+    with st.expander("What was there when it was locked", icon=":material/fact_check:"):
+        for one in kept:
+            models = f"models of hash {one.bundle[:16]}" if one.bundle else "no models"
+            st.text(f"Version {one.version}, {when(one.created_at)}, {models}")
+            st.text("\n".join(sentence for _, sentence in one.findings) or "Nothing was missing.")
+
+
+def _draw_amendment(study: Study) -> None:
+    st.caption(
+        "Readers can be added and wordings changed. Design, seeds, cases and repeats are fixed."
+    )
+    amended = _chosen(study.study)
+    if amended is None:
+        return
+    findings = readiness.arisen(study, amended, study_ready.facts(amended))
+    faults, warned = readiness.blocking(findings), readiness.warnings(findings)
+    for finding in findings:
+        st.text(study_ready.sentence(finding))
+    accepted = not warned or st.checkbox(
+        f"I have read {_warnings(warned)} and store it all the same.",
+        key=f"accept {amended.digest[:16]}",
+    )
+    reason = st.text_area("Why does the plan change?", max_chars=2000, key="amend reason")
+    author = _author("amend")
+    ready = reason.strip() and author.strip() and accepted and not faults
+    if st.button("Store the amendment", disabled=not ready):
+        guard.check("study.manage")
+        version = start.amend(
+            loaders.store(),
+            amended,
+            study_ready.facts(amended, anew=True),
+            author.strip(),
+            reason,
+            accept_warnings=bool(accepted),
         )
-        amended = _uploaded(name)
-        if amended is None:
-            return
-        reason = st.text_area("Why does the plan change?", max_chars=2000, key="amend reason")
-        author = _author("amend")
-        if st.button("Store the amendment", disabled=not (reason.strip() and author.strip())):
-            guard.check("study.manage")
-            version = plan.amend(loaders.store(), amended, author.strip(), reason)
-            st.session_state["plan told"] = f"Version {version.version} is in force."
+        _forget(study.study)
+        st.session_state["plan told"] = f"Version {version.version} is in force."
+        st.rerun()
+
+
+def _chosen(what: str) -> Study | None:
+    """The plan that was uploaded; it stays while its faults are mended on other pages."""
+    key, kept = f"plan {what}", _kept(what)
+
+    def changed() -> None:
+        st.session_state.pop(kept, None)  # another file, or none
+
+    if kept in st.session_state and st.session_state.get(key) is None:
+        name, text = st.session_state[kept]
+        left, right = st.columns([3, 1], vertical_alignment="center", width=520)
+        left.text(f"{name}, chosen before")
+        if right.button("Choose another", key=f"another {what}"):
+            _forget(what)
             st.rerun()
-
-
-def _uploaded(what: str) -> Study | None:
+        return read_study_text(text, name)
     file = st.file_uploader(
-        "study.yaml", type=["yaml", "yml"], key=f"plan {what}", max_upload_size=1
+        "study.yaml", type=["yaml", "yml"], key=key, max_upload_size=1, on_change=changed
     )
     if file is None:
         return None
@@ -98,7 +212,18 @@ def _uploaded(what: str) -> Study | None:
     except UnicodeDecodeError:
         st.error("This file is no text in UTF-8.")
         return None
-    return read_study_text(text, Path(file.name).name)
+    name = Path(file.name).name
+    study = read_study_text(text, name)
+    st.session_state[kept] = (name, text)
+    return study
+
+
+def _kept(what: str) -> str:
+    return f"plan text {what}"
+
+
+def _forget(what: str) -> None:
+    st.session_state.pop(_kept(what), None)
 
 
 def _author(what: str) -> str:
@@ -113,29 +238,16 @@ def _arms(study: Study) -> str:
     return between.join(ARM_WORDS[arm] for arm in study.design.arms)
 
 
-def _draw_check(study: Study) -> bool:
-    """What the plan means; True where all its cases can be read."""
-    known = {entry.case_id: entry for entry in loaders.entries()}
-    absent = [c for c in study.cases if c not in known or not known[c].readable]
-    helped = any(arm != "unaided" for arm in study.design.arms)
-    unread = [
-        c for c in study.cases if helped and c not in absent and not loaders.has_prediction(c)
-    ]
+def _draw_summary(study: Study) -> None:
+    """What the plan means; its words are shown as text."""
     sheets = {r.id: len(work_list(study, r.id)) for r in study.readers}
+    people = ", ".join(f"{r.name} ({count(sheets[r.id], 'sheet')})" for r in study.readers)
+    twice = f", {study.repeats.count} of them read twice, unannounced"
     lines = [
-        f"- {study.design.kind.capitalize()} design: {_arms(study)}",
-        f"- {len(study.cases)} cases, {study.repeats.count} of them read twice, unannounced",
-        f"- {len(study.readers)} readers: "
-        + ", ".join(f"{r.name} ({sheets[r.id]} sheets)" for r in study.readers),
-        f"- Hash {study.digest[:16]}",
+        f"{study.study}: {study.title}",
+        f"{study.design.kind.capitalize()} design: {_arms(study)}",
+        count(len(study.cases), "case") + (twice if study.repeats.count else ""),
+        f"{count(len(study.readers), 'reader')}: {people}",
+        f"Hash {study.digest[:16]}",
     ]
-    st.markdown("\n".join(lines))
-    if absent:
-        st.error("These cases are not in the work list:")
-        st.text(", ".join(absent))
-    if unread:
-        st.warning("The models have not read these cases yet:")
-        st.text(", ".join(unread))
-    if not absent and not unread:
-        st.success("All cases can be read.", icon=":material/check:")
-    return not absent and not unread
+    st.text("\n".join(lines))

@@ -10,6 +10,7 @@ import streamlit as st
 from bmcore.review.sheet import EXPLANATION_VERDICTS, LESION_VERDICTS
 from bmcore.review.study import Question
 from bmcore.review.votes import CHOICE_NAMES, PRIMARY_CHOICES
+from pages.parts.words import escaped
 
 QUALITY = {1: "1 unusable", 2: "2 poor", 3: "3 fair", 4: "4 good", 5: "5 very good"}
 Saved = Callable[[], None] | None
@@ -29,7 +30,7 @@ def draw(
         _draw_lesions(question, token, lesions, saved, show)
         return
     how: dict[str, Any] = {"key": _key(question, token), "on_change": saved}
-    label = _escaped(question.text + need)
+    label = escaped(question.text + need)
     match question.kind:
         case "primary":
             st.radio(
@@ -83,7 +84,7 @@ def _draw_lesions(
     saved: Saved,
     show: Callable[[int], None] | None,
 ) -> None:
-    st.markdown(_escaped(question.text + ("" if question.required else " (optional)")))
+    st.markdown(escaped(question.text + ("" if question.required else " (optional)")))
     if not lesions:
         st.caption("The models found no lesion in these images.")
     with st.container(height=300 if len(lesions) > 5 else "content", border=len(lesions) > 5):
@@ -197,8 +198,3 @@ def _put(key: str, stored: Any) -> None:
 
 def _key(question: Question, token: str, part: str = "") -> str:
     return f"{question.id} {part} {token}"
-
-
-def _escaped(text: str) -> str:
-    """The plan's own words are never read as Markdown."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>$~" else c for c in text)

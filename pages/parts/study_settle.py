@@ -18,7 +18,7 @@ from bmcore.review.study import Question, Study
 from bmcore.review.votes import ROLE_NAMES, ROLES
 from pages.parts import guard, loaders, study_questions
 from pages.parts.study_seat import ARM_WORDS
-from pages.parts.words import when
+from pages.parts.words import escaped, when
 
 _MADE = "consensus masks made"
 
@@ -100,12 +100,14 @@ def _draw_form(study: Study, question: Question, d: Disagreement) -> None:
         lacking = study_questions.missing(question, value, lesions)
         if lacking or not who or not role:
             need = lacking + ([] if who and role else ["who decides, with the role"])
-            st.error(f"Not stored yet. Still missing: {'; '.join(need)}.")
+            st.error(escaped(f"Not stored yet. Still missing: {'; '.join(need)}."))
             return
         store = loaders.store()
         store.add_reader(who, role)
         adjudicate.decide(store, d, value, decided_by=who, note=note, reason=reason or None)
-        st.session_state["settled"] = f"Settled: {d.case_id}, {ARM_WORDS[d.arm]}, by {who}."
+        st.session_state["settled"] = escaped(
+            f"Settled: {d.case_id}, {ARM_WORDS[d.arm]}, by {who}."
+        )
         st.rerun()
 
 

@@ -15,12 +15,14 @@ from typing import Any
 import streamlit as st
 
 from bmcore.domain import BmcoreError, Prediction
+from bmcore.review.access import AccessRefused
 from bmcore.review.allocation import Place
 from bmcore.review.study import Question
 from bmcore.review.worklist import Seconds
 from pages.parts import guard, loaders, study_clock, study_questions, study_seat
 from pages.parts.guard import shield, unexpected
 from pages.parts.study_seat import StudySeat
+from pages.parts.words import escaped
 from pages.parts.words import place as lesion_place
 
 _SAVING = "Not saved: "
@@ -68,7 +70,7 @@ def _draw_sheet(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> No
                     words, key=f"all {token}", on_click=_accept, args=(question, token, saved)
                 )
         if state["problem"]:
-            st.error(state["problem"])
+            st.error(escaped(state["problem"]))
         st.button(
             "Lock my answer",
             type="primary",
@@ -168,7 +170,7 @@ def _save(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> None:
         seat.desk.save_draft(place, values, _seconds(state))
         state.update(saved=True, problem=None)
     except BmcoreError as error:
-        state["problem"] = _SAVING + " ".join(f.sentence for f in error.findings)
+        state["problem"] = _SAVING + _in_words(error)
     except Exception:
         state["problem"] = _SAVING + unexpected()
 
@@ -220,12 +222,19 @@ def _lock(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> None:
         rests = loaders.evidence(place.case_id, shown=place.arm != "unaided")
         seat.desk.submit(place, values, _seconds(state), key, rests)
     except BmcoreError as error:
-        state["problem"] = "Not locked. " + " ".join(f.sentence for f in error.findings)
+        state["problem"] = f"Not locked. {_in_words(error)}"
     except Exception:
         state["problem"] = f"Not locked. {unexpected()}"
     else:
         state.update(locked=True, problem=None)
         _go_on(seat, place)
+
+
+def _in_words(error: BmcoreError) -> str:
+    """What may not be done now, as the other pages say it; else each problem as a sentence."""
+    if isinstance(error, AccessRefused):
+        return guard.in_words(error)
+    return " ".join(finding.sentence for finding in error.findings)
 
 
 def _go_on(seat: StudySeat, place: Place) -> None:

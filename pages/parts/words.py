@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from bmcore.domain import PRIMARY_NAMES, Answer, ClinicalRecord, Lesion
@@ -18,6 +19,8 @@ STATE_WORDS = {
     "done": "Done",
     "failed": "Failed",
 }
+# What could begin a link, a picture, a style, a formula, an icon or an entity.
+_MARKS = re.compile(r"[\\`*_\[\]<>$~@]|:(?=\S)|&(?=[#\w])|(?<=www)\.")
 
 
 def best_guess(answer: Answer) -> str:
@@ -30,6 +33,12 @@ def best_guess(answer: Answer) -> str:
     ranked = sorted(zip(answer.probabilities, PRIMARY_NAMES.items(), strict=True), reverse=True)
     (first, (_, name)), (second, (_, runner_up)) = ranked[:2]
     return f"From {source}: {name} {first:.0%}, then {runner_up} {second:.0%}."
+
+
+def escaped(text: str) -> str:
+    """Words of users and plans for what Streamlit reads as Markdown: shown as they were typed."""
+    plain = _MARKS.sub(r"\\\g<0>", " ".join(text.split()))
+    return re.sub(r"^(\d*)([.)#+-])", r"\1\\\2", plain)
 
 
 def clinical(record: ClinicalRecord) -> str:
@@ -68,3 +77,8 @@ def seconds_left(eta_s: float | None) -> str:
     if eta_s < 90:
         return f"about {max(5, round(eta_s / 5) * 5)} s left"
     return f"about {round(eta_s / 60)} min left"
+
+
+def count(number: int, noun: str) -> str:
+    """For instance "1 case" or "3 cases"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
