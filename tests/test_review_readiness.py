@@ -25,7 +25,7 @@ from bmcore.review.start import NotReady
 from bmcore.review.store import open_store
 from bmcore.review.study import read_study_text
 from bmcore.review.verify import verify
-from bmcore.review.votes import Reader, VoteDraft
+from bmcore.review.votes import Evidence, Reader, VoteDraft
 from bmcore.review.worklist import Seconds
 from bmcore.settings import settings
 from tests import pages_fixture, pages_home, people_fixture
@@ -326,18 +326,10 @@ def test_who_has_seen_the_answers_is_known_from_votes_studies_and_from_outside(
     key_a, key_b = (Reader(n, "other").key for n in (READER_A, READER_B))
     assert gathered(home, store).seen == {}
     store.add_reader(READER_A, "radiologist")
-    for phase in ("unaided", "aided"):
-        store.add_vote(
-            VoteDraft(
-                case_id="Case-1",
-                reader=READER_A,
-                role="radiologist",
-                phase=phase,
-                primary="rcc",
-                confidence=5,
-                idempotency_key=phase,
-            )
-        )
+    vote = {"case_id": "Case-1", "reader": READER_A, "role": "radiologist", "primary": "rcc"}
+    store.add_vote(VoteDraft(**vote, phase="unaided", confidence=5, idempotency_key="u"))
+    assert gathered(home, store).seen == {}
+    store.show_models(READER_A, "Case-1", Evidence(bundle="b"))
     other = study(study="other")
     plan.lock(store, other, "Iris")
     desk = Desk(store, "other")
