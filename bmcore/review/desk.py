@@ -45,6 +45,11 @@ class Desk:
         self.version  # refused here where the study is not locked  # noqa: B018
 
     @property
+    def store(self) -> Store:
+        """Where everything of the study lies."""
+        return self._store
+
+    @property
     def version(self) -> Version:
         """The plan in force."""
         return self._store.read(lambda connection: current(connection, self._study))

@@ -1,0 +1,39 @@
+"""Whose marks on what: a reader, or the drawer of a study's reading, and a case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from bmcore.domain import refuse
+from bmcore.review.votes import Reader
+
+
+@dataclass(frozen=True)
+class Owner:
+    """reader: the name under which marks and corrections of ``case_id`` are kept."""
+
+    case_id: str
+    reader: str
+
+    def __post_init__(self) -> None:
+        if not self.reader.strip():
+            raise refuse("a mark needs a reader", hint="say who is reading.")
+
+    @property
+    def key(self) -> str:
+        """As a reader's: two spellings of a name are one person."""
+        return Reader(self.reader, "other").key
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return {"case_id": self.case_id, "reader": self.reader, "reader_key": self.key}
+
+    def at(self, table: sa.Table, site: str) -> list[sa.ColumnElement[bool]]:
+        """Conditions that find the own rows of ``site`` in ``table``."""
+        return [
+            table.c.site == site,
+            table.c.case_id == self.case_id,
+            table.c.reader_key == self.key,
+        ]
