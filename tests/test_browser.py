@@ -318,7 +318,7 @@ def sign_in(page: Page) -> None:
 
 def vote(page: Page, primary: str, confidence: str, quality: str | None = None) -> None:
     """Fill the form and send it by a double click."""
-    page.page.get_by_test_id("stForm").get_by_text(primary, exact=True).click()
+    page.page.locator(".st-key-vote_form").get_by_text(primary, exact=True).click()
     page.page.get_by_label(re.compile("How sure")).fill(confidence)
     if quality:
         page.page.get_by_text(quality, exact=True).click()

@@ -1,4 +1,4 @@
-"""A reader's marks and corrected masks: every change stays, what goes in comes out or is refused."""
+"""A reader's marks and corrected masks: every change stays, and what is wrong is refused."""
 
 from __future__ import annotations
 

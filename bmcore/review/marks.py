@@ -213,9 +213,7 @@ def load(
     return store.read(lambda connection: in_force(connection, owner, site, phase)).marks
 
 
-def digests(
-    connection: sa.Connection, case_id: str, reader: str
-) -> tuple[str | None, str | None]:
+def digests(connection: sa.Connection, case_id: str, reader: str) -> tuple[str | None, str | None]:
     """What a vote rests on: SHA-256 of the reader's marks in force, and of the corrected mask.
 
     None where there is no mark, and where the models' own segmentation stands.

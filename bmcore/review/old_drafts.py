@@ -82,7 +82,9 @@ def _marks(path: Path) -> list[Mark]:
         return []
     try:
         values = json.loads(path.read_text(encoding="utf-8"))["marks"]
-        found = [Mark(**{**v, "points_mm": tuple(tuple(p) for p in v["points_mm"])}) for v in values]
+        found = [
+            Mark(**{**v, "points_mm": tuple(tuple(p) for p in v["points_mm"])}) for v in values
+        ]
         for mark in found:
             scene = marks.Scene(mark.phase, tuple(n for n in [mark.lesion] if n), mark.basis)
             points = [list(point) for point in mark.points_mm]

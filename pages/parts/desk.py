@@ -99,9 +99,9 @@ def receive(seat: Seat, kind: str, value: Mapping[str, Any]) -> None:
             return  # the reader has moved on; the viewer of that case sends it again
         if kind == "lesion":
             lesions.choose(seat.case_id, value.get("number"))
-            return
-        noted["refused"] = _keep(seat, kind, value)
-        noted["problem"] = None
+        else:
+            noted["refused"] = _keep(seat, kind, value)
+            noted["problem"] = None
     except BmcoreError as error:
         noted["problem"] = " ".join(f.sentence for f in error.findings)
     except Exception:

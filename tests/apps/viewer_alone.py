@@ -14,8 +14,8 @@ import numpy as np
 import streamlit as st
 
 from bmcore.domain import Case, Volume
-from bmcore.review import corrections, marks
 from bmcore.geometry import to_ras
+from bmcore.review import corrections, marks
 from pages.parts import viewer
 from tests import pages_fixture as fixture
 from tests.volumes_fixture import turned
@@ -95,7 +95,7 @@ if predicted is not None and "unaided" not in asked:
     overlays = viewer.Overlays(back["mask"] or mask, lesions, heat, "Grad-CAM 1")
 shown = marks.as_values(back["marks"])
 gone = [m for name, m in back["known"].items() if name not in {m.id for m in back["marks"]}]
-at = datetime.now(UTC).isoformat() if back["known"] else None
+at = datetime.now(UTC).isoformat() if back["saved"] else None
 desk = viewer.Desk(
     reader="Dr A",
     marks=shown,

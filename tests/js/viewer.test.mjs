@@ -9,6 +9,7 @@ import { heatColour, paintGrey, paintHeat, paintMask } from "../../pages/parts/v
 import { applyChanges, lengthMm, markWords, onSlice, verdictOf } from "../../pages/parts/viewer/marks.js";
 import { savedWords, warning } from "../../pages/parts/viewer/link.js";
 import { keepView, loadView } from "../../pages/parts/viewer/memory.js";
+import { Annotator } from "../../pages/parts/viewer/annotate.js";
 import { Unsent } from "../../pages/parts/viewer/unsent.js";
 import * as m from "../../pages/parts/viewer/masks.js";
 
@@ -284,6 +285,44 @@ test("a browser without storage keeps what waits while the page lives", () => {
   unsent.add(item("a", 1));
   unsent.open(place());
   assert.deepEqual([keysOf(unsent), unsent.failed], [["a"], true]);
+});
+
+/** An annotator with two lesions, whose changes never arrive. */
+function annotator() {
+  const a = new Annotator();
+  const items = [];
+  const link = { items: () => items, deliver: (kind, key, value) => items.push({ kind, key, ...value }) };
+  const lesions = [1, 2].map((number) => ({ number, world: [0, 0, 0] }));
+  Object.assign(a, { link, data: { canMark: true, marks: [], removed: [], lesions }, state: { lesion: 0 }, say() {}, draw() {} });
+  return a;
+}
+
+test("a new verdict takes the place of the old one, the same verdict takes it back, and undo reverses", () => {
+  const a = annotator();
+  const verdicts = () => [verdictOf(a.marks, 1), verdictOf(a.marks, 2)];
+  a.judge("accept");
+  a.state.lesion = 1;
+  a.judge("accept");
+  a.state.lesion = 0;
+  a.judge("reject");
+  assert.deepEqual([verdicts(), a.marks.length, a.removed.length], [["reject", "accept"], 2, 1]);
+  a.undo();
+  assert.deepEqual(verdicts(), ["accept", "accept"]);
+  a.redo();
+  assert.deepEqual(verdicts(), ["reject", "accept"]);
+  a.judge("reject");
+  assert.deepEqual(verdicts(), [null, "accept"]);
+  assert.equal(markWords(a.marks[0]), "lesion 2 accepted");
+});
+
+test("after a reload undo takes the newest mark away, and the list brings it back", () => {
+  const a = annotator();
+  a.data.marks = [mark("a"), mark("b")];
+  a.gatherMarks();
+  a.undo();
+  assert.deepEqual([ids(a.marks), ids(a.removed)], [["a1"], ["b2"]]);
+  a.restoreMark(a.removed[0]);
+  assert.deepEqual([ids(a.marks), a.removed.length], [["a1", "b3"], 0]);
 });
 
 const calm = { unsent: 0, refused: null, problem: null, connected: true, named: true, unkept: false, late: false };
