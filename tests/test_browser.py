@@ -50,11 +50,12 @@ pytestmark = [
 
 
 @contextmanager
-def serve(script: str, **environment: str) -> Iterator[str]:
-    """Run a Streamlit script on a free port; yields its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def serve(script: str, port: int = 0, **environment: str) -> Iterator[str]:
+    """Run a Streamlit script on ``port``, or on a free one; yields its address."""
+    if not port:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", script, f"--server.port={port}", *SERVER]
     server = subprocess.Popen(
         command,

@@ -113,25 +113,35 @@ def _restore(form: Form) -> bool:
 
     A draft that was begun before the reader was named becomes the reader's, unless there is one.
     """
-    if any(f"{name} {form.token}" in st.session_state for name in FIELDS):
-        begun = any(form.value(name) not in (None, "") for name in FIELDS)
-        if begun and form.slot is not None and not st.session_state.get(f"kept {form.token}"):
-            _save(form)  # filled in before this window had told its id
-        return begun
-    if form.slot is None:
-        return False
+    if form.slot is not None and not _looked_up(form):
+        found = _load(form)
+        for name in FIELDS:
+            if name in found and form.value(name) in (None, ""):
+                st.session_state[f"{name} {form.token}"] = found[name]
+        st.session_state[f"looked {form.token}"] = True
+    begun = any(form.value(name) not in (None, "") for name in FIELDS)
+    if begun and form.slot is not None and not st.session_state.get(f"kept {form.token}"):
+        _save(form)  # filled in before this window had told its id, or taken over
+    return begun
+
+
+def _looked_up(form: Form) -> bool:
+    """The draft is in the widgets; they forget it when another page is drawn."""
+    there = any(f"{name} {form.token}" in st.session_state for name in FIELDS)
+    return there and bool(st.session_state.get(f"looked {form.token}"))
+
+
+def _load(form: Form) -> Mapping[str, Any]:
+    assert form.slot is not None
     store = loaders.store()
-    found: Mapping[str, Any] = vote_drafts.load(store, form.slot)
+    found = vote_drafts.load(store, form.slot)
     waiting = form.nameless if form.who is not None else None
     if not found and waiting is not None:
         found = vote_drafts.load(store, waiting)
         if found:
             vote_drafts.save(store, form.slot, found)
             vote_drafts.remove(store, waiting)
-    for name in FIELDS:
-        if name in found:
-            st.session_state[f"{name} {form.token}"] = found[name]
-    return bool(found)
+    return found
 
 
 def _save(form: Form) -> None:

@@ -339,6 +339,7 @@ export class Viewer extends Pictures {
       sequence: sequences[state.sequence].key,
       second: sequences[state.second].key,
       mask: mask && this.store.ready.has(mask) ? "1" : "0",
+      maskId: mask ?? "",
       lesion: String(this.lesionNumber ?? ""),
       tool: state.tool,
       marks: this.marks.map((m) => m.kind).join(" "),
