@@ -64,7 +64,7 @@ def review(browser, site, request):
     """The Review page of a new case, in a new browser."""
     address, work = site
     words = re.sub(r"[^a-z]+", "-", request.node.name.removeprefix("test_"))
-    case_id = add_case(work, words[:50].strip("-"))
+    case_id = add_case(work, words[-50:].strip("-"))
     windows = browser.new_context(viewport={"width": 1440, "height": 900})
     page = window(windows, f"{address}/review?case={case_id}")
     yield page
