@@ -36,6 +36,7 @@ def draw_images(seat: Seat) -> None:
     with st.container(key="viewer_side"), shield():
         images = loaders.images(seat.case_id)
         viewer.show(images, overlays, jump, own_desk(seat))
+        desk.warn(seat)
         three_d.draw(images, overlays)
 
 

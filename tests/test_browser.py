@@ -50,11 +50,12 @@ pytestmark = [
 
 
 @contextmanager
-def serve(script: str, **environment: str) -> Iterator[str]:
-    """Run a Streamlit script on a free port; yields its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def serve(script: str, port: int = 0, **environment: str) -> Iterator[str]:
+    """Run a Streamlit script on ``port``, or on a free one; yields its address."""
+    if not port:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", script, f"--server.port={port}", *SERVER]
     server = subprocess.Popen(
         command,
@@ -318,7 +319,7 @@ def sign_in(page: Page) -> None:
 
 def vote(page: Page, primary: str, confidence: str, quality: str | None = None) -> None:
     """Fill the form and send it by a double click."""
-    page.page.get_by_test_id("stForm").get_by_text(primary, exact=True).click()
+    page.page.locator(".st-key-vote_form").get_by_text(primary, exact=True).click()
     page.page.get_by_label(re.compile("How sure")).fill(confidence)
     if quality:
         page.page.get_by_text(quality, exact=True).click()

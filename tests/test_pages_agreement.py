@@ -63,11 +63,11 @@ def home(cases: Path, models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def expected(home: Path, info: BundleInfo, choice: Choice = Choice()):
     from bmcore.intake import library
 
-    with open_store(settings().url) as store:
-        record = read_record(store, "drawn")
     found = light_predictions(home, info.digest)
     facts = case_facts(library.list_cases(home), found, truths(home))
-    source, marks = of_study(home, record, facts, found)
+    with open_store(settings().url) as store:
+        record = read_record(store, "drawn")
+        source, marks = of_study(home, store, record, facts, found)
     return results(source, choice, marks)
 
 

@@ -65,6 +65,7 @@ def words(page: AppTest) -> str:
 def sent_to_viewer(page: AppTest) -> list[bytes]:
     """Every payload of the viewer's two components, as bytes."""
     protos = [e.proto for e in page.get("bidi_component")]
+    protos = [p for p in protos if p.component_name in ("bmcore_viewer", "bmcore_block")]
     return [p.bytes or p.json.encode() for p in protos]
 
 

@@ -9,7 +9,7 @@ import pytest
 from bmcore.domain import PRIMARIES, Answer, BundleInfo, InputRefused, Primary, Truth, Volume
 from bmcore.report import checklists, dossier, flow, outline_back
 from bmcore.report.failures import MOST, find_failures
-from bmcore.report.gather import marks_in_drafts
+from bmcore.report.gather import marks_of_readers
 from bmcore.report.readings import CaseFacts, Person, Reading, Source
 from bmcore.report.results_lesions import LesionMarks, lesion_section
 from bmcore.stats import afroc, learning
@@ -113,8 +113,10 @@ def test_marks_of_the_viewer_are_held_against_the_reference_mask(tmp_path):
     import nibabel as nib
 
     from bmcore.intake import library
-    from bmcore.reading import drafts
-    from bmcore.reading.drafts import Mark
+    from bmcore.review import marks
+    from bmcore.review.marks import Mark
+    from bmcore.review.owner import Owner
+    from bmcore.review.store import open_store
 
     case, prediction = failing_case()
     files = pages_home.write_files(case, tmp_path / "files")
@@ -127,14 +129,19 @@ def test_marks_of_the_viewer_are_held_against_the_reference_mask(tmp_path):
         Mark("b", "missed", ((0.0, 0.0, -15.0),), "unaided"),
         Mark("c", "accept", (fixture.RIGHT_MM,), "aided", lesion=2),
     ]
-    drafts.save_marks(tmp_path, "C1", "Ada", seen)
     wanted = {("Ada", "C1", "unaided"), ("Ada", "C1", "aided"), ("Bo", "C1", "unaided")}
-    marks = marks_in_drafts(tmp_path, wanted, {"C1": prediction})
-    assert marks.lesions == {"C1": 2}
-    unaided, aided = (marks.hits[arm, "Ada", "C1"] for arm in ("unaided", "aided"))
+    with open_store(f"sqlite:///{tmp_path / 'bmcore.sqlite'}") as store:
+        for mark in seen:
+            store.write(lambda c, mark=mark: marks.append(c, Owner("C1", "Ada"), mark, "set"))
+        # with the answers on the screen the wrong spot is taken away: too late for the first arm
+        gone = {"key": "b/1", "mark": "b", "action": "removed", "after": 1}
+        marks.record(store, Owner("C1", "Ada"), [gone], marks.Scene("aided"))
+        found = marks_of_readers(tmp_path, store, wanted, {"C1": prediction})
+    assert found.lesions == {"C1": 2}
+    unaided, aided = (found.hits[arm, "Ada", "C1"] for arm in ("unaided", "aided"))
     assert (len(unaided[0]), unaided[1]) == (1, 1)
-    assert (aided[0], aided[1]) == (frozenset({1, 2}), 1)
-    assert ("unaided", "Bo", "C1") not in marks.hits  # he may not have marked at all
+    assert (aided[0], aided[1]) == (frozenset({1, 2}), 0)
+    assert ("unaided", "Bo", "C1") not in found.hits  # he may not have marked at all
 
 
 # who was counted, and the checklists

@@ -11,10 +11,10 @@ import pytest
 from bmcore.domain import Label
 from bmcore.geometry import to_ras
 from bmcore.intake.datasets import YaleDataset
-from bmcore.reading import drafts
-from bmcore.review import plan
+from bmcore.review import corrections, plan
 from bmcore.review.desk import Desk
-from bmcore.review.masks import drawer, write_consensus
+from bmcore.review.masks import write_consensus
+from bmcore.review.owner import Owner, drawer
 from bmcore.review.store import open_store
 from bmcore.review.worklist import Seconds
 from tests import pages_fixture, people_fixture
@@ -54,7 +54,12 @@ def paint(desk: Desk, home: Path, reader: str, labels: np.ndarray) -> None:
     place = next(w.item.place for w in desk.work(reader))
     mask = read(CASE)[1].mask
     ras, _ = to_ras(labels, mask.affine)
-    drafts.save_mask(home, CASE, drawer(desk.version.study, place), ras, mask)
+    flat = ras.ravel(order="F")
+    changed = np.flatnonzero(flat != to_ras(mask.data, mask.affine)[0].ravel(order="F"))
+    runs = np.stack([changed, np.ones_like(changed), flat[changed]], 1).ravel().tolist()
+    strokes = corrections.read_strokes([{"id": f"by {reader}", "runs": runs}], flat.size)
+    canvas = corrections.Canvas(home, mask, corrections.content_id(mask))
+    corrections.save(desk.store, Owner(CASE, drawer(desk.version.study, place)), strokes, canvas)
 
 
 def written(path: Path) -> np.ndarray:
@@ -101,3 +106,36 @@ def test_a_case_that_nobody_judged_is_told_and_not_written(desk: Desk, tmp_path:
     (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "staple", read)
     assert one.path is None and "two readers or more" in one.words
     assert not (tmp_path / "out").exists()
+
+
+def test_a_correction_of_an_earlier_segmentation_is_told_and_not_used(
+    desk: Desk, tmp_path: Path
+) -> None:
+    painted = np.zeros_like(np.asarray(read(CASE)[1].mask.data))
+    for reader in READERS:
+        judge(desk, reader, "accept")
+    paint(desk, tmp_path, READERS[0], painted)
+
+    def run_again(case_id: str):
+        case = pages_fixture.make_case(case_id)
+        return case, pages_fixture.make_prediction(case, lesions=False)
+
+    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "majority", run_again)
+    assert one.path is None and "an earlier segmentation of the models" in one.words
+
+
+def test_a_mask_that_an_earlier_version_kept_in_a_file_is_used(desk: Desk, tmp_path: Path) -> None:
+    from bmcore.review import old_drafts
+
+    model = np.asarray(read(CASE)[1].mask.data)
+    painted = model.copy()
+    painted[: painted.shape[0] // 2] = 0
+    for reader in READERS:
+        judge(desk, reader, "accept")
+    for reader in READERS[:2]:
+        place = next(w.item.place for w in desk.work(reader))
+        folder = old_drafts.folder_of(tmp_path, Owner(CASE, drawer(desk.version.study, place)))
+        folder.mkdir(parents=True)
+        nib.save(nib.Nifti1Image(painted, read(CASE)[1].mask.affine), folder / "mask.nii.gz")
+    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "majority", read)
+    assert one.path is not None and np.array_equal(written(one.path), painted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +11,16 @@ import numpy as np
 
 from bmcore.domain import REGIONS, Case, Prediction, Primary, Volume
 from bmcore.intake import library
-from bmcore.reading import archive, drafts
+from bmcore.reading import archive
 from bmcore.report.lesion_match import kept_lesions, match_points, number_lesions
 from bmcore.report.readings import CaseFacts, Floats, Source, from_study, from_votes
 from bmcore.report.results_lesions import LesionMarks
+from bmcore.review import corrections, marks, old_drafts, rows
 from bmcore.review.answers import in_force
+from bmcore.review.marks import Mark
+from bmcore.review.owner import Owner
 from bmcore.review.record import StudyRecord
+from bmcore.review.store import Store
 from bmcore.review.votes import Reader, Vote, current
 from bmcore.stats.continuous import reader_dice
 
@@ -66,22 +70,24 @@ def case_facts(
 
 def free_votes(
     home: Path,
+    store: Store,
     votes: Iterable[Vote],
     facts: Mapping[str, CaseFacts],
     predictions: Mapping[str, Prediction],
     readers: Iterable[Reader] = (),
 ) -> tuple[Source, LesionMarks]:
-    """The free votes, with corrected masks and lesion marks of the drafts."""
+    """The free votes, with the readers' corrected masks and lesion marks."""
     latest = current(votes)
     years = {r.name: r.years for r in readers}
     names = sorted({v.reader for v in latest})
-    source = from_votes(latest, facts, mask_agreement(home, predictions, names), years)
+    source = from_votes(latest, facts, mask_agreement(home, store, predictions, names), years)
     wanted = {(v.reader, v.case_id, v.phase) for v in latest}
-    return source, marks_in_drafts(home, wanted, predictions)
+    return source, marks_of_readers(home, store, wanted, predictions)
 
 
 def of_study(
     home: Path,
+    store: Store,
     record: StudyRecord,
     facts: Mapping[str, CaseFacts],
     predictions: Mapping[str, Prediction],
@@ -89,41 +95,67 @@ def of_study(
     """The answers of one study; lesion marks are the models' lesions that a reader kept."""
     names = [r.name for r in record.study.readers]
     mine = {c: p for c, p in predictions.items() if c in record.study.cases}
-    source = from_study(record, facts, mask_agreement(home, mine, names))
+    source = from_study(record, facts, mask_agreement(home, store, mine, names))
     return source, marks_in_study(home, record, mine)
 
 
 def mask_agreement(
-    home: Path, predictions: Mapping[str, Prediction], readers: Iterable[str]
+    home: Path, store: Store, predictions: Mapping[str, Prediction], readers: Iterable[str]
 ) -> dict[str, tuple[tuple[str, ...], Floats]]:
-    """{case: (readers, Dice (readers, readers) of the tumour core)} where two corrected a case."""
-    names = list(readers)
-    found = {}
+    """{case: (readers, Dice (readers, readers) of the tumour core)} where two corrected a case.
+
+    A correction of an earlier segmentation of the models is left out.
+    """
+    names, found, places = list(readers), {}, _places(store)
     for case, prediction in sorted(predictions.items()):
-        owners = [n for n in names if drafts.mask_stamp(home, case, n)]
-        if len(owners) < 2:
+        painted = {}
+        for name in names:
+            owner, site = places(case, name)
+            old_drafts.adopt(store, home, owner)
+            now = store.read(lambda c, o=owner, s=site: corrections.state(c, o, s))  # type: ignore[misc]
+            if now is not None and now.sha256 is not None:
+                painted[name] = now
+        if len(painted) < 2:
             continue
-        masks = [drafts.load_mask(home, case, n, prediction.mask) for n in owners]
-        cores = np.stack([np.isin(m.data, REGIONS["TC"]) for m in masks if m is not None])
-        found[case] = (tuple(owners), reader_dice(cores))
+        stored = archive.latest(home, case, prediction.bundle.digest) or prediction
+        basis = corrections.content_id(stored.mask)
+        masks = {
+            name: corrections.load(home, str(now.sha256), stored.mask)
+            for name, now in painted.items()
+            if now.fits(basis)
+        }
+        if len(masks) > 1:
+            cores = np.stack([np.isin(m.data, REGIONS["TC"]) for m in masks.values()])
+            found[case] = (tuple(masks), reader_dice(cores))
     return found
 
 
-def marks_in_drafts(
-    home: Path, wanted: set[tuple[str, str, str]], predictions: Mapping[str, Prediction]
+def _places(store: Store) -> Callable[[str, str], tuple[Owner, str | None]]:
+    """(case, name on screens) -> whose marks and of which site; see ``rows.shown_names``."""
+    shown = {name: at for at, name in store.read(rows.shown_names).items()}
+
+    def place(case_id: str, name: str) -> tuple[Owner, str | None]:
+        site, own = shown.get(name, (None, name))
+        return Owner(case_id, own), site
+
+    return place
+
+
+def marks_of_readers(
+    home: Path,
+    store: Store,
+    wanted: set[tuple[str, str, str]],
+    predictions: Mapping[str, Prediction],
 ) -> LesionMarks:
     """Marks of the viewer on cases with a reference mask. wanted: (reader, case, phase) voted on.
 
-    Unaided: what was marked before the answers were seen. Aided: all marks, and the models' lesions
-    that the reader accepted. A reader without any mark on a case is not counted there: he may not
-    have marked at all.
+    Unaided: the marks as they stood before the answers were seen. Aided: all marks, and the models'
+    lesions that the reader accepted. A reader who never marked anything on a case is not counted
+    there: he may not have marked at all.
     """
     hits, lesions = {}, {}
-    drawn = {
-        (reader, case): drafts.load_marks(home, case, reader)
-        for reader, case in sorted({(r, c) for r, c, _ in wanted})
-    }
-    for case in sorted({c for (_, c), marks in drawn.items() if marks}):
+    drawn = _drawn(home, store, {(case, reader) for reader, case, _ in wanted})
+    for case in sorted({case for case, _ in drawn}):
         reference = reference_mask(home, case)
         if reference is None:
             continue
@@ -135,20 +167,31 @@ def marks_in_drafts(
             else {}
         )
         for reader, _, phase in sorted(w for w in wanted if w[1] == case):
-            marks = drawn[reader, case]
-            if not marks:
+            if (case, reader) not in drawn:
                 continue
-            points = [
-                m.points_mm[0]
-                for m in marks
-                if m.kind == "missed" and (phase == "aided" or m.phase == "unaided")
-            ]
+            found = drawn[case, reader][phase]
+            points = [m.points_mm[0] for m in found if m.kind == "missed"]
             if phase == "aided":
                 points += [
-                    centres[m.lesion] for m in marks if m.kind == "accept" and m.lesion in centres
+                    centres[m.lesion] for m in found if m.kind == "accept" and m.lesion in centres
                 ]
             hits[phase, reader, case] = match_points(points, numbered, reference.affine)
     return LesionMarks(hits, lesions)
+
+
+def _drawn(
+    home: Path, store: Store, pairs: set[tuple[str, str]]
+) -> dict[tuple[str, str], dict[str, tuple[Mark, ...]]]:
+    """{(case, reader): {phase: marks}} of those who have marked something, as votes rest on it."""
+    places, drawn = _places(store), {}
+    for case, name in sorted(pairs):
+        owner, site = places(case, name)
+        old_drafts.adopt(store, home, owner)
+        all_of = marks.load(store, owner, site)
+        before = marks.load(store, owner, site, "unaided")
+        if before or all_of:
+            drawn[case, name] = {"unaided": before, "aided": all_of}
+    return drawn
 
 
 def marks_in_study(

@@ -33,11 +33,11 @@ def make(
     record: StudyRecord | None = None
     if study is None:
         votes = store.votes()
-        source, marks = gather.free_votes(home, votes, facts, predictions, store.readers())
+        source, marks = gather.free_votes(home, store, votes, facts, predictions, store.readers())
     else:
         votes = []
         record = read_record(store, study)
-        source, marks = gather.of_study(home, record, facts, predictions)
+        source, marks = gather.of_study(home, store, record, facts, predictions)
     extra = dossier.Extra(
         created_at=created_at,
         source=source,

@@ -16,9 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import InputRefused, refuse
-from bmcore.review import chain, exposure, schema, worklist
+from bmcore.review import chain, exposure, marks, schema, worklist
 from bmcore.review.allocation import Place, work_list
 from bmcore.review.answers import StudyAnswer, all_answers, answer, in_force
+from bmcore.review.owner import drawer
 from bmcore.review.plan import Version, current
 from bmcore.review.sheet import as_text, check_sheet, check_value
 from bmcore.review.store import Store
@@ -44,6 +45,11 @@ class Desk:
     ) -> None:
         self._store, self._study, self._clock = store, study, clock
         self.version  # refused here where the study is not locked  # noqa: B018
+
+    @property
+    def store(self) -> Store:
+        """Where everything of the study lies."""
+        return self._store
 
     @property
     def version(self) -> Version:
@@ -272,6 +278,11 @@ class Desk:
         row = {**columns(self._study, place), "kind": kind, "note": note.strip()}
         row |= {"images_sha256": evidence.images, "prediction_run": evidence.run}
         row |= {"prediction_sha256": evidence.prediction}
+        if kind == "locked":
+            plan = current(connection, self._study).study
+            owner = drawer(plan, place)
+            drawn = marks.digests(connection, place.case_id, owner)
+            row["marks_sha256"], row["mask_sha256"] = drawn
         row |= {"active_s": seconds.active_s, "idle_s": seconds.idle_s, "idempotency_key": key}
         row |= {"version": current(connection, self._study).version, "created_at": self._clock()}
         chain.append(connection, schema.events, row)

@@ -6,18 +6,20 @@ painted, the models' mask without the lesions that this reader rejected.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from bmcore.domain import BmcoreError, Case, Prediction, Volume, refuse
 from bmcore.imaging import consensus
-from bmcore.reading import drafts
+from bmcore.review import corrections, old_drafts
 from bmcore.review.adjudicate import lesion_verdicts
-from bmcore.review.allocation import Place
 from bmcore.review.answers import StudyAnswer
 from bmcore.review.desk import Desk
+from bmcore.review.owner import Owner, drawer
+from bmcore.review.store import Store
 from bmcore.review.study import Study
 
 METHODS = ("lesion votes", *consensus.METHODS)
@@ -30,18 +32,6 @@ class Written:
     case_id: str
     path: Path | None
     words: str
-
-
-def drawer(study: Study, place: Place) -> str:
-    """The name under which the marks and corrections of this reading are kept.
-
-    Each occasion has its own, and in a crossover each arm, so that a later reading shows nothing of
-    the one before; the arms of a sequential design follow on each other and share one. A digest,
-    so that what the browser receives does not tell which reading it is.
-    """
-    apart = place.arm if study.design.kind == "crossover" else ""
-    words = "|".join([study.study, place.reader, place.case_id, str(place.occasion), apart])
-    return "study " + hashlib.sha256(words.encode()).hexdigest()[:24]
 
 
 def write_consensus(
@@ -68,7 +58,8 @@ def write_consensus(
             if prediction is None:
                 raise refuse("the models have not read this case")
             mine = [a for a in said if a.case_id == case_id]
-            made = _consensus(study, home, method, prediction.mask, mine, asked)
+            seat = _Seat(study, desk.store, home, prediction.mask)
+            made = _consensus(seat, method, mine, asked)
             path = consensus.write_yale(case, made, out)
             written.append(Written(case_id, path, made.method))
         except BmcoreError as error:
@@ -77,38 +68,62 @@ def write_consensus(
     return written
 
 
+@dataclass(frozen=True)
+class _Seat:
+    """Where the readers' masks of one case are. mask: the models' own."""
+
+    study: Study
+    store: Store
+    home: Path
+    mask: Volume
+
+
 def _consensus(
-    study: Study,
-    home: Path,
-    method: str,
-    mask: Volume,
-    said: list[StudyAnswer],
-    asked: str | None,
+    seat: _Seat, method: str, said: list[StudyAnswer], asked: str | None
 ) -> consensus.Consensus:
     if method == "lesion votes":
         votes = lesion_verdicts(said, asked) if asked is not None else {}
         if not votes:
             raise refuse("nobody has judged the lesions of this case yet")
         ((_, kept),) = votes.items()
-        return consensus.kept_lesions(mask, kept)
+        return consensus.kept_lesions(seat.mask, kept)
     aided = [a for a in said if a.arm != "unaided"]
     masks = []
     for reader in sorted({(a.site, a.reader) for a in aided}):
         own = [a for a in aided if (a.site, a.reader) == reader]
-        masks.append(_mask_of(study, home, mask, own, asked))
+        masks.append(_mask_of(seat, own, asked))
     return consensus.METHODS[method](masks)
 
 
-def _mask_of(
-    study: Study, home: Path, mask: Volume, said: list[StudyAnswer], asked: str | None
-) -> Volume:
+def _mask_of(seat: _Seat, said: list[StudyAnswer], asked: str | None) -> Volume:
     """One reader's mask: painted, or the models' without what this reader rejected."""
     for a in sorted(said, key=lambda a: a.created_at, reverse=True):
-        painted = drafts.load_mask(home, a.case_id, drawer(study, a.place), mask)
+        painted = _painted(seat, a)
         if painted is not None:
             return painted
     verdicts: Mapping[str, Mapping[int, bool]] = {}
     if asked is not None:
         verdicts = lesion_verdicts(said, asked)
     kept = verdicts.get(said[0].case_id, {})
-    return consensus.kept_lesions(mask, kept).mask if kept else mask
+    return consensus.kept_lesions(seat.mask, kept).mask if kept else seat.mask
+
+
+def _painted(seat: _Seat, said: StudyAnswer) -> Volume | None:
+    """The correction in force of one reading; refused if painted on another segmentation."""
+    owner = Owner(said.case_id, drawer(seat.study, said.place))
+    old_drafts.adopt(seat.store, seat.home, owner)
+
+    def look(connection: sa.Connection) -> corrections.State | None:
+        mine = corrections.state(connection, owner)  # a folder of drafts that was copied here
+        return corrections.state(connection, owner, said.site) or mine
+
+    now = seat.store.read(look)
+    if now is None or now.sha256 is None:
+        return None
+    if not now.fits(corrections.content_id(seat.mask)):
+        raise refuse(
+            "a correction was painted on an earlier segmentation of the models",
+            found=f"reader {said.reader}",
+            hint="let the reader look at it again, or use the models that were used then.",
+        )
+    return corrections.load(seat.home, now.sha256, seat.mask)

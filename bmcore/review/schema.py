@@ -396,19 +396,76 @@ accounts = sa.Table(
     sa.CheckConstraint("role IN ('reader', 'investigator', 'administrator')", name="role"),
 )
 
+
+def _owned() -> list[sa.Column[Any]]:
+    """Whose mark or correction of what. reader: a name, or the drawer of a study's reading."""
+    return [
+        sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+        sa.Column("case_id", sa.String(200), nullable=False),
+        sa.Column("reader", sa.String(80), nullable=False),
+        sa.Column("reader_key", sa.Text, nullable=False),
+    ]
+
+
+# Each change of a reader's mark. mark: the id that the browser gave; content: JSON of the mark;
+# phase: in which the change was made; basis: the segmentation that a verdict was given on.
+marks = sa.Table(
+    "marks",
+    metadata,
+    *_owned(),
+    sa.Column("mark", sa.String(40), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("action", sa.String(10), nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("phase", sa.String(10), nullable=False),
+    sa.Column("basis", sa.String(64)),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.UniqueConstraint("site", "case_id", "reader_key", "mark", "version"),
+    sa.CheckConstraint("action IN ('set', 'removed', 'restored')", name="action"),
+    sa.CheckConstraint("phase IN ('unaided', 'aided')", name="phase"),
+    sa.CheckConstraint("version > 1 OR action = 'set'", name="first"),
+)
+
+# Each version of a reader's corrected segmentation. sha256: of its file below HOME/marks, NULL for
+# the models' own; basis: the models' segmentation that was painted on; strokes: JSON of their ids.
+mask_versions = sa.Table(
+    "mask_versions",
+    metadata,
+    *_owned(),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("action", sa.String(10), nullable=False),
+    sa.Column("sha256", sa.String(64)),
+    sa.Column("basis", sa.String(64)),
+    sa.Column("strokes", sa.Text, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.UniqueConstraint("site", "case_id", "reader_key", "version"),
+    sa.CheckConstraint("action IN ('saved', 'dropped', 'restored')", name="action"),
+    sa.CheckConstraint("(action = 'dropped') = (sha256 IS NULL)", name="sha256"),
+)
+
+# What was filled in of a vote form and not yet stored as a vote; changes, is not chained.
+vote_drafts = sa.Table(
+    "vote_drafts",
+    metadata,
+    sa.Column("case_id", sa.String(200), nullable=False),
+    sa.Column("reader_key", sa.Text, nullable=False),
+    sa.Column("phase", sa.String(10), nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("updated_at", UTCDateTime, nullable=False),
+    sa.PrimaryKeyConstraint("case_id", "reader_key", "phase"),
+)
+
 # Every table whose rows are chained and never change. A later row refers only to earlier ones.
 CHAINED: tuple[sa.Table, ...] = (
-    readers,
-    votes,
-    studies,
-    starts,
-    events,
-    answers,
-    decisions,
-    exposures,
-    reading_modes,
-    closings,
-    remarks,
+    *(readers, votes, studies, starts, events, answers, decisions),
+    *(exposures, reading_modes, closings, remarks),
+    *(marks, mask_versions),
 )
 # Columns that a later step added: left out of a row's hash where they are empty, so that the
 # hashes of older rows stay what they are.

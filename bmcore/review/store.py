@@ -12,7 +12,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from bmcore.domain import refuse
-from bmcore.review import chain, exposure, names, rows, schema
+from bmcore.review import chain, exposure, marks, names, rows, schema
 from bmcore.review.connect import WRITE, database_faults, make_engine, shown
 from bmcore.review.migrate import migrate
 from bmcore.review.turns import queue_of
@@ -140,6 +140,9 @@ def _append(connection: sa.Connection, draft: VoteDraft) -> Vote:
     _check_images(connection, draft)
     values = {name: getattr(draft, name) for name in _DRAFT_FIELDS}
     values["reader"] = reader.name
+    values["marks_sha256"], values["mask_sha256"] = marks.digests(
+        connection, draft.case_id, reader.name
+    )
     values["supersedes"] = _superseded(connection, draft, reader)
     values["created_at"] = datetime.now(UTC)
     return rows.vote(chain.append(connection, table, values))

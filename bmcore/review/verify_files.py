@@ -11,6 +11,7 @@ from typing import Any
 from bmcore.domain import BmcoreError
 from bmcore.intake import library
 from bmcore.reading import archive
+from bmcore.review import corrections
 from bmcore.review.verify_order import Row
 
 
@@ -41,6 +42,8 @@ def file_problems(home: Path, rows: Sequence[Row]) -> tuple[list[str], list[str]
             if stated != now:
                 problems.append(f"{row}: the images of case {case_id} were changed after it")
     problems += _changed_runs(home, runs, set(absent))
+    masks = [row["sha256"] for table, row in rows if table == "mask_versions" and row["sha256"]]
+    problems += corrections.problems(home, masks)
     notes = []
     if absent:
         cases = (

@@ -94,14 +94,16 @@ def known_primaries() -> dict[str, Any]:
 
 
 def _stamps() -> tuple[str, ...]:
-    """Of predictions, cases, drafts and the known primaries."""
+    """Of predictions, cases, readers' marks and the known primaries."""
+    from bmcore.review import marks
+
     home = loaders.home()
     tree = loaders._tree_stamp
     info = loaders.models().info
     return (
         f"{info.digest if info else 'none'} {tree(home / 'predictions', '*/*/*/prediction.json')}",
         tree(home / "cases", "*/case.json"),
-        tree(home / "drafts", "*/*/*"),
+        f"{loaders.store().read(marks.stamp)} {tree(home / 'drafts', '*/*/*')}",
         tree(home, "truth.*") + tree(home, "demo-cases.json"),
     )
 
@@ -119,10 +121,10 @@ def _gathered(stamp: str, name: str, _record: StudyRecord | None) -> Any:
 
     home, found = loaders.home(), predictions()
     facts = engine.case_facts(loaders.entries(), found, known_primaries())
+    store = loaders.store()
     if _record is None:
-        store = loaders.store()
-        return engine.free_votes(home, store.votes(), facts, found, store.readers())
-    return engine.of_study(home, _record, facts, found)
+        return engine.free_votes(home, store, store.votes(), facts, found, store.readers())
+    return engine.of_study(home, store, _record, facts, found)
 
 
 @st.cache_resource(max_entries=24, show_spinner="Computing")

@@ -135,23 +135,20 @@ def _preparer(folder: Path) -> Preparer:
     return Preparer(folder)
 
 
-def corrected_mask(prediction: Prediction, reader: str) -> Volume | None:
-    """The segmentation as this reader corrected it, or None."""
-    from bmcore.reading import drafts
+def corrected_mask(sha256: str, like: Volume) -> Volume:
+    """A reader's corrected segmentation by its content; refused if its file is not that one."""
+    from bmcore.review import corrections
 
-    stamp = drafts.mask_stamp(home(), prediction.case_id, reader)
-    if not stamp:
-        return None
-    return _corrected_mask(home(), prediction.case_id, reader, stamp, prediction.mask)
+    path = corrections.path_of(home(), sha256)
+    stamp = str(path.stat().st_mtime_ns) if path.is_file() else "none"
+    return _corrected_mask(home(), sha256, stamp, like)
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _corrected_mask(
-    folder: Path, case_id: str, reader: str, stamp: int, _like: Volume
-) -> Volume | None:
-    from bmcore.reading import drafts
+def _corrected_mask(folder: Path, sha256: str, stamp: str, _like: Volume) -> Volume:
+    from bmcore.review import corrections
 
-    return drafts.load_mask(folder, case_id, reader, _like)
+    return corrections.load(folder, sha256, _like)
 
 
 def case_stamp(case_id: str) -> str:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import streamlit as st
 
 from bmcore.review import exposure
@@ -10,18 +16,73 @@ from pages.parts import guard, loaders
 
 # Widgets of a page forget their values when another page is drawn; these keys keep them.
 _NAME, _ROLE = "reader_name", "reader_role"
+_WINDOW = "window id"
+_MEMORY = st.components.v2.component(
+    "bmcore_window", js=(Path(__file__).parent / "window_memory.js").read_text(encoding="utf-8")
+)
+
+
+def owner() -> str:
+    """Names the user to the browser, so that it gives nobody what it keeps for another."""
+    user = guard.user()
+    return "local" if user.local else hashlib.sha256(user.key.encode()).hexdigest()[:16]
+
+
+def window() -> str | None:
+    """The id of this browser window, once it was told; outlives a reload."""
+    return st.session_state.get(_WINDOW)
 
 
 def identity() -> tuple[str, str] | None:
-    """Name and role, asked once a session; None until both are given.
+    """Name and role, asked once a browser window; None until both are given.
 
     Who signed in has the account's name and is asked for the role alone, once.
     """
-    from bmcore.review.votes import ROLE_NAMES, ROLES
+    user = guard.user()
+    who = _ask() if user.local else _of_account(user)
+    _remember(who)
+    return who
+
+
+def _remember(who: tuple[str, str] | None) -> None:
+    """Let the browser window keep who reads; it tells it after a reload."""
+
+    def told() -> None:
+        found = st.session_state.get("window_memory")
+        _take_up(None if found is None else found.get("told"))
+
+    data = {"owner": owner(), "window": window(), "who": list(who) if who else None}
+    _MEMORY(data=data, key="window_memory", on_told_change=told)
+
+
+def _take_up(told: Any) -> None:
+    """What the window kept; taken for the user it was kept for, and not against what is known."""
+    from bmcore.review.votes import ROLES, Reader
 
     user = guard.user()
+    if not isinstance(told, Mapping) or told.get("owner") != owner():
+        return
+    if re.fullmatch("[0-9a-f]{32}", str(told.get("window"))):
+        st.session_state[_WINDOW] = told["window"]
+    who = told.get("who")
+    if current() is not None or not isinstance(who, list) or len(who) != 2 or who[1] not in ROLES:
+        return
     if not user.local:
-        return _of_account(user)
+        st.session_state[_role_key(user)] = who[1]
+        return
+    name = Reader(who[0], who[1]).name
+    st.session_state[_NAME], st.session_state[_ROLE] = name, who[1]
+    st.session_state["reader_name_box"] = name
+
+
+def _role_key(user: User) -> str:
+    """A role given in this session belongs to the user who gave it."""
+    return _ROLE if user.local else f"{_ROLE} {user.key}"
+
+
+def _ask() -> tuple[str, str] | None:
+    from bmcore.review.votes import ROLE_NAMES, ROLES
+
     known = {r.name: r.role for r in loaders.store().readers()}
     name, role = st.session_state.get(_NAME), st.session_state.get(_ROLE)
     title = f"Reader: {name}, {ROLE_NAMES[role]}" if name and role else "Who is reading?"
@@ -70,7 +131,7 @@ def _of_account(user: User) -> tuple[str, str] | None:
         key=f"reader_role_box {user.key}",
     )
     if role:
-        st.session_state[_ROLE] = role
+        st.session_state[_role_key(user)] = role
         st.rerun()
     return None
 
@@ -82,7 +143,7 @@ def current() -> tuple[str, str] | None:
         for known in loaders.store().readers():
             if known.key == user.key:
                 return known.name, known.role
-        role = st.session_state.get(_ROLE)
+        role = st.session_state.get(_role_key(user))
         return (user.name, role) if role else None
     name, role = st.session_state.get(_NAME), st.session_state.get(_ROLE)
     return (name, role) if name and role else None

@@ -18,7 +18,7 @@ from bmcore.domain import Prediction
 from bmcore.review import access
 from bmcore.review.access import Standing
 from bmcore.review.allocation import Place
-from bmcore.review.masks import drawer
+from bmcore.review.owner import drawer
 from bmcore.review.worklist import skipped_with
 from pages.parts import (
     answers,
@@ -136,7 +136,7 @@ def _draw_images(
     seat: StudySeat, place: Place, prediction: Prediction | None, explained: bool
 ) -> None:
     """The viewer. Grad-CAM belongs to the reasons, and is passed on in that arm alone."""
-    own = Seat(place.case_id, drawer(seat.study, place), prediction)
+    own = _seat(seat, place, prediction)
     overlays, jump = viewer.Overlays(), None
     if prediction is not None:
         overlays = viewer.Overlays(desk.mask(own), prediction.lesions)
@@ -153,10 +153,17 @@ def _draw_images(
         if now in (Standing.UNAIDED, Standing.AIDED, Standing.EXPLAINED):  # of this very place
             guard.check("study.answer", at=now)
             receive(kind, value)
+        elif kind != "lesion":
+            desk.turn_away(own, "This sheet is not open any more, so nothing is added to it.")
 
     with st.container(key="viewer_side"), shield():
         images = loaders.images(place.case_id)
         viewer.show(images, overlays, jump, replace(found, receive=take))
+        desk.warn(own)
+
+
+def _seat(seat: StudySeat, place: Place, prediction: Prediction | None) -> Seat:
+    return Seat(place.case_id, drawer(seat.study, place), prediction)
 
 
 def _draw_tabs(seat: StudySeat, place: Place, prediction: Prediction, explained: bool) -> None:
@@ -165,6 +172,7 @@ def _draw_tabs(seat: StudySeat, place: Place, prediction: Prediction, explained:
     with tabs[0]:
         study_sheet.draw(seat, place, prediction)
     with tabs[1]:
+        desk.draw_correction(_seat(seat, place, prediction))
         answers.draw(prediction, alike=False)  # what a study shows must not hang on other cases
     if explained:
         with tabs[2]:

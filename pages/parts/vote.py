@@ -1,16 +1,23 @@
-"""The vote form. Nothing is chosen beforehand; one form stores one vote, however often sent."""
+"""The vote form. Nothing is chosen beforehand; one form stores one vote, however often sent.
+
+Until then what is filled in is a draft, kept at each change: it outlives a reload and other pages.
+"""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from bmcore.domain import BmcoreError, Prediction
+from bmcore.review import vote_drafts
+from bmcore.review.vote_drafts import Slot
 from pages.parts import guard, loaders, reader
-from pages.parts.guard import unexpected
+from pages.parts.guard import shield, unexpected
 from pages.parts.words import when
 
 if TYPE_CHECKING:
@@ -24,6 +31,10 @@ QUALITY = {
     5: "5 very good",
     0: "cannot judge",
 }
+FIELDS = ("primary", "confidence", "quality", "comment", "reason")
+_TYPING = st.components.v2.component(
+    "bmcore_typing", js=(Path(__file__).parent / "keep_typing.js").read_text(encoding="utf-8")
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,21 @@ class Form:
     def value(self, name: str) -> Any:
         return st.session_state.get(f"{name} {self.token}")
 
+    @property
+    def slot(self) -> Slot | None:
+        """Where the draft lies: the reader's, else this browser window's; None where neither is."""
+        from bmcore.review.votes import Reader
+
+        if self.who is not None:
+            return Slot(self.case_id, Reader(*self.who).key, self.phase)
+        return self.nameless
+
+    @property
+    def nameless(self) -> Slot | None:
+        """Of this window, before somebody says who is reading."""
+        found = reader.window()
+        return Slot(self.case_id, f"{reader.owner()} window {found}", self.phase) if found else None
+
 
 def draw(case: CaseEntry, prediction: Prediction | None, shown: bool) -> None:
     """The form for this case; ``shown``: the reader sees the models' answers (an aided vote)."""
@@ -55,26 +81,97 @@ def draw(case: CaseEntry, prediction: Prediction | None, shown: bool) -> None:
     top = prediction.fused.top if prediction is not None and shown else None
     form = Form(case.case_id, phase, who, earlier, str(top) if top else None, "")
     form = replace(form, token=st.session_state.setdefault(form.place, uuid.uuid4().hex))
-    box = st.expander("Change this vote") if earlier else st.container()
     ready = prediction is not None or bool(loaders.models().problem)
-    with box.form(f"vote {form.token}", border=not earlier):
-        _fields(form)
-        st.form_submit_button(
-            "Store vote", type="primary" if ready else "secondary", on_click=_send, args=(form,)
-        )
-    _say_problems(form)
+    _draw_form(form, ready)
+
+
+@st.fragment
+def _draw_form(form: Form, ready: bool) -> None:
+    """A fragment: what is filled in redraws the form alone, not the viewer."""
+    with shield():
+        if st.session_state.pop(f"vote stored {form.token}", False):
+            st.rerun()
+        begun = _restore(form)
+        with st.container(key="vote_form"):
+            place = st.expander("Change this vote", expanded=begun) if form.earlier else None
+            with place or st.container(border=True):
+                _fields(form)
+                st.button(
+                    "Store vote",
+                    type="primary" if ready else "secondary",
+                    key=f"store {form.token}",
+                    on_click=_send,
+                    args=(form,),
+                )
+                st.caption("What you fill in is kept as a draft until you store the vote.")
+            _TYPING(data={"inside": ".st-key-vote_form"}, key="keep_typing")
+        _say_problems(form)
+
+
+def _restore(form: Form) -> bool:
+    """Put the draft into the widgets where they have no value in this session; True where begun.
+
+    A draft that was begun before the reader was named becomes the reader's, unless there is one.
+    """
+    if form.slot is not None and not _looked_up(form):
+        found = _load(form)
+        for name in FIELDS:
+            if name in found and form.value(name) in (None, ""):
+                st.session_state[f"{name} {form.token}"] = found[name]
+        st.session_state[f"looked {form.token}"] = True
+    begun = any(form.value(name) not in (None, "") for name in FIELDS)
+    if begun and form.slot is not None and not st.session_state.get(f"kept {form.token}"):
+        _save(form)  # filled in before this window had told its id, or taken over
+    return begun
+
+
+def _looked_up(form: Form) -> bool:
+    """The draft is in the widgets; they forget it when another page is drawn."""
+    there = any(f"{name} {form.token}" in st.session_state for name in FIELDS)
+    return there and bool(st.session_state.get(f"looked {form.token}"))
+
+
+def _load(form: Form) -> Mapping[str, Any]:
+    assert form.slot is not None
+    store = loaders.store()
+    found = vote_drafts.load(store, form.slot)
+    waiting = form.nameless if form.who is not None else None
+    if not found and waiting is not None:
+        found = vote_drafts.load(store, waiting)
+        if found:
+            vote_drafts.save(store, form.slot, found)
+            vote_drafts.remove(store, waiting)
+    return found
+
+
+def _save(form: Form) -> None:
+    """Keep the draft; runs before anything is drawn."""
+    if form.slot is None:
+        return  # the window has not told its id yet; the widgets hold it
+    try:
+        guard.check("vote.store", form.case_id)
+        vote_drafts.save(loaders.store(), form.slot, {name: form.value(name) for name in FIELDS})
+        st.session_state[f"kept {form.token}"] = True
+    except BmcoreError as error:
+        _note(form, ["The draft is not saved.", *(finding.sentence for finding in error.findings)])
+    except Exception:
+        _note(form, [f"The draft is not saved. {unexpected()}"])
 
 
 def _fields(form: Form) -> None:
     from bmcore.review.votes import CHOICE_NAMES, PRIMARY_CHOICES
 
+    how: dict[str, dict[str, Any]] = {
+        name: {"key": f"{name} {form.token}", "on_change": _save, "args": (form,)}
+        for name in FIELDS
+    }
     st.radio(
         "Most likely primary",
         PRIMARY_CHOICES,
         index=None,
         format_func=lambda choice: CHOICE_NAMES[choice],
         horizontal=True,
-        key=f"primary {form.token}",
+        **how["primary"],
     )
     st.number_input(
         "How sure are you? (0 to 100)",
@@ -83,7 +180,7 @@ def _fields(form: Form) -> None:
         value=None,
         step=5,
         placeholder="0 is a guess, 100 is certain",
-        key=f"confidence {form.token}",
+        **how["confidence"],
     )
     if form.phase == "aided":
         st.radio(
@@ -92,11 +189,11 @@ def _fields(form: Form) -> None:
             index=None,
             format_func=lambda grade: QUALITY[grade],
             horizontal=True,
-            key=f"quality {form.token}",
+            **how["quality"],
         )
-    st.text_area("Comment (optional)", max_chars=4000, height=68, key=f"comment {form.token}")
+    st.text_area("Comment (optional)", max_chars=4000, height=68, **how["comment"])
     if form.earlier:
-        st.text_input("Why do you change your vote?", key=f"reason {form.token}")
+        st.text_input("Why do you change your vote?", max_chars=4000, **how["reason"])
 
 
 def _missing(form: Form) -> list[str]:
@@ -129,8 +226,20 @@ def _send(form: Form) -> None:
     except Exception:
         _note(form, [f"Not stored. {unexpected()}"])
     else:
+        _forget(form)
+        st.session_state[f"vote stored {form.token}"] = True
         st.session_state.pop(form.place, None)
         st.session_state[_flash(form.case_id, form.phase)] = True
+
+
+def _forget(form: Form) -> None:
+    """The vote is stored, so its draft goes."""
+    try:
+        if form.slot is not None:
+            vote_drafts.remove(loaders.store(), form.slot)
+    except BmcoreError as error:
+        words = "The vote is stored, but its draft could not be removed."
+        _note(form, [words, *(finding.sentence for finding in error.findings)])
 
 
 def _store(form: Form) -> None:

@@ -19,7 +19,7 @@ MODULES = (
     "bmcore.intake.library",
     "bmcore.models.bundles",
     "bmcore.reading.archive",
-    "bmcore.reading.drafts",
+    "bmcore.review.marks",
     "bmcore.reading.intervals",
     "bmcore.reading.jobs",
     "bmcore.review.accounts",

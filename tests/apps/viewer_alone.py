@@ -7,12 +7,15 @@ What comes back from the viewer is written below it as JSON.
 """
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import streamlit as st
 
 from bmcore.domain import Case, Volume
-from bmcore.reading import drafts
+from bmcore.geometry import to_ras
+from bmcore.review import corrections, marks
 from pages.parts import viewer
 from tests import pages_fixture as fixture
 from tests.volumes_fixture import turned
@@ -51,21 +54,33 @@ query = tuple(sorted(st.query_params.to_dict().items()))
 case, images, predicted = build(query)
 asked = dict(query)
 state = st.session_state
-back = state.setdefault("back", {"marks": [], "saved": {}, "lesion": None, "mask": None})
+back = state.setdefault(
+    "back", {"marks": [], "known": {}, "saved": {}, "lesion": None, "mask": None}
+)
 
 
 def receive(kind: str, value) -> None:
     if kind == "lesion":
         back["lesion"] = value["number"]
     elif kind == "marks":
-        marks = drafts.read_marks(value["marks"], [1, 2], "aided", "0" * 8)
-        back["marks"] = drafts.as_values(marks)
+        for change in value["changes"]:
+            there = {m.id: m for m in back["marks"]}
+            if change["action"] == "set":
+                mark = marks.read_mark(change["mark"], change["content"], scene)
+            else:
+                mark = replace(back["known"][change["mark"]], version=change["after"] + 1)
+            back["known"][mark.id] = there[mark.id] = mark
+            if change["action"] == "removed":
+                del there[mark.id]
+            back["marks"] = list(there.values())
     else:
-        labels = drafts.decode_runs(value["runs"], value["shape"])
-        back["mask"] = Volume(labels, case.grid.affine)
+        base = to_ras(mask.data, mask.affine)[0] if back["mask"] is None else back["mask"].data
+        strokes = corrections.read_strokes(value["strokes"], base.size)
+        back["mask"] = Volume(corrections.paint(base, strokes), case.grid.affine)
     back["saved"][kind] = value["nonce"]
 
 
+scene = marks.Scene("aided", (1, 2), "0" * 8)
 jump = None
 if st.button("Jump left"):
     state.nonce = state.get("nonce", 0) + 1
@@ -78,12 +93,22 @@ if predicted is not None and "unaided" not in asked:
     if "heat" in asked:
         heat = Volume((np.asarray(mask.data) > 0).astype(np.float32), mask.affine)
     overlays = viewer.Overlays(back["mask"] or mask, lesions, heat, "Grad-CAM 1")
-desk = viewer.Desk("Dr A", back["marks"], back["saved"], None, receive)
+shown = marks.as_values(back["marks"])
+gone = [m for name, m in back["known"].items() if name not in {m.id for m in back["marks"]}]
+at = datetime.now(UTC).isoformat() if back["saved"] else None
+desk = viewer.Desk(
+    reader="Dr A",
+    marks=shown,
+    removed=marks.as_values(gone),
+    saved=back["saved"],
+    saved_at=at,
+    receive=receive,
+)
 viewer.show(images, overlays, jump, desk)
 painted = back["mask"].data if back["mask"] is not None else None
 report = {
     "lesion": back["lesion"],
-    "marks": back["marks"],
+    "marks": shown,
     "painted": None if painted is None else np.bincount(painted.ravel(), minlength=4).tolist(),
 }
 st.code(json.dumps(report), language=None)

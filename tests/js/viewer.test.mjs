@@ -6,7 +6,11 @@ import { gzipSync } from "node:zlib";
 import * as g from "../../pages/parts/viewer/geometry.js";
 import { splitBlock, unpack } from "../../pages/parts/viewer/blocks.js";
 import { heatColour, paintGrey, paintHeat, paintMask } from "../../pages/parts/viewer/paint.js";
-import { addMark, lengthMm, markWords, onSlice, verdictOf } from "../../pages/parts/viewer/marks.js";
+import { applyChanges, lengthMm, markWords, onSlice, verdictOf } from "../../pages/parts/viewer/marks.js";
+import { savedWords, warning } from "../../pages/parts/viewer/link.js";
+import { keepView, loadView } from "../../pages/parts/viewer/memory.js";
+import { Annotator } from "../../pages/parts/viewer/annotate.js";
+import { Unsent } from "../../pages/parts/viewer/unsent.js";
 import * as m from "../../pages/parts/viewer/masks.js";
 
 const shape = [2, 3, 4];
@@ -166,22 +170,199 @@ test("the brush paints a disc in mm on one slice, and undo brings the old labels
   assert.equal(m.paintDisc(data, size, [1, 1, 1], "axial", [0, 0, 0], 1, 1, new Map()), 3); // a corner
 });
 
-test("run-length code holds every voxel", () => {
-  assert.deepEqual(m.encodeRuns(Uint8Array.of(0, 0, 3, 3, 3, 1)), [0, 2, 3, 3, 1, 1]);
-  assert.deepEqual(m.encodeRuns(new Uint8Array(8)), [0, 8]);
+test("a stroke goes as runs of neighbours with one label, and is painted from them", () => {
+  const data = Uint8Array.of(0, 3, 3, 1, 0, 3);
+  const runs = m.strokeRuns([5, 2, 1, 3], data);
+  assert.deepEqual(runs, [1, 2, 3, 3, 1, 1, 5, 1, 3]);
+  const other = new Uint8Array(6);
+  m.paintRuns(other, runs);
+  assert.deepEqual(other, data);
+});
+
+const mark = (id, version = 1) => ({ id, version, kind: "missed", points: [[0, 0, 0]] });
+const change = (name, action, after) => ({ mark: name, action, after, content: action === "set" ? { kind: "missed" } : undefined });
+const ids = (list) => list.map((m) => `${m.id}${m.version}`);
+
+test("what is on its way is drawn with what is stored, and nothing else goes", () => {
+  const { marks, removed } = applyChanges([mark("a"), mark("b")], [], [change("c", "set", 0), change("a", "removed", 1)]);
+  assert.deepEqual([ids(marks), ids(removed)], [["b1", "c1"], ["a2"]]);
+});
+
+test("a change that has arrived already changes nothing more", () => {
+  const { marks, removed } = applyChanges([mark("a", 3)], [], [change("a", "set", 0), change("a", "removed", 1)]);
+  assert.deepEqual([ids(marks), ids(removed)], [["a3"], []]);
+});
+
+test("a mark that was taken away can be brought back, also before either has arrived", () => {
+  const changes = [change("a", "removed", 1), change("a", "restored", 2)];
+  assert.deepEqual(ids(applyChanges([mark("a")], [], changes).marks), ["a3"]);
+});
+
+/** A browser's storage. */
+class Storage {
+  constructor() {
+    this.map = new Map();
+  }
+  get length() {
+    return this.map.size;
+  }
+  key(n) {
+    return [...this.map.keys()][n];
+  }
+  getItem(name) {
+    return this.map.get(name) ?? null;
+  }
+  setItem(name, text) {
+    this.map.set(name, String(text));
+  }
+  removeItem(name) {
+    this.map.delete(name);
+  }
+}
+const place = (more = {}) => ({ owner: "o", case: "C 1", reader: "Ann", phase: "unaided", ...more });
+const keysOf = (unsent) => unsent.of("marks").map((item) => item.key);
+const item = (key, at) => ({ kind: "marks", key, at });
+
+test("what was not confirmed is there again after a reload, in its order, and goes once it is", () => {
+  const [shared, own] = [new Storage(), new Storage()];
+  const first = new Unsent(shared, own);
+  first.open(place());
+  ["b", "a", "c"].forEach((key, n) => first.add(item(key, n + 9)));
+  const again = new Unsent(shared, own);
+  again.open(place());
+  assert.deepEqual(keysOf(again), ["b", "a", "c"]);
+  keysOf(again).forEach((key) => again.remove(key));
+  assert.equal(shared.length, 0);
+});
+
+test("two windows do not write over each other", () => {
+  const shared = new Storage();
+  const windows = [1, 2].map(() => new Unsent(shared, new Storage()));
+  windows.forEach((unsent, n) => {
+    unsent.open(place());
+    unsent.add(item(`window ${n}`, n));
+  });
+  windows[0].remove("window 0");
+  const again = new Unsent(shared, new Storage());
+  again.open(place());
+  assert.deepEqual(keysOf(again), ["window 1"]);
+});
+
+test("what waits is of one user, case and reader, and an aided mark waits for the aided phase", () => {
+  const shared = new Storage();
+  const unsent = new Unsent(shared, new Storage());
+  unsent.open(place({ phase: "aided" }));
+  unsent.add(item("aided", 1));
+  const seen = (more) => {
+    const other = new Unsent(shared, new Storage());
+    other.open(place(more));
+    return keysOf(other);
+  };
+  assert.deepEqual(seen({ phase: "aided" }), ["aided"]);
+  for (const more of [{}, { phase: "aided", owner: "x" }, { phase: "aided", case: "C 2" }, { phase: "aided", reader: "Bo" }]) {
+    assert.deepEqual(seen(more), []);
+  }
+});
+
+test("a mark without a reader waits in its window and goes to the one who is named there", () => {
+  const [shared, own] = [new Storage(), new Storage()];
+  const unsent = new Unsent(shared, own);
+  unsent.open(place({ reader: "" }));
+  unsent.add(item("nameless", 1));
+  assert.equal(shared.length, 0);
+  const elsewhere = new Unsent(shared, new Storage());
+  elsewhere.open(place());
+  assert.deepEqual(keysOf(elsewhere), []);
+  assert.equal(unsent.open(place()), true);
+  assert.deepEqual([keysOf(unsent), own.length, shared.length], [["nameless"], 0, 1]);
+  assert.equal(unsent.open(place({ reader: "Bo" })), false);
+  assert.deepEqual(keysOf(unsent), []);
+});
+
+test("a browser without storage keeps what waits while the page lives", () => {
+  const unsent = new Unsent(undefined, undefined);
+  unsent.open(place({ reader: "" }));
+  unsent.add(item("a", 1));
+  unsent.open(place());
+  assert.deepEqual([keysOf(unsent), unsent.failed], [["a"], true]);
+});
+
+/** An annotator with two lesions, whose changes never arrive. */
+function annotator() {
+  const a = new Annotator();
+  const items = [];
+  const link = { items: () => items, deliver: (kind, key, value) => items.push({ kind, key, ...value }) };
+  const lesions = [1, 2].map((number) => ({ number, world: [0, 0, 0] }));
+  Object.assign(a, { link, data: { canMark: true, marks: [], removed: [], lesions }, state: { lesion: 0 }, say() {}, draw() {} });
+  return a;
+}
+
+test("a new verdict takes the place of the old one, the same verdict takes it back, and undo reverses", () => {
+  const a = annotator();
+  const verdicts = () => [verdictOf(a.marks, 1), verdictOf(a.marks, 2)];
+  a.judge("accept");
+  a.state.lesion = 1;
+  a.judge("accept");
+  a.state.lesion = 0;
+  a.judge("reject");
+  assert.deepEqual([verdicts(), a.marks.length, a.removed.length], [["reject", "accept"], 2, 1]);
+  a.undo();
+  assert.deepEqual(verdicts(), ["accept", "accept"]);
+  a.redo();
+  assert.deepEqual(verdicts(), ["reject", "accept"]);
+  a.judge("reject");
+  assert.deepEqual(verdicts(), [null, "accept"]);
+  assert.equal(markWords(a.marks[0]), "lesion 2 accepted");
+});
+
+test("after a reload undo takes the newest mark away, and the list brings it back", () => {
+  const a = annotator();
+  a.data.marks = [mark("a"), mark("b")];
+  a.gatherMarks();
+  a.undo();
+  assert.deepEqual([ids(a.marks), ids(a.removed)], [["a1"], ["b2"]]);
+  a.restoreMark(a.removed[0]);
+  assert.deepEqual([ids(a.marks), a.removed.length], [["a1", "b3"], 0]);
+});
+
+const calm = { unsent: 0, refused: null, problem: null, connected: true, named: true, unkept: false, late: false };
+
+test("the saved mark says when, in the local time, and on which day", () => {
+  const at = new Date(2026, 2, 3, 14, 32);
+  const words = (standing, now) => savedWords({ ...calm, ...standing }, at.toISOString(), now).text;
+  assert.equal(words({}, at), "Saved 14:32");
+  assert.equal(words({}, new Date(2026, 2, 4, 8)), "Saved 3 Mar, 14:32");
+  assert.equal(words({ unsent: 1 }, at), "Saving…");
+  assert.equal(words({ unsent: 1, connected: false }, at), "Not saved");
+  assert.equal(words({ unsent: 1, problem: "the disk is full" }, at), "Not saved");
+  assert.equal(words({ unsent: 1, named: false }, at), "Not saved yet: say who is reading");
+  assert.equal(savedWords(calm, null).text, "Nothing marked yet");
+});
+
+test("what is not saved is said with its reason", () => {
+  assert.equal(warning(calm), "");
+  assert.equal(warning({ ...calm, unsent: 1, problem: "the disk is full" }), "Not saved: the disk is full");
+  assert.match(warning({ ...calm, connected: false, unkept: true }), /connection .* is lost.* keeps no copy/);
+  assert.match(warning({ ...calm, unsent: 1, late: true }), /sending them again/);
+});
+
+test("the view comes back after a reload, and what does not fit the case is left out", () => {
+  const storage = new Storage();
+  const fresh = { cross: [5, 5, 5], sequence: 0, second: 1, zoom: 1, layout: "three", tool: "cross", box: null, windows: {} };
+  const scene = { shape: [10, 10, 10], sequences: [{}, {}], mask: null };
+  assert.equal(loadView(storage, "v", fresh, scene), null);
+  keepView(storage, "v", { ...fresh, cross: [1, 2, 3], sequence: 1, zoom: 2, box: [[0, 1]] });
+  const { cross, sequence, zoom, box } = loadView(storage, "v", fresh, scene);
+  assert.deepEqual([cross, sequence, zoom, box], [[1, 2, 3], 1, 2, null]);
+  const odd = { cross: [99, -5, 3], sequence: 7, layout: "none", tool: "brush", zoom: "big", more: 1 };
+  storage.setItem("v", JSON.stringify(odd));
+  const mended = loadView(storage, "v", fresh, scene);
+  assert.deepEqual(mended, { ...fresh, cross: [9, 0, 3] });
+  storage.setItem("v", "{");
+  assert.equal(loadView(storage, "v", fresh, scene), null);
 });
 
 const verdict = (kind, lesion) => ({ id: kind + lesion, kind, lesion, points: [[0, 0, 0]] });
-
-test("a new verdict takes the place of the old one, the same verdict takes it back", () => {
-  let marks = addMark([], verdict("accept", 1));
-  marks = addMark(marks, verdict("accept", 2));
-  marks = addMark(marks, verdict("reject", 1));
-  assert.deepEqual([verdictOf(marks, 1), verdictOf(marks, 2), marks.length], ["reject", "accept", 2]);
-  marks = addMark(marks, verdict("reject", 1));
-  assert.equal(verdictOf(marks, 1), null);
-  assert.equal(markWords(marks[0]), "lesion 2 accepted");
-});
 
 test("a length is measured in mm of the world, through an oblique anisotropic grid too", () => {
   const c = Math.cos(0.4);

@@ -22,8 +22,9 @@ from pages.parts.viewer.payload import Images
 
 _HERE = Path(__file__).parent
 SCRIPTS = (
-    *("geometry.js", "masks.js", "marks.js", "paint.js", "blocks.js", "link.js", "annotate.js"),
-    *("picture.js", "input.js", "toolbar.js", "viewer.js"),
+    *("geometry.js", "masks.js", "marks.js", "paint.js", "blocks.js", "unsent.js", "link.js"),
+    *("annotate.js", "picture.js", "input.js", "toolbar.js", "own_marks.js", "memory.js"),
+    "viewer.js",
 )
 EVENTS = ("lesion", "marks", "mask")
 _KEY = "viewer"
@@ -52,17 +53,45 @@ class Jump:
 class Desk:
     """The reader's side of the viewer.
 
-    reader: who may leave marks; None: nobody has said who is reading. marks: those stored before,
-    as plain values. saved: kind of event -> number of the last one that was stored. problem: why
-    something was not stored. receive: called with the kind ("lesion", "marks" or "mask") and the
-    value of what comes back, before the page is drawn.
+    reader: who leaves marks; None: nobody has said who is reading, so that marks wait in the
+    browser. owner: names the signed-in user there, so that nobody gets the marks of another.
+    phase: "unaided" or "aided". basis: the models' segmentation that is corrected. marks, removed:
+    those stored before and those taken away, as plain values. saved: kind of event -> number of the
+    last one that was dealt with; refused: key of a change -> why; problem: why something was not
+    stored; note: what else the reader has to know. saved_at: of the last change stored, ISO 8601.
+    receive: called with the kind
+    ("lesion", "marks" or "mask") and the value of what comes back, before the page is drawn.
     """
 
     reader: str | None = None
+    owner: str = ""
+    phase: str = "unaided"
+    basis: str | None = None
     marks: Sequence[Mapping[str, Any]] = ()
+    removed: Sequence[Mapping[str, Any]] = ()
     saved: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
     problem: str | None = None
+    note: str | None = None
+    saved_at: str | None = None
     receive: Callable[[str, Mapping[str, Any]], None] | None = None
+
+    def values(self) -> dict[str, Any]:
+        """As the browser gets it."""
+        return {
+            "canMark": self.receive is not None,
+            "reader": self.reader or "",
+            "owner": self.owner,
+            "phase": self.phase,
+            "basis": self.basis,
+            "marks": list(self.marks),
+            "removed": list(self.removed),
+            "saved": dict(self.saved),
+            "refused": dict(self.refused),
+            "problem": self.problem,
+            "note": self.note,
+            "savedAt": self.saved_at,
+        }
 
 
 def script(*names: str) -> str:
@@ -113,11 +142,7 @@ def show(
     data["mask"] = found.get("mask")
     data["heat"] = {"id": found["heat"], "name": overlays.heat_name} if "heat" in found else None
     data["jump"] = _jump(jump)
-    data["canMark"] = desk.reader is not None and desk.receive is not None
-    data["reader"] = desk.reader or ""
-    data["marks"] = list(desk.marks)
-    data["saved"] = dict(desk.saved)
-    data["problem"] = desk.problem
+    data |= desk.values()
     handlers: dict[str, Any] = {f"on_{kind}_change": None for kind in EVENTS}
     if desk.receive is not None:
         handlers = {f"on_{kind}_change": partial(_pass_on, kind, desk.receive) for kind in EVENTS}

@@ -1,29 +1,43 @@
 // What a reader adds: marks, measurements and a corrected segmentation, with undo. The viewer builds
 // on this class; `data`, `state`, `store`, `link`, `affine`, `say` and `draw` are its own.
+//
+// Every change goes to Python as it is made. What is drawn is what Python has stored with what is
+// still on its way; so a mark never goes because a window did not know of it.
 
 import { PLANES, clampVoxel, transform } from "./geometry.js";
-import { encodeRuns, paintDisc } from "./masks.js";
-import { addMark, markWords, onSlice } from "./marks.js";
+import { paintDisc, paintRuns, strokeRuns } from "./masks.js";
+import { applyChanges, isVerdict, markWords, onSlice } from "./marks.js";
 
 export class Annotator {
   constructor() {
     this.marks = [];
-    this.history = []; // {marks} or {stroke}: what undo brings back
-    this.edit = null; // {data, header, base, sent, revision}: the segmentation while it is painted on
+    this.removed = []; // marks that were taken away, last one last
+    this.history = []; // {steps: [[action, id]]} or {stroke: Map offset -> label}: what undo does
+    this.redone = []; // the same for redo
+    this.edit = null; // {data, header, base, revision}: the segmentation with strokes on their way
+    this.revisions = 0;
     this.line = null; // the measurement that is being drawn
     this.stroke = null; // {plane, undo, last}: the brush stroke that is being painted
   }
 
-  /** The segmentation in force: what is being painted, else the block that Python sent. */
+  /** The segmentation in force: the block that Python sent, with the strokes that are on their way. */
   get mask() {
-    if (this.edit) {
-      // Python's answer to a stored correction is there: the copy is no longer needed.
-      if (this.edit.sent && this.data.mask !== this.edit.base && this.store.ready.has(this.data.mask)) {
-        this.edit = null;
-        this.history = this.history.filter((h) => !h.stroke);
-      } else return this.edit;
+    const { mask: id } = this.data;
+    if (!id) return undefined;
+    const sent = this.store.ready.get(id);
+    if (this.stroke || !sent) return this.edit ?? undefined; // the next block is on its way
+    const strokes = this.link.items("mask");
+    if (!strokes.length) this.edit = null;
+    else if (this.edit?.base !== id) {
+      this.edit = this.copyOf(sent);
+      for (const { runs } of strokes) paintRuns(this.edit.data, runs);
     }
-    return this.data.mask ? this.store.ready.get(this.data.mask) : undefined;
+    return this.edit ?? sent;
+  }
+
+  copyOf(mask) {
+    const revision = ++this.revisions;
+    return { header: mask.header, data: Uint8Array.from(mask.data), base: this.data.mask, revision };
   }
 
   // ---- marks ---------------------------------------------------------------------------------
@@ -32,15 +46,36 @@ export class Annotator {
     return this.history.length > 0 || this.marks.length > 0;
   }
 
-  changeMarks(next, words) {
-    this.history.push({ marks: this.marks });
-    this.setMarks(next, words);
+  /** What is stored, with what is on its way. */
+  gatherMarks() {
+    const { marks = [], removed = [] } = this.data;
+    Object.assign(this, applyChanges(marks, removed, this.link.items("marks")));
   }
 
-  setMarks(next, words) {
-    this.marks = next;
-    if (words) this.say(words);
-    if (this.data.canMark) this.link.deliver("marks", { kind: "marks", case: this.data.case, reader: this.data.reader, marks: next });
+  /** Do steps [[action, id or new mark]] and give back the steps that undo them. */
+  perform(steps) {
+    const back = [];
+    for (const [action, what] of steps) {
+      const id = what.id ?? what;
+      const known = [...this.marks, ...this.removed].find((mark) => mark.id === id);
+      const after = known?.version ?? 0;
+      const value = { mark: id, action, after };
+      if (action === "set") {
+        const { kind, points, lesion, plane } = what;
+        value.content = { kind, points, lesion, plane };
+      } else if (!known || (action === "removed") !== this.marks.includes(known)) continue;
+      this.link.deliver("marks", `${id}/${after}`, value);
+      this.gatherMarks();
+      back.unshift([action === "removed" ? "restored" : "removed", id]);
+    }
+    return back;
+  }
+
+  changeMarks(steps, words) {
+    const back = this.perform(steps);
+    if (back.length) this.history.push({ steps: back });
+    this.redone = [];
+    this.say(words);
     this.draw();
   }
 
@@ -49,19 +84,30 @@ export class Annotator {
     return { id, kind, points, lesion: null, plane: null, ...more };
   }
 
+  /** Judge the chosen lesion; a new verdict takes the place of the old one, the same goes. */
   judge(kind) {
     const lesion = this.data.lesions[this.state.lesion];
-    if (!this.data.canMark) return this.say("Say who is reading first");
+    if (!this.data.canMark) return;
     if (!lesion) return this.say("Choose a lesion first: key L");
+    const old = this.marks.filter((mark) => mark.lesion === lesion.number && isVerdict(mark));
+    const steps = old.map((mark) => ["removed", mark.id]);
+    if (old.some((mark) => mark.kind === kind)) return this.changeMarks(steps, `lesion ${lesion.number}: no verdict`);
     const mark = this.newMark(kind, [lesion.world], { lesion: lesion.number });
-    const next = addMark(this.marks, mark);
-    this.changeMarks(next, next.includes(mark) ? markWords(mark) : `lesion ${lesion.number}: no verdict`);
+    this.changeMarks([...steps, ["set", mark]], markWords(mark));
   }
 
   markMissed(voxel) {
-    if (!this.data.canMark) return this.say("Say who is reading first");
+    if (!this.data.canMark) return;
     const world = transform(this.affine, clampVoxel(voxel, this.data.shape));
-    this.changeMarks(addMark(this.marks, this.newMark("missed", [world])), "Lesion marked");
+    this.changeMarks([["set", this.newMark("missed", [world])]], "Lesion marked");
+  }
+
+  removeMark(mark) {
+    this.changeMarks([["removed", mark.id]], `Deleted: ${markWords(mark)}`);
+  }
+
+  restoreMark(mark) {
+    this.changeMarks([["restored", mark.id]], `Brought back: ${markWords(mark)}`);
   }
 
   startLine(plane, voxel) {
@@ -81,7 +127,7 @@ export class Annotator {
     const { line } = this;
     this.line = null;
     if (!line || cancelled || line.points[0].every((v, n) => v === line.points[1][n])) return this.draw();
-    this.changeMarks(addMark(this.marks, line), markWords(line));
+    this.changeMarks([["set", line]], markWords(line));
   }
 
   /** D at the start, D at the end; both at the crosshair. */
@@ -95,26 +141,51 @@ export class Annotator {
     this.endLine(!onSlice(this.line, this.affine, this.data.sizesMm, plane, at[PLANES[plane].through]));
   }
 
+  // ---- undo ----------------------------------------------------------------------------------
+
+  /** Take the last change back; after a reload the newest mark. */
   undo() {
-    if (this.stroke) return;
-    const last = this.history.pop();
-    if (last?.stroke && this.edit) {
-      for (const [offset, label] of last.stroke) this.edit.data[offset] = label;
-      this.edit.revision++;
-      this.say("Brush stroke taken back");
-      return this.draw();
+    const newest = this.marks.at(-1);
+    const last = this.history.pop() ?? (newest && { steps: [["removed", newest.id]] });
+    this.reverse(last, this.redone, "Taken back. Shift U brings it back.");
+  }
+
+  redo() {
+    this.reverse(this.redone.pop(), this.history, "Brought back");
+  }
+
+  reverse(entry, other, words) {
+    if (!entry || this.stroke) return;
+    const back = entry.stroke ? this.reverseStroke(entry.stroke) : this.perform(entry.steps);
+    if (back.size) other.push({ stroke: back });
+    else if (back.length) other.push({ steps: back });
+    this.say(words);
+    this.draw();
+  }
+
+  reverseStroke(labels) {
+    if (!this.beginEdit()) return [];
+    const back = new Map();
+    for (const [offset, label] of labels) {
+      back.set(offset, this.edit.data[offset]);
+      this.edit.data[offset] = label;
     }
-    if (last?.marks || this.marks.length) this.setMarks(last?.marks ?? this.marks.slice(0, -1), "Mark taken back");
+    this.sendStroke(back);
+    return back;
   }
 
   // ---- brush ---------------------------------------------------------------------------------
 
-  startStroke(plane, voxel) {
+  /** A copy of the segmentation that can be painted on; false where there is none. */
+  beginEdit() {
     const { mask } = this;
-    if (!mask) return;
-    if (!this.edit || this.edit.sent) {
-      this.edit = { header: mask.header, data: Uint8Array.from(mask.data), base: this.data.mask, sent: false, revision: 0 };
-    }
+    if (!mask) return false;
+    if (mask !== this.edit) this.edit = this.copyOf(mask);
+    return true;
+  }
+
+  startStroke(plane, voxel) {
+    if (!this.data.reader || !this.beginEdit()) return;
     this.stroke = { plane, undo: new Map(), last: voxel };
     this.moveStroke(voxel);
   }
@@ -132,44 +203,39 @@ export class Annotator {
       paintDisc(this.edit.data, data.shape, data.sizesMm, stroke.plane, at, state.brushMm / 2, state.brushLabel, stroke.undo);
     }
     stroke.last = voxel;
-    this.edit.revision++;
+    this.edit.revision = ++this.revisions;
     this.hover = { voxel, pane: this.hover?.pane ?? this.panes[stroke.plane] };
     this.draw();
   }
 
+  /** The pointer is up: the stroke is sent at once. */
   endStroke(cancelled) {
     const { stroke } = this;
     this.stroke = null;
     if (!stroke || !this.edit) return;
-    this.edit.revision++;
-    if (cancelled) for (const [offset, label] of stroke.undo) this.edit.data[offset] = label;
-    else if (stroke.undo.size) this.history.push({ stroke: stroke.undo });
+    if (cancelled) {
+      for (const [offset, label] of stroke.undo) this.edit.data[offset] = label;
+      this.edit.revision = ++this.revisions;
+    } else if (this.sendStroke(stroke.undo)) {
+      this.history.push({ stroke: stroke.undo });
+      this.redone = [];
+    }
     this.draw();
+  }
+
+  /** Send what the voxels of `labels` (offset -> what was there) are now; false where it is the same. */
+  sendStroke(labels) {
+    const changed = [...labels].filter(([offset, label]) => this.edit.data[offset] !== label);
+    this.edit.revision = ++this.revisions;
+    if (!changed.length) return false;
+    const { id } = this.newMark("stroke", []);
+    this.link.deliver("mask", id, { id, runs: strokeRuns(changed.map(([offset]) => offset), this.edit.data) });
+    return true;
   }
 
   /** A second finger turns the beginning of a stroke or line into zooming. */
   cancelStroke() {
     if (this.stroke) this.endStroke(true);
     this.line = null;
-  }
-
-  storeEdit() {
-    if (!this.edit) return;
-    this.edit.sent = true;
-    this.link.deliver("mask", {
-      kind: "mask",
-      case: this.data.case,
-      reader: this.data.reader,
-      shape: this.data.shape,
-      runs: encodeRuns(this.edit.data),
-    });
-    this.say("Correction sent");
-  }
-
-  dropEdit() {
-    this.edit = null;
-    this.history = this.history.filter((h) => !h.stroke);
-    this.say("Correction given up");
-    this.draw();
   }
 }

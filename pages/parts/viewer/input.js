@@ -21,7 +21,7 @@ export const HELP = [
   ["M", "mark a lesion at the crosshair"],
   ["D", "measure: drag, or D at the start and D at the end"],
   ["B, [ and ]", "brush for the segmentation; smaller, larger"],
-  ["U", "take the last mark or stroke back"],
+  ["U, Shift U", "take the last change back, and bring it back"],
   ["Touch", "one finger through the slices, tap to point, two fingers to zoom and move"],
 ];
 
@@ -204,7 +204,7 @@ function act(viewer, key, event) {
   else if (key === "x") viewer.judge("reject");
   else if (key === "m") viewer.markMissed(state.cross);
   else if (key === "d") viewer.measureByKey(plane);
-  else if (key === "u") viewer.undo();
+  else if (key === "u") event.shiftKey ? viewer.redo() : viewer.undo();
   else if (key === "[" || key === "]") viewer.setBrush(state.brushMm + (key === "]" ? 1 : -1));
   else if (key in TOOLS) viewer.setTool(state.tool === TOOLS[key] ? "cross" : TOOLS[key]);
   else if (key === "?" || key === "h") viewer.showHelp(viewer.help.hidden);

@@ -1,5 +1,5 @@
 // Reader marks: what a reader says of a place in the images. A mark is
-//   {id, kind: "accept" | "reject" | "missed" | "length", points: [[x, y, z], …] in world RAS mm,
+//   {id, version, kind: "accept" | "reject" | "missed" | "length", points: [[x, y, z], …] in world RAS mm,
 //    lesion: number | null, plane: name | null}
 // "accept" and "reject" judge a lesion of the models, "missed" is a lesion that the reader sees,
 // "length" has two points. The lists are never changed in place.
@@ -9,13 +9,24 @@ import { PLANES, distanceMm, voxelToPane, worldToVoxel } from "./geometry.js";
 export const MARK_COLOURS = { accept: "#7be495", reject: "#ff8a80", missed: "#ffe066", length: "#f1f5f9" };
 const NEAR_MM = 3; // a point mark is drawn on slices within this distance
 
-/** The list with one more mark. Judging a lesion anew replaces its verdict; the same verdict takes it back. */
-export function addMark(marks, mark) {
-  const verdict = mark.kind === "accept" || mark.kind === "reject";
-  if (!verdict) return [...marks, mark];
-  const old = marks.find((m) => m.lesion === mark.lesion && isVerdict(m));
-  const others = marks.filter((m) => m !== old);
-  return old?.kind === mark.kind ? others : [...others, mark];
+/** Lists {marks, removed} as they are once `changes` ({mark, action, after, content}) have arrived. A
+ * change that was made on an older version than the one that is there has arrived already. */
+export function applyChanges(marks, removed, changes) {
+  let there = [...marks];
+  let gone = [...removed];
+  for (const { mark: id, action, after, content } of changes) {
+    const known = [...there, ...gone].find((mark) => mark.id === id);
+    if (after !== (known?.version ?? 0) || (action !== "set" && !known)) continue;
+    const next = { ...known, ...content, id, version: after + 1 };
+    const at = there.findIndex((mark) => mark.id === id);
+    gone = gone.filter((mark) => mark.id !== id);
+    if (action === "removed") {
+      there = there.filter((mark) => mark.id !== id);
+      gone.push(next);
+    } else if (at >= 0) there[at] = next;
+    else there.push(next);
+  }
+  return { marks: there, removed: gone };
 }
 
 export function isVerdict(mark) {

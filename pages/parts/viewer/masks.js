@@ -1,4 +1,4 @@
-// Pure work on label volumes: outlines, lesions, the brush, run-length coding. No DOM, no state.
+// Pure work on label volumes: outlines, lesions, the brush, brush strokes as runs. No DOM, no state.
 // Volumes are in RAS voxel order, i fastest (see geometry.js); a lesion is enhancing tumour (3) and
 // necrosis (1) that touch, corners included.
 
@@ -113,14 +113,19 @@ export function paintDisc(data, shape, sizesMm, plane, voxel, radiusMm, label, u
   return changed;
 }
 
-/** Run-length code of a label volume: [label, count, label, count, …], counts sum to its length. */
-export function encodeRuns(data) {
+/** What `data` holds at these offsets as [first, count, label, …], in rising order. */
+export function strokeRuns(offsets, data) {
   const runs = [];
-  let start = 0;
-  for (let n = 1; n <= data.length; n++) {
-    if (n < data.length && data[n] === data[start]) continue;
-    runs.push(data[start], n - start);
-    start = n;
+  for (const offset of [...offsets].sort((a, b) => a - b)) {
+    const label = data[offset];
+    const last = runs.length - 3;
+    if (last >= 0 && runs[last] + runs[last + 1] === offset && runs[last + 2] === label) runs[last + 1]++;
+    else runs.push(offset, 1, label);
   }
   return runs;
+}
+
+/** Paint such runs. */
+export function paintRuns(data, runs) {
+  for (let n = 0; n + 2 < runs.length; n += 3) data.fill(runs[n + 2], runs[n], runs[n] + runs[n + 1]);
 }

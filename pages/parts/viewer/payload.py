@@ -11,7 +11,6 @@ from __future__ import annotations
 import gzip
 import json
 import struct
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ import numpy.typing as npt
 
 from bmcore.domain import SEQUENCE_NAMES, Case, Lesion, Volume
 from bmcore.geometry import to_ras, voxel_sizes_mm
+from bmcore.review import corrections
 
 SHORT_NAMES: Mapping[str, str] = {"t1n": "T1", "t1c": "T1 Gd", "t2w": "T2", "t2f": "FLAIR"}
 _IDS: WeakKeyDictionary[Volume, str] = WeakKeyDictionary()
@@ -105,7 +105,7 @@ def read_header(block: bytes) -> dict[str, Any]:
 def content_id(volume: Volume) -> str:
     """Eight hex digits that change with the voxels; computed once for a volume in memory."""
     if volume not in _IDS:
-        _IDS[volume] = f"{zlib.crc32(volume.data.tobytes()):08x}"
+        _IDS[volume] = corrections.content_id(volume)
     return _IDS[volume]
 
 

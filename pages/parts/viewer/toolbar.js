@@ -103,8 +103,13 @@ export class Toolbar {
     const help = this.button("?", "Keys, mouse and touch (key ?)", () => viewer.showHelp(viewer.help.hidden));
     help.setAttribute("aria-label", "Help");
     this.helpButton = help;
+    const marks = this.button("Your marks", "List of your marks: show, delete, bring back", () => viewer.ownMarks.toggle());
+    this.syncers.push(() => (marks.textContent = `Your marks ${viewer.marks.length}`));
+    this.syncers.push(() => marks.setAttribute("aria-expanded", String(viewer.ownMarks.shown)));
     return group(
       "View",
+      viewer.saved,
+      ...(viewer.data.canMark ? [marks] : []),
       this.button("Hide marks", "Hold everything back: images only (Space)", () => viewer.flip("shown", "All marks"), {
         pressed: () => !viewer.state.shown,
       }),
@@ -125,10 +130,10 @@ export class Toolbar {
     ];
     if (viewer.data.canMark) {
       nodes.push(tool("missed", "Mark lesion", "Click on a lesion that you see and the models do not show (key M: at the crosshair)"));
-      if (viewer.data.mask) nodes.push(tool("brush", "Brush", "Correct the segmentation (key B)"));
+      if (viewer.data.mask && viewer.data.reader) nodes.push(tool("brush", "Brush", "Correct the segmentation (key B)"));
     }
     nodes.push(
-      this.button("Undo", "Take the last mark or brush stroke back (key U)", () => viewer.undo(), {
+      this.button("Undo", "Take the last change back (key U; Shift U brings it back)", () => viewer.undo(), {
         disabled: () => !viewer.canUndo,
       }),
     );
@@ -214,12 +219,7 @@ export class Toolbar {
       paint(0, "erase"),
       this.slider("Size", "Diameter of the brush in mm (keys [ and ])", [1, 30, 1], () => state.brushMm, (v) => viewer.setBrush(v)),
       size,
-      this.button("Store correction", "Keep the corrected segmentation under your name", () => viewer.storeEdit(), {
-        disabled: () => !viewer.edit || viewer.edit.sent,
-      }),
-      this.button("Discard", "Give up what was painted since it was last stored", () => viewer.dropEdit(), {
-        disabled: () => !viewer.edit || viewer.edit.sent,
-      }),
+      element("span", { class: "words" }, "Each stroke is saved."),
     );
   }
 }

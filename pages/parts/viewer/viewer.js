@@ -4,22 +4,26 @@
 //
 // data: {case, shape, affine, toSource, sizesMm, sequences: [{id, key, name, words}],
 //        mask: id | null, heat: {id, name} | null, lesions: [{number, world, radiusMm}],
-//        jump: {nonce, world, lesion} | null, canMark, reader, marks: [mark], saved: {kind: nonce},
-//        problem: words | null}
+//        jump: {nonce, world, lesion} | null, canMark, reader, owner, phase, basis, marks: [mark],
+//        removed: [mark], saved: {kind: nonce}, refused: {key: words}, problem, note: words | null,
+//        savedAt: ISO time | null}
 // shape, affine and blocks are in RAS voxel order; toSource leads to the file's own voxel numbers.
-// Files: geometry, masks and marks are pure; paint and picture draw; annotate keeps marks and the
-// brush; toolbar, input and link are hands and voice.
+// Files: geometry, masks and marks are pure; paint and picture draw; annotate and own_marks keep marks
+// and the brush; toolbar, input and link are hands and voice; unsent and memory outlive a reload.
 
 import { PLANES, clamp, clampVoxel, contentBox, edgeLabels, originInside, paneToVoxel, panTo, placeSlice, planeView, transform, worldInWords, worldToVoxel } from "./geometry.js";
 import { lesionAt, nearestLesion } from "./masks.js";
 import { LABELS, PanePainter, drawNotes } from "./paint.js";
 import { blockStore } from "./blocks.js";
 import { Pictures } from "./picture.js";
-import { Link } from "./link.js";
+import { Link, savedWords, warning } from "./link.js";
 import { listen, onKey } from "./input.js";
 import { Toolbar, buildHelp, element } from "./toolbar.js";
+import { OwnMarks } from "./own_marks.js";
+import { keepView, loadView, viewName } from "./memory.js";
 
-const MEMORY = Symbol.for("bmcore.views"); // how each case was left, while the browser tab lives
+const MEMORY = Symbol.for("bmcore.views"); // what can be undone of each case, while the page lives
+const KEEP_MS = 300;
 const TOOL_WORDS = { cross: "Point", window: "Window", pan: "Move", measure: "Measure", missed: "Mark lesion", brush: "Brush" };
 
 export class Viewer extends Pictures {
@@ -35,11 +39,14 @@ export class Viewer extends Pictures {
     this.root = element("div", { class: "viewer", role: "group", "aria-label": "Image viewer" });
     this.buildPanes();
     this.bar = element("div", { class: "bar", role: "toolbar", "aria-label": "Viewer settings" });
-    this.banner = element("div", { class: "banner", role: "status", hidden: true });
+    this.banner = this.buildBanner();
+    this.saved = element("span", { class: "saved", role: "status" });
+    this.ownMarks = new OwnMarks(this);
+    this.touched = false; // since the case was opened
     this.status = element("div", { class: "status" });
     this.live = element("div", { class: "live", "aria-live": "polite" });
     this.help = buildHelp(() => this.showHelp(false));
-    this.root.append(this.bar, this.banner, this.grid, this.status, this.live, this.help);
+    this.root.append(this.bar, this.banner, this.grid, this.status, this.live, this.help, this.ownMarks.box);
     parent.append(this.root);
     this.onBlocks = () => this.draw();
     this.store.addEventListener("change", this.onBlocks);
@@ -53,11 +60,21 @@ export class Viewer extends Pictures {
       this.draw();
     });
     for (const pane of Object.values(this.panes)) this.observer.observe(pane.box);
-    this.link = new Link(() => this.draw());
+    this.link = new Link(() => {
+      if (this.data) this.gatherMarks();
+      this.draw();
+    });
+    for (const name of ["pointerdown", "keydown", "wheel"]) {
+      this.root.addEventListener(name, () => (this.touched = true), { capture: true, passive: true });
+    }
+    this.onHide = () => this.remember();
+    addEventListener("pagehide", this.onHide);
   }
 
   destroy() {
     this.remember();
+    removeEventListener("pagehide", this.onHide);
+    clearTimeout(this.keeping);
     this.link.close();
     this.store.removeEventListener("change", this.onBlocks);
     this.observer.disconnect();
@@ -69,25 +86,37 @@ export class Viewer extends Pictures {
   // ---- data in -------------------------------------------------------------------------------
 
   update(data) {
-    const changed = this.data?.case !== data.case || this.data?.reader !== data.reader;
-    const newHeat = data.heat && data.heat.id !== this.data?.heat?.id;
-    if (changed && this.data) this.remember();
+    const before = this.data;
+    const sameCase = before && before.case === data.case && before.owner === data.owner;
+    const named = sameCase && !before.reader && Boolean(data.reader); // nothing else changes by it
+    const changed = !sameCase || (before.reader !== data.reader && !named);
+    const newHeat = data.heat && data.heat.id !== before?.heat?.id;
+    if (changed && before) this.remember();
     this.data = data;
     this.affine = data.affine;
     data.lesions.forEach((lesion) => (lesion.voxel = worldToVoxel(data.affine, lesion.world)));
     this.store.keep([...data.sequences.map((s) => s.id), data.mask, data.heat?.id].filter(Boolean));
     if (changed) this.open();
+    else if (named) this.welcome();
     if (newHeat) this.state.showHeat = true;
-    this.link.confirm(data.saved);
+    this.listenTo(data, before);
     if (this.state.lesion >= data.lesions.length) this.state.lesion = -1;
-    if (this.edit?.sent && !this.link.waiting.has("mask") && data.mask === this.edit.base) {
-      if (data.problem) this.edit.sent = false; // refused: it can be mended and sent again
-      else this.edit = null; // nothing was changed by it
-    }
     if (data.jump && data.jump.nonce !== this.seenJump) this.jump(data.jump);
     this.toolbar = new Toolbar(this);
     this.bar.replaceChildren(...this.toolbar.rows);
     this.draw();
+  }
+
+  /** Take up what waits for this reader, and what Python has confirmed. */
+  listenTo(data, before) {
+    const place = { owner: data.owner, case: data.case, reader: data.reader, phase: data.phase };
+    const moved = !before || Object.keys(place).some((key) => place[key] !== before[key]);
+    this.link.basis = data.basis;
+    const taken = moved && this.link.open(place);
+    if (!moved) this.link.confirm(data);
+    if (moved) ["marks", "mask"].forEach((kind) => this.link.flush(kind));
+    this.gatherMarks();
+    if (taken) this.say(`What was marked before is now kept under ${data.reader}`);
   }
 
   jump({ nonce, world, lesion }) {
@@ -124,21 +153,39 @@ export class Viewer extends Pictures {
       brushLabel: 3,
     };
     const left = this.memory.get(this.memoryKey);
-    this.state = left?.state ?? fresh;
-    this.edit = left?.edit ?? null;
+    this.fresh = fresh;
+    this.state = this.leftView() ?? { ...fresh };
     this.history = left?.history ?? [];
-    this.marks = this.data.marks ?? [];
-    this.hover = this.drag = this.line = this.stroke = this.focused = null;
-    this.seenJump = null;
+    this.redone = left?.redone ?? [];
+    this.hover = this.drag = this.line = this.stroke = this.focused = this.edit = null;
+    this.seenJump = left?.seenJump ?? null;
+    this.touched = false;
+  }
+
+  /** The reader is named: the view stays, unless it was not used and the reader has one of the own. */
+  welcome() {
+    if (!this.touched) this.state = this.leftView() ?? this.state;
+  }
+
+  leftView() {
+    return loadView(globalThis.sessionStorage, viewName(this.data), this.fresh, this.data);
   }
 
   get memoryKey() {
-    return `${this.data.case} ${this.data.reader} ${this.data.sequences[0].id}`;
+    return viewName(this.data);
   }
 
   remember() {
     if (!this.state) return;
-    this.memory.set(this.memoryKey, { state: this.state, edit: this.edit, history: this.history });
+    keepView(globalThis.sessionStorage, viewName(this.data), this.state);
+    const { history, redone, seenJump } = this;
+    this.memory.set(this.memoryKey, { history, redone, seenJump });
+  }
+
+  /** Keep the view a moment after it was changed, also where the page is not closed in order. */
+  rememberSoon() {
+    clearTimeout(this.keeping);
+    this.keeping = setTimeout(() => keepView(globalThis.sessionStorage, viewName(this.data), this.state), KEEP_MS);
   }
 
   // ---- what there is -------------------------------------------------------------------------
@@ -214,6 +261,8 @@ export class Viewer extends Pictures {
     for (const pane of this.visiblePanes()) this.drawPane(pane);
     this.toolbar.sync();
     this.showStatus();
+    this.showSaved();
+    this.rememberSoon();
     this.root.dataset.drawMs = (performance.now() - started).toFixed(2);
   }
 
@@ -283,24 +332,50 @@ export class Viewer extends Pictures {
     if (label) parts.push(label);
     if (state.lesion >= 0) parts.push(this.lesionWords());
     if (state.tool !== "cross") parts.push(`Tool: ${TOOL_WORDS[state.tool]}`);
-    if (this.edit && !this.edit.sent) parts.push("correction not stored yet");
     this.status.textContent = parts.join("   ·   ");
-    const words = this.data.problem || this.link.words || (state.shown ? "" : "Marks are hidden. Space shows them again.");
-    this.banner.textContent = words;
-    this.banner.hidden = !words;
     Object.assign(this.root.dataset, {
       ready: image ? "1" : "0",
       loaded: String(sequences.filter((s) => this.store.ready.has(s.id)).length),
       sequence: sequences[state.sequence].key,
       second: sequences[state.second].key,
       mask: mask && this.store.ready.has(mask) ? "1" : "0",
+      maskId: mask ?? "",
       lesion: String(this.lesionNumber ?? ""),
       tool: state.tool,
       marks: this.marks.map((m) => m.kind).join(" "),
-      waiting: String(this.link.waiting.size),
+      removed: String(this.removed.length),
+      waiting: String(this.link.waiting.length),
       zoom: state.zoom.toFixed(3),
       edited: this.edit ? "1" : "0",
     });
+  }
+
+  /** Whether all is stored, always in sight; in a sentence, with what can be done, where it is not. */
+  showSaved() {
+    const { standing } = this.link;
+    const { state, text } = savedWords(standing, this.data.savedAt);
+    if (this.saved.textContent !== text) this.saved.textContent = text;
+    this.root.dataset.saved = this.saved.dataset.state = state;
+    const hidden = this.state.shown ? "" : "Marks are hidden. Space shows them again.";
+    const words = warning(standing) || this.data.note || hidden;
+    if (this.bannerWords.textContent !== words) this.bannerWords.textContent = words;
+    this.banner.hidden = !words;
+    this.retryButton.hidden = this.discardButton.hidden = state !== "bad" || !standing.connected;
+    if (this.discardButton.hidden) this.askedToDiscard = false;
+    this.discardButton.textContent = this.askedToDiscard ? "Really discard it?" : "Discard it";
+    this.ownMarks.sync();
+  }
+
+  buildBanner() {
+    this.bannerWords = element("span", { role: "status" });
+    this.retryButton = element("button", { type: "button", onclick: () => this.link.retry() }, "Try again");
+    const discard = () => {
+      if (this.askedToDiscard) this.link.discard();
+      this.askedToDiscard = !this.askedToDiscard;
+      this.draw();
+    };
+    this.discardButton = element("button", { type: "button", onclick: discard });
+    return element("div", { class: "banner", hidden: true }, this.bannerWords, this.retryButton, this.discardButton);
   }
 
   // ---- panes ---------------------------------------------------------------------------------
@@ -389,7 +464,7 @@ export class Viewer extends Pictures {
   }
 
   setTool(tool) {
-    if (tool === "brush" && !(this.data.mask && this.data.canMark)) return;
+    if (tool === "brush" && !(this.data.mask && this.data.canMark && this.data.reader)) return;
     this.state.tool = tool;
     this.root.dataset.tool = tool;
     this.say(`Tool: ${TOOL_WORDS[tool]}`);
@@ -409,6 +484,7 @@ export class Viewer extends Pictures {
 
   escape() {
     if (!this.help.hidden) return this.showHelp(false);
+    if (this.ownMarks.shown) return this.ownMarks.toggle(false);
     this.line = null;
     this.setTool("cross");
   }
