@@ -152,7 +152,7 @@ def load_case(home: Path, case_id: str) -> Case:
     if changed:
         raise InputRefused(*changed)
     files = {n: entry.folder / f"{case_id}-{n}.nii.gz" for n in entry.original_names}
-    case = read_case(files, case_id, entry.clinical)
+    case = read_case(files, case_id, entry.clinical, own=True)
     return replace(case, findings=entry.findings)
 
 
