@@ -80,6 +80,7 @@ def ask(task: str, job: Mapping[str, Any], name: str, limits: Limits) -> dict[st
 
 
 def _ended(answer: Mapping[str, Any], name: str, limits: Limits) -> Exception:
+    found: str | None
     if "memory" in answer:
         what, found = "reading the file takes too much memory", f"more than {MEMORY >> 20} MiB"
     elif "late" in answer:

@@ -24,6 +24,7 @@ from bmcore.domain import (
     refuse,
 )
 from bmcore.intake.nifti import Source, choose_files, read_case
+from bmcore.plain import load_json
 
 _FORMAT = 1
 _RECORD = "case.json"
@@ -221,7 +222,7 @@ def _write_record(entry: CaseEntry, folder: Path) -> None:
 
 def _read_record(folder: Path) -> CaseEntry:
     try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        record = load_json(folder / _RECORD)
         if record["format"] != _FORMAT:
             raise ValueError(f"format {record['format']}, but this version reads {_FORMAT}")
         if record["pseudonym"] != folder.name:

@@ -150,6 +150,18 @@ def read_mask(path: Path, room: Room = in_memory) -> tuple[Volume, tuple[Finding
     return Volume(labels, image.affine), tuple(findings)
 
 
+def read_bytes(path: Path) -> Volume:
+    """A volume of whole numbers 0-255, as bmcore stores masks and maps; InputRefused otherwise."""
+    with _opened(Path(path), least=1) as image:
+        values = in_memory(image.shape, np.uint8)
+        for into, piece in image.pieces(values):
+            with np.errstate(invalid="ignore"):
+                into[:] = piece.astype(np.uint8)
+            if not np.array_equal(into, piece):
+                raise refuse("the file holds other than whole numbers 0-255", file=image.name)
+    return Volume(values, image.affine)
+
+
 def _no_labels(image: _Image, values: npt.NDArray) -> Exception:
     shown = ", ".join(f"{v:g}" for v in values[:8]) + (" …" if len(values) > 8 else "")
     return refuse(
@@ -223,14 +235,17 @@ class _Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Image]:
-    """The image in ``path``; what goes wrong inside, too, is told as a fault of the file."""
+def _opened(path: Path, least: int = MIN_VOXELS_AN_AXIS) -> Iterator[_Image]:
+    """The image in ``path``; what goes wrong inside, too, is told as a fault of the file.
+
+    least: voxels along each axis.
+    """
     _check_name(path)
     try:
         with open_maybe_gzip(path) as stream:
             raw = stream.read(544)
             head = _parse_header(raw, path)
-            shape = _check_header(head, path)
+            shape = _check_header(head, path, least)
             if not isinstance(stream, gzip.GzipFile):
                 _check_length(path, head, shape)
             header = (
@@ -317,7 +332,7 @@ def _shape(dims: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(dims[1 : 1 + dims[0]]) if 1 <= dims[0] <= 7 else ()
 
 
-def _check_header(header: _Header, path: Path) -> tuple[int, int, int]:
+def _check_header(header: _Header, path: Path, least: int) -> tuple[int, int, int]:
     shape = header.shape
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -339,15 +354,15 @@ def _check_header(header: _Header, path: Path) -> tuple[int, int, int]:
     if header.datatype not in _NUMERIC:
         kind = _NOT_GREY.get(header.datatype, f"unknown data type {header.datatype}")
         raise no("the voxels are not plain numbers", kind, "grey values")
-    if min(shape) < MIN_VOXELS_AN_AXIS:
+    if min(shape) < least:
         raise no(
             "the image has too few slices",
             f"{words} voxels",
-            f"at least {MIN_VOXELS_AN_AXIS} voxels along each axis",
+            f"at least {least} voxels along each axis",
         )
-    least = 352 if header.version == 1 else 544
-    if not least <= header.offset <= MAX_OFFSET:
-        raise no("the header is damaged", f"image data at byte {header.offset}", f"from {least}")
+    first = 352 if header.version == 1 else 544
+    if not first <= header.offset <= MAX_OFFSET:
+        raise no("the header is damaged", f"image data at byte {header.offset}", f"from {first}")
     return shape[0], shape[1], shape[2]
 
 

@@ -8,22 +8,25 @@ one rename, so a page never reads half a prediction; the newest ``KEPT`` runs st
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 import time
-import zipfile
+import zlib
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from bmcore.domain import Prediction, refuse
+from bmcore import zips
+from bmcore.domain import BmcoreError, Prediction, refuse
+from bmcore.intake.nifti_file import read_bytes
+from bmcore.plain import load_json, safe_cell
 from bmcore.reading import serial
 from bmcore.reading.files import folder_name, staging, to_json
 
 KEPT = 3
+_ARRAY_BYTES = 64 * 2**20
 OUTPUT_FILES = ("mask.nii.gz", "lesions.csv", "prediction.json")
 
 
@@ -47,20 +50,11 @@ def load(folder: Path | str) -> Prediction:
     if not folder.is_dir():
         raise refuse("there is no stored prediction in this folder", file=folder)
     try:
-        values = json.loads((folder / "prediction.json").read_text(encoding="utf-8"))
-        with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
-            named = {name: stored[name] for name in stored.files}
-        labels = np.asanyarray(nib.load(folder / "mask.nii.gz").dataobj)  # type: ignore[attr-defined]
+        values = load_json(folder / "prediction.json")
+        named = zips.load_arrays(folder / "arrays.npz", _ARRAY_BYTES)
+        labels = np.asarray(read_bytes(folder / "mask.nii.gz").data)
         return serial.from_parts(values, named, labels)
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-        nib.filebasedimages.ImageFileError,
-    ) as problem:
+    except (*zips.FAULTS, zlib.error, BmcoreError) as problem:
         raise refuse(
             "this stored prediction cannot be read",
             file=folder,
@@ -110,11 +104,11 @@ def codes(home: Path | str, digest: str) -> dict[str, npt.NDArray[np.float32]]:
         if not runs or shelf.name.startswith("."):
             continue
         try:
-            with np.load(runs[0] / "arrays.npz", allow_pickle=False) as stored:
-                if "code" in stored.files:
-                    found[shelf.name] = stored["code"]
-        except (OSError, ValueError, zipfile.BadZipFile):
+            stored = zips.load_arrays(runs[0] / "arrays.npz", _ARRAY_BYTES)
+        except (*zips.FAULTS, zlib.error):
             continue
+        if "code" in stored:
+            found[shelf.name] = stored["code"]
     return found
 
 
@@ -165,7 +159,8 @@ def write_outputs(prediction: Prediction, out: Path | str) -> list[Path]:
         with (beside / "lesions.csv").open("w", newline="", encoding="utf-8") as stream:
             rows = csv.DictWriter(stream, serial.LESION_COLUMNS)
             rows.writeheader()
-            rows.writerows(serial.lesion_rows(prediction))
+            for row in serial.lesion_rows(prediction):
+                rows.writerow({key: safe_cell(value) for key, value in row.items()})
         text = to_json(serial.summary(prediction))
         (beside / "prediction.json").write_text(text, encoding="utf-8")
         if not existed:

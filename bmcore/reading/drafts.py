@@ -8,7 +8,6 @@ kept elsewhere. Each reader sees only the own one.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,8 +19,10 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from bmcore.domain import Volume, refuse
+from bmcore.domain import InputRefused, Volume, refuse
 from bmcore.geometry import same_grid, to_ras
+from bmcore.intake.nifti_file import read_bytes
+from bmcore.plain import brief, load_json
 from bmcore.reading.files import folder_name, staging, write_json
 
 KINDS = ("accept", "reject", "missed", "length")
@@ -72,21 +73,21 @@ def _mark(item: Any, lesions: Sequence[int], phase: str, basis: str | None) -> M
         kind, lesion, plane = item["kind"], item.get("lesion"), item.get("plane")
         points = tuple((float(x), float(y), float(z)) for x, y, z in item["points"])
         identity = str(item["id"])
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise refuse("a mark cannot be read", found=repr(item)[:120]) from error
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
+        raise refuse("a mark cannot be read", found=brief(item)) from error
     if kind not in KINDS:
-        raise refuse("a mark is of an unknown kind", found=repr(kind), expected=", ".join(KINDS))
+        raise refuse("a mark is of an unknown kind", found=brief(kind), expected=", ".join(KINDS))
     if len(points) != (2 if kind == "length" else 1):
         raise refuse(f"a mark of kind {kind} has {len(points)} points")
     if not all(math.isfinite(v) and abs(v) < _FAR_MM for point in points for v in point):
-        raise refuse("a mark lies nowhere", found=repr(points), expected="world mm")
+        raise refuse("a mark lies nowhere", found=brief(points), expected="world mm")
     if kind in ("accept", "reject"):
         if lesion not in lesions:
-            raise refuse("a verdict names no lesion of this case", found=repr(lesion))
+            raise refuse("a verdict names no lesion of this case", found=brief(lesion))
     else:
         lesion = None
     if plane not in (None, "axial", "coronal", "sagittal") or not 0 < len(identity) <= 40:
-        raise refuse("a mark cannot be read", found=repr(item)[:120])
+        raise refuse("a mark cannot be read", found=brief(item))
     return Mark(identity, kind, points, phase, lesion, plane, basis if lesion else None)
 
 
@@ -109,11 +110,11 @@ def load_marks(home: Path | str, case_id: str, reader: str) -> tuple[Mark, ...]:
     if not path.is_file():
         return ()
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))["marks"]
+        values = load_json(path)["marks"]
         return tuple(
             Mark(**{**v, "points_mm": tuple(tuple(p) for p in v["points_mm"])}) for v in values
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise refuse(
             "the stored marks are damaged",
             file=path,
@@ -173,9 +174,8 @@ def load_mask(home: Path | str, case_id: str, reader: str, like: Volume) -> Volu
     if not path.is_file():
         return None
     try:
-        image = nib.load(path)
-        mask = Volume(np.asarray(image.dataobj).astype(np.uint8), image.affine)  # type: ignore[attr-defined]
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        mask = read_bytes(path)
+    except (OSError, InputRefused) as error:
         raise refuse(
             "the corrected segmentation cannot be read",
             file=path,

@@ -48,7 +48,7 @@ class _StrictLoader(yaml.SafeLoader):
         self.values += 1
         self.depth += 1
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-            raise _fault("anchors and aliases (& and *) are not used in a plan; write it out", event)
+            raise _fault("anchors and aliases (& and *) are not used in a plan", event)
         if event.tag is not None:
             raise _fault("tags (!) are not used in a plan", event)
         if self.values > MOST_VALUES:
