@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,7 +93,10 @@ def _array(raw: bytes, name: str) -> npt.NDArray:
     }.get(np.lib.format.read_magic(stream))
     if read is None:
         raise ValueError(f"{name} is of an unknown version")
-    shape, turned, dtype = read(stream)
+    try:
+        shape, turned, dtype = read(stream)
+    except (SyntaxError, tokenize.TokenError, MemoryError) as fault:  # it is read as Python is
+        raise ValueError(f"{name} does not say what it holds") from fault
     if dtype.kind not in "biuf":
         raise ValueError(f"{name} holds other than numbers")
     if min(shape, default=0) < 0 or len(raw) - stream.tell() != _bytes(shape, dtype):

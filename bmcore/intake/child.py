@@ -38,9 +38,10 @@ TASKS: Mapping[str, tuple[str, str]] = {
 }
 _PROJECT = Path(__file__).resolve().parents[2]
 MEMORY = 1000 * 2**20
-FILE_BYTES = 700 * 2**20  # the largest file that a child may write
+FILE_BYTES = 500 * 2**20  # the largest file that a child may write
 SECONDS = 8.0
 TOGETHER = 2
+COMMAND = ("-m", "bmcore.intake.child")
 _PATIENCE_S = 120.0
 _JOBS_A_CHILD = 300
 _ANSWER_BYTES = 4 * 2**20
@@ -123,7 +124,7 @@ class _Child:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bmcore.intake.child"],
+            [sys.executable, *COMMAND],
             cwd=_PROJECT,
             env={k: os.environ[k] for k in _KEPT if k in os.environ} | {"OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,

@@ -20,7 +20,7 @@ from bmcore.domain import Finding, InputRefused, Severity, Volume, refuse
 from bmcore.intake.child import Limits, ask
 from bmcore.intake.nifti_file import MAX_VOXELS, read_mask, read_volume
 
-MAX_VOXELS_A_CASE = 4 * 512 * 512 * 300 + 512**3  # four large sequences and a mask
+MAX_VOXELS_A_CASE = 4 * 512 * 512 * 300 + MAX_VOXELS  # four large sequences and a mask
 
 Read = tuple[dict[str, Volume], list[Finding], list[Finding]]
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from bmcore.domain import Finding, InputRefused, Severity, Volume, refuse
 from bmcore.geometry import transform, voxel_sizes_mm
 
-MAX_VOXELS = 512**3
+MAX_VOXELS = 512 * 512 * 400
 MIN_VOXELS_AN_AXIS = 8
 MAX_OFFSET = 16 * 2**20  # header extensions above 16 MiB are not headers
 VOXEL_MM = (0.2, 12.0)
@@ -71,10 +71,10 @@ def in_memory(shape: tuple[int, int, int], dtype: type) -> npt.NDArray:
 def read_volume(path: Path, room: Room = in_memory) -> tuple[Volume, tuple[Finding, ...]]:
     """Read a grey-value image: data float32 (i, j, k) in the file's voxel order, affine RAS+ mm.
 
-    The declared size is checked before any voxel is read (at most 512**3 voxels), and voxels are
-    read piece by piece into ``room``, so that no other copy of the image is ever held. NaN becomes
-    0 and is reported; infinity, a constant image, and anything that is not one 3D image of real
-    numbers in a ``.nii`` or ``.nii.gz`` file raise InputRefused.
+    The declared size is checked before any voxel is read (at most 512 x 512 x 400 voxels), and
+    voxels are read piece by piece into ``room``, so that no other copy of the image is ever held.
+    NaN becomes 0 and is reported; infinity, a constant image, and anything that is not one 3D image
+    of real numbers in a ``.nii`` or ``.nii.gz`` file raise InputRefused.
     """
     with _opened(Path(path)) as image:
         data = room(image.shape, np.float32)
