@@ -66,7 +66,7 @@ def test_the_whole_file_is_read(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", SHARE)
 def test_a_damaged_file_is_read_or_refused_in_time_and_memory(kind, tmp_path):
-    before = peak_bytes(resource.RUSAGE_SELF)
+    before, below = peak_bytes(resource.RUSAGE_SELF), peak_bytes(resource.RUSAGE_CHILDREN)
     ends: dict[int, str] = {}
     for number in range(round(ALL * SHARE[kind])):
         ends[number] = outcome(kind, mutants.mutant(kind, number), tmp_path / "x")
@@ -75,4 +75,4 @@ def test_a_damaged_file_is_read_or_refused_in_time_and_memory(kind, tmp_path):
     assert list(ends.values()).count("refused") > len(ends) / 10  # they are damaged indeed
     assert peak_bytes(resource.RUSAGE_SELF) - before < GIB
     child.end_children()
-    assert peak_bytes(resource.RUSAGE_CHILDREN) < GIB
+    assert peak_bytes(resource.RUSAGE_CHILDREN) < max(GIB, below + 1)  # others' were there before

@@ -115,19 +115,13 @@ def _relations(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[str, str, 
     yield from found
 
 
-def _parse(
-    archive: zipfile.ZipFile,
-    part: str,
-    start: Start,
-    end: Callable[[str], None] = lambda tag: None,
-    text: Callable[[str], None] | None = None,
-) -> None:
+def _parse(archive: zipfile.ZipFile, part: str, start: Start) -> None:
     """Walk through one part; tags and attributes come without their namespaces."""
 
     def opened(tag: str, attributes: dict[str, str]) -> None:
         start(_local(tag), {_local(key): value for key, value in attributes.items()})
 
-    _run(archive, part, _parser(opened, lambda tag: end(_local(tag)), text))
+    _run(archive, part, _parser(opened, None, None))
 
 
 def _parser(start: Any, end: Any, text: Any) -> expat.XMLParserType:
@@ -151,36 +145,36 @@ def _run(archive: zipfile.ZipFile, part: str, parser: expat.XMLParserType) -> No
 
 
 def _local(name: str) -> str:
-    return name.rsplit(":", 1)[-1]
+    return name.rsplit(":", 1)[-1] if ":" in name else name
 
 
 def _strings(archive: zipfile.ZipFile, part: str, name: str) -> list[str]:
     """The table of texts; cells refer to it by number."""
     strings: list[str] = []
     pieces: list[str] = []
-    state = {"text": False, "spoken": 0}
+    spoken = 0  # inside of how a word is spoken, which is not a part of it
+    inside = False
 
     def start(tag: str, _: dict[str, str]) -> None:
-        if tag == "si":
-            pieces.clear()
-        elif tag == "rPh":  # how a word is spoken, not a part of it
-            state["spoken"] += 1
-        state["text"] = tag == "t" and not state["spoken"]
+        nonlocal spoken, inside
+        inside = tag.endswith("t") and _local(tag) == "t" and not spoken
+        spoken += tag.endswith("rPh")
 
     def end(tag: str) -> None:
-        state["text"] = False
-        if tag == "rPh":
-            state["spoken"] -= 1
-        elif tag == "si":
+        nonlocal spoken, inside
+        inside = False
+        spoken -= tag.endswith("rPh")
+        if tag.endswith("si"):
             strings.append(_cell("".join(pieces), name))
+            pieces.clear()
             if len(strings) > MAX_STRINGS:
                 raise _too_large(name, f"more than {MAX_STRINGS} texts")
 
     def text(piece: str) -> None:
-        if state["text"]:
+        if inside:
             pieces.append(piece)
 
-    _parse(archive, part, start, end, text)
+    _run(archive, part, _parser(start, end, text))
     return strings
 
 
@@ -208,7 +202,7 @@ class _Rows:
         yield from self.ready
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        local = _local(tag) if ":" in tag else tag
+        local = _local(tag)
         if local == "c":
             self._start_cell(attributes)
         elif local in ("v", "t"):
@@ -242,7 +236,7 @@ class _Rows:
             self.pieces.append(piece)
 
     def _end(self, tag: str) -> None:
-        local = _local(tag) if ":" in tag else tag
+        local = _local(tag)
         if local == "c":
             if self.value:
                 self._keep(_cell(self._plain(), self.name))

@@ -33,7 +33,7 @@ _LIST, _PLAN = "package.json", "study.json"
 _CHUNK = 1 << 20
 _LIST_BYTES, _PLAN_BYTES = 32 * 2**20, 4 * 2**20
 _PACKED = (".gz", ".npz", ".safetensors")  # stored as they are, they cannot be packed further
-_MOST_FILES = 200_000
+_MOST_FILES = 50_000
 _TOLD = 50
 
 
