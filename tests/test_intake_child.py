@@ -93,6 +93,18 @@ def test_the_child_knows_no_secret_of_its_parent(monkeypatch):
     assert not [n for n in ask("say", {}, "a.nii", QUICK)["names"] if "BMCORE" in n]
 
 
+def test_a_child_that_was_started_ahead_serves_the_first_file(monkeypatch):
+    monkeypatch.undo()  # the real tasks
+    child.warm()
+    child.warm()
+    for _ in range(200):
+        if child._idle:
+            break
+        time.sleep(0.05)
+    (waiting,) = child._idle
+    assert child.ask("start", {}, "a.nii", QUICK) == {} and child._idle == [waiting]
+
+
 def test_few_files_are_read_at_once_and_the_others_wait():
     pids: list[int] = []
 

@@ -33,6 +33,7 @@ from bmcore.domain import Finding, InputRefused, Severity, refuse
 from bmcore.plain import NotPlain, read_json
 
 TASKS: Mapping[str, tuple[str, str]] = {
+    "start": ("bmcore.intake.images", "start_here"),
     "image": ("bmcore.intake.images", "read_here"),
     "table": ("bmcore.intake.spreadsheet", "read_here"),
 }
@@ -53,6 +54,7 @@ _KEPT = (
 _seats = threading.BoundedSemaphore(TOGETHER)
 _idle: list[_Child] = []
 _lock = threading.Lock()
+_warming = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,22 @@ def ask(task: str, job: Mapping[str, Any], name: str, limits: Limits) -> dict[st
     if "broken" in answer:
         logging.getLogger(__name__).warning("reading %s broke: %s", name, answer["broken"])
     raise _ended(answer, name, limits)
+
+
+def warm() -> None:
+    """Begin to start a child, if none waits for work: the first file then costs no start either."""
+    with _lock:
+        if _idle or _warming.is_set():
+            return
+        _warming.set()
+    threading.Thread(target=_warm, daemon=True).start()
+
+
+def _warm() -> None:
+    try:
+        ask("start", {}, "nothing", Limits())
+    finally:
+        _warming.clear()
 
 
 def _ended(answer: Mapping[str, Any], name: str, limits: Limits) -> Exception:

@@ -27,8 +27,16 @@ def load(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_StrictLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as fault:
-        found = " ".join(str(fault).split())[:300]
-        raise refuse("the study file is not YAML", file=where, found=found) from fault
+        raise refuse("the study file is not YAML", file=where, found=_told(fault)) from fault
+
+
+def _told(fault: Exception) -> str:
+    """What is wrong and where, on one line."""
+    if isinstance(fault, yaml.MarkedYAMLError) and fault.problem_mark is not None:
+        mark = fault.problem_mark
+        what = ", ".join(part for part in (fault.context, fault.problem) if part)
+        return f"{what[:200]}, line {mark.line + 1}, column {mark.column + 1}"
+    return " ".join(str(fault).split())[:300]
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, ClinicalRecord, refuse
+from bmcore.intake import child
 from pages.parts import loaders
 from pages.parts.guard import named, shield
 
@@ -38,6 +39,7 @@ def add_case_form() -> None:
             "birth before you upload; file names are shown to everyone who uses this dashboard."
         )
         return
+    child.warm()
     chosen = _sequences(uploads)
     name = st.text_input("Name of the case (a pseudonym)", _suggested_name(uploads), max_chars=64)
     record = _clinical(name)
