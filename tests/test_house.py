@@ -15,6 +15,8 @@ FLOORS = {
     "geometry": 0,
     "anatomy": 0,
     "workers": 0,
+    "plain": 0,
+    "zips": 0,
     "settings": 0,
     "intake": 1,
     "phantom": 1,

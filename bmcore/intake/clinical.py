@@ -24,6 +24,7 @@ from bmcore.intake.naming import clean_case_id
 from bmcore.intake.tables import Row, read_rows
 
 T = TypeVar("T")
+MAX_TOLD = 200  # problems; what nobody reads to the end is only counted
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "case_id": (
@@ -147,6 +148,7 @@ def read_clinical(path: str | Path) -> ClinicalTable:
     findings = [*notes, *findings]
     smoking = _smoking_codes(columns.get("smoking"), rows, path, findings)
     bad: list[Finding] = []
+    more = 0
     records: dict[str, ClinicalRecord] = {}
     primaries: dict[str, Primary | None] = {}
     where: dict[str, int] = {}
@@ -154,7 +156,8 @@ def read_clinical(path: str | Path) -> ClinicalTable:
         reader = _RowReader(row, headings, columns, smoking, path.name)
         key = reader.key()
         record, primary = reader.record(), reader.primary()
-        bad.extend(reader.problems)
+        bad += reader.problems[: MAX_TOLD - len(bad)]
+        more += len(reader.problems)
         if key is None:
             continue
         if key in records and (records[key], primaries[key]) != (record, primary):
@@ -171,6 +174,9 @@ def read_clinical(path: str | Path) -> ClinicalTable:
     if len(rows) == 1 and bad:
         raise InputRefused(*bad)
     findings += [_as_warning(f) for f in bad]
+    if more > len(bad):
+        what = f"{more - len(bad)} more cells of this table are not understood"
+        findings.append(Finding(Severity.WARNING, what, path.name, hint="mend those above first."))
     taken = {headings[c]: FIELD_WORDS[f] for f, c in columns.items()}
     taken |= {h: FIELD_WORDS["not used"] for h in headings if _field(h) == "not used"}
     unknown = tuple(h for h in headings if h and _field(h) is None)

@@ -85,7 +85,7 @@ class YaleDataset:
                 found=f"{len(self.case_ids)} cases, {self.case_ids[0]} to {self.case_ids[-1]}",
             )
         record = self.table.records.get(case_id, ClinicalRecord())
-        case = read_case(self.cases_folder / case_id, case_id, record)
+        case = read_case(self.cases_folder / case_id, case_id, record, own=True)
         mask = case.truth.mask if case.truth else None
         truth = Truth(self.provenance, mask, self.table.primaries.get(case_id))
         return replace(case, truth=truth)

@@ -25,6 +25,7 @@ from bmcore.domain import (
     refuse,
 )
 from bmcore.intake.nifti import Source, choose_files, read_case
+from bmcore.plain import load_json
 
 _FORMAT = 1
 _RECORD = "case.json"
@@ -160,7 +161,7 @@ def load_case(home: Path, case_id: str) -> Case:
     if changed:
         raise InputRefused(*changed)
     files = {n: entry.folder / f"{case_id}-{n}.nii.gz" for n in entry.original_names}
-    case = read_case(files, case_id, entry.clinical)
+    case = read_case(files, case_id, entry.clinical, own=True)
     return replace(case, findings=entry.findings)
 
 
@@ -250,7 +251,7 @@ def _write_record(entry: CaseEntry, folder: Path) -> None:
 
 def _read_record(folder: Path) -> CaseEntry:
     try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        record = load_json(folder / _RECORD)
         if record["format"] != _FORMAT:
             raise ValueError(f"format {record['format']}, but this version reads {_FORMAT}")
         if record["pseudonym"] != folder.name:

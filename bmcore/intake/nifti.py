@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
-import numpy as np
 
 from bmcore.domain import (
     SEQUENCE_NAMES,
@@ -22,6 +21,7 @@ from bmcore.domain import (
     refuse,
 )
 from bmcore.geometry import axis_codes, same_grid, transform, voxel_sizes_mm
+from bmcore.intake.images import read_images, same_voxels
 from bmcore.intake.naming import (
     YALE_NAME,
     clean_case_id,
@@ -29,7 +29,7 @@ from bmcore.intake.naming import (
     looks_like_mask,
     stem,
 )
-from bmcore.intake.nifti_file import read_mask, read_volume, write_volume
+from bmcore.intake.nifti_file import write_volume
 
 __all__ = [
     "Source",
@@ -53,25 +53,23 @@ class Choice:
 
 
 def read_case(
-    source: Source, case_id: str | None = None, clinical: ClinicalRecord | None = None
+    source: Source,
+    case_id: str | None = None,
+    clinical: ClinicalRecord | None = None,
+    *,
+    own: bool = False,
 ) -> Case:
     """Read one patient at one time point.
 
     source: a folder, one file, several files, or ``{sequence: path}`` ("seg" is the mask).
     case_id: taken from the names where None; made safe as a folder name in any case.
+    own: our own files, or a data set at the command line; others are read in a child process.
     Volumes are float32 (i, j, k) in the file's own voxel order, affine RAS+ mm. A mask becomes
     ``truth``. Raises InputRefused with one finding for every problem of every file.
     """
     choice = choose_files(source)
-    problems: list[Finding] = []
-    notes = list(choice.findings)
-    volumes: dict[str, Volume] = {}
-    for name, path in choice.files.items():
-        try:
-            volumes[name], found = (read_mask if name == "seg" else read_volume)(path)
-            notes.extend(found)
-        except InputRefused as error:
-            problems.extend(error.findings)
+    volumes, problems, found = read_images(choice.files, own)
+    notes = [*choice.findings, *found]
     volumes = _on_one_grid(volumes, choice.files, problems, notes)
     if "t1c" not in choice.files:
         problems.append(_no_t1c(choice.files))
@@ -336,5 +334,5 @@ def _twins(volumes: Mapping[str, Volume], files: Mapping[str, Path]) -> list[Fin
         )
         for place, a in enumerate(names)
         for b in names[place + 1 :]
-        if np.array_equal(volumes[a].data, volumes[b].data)
+        if same_voxels(volumes[a], volumes[b])
     ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
 import uuid
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -17,10 +20,11 @@ import numpy.typing as npt
 from bmcore.domain import Finding, InputRefused, Severity, Volume, refuse
 from bmcore.geometry import transform, voxel_sizes_mm
 
-MAX_VOXELS = 512**3
+MAX_VOXELS = 512 * 512 * 400
 MIN_VOXELS_AN_AXIS = 8
 MAX_OFFSET = 16 * 2**20  # header extensions above 16 MiB are not headers
 VOXEL_MM = (0.2, 12.0)
+_PIECE = 2**21  # voxels that are read at once
 
 _NUMERIC = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8}
 _NOT_GREY = {
@@ -56,78 +60,117 @@ class _Header:
     intent: int
 
 
-def read_volume(path: Path) -> tuple[Volume, tuple[Finding, ...]]:
+Room = Callable[[tuple[int, int, int], type], npt.NDArray]  # shape, dtype to an array, i fastest
+
+
+def in_memory(shape: tuple[int, int, int], dtype: type) -> npt.NDArray:
+    """The usual ``Room`` for voxels."""
+    return np.empty(shape, dtype, order="F")
+
+
+def read_volume(path: Path, room: Room = in_memory) -> tuple[Volume, tuple[Finding, ...]]:
     """Read a grey-value image: data float32 (i, j, k) in the file's voxel order, affine RAS+ mm.
 
-    The declared size is checked before any voxel is read (at most 512**3 voxels). NaN becomes 0
-    and is reported; infinity, a constant image, and anything that is not one 3D image of real
-    numbers in a ``.nii`` or ``.nii.gz`` file raise InputRefused.
+    The declared size is checked before any voxel is read (at most 512 x 512 x 400 voxels), and
+    voxels are read piece by piece into ``room``, so that no other copy of the image is ever held.
+    NaN becomes 0 and is reported; infinity, a constant image, and anything that is not one 3D image
+    of real numbers in a ``.nii`` or ``.nii.gz`` file raise InputRefused.
     """
-    data, affine, findings = _read(path)
-    data = data.astype(np.float32, copy=False)
-    if np.isinf(data).any():
-        raise refuse(
-            "the image holds infinite values",
-            file=path.name,
-            found=f"{int(np.isinf(data).sum())} voxels",
-            expected="finite numbers",
-            hint="export the image again from the scanner or the viewer.",
-        )
-    lost = int(np.isnan(data).sum())
-    if lost:
-        data = np.where(np.isnan(data), np.float32(0), data)
-        findings.append(
-            Finding(
-                Severity.WARNING,
-                "voxels without a value (NaN) were set to 0",
-                path.name,
-                found=f"{lost} of {data.size} voxels",
-                expected="a number in every voxel",
-            )
-        )
-    if data.min() == data.max():
+    with _opened(Path(path)) as image:
+        data = room(image.shape, np.float32)
+        infinite, lost, least, most = 0, 0, np.inf, -np.inf
+        for into, piece in image.pieces(data):
+            infinite += int(np.isinf(piece).sum())
+            missing = np.isnan(piece)
+            if missing.any():
+                lost += int(missing.sum())
+                piece[missing] = 0
+            least, most = min(least, float(piece.min())), max(most, float(piece.max()))
+            into[:] = piece
+    findings = [*image.findings, *_value_findings(image, infinite, lost)]
+    if least == most:
         raise refuse(
             "the image is empty: every voxel has the same value",
-            file=path.name,
-            found=f"{data.flat[0]:g} everywhere",
+            file=image.name,
+            found=f"{least:g} everywhere",
             expected="an MRI image",
             hint="check the export.",
         )
-    return Volume(data, affine), tuple(findings)
+    return Volume(data, image.affine), tuple(findings)
 
 
-def read_mask(path: Path) -> tuple[Volume, tuple[Finding, ...]]:
+def _value_findings(image: _Image, infinite: int, lost: int) -> Iterator[Finding]:
+    if infinite:
+        raise refuse(
+            "the image holds infinite values",
+            file=image.name,
+            found=f"{infinite} voxels",
+            expected="finite numbers",
+            hint="export the image again from the scanner or the viewer.",
+        )
+    if lost:
+        yield Finding(
+            Severity.WARNING,
+            "voxels without a value (NaN) were set to 0",
+            image.name,
+            found=f"{lost} of {np.prod(image.shape)} voxels",
+            expected="a number in every voxel",
+        )
+
+
+def read_mask(path: Path, room: Room = in_memory) -> tuple[Volume, tuple[Finding, ...]]:
     """Read a label mask: uint8 (i, j, k) with labels 0-3. Label 4 of older BraTS sets becomes 3.
 
     InputRefused for any other value, as for images.
     """
-    data, affine, findings = _read(path)
-    with np.errstate(invalid="ignore"):  # NaN fails the comparison
-        labels = data.astype(np.uint8)
-    whole = np.array_equal(labels, data)
-    values = np.flatnonzero(np.bincount(labels.ravel())) if whole else np.unique(data)
+    with _opened(Path(path)) as image:
+        labels = room(image.shape, np.uint8)
+        counts = np.zeros(256, np.int64)
+        for into, piece in image.pieces(labels):
+            with np.errstate(invalid="ignore"):  # NaN fails the comparison
+                into[:] = piece.astype(np.uint8)
+            if not np.array_equal(into, piece):
+                raise _no_labels(image, np.unique(piece))
+            counts += np.bincount(into, minlength=256)
+    values, findings = np.flatnonzero(counts), list(image.findings)
     older = 4 in values and 3 not in values
     if not np.isin(values, [0, 1, 2, 4] if older else [0, 1, 2, 3]).all():
-        shown = ", ".join(f"{v:g}" for v in values[:8]) + (" …" if len(values) > 8 else "")
-        raise refuse(
-            "the mask holds values that are no labels",
-            file=path.name,
-            found=shown,
-            expected="0 background, 1 necrosis, 2 oedema, 3 enhancing tumour",
-            hint="check that this file is the mask and not an image.",
-        )
+        raise _no_labels(image, values)
     if older:
         labels[labels == 4] = 3
         findings.append(
             Finding(
                 Severity.WARNING,
                 "label 4 was read as enhancing tumour, as in BraTS sets before 2023",
-                path.name,
+                image.name,
                 found="labels " + ", ".join(f"{v:g}" for v in values),
                 expected="labels 0 to 3",
             )
         )
-    return Volume(labels, affine), tuple(findings)
+    return Volume(labels, image.affine), tuple(findings)
+
+
+def read_bytes(path: Path) -> Volume:
+    """A volume of whole numbers 0-255, as bmcore stores masks and maps; InputRefused otherwise."""
+    with _opened(Path(path), least=1) as image:
+        values = in_memory(image.shape, np.uint8)
+        for into, piece in image.pieces(values):
+            with np.errstate(invalid="ignore"):
+                into[:] = piece.astype(np.uint8)
+            if not np.array_equal(into, piece):
+                raise refuse("the file holds other than whole numbers 0-255", file=image.name)
+    return Volume(values, image.affine)
+
+
+def _no_labels(image: _Image, values: npt.NDArray) -> Exception:
+    shown = ", ".join(f"{v:g}" for v in values[:8]) + (" …" if len(values) > 8 else "")
+    return refuse(
+        "the mask holds values that are no labels",
+        file=image.name,
+        found=shown,
+        expected="0 background, 1 necrosis, 2 oedema, 3 enhancing tumour",
+        hint="check that this file is the mask and not an image.",
+    )
 
 
 def write_volume(volume: Volume, path: Path, dtype: npt.DTypeLike) -> Path:
@@ -165,20 +208,53 @@ def open_maybe_gzip(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if zipped else path.open("rb")  # type: ignore[return-value]
 
 
-def _read(path: Path) -> tuple[npt.NDArray, npt.NDArray, list[Finding]]:
-    path = Path(path)
+@dataclass(frozen=True, eq=False)
+class _Image:
+    """A file whose header was found good; ``stream`` stands at the first voxel."""
+
+    name: str
+    shape: tuple[int, int, int]
+    affine: npt.NDArray
+    findings: tuple[Finding, ...]
+    header: nib.Nifti1Header
+    stream: IO[bytes]
+
+    def pieces(self, whole: npt.NDArray) -> Iterator[tuple[npt.NDArray, npt.NDArray]]:
+        """(part of ``whole``, its values in float32), scaled as the header says."""
+        kind, scale = self.header.get_data_dtype(), self.header.get_slope_inter()
+        flat = whole.T.reshape(-1)  # a view: i runs fastest in both
+        for start in range(0, flat.size, _PIECE):
+            part = flat[start : start + _PIECE]
+            raw = self.stream.read(part.size * kind.itemsize)
+            if len(raw) < part.size * kind.itemsize:
+                raise EOFError(f"{start} of {flat.size} voxels and no more")
+            spec = (part.shape, kind, 0, *scale)
+            with np.errstate(over="ignore", invalid="ignore"):  # becomes inf, refused later
+                voxels = nib.arrayproxy.ArrayProxy(io.BytesIO(raw), spec, mmap=False)
+                yield part, np.require(voxels, np.float32, "W")
+
+
+@contextmanager
+def _opened(path: Path, least: int = MIN_VOXELS_AN_AXIS) -> Iterator[_Image]:
+    """The image in ``path``; what goes wrong inside, too, is told as a fault of the file.
+
+    least: voxels along each axis.
+    """
     _check_name(path)
     try:
         with open_maybe_gzip(path) as stream:
-            header = _parse_header(stream.read(544), path)
-            shape = _check_header(header, path)
+            raw = stream.read(544)
+            head = _parse_header(raw, path)
+            shape = _check_header(head, path, least)
             if not isinstance(stream, gzip.GzipFile):
-                _check_length(path, header, shape)
-            stream.seek(0)
-            kind = nib.Nifti1Image if header.version == 1 else nib.Nifti2Image
-            image = kind.from_stream(stream)  # type: ignore[arg-type]
-            with np.errstate(over="ignore", invalid="ignore"):  # becomes inf, refused below
-                data = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
+                _check_length(path, head, shape)
+            header = (
+                nib.Nifti1Header(raw[:348]) if head.version == 1 else nib.Nifti2Header(raw[:540])
+            )
+            affine = _check_affine(header, path)
+            findings = _orientation_findings(header, affine, shape, path)
+            stream.seek(head.offset)  # extensions are not looked at
+            yield _Image(path.name, shape, affine, tuple(findings), header, stream)
             stream.read(2**20)  # reaching the end lets gzip compare its checksum
     except InputRefused:
         raise
@@ -190,8 +266,6 @@ def _read(path: Path) -> tuple[npt.NDArray, npt.NDArray, list[Finding]]:
             expected="a complete NIfTI file",
             hint="copy or export the file again.",
         ) from error
-    affine = _check_affine(image, path)
-    return data, affine, _orientation_findings(image, path)
 
 
 def _first_line(error: BaseException) -> str:
@@ -258,7 +332,7 @@ def _shape(dims: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(dims[1 : 1 + dims[0]]) if 1 <= dims[0] <= 7 else ()
 
 
-def _check_header(header: _Header, path: Path) -> tuple[int, int, int]:
+def _check_header(header: _Header, path: Path, least: int) -> tuple[int, int, int]:
     shape = header.shape
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -280,15 +354,15 @@ def _check_header(header: _Header, path: Path) -> tuple[int, int, int]:
     if header.datatype not in _NUMERIC:
         kind = _NOT_GREY.get(header.datatype, f"unknown data type {header.datatype}")
         raise no("the voxels are not plain numbers", kind, "grey values")
-    if min(shape) < MIN_VOXELS_AN_AXIS:
+    if min(shape) < least:
         raise no(
             "the image has too few slices",
             f"{words} voxels",
-            f"at least {MIN_VOXELS_AN_AXIS} voxels along each axis",
+            f"at least {least} voxels along each axis",
         )
-    least = 352 if header.version == 1 else 544
-    if not least <= header.offset <= MAX_OFFSET:
-        raise no("the header is damaged", f"image data at byte {header.offset}", f"from {least}")
+    first = 352 if header.version == 1 else 544
+    if not first <= header.offset <= MAX_OFFSET:
+        raise no("the header is damaged", f"image data at byte {header.offset}", f"from {first}")
     return shape[0], shape[1], shape[2]
 
 
@@ -305,11 +379,11 @@ def _check_length(path: Path, header: _Header, shape: tuple[int, int, int]) -> N
         )
 
 
-def _check_affine(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.float64]:
+def _check_affine(header: nib.Nifti1Header, path: Path) -> npt.NDArray[np.float64]:
     from bmcore.geometry import check_affine
 
     try:
-        affine = check_affine(image.affine)
+        affine = check_affine(header.get_best_affine())
     except ValueError as error:
         raise refuse(
             "the position in space in the header is damaged",
@@ -329,8 +403,9 @@ def _check_affine(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.float64]
     return affine
 
 
-def _orientation_findings(image: nib.Nifti1Image, path: Path) -> list[Finding]:
-    header = image.header
+def _orientation_findings(
+    header: nib.Nifti1Header, affine: npt.NDArray, shape: tuple[int, int, int], path: Path
+) -> list[Finding]:
     sform, qform = int(header["sform_code"]), int(header["qform_code"])
     if sform == 0 and qform == 0:
         return [
@@ -351,8 +426,8 @@ def _orientation_findings(image: nib.Nifti1Image, path: Path) -> list[Finding]:
     except (ValueError, nib.spatialimages.HeaderDataError) as error:
         what = "the qform is damaged; the sform was used"
         return [Finding(Severity.INFO, what, path.name, found=_first_line(error))]
-    ends = np.array([(0, 0, 0), np.array(image.shape[:3]) - 1])
-    gap = float(np.abs(transform(image.affine, ends) - transform(other, ends)).max())
+    ends = np.array([(0, 0, 0), np.array(shape) - 1])
+    gap = float(np.abs(transform(affine, ends) - transform(other, ends)).max())
     if gap <= 1.0:
         return []
     return [

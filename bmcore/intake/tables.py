@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import zipfile
+import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from bmcore.domain import Finding, Severity, refuse
+from bmcore.intake.child import Limits, ask
+from bmcore.intake.spreadsheet import MAX_CELL, MAX_COLUMNS, MAX_ROWS
 
 MAX_BYTES = 20 * 2**20
-MAX_UNPACKED_BYTES = 200 * 2**20
-MAX_ROWS = 100_000
-MAX_COLUMNS = 500
-SHEET = "Data"
+MAX_CELLS = 5_000_000
+MAX_HEADING = 200  # characters
+_HEAD = 200_000  # characters in which the first line must begin
+_START = re.compile(r"[^\r\n]+")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,14 @@ def read_rows(path: Path) -> tuple[list[str], list[Row], list[Finding]]:
     headings = list(numbered[0][1])
     while headings and not headings[-1]:
         headings.pop()
+    long = next((h for h in headings if len(h) > MAX_HEADING), None)
+    if long is not None:
+        raise refuse(
+            "a heading is too long",
+            file=path.name,
+            found=f"{long[:40]}… with {len(long)} characters",
+            expected=f"at most {MAX_HEADING} characters",
+        )
     rows = []
     for number, cells in numbered[1:]:
         if any(cells[len(headings) :]):
@@ -96,14 +107,27 @@ def _csv(path: Path, notes: list[Finding]) -> list[tuple[str, ...]]:
                 hint="save it as UTF-8 if letters look wrong.",
             )
         )
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=first.count)
+    first = next((line for line in _START.findall(text[:_HEAD]) if line.strip()), "")
+    return _split(text, max(",;\t", key=first.count), path)
+
+
+def _split(text: str, delimiter: str, path: Path) -> list[tuple[str, ...]]:
+    """The cells of a CSV text, within the limits."""
+    if text.count(delimiter) > MAX_CELLS:
+        raise _too_many(path)
     try:
         rows = []
         for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
             rows.append(tuple(c.strip() for c in cells))
-            if len(rows) > MAX_ROWS:
+            if len(rows) > MAX_ROWS or len(cells) > MAX_COLUMNS:
                 raise _too_many(path)
+            if max(map(len, cells), default=0) > MAX_CELL:
+                raise refuse(
+                    f"row {len(rows)} has a cell that is too long",
+                    file=path.name,
+                    expected=f"at most {MAX_CELL} characters",
+                    hint="check the quotation marks.",
+                )
     except csv.Error as error:
         raise refuse(
             "the CSV file is damaged",
@@ -115,61 +139,17 @@ def _csv(path: Path, notes: list[Finding]) -> list[tuple[str, ...]]:
 
 
 def _too_many(path: Path) -> Exception:
-    return refuse("the table is too long", file=path.name, expected=f"at most {MAX_ROWS} rows")
-
-
-def _xlsx(path: Path) -> list[tuple[str, ...]]:
-    import openpyxl
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(info.file_size for info in archive.infolist())
-        if unpacked > MAX_UNPACKED_BYTES:
-            raise refuse(
-                "the spreadsheet is too large once unpacked",
-                file=path.name,
-                found=f"{unpacked} bytes",
-                expected=f"at most {MAX_UNPACKED_BYTES} bytes",
-            )
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        try:
-            sheet = _sheet(book, path)
-            rows = []
-            for cells in sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS):
-                rows.append(tuple(_text(c) for c in cells))
-                if len(rows) > MAX_ROWS:
-                    raise _too_many(path)
-            return rows
-        finally:
-            book.close()
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, SyntaxError) as error:
-        raise refuse(  # SyntaxError: what the XML parser raises
-            "the spreadsheet is damaged",
-            file=path.name,
-            found=str(error)[:160] or type(error).__name__,
-            expected="an xlsx file",
-            hint="open it in a spreadsheet program and save it again.",
-        ) from error
-
-
-def _sheet(book, path: Path):  # type: ignore[no-untyped-def]
-    if SHEET in book.sheetnames:
-        return book[SHEET]
-    if len(book.sheetnames) == 1:
-        return book.worksheets[0]
-    raise refuse(
-        f"the spreadsheet has no sheet '{SHEET}'",
+    return refuse(
+        "the table is too long",
         file=path.name,
-        found=", ".join(book.sheetnames)[:200],
-        expected=f"a sheet '{SHEET}', or one sheet only",
+        expected=f"at most {MAX_ROWS} rows, {MAX_COLUMNS} columns and {MAX_CELLS} cells",
     )
 
 
-def _text(cell: object) -> str:
-    if cell is None:
-        return ""
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return str(cell).strip()
+def _xlsx(path: Path) -> list[tuple[str, ...]]:
+    """The sheet as CSV, made by a child process."""
+    with tempfile.TemporaryDirectory(prefix="bmcore-") as folder:
+        out = Path(folder) / "sheet.csv"
+        job = {"path": str(path.absolute()), "name": path.name, "out": str(out)}
+        ask("table", job, path.name, Limits.for_file(path, 2 * 2**20))
+        return _split(out.read_text(encoding="utf-8"), ",", path)

@@ -30,6 +30,7 @@ from bmcore.models.conformal import Conformal
 from bmcore.models.mlr import MLR
 from bmcore.models.novelty import STATISTICS, NoveltyConfig, NoveltyModel
 from bmcore.models.spread import Refits
+from bmcore.plain import NotPlain, brief, load_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +48,7 @@ ANSWERS = ("clinical", "image", "fused")
 MEASURED = PARTS[1:]  # the parts that the optional ones describe; they fit no others
 PACKAGES = ("torch", "monai", "numpy", "scikit-learn", "safetensors")
 _HINT = "take a fresh copy of the bundle, or train it again with 'make demo-models'."
+_MOST_IN_CONFIG, _LARGEST = 2000, 1e9
 _ENTRY = {"file", "sha256", "config", "training", "metrics"}
 _HEAD = {"format", "name", "version", "trained_on", "synthetic", "created", "seeds", "packages",
          "timings_s", "notes", "parts"}  # fmt: skip
@@ -249,13 +251,13 @@ def load_bundle(folder: Path) -> Bundle:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = load_json(path, finite=False)
     except FileNotFoundError:
         raise _refused("there is no model bundle", file=folder, expected=MANIFEST) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (NotPlain, OSError) as error:
         raise _refused("the manifest is not JSON", file=path, found=error) from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+        found = brief(manifest.get("format") if isinstance(manifest, dict) else type(manifest))
         raise _refused(
             "the bundle has an unknown format",
             file=path,
@@ -263,11 +265,13 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             expected=FORMAT,
             hint="update the program, or use a bundle made for this version.",
         )
-    if set(manifest) != _HEAD or not isinstance(manifest["parts"], dict):
+    texts = ("name", "version", "trained_on")
+    fits = set(manifest) == _HEAD and isinstance(manifest["parts"], dict)
+    if not fits or not all(isinstance(manifest[key], str) for key in texts):
         raise _refused(
             "the manifest does not have the expected keys",
             file=path,
-            found=", ".join(sorted(manifest)),
+            found=", ".join(sorted(manifest))[:400],
             expected=", ".join(sorted(_HEAD)),
         )
     return manifest
@@ -278,9 +282,9 @@ def _part_problems(folder: Path, part: str, entry: Any) -> tuple[Any, ...]:
     if part not in (*PARTS, *OPTIONAL):
         known = ", ".join((*PARTS, *OPTIONAL))
         return _refused(
-            "unknown part in the bundle", file=manifest, found=part, expected=known
+            "unknown part in the bundle", file=manifest, found=part[:80], expected=known
         ).findings
-    if not isinstance(entry, dict) or set(entry) != _ENTRY:
+    if not isinstance(entry, dict) or set(entry) != _ENTRY or not _is_config(entry["config"]):
         return _refused(
             f"the manifest's entry for {part} does not have the expected keys",
             file=manifest,
@@ -291,7 +295,7 @@ def _part_problems(folder: Path, part: str, entry: Any) -> tuple[Any, ...]:
         return _refused(
             f"the file named for {part} is not allowed",
             file=manifest,
-            found=entry["file"],
+            found=brief(entry["file"]),
             expected=path.name,
         ).findings
     if not path.is_file():
@@ -303,9 +307,18 @@ def _part_problems(folder: Path, part: str, entry: Any) -> tuple[Any, ...]:
             f"the file of {part} has been changed or damaged",
             file=path,
             found=f"sha256 {found[:12]}…",
-            expected=f"sha256 {str(entry['sha256'])[:12]}…",
+            expected=f"sha256 {brief(entry['sha256'])[1:13]}…",
         ).findings
     return ()
+
+
+def _is_config(config: Any) -> bool:
+    """True for keys and values of a size that a net can have: it is built before it is filled."""
+    if not isinstance(config, dict):
+        return False
+    listed = [x for v in config.values() for x in (v if isinstance(v, list) else [v])]
+    numbers = [x for x in listed if isinstance(x, int | float)]
+    return len(listed) <= _MOST_IN_CONFIG and all(abs(x) <= _LARGEST for x in numbers)
 
 
 def pack_uncertainty(

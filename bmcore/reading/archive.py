@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import time
-import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +22,17 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from bmcore.domain import Prediction, refuse
+from bmcore import zips
+from bmcore.domain import BmcoreError, Prediction, refuse
+from bmcore.intake.nifti_file import read_bytes
+from bmcore.plain import load_json, safe_cell
 from bmcore.reading import serial
 from bmcore.reading.files import folder_name, staging, to_json
 
 KEPT = 3
 FILES = ("prediction.json", "arrays.npz", "mask.nii.gz")
 _SUMS, _PIN = "sha256.json", "shown"
+_ARRAY_BYTES = 64 * 2**20
 OUTPUT_FILES = ("mask.nii.gz", "lesions.csv", "prediction.json")
 
 
@@ -54,27 +58,25 @@ def load(folder: Path | str) -> Prediction:
     if not folder.is_dir():
         raise refuse("there is no stored prediction in this folder", file=folder)
     try:
-        _refuse_changed(folder)
-        values = json.loads((folder / "prediction.json").read_text(encoding="utf-8"))
-        with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
-            named = {name: stored[name] for name in stored.files}
-        labels = np.asanyarray(nib.load(folder / "mask.nii.gz").dataobj)  # type: ignore[attr-defined]
-        return serial.from_parts(values, named, labels)
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-        nib.filebasedimages.ImageFileError,
-    ) as problem:
+        changed = _changed(folder)
+        if not changed:
+            values = load_json(folder / "prediction.json")
+            named = zips.load_arrays(folder / "arrays.npz", _ARRAY_BYTES)
+            labels = np.asarray(read_bytes(folder / "mask.nii.gz").data)
+            return serial.from_parts(values, named, labels)
+    except (*zips.FAULTS, zlib.error, BmcoreError) as problem:
         raise refuse(
             "this stored prediction cannot be read",
             file=folder,
             found=f"{type(problem).__name__}: {problem}".replace("\n", " "),
             hint="run the prediction again; the damaged folder can be removed.",
         ) from problem
+    raise refuse(
+        "this stored prediction was changed after it was written",
+        file=folder,
+        found=f"{', '.join(changed)} of another content",
+        hint="put the files back from a backup, or run the models again.",
+    )
 
 
 def _sums(folder: Path) -> dict[str, str]:
@@ -87,19 +89,13 @@ def _file_sum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _refuse_changed(folder: Path) -> None:
-    """Runs of earlier versions have no list of hashes; what was shown of them is in the chain."""
+def _changed(folder: Path) -> list[str]:
+    """The files that are not what was written. Runs of earlier versions have no list of hashes;
+    what was shown of them is in the chain."""
     if not (folder / _SUMS).is_file():
-        return
-    listed, found = json.loads((folder / _SUMS).read_text(encoding="utf-8")), _sums(folder)
-    changed = [name for name in FILES if listed.get(name) != found[name]]
-    if changed:
-        raise refuse(
-            "this stored prediction was changed after it was written",
-            file=folder,
-            found=f"{', '.join(changed)} of another content",
-            hint="put the files back from a backup, or run the models again.",
-        )
+        return []
+    listed, found = load_json(folder / _SUMS), _sums(folder)
+    return [name for name in FILES if listed.get(name) != found[name]]
 
 
 def run_digest(folder: Path | str) -> str:
@@ -183,11 +179,11 @@ def codes(home: Path | str, digest: str) -> dict[str, npt.NDArray[np.float32]]:
         if not runs or shelf.name.startswith("."):
             continue
         try:
-            with np.load(runs[0] / "arrays.npz", allow_pickle=False) as stored:
-                if "code" in stored.files:
-                    found[shelf.name] = stored["code"]
-        except (OSError, ValueError, zipfile.BadZipFile):
+            stored = zips.load_arrays(runs[0] / "arrays.npz", _ARRAY_BYTES)
+        except (*zips.FAULTS, zlib.error):
             continue
+        if "code" in stored:
+            found[shelf.name] = stored["code"]
     return found
 
 
@@ -238,7 +234,8 @@ def write_outputs(prediction: Prediction, out: Path | str) -> list[Path]:
         with (beside / "lesions.csv").open("w", newline="", encoding="utf-8") as stream:
             rows = csv.DictWriter(stream, serial.LESION_COLUMNS)
             rows.writeheader()
-            rows.writerows(serial.lesion_rows(prediction))
+            for row in serial.lesion_rows(prediction):
+                rows.writerow({key: safe_cell(value) for key, value in row.items()})
         text = to_json(serial.summary(prediction))
         (beside / "prediction.json").write_text(text, encoding="utf-8")
         if not existed:

@@ -16,7 +16,6 @@ cells is too small for any of the three.
 from __future__ import annotations
 
 import copy
-import json
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Case, Prediction, Primary
+from bmcore.plain import load_json
 from bmcore.reading import explain
 from bmcore.reading.files import folder_name, write_json
 
@@ -117,7 +117,7 @@ def audit(
 def _read(path: Path) -> Audit | None:
     """A stored audit; None where there is none or it is damaged: it can be made anew."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = load_json(path)
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return Audit(**{**values, "primary": Primary(values["primary"])})
     except FileNotFoundError:

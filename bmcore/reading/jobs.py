@@ -8,7 +8,6 @@ Children wait for each other on ``one-at-a-time.lock``, first come, first served
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bmcore.domain import refuse
+from bmcore.plain import load_json
 from bmcore.reading.files import folder_name, write_json
 from bmcore.settings import PROJECT
 
@@ -188,7 +188,7 @@ def _file(home: Path | str, case_id: str, ending: str) -> Path:
 def _read(home: Path | str, case_id: str) -> JobState:
     path = _file(home, case_id, "json")
     try:
-        return JobState(**json.loads(path.read_text(encoding="utf-8")))
+        return JobState(**load_json(path))
     except FileNotFoundError:
         return JobState()
     except (ValueError, TypeError):

@@ -12,8 +12,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bmcore.domain import PRIMARIES, Case, Prediction, Primary, Volume, refuse
+from bmcore.domain import PRIMARIES, Case, InputRefused, Prediction, Primary, Volume, refuse
 from bmcore.geometry import same_grid
+from bmcore.intake.nifti_file import read_bytes
 from bmcore.models.bundles import Bundle
 from bmcore.reading import explain
 from bmcore.reading.files import folder_name, staging
@@ -47,10 +48,9 @@ def find_map(home: Path, prediction: Prediction, lesion: int, primary: Primary) 
     if not path.is_file():
         return None
     try:
-        image = nib.load(path)
-        steps = np.asarray(image.dataobj)  # type: ignore[attr-defined]
-        found = Volume((steps / 255).astype(np.float32), image.affine)  # type: ignore[attr-defined]
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        steps = read_bytes(path)
+        found = Volume((steps.data / 255).astype(np.float32), steps.affine)
+    except (OSError, InputRefused) as error:
         raise refuse("a kept map cannot be read", file=path, found=error) from error
     if not same_grid(found, prediction.mask):
         raise refuse("a kept map lies on another grid than the images", file=path)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmcore.plain import safe_cell
 from bmcore.report import checklists, flow
 from bmcore.report.result_tables import CSV_COLUMNS, csv_rows
 from bmcore.report.result_tables import as_dict as as_section
@@ -26,19 +27,6 @@ ANSWER_COLUMNS = (
     *("site", "id", "created_at", "plan_version", "reader", "case_id", "phase", "reading"),
     *("question", "answer", "active_s", "idle_s", "supersedes", "reason", "in_force"),
 )
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-
-
-def safe_cell(value: object) -> str:
-    """Text that a spreadsheet will not run: a leading ``'`` where a formula could begin.
-
-    The rule of OWASP on CSV injection, with full-width signs and leading blanks too.
-    """
-    if isinstance(value, int | float):
-        return repr(value)  # a number is no formula, also below 0
-    text = "" if value is None else str(value)
-    risky = text.startswith(_FORMULA_STARTS) or text.lstrip().startswith(_FORMULA_STARTS)
-    return f"'{text}" if risky else text
 
 
 def write_csv(dossier: Dossier, path: Path) -> None:

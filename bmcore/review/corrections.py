@@ -26,6 +26,7 @@ import sqlalchemy as sa
 
 from bmcore.domain import BmcoreError, Volume, refuse
 from bmcore.geometry import same_grid, to_ras
+from bmcore.plain import brief
 from bmcore.review import chain, schema
 from bmcore.review.owner import Owner
 
@@ -90,7 +91,7 @@ def _stroke(item: Any, voxels: int) -> Stroke:
     identity, runs = (item.get("id"), item.get("runs")) if isinstance(item, dict) else (None, None)
     expected = f"first voxel, count and label in turn, labels 0-3, of {voxels} voxels"
     if not isinstance(identity, str) or not 0 < len(identity) <= 40:
-        raise refuse("a brush stroke has no id", found=repr(identity)[:60])
+        raise refuse("a brush stroke has no id", found=brief(identity))
     if not isinstance(runs, list) or len(runs) % 3 or not 0 < len(runs) <= 3 * MAX_RUNS:
         raise refuse("a brush stroke cannot be read", expected=expected)
     if not all(type(v) is int and 0 <= v <= voxels + 3 for v in runs):

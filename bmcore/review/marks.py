@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from bmcore.domain import BmcoreError, refuse
+from bmcore.plain import brief
 from bmcore.review import chain, corrections, schema
 from bmcore.review.owner import Owner
 
@@ -276,8 +277,8 @@ def _change(item: Any, scene: Scene) -> _Change:
         if action not in ACTIONS:
             raise ValueError
         content = item["content"] if action == "set" else None
-    except (TypeError, KeyError, ValueError) as error:
-        raise refuse("a change of a mark cannot be read", found=repr(item)[:120]) from error
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        raise refuse("a change of a mark cannot be read", found=brief(item)) from error
     return _Change(identity, action, after, content and read_mark(identity, content, scene))
 
 
@@ -286,18 +287,18 @@ def read_mark(identity: str, item: Any, scene: Scene) -> Mark:
     try:
         kind, lesion, plane = item["kind"], item.get("lesion"), item.get("plane")
         points = tuple((float(x), float(y), float(z)) for x, y, z in item["points"])
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise refuse("a mark cannot be read", found=repr(item)[:120]) from error
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
+        raise refuse("a mark cannot be read", found=brief(item)) from error
     if kind not in KINDS:
-        raise refuse("a mark is of an unknown kind", found=repr(kind), expected=", ".join(KINDS))
+        raise refuse("a mark is of an unknown kind", found=brief(kind), expected=", ".join(KINDS))
     if len(points) != (2 if kind == "length" else 1):
         raise refuse(f"a mark of kind {kind} has {len(points)} points")
     if not all(math.isfinite(v) and abs(v) < _FAR_MM for point in points for v in point):
-        raise refuse("a mark lies nowhere", found=repr(points), expected="world mm")
+        raise refuse("a mark lies nowhere", found=brief(points), expected="world mm")
     if plane not in (None, "axial", "coronal", "sagittal"):
-        raise refuse("a mark cannot be read", found=repr(item)[:120])
+        raise refuse("a mark cannot be read", found=brief(item))
     if kind in ("accept", "reject"):
         if type(lesion) is not int or lesion not in scene.lesions:
-            raise refuse("a verdict names no lesion of this case", found=repr(lesion))
+            raise refuse("a verdict names no lesion of this case", found=brief(lesion))
         return Mark(identity, kind, points, scene.phase, lesion, plane, scene.basis)
     return Mark(identity, kind, points, scene.phase, None, plane)

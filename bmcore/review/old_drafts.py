@@ -6,14 +6,14 @@ the name, so they are found when the reader's name is known.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from bmcore.domain import BmcoreError, Finding, InputRefused, refuse
+from bmcore.intake.nifti_file import read_bytes
+from bmcore.plain import load_json
 from bmcore.reading.files import folder_name
 from bmcore.review import chain, corrections, marks, schema
 from bmcore.review.marks import Mark
@@ -81,7 +81,7 @@ def _marks(path: Path) -> list[Mark]:
     if not path.is_file():
         return []
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))["marks"]
+        values = load_json(path)["marks"]
         found = [
             Mark(**{**v, "points_mm": tuple(tuple(p) for p in v["points_mm"])}) for v in values
         ]
@@ -90,7 +90,7 @@ def _marks(path: Path) -> list[Mark]:
             points = [list(point) for point in mark.points_mm]
             marks.read_mark(mark.id, {**vars(mark), "points": points}, scene)
         return found
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise refuse(
             "the marks that an earlier version stored are damaged",
             file=path,
@@ -102,14 +102,13 @@ def _marks(path: Path) -> list[Mark]:
 def _mask(path: Path) -> bytes:
     if not path.is_file():
         return b""
-    content = path.read_bytes()
     try:
-        gzip.decompress(content)
-    except (OSError, EOFError) as error:
+        read_bytes(path)
+        return path.read_bytes()
+    except (OSError, InputRefused) as error:
         raise refuse(
             "the corrected segmentation that an earlier version stored is damaged",
             file=path,
             found=f"{type(error).__name__}: {error}"[:160],
             hint="move the file away; the models' segmentation is then shown.",
         ) from error
-    return content

@@ -11,13 +11,18 @@ import json
 import shutil
 import tempfile
 import zipfile
+import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bmcore import zips
 from bmcore.domain import Finding, InputRefused, Severity, refuse
 from bmcore.intake import library
 from bmcore.models.bundles import Bundle
+from bmcore.plain import brief, load_json, read_json
 from bmcore.reading import archive, maps
 from bmcore.review import plan
 from bmcore.review.store import open_store
@@ -26,7 +31,10 @@ from bmcore.review.study import Study, parse_study
 FORMAT = 1
 _LIST, _PLAN = "package.json", "study.json"
 _CHUNK = 1 << 20
-_MOST_BYTES = 200 * (1 << 30)
+_LIST_BYTES, _PLAN_BYTES = 32 * 2**20, 4 * 2**20
+_PACKED = (".gz", ".npz", ".safetensors")  # stored as they are, they cannot be packed further
+_MOST_FILES = 50_000
+_TOLD = 50
 
 
 def pack(
@@ -72,18 +80,21 @@ def unpack(package: Path, home: Path, author: str) -> Study:
         raise refuse("the folder must be new or empty", file=home)
     made = not home.exists()
     try:
-        with zipfile.ZipFile(package) as packed:
+        with zips.opened(package, _MOST_FILES) as packed:
             listed = _read_list(packed, package)
+            study = _read_plan(packed, package)
+            _check_sizes(packed, study, home)
             for name, digest in listed.items():
                 _extract(packed, name, digest, home)
-        text = (home / _PLAN).read_text(encoding="utf-8")
-        study = parse_study(json.loads(text), f"{package.name}/{_PLAN}")
+        for case_id in study.cases:
+            library.get_entry(home, case_id)
         with open_store(f"sqlite:///{home / 'bmcore.sqlite'}") as store:
             plan.lock(store, study, author)
     except BaseException as fault:
         _empty(home, made)
-        if isinstance(fault, (OSError, zipfile.BadZipFile, ValueError, KeyError, EOFError)):
-            raise refuse("the package cannot be read", file=package, found=fault) from fault
+        if isinstance(fault, (*zips.FAULTS, zlib.error)):
+            found = f"{type(fault).__name__}: {fault}"[:200]
+            raise refuse("the package cannot be read", file=package, found=found) from fault
         raise
     return study
 
@@ -126,7 +137,7 @@ def _files(
 def _case_files(case_id: str, home: Path, work: Path) -> Iterator[tuple[str, Path]]:
     """The images and the record, without the reference mask and the names that files once had."""
     folder = home / "cases" / case_id
-    record = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+    record = load_json(folder / "case.json")
     images = {f"{case_id}-{name}.nii.gz": name for name in record["sequences"]}
     record["sha256"] = {n: d for n, d in record["sha256"].items() if n in images}
     record["original_names"] = {name: file for file, name in images.items()}
@@ -152,38 +163,95 @@ def _prediction_files(
 
 
 def _read_list(packed: zipfile.ZipFile, package: Path) -> dict[str, str]:
-    about: dict[str, Any] = json.loads(packed.read(_LIST))
+    about: dict[str, Any] = read_json(zips.content(packed, _LIST, _LIST_BYTES), _LIST_BYTES)
     if about["format"] != FORMAT:
         raise refuse(
             "the package was made by another version of bmcore",
             file=package,
-            found=f"format {about['format']}",
+            found=f"format {brief(about['format'])}",
             expected=f"format {FORMAT}",
         )
     listed = dict(about["files"])
-    there = {info.filename: info for info in packed.infolist()}
+    there = {info.filename for info in packed.infolist()}
     problems = [
-        _finding(f"{name} lies outside the package's folders")
+        _finding(f"{name[:200]} lies outside the package's folders")
         for name in listed
         if not _is_inside(name)
     ]
-    problems += [_finding(f"{name} is missing") for name in listed if name not in there]
+    problems += [_finding(f"{name[:200]} is missing") for name in listed if name not in there]
     problems += [
-        _finding(f"{name} is not on the package's list")
+        _finding(f"{name[:200]} is not on the package's list")
         for name in there
         if name not in listed and name != _LIST
     ]
-    if sum(info.file_size for info in there.values()) > _MOST_BYTES:
-        problems.append(_finding("the package is too large"))
     if problems:
-        raise InputRefused(*problems)
+        raise InputRefused(*problems[:_TOLD])
     return listed
+
+
+def _read_plan(packed: zipfile.ZipFile, package: Path) -> Study:
+    data = read_json(zips.content(packed, _PLAN, _PLAN_BYTES), _PLAN_BYTES)
+    return parse_study(data, f"{package.name}/{_PLAN}")
+
+
+@dataclass(frozen=True)
+class _Most:
+    """What one case, or the models, may take: files, MiB of packed files, MiB of other files."""
+
+    files: int
+    packed: int
+    plain: int
+
+
+_A_CASE = _Most(4000, 3 * 1024, 8)
+_MODELS = _Most(64, 2 * 1024, 32)
+
+
+def _check_sizes(packed: zipfile.ZipFile, study: Study, home: Path) -> None:
+    """Before anything is written: what is there belongs to a case of the plan and fits it."""
+    owners: dict[str, list[zipfile.ZipInfo]] = defaultdict(list)
+    for info in packed.infolist():
+        parts = PurePosixPath(info.filename).parts
+        if parts[0] not in (_LIST, _PLAN):
+            owners["" if parts[0] == "models" else parts[1]].append(info)
+    problems = []
+    for owner, infos in owners.items():
+        what = f"case {owner[:80]}" if owner else "the models"
+        most = _A_CASE if owner else _MODELS
+        swollen = [i for i in infos if _is_packed(i) and i.file_size > 1.1 * i.compress_size + 1024]
+        sizes = {kind: sum(i.file_size for i in infos if _is_packed(i) == kind) for kind in (0, 1)}
+        if owner and owner not in study.cases:
+            problems.append(_finding(f"{what} is no case of the plan"))
+        elif len(infos) > most.files:
+            problems.append(_finding(f"{what} has more than {most.files} files"))
+        elif sizes[1] > most.packed << 20 or sizes[0] > most.plain << 20 or swollen:
+            problems.append(_finding(f"{what} is larger than any that bmcore packs"))
+    total = sum(info.file_size for info in packed.infolist())
+    if total > _free_bytes(home):
+        problems.append(_finding(f"the disk has no room for {total >> 20} MiB"))
+    if problems:
+        raise InputRefused(*problems[:_TOLD])
+
+
+def _is_packed(info: zipfile.ZipInfo) -> bool:
+    return info.filename.endswith(_PACKED)
+
+
+def _free_bytes(home: Path) -> int:
+    there = home.absolute()
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free
 
 
 def _is_inside(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    known = name == _PLAN or (parts and parts[0] in ("cases", "predictions", "maps", "models"))
-    return bool(known) and ".." not in parts and "\\" not in name and not name.startswith("/")
+    known = name == _PLAN or (
+        (len(parts) == 2 and parts[0] == "models")
+        or (3 <= len(parts) <= 6 and parts[0] in ("cases", "predictions", "maps"))
+    )
+    plain = name.isprintable() and "\\" not in name and not name.startswith("/")
+    return known and plain and ".." not in parts and max(map(len, parts)) <= 200
 
 
 def _extract(packed: zipfile.ZipFile, name: str, digest: str, home: Path) -> None:
@@ -209,8 +277,7 @@ def _empty(home: Path, made: bool) -> None:
 
 
 def _compression(path: Path) -> int:
-    packed = path.suffix in (".gz", ".npz", ".safetensors")
-    return zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
+    return zipfile.ZIP_STORED if path.name.endswith(_PACKED) else zipfile.ZIP_DEFLATED
 
 
 def _digest(path: Path) -> str:

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bmcore.domain import Finding, InputRefused, Severity, refuse
+from bmcore.plain import brief
+from bmcore.review import plan_yaml
 
 Arm = Literal["unaided", "aided", "aided_explained"]
 ARMS: tuple[Arm, ...] = ("unaided", "aided", "aided_explained")
@@ -27,12 +28,12 @@ _SHOWN_IN: dict[str, tuple[Arm, ...]] = {
     "explanation": ("aided_explained",),
 }
 _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-_CaseId = Annotated[str, Field(min_length=1, max_length=200)]
-_Text = Annotated[str, Field(min_length=1, max_length=4000)]
+_CaseId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
+_Text = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]+$")]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Design(_Part):
@@ -62,7 +63,7 @@ class StudyReader(_Part):
     """A reader by a short id; the id goes into the seeds, so it must not change."""
 
     id: _Id
-    name: Annotated[str, Field(min_length=1, max_length=80)]
+    name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
     role: Literal["radiologist", "neuroradiologist", "oncologist", "other"]
     years: Annotated[float, Field(ge=0, le=80)]
 
@@ -198,7 +199,8 @@ class Study(_Part):
 def read_study(path: Path) -> Study:
     """Read and check ``study.yaml``; ``InputRefused`` with one Finding a problem."""
     try:
-        text = path.read_text("utf-8")
+        with path.open("rb") as file:
+            text = file.read(plan_yaml.MOST_BYTES + 1).decode("utf-8")
     except (OSError, UnicodeDecodeError) as fault:
         raise refuse("the study file cannot be read", file=path, found=fault) from fault
     return read_study_text(text, str(path))
@@ -206,12 +208,7 @@ def read_study(path: Path) -> Study:
 
 def read_study_text(text: str, where: str) -> Study:
     """The study in the text of a ``study.yaml``; where: its name in messages."""
-    try:
-        data = yaml.load(text, Loader=_StrictLoader)
-    except (yaml.YAMLError, RecursionError) as fault:
-        found = " ".join(str(fault).split())
-        raise refuse("the study file is not YAML", file=where, found=found) from fault
-    return parse_study(data, where)
+    return parse_study(plan_yaml.load(text, where), where)
 
 
 def parse_study(data: Any, where: str) -> Study:
@@ -224,7 +221,7 @@ def parse_study(data: Any, where: str) -> Study:
             expected="keys such as study, design, readers; see docs/examples/study.yaml",
         )
     try:
-        return Study.model_validate_json(json.dumps(data, default=str))
+        return Study.model_validate_json(json.dumps(data))
     except ValidationError as fault:
         raise InputRefused(*_findings(fault, where)) from fault
 
@@ -241,7 +238,7 @@ def _findings(fault: ValidationError, where: str) -> Iterator[Finding]:
         elif kind == "extra_forbidden":
             yield _finding(f"{key} is not a known key", where, hint="check its spelling.")
         else:
-            found, message = repr(error["input"])[:80], error["msg"].removeprefix("Input should ")
+            found, message = brief(error["input"]), error["msg"].removeprefix("Input should ")
             yield _finding(f"{key} cannot be used", where, found, message)
 
 
@@ -249,20 +246,3 @@ def _finding(
     what: str, where: str, found: str | None = None, expected: str | None = None, hint=None
 ) -> Finding:
     return Finding(Severity.REFUSED, what, where, found, expected, hint)
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a key given twice is a fault, not the last one wins."""
-
-
-def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for key, times in Counter(map(str, keys)).items():
-        if times > 1:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key} is given {times} times", node.start_mark
-            )
-    return loader.construct_mapping(node, deep=True)
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

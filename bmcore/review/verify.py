@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import refuse
+from bmcore.plain import MOST_BYTES, NotPlain, brief, read_json
 from bmcore.review import schema
 from bmcore.review.chain import GENESIS, digest
 from bmcore.review.connect import (
@@ -265,12 +266,16 @@ def _refuse_other_steps(connection: sa.Connection, where: str) -> None:
 
 def _read_anchor(path: Path) -> list[dict[str, Any]]:
     try:
-        lines = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
-        anchors = [json.loads(line) for line in lines]
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+        if len(raw) > MOST_BYTES:
+            raise NotPlain(f"more than {MOST_BYTES} bytes")
+        anchors = [read_json(line) for line in raw.splitlines() if line.strip()]
         for anchor in anchors:
-            str(anchor["made_at"])
             for kept in anchor["chains"].values():
-                int(kept["rows"]), str(kept["hash"])
+                if not isinstance(kept["rows"], int) or not isinstance(kept["hash"], str):
+                    raise TypeError("rows must be a number and hash a text")
+            anchor["made_at"] = brief(anchor["made_at"]).strip("'")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as fault:
         raise refuse(
             "the anchor file cannot be read",

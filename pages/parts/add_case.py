@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, ClinicalRecord, refuse
+from bmcore.intake import child
 from pages.parts import loaders
-from pages.parts.guard import shield
+from pages.parts.guard import named, shield
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+MOST_FILES = 12
 SKIP = "leave out"
 NOT_KNOWN = "not known"
 
@@ -28,12 +30,16 @@ def add_case_form() -> None:
         accept_multiple_files=True,
         key="uploads",
     )
+    if len(uploads) > MOST_FILES:
+        st.error(f"These are {len(uploads)} files; a case has two to four images.")
+        return
     if not uploads:
         st.caption(
             "All files must lie on one grid (registered to each other). Remove names and dates of "
             "birth before you upload; file names are shown to everyone who uses this dashboard."
         )
         return
+    child.warm()
     chosen = _sequences(uploads)
     name = st.text_input("Name of the case (a pseudonym)", _suggested_name(uploads), max_chars=64)
     record = _clinical(name)
@@ -113,7 +119,8 @@ def _from_table(table: UploadedFile, case_name: str) -> ClinicalRecord:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"table{PurePosixPath(table.name).suffix}"
         path.write_bytes(table.getvalue())
-        read = read_clinical(path)
+        with named({path.name: table.name}):
+            read = read_clinical(path)
     for finding in read.findings:
         st.text(finding.sentence)
     own = read.record_for(case_name)
@@ -152,10 +159,12 @@ def _store(
     if record is None:
         raise refuse("the clinical data cannot be used yet", hint="see the message beside them.")
     with st.spinner("Checking and storing the images"), tempfile.TemporaryDirectory() as folder:
-        files = {}
+        files, names = {}, {}
         for number, sequence in used.items():
             ending = ".nii.gz" if uploads[number].name.lower().endswith(".gz") else ".nii"
             files[sequence] = Path(folder) / f"{sequence}{ending}"
             files[sequence].write_bytes(uploads[number].getvalue())
-        entry = library.add_case(loaders.home(), files, name.strip(), record)
+            names[files[sequence].name] = uploads[number].name
+        with named(names):
+            entry = library.add_case(loaders.home(), files, name.strip(), record)
     st.switch_page("pages/review.py", query_params={"case": entry.case_id})

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,21 @@ def shield() -> Iterator[None]:
 
 
 @contextmanager
+def named(names: Mapping[str, str]) -> Iterator[None]:
+    """Let what is refused in the block name files as the user did: our name -> the user's."""
+    try:
+        yield
+    except BmcoreError as error:
+        told = (replace(f, file=names.get(f.file or "", f.file)) for f in error.findings)
+        raise type(error)(*told) from error
+
+
+@contextmanager
 def page(title: str, action: str) -> Iterator[None]:
     """Set up the page, draw the notice, let in who may do ``action``, and guard what is inside."""
     from pages.parts import header, navigation
 
+    st.set_option("client.disableDataExport", True)  # wherever the server was started from
     navigation.join()
     st.set_page_config(f"{title} · bmcore", page_icon=navigation.ICON, layout="wide")
     admitted = False

@@ -5,7 +5,6 @@ A card is the plain data of model_card.json. What an older card does not hold is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from bmcore.domain import PRIMARY_NAMES
+from bmcore.plain import NotPlain, load_json
 from pages.parts import model_charts as charts
 from pages.parts.charts import SHORT_PRIMARIES
 from pages.parts.metrics import size_words, table_cell
@@ -69,8 +69,8 @@ def read(folder: Path) -> Card | None:
 @st.cache_data(max_entries=4, show_spinner=False)
 def _read(path: Path, stamp: int) -> Card | None:
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
+        card = load_json(path, finite=False)
+    except (NotPlain, OSError):
         return None
     return card if isinstance(card, dict) else None
 

@@ -14,6 +14,7 @@ from bmcore.review.answers import StudyAnswer
 from bmcore.review.desk import Desk
 from bmcore.review.study import Study
 from pages.parts import agreement_source
+from pages.parts.guard import named
 from pages.parts.study_seat import ARM_WORDS
 from pages.parts.words import escaped, when
 
@@ -102,7 +103,8 @@ def _references() -> Mapping[str, Primary]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"table{Path(file.name).suffix.lower()}"
             path.write_bytes(file.getvalue())
-            table = read_clinical(path)
+            with named({path.name: file.name}):
+                table = read_clinical(path)
         found |= {c: p for c, p in table.primaries.items() if p is not None}
     return found
 

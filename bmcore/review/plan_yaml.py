@@ -1,0 +1,93 @@
+"""YAML as plans of studies need it: texts, numbers, lists and keys; nothing that can swell.
+
+No anchors and aliases (430 bytes of them can stand for gigabytes), no tags, limits on size, depth,
+number of values and digits, and a key given twice is a fault. A date is the text that it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import yaml
+
+from bmcore.domain import refuse
+
+MOST_BYTES = 2**20
+MOST_VALUES = 20_000  # 500 cases and 50 readers have 1,200
+MOST_DEPTH = 12
+MOST_DIGITS = 40
+_DATE = "tag:yaml.org,2002:timestamp"
+
+
+def load(text: str, where: str) -> Any:
+    """The values in ``text``; InputRefused where it is not such YAML. where: its name."""
+    if len(text) > MOST_BYTES or len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
+        raise refuse("the study file is too large", file=where, expected=f"{MOST_BYTES} bytes")
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as fault:
+        raise refuse("the study file is not YAML", file=where, found=_told(fault)) from fault
+
+
+def _told(fault: Exception) -> str:
+    """What is wrong and where, on one line."""
+    if isinstance(fault, yaml.MarkedYAMLError) and fault.problem_mark is not None:
+        mark = fault.problem_mark
+        what = ", ".join(part for part in (fault.context, fault.problem) if part)
+        return f"{what[:200]}, line {mark.line + 1}, column {mark.column + 1}"
+    return " ".join(str(fault).split())[:300]
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Checks each part of the text before it becomes a value."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way to say it
+        first: [(tag, pattern) for tag, pattern in known if tag != _DATE]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth = self.values = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        self.values += 1
+        self.depth += 1
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            raise _fault("anchors and aliases (& and *) are not used in a plan", event)
+        if event.tag is not None:
+            raise _fault("tags (!) are not used in a plan", event)
+        if self.values > MOST_VALUES:
+            raise _fault(f"it has more than {MOST_VALUES} values", event)
+        if self.depth > MOST_DEPTH:
+            raise _fault(f"it has more than {MOST_DEPTH} levels inside of each other", event)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def _fault(words: str, at: Any) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, words, at.start_mark)
+
+
+def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for key, times in Counter(map(str, keys)).items():
+        if times > 1:
+            raise _fault(f"the key {key[:80]} is given {times} times", node)
+    return loader.construct_mapping(node, deep=True)
+
+
+def _number(loader: _StrictLoader, node: yaml.ScalarNode) -> int | float:
+    if len(node.value) > MOST_DIGITS:
+        raise _fault(f"a number of {len(node.value)} digits", node)
+    if node.tag == "tag:yaml.org,2002:int":
+        return loader.construct_yaml_int(node)
+    return loader.construct_yaml_float(node)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _number)
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", _number)

@@ -1,0 +1,78 @@
+"""Damaged files of every kind that users bring: each is read or refused in words, and soon.
+
+2,000 by seed here, 10,000 by ``make mutants``. One is had again by
+``mutants.mutant("nii.gz", 17)``; a failure names it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bmcore.domain import BmcoreError
+from bmcore.intake import child
+from tests import mutants
+
+ALL = int(os.environ.get("BMCORE_MUTANTS", "2000"))
+SHARE = {
+    "plan": 0.18, "csv": 0.09, "xlsx": 0.14, "nii": 0.09, "nii.gz": 0.12, "nii2.gz": 0.05,
+    "npz": 0.05, "package": 0.05, "case.json": 0.04, "manifest.json": 0.04, "anchor": 0.03,
+    "marks.json": 0.02, "prediction.json": 0.04, "safetensors": 0.06,
+}  # fmt: skip
+GIB = 2**30
+UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def peak_bytes(who: int) -> int:
+    return resource.getrusage(who).ru_maxrss * UNIT
+
+
+def outcome(kind: str, raw: bytes, folder: Path) -> str:
+    """ "read", "refused", or what went wrong."""
+    name, read = mutants.READERS[kind]
+    folder.mkdir()
+    (folder / name).write_bytes(raw)
+    started = time.monotonic()
+    try:
+        read(folder / name)
+        ended = "read"
+    except BmcoreError as error:
+        # Only the child says this, of what it did not foresee.
+        unforeseen = "the file is damaged and cannot be read" in str(error)
+        ended = f"unforeseen: {error}" if unforeseen else "refused"
+    except Exception as error:
+        ended = f"{type(error).__name__}: {str(error)[:200]}"
+    spent = time.monotonic() - started
+    shutil.rmtree(folder)
+    return ended if spent < 10 else f"{ended} after {spent:.0f} s"
+
+
+def test_the_shares_are_of_every_kind_and_make_a_whole():
+    assert set(SHARE) == set(mutants.READERS) == set(mutants.WHOLE)
+    assert sum(SHARE.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", SHARE)
+def test_the_whole_file_is_read(kind, tmp_path):
+    expected = "refused" if kind == "npz" else "read"  # the rest of the prediction is not there
+    assert outcome(kind, mutants.whole_file(kind), tmp_path / "x") == expected
+
+
+@pytest.mark.parametrize("kind", SHARE)
+def test_a_damaged_file_is_read_or_refused_in_time_and_memory(kind, tmp_path):
+    before, below = peak_bytes(resource.RUSAGE_SELF), peak_bytes(resource.RUSAGE_CHILDREN)
+    ends: dict[int, str] = {}
+    for number in range(round(ALL * SHARE[kind])):
+        ends[number] = outcome(kind, mutants.mutant(kind, number), tmp_path / "x")
+    wrong = {n: said for n, said in ends.items() if said not in ("read", "refused")}
+    assert not wrong
+    assert list(ends.values()).count("refused") > len(ends) / 10  # they are damaged indeed
+    assert peak_bytes(resource.RUSAGE_SELF) - before < GIB
+    child.end_children()
+    assert peak_bytes(resource.RUSAGE_CHILDREN) < max(GIB, below + 1)  # others' were there before
