@@ -222,7 +222,7 @@ def test_a_sqlite_database_moves_to_postgresql_and_a_user_with_few_rights_can_vo
     tables = ", ".join(table.name for table in schema.CHAINED)
     with sa.create_engine(moved, poolclass=sa.NullPool).begin() as c:  # as in docs/database.md
         c.exec_driver_sql(f"GRANT SELECT, INSERT ON {tables} TO few")
-        c.exec_driver_sql("GRANT SELECT, INSERT, UPDATE, DELETE ON drafts TO few")
+        c.exec_driver_sql("GRANT SELECT, INSERT, UPDATE, DELETE ON drafts, vote_drafts TO few")
         c.exec_driver_sql("GRANT SELECT, UPDATE ON chains, alembic_version TO few")
     with open_store(moved.replace("bm@", "few@")) as store:
         store.add_reader("New", "oncologist")
