@@ -99,11 +99,12 @@ def tiny_bundle(folder: Path) -> Path:
 
     from bmcore.domain import PRIMARIES
     from bmcore.models import bundles
-    from bmcore.models.autoencoder import AutoencoderConfig, build_autoencoder
+    from bmcore.models.autoencoder import build_autoencoder
     from bmcore.models.clinical import FEATURE_KEYS
-    from bmcore.models.cnn import FEATURE_NAMES, CNNConfig, build_cnn
+    from bmcore.models.cnn import FEATURE_NAMES, build_cnn
+    from bmcore.models.configs import AutoencoderConfig, CNNConfig, SegmenterConfig
     from bmcore.models.mlr import MLR, MLRConfig
-    from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+    from bmcore.models.segmenter import build_segmenter
 
     torch.manual_seed(0)
     shape = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,))
@@ -137,7 +138,7 @@ def bundle_that_sees_the_spot(folder: Path):  # type: ignore[no-untyped-def]
     import torch
 
     from bmcore.models.bundles import load_bundle
-    from bmcore.models.segmenter import SegmenterConfig
+    from bmcore.models.configs import SegmenterConfig
 
     class Threshold(torch.nn.Module):
         def __init__(self) -> None:

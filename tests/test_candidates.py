@@ -16,7 +16,6 @@ from bmcore.models.bundles import load_bundle, write_part
 from bmcore.models.candidates import (
     EDGE,
     FEATURES,
-    KNOTS,
     build_candidate_head,
     cut_cubes,
     describe,
@@ -24,8 +23,10 @@ from bmcore.models.candidates import (
     find_candidates,
     judge,
 )
+from bmcore.models.configs import KNOTS, SegmenterConfig
+from bmcore.models.inference import read_chances
 from bmcore.models.second_look import revise, without_second_look
-from bmcore.models.segmenter import SegmenterConfig, build_segmenter, read_chances
+from bmcore.models.segmenter import build_segmenter
 from training import candidates as training
 from training.candidates import CandidateTraining, halved, measure, train
 from training.common import tensors_hash

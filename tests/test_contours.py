@@ -11,8 +11,8 @@ import torch
 
 from bmcore.domain import InputRefused
 from bmcore.models.candidates import find_candidates
+from bmcore.models.configs import CONTOUR_INPUTS
 from bmcore.models.contours import (
-    INPUTS,
     REACH,
     SHARPER,
     build_contour_net,
@@ -46,7 +46,7 @@ def test_a_new_net_repeats_the_first_answer() -> None:
     images = random.normal(size=(4, 9, 8, 7)).astype(np.float32)
     own, brain = core > 0.5, core > 0.2
     seen = stack(images, _chances(core), own, brain)
-    assert seen.shape == (INPUTS, 9, 8, 7) and seen.dtype == np.float32
+    assert seen.shape == (CONTOUR_INPUTS, 9, 8, 7) and seen.dtype == np.float32
     assert np.array_equal(seen[:4], images) and np.array_equal(seen[7] > 0, own)
     assert np.array_equal(seen[8] > 0, brain) and np.allclose(seen[6], (1 - core) / 4)
     net = build_contour_net(8)
@@ -147,7 +147,7 @@ def test_a_step_sees_a_crop_moved_turned_and_mirrored_with_its_label() -> None:
     crops = _lesions(1, 3)
     views = [changed(crops, 0, np.random.default_rng(n)) for n in range(6)]
     for seen, label in views:
-        assert seen.shape == (INPUTS, SEEN, SEEN, SEEN) and label.shape == seen.shape[1:]
+        assert seen.shape == (CONTOUR_INPUTS, SEEN, SEEN, SEEN) and label.shape == seen.shape[1:]
         bright = seen[1] > seen[1].max() / 2
         shared = np.count_nonzero(bright & (label == 2))
         assert shared > 0.6 * np.count_nonzero(label == 2)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bmcore.domain import BundleRefused
-from bmcore.models.autoencoder import AutoencoderConfig, build_autoencoder
+from bmcore.models.autoencoder import build_autoencoder
 from bmcore.models.bundles import (
     MANIFEST,
     PARTS,
@@ -19,11 +19,12 @@ from bmcore.models.bundles import (
     write_part,
 )
 from bmcore.models.clinical import FEATURE_KEYS
-from bmcore.models.cnn import FEATURE_NAMES, CNNConfig, build_cnn
+from bmcore.models.cnn import FEATURE_NAMES, build_cnn
+from bmcore.models.configs import AutoencoderConfig, CNNConfig, SegmenterConfig
 from bmcore.models.conformal import Conformal
 from bmcore.models.mlr import MLR
 from bmcore.models.novelty import STATISTICS, NoveltyModel
-from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+from bmcore.models.segmenter import build_segmenter
 
 SMALL = CNNConfig(width=8, blocks=1)
 SEGMENTER = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,))

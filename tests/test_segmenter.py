@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from bmcore.domain import InputRefused
+from bmcore.models.configs import SegmenterConfig
+from bmcore.models.inference import segment
 from bmcore.models.losses import (
     core_parts,
     deep_loss,
@@ -22,14 +24,8 @@ from bmcore.models.losses import (
     segmentation_loss,
     small_lesion_weights,
 )
-from bmcore.models.segmenter import (
-    SegmenterConfig,
-    build_segmenter,
-    drop_small_lesions,
-    quieten_specks,
-    segment,
-    to_labels,
-)
+from bmcore.models.postprocessing import drop_small_lesions, quieten_specks, to_labels
+from bmcore.models.segmenter import build_segmenter
 from bmcore.phantom.cohort import write_cohort
 from training.patches import CutPatches, augment
 from training.segmenter import TrainConfig, split

@@ -14,7 +14,8 @@ import torch
 from bmcore.domain import PRIMARIES, ClinicalRecord, InputRefused, Lesion, Primary
 from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.bundles import load_bundle
-from bmcore.models.cnn import FEATURE_NAMES, CNNConfig
+from bmcore.models.cnn import FEATURE_NAMES
+from bmcore.models.configs import CNNConfig
 from bmcore.models.folds import stratified_folds
 from bmcore.models.lesion_training import class_weights, patient_loss, rescan, vary
 from bmcore.models.losses import largest_near

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bmcore.domain import InputRefused
-from bmcore.models.autoencoder import AutoencoderConfig, build_autoencoder
+from bmcore.models.autoencoder import build_autoencoder
 from bmcore.models.bundles import (
     belongs_to,
     load_bundle,
@@ -18,11 +18,12 @@ from bmcore.models.bundles import (
     pack_uncertainty,
     write_part,
 )
-from bmcore.models.cnn import FEATURE_NAMES, CNNConfig, build_cnn
+from bmcore.models.cnn import FEATURE_NAMES, build_cnn
+from bmcore.models.configs import AutoencoderConfig, CNNConfig, SegmenterConfig
 from bmcore.models.conformal import Conformal
 from bmcore.models.mlr import MLR
 from bmcore.models.novelty import STATISTICS, NoveltyModel
-from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+from bmcore.models.segmenter import build_segmenter
 from bmcore.models.spread import Refits
 from training import demo_models
 

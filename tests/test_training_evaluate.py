@@ -178,7 +178,7 @@ def test_the_command_reads_by_the_road_of_daily_use(cohort, bundle, tmp_path, mo
     from bmcore.imaging.preprocess import prepare, restore
     from bmcore.intake.datasets import YaleDataset
     from bmcore.models.bundles import load_bundle
-    from bmcore.models.segmenter import segment
+    from bmcore.models.inference import segment
     from bmcore.stats.segmentation import dice, region
 
     out = tmp_path / "out"

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from bmcore.domain import InputRefused
+from bmcore.models.configs import SegmenterConfig
 from bmcore.models.losses import small_lesion_weights
-from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+from bmcore.models.segmenter import build_segmenter
 from bmcore.phantom.cohort import PhantomCase, draw_case
 from bmcore.phantom.scene import write_head
 from training import mix

@@ -13,8 +13,9 @@ import pytest
 from bmcore.domain import PRIMARIES, InputRefused
 from bmcore.geometry import transform, voxel_sizes_mm
 from bmcore.models import bundles
-from bmcore.models.autoencoder import AutoencoderConfig, AutoencoderTraining, fit_autoencoder
+from bmcore.models.autoencoder import AutoencoderTraining, fit_autoencoder
 from bmcore.models.cnn import FEATURE_NAMES
+from bmcore.models.configs import AutoencoderConfig
 from bmcore.models.novelty import STATISTICS
 from tests import reading_fixture as fixture
 from training import uncertainty

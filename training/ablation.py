@@ -34,7 +34,7 @@ from training.segmenter import Beginning, TrainConfig, train, validate
 if TYPE_CHECKING:
     import torch
 
-    from bmcore.models.segmenter import SegmenterConfig
+    from bmcore.models.configs import SegmenterConfig
 
 # name -> changes of the training, changes of the net
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -75,7 +75,7 @@ def learn(name: str, heads: PaintedPatches, out: Path, base: TrainConfig, world:
     """Train one variant, or go on, or read what was trained before with the same options."""
     from safetensors.torch import load_file, save_file
 
-    from bmcore.models.segmenter import SegmenterConfig
+    from bmcore.models.configs import SegmenterConfig
 
     changes, net_changes = VARIANTS[name]
     config = replace(base, **changes)

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from bmcore.models.autoencoder import AutoencoderConfig, AutoencoderTraining, fit_autoencoder
+from bmcore.models.autoencoder import AutoencoderTraining, fit_autoencoder
+from bmcore.models.configs import AutoencoderConfig
 from training.cnn import HeldOut, load_held_out
 from training.common import (
     DataOption,

@@ -68,7 +68,8 @@ def train(found: Found, config: CandidateTraining, out: Path, device: str) -> di
     import torch
     from torch.nn import functional
 
-    from bmcore.models.candidates import KNOTS, build_candidate_head
+    from bmcore.models.candidates import build_candidate_head
+    from bmcore.models.configs import KNOTS
 
     count = len(found.lesion)
     if found.lesion.all() or not found.lesion.any():

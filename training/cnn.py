@@ -27,13 +27,12 @@ import typer
 from bmcore.domain import PRIMARIES, refuse
 from bmcore.models.cnn import (
     FEATURE_NAMES,
-    TRAINED,
-    CNNConfig,
     build_cnn,
     lesion_logits,
     patient_features,
     patient_probabilities,
 )
+from bmcore.models.configs import TRAINED, CNNConfig
 from bmcore.models.folds import stratified_folds
 from bmcore.models.lesion_training import AUGMENTATION
 from training.cohort import Cohort, person_of, prepare_cohort

@@ -29,7 +29,8 @@ from bmcore.domain import (
     refuse,
 )
 from bmcore.models.clinical import vector
-from bmcore.models.cnn import MAX_LESIONS, PATCH_SHAPE
+from bmcore.models.cnn import MAX_LESIONS
+from bmcore.models.configs import PATCH_SHAPE
 from training.common import World, atomic_path, fingerprint, progress, read_json, write_json
 
 if TYPE_CHECKING:

@@ -19,12 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES
-from bmcore.models.autoencoder import (
-    AutoencoderConfig,
-    AutoencoderTraining,
-    build_autoencoder,
-    fit_autoencoder,
-)
+from bmcore.models.autoencoder import AutoencoderTraining, build_autoencoder, fit_autoencoder
+from bmcore.models.configs import AutoencoderConfig
 from bmcore.models.mlr import MLR, MLRConfig
 from training.answer_subgroups import (
     MINIMUM,

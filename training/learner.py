@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES, refuse
-from bmcore.models.cnn import CNNConfig, build_cnn, lesion_logits
+from bmcore.models.cnn import build_cnn, lesion_logits
+from bmcore.models.configs import CNNConfig
 from bmcore.models.folds import stratified_folds
 from bmcore.models.lesion_training import class_weights, patient_loss, rescan, vary
 from bmcore.models.mlr import log_loss, temperature
@@ -174,7 +175,7 @@ class Learner:
         dropout, decay = config.settings[setting]
         seed_everything(seeds[0] * 1000 + seeds[1])
         net = build_cnn(replace(net_config, dropout=dropout))
-        self.net = net.to(world.device, memory_format=torch.channels_last_3d)
+        self.net = net.to(world.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.ema = EMA(self.net, config.ema)
         self.model = world.wrap(self.net)
         labels = np.array([m.label for m in members])

@@ -13,11 +13,10 @@ import numpy.typing as npt
 from bmcore.domain import refuse
 
 if TYPE_CHECKING:
-    import torch
-
     from bmcore.domain import Case
     from bmcore.intake.datasets import YaleDataset
-    from bmcore.models.segmenter import SegmenterConfig
+    from bmcore.models.configs import SegmenterConfig
+    from bmcore.models.nets.segmenter import Segmenter
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +49,7 @@ class Net:
         """
         from bmcore.imaging.preprocess import prepare, to_working_grid
         from bmcore.models import runtime
-        from bmcore.models.segmenter import read_chances
+        from bmcore.models.inference import read_chances
 
         if case.truth is None or case.truth.mask is None:
             raise refuse("no reference mask", file=case.case_id, expected="a seg file")
@@ -67,12 +66,12 @@ class Net:
 
 
 @functools.lru_cache(maxsize=1)
-def _open(segmenter: Path, config: SegmenterConfig) -> torch.nn.Module:
+def _open(segmenter: Path, config: SegmenterConfig) -> Segmenter:
     """The net, read once a process."""
     from bmcore.models.bundles import load_bundle
 
     net = load_bundle(segmenter).segmenter
-    net.config = config  # type: ignore[assignment]
+    net.config = config
     return net
 
 

@@ -70,7 +70,8 @@ def read(case: Case, bundle: Bundle, chosen: Runtime) -> Reading:
     """The road of a case as in use, from the same functions."""
     from bmcore.imaging.preprocess import prepare, restore, restore_map
     from bmcore.models import runtime
-    from bmcore.models.segmenter import read_chances, to_labels
+    from bmcore.models.inference import read_chances
+    from bmcore.models.postprocessing import to_labels
 
     watch = Stopwatch()
     prepared = prepare(case)

@@ -48,7 +48,8 @@ from training.scenes import PLAN
 if TYPE_CHECKING:
     import torch
 
-    from bmcore.models.segmenter import SegmenterConfig
+    from bmcore.models.configs import SegmenterConfig
+    from bmcore.models.nets.segmenter import Segmenter
 
 
 LOOK_EVERY = 20  # steps between looks at the loss
@@ -248,7 +249,7 @@ def train(
 
 
 def validate(
-    cache: Path, names: list[str], net: torch.nn.Module, world: World, hidden: tuple[int, ...] = ()
+    cache: Path, names: list[str], net: Segmenter, world: World, hidden: tuple[int, ...] = ()
 ) -> dict[str, Any]:
     """Figures on held-out cases: mean Dice a region, lesion-wise ET Dice, detection by size.
 
@@ -256,7 +257,7 @@ def validate(
     """
     from bmcore.domain import REGIONS
     from bmcore.models import runtime
-    from bmcore.models.segmenter import segment
+    from bmcore.models.inference import segment
     from bmcore.stats import segmentation as metrics
     from bmcore.stats.bootstrap import mean_statistic, patient_bootstrap
 
@@ -399,7 +400,7 @@ def main(
     device: DeviceOption = "auto",
 ) -> None:
     """Train the segmentation net on DATA and write OUT/segmenter.safetensors and metrics.json."""
-    from bmcore.models.segmenter import SegmenterConfig
+    from bmcore.models.configs import SegmenterConfig
 
     config = TrainConfig(
         batch=batch, patch=patch, steps=steps, rate=rate, decay=decay, dropout=dropout,

@@ -43,7 +43,7 @@ class Sweep:
     def score(self, folder: Path, case_id: str) -> list[tuple[float, int, int, int]]:
         """Of each set of limits: lesion-wise Dice of enhancing tumour, false lesions, and lesions
         of FROM_MM and more that are found and that there are. InputRefused without a mask."""
-        from bmcore.models.segmenter import to_labels
+        from bmcore.models.postprocessing import to_labels
         from bmcore.stats import segmentation
 
         patient = self.net.read(open_data(folder).load(case_id))

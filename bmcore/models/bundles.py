@@ -33,9 +33,10 @@ from bmcore.models.spread import Refits
 from bmcore.plain import NotPlain, brief, load_json
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from bmcore.models.segmenter import SegmenterConfig
+    from bmcore.models.configs import SegmenterConfig
+    from bmcore.models.nets.autoencoder import Autoencoder
+    from bmcore.models.nets.lesion_cnn import LesionNet
+    from bmcore.models.nets.segmenter import Segmenter
 
 T = TypeVar("T")
 FORMAT = 1
@@ -414,27 +415,30 @@ class Bundle:
         return part in self.manifest["parts"]
 
     @cached_property
-    def segmenter(self) -> nn.Module:
-        from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+    def segmenter(self) -> Segmenter:
+        from bmcore.models.configs import SegmenterConfig
+        from bmcore.models.segmenter import build_segmenter
 
         return self._net("segmenter", SegmenterConfig, build_segmenter)
 
     @cached_property
     def segmenter_config(self) -> SegmenterConfig:
         """What ``segmenter.segment`` needs beside the net."""
-        from bmcore.models.segmenter import SegmenterConfig
+        from bmcore.models.configs import SegmenterConfig
 
         return self._config("segmenter", SegmenterConfig)
 
     @cached_property
-    def cnn(self) -> Any:
-        from bmcore.models.cnn import CNNConfig, build_cnn
+    def cnn(self) -> LesionNet:
+        from bmcore.models.cnn import build_cnn
+        from bmcore.models.configs import CNNConfig
 
         return self._net("cnn", CNNConfig, build_cnn)
 
     @cached_property
-    def autoencoder(self) -> Any:
-        from bmcore.models.autoencoder import AutoencoderConfig, build_autoencoder
+    def autoencoder(self) -> Autoencoder:
+        from bmcore.models.autoencoder import build_autoencoder
+        from bmcore.models.configs import AutoencoderConfig
 
         return self._net("autoencoder", AutoencoderConfig, build_autoencoder)
 

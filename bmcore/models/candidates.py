@@ -20,12 +20,13 @@ from bmcore.domain import SEQUENCES
 from bmcore.imaging.preprocess import cut
 
 if TYPE_CHECKING:
-    import torch
+    from torch import nn
+
+    from bmcore.models.nets.candidate_head import CandidateHead
 
 EDGE = 32  # voxels of 1 mm of the cube around a candidate
 CHANNELS = len(SEQUENCES) + 1  # the images, and the candidate itself
 LEAST = 2  # voxels; what is smaller is no candidate
-KNOTS = 101  # quantiles of each feature that a head keeps
 BRIGHT = (0.35, 0.5, 0.7)  # shares of the contrast of a candidate in t1c from which it is bright
 REACHES = (2, 4, 8, 15)  # voxels around a candidate in which its surroundings are measured
 FEATURES = (
@@ -213,53 +214,20 @@ def _company(others: npt.NDArray[np.float64]) -> list[float]:
     return [*counts, np.log1p(len(others)), others.sum(), first, second, share]
 
 
-def build_candidate_head(features: int, hidden: int) -> torch.nn.Module:
+def build_candidate_head(features: int, hidden: int) -> CandidateHead:
     """A head from descriptions (n, features) to logits (n,): is this candidate a metastasis?
 
     ``knots`` (features, KNOTS): quantiles of each feature in the training's descriptions, rising.
     Each feature is replaced by the normal score of its rank among them (van der Waerden), so that
     neither units nor outliers matter.
     """
-    import torch
-    from torch import nn
+    from bmcore.models.nets.candidate_head import CandidateHead
 
-    class CandidateHead(nn.Module):
-        knots: torch.Tensor
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("knots", torch.linspace(0, 1, KNOTS).repeat(features, 1))
-            self.layers = nn.Sequential(
-                nn.Dropout(0.15),
-                nn.Linear(features, hidden),
-                nn.ReLU(),
-                nn.Dropout(0.3),
-                nn.Linear(hidden, hidden),
-                nn.ReLU(),
-                nn.Dropout(0.3),
-                nn.Linear(hidden, 1),
-            )
-
-        def forward(self, descriptions: torch.Tensor) -> torch.Tensor:
-            with torch.autocast(descriptions.device.type, enabled=False):
-                return self.layers(self.scores(descriptions))[:, 0]
-
-        def scores(self, descriptions: torch.Tensor) -> torch.Tensor:
-            """Normal scores (n, features), between -3 and 3; equal values share the mean rank."""
-            x = descriptions.T.contiguous()
-            first, behind = (torch.searchsorted(self.knots, x, right=r) for r in (False, True))
-            low = self.knots.gather(1, (behind - 1).clamp(0))
-            high = self.knots.gather(1, behind.clamp(max=KNOTS - 1))
-            between = ((x - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
-            rank = torch.where(first == behind, behind - 1 + between, (first + behind - 1) / 2)
-            share = rank.clamp(0, KNOTS - 1) / (KNOTS - 1)
-            return torch.special.ndtri(share.clamp(0.00135, 0.99865)).T
-
-    return CandidateHead()
+    return CandidateHead(features, hidden)
 
 
 def judge(
-    head: torch.nn.Module, cubes: npt.NDArray[np.float32], peaks: npt.NDArray[np.float64]
+    head: nn.Module, cubes: npt.NDArray[np.float32], peaks: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Probability (n,) that each candidate is a metastasis; cubes and peaks as for ``describe``."""
     import torch

@@ -14,19 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, special
 
-from bmcore.domain import SEQUENCES
+from bmcore.models.configs import LOG_ODDS_SCALE
 
 if TYPE_CHECKING:
-    import torch
+    from torch import nn
+
+    from bmcore.models.nets.contour_net import ContourNet
 
 REACH = 6  # voxels around the box of a candidate that the net sees, and draws in
-INPUTS = len(SEQUENCES) + 5
-OUTPUTS = 3  # outside the tumour core, necrosis, enhancing tumour
 FAINT = 0.3  # what is less likely than this is not drawn
 LARGEST = 16  # voxels; a candidate that is longer along an axis keeps its outline
 SHARPER = 3  # power of what is drawn: the segmentation net's own lesions end at some 0.05
-_LOG_ODDS = len(SEQUENCES)  # the channel of ``stack`` that holds them, by _SCALE
-_SCALE = 3
 _TOUCHING = np.ones((3, 3, 3))
 
 
@@ -36,7 +34,7 @@ def stack(
     own: npt.NDArray[np.bool_],
     brain: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.float32]:
-    """What the net sees of a box, float32 (INPUTS, i, j, k).
+    """What the net sees of a box, float32 (CONTOUR_INPUTS, i, j, k).
 
     images (4, i, j, k), standardised; chances (4, i, j, k): of background, necrosis, oedema and
     enhancing tumour; own, brain (i, j, k): the voxels of the candidate and of the brain. Channels:
@@ -44,7 +42,7 @@ def stack(
     of oedema, own, brain.
     """
     core = chances[1].astype(np.float32) + chances[3].astype(np.float32)
-    log_odds = special.logit(np.clip(core, 1e-4, 1 - 1e-4)) / _SCALE
+    log_odds = special.logit(np.clip(core, 1e-4, 1 - 1e-4)) / LOG_ODDS_SCALE
     necrosis = chances[1] / (core + 1e-4)
     return np.stack([*images, log_odds, necrosis, chances[2], own, brain]).astype(np.float32)
 
@@ -54,41 +52,19 @@ def is_small(box: tuple[slice, ...]) -> bool:
     return max(s.stop - s.start for s in box) <= LARGEST
 
 
-def build_contour_net(channels: int) -> torch.nn.Module:
-    """A net from boxes (b, INPUTS, i, j, k) of ``stack`` to logits (b, OUTPUTS, i, j, k).
+def build_contour_net(channels: int) -> ContourNet:
+    """A net from boxes (b, 9, i, j, k) of ``stack`` to logits (b, 3, i, j, k).
 
     Four convolutions of 3x3x3 with ``channels`` channels, each seeing one voxel further. A new net
     changes nothing: the first answer passes by them.
     """
-    import torch
-    from torch import nn
+    from bmcore.models.nets.contour_net import ContourNet
 
-    class ContourNet(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first = nn.Conv3d(INPUTS, channels, 3, padding=1)
-            self.steps = nn.ModuleList(
-                nn.Conv3d(channels, channels, 3, padding=1) for _ in range(3)
-            )
-            self.last = nn.Conv3d(channels, OUTPUTS, 1)
-            nn.init.zeros_(self.last.weight)
-            nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
-
-        def forward(self, seen: torch.Tensor) -> torch.Tensor:
-            x = self.first(seen)
-            for step in self.steps:
-                x = x + step(torch.relu(x))
-            change = self.last(torch.relu(x)).float()
-            log_odds = seen[:, _LOG_ODDS : _LOG_ODDS + 1].float() * _SCALE
-            necrosis = seen[:, _LOG_ODDS + 1 : _LOG_ODDS + 2].float().clamp(0.01, 0.99)
-            core = (log_odds / 2 + necrosis.log(), log_odds / 2 + (1 - necrosis).log())
-            return change + torch.cat([-log_odds / 2, *core], dim=1)
-
-    return ContourNet()
+    return ContourNet(channels)
 
 
 def outline(
-    net: torch.nn.Module,
+    net: nn.Module,
     images: npt.NDArray[np.float32],
     chances: npt.NDArray[np.float32],
     brain: npt.NDArray[np.bool_],

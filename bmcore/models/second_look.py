@@ -17,9 +17,7 @@ from bmcore.models.candidates import cut_cubes, enhancement, find_candidates, ju
 from bmcore.models.contours import is_small, outline
 
 if TYPE_CHECKING:
-    import torch
-
-    from bmcore.models.segmenter import SegmenterConfig
+    from bmcore.models.nets.segmenter import Segmenter
 
 HEAD = "candidates."  # the names of the tensors of both in a segmentation net begin so
 CONTOURS = "contours."
@@ -33,7 +31,7 @@ def without_second_look(weights: Mapping[str, _T]) -> dict[str, _T]:
 
 
 def revise(
-    net: torch.nn.Module,
+    net: Segmenter,
     images: npt.NDArray[np.float32],
     brain: npt.NDArray[np.bool_],
     chances: npt.NDArray[np.float32],
@@ -49,13 +47,13 @@ def revise(
     likeliest counts. The shares of background and oedema in the rest stay. Where no candidate
     reaches, nothing changes.
     """
-    config: SegmenterConfig = net.config  # type: ignore[assignment]
+    config = net.config
     before = chances[1] + chances[3]
     parts, found = find_candidates(before, config.candidate_chance)
     if not found:
         return chances
     peaks = np.array([c.peak for c in found])
-    judged = judge(net.candidates, cut_cubes(images, parts, found), peaks)  # type: ignore[arg-type]
+    judged = judge(net.candidates, cut_cubes(images, parts, found), peaks)
     if config.least_t1c is not None:
         judged[enhancement(images, chances, parts, found) < config.least_t1c] = 0
     core = np.where(parts > 0, np.float32(0), before)
@@ -66,7 +64,7 @@ def revise(
         here = found[n].box
         shape, share = np.where(parts[here] == number, before[here], np.float32(0)), necrosis[here]
         if config.contours and is_small(here):
-            drawn = outline(net.contours, images, chances, brain, parts, number, here)  # type: ignore[arg-type]
+            drawn = outline(net.contours, images, chances, brain, parts, number, here)
             if drawn[1].any():
                 here, shape, share = drawn
         now = shape * np.float32(judged[n] / shape.max())

@@ -114,7 +114,7 @@ def find_tumour(
 ) -> npt.NDArray[np.uint8]:
     """Labels 0-3 (i, j, k) on the working grid, on the best device and precision there is."""
     from bmcore.models import runtime
-    from bmcore.models.segmenter import segment
+    from bmcore.models.inference import segment
 
     chosen = runtime.choose()
     net = bundle.segmenter.to(chosen.device)
