@@ -107,7 +107,7 @@ def tiny_bundle(folder: Path) -> Path:
     from bmcore.models.segmenter import build_segmenter
 
     torch.manual_seed(0)
-    shape = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,))
+    shape = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,))
     tensors = build_segmenter(shape).state_dict()
     bias = [name for name, value in tensors.items() if value.shape == (32,)][-1]
     tensors[bias][:8] += 100  # the eight outputs of the class "background"
@@ -143,7 +143,7 @@ def bundle_that_sees_the_spot(folder: Path):  # type: ignore[no-untyped-def]
     class Threshold(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.config = SegmenterConfig(filters=8)
+            self.config = SegmenterConfig.of(filters=8)
             self.scale = torch.nn.Parameter(torch.ones(1))
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ from training.common import tensors_hash
 from training.gather import VIEWS, Found, load, load_crops, varied
 from training.segmenter import begin_with, settle
 
-TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
+TINY = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
 DEMO = Path(__file__).resolve().parent.parent / "models" / "demo"
 
 
@@ -49,7 +48,7 @@ def _core() -> npt.NDArray[np.float32]:
 
 def _net(**more: object) -> torch.nn.Module:
     torch.manual_seed(0)
-    return build_segmenter(replace(TINY, **more)).eval()
+    return build_segmenter(TINY.changed(**more)).eval()
 
 
 class _Sure(torch.nn.Module):
@@ -290,9 +289,9 @@ def test_the_contour_net_draws_what_the_head_judges() -> None:
 
 def test_contours_belong_to_a_second_look() -> None:
     with pytest.raises(ValueError, match="give candidates too"):
-        replace(TINY, contours=8)
+        TINY.changed(contours=8)
     with pytest.raises(ValueError, match="contours must not be negative"):
-        replace(TINY, candidates=8, contours=-1)
+        TINY.changed(candidates=8, contours=-1)
     weights = _net(candidates=8, contours=8).state_dict()
     assert without_second_look(weights).keys() == _net().state_dict().keys()
 
@@ -302,7 +301,7 @@ def test_a_segmenter_with_a_second_look_answers_with_its_peaks() -> None:
     images = np.random.default_rng(1).normal(size=(4, 32, 32, 32)).astype(np.float32)
     brain = np.ones((32, 32, 32), bool)
     asked = net.config
-    net.config = replace(asked, candidates=0)
+    net.config = asked.changed(candidates=0)
     before = read_chances(net, images, brain)
     net.config = asked
     after = read_chances(net, images, brain)
@@ -316,9 +315,9 @@ def test_a_segmenter_with_a_second_look_answers_with_its_peaks() -> None:
         peak = (after[1] + after[3])[parts == candidate.number].max()
         assert peak == pytest.approx(chance, abs=1e-5)
     with pytest.raises(ValueError, match="candidate_chance"):
-        replace(TINY, candidate_chance=0.0)
+        TINY.changed(candidate_chance=0.0)
     with pytest.raises(ValueError, match="candidates must not be negative"):
-        replace(TINY, candidates=-1)
+        TINY.changed(candidates=-1)
 
 
 def test_what_does_not_enhance_is_no_metastasis() -> None:
@@ -357,7 +356,7 @@ def test_a_second_look_is_left_out_of_the_weights_that_a_new_run_begins_with(
     tmp_path: Path,
 ) -> None:
     taught, plain = _net(candidates=8, contours=8), build_segmenter(TINY)
-    config = replace(TINY, candidates=8, contours=8)
+    config = TINY.changed(candidates=8, contours=8)
     said = {"steps": 7, "candidates": {"patients": 3}}
     file = write_part(tmp_path, "segmenter", taught.state_dict(), config.as_dict(), said)
     begin = begin_with(file, 0)
@@ -425,7 +424,8 @@ def test_a_segmenter_is_taught_a_second_look_from_the_shell(tmp_path: Path) -> N
     training.main(**options)
     bundle = load_bundle(out)
     entry = bundle.manifest["parts"]["segmenter"]
-    assert entry["config"]["candidates"] == 8 and bundle.segmenter_config.candidate_chance == 0.05
+    assert entry["config"]["candidates"] == 8
+    assert bundle.segmenter_config.reduction.candidate_chance == 0.05
     said = entry["training"]["candidates"]
     assert said["patients"] == 2 and said["source"].startswith("synthetic")
     assert entry["metrics"]["candidates"]["patients"] == 1

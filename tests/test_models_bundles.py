@@ -27,7 +27,7 @@ from bmcore.models.novelty import STATISTICS, NoveltyModel
 from bmcore.models.segmenter import build_segmenter
 
 SMALL = CNNConfig(width=8, blocks=1)
-SEGMENTER = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,))
+SEGMENTER = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,))
 
 
 def fill(folder):

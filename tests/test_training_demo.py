@@ -27,7 +27,7 @@ from bmcore.models.segmenter import build_segmenter
 from bmcore.models.spread import Refits
 from training import demo_models
 
-SEGMENTER = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,))
+SEGMENTER = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,))
 
 
 class Steps:

@@ -25,7 +25,7 @@ from training.segmenter import begin_with, settle
 from training.threshold import best
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
+TINY = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def test_the_average_of_two_nets_lies_between_them_and_says_what_it_was_made_of(
     assert all(torch.allclose(p, torch.tensor(0.7)) for p in bundle.segmenter.parameters())
     made = bundle.manifest["parts"]["segmenter"]["training"]
     assert made["share_of_this_run"] == 0.7 and len(made["averaged_with_sha256"]) == 64
-    other = build_segmenter(SegmenterConfig(filters=16, blocks_down=(1, 1), blocks_up=(1,)))
+    other = build_segmenter(SegmenterConfig.of(filters=16, blocks_down=(1, 1), blocks_up=(1,)))
     write_part(tmp_path / "a", "segmenter", other.state_dict(), other.config)
     with pytest.raises(InputRefused, match="differ in shape"):
         mix.main(tmp_path / "a", tmp_path / "b", tmp_path / "out")

@@ -79,13 +79,12 @@ def learn(name: str, heads: PaintedPatches, out: Path, base: TrainConfig, world:
 
     changes, net_changes = VARIANTS[name]
     config = replace(base, **changes)
-    net_config = replace(
-        SegmenterConfig(filters=16, blocks_down=(1, 1, 1, 1), fine=8, window=base.patch),
-        **net_changes,
+    net_config = SegmenterConfig.of(
+        filters=16, blocks_down=(1, 1, 1, 1), fine=8, window=base.patch, **net_changes
     )
     folder = _folder(out, name)
     file, about = folder / "weights.safetensors", folder / "learnt.json"
-    options = fingerprint(config, net_config)
+    options = fingerprint(config, net_config.as_dict())
     known = read_json(about) if about.exists() else {}
     if known.get("options") != options:
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +111,7 @@ def measure(
     kept = read_json(done) if done.exists() else {}
     if kept.get("options") == options:
         return kept["row"], kept["each"]
-    net = build_segmenter(replace(learnt.config, core_chance=CORE_CHANCE))
+    net = build_segmenter(learnt.config.changed(core_chance=CORE_CHANCE))
     net.load_state_dict(learnt.weights)
     net.to(world.device)
     full = validate(out / "cache", held, net, world)

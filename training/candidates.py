@@ -11,7 +11,7 @@ OUT then holds the segmentation net with the second look in it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -203,9 +203,9 @@ def main(
     drawing = contours.ContourTraining(channels=channels, epochs=contour_epochs, seed=seed)
     bundle = load_bundle(segmenter)
     weights = bundle.manifest["parts"]["segmenter"]["sha256"]
-    plain = replace(bundle.segmenter_config, **NONE)  # type: ignore[arg-type]
+    plain = bundle.segmenter_config.changed(**NONE)
     if mirror is not None:
-        plain = replace(plain, mirror=mirror)
+        plain = plain.changed(mirror=mirror)
     patients = cases if data is None else len(open_data(data).case_ids)
     with distributed(device) as world:
         threads = 0 if workers == 1 else 1
@@ -227,7 +227,7 @@ def main(
         "patients": len(files) - held,
         "source": "synthetic, styles CLINIC and WILD" if data is None else data.name,
         "segmenter_sha256": weights,
-        "mirror": plain.mirror,
+        "mirror": plain.inference.mirror,
         "hardware": "GPU" if kind == "cuda" else "CPU",
         "views": VIEWS,
         "contours": {**asdict(drawing), "lesions": len(crops)},

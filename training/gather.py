@@ -123,7 +123,8 @@ def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: in
     cache.mkdir(parents=True, exist_ok=True)
     data = None if reader.data is None else str(reader.data.resolve())
     plan: dict[str, Any] = {"data": data, "seed": reader.seed, "chance": reader.chance}
-    plan |= {"mirror": reader.net.config.mirror, "crop": contours.CROP, "largest": LARGEST}
+    mirror = reader.net.config.inference.mirror
+    plan |= {"mirror": mirror, "crop": contours.CROP, "largest": LARGEST}
     plan |= {"weights": weights, "features": list(FEATURES), "views": VIEWS, "least_voxels": LEAST}
     if (cache / PLAN).exists() and read_json(cache / PLAN) != plan:
         raise refuse(

@@ -78,7 +78,7 @@ def read(case: Case, bundle: Bundle, chosen: Runtime) -> Reading:
     net = bundle.segmenter.to(chosen.device)
     with runtime.inference(chosen):
         chances = read_chances(net, prepared.images, prepared.brain)
-    labels = to_labels(chances, prepared.brain, bundle.segmenter_config)
+    labels = to_labels(chances, prepared.brain, bundle.segmenter_config.postprocessing)
     mask = np.asarray(restore(labels, prepared).data)
     core = np.asarray(restore_map(chances[1] + chances[3], prepared).data)
     return Reading(mask, core, watch.seconds)

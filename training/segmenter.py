@@ -412,7 +412,7 @@ def main(
             expected="--data with cases, --scenes with synthetic heads, or both",
             hint="run python -m training.scenes --out DIR and give --scenes DIR.",
         )
-    net_config = SegmenterConfig(
+    net_config = SegmenterConfig.of(
         filters=filters, fine=fine, blocks_down=_levels(down), window=patch, dropout=dropout
     )
     out.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ is written into the net's config, the whole table into its metrics; the weights 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,11 +52,11 @@ class Sweep:
         seen = chances[1] + chances[3] > min(limits[0] for limits in self.grid)
         box = segmentation.box_around(seen | truth)
         chances, brain, truth = chances[(slice(None), *box)], patient.brain[box], truth[box]
-        config = replace(self.net.config, lone_oedema=True)  # only enhancing tumour is measured
+        config = self.net.config.changed(lone_oedema=True)  # only enhancing tumour is measured
         row, known = [], {}
         for limits in self.grid:
-            chosen = replace(config, **dict(zip(LIMITS, limits, strict=True)))  # type: ignore[arg-type]
-            labels = to_labels(chances, brain, chosen)
+            chosen = config.changed(**dict(zip(LIMITS, limits, strict=True)))
+            labels = to_labels(chances, brain, chosen.postprocessing)
             key = labels.tobytes()
             if key not in known:  # other limits often keep the same parts
                 found = segmentation.region(labels, REGIONS["ET"])
@@ -145,9 +145,9 @@ def main(
     entry = bundle.manifest["parts"]["segmenter"]
     config = bundle.segmenter_config
     if mirror is not None:
-        config = replace(config, mirror=mirror)
+        config = config.changed(mirror=mirror)
     if specks is not None:
-        config = replace(config, speck_share=specks)
+        config = config.changed(speck_share=specks)
     folders = [data, *(more_data or [])]
     grid = tuple(product(CORES, VOXELS, CHANCES))
     threads = 0 if workers == 1 else 1
@@ -157,7 +157,10 @@ def main(
         mark = "*" if row is chosen else " "
         typer.echo(mark + "  ".join(f"{key} {value:g}" for key, value in row.items()))
     limits: dict[str, Any] = {name: chosen[name] for name in LIMITS}
-    limits |= {"mirror": config.mirror, "speck_share": config.speck_share}
+    limits |= {
+        "mirror": config.inference.mirror,
+        "speck_share": config.postprocessing.speck_share,
+    }
     metrics = entry["metrics"] | {
         "limits": {"data": [f.name for f in folders], "cases": len(dice), "rows": rows}
     }

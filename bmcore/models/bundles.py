@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from bmcore.domain import BmcoreError, BundleInfo, BundleRefused, refuse
+from bmcore.models.configs import NetConfig
 from bmcore.models.conformal import Conformal
 from bmcore.models.mlr import MLR
 from bmcore.models.novelty import STATISTICS, NoveltyConfig, NoveltyModel
@@ -33,11 +34,15 @@ from bmcore.models.spread import Refits
 from bmcore.plain import NotPlain, brief, load_json
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from bmcore.models.configs import SegmenterConfig
     from bmcore.models.nets.autoencoder import Autoencoder
     from bmcore.models.nets.lesion_cnn import LesionNet
     from bmcore.models.nets.segmenter import Segmenter
 
+C = TypeVar("C", bound=NetConfig)
+N = TypeVar("N", bound="nn.Module")
 T = TypeVar("T")
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -67,14 +72,14 @@ def write_part(
     folder: Path,
     part: str,
     tensors: Mapping[str, Any],
-    config: Any,
+    config: NetConfig | Mapping[str, Any],
     training: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write one part and name it in the manifest; the bundle counts as unfinished afterwards.
 
     tensors: name to torch tensor or numpy array (an ``nn.Module``'s ``state_dict()``, or
-    ``MLR.tensors()``). config: the part's frozen dataclass or a dict. training: data, seeds, steps;
+    ``MLR.tensors()``). config: of the net, or a dict. training: data, seeds, steps;
     metrics: what was measured. Both files are replaced at once. ValueError for an unknown part.
     """
     from safetensors.numpy import save as save_arrays
@@ -98,7 +103,7 @@ def write_part(
     manifest["parts"][part] = {
         "file": target.name,
         "sha256": hashlib.sha256(content).hexdigest(),
-        "config": asdict(config) if is_dataclass(config) else dict(config),  # type: ignore[arg-type]
+        "config": config.as_dict() if isinstance(config, NetConfig) else dict(config),
         "training": dict(training or {}),
         "metrics": dict(metrics or {}),
     }
@@ -423,7 +428,7 @@ class Bundle:
 
     @cached_property
     def segmenter_config(self) -> SegmenterConfig:
-        """What ``segmenter.segment`` needs beside the net."""
+        """What stands in ``segmenter.config``, without building the net."""
         from bmcore.models.configs import SegmenterConfig
 
         return self._config("segmenter", SegmenterConfig)
@@ -496,7 +501,7 @@ class Bundle:
             raise _refused(f"the file of {part} changed after it was opened", file=path)
         return content
 
-    def _net(self, part: str, config_class: type, build: Any) -> Any:
+    def _net(self, part: str, config_class: type[C], build: Callable[[C], N]) -> N:
         from safetensors import SafetensorError
         from safetensors.torch import load
 
@@ -557,9 +562,9 @@ class Bundle:
         except ValueError as error:
             raise _refused(f"the tensors of {part} do not fit", file=path, found=error) from None
 
-    def _config(self, part: str, config_class: type) -> Any:
+    def _config(self, part: str, config_class: type[C]) -> C:
         config = self._entry(part)["config"]
-        known = {f.name for f in fields(config_class)}
+        known = set(config_class.names())
         unknown = set(config) - known
         if unknown:
             raise _refused(
@@ -571,7 +576,7 @@ class Bundle:
             )
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
         try:
-            return config_class(**values)
+            return config_class.from_dict(values)
         except (TypeError, ValueError) as error:
             raise _refused(
                 f"the config of {part} cannot be used", file=self.folder / MANIFEST, found=error

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bmcore.domain import SEQUENCES
-from bmcore.models.configs import CLASSES, SegmenterConfig
+from bmcore.models.configs import CLASSES, Inference
 from bmcore.models.postprocessing import to_labels
 from bmcore.models.second_look import revise
 
@@ -31,7 +31,7 @@ def segment(
     ValueError where the arrays do not fit.
     """
     chances = read_chances(net, images, brain, on_progress)
-    return to_labels(chances, brain, net.config)
+    return to_labels(chances, brain, net.config.postprocessing)
 
 
 def read_chances(
@@ -44,7 +44,7 @@ def read_chances(
 
     net: from ``build_segmenter``, whose config decides. The box of the brain is read in overlapping
     windows whose softmax is blended with Gaussian weights; outside ``brain`` always background.
-    With ``config.candidates`` a second look at each candidate follows.
+    With ``reduction.candidates`` in its config a second look at each candidate follows.
     ValueError where the arrays do not fit.
     """
     import torch
@@ -53,7 +53,7 @@ def read_chances(
         raise ValueError(
             f"images must be (4, i, j, k) over the brain {brain.shape}, but are {images.shape}"
         )
-    config = net.config
+    config = net.config.inference
     out = np.zeros((CLASSES, *brain.shape), np.float32)
     out[0] = 1
     if not brain.any():
@@ -69,13 +69,13 @@ def read_chances(
             chances = (chances + _read_windows(net, tensor.flip(2), config, report).flip(2)) / 2
     out[(slice(None), *box)] = chances[0].float().cpu().numpy()
     out[:, ~brain] = np.array([1, 0, 0, 0], np.float32)[:, None]
-    if config.candidates:
+    if net.config.reduction.candidates:
         return revise(net, images, brain, out)
     return out
 
 
 def _read_windows(
-    net: Segmenter, tensor: torch.Tensor, config: SegmenterConfig, report: Callable[[], None]
+    net: Segmenter, tensor: torch.Tensor, config: Inference, report: Callable[[], None]
 ) -> torch.Tensor:
     import torch
     from monai.inferers import sliding_window_inference
@@ -93,7 +93,7 @@ def _read_windows(
 
 
 def _window_counter(
-    shape: tuple[int, ...], config: SegmenterConfig, on_progress: Callable[[float], None] | None
+    shape: tuple[int, ...], config: Inference, on_progress: Callable[[float], None] | None
 ) -> Callable[[], None]:
     """A function to call after each window; tells ``on_progress`` the share that is done."""
     step = max(1, int(config.window * (1 - config.overlap)))

@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from bmcore.models.configs import SegmenterConfig
+from bmcore.models.configs import PostProcessing
 
 _TOUCHING = np.ones((3, 3, 3))
 
 
 def to_labels(
-    chances: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_], config: SegmenterConfig
+    chances: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_], config: PostProcessing
 ) -> npt.NDArray[np.uint8]:
     """Labels 0-3 (uint8, (i, j, k)) from probabilities (4, i, j, k).
 

@@ -38,7 +38,7 @@ def revise(
 ) -> npt.NDArray[np.float32]:
     """Probabilities (4, i, j, k) in which each candidate's peak is what ``judge`` says of it.
 
-    Candidates that do not enhance (``config.least_t1c``) are none, whatever a net says.
+    Candidates that do not enhance (``least_t1c`` in its config) are none, whatever a net says.
 
     net: a segmenter with a second look. images (4, i, j, k), standardised; brain (i, j, k);
     chances: of background, necrosis, oedema, enhancing tumour. Around the peak the probability of
@@ -47,7 +47,7 @@ def revise(
     likeliest counts. The shares of background and oedema in the rest stay. Where no candidate
     reaches, nothing changes.
     """
-    config = net.config
+    config = net.config.reduction
     before = chances[1] + chances[3]
     parts, found = find_candidates(before, config.candidate_chance)
     if not found:

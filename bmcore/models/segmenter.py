@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 def build_segmenter(config: SegmenterConfig) -> Segmenter:
     """A net from images (b, 4, i, j, k) to logits of that shape; i, j, k multiples of 16.
 
-    With ``config.deep_supervision`` a net in training mode gives a list: those logits, then the
-    logits (b, 4, i / 2, j / 2, k / 2) and so on of the coarser levels. With ``config.candidates``,
-    ``net.candidates`` judges candidates, with ``config.contours`` ``net.contours`` draws them.
+    With ``training.deep_supervision`` a net in training mode gives a list: those logits, then the
+    logits (b, 4, i / 2, j / 2, k / 2) and so on of the coarser levels. With
+    ``reduction.candidates`` ``net.candidates`` judges candidates, with ``reduction.contours``
+    ``net.contours`` draws them.
     """
     from bmcore.models.nets.segmenter import Segmenter
 

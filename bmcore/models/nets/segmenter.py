@@ -20,27 +20,28 @@ class Segmenter(nn.Module):
     def __init__(self, config: SegmenterConfig) -> None:
         super().__init__()
         self.config = config
+        shape, reduction = config.architecture, config.reduction
         self.trunk = SegResNet(
             spatial_dims=3,
-            init_filters=config.filters,
+            init_filters=shape.filters,
             in_channels=8 * len(SEQUENCES),
-            out_channels=8 * (config.fine or CLASSES),
-            dropout_prob=config.dropout or None,
+            out_channels=8 * (shape.fine or CLASSES),
+            dropout_prob=config.training.dropout or None,
             norm=("GROUP", {"num_groups": 8}),
-            blocks_down=config.blocks_down,
-            blocks_up=config.blocks_up,
+            blocks_down=shape.blocks_down,
+            blocks_up=shape.blocks_up,
         )
 
-        if config.fine:
-            self.fine = _Fine(config.fine)
-        if config.candidates:
-            self.candidates = CandidateHead(len(FEATURES), config.candidates)
-        if config.contours:
-            self.contours = ContourNet(config.contours)
-        if config.deep_supervision:
-            levels = range(len(config.blocks_up) - 1, 0, -1)
+        if shape.fine:
+            self.fine = _Fine(shape.fine)
+        if reduction.candidates:
+            self.candidates = CandidateHead(len(FEATURES), reduction.candidates)
+        if reduction.contours:
+            self.contours = ContourNet(reduction.contours)
+        if config.training.deep_supervision:
+            levels = range(len(shape.blocks_up) - 1, 0, -1)
             self.coarse = nn.ModuleList(
-                nn.Conv3d(config.filters * 2**level, 8 * CLASSES, 1) for level in levels
+                nn.Conv3d(shape.filters * 2**level, 8 * CLASSES, 1) for level in levels
             )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
@@ -53,8 +54,8 @@ class Segmenter(nn.Module):
             decoded.append(x)
         wide = pixelshuffle(self.trunk.conv_final(decoded[-1]), 3, 2)
         config = self.config
-        answer = self.fine(images, wide) if config.fine else wide
-        if not (config.deep_supervision and self.training):
+        answer = self.fine(images, wide) if config.architecture.fine else wide
+        if not (config.training.deep_supervision and self.training):
             return answer
         coarse = zip(self.coarse, decoded[:-1], strict=True)
         others = [pixelshuffle(layer(x), 3, 2) for layer, x in coarse]
