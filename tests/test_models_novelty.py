@@ -20,9 +20,9 @@ from bmcore.models.novelty import (
     FOLDS,
     JITTERS,
     STATISTICS,
-    Judged,
     NoveltyConfig,
     NoveltyModel,
+    NoveltyResult,
     statistics,
     tolerance,
     words,
@@ -89,7 +89,7 @@ def exchanged(row: np.ndarray, a: str, b: str) -> np.ndarray:
     return row[EXCHANGES[a, b]]
 
 
-def alarms(judged: Judged) -> bool:
+def alarms(judged: NoveltyResult) -> bool:
     return judged.image_score > 1
 
 

@@ -24,7 +24,7 @@ from bmcore.models.losses import (
     segmentation_loss,
     small_lesion_weights,
 )
-from bmcore.models.postprocessing import drop_small_lesions, quieten_specks, to_labels
+from bmcore.models.postprocessing import drop_small_lesions, relabel_small_et_components, to_labels
 from bmcore.models.segmenter import build_segmenter
 from bmcore.phantom.cohort import write_cohort
 from training.patches import CutPatches, augment
@@ -109,19 +109,22 @@ def test_a_config_lies_flat_on_disk_under_the_names_of_format_1() -> None:
 
 
 def test_oedema_stays_only_where_it_is_connected_with_tumour_core() -> None:
-    chances = np.zeros((4, 20, 20, 20), np.float32)
-    chances[0] = 0.6
-    chances[2, 4:12, 4:12, 4:12] = 0.8
-    chances[3, 7:9, 7:9, 7:9] = 0.9
-    chances[2, 15:18, 15:18, 15:18] = 0.8
-    chances[3, 2:4, 16:18, 2:4] = 0.7  # a core without oedema
+    probabilities = np.zeros((4, 20, 20, 20), np.float32)
+    probabilities[0] = 0.6
+    probabilities[2, 4:12, 4:12, 4:12] = 0.8
+    probabilities[3, 7:9, 7:9, 7:9] = 0.9
+    probabilities[2, 15:18, 15:18, 15:18] = 0.8
+    probabilities[3, 2:4, 16:18, 2:4] = 0.7  # a core without oedema
     brain = np.ones((20, 20, 20), bool)
-    labels = to_labels(chances, brain, TINY.postprocessing)
+    labels = to_labels(probabilities, brain, TINY.postprocessing)
     assert labels[5, 5, 5] == 2 and labels[7, 7, 7] == 3 and labels[3, 17, 3] == 3
     assert labels[16, 16, 16] == 0
-    assert to_labels(chances, brain, TINY.changed(lone_oedema=True).postprocessing)[16, 16, 16] == 2
+    assert (
+        to_labels(probabilities, brain, TINY.changed(lone_oedema=True).postprocessing)[16, 16, 16]
+        == 2
+    )
     unsure = TINY.changed(min_lesion_chance=0.95)  # the oedema of a dropped core goes with it
-    assert not to_labels(chances, brain, unsure.postprocessing).any()
+    assert not to_labels(probabilities, brain, unsure.postprocessing).any()
 
 
 def test_specks_of_tumour_go_and_oedema_stays() -> None:
@@ -147,17 +150,19 @@ def test_specks_of_enhancing_tumour_become_necrosis_and_the_core_stays() -> None
     labels[2, 26, 26] = 2
     expected = labels.copy()
     expected[10, 10, 9:11] = expected[15, 15, 15] = 1
-    kept = quieten_specks(labels, 0.02)
+    kept = relabel_small_et_components(labels, 0.02)
     assert np.array_equal(kept, expected) and labels[15, 15, 15] == 3
-    assert quieten_specks(kept, 0.02) is kept  # nothing is left to do
-    assert not quieten_specks(np.zeros((4, 4, 4), np.uint8), 0.02).any()
-    chances = np.stack([np.where(labels == label, np.float32(0.97), np.float32(0.01))
+    assert relabel_small_et_components(kept, 0.02) is kept  # nothing is left to do
+    assert not relabel_small_et_components(np.zeros((4, 4, 4), np.uint8), 0.02).any()
+    probabilities = np.stack([np.where(labels == label, np.float32(0.97), np.float32(0.01))
                         for label in range(4)])  # fmt: skip
     everywhere = np.ones(labels.shape, bool)
     config = TINY.changed(min_lesion_voxels=1, speck_share=0.02)
-    assert to_labels(chances, everywhere, config.postprocessing)[15, 15, 15] == 1
+    assert to_labels(probabilities, everywhere, config.postprocessing)[15, 15, 15] == 1
     assert (
-        to_labels(chances, everywhere, config.changed(speck_share=0.0).postprocessing)[15, 15, 15]
+        to_labels(probabilities, everywhere, config.changed(speck_share=0.0).postprocessing)[
+            15, 15, 15
+        ]
         == 3
     )
     with pytest.raises(ValueError, match="speck_share"):
@@ -312,19 +317,21 @@ def test_lesions_that_are_nowhere_likely_enough_go() -> None:
 
 
 def test_labels_follow_the_limit_of_the_core_and_are_0_outside_the_brain() -> None:
-    chances = np.zeros((4, 8, 8, 8), np.float32)
-    chances[0], chances[1], chances[2], chances[3] = 0.3, 0.15, 0.3, 0.25
-    chances[:, :4] = np.array((0.2, 0.3, 0.3, 0.2), np.float32)[:, None, None, None]
+    probabilities = np.zeros((4, 8, 8, 8), np.float32)
+    probabilities[0], probabilities[1], probabilities[2], probabilities[3] = 0.3, 0.15, 0.3, 0.25
+    probabilities[:, :4] = np.array((0.2, 0.3, 0.3, 0.2), np.float32)[:, None, None, None]
     brain = np.ones((8, 8, 8), bool)
     brain[:, :, 4:] = False
-    labels = to_labels(chances, brain, TINY.changed(core_chance=0.35).postprocessing)
+    labels = to_labels(probabilities, brain, TINY.changed(core_chance=0.35).postprocessing)
     assert (labels[:4, :, :4] == 1).all() and (labels[4:, :, :4] == 3).all()
     assert not labels[:, :, 4:].any()
-    labels = to_labels(chances, brain, TINY.changed(core_chance=0.45).postprocessing)
+    labels = to_labels(probabilities, brain, TINY.changed(core_chance=0.45).postprocessing)
     assert (labels[:4, :, :4] == 1).all() and not labels[4:].any()  # background is as likely
-    even = to_labels(chances, brain, TINY.changed(core_chance=0.5, lone_oedema=True).postprocessing)
+    even = to_labels(
+        probabilities, brain, TINY.changed(core_chance=0.5, lone_oedema=True).postprocessing
+    )
     assert (even[:4, :, :4] == 2).all()  # 0.5 is not more than 0.5
-    likeliest = to_labels(chances, brain, TINY.postprocessing)
+    likeliest = to_labels(probabilities, brain, TINY.postprocessing)
     assert (likeliest[:4, :, :4] == 1).all() and not likeliest[4:].any()
     with pytest.raises(ValueError, match="core_chance"):
         TINY.changed(core_chance=1.0)

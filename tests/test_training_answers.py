@@ -17,7 +17,12 @@ from bmcore.models.bundles import load_bundle
 from bmcore.models.cnn import FEATURE_NAMES
 from bmcore.models.configs import CNNConfig
 from bmcore.models.folds import stratified_folds
-from bmcore.models.lesion_training import class_weights, patient_loss, rescan, vary
+from bmcore.models.lesion_training import (
+    augment_geometry,
+    augment_intensity,
+    class_weights,
+    patient_loss,
+)
 from bmcore.models.losses import largest_near
 from bmcore.models.mlr import MLRConfig, log_loss
 from training import autoencoder, cnn, learner, mlr
@@ -117,7 +122,7 @@ def test_augmentation_repeats_keeps_t1c_and_leaves_the_original():
     patches[:, 2] = 0  # a missing sequence
     before = patches.clone()
     patient = torch.tensor([0, 0, 1, 1, 2, 2])
-    for change in (vary, rescan):
+    for change in (augment_geometry, augment_intensity):
         first, second = (change(patches, patient, np.random.default_rng(3)) for _ in range(2))
         assert torch.equal(first, second) and torch.equal(patches, before)
         assert not torch.equal(first, before)
@@ -129,7 +134,7 @@ def test_gain_and_shift_are_those_of_the_sequence_in_images_and_in_tissue_bright
     """Channels 0-2 are masks; 3-6, 7-10 and 11-14 the four sequences in three tissues."""
     x = torch.ones(4, 15, 16, 16, 16)
     x[:, :, 0] = 0  # outside
-    out = rescan(x, torch.arange(4), np.random.default_rng(1))
+    out = augment_intensity(x, torch.arange(4), np.random.default_rng(1))
     assert not torch.equal(out[:, 3:7], x[:, 3:7]) and torch.equal(out[:, :3], x[:, :3])
     assert all(torch.equal(out[:, 3:7], out[:, k : k + 4]) for k in (7, 11))
     assert (out[:, 3:, 0] == 0).all()
@@ -142,7 +147,7 @@ def test_growing_masks_is_a_maximum_over_neighbours():
 
 def test_each_losable_sequence_is_lost_now_and_then_for_the_whole_patient():
     patches, patient = torch.ones(80, 7, 32, 32, 32), torch.arange(40).repeat_interleave(2)
-    out = rescan(patches, patient, np.random.default_rng(0))
+    out = augment_intensity(patches, patient, np.random.default_rng(0))
     lost = (out[:, :4] == 0).flatten(2).all(dim=2).reshape(40, 2, 4)
     assert torch.equal(lost[:, 0], lost[:, 1])
     share = lost[:, 0].float().mean(dim=0)
@@ -154,7 +159,7 @@ def test_a_turned_ball_in_the_middle_stays_a_ball():
     ball = ((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) <= 100
     patches = torch.zeros(20, 7, 32, 32, 32)
     patches[:, 6] = torch.from_numpy(ball.astype(np.float32))
-    out = vary(patches, torch.arange(20), np.random.default_rng(1))
+    out = augment_geometry(patches, torch.arange(20), np.random.default_rng(1))
     inner = torch.from_numpy(((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) <= 49)
     outer = torch.from_numpy(((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) >= 196)
     assert out[:, 6][:, inner].min() > 0.99 and out[:, 6][:, outer].max() < 0.01

@@ -11,10 +11,11 @@ import torch
 
 from bmcore.domain import InputRefused
 from bmcore.models.autoencoder import build_autoencoder
+from bmcore.models.bootstrap_refits import Refits
 from bmcore.models.bundles import (
     belongs_to,
     load_bundle,
-    pack_spread,
+    pack_refits,
     pack_uncertainty,
     write_part,
 )
@@ -24,7 +25,6 @@ from bmcore.models.conformal import Conformal
 from bmcore.models.mlr import MLR
 from bmcore.models.novelty import STATISTICS, NoveltyModel
 from bmcore.models.segmenter import build_segmenter
-from bmcore.models.spread import Refits
 from training import demo_models
 
 SEGMENTER = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,))
@@ -95,7 +95,7 @@ class Steps:
             write_part(out, step, tensors, config)
         elif step == "spread":
             one = Refits(np.zeros((2, 6, 1)), np.zeros((2, 1)), np.zeros((2, 6)))
-            tensors = pack_spread(dict.fromkeys(("clinical", "image", "fused"), one))
+            tensors = pack_refits(dict.fromkeys(("clinical", "image", "fused"), one))
             config = {"belongs_to": belongs_to(load_bundle(out).manifest)}
             write_part(out, step, tensors, config)
 
@@ -124,7 +124,11 @@ def test_the_chain_ends_in_a_complete_bundle_with_its_card_and_times(steps, tmp_
     assert set(bundle.manifest["timings_s"]) == {*ALL, "all"}
     card = (tmp_path / "bundle" / "model_card.md").read_text()
     assert card == f"# card of {bundle.info.trained_on}"
-    assert bundle.cnn is not None and bundle.novelty is not None and bundle.spread is not None
+    assert (
+        bundle.cnn is not None
+        and bundle.novelty is not None
+        and bundle.bootstrap_refits is not None
+    )
 
 
 def test_a_second_start_does_nothing_again_and_other_options_do(steps, tmp_path):

@@ -1,11 +1,13 @@
-"""Train the second look at candidates: ``python -m training.candidates --segmenter DIR --out DIR``.
+"""False-positive reduction and lesion refinement.
+
+python -m training.candidates --segmenter DIR --out DIR
 
 A trained segmentation net reads new synthetic patients (or the cases of ``--data``); every place
 that it suspects is measured (``bmcore.models.candidates``), and a small head learns which of them
 are metastases; a small net learns to draw the small ones (``training.contours``). The segmentation
 net stays as it is. What was measured and cut out is kept below OUT/cache, one file a patient: a
 killed run, started again with the same options, goes on, and ends with the same weights on a CPU.
-OUT then holds the segmentation net with the second look in it.
+OUT then holds the segmentation net with both in it.
 """
 
 from __future__ import annotations
@@ -135,17 +137,21 @@ def publish(
     metrics: dict[str, Any],
     said: dict[str, Any],
 ) -> None:
-    """The segmentation net with the second look in it, ``halved``, with what is known of both.
+    """The segmentation net with both small nets in it, ``halved``, and what is known of them.
 
     head, drawing: results of ``train`` and ``contours.train``.
     """
     from safetensors.torch import load_file
 
     from bmcore.models.bundles import load_bundle, write_part
-    from bmcore.models.second_look import CONTOURS, HEAD, without_second_look
+    from bmcore.models.false_positive_reduction import (
+        CONTOURS,
+        HEAD,
+        without_false_positive_reduction,
+    )
 
     entry = load_bundle(segmenter).manifest["parts"]["segmenter"]
-    weights = without_second_look(load_file(segmenter / entry["file"]))
+    weights = without_false_positive_reduction(load_file(segmenter / entry["file"]))
     weights |= {HEAD + k: v for k, v in halved(head["weights"]).items()}
     weights |= {CONTOURS + k: v for k, v in halved(drawing["weights"]).items()}
     config = entry["config"] | {
@@ -193,17 +199,17 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="Processes that read patients.")] = 2,
     device: DeviceOption = "auto",
 ) -> None:
-    """Teach the segmentation net of SEGMENTER a second look and write both to OUT."""
+    """Teach the segmentation net of SEGMENTER false-positive reduction and write all to OUT."""
     from bmcore.models.bundles import load_bundle
     from bmcore.models.candidates import FEATURES, build_candidate_head
-    from bmcore.models.contours import build_contour_net
-    from bmcore.models.second_look import NONE
+    from bmcore.models.false_positive_reduction import NO_REDUCTION
+    from bmcore.models.lesion_refinement import build_contour_net
 
     config = CandidateTraining(hidden=hidden, chance=chance, epochs=epochs, rate=rate, seed=seed)
     drawing = contours.ContourTraining(channels=channels, epochs=contour_epochs, seed=seed)
     bundle = load_bundle(segmenter)
     weights = bundle.manifest["parts"]["segmenter"]["sha256"]
-    plain = bundle.segmenter_config.changed(**NONE)
+    plain = bundle.segmenter_config.changed(**NO_REDUCTION)
     if mirror is not None:
         plain = plain.changed(mirror=mirror)
     patients = cases if data is None else len(open_data(data).case_ids)

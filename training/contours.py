@@ -1,9 +1,9 @@
-"""Teach a net to draw candidates (``bmcore.models.contours``); run by ``training.candidates``."""
+"""Teach a net to draw candidates (``bmcore.models.lesion_refinement``)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +29,12 @@ LIMIT = 0.05  # share of the peak at which ``measure`` ends a lesion
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """n lesions: images and chances float16 (n, 4, e, e, e), own and brain bool (n, e, e, e), label
-    uint8 (n, e, e, e): 0 outside of the lesion's core, 1 necrosis, 2 enhancing tumour, IGNORED in
-    the core of another lesion."""
+    """n lesions: images and probabilities float16 (n, 4, e, e, e), own and brain bool (n, e, e, e),
+    label uint8 (n, e, e, e): 0 outside of the lesion's core, 1 necrosis, 2 enhancing tumour,
+    IGNORED in the core of another lesion."""
 
     images: npt.NDArray[np.float16]
-    chances: npt.NDArray[np.float16]
+    probabilities: npt.NDArray[np.float16]
     own: npt.NDArray[np.bool_]
     brain: npt.NDArray[np.bool_]
     label: npt.NDArray[np.uint8]
@@ -43,7 +43,9 @@ class Crops:
         return len(self.label)
 
 
-NAMES = tuple(field.name for field in fields(Crops))
+# Name of the array in the files -> field
+ARRAYS = {"images": "images", "chances": "probabilities", "own": "own", "brain": "brain",
+          "label": "label"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class ContourTraining:
 
 def cut_crops(
     images: npt.NDArray[np.float32],
-    chances: npt.NDArray[np.float32],
+    probabilities: npt.NDArray[np.float32],
     brain: npt.NDArray[np.bool_],
     truth: npt.NDArray[np.uint8],
     parts: npt.NDArray[np.int32],
@@ -70,12 +72,12 @@ def cut_crops(
 ) -> Crops:
     """The small candidates that touch a metastasis, each around its centre.
 
-    images, chances (4, i, j, k); brain, parts (i, j, k); truth (i, j, k): labels 0-3.
+    images, probabilities (4, i, j, k); brain, parts (i, j, k); truth (i, j, k): labels 0-3.
     """
     from scipy import ndimage
 
-    from bmcore.imaging.preprocess import cut
-    from bmcore.models.contours import is_small
+    from bmcore.imaging.preprocess import crop_or_pad
+    from bmcore.models.lesion_refinement import is_small
 
     touching = np.ones((3, 3, 3))
     lesions, _ = ndimage.label(np.isin(truth, (1, 3)), touching)
@@ -92,14 +94,14 @@ def cut_crops(
         if not len(hit):
             continue
         low = np.array(candidate.centre) - CROP // 2
-        lesion, there = cut(lesions, low, size), cut(truth, low, size)
+        lesion, there = crop_or_pad(lesions, low, size), crop_or_pad(truth, low, size)
         label = np.where(np.isin(lesion, hit), np.where(there == 1, 1, 2), IGNORED)
         label[lesion == 0] = 0
         rows.append((
-            np.array([cut(image, low, size) for image in images], np.float16),
-            np.array([cut(chance, low, size) for chance in chances], np.float16),
-            cut(parts, low, size) == candidate.number,
-            cut(brain, low, size),
+            np.array([crop_or_pad(image, low, size) for image in images], np.float16),
+            np.array([crop_or_pad(chance, low, size) for chance in probabilities], np.float16),
+            crop_or_pad(parts, low, size) == candidate.number,
+            crop_or_pad(brain, low, size),
             label.astype(np.uint8),
         ))  # fmt: skip
     if not rows:
@@ -118,7 +120,7 @@ def no_crops() -> Crops:
 
 def join(crops: Sequence[Crops]) -> Crops:
     """Several as one."""
-    return Crops(*(np.concatenate([getattr(c, name) for c in crops]) for name in NAMES))
+    return Crops(*(np.concatenate([getattr(c, name) for c in crops]) for name in ARRAYS.values()))
 
 
 def train(crops: Crops, config: ContourTraining, out: Path, device: str) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def train(crops: Crops, config: ContourTraining, out: Path, device: str) -> dict
     import torch
 
     from bmcore.models import runtime
-    from bmcore.models.contours import build_contour_net
+    from bmcore.models.lesion_refinement import build_contour_net
 
     if not len(crops):
         raise refuse("no candidate touches a metastasis", hint="give more --cases.")
@@ -178,13 +180,13 @@ def changed(
     crops: Crops, number: int, random: np.random.Generator
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """What a step sees of a crop, and its label: moved, turned, mirrored, intensities changed."""
-    from bmcore.models.contours import stack
+    from bmcore.models.lesion_refinement import stack
 
     start = random.integers(0, CROP - SEEN + 1, 3)
     view = tuple(slice(int(s), int(s) + SEEN) for s in start)
     every = (slice(None), *view)
     images = augment(crops.images[number][every].astype(np.float32), random, DROP)
-    seen = stack(images, crops.chances[number][every], crops.own[number][view],
+    seen = stack(images, crops.probabilities[number][every], crops.own[number][view],
                  crops.brain[number][view])  # fmt: skip
     axes = random.permutation(3)
     flips = tuple(int(a) for a in np.flatnonzero(random.uniform(size=3) < 0.5))
@@ -196,7 +198,7 @@ def changed(
 def measure(net: torch.nn.Module, crops: Crops) -> dict[str, Any]:
     """Mean Dice of the enhancing tumour of lesions that lie whole in their crop, with the first
     outline and the new one, each from LIMIT of its peak on; on patients not trained on."""
-    from bmcore.models.contours import outline
+    from bmcore.models.lesion_refinement import outline
 
     scores: dict[str, list[float]] = {"before": [], "contours": []}
     for n in range(len(crops)):
@@ -208,16 +210,16 @@ def measure(net: torch.nn.Module, crops: Crops) -> dict[str, Any]:
             or any(whole.take(end, axis).any() for axis in range(3) for end in (0, -1))
         ):
             continue
-        chances = crops.chances[n].astype(np.float32)
+        probabilities = crops.probabilities[n].astype(np.float32)
         box = tuple(slice(int(v.min()), int(v.max()) + 1) for v in np.nonzero(own))
         here, shape, necrosis = outline(
-            net, crops.images[n].astype(np.float32), chances, crops.brain[n],
+            net, crops.images[n].astype(np.float32), probabilities, crops.brain[n],
             own.astype(np.int32), 1, box,
         )  # fmt: skip
         drawn = np.zeros_like(own)
         drawn[here] = (shape > LIMIT * max(float(shape.max()), 1e-6)) & (necrosis <= 0.5)
-        first = np.where(own, chances[1] + chances[3], 0)
-        first = (first > LIMIT * first.max()) & (chances[1] <= chances[3])
+        first = np.where(own, probabilities[1] + probabilities[3], 0)
+        first = (first > LIMIT * first.max()) & (probabilities[1] <= probabilities[3])
         known = crops.label[n] != IGNORED
         for name, found in (("before", first), ("contours", drawn & known)):
             shared = np.count_nonzero(found & truth)

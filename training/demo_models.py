@@ -1,7 +1,7 @@
 """All demo models from nothing: ``python -m training.demo_models --out models/demo --work DIR``.
 
 Synthetic cohort -> CNN -> autoencoder -> regressions -> evaluation; synthetic heads and a held-out
-cohort -> segmenter; patients of their own -> its second look at candidates; a third cohort -> its
+cohort -> segmenter; patients of their own -> its false-positive reduction; a third cohort -> its
 limits; all of it -> bundle and model card. Each step is
 a command of its own; a step that is done with the same options is skipped, and a step that was
 stopped goes on.
@@ -99,8 +99,8 @@ def _draw_cohort(cases: int, seed: int, folder: Path, workers: int) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """heads, looks, held: numbers of synthetic heads, of patients that teach the second look, of
-    held-out patients. steps: of the segmenter."""
+    """heads, looks, held: numbers of synthetic heads, of patients that teach false-positive
+    reduction, of held-out patients. steps: of the segmenter."""
 
     heads: int
     looks: int
@@ -121,7 +121,7 @@ def road() -> list[str]:
 
 
 def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
-    """Draw heads, train the segmenter, teach it the second look, and choose its limits."""
+    """Draw heads, train the segmenter, teach it false-positive reduction, and choose its limits."""
     scenes, tuned, net = work / "scenes", work / "tune", work / "net"
     chain.step(
         "heads", f"{plan.heads} {plan.seed + 4}", scenes / PLAN,
@@ -160,7 +160,7 @@ def main(
         int, typer.Option(min=1, help="Synthetic heads of the wild style, for the segmenter.")
     ] = 200,
     looks: Annotated[
-        int, typer.Option(min=2, help="Patients that teach the segmenter its second look.")
+        int, typer.Option(min=2, help="Patients that teach false-positive reduction.")
     ] = 280,
     held: Annotated[int, typer.Option(min=2, help="Patients that validate the segmenter.")] = 12,
     seed: SeedOption = 7,

@@ -1,4 +1,4 @@
-"""Candidates of many patients, to learn the second look from: read, measured, cut out, kept."""
+"""Candidates of many patients, for false-positive reduction: read, measured, cut out, kept."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Found:
 class Reader:
     """What a process needs to cut out the candidates of a patient.
 
-    net: without a second look. data: Yale layout, None for synthetic patients.
+    net: without false-positive reduction. data: Yale layout, None for synthetic patients.
     """
 
     net: Net
@@ -73,18 +73,22 @@ class Reader:
         """The candidates of patient ``number``, and what is cut out of those that are lesions."""
         from scipy import ndimage
 
-        from bmcore.models.candidates import cut_cubes, describe, find_candidates
+        from bmcore.models.candidates import cut_cubes, extract_features, find_candidates
 
         patient = self.read(number)
         images, truth = patient.images, patient.truth
-        parts, found = find_candidates(patient.chances[1] + patient.chances[3], self.chance)
+        parts, found = find_candidates(
+            patient.probabilities[1] + patient.probabilities[3], self.chance
+        )
         peaks = np.array([c.peak for c in found])
         random = np.random.default_rng([self.seed, number, 2])
         views = varied(cut_cubes(images, parts, found), random)
-        described = np.stack([describe(view, peaks) for view in views])
+        described = np.stack([extract_features(view, peaks) for view in views])
         near = ndimage.binary_dilation(np.isin(truth, (1, 3)), np.ones((3, 3, 3)))
         hit = np.bincount(parts.ravel(), weights=near.ravel(), minlength=1) > 0
-        crops = contours.cut_crops(images, patient.chances, patient.brain, truth, parts, found)
+        crops = contours.cut_crops(
+            images, patient.probabilities, patient.brain, truth, parts, found
+        )
         return Found(described, hit[[c.number for c in found]], peaks), crops
 
 
@@ -108,7 +112,7 @@ def keep(reader: Reader, number: int, file: Path) -> None:
     with atomic_path(file) as beside, beside.open("wb") as stream:
         np.savez(
             stream, described=found.described, lesion=found.lesion, peak=found.peak,
-            **{name: getattr(crops, name) for name in contours.NAMES},
+            **{name: getattr(crops, field) for name, field in contours.ARRAYS.items()},
         )  # fmt: skip
 
 
@@ -118,7 +122,7 @@ def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: in
     weights: hash of the segmentation net. InputRefused where ``cache`` holds other candidates.
     """
     from bmcore.models.candidates import FEATURES, LEAST
-    from bmcore.models.contours import LARGEST
+    from bmcore.models.lesion_refinement import LARGEST
 
     cache.mkdir(parents=True, exist_ok=True)
     data = None if reader.data is None else str(reader.data.resolve())
@@ -156,5 +160,5 @@ def load_crops(files: Sequence[Path]) -> contours.Crops:
     every = []
     for file in files:
         with np.load(file) as kept:
-            every.append(contours.Crops(*(kept[name] for name in contours.NAMES)))
+            every.append(contours.Crops(**{f: kept[name] for name, f in contours.ARRAYS.items()}))
     return contours.join(every)

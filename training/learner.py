@@ -20,7 +20,12 @@ from bmcore.domain import PRIMARIES, refuse
 from bmcore.models.cnn import build_cnn, lesion_logits
 from bmcore.models.configs import CNNConfig
 from bmcore.models.folds import stratified_folds
-from bmcore.models.lesion_training import class_weights, patient_loss, rescan, vary
+from bmcore.models.lesion_training import (
+    augment_geometry,
+    augment_intensity,
+    class_weights,
+    patient_loss,
+)
 from bmcore.models.mlr import log_loss, temperature
 from training.cohort import Patient
 from training.common import (
@@ -117,7 +122,10 @@ def make_views(
         owner = torch.zeros(len(patches), dtype=torch.long)
         seed = zlib.crc32(patient.case_id.encode())
         random = np.random.default_rng([config.seed, seed])
-        copies = [patches, *(vary(patches, owner, random) for _ in range(config.views - 1))]
+        copies = [
+            patches,
+            *(augment_geometry(patches, owner, random) for _ in range(config.views - 1)),
+        ]
         with torch.no_grad():
             ready = torch.stack([net.prepare(copy).half() for copy in copies])
         out.append(Views(patient.case_id, patient.person, patient.label, ready))
@@ -154,7 +162,7 @@ def _batch(
         owners += [owner] * len(drawn)
     patient = torch.tensor(owners)
     labels = torch.tensor([members[position].label for position in chosen])
-    return rescan(torch.cat(stacks).float(), patient, random), patient, labels
+    return augment_intensity(torch.cat(stacks).float(), patient, random), patient, labels
 
 
 class Learner:

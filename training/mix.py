@@ -25,16 +25,19 @@ def main(
 ) -> None:
     """Write OUT/segmenter.safetensors; config and training are those of the second net.
 
-    A second look at candidates is left out: it would have to be taught again.
+    False-positive reduction is left out: it would have to be taught again.
     """
     from safetensors.torch import load_file
 
     from bmcore.models.bundles import load_bundle, write_part
-    from bmcore.models.second_look import NONE, without_second_look
+    from bmcore.models.false_positive_reduction import (
+        NO_REDUCTION,
+        without_false_positive_reduction,
+    )
 
     entries = [load_bundle(f).manifest["parts"]["segmenter"] for f in (first, second)]
     a, b = (
-        without_second_look(load_file(f / entry["file"]))
+        without_false_positive_reduction(load_file(f / entry["file"]))
         for f, entry in zip((first, second), entries, strict=True)
     )
     shapes_a, shapes_b = ({k: tuple(v.shape) for k, v in x.items()} for x in (a, b))
@@ -50,7 +53,7 @@ def main(
         "share_of_this_run": share,
         "training_of_the_other": entries[0]["training"],
     }
-    write_part(out, "segmenter", mixed, entries[1]["config"] | NONE, training, {})
+    write_part(out, "segmenter", mixed, entries[1]["config"] | NO_REDUCTION, training, {})
 
 
 if __name__ == "__main__":

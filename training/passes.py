@@ -1,4 +1,4 @@
-"""Train a small net in passes over what was kept: one way for both nets of the second look."""
+"""Train a small net in passes over what was kept: one way for all small nets."""
 
 from __future__ import annotations
 

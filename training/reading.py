@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Patient:
     """images (4, i, j, k), standardised, some sequences all 0; brain (i, j, k); truth (i, j, k):
-    labels 0-3; chances (4, i, j, k) that the segmentation net gave."""
+    labels 0-3; probabilities (4, i, j, k) that the segmentation net gave."""
 
     images: npt.NDArray[np.float32]
     brain: npt.NDArray[np.bool_]
     truth: npt.NDArray[np.uint8]
-    chances: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Net:
         """
         from bmcore.imaging.preprocess import prepare, to_working_grid
         from bmcore.models import runtime
-        from bmcore.models.inference import read_chances
+        from bmcore.models.inference import predict_probabilities
 
         if case.truth is None or case.truth.mask is None:
             raise refuse("no reference mask", file=case.case_id, expected="a seg file")
@@ -61,8 +61,8 @@ class Net:
         how = runtime.choose(self.device, threads=self.threads)
         net = _open(self.segmenter, self.config).to(how.device)
         with runtime.inference(how):
-            chances = read_chances(net, images, prepared.brain)
-        return Patient(images, prepared.brain, truth, chances)
+            probabilities = predict_probabilities(net, images, prepared.brain)
+        return Patient(images, prepared.brain, truth, probabilities)
 
 
 @functools.lru_cache(maxsize=1)

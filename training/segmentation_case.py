@@ -70,17 +70,17 @@ def read(case: Case, bundle: Bundle, chosen: Runtime) -> Reading:
     """The road of a case as in use, from the same functions."""
     from bmcore.imaging.preprocess import prepare, restore, restore_map
     from bmcore.models import runtime
-    from bmcore.models.inference import read_chances
+    from bmcore.models.inference import predict_probabilities
     from bmcore.models.postprocessing import to_labels
 
     watch = Stopwatch()
     prepared = prepare(case)
     net = bundle.segmenter.to(chosen.device)
     with runtime.inference(chosen):
-        chances = read_chances(net, prepared.images, prepared.brain)
-    labels = to_labels(chances, prepared.brain, bundle.segmenter_config.postprocessing)
+        probabilities = predict_probabilities(net, prepared.images, prepared.brain)
+    labels = to_labels(probabilities, prepared.brain, bundle.segmenter_config.postprocessing)
     mask = np.asarray(restore(labels, prepared).data)
-    core = np.asarray(restore_map(chances[1] + chances[3], prepared).data)
+    core = np.asarray(restore_map(probabilities[1] + probabilities[3], prepared).data)
     return Reading(mask, core, watch.seconds)
 
 
@@ -149,5 +149,5 @@ def detections(scores: Mapping[str, Any]) -> froc.Detections:
     kept = scores["froc"]
     return froc.Detections(
         tuple(kept["diameters_mm"]),
-        tuple(froc.Candidate(**(c | {"hits": tuple(c["hits"])})) for c in kept["candidates"]),
+        tuple(froc.Detection(**(c | {"hits": tuple(c["hits"])})) for c in kept["candidates"]),
     )

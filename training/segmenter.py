@@ -99,7 +99,7 @@ class Beginning:
 def begin_with(file: Path | None, workers: int) -> Beginning:
     """Read the weights of ``segmenter.safetensors``; a fresh start where ``file`` is None.
 
-    A second look at candidates (``training.candidates``) belongs to the net it was learnt for: it
+    False-positive reduction (``training.candidates``) belongs to the net it was learnt for: it
     is left out.
     """
     if file is None:
@@ -108,10 +108,12 @@ def begin_with(file: Path | None, workers: int) -> Beginning:
     from safetensors.torch import load_file
 
     from bmcore.models.bundles import MANIFEST
-    from bmcore.models.second_look import without_second_look
+    from bmcore.models.false_positive_reduction import without_false_positive_reduction
 
     try:
-        weights = {k: v.float() for k, v in without_second_look(load_file(file)).items()}
+        weights = {
+            k: v.float() for k, v in without_false_positive_reduction(load_file(file)).items()
+        }
     except (OSError, SafetensorError) as error:
         raise refuse("these weights cannot be read", file=file, found=error) from error
     beside = file.parent / MANIFEST

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from bmcore.models import spread
+from bmcore.models import bootstrap_refits
 from bmcore.models.mlr import MLR, MLRConfig
 from training.cnn import load_held_out
 from training.common import (
@@ -27,7 +27,7 @@ from training.common import (
 from training.mlr import inputs
 
 
-def _inside(refits: spread.Refits, shipped: MLR, x: np.ndarray) -> dict[str, float]:
+def _inside(refits: bootstrap_refits.Refits, shipped: MLR, x: np.ndarray) -> dict[str, float]:
     """Where the shipped answers of the training patients lie, and how wide the intervals are."""
     answers = shipped.predict_proba(x)
     ends = [refits.interval(row) for row in x]
@@ -43,17 +43,17 @@ def main(
     data: DataOption,
     out: OutOption,
     refits: Annotated[int, typer.Option(min=2, help="Regressions a kind of answer.")] = (
-        spread.REFITS
+        bootstrap_refits.REFITS
     ),
     seed: SeedOption = 0,
 ) -> None:
     """Refit the three regressions; writes OUT/spread.safetensors and OUT/metrics.json."""
-    from bmcore.models.bundles import belongs_to, load_bundle, pack_spread, write_part
+    from bmcore.models.bundles import belongs_to, load_bundle, pack_refits, write_part
 
     watch = Stopwatch()
     held_out, bundle = load_held_out(out), load_bundle(out)
     code = bundle.autoencoder.encode(held_out.one_each)
-    found: dict[str, spread.Refits] = {}
+    found: dict[str, bootstrap_refits.Refits] = {}
     metrics: dict[str, Any] = {}
     with progress() as bars:
         task = bars.add_task("refit", total=3)
@@ -61,10 +61,12 @@ def main(
             shipped: MLR = getattr(bundle, f"{kind}_mlr")
             how = bundle.manifest["parts"][f"{kind}_mlr"]["training"]
             shipped.config = MLRConfig(balanced=bool(how.get("balanced", False)))
-            found[kind] = spread.fit(shipped, x, held_out.labels, held_out.persons, refits, seed)
+            found[kind] = bootstrap_refits.fit(
+                shipped, x, held_out.labels, held_out.persons, refits, seed
+            )
             metrics[kind] = _inside(found[kind], shipped, np.asarray(x, np.float64))
             bars.advance(task)
-    tensors = pack_spread(found)
+    tensors = pack_refits(found)
     training = {
         "data": data.name,
         "seed": seed,
@@ -74,7 +76,7 @@ def main(
         "seconds": round(watch.seconds, 1),
         "tensors_sha256": tensors_hash(tensors),
     }
-    config = {"level": spread.LEVEL, "belongs_to": belongs_to(bundle.manifest)}
+    config = {"level": bootstrap_refits.LEVEL, "belongs_to": belongs_to(bundle.manifest)}
     write_part(out, "spread", tensors, config, training, metrics)
     update_metrics(out, "spread", {**metrics, "training": training})
 

@@ -47,16 +47,20 @@ class Sweep:
         from bmcore.stats import segmentation
 
         patient = self.net.read(open_data(folder).load(case_id))
-        chances = patient.chances
+        probabilities = patient.probabilities
         truth = segmentation.region(patient.truth, REGIONS["ET"])
-        seen = chances[1] + chances[3] > min(limits[0] for limits in self.grid)
+        seen = probabilities[1] + probabilities[3] > min(limits[0] for limits in self.grid)
         box = segmentation.box_around(seen | truth)
-        chances, brain, truth = chances[(slice(None), *box)], patient.brain[box], truth[box]
+        probabilities, brain, truth = (
+            probabilities[(slice(None), *box)],
+            patient.brain[box],
+            truth[box],
+        )
         config = self.net.config.changed(lone_oedema=True)  # only enhancing tumour is measured
         row, known = [], {}
         for limits in self.grid:
             chosen = config.changed(**dict(zip(LIMITS, limits, strict=True)))
-            labels = to_labels(chances, brain, chosen.postprocessing)
+            labels = to_labels(probabilities, brain, chosen.postprocessing)
             key = labels.tobytes()
             if key not in known:  # other limits often keep the same parts
                 found = segmentation.region(labels, REGIONS["ET"])

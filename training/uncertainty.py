@@ -23,9 +23,9 @@ from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.novelty import (
     EXCHANGES,
     STATISTICS,
-    Judged,
     NoveltyConfig,
     NoveltyModel,
+    NoveltyResult,
     statistics,
 )
 from bmcore.reading.uncertainty import MAX_SET
@@ -171,7 +171,7 @@ def novelty_metrics(model: NoveltyModel) -> dict[str, Any]:
     return out
 
 
-def _alarm(judged: Judged) -> bool:
+def _alarm(judged: NoveltyResult) -> bool:
     return judged.image_score > 1
 
 

@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from bmcore.domain import BmcoreError, BundleInfo, BundleRefused, refuse
+from bmcore.models.bootstrap_refits import Refits
 from bmcore.models.configs import NetConfig
 from bmcore.models.conformal import Conformal
 from bmcore.models.mlr import MLR
 from bmcore.models.novelty import STATISTICS, NoveltyConfig, NoveltyModel
-from bmcore.models.spread import Refits
 from bmcore.plain import NotPlain, brief, load_json
 
 if TYPE_CHECKING:
@@ -356,15 +356,15 @@ def unpack_uncertainty(
     )
 
 
-def pack_spread(refits: Mapping[str, Refits]) -> dict[str, np.ndarray]:
+def pack_refits(refits: Mapping[str, Refits]) -> dict[str, np.ndarray]:
     """Tensors of the part ``spread``."""
     return {f"{kind}.{n}": t for kind, some in refits.items() for n, t in some.tensors().items()}
 
 
-def unpack_spread(
+def unpack_refits(
     tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]
 ) -> dict[str, Refits]:
-    """The inverse of ``pack_spread``. ValueError where names, shapes or numbers do not fit."""
+    """The inverse of ``pack_refits``. ValueError where names, shapes or numbers do not fit."""
     groups = _groups(tensors)
     if set(groups) != set(ANSWERS):
         raise ValueError(f"tensors of {', '.join(sorted(groups))}")
@@ -473,9 +473,9 @@ class Bundle:
         return None if self._uncertainty is None else self._uncertainty[1]
 
     @cached_property
-    def spread(self) -> dict[str, Refits] | None:
+    def bootstrap_refits(self) -> dict[str, Refits] | None:
         """The regressions learnt from resampled patients, by kind; None where none are stored."""
-        return self._optional(SPREAD, unpack_spread)
+        return self._optional(SPREAD, unpack_refits)
 
     # --- building ------------------------------------------------------------------------------
 

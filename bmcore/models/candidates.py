@@ -1,10 +1,10 @@
-"""A second look at each place that may be a metastasis.
+"""False-positive reduction: each place that may be a metastasis is measured and classified.
 
 A segmentation net that is asked for every voxel leaves many small lesions at a low probability, and
 vessels in cross-section too. What tells them apart by eye is the shape of the bright thing, what
 lies around it and how many metastases the scan shows elsewhere. So each candidate is measured, as
 in computer-aided detection before there were nets, and a small head says whether it is a
-metastasis. What becomes of that answer: ``bmcore.models.second_look``.
+metastasis. What becomes of that answer: ``bmcore.models.false_positive_reduction``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import ndimage, special
 
 from bmcore.domain import SEQUENCES
-from bmcore.imaging.preprocess import cut
+from bmcore.imaging.preprocess import crop_or_pad
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,9 +79,9 @@ def find_candidates(
         if np.count_nonzero(own) < LEAST:
             parts[box][own] = 0
             continue
-        chances = np.where(own, core[box], 0)
-        peak = float(chances.max())
-        top = np.argwhere(chances > 0.9 * peak)
+        probabilities = np.where(own, core[box], 0)
+        peak = float(probabilities.max())
+        top = np.argwhere(probabilities > 0.9 * peak)
         nearest = top[((top - top.mean(axis=0)) ** 2).sum(axis=1).argmin()]
         i, j, k = (int(a) + s.start for a, s in zip(nearest, box, strict=True))
         found.append(Candidate(number, (i, j, k), peak, box))
@@ -90,21 +90,22 @@ def find_candidates(
 
 def enhancement(
     images: npt.NDArray[np.float32],
-    chances: npt.NDArray[np.float32],
+    probabilities: npt.NDArray[np.float32],
     parts: npt.NDArray[np.int32],
     candidates: list[Candidate],
 ) -> npt.NDArray[np.float64]:
     """How bright each candidate is in t1c (n,), in units of the standardised images.
 
-    images, chances (4, i, j, k); parts (i, j, k) from ``find_candidates``. The 90th percentile over
-    the voxels that are at least half as likely tumour core as its peak and rather enhancing than
-    necrotic; over all of the former where none is. What is called enhancing is brighter than brain;
-    ventricles, cysts and old infarcts are not, however much their rim may look like it.
+    images, probabilities (4, i, j, k); parts (i, j, k) from ``find_candidates``. The 90th
+    percentile over the voxels that are at least half as likely tumour core as its peak and rather
+    enhancing than necrotic; over all of the former where none is. What is called enhancing is
+    brighter than brain; ventricles, cysts and old infarcts are not, however much their rim may look
+    like it.
     """
     t1c, levels = images[_T1C], []
     for candidate in candidates:
         here = candidate.box
-        necrosis, enhancing = chances[1][here], chances[3][here]
+        necrosis, enhancing = probabilities[1][here], probabilities[3][here]
         likely = (parts[here] == candidate.number) & (necrosis + enhancing >= candidate.peak / 2)
         chosen = likely & (enhancing >= necrosis)
         levels.append(np.percentile(t1c[here][chosen if chosen.any() else likely], 90))
@@ -125,12 +126,12 @@ def cut_cubes(
     out = np.zeros((len(candidates), CHANNELS, *size), np.float32)
     for cube, candidate in zip(out, candidates, strict=True):
         low = np.array(candidate.centre) - EDGE // 2
-        cube[:-1] = [cut(image, low, size) for image in images]
-        cube[-1] = cut(parts, low, size) == candidate.number
+        cube[:-1] = [crop_or_pad(image, low, size) for image in images]
+        cube[-1] = crop_or_pad(parts, low, size) == candidate.number
     return out
 
 
-def describe(
+def extract_features(
     cubes: npt.NDArray[np.float32], peaks: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float32]:
     """What is measured on all candidates of one scan, float32 (n, len(FEATURES)).
@@ -226,13 +227,14 @@ def build_candidate_head(features: int, hidden: int) -> CandidateHead:
     return CandidateHead(features, hidden)
 
 
-def judge(
+def classify(
     head: nn.Module, cubes: npt.NDArray[np.float32], peaks: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Probability (n,) that each candidate is a metastasis; cubes and peaks as for ``describe``."""
+    """Probability (n,) that each candidate is a metastasis; for cubes and peaks see
+    ``extract_features``."""
     import torch
 
     device = next(head.parameters()).device
     with torch.inference_mode():
-        logits = head.eval()(torch.from_numpy(describe(cubes, peaks)).to(device))
+        logits = head.eval()(torch.from_numpy(extract_features(cubes, peaks)).to(device))
     return torch.sigmoid(logits.double()).cpu().numpy()

@@ -108,7 +108,7 @@ class PostProcessing:
 
 @dataclass(frozen=True)
 class FalsePositiveReduction:
-    """What becomes of each place that may be a metastasis (``bmcore.models.second_look``)."""
+    """Of each place that may be a metastasis (``bmcore.models.false_positive_reduction``)."""
 
     candidates: int = 0  # hidden units of the head that classifies candidates, 0 for none
     candidate_chance: float = 0.02  # probability of tumour core from which a place is a candidate

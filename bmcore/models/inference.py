@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from bmcore.domain import SEQUENCES
 from bmcore.models.configs import CLASSES, Inference
+from bmcore.models.false_positive_reduction import reduce_false_positives
 from bmcore.models.postprocessing import to_labels
-from bmcore.models.second_look import revise
 
 if TYPE_CHECKING:
     import torch
@@ -30,11 +30,11 @@ def segment(
 
     ValueError where the arrays do not fit.
     """
-    chances = read_chances(net, images, brain, on_progress)
-    return to_labels(chances, brain, net.config.postprocessing)
+    probabilities = predict_probabilities(net, images, brain, on_progress)
+    return to_labels(probabilities, brain, net.config.postprocessing)
 
 
-def read_chances(
+def predict_probabilities(
     net: Segmenter,
     images: npt.NDArray[np.float32],
     brain: npt.NDArray[np.bool_],
@@ -44,7 +44,7 @@ def read_chances(
 
     net: from ``build_segmenter``, whose config decides. The box of the brain is read in overlapping
     windows whose softmax is blended with Gaussian weights; outside ``brain`` always background.
-    With ``reduction.candidates`` in its config a second look at each candidate follows.
+    With ``reduction.candidates`` in its config each candidate is classified.
     ValueError where the arrays do not fit.
     """
     import torch
@@ -64,13 +64,15 @@ def read_chances(
     report = _window_counter(tensor.shape[2:], config, on_progress)
     net.eval().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     with torch.inference_mode():
-        chances = _read_windows(net, tensor, config, report)
+        probabilities = _read_windows(net, tensor, config, report)
         if config.mirror:
-            chances = (chances + _read_windows(net, tensor.flip(2), config, report).flip(2)) / 2
-    out[(slice(None), *box)] = chances[0].float().cpu().numpy()
+            probabilities = (
+                probabilities + _read_windows(net, tensor.flip(2), config, report).flip(2)
+            ) / 2
+    out[(slice(None), *box)] = probabilities[0].float().cpu().numpy()
     out[:, ~brain] = np.array([1, 0, 0, 0], np.float32)[:, None]
     if net.config.reduction.candidates:
-        return revise(net, images, brain, out)
+        return reduce_false_positives(net, images, brain, out)
     return out
 
 
@@ -80,14 +82,14 @@ def _read_windows(
     import torch
     from monai.inferers import sliding_window_inference
 
-    def chances(window: torch.Tensor) -> torch.Tensor:
+    def probabilities(window: torch.Tensor) -> torch.Tensor:
         out = torch.softmax(net(window).float(), dim=1)
         report()
         return out
 
     edge = (config.window,) * 3
     read = sliding_window_inference(
-        tensor, edge, 1, chances, overlap=config.overlap, mode="gaussian"
+        tensor, edge, 1, probabilities, overlap=config.overlap, mode="gaussian"
     )
     return read  # type: ignore[return-value]
 

@@ -84,13 +84,13 @@ def segmentation_loss(
     if smoothing:
         entropy = (1 - smoothing) * entropy - smoothing * logs.mean(1)
     total = (entropy * weights).mean()
-    chances = logs.exp()
+    probabilities = logs.exp()
     overlap = logs.new_zeros(())
     for classes, weight in DICE_TERMS:
-        p = chances[:, classes[0]]
+        p = probabilities[:, classes[0]]
         y = labels == classes[0]
         for other in classes[1:]:
-            p = p + chances[:, other]
+            p = p + probabilities[:, other]
             y = y | (labels == other)
         hit = torch.where(y, p, 0.0).sum()
         dice = (2 * hit + 1) / (p.sum() + y.sum() + 1)

@@ -271,7 +271,7 @@ class NoveltyConfig:
 
 
 @dataclass(frozen=True)
-class Judged:
+class NoveltyResult:
     """A case against the training cases. Each ``limit`` is what an ordinary case stays below.
 
     distance: root of the mean squared Mahalanobis distance a statistic; inf where nothing could be
@@ -334,7 +334,7 @@ class NoveltyModel:
         self._gaussians: dict[int, _Gaussian] = {}
         self._limits: dict[tuple[bytes, str], float] = {}
 
-    def judge(self, row: npt.ArrayLike, error: float | None = None) -> Judged:
+    def judge(self, row: npt.ArrayLike, error: float | None = None) -> NoveltyResult:
         """Compare one case (f,) with the training cases; ``error``: of its reconstruction."""
         row = np.asarray(row, dtype=np.float64)
         if row.shape != (len(STATISTICS),):
@@ -343,12 +343,12 @@ class NoveltyModel:
         row = np.where(np.isfinite(self.rows).sum(axis=0) >= 2 * FOLDS, row, np.nan)
         known = np.isfinite(row)
         if not known.any():
-            return Judged(np.inf, 1.0, 0.0, 1.0, 0.0, LEAST_GAIN, None, error, error_limit)
+            return NoveltyResult(np.inf, 1.0, 0.0, 1.0, 0.0, LEAST_GAIN, None, error, error_limit)
         gaussian = self._gaussian(-1)
         z = np.abs(np.where(known, gaussian.z(row), 0))
         gains = {p: float(gaussian.gains(row[None], known, p)[0]) for p in self._exchanges(known)}
         pair = max(gains, key=lambda p: gains[p] / self.gain_limit(known, p), default=None)
-        return Judged(
+        return NoveltyResult(
             distance=float(gaussian.distances(row[None], known)[0]),
             distance_limit=self.distance_limit(known),
             furthest=float(z.max()),

@@ -12,28 +12,28 @@ _TOUCHING = np.ones((3, 3, 3))
 
 
 def to_labels(
-    chances: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_], config: PostProcessing
+    probabilities: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_], config: PostProcessing
 ) -> npt.NDArray[np.uint8]:
     """Labels 0-3 (uint8, (i, j, k)) from probabilities (4, i, j, k).
 
     The likeliest label of each voxel; with ``core_chance`` tumour core where it is more likely than
     that, then the likelier of necrosis and enhancing, else of background and oedema. 0 outside
-    ``brain``. Parts of the core that are too small or nowhere likely enough
-    (``min_lesion_voxels``, ``min_lesion_chance``) are cleared, specks of enhancing tumour become
-    necrosis (``quieten_specks``), and then, without ``lone_oedema``, oedema that no core is left to
-    explain is cleared too.
+    ``brain``. Parts of the core that are too small or nowhere likely enough (``min_lesion_voxels``,
+    ``min_lesion_chance``) are cleared, specks of enhancing tumour become necrosis
+    (``relabel_small_et_components``), and then, without ``lone_oedema``, oedema that no core is
+    left to explain is cleared too.
     """
-    core = chances[1] + chances[3]
+    core = probabilities[1] + probabilities[3]
     if config.core_chance is None:
-        labels = chances.argmax(0).astype(np.uint8)
+        labels = probabilities.argmax(0).astype(np.uint8)
     else:
-        inside = np.where(chances[1] > chances[3], np.uint8(1), np.uint8(3))
-        outside = np.where(chances[2] > chances[0], np.uint8(2), np.uint8(0))
+        inside = np.where(probabilities[1] > probabilities[3], np.uint8(1), np.uint8(3))
+        outside = np.where(probabilities[2] > probabilities[0], np.uint8(2), np.uint8(0))
         labels = np.where(core > config.core_chance, inside, outside)
     labels[~brain] = 0
     kept = drop_small_lesions(labels, config.min_lesion_voxels, core, config.min_lesion_chance)
-    kept = quieten_specks(kept, config.speck_share)
-    return kept if config.lone_oedema else drop_lone_oedema(kept)
+    kept = relabel_small_et_components(kept, config.speck_share)
+    return kept if config.lone_oedema else remove_isolated_oedema(kept)
 
 
 def drop_small_lesions(
@@ -58,7 +58,9 @@ def drop_small_lesions(
     return _without(labels, parts, weak)
 
 
-def quieten_specks(labels: npt.NDArray[np.uint8], share: float) -> npt.NDArray[np.uint8]:
+def relabel_small_et_components(
+    labels: npt.NDArray[np.uint8], share: float
+) -> npt.NDArray[np.uint8]:
     """Turn specks of enhancing tumour into necrosis.
 
     A speck is a piece (26-neighbourhood) with less than ``share`` of the enhancing voxels of the
@@ -84,7 +86,7 @@ def quieten_specks(labels: npt.NDArray[np.uint8], share: float) -> npt.NDArray[n
     return out
 
 
-def drop_lone_oedema(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def remove_isolated_oedema(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Clear parts (26-neighbourhood) of the whole tumour that hold no tumour core.
 
     The oedema of a metastasis surrounds it; bright white matter far from any core is something

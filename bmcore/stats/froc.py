@@ -32,7 +32,7 @@ _TOUCHING = ndimage.generate_binary_structure(3, 3)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Detection:
     """One predicted part. ``peak`` and ``mean``: the greatest and the mean probability in it, 0-1.
     ``hits``: indices of the reference lesions it touches. ``besides``: True where it touches only
     reference lesions that are too small to count, so that it is neither right nor false."""
@@ -49,7 +49,7 @@ class Detections:
     """One case: the diameter of each reference lesion in mm, and the candidates."""
 
     diameters_mm: tuple[float, ...]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Detection, ...]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def find_candidates(
         values = chance[place][inside]
         mine = tuple(hits.get(part, ()))
         found.append(
-            Candidate(
+            Detection(
                 float(values.max()),
                 float(values.mean()),
                 largest_diameter_mm(inside, spacing_mm),

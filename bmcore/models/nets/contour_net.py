@@ -14,7 +14,7 @@ from bmcore.models.configs import (
 
 
 class ContourNet(nn.Module):
-    """See ``bmcore.models.contours.build_contour_net``."""
+    """See ``bmcore.models.lesion_refinement.build_contour_net``."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bmcore.domain import Case, Severity
-from bmcore.imaging.exchange import exchanged_t1
 from bmcore.imaging.preprocess import prepare
+from bmcore.imaging.swapped_t1 import swapped_t1
 from bmcore.phantom.cohort import draw_case
 
 WORDS = "look exchanged"
@@ -39,6 +39,6 @@ def test_a_lesion_bright_in_both_is_no_exchange_and_a_missing_one_says_nothing()
     brain = np.ones((20, 20, 20), bool)
     bright = np.zeros(brain.shape, np.float32)
     bright[:4, :4, :4] = 6
-    assert exchanged_t1({"t1n": bright, "t1c": bright}, brain) == ()
-    assert exchanged_t1({"t1n": bright, "t1c": bright * 0}, brain)
-    assert exchanged_t1({"t1n": bright, "t2w": bright * 0}, brain) == ()
+    assert swapped_t1({"t1n": bright, "t1c": bright}, brain) == ()
+    assert swapped_t1({"t1n": bright, "t1c": bright * 0}, brain)
+    assert swapped_t1({"t1n": bright, "t2w": bright * 0}, brain) == ()

@@ -12,7 +12,7 @@ import torch
 from bmcore.domain import InputRefused
 from bmcore.models.candidates import find_candidates
 from bmcore.models.configs import CONTOUR_INPUTS
-from bmcore.models.contours import (
+from bmcore.models.lesion_refinement import (
     REACH,
     SHARPER,
     build_contour_net,
@@ -35,7 +35,7 @@ from training.contours import (
 )
 
 
-def _chances(core: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _probabilities(core: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """A quarter of the core is necrosis, a quarter of the rest oedema."""
     return np.stack([(1 - core) * 0.75, core * 0.25, (1 - core) * 0.25, core * 0.75])
 
@@ -45,7 +45,7 @@ def test_a_new_net_repeats_the_first_answer() -> None:
     core = random.uniform(0.01, 0.99, (9, 8, 7)).astype(np.float32)
     images = random.normal(size=(4, 9, 8, 7)).astype(np.float32)
     own, brain = core > 0.5, core > 0.2
-    seen = stack(images, _chances(core), own, brain)
+    seen = stack(images, _probabilities(core), own, brain)
     assert seen.shape == (CONTOUR_INPUTS, 9, 8, 7) and seen.dtype == np.float32
     assert np.array_equal(seen[:4], images) and np.array_equal(seen[7] > 0, own)
     assert np.array_equal(seen[8] > 0, brain) and np.allclose(seen[6], (1 - core) / 4)
@@ -70,7 +70,7 @@ def test_an_outline_keeps_to_the_brain_and_off_other_candidates() -> None:
     box = (slice(10, 14),) * 3
     images = np.zeros((4, 30, 30, 30), np.float32)
     net = build_contour_net(8)
-    here, drawn, share = outline(net, images, _chances(core), brain, parts, 3, box)
+    here, drawn, share = outline(net, images, _probabilities(core), brain, parts, 3, box)
     assert here == (slice(10 - REACH, 14 + REACH),) * 3
     whole = np.zeros_like(core)
     whole[here] = drawn
@@ -81,7 +81,7 @@ def test_an_outline_keeps_to_the_brain_and_off_other_candidates() -> None:
     assert np.allclose(share[whole[here] > 0], 0.25, atol=0.01)
     with torch.no_grad():
         net.last.bias.copy_(torch.tensor([50.0, 0, 0]))
-    assert not outline(net, images, _chances(core), brain, parts, 3, box)[1].any()
+    assert not outline(net, images, _probabilities(core), brain, parts, 3, box)[1].any()
 
 
 def test_crops_hold_the_lesion_of_the_candidate_and_ignore_others() -> None:
@@ -97,7 +97,7 @@ def test_crops_hold_the_lesion_of_the_candidate_and_ignore_others() -> None:
     parts, found = find_candidates(core, 0.05)
     images = np.random.default_rng(0).normal(size=(4, 64, 64, 64)).astype(np.float32)
     brain = np.ones((64, 64, 64), bool)
-    crops = cut_crops(images, _chances(core), brain, truth, parts, found)
+    crops = cut_crops(images, _probabilities(core), brain, truth, parts, found)
     assert len(found) == 3 and len(crops) == 1  # one is none, one is large
     near = crops.label[0]
     assert [np.count_nonzero(near == v) for v in (1, 2, IGNORED)] == [8, 6**3 - 8, 27]
@@ -110,7 +110,7 @@ def test_crops_hold_the_lesion_of_the_candidate_and_ignore_others() -> None:
         True,
         False,
     ]
-    none = cut_crops(images, _chances(core), brain, truth * 0, parts, found)
+    none = cut_crops(images, _probabilities(core), brain, truth * 0, parts, found)
     assert len(none) == 0 and len(join([crops, none, no_crops()])) == len(crops)
 
 
@@ -119,15 +119,15 @@ def _lesions(count: int, seed: int) -> Crops:
     random = np.random.default_rng(seed)
     away = ((np.indices((CROP,) * 3) - CROP // 2) ** 2).sum(0)
     images = random.normal(0, 0.1, (count, 4, *away.shape)).astype(np.float16)
-    chances = np.zeros(images.shape, np.float16)
+    probabilities = np.zeros(images.shape, np.float16)
     own, label = np.zeros((2, count, *away.shape), bool)
     for n, radius in enumerate(random.uniform(1.5, 4.5, count)):
         label[n] = away <= radius**2
         own[n] = away <= (radius / 2) ** 2
         images[n, 1][label[n]] += 3
-    chances[:, 3] = np.where(own, 0.3, 0.001)
-    chances[:, 0] = 1 - chances[:, 3]
-    return Crops(images, chances, own, np.ones_like(own), label * np.uint8(2))
+    probabilities[:, 3] = np.where(own, 0.3, 0.001)
+    probabilities[:, 0] = 1 - probabilities[:, 3]
+    return Crops(images, probabilities, own, np.ones_like(own), label * np.uint8(2))
 
 
 def test_the_net_learns_to_draw(tmp_path: Path) -> None:

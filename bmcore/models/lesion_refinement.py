@@ -30,21 +30,21 @@ _TOUCHING = np.ones((3, 3, 3))
 
 def stack(
     images: npt.NDArray,
-    chances: npt.NDArray,
+    probabilities: npt.NDArray,
     own: npt.NDArray[np.bool_],
     brain: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.float32]:
     """What the net sees of a box, float32 (CONTOUR_INPUTS, i, j, k).
 
-    images (4, i, j, k), standardised; chances (4, i, j, k): of background, necrosis, oedema and
-    enhancing tumour; own, brain (i, j, k): the voxels of the candidate and of the brain. Channels:
-    the images, a third of the log odds of tumour core, the share of necrosis in it, the probability
-    of oedema, own, brain.
+    images (4, i, j, k), standardised; probabilities (4, i, j, k): of background, necrosis, oedema
+    and enhancing tumour; own, brain (i, j, k): the voxels of the candidate and of the brain.
+    Channels: the images, a third of the log odds of tumour core, the share of necrosis in it, the
+    probability of oedema, own, brain.
     """
-    core = chances[1].astype(np.float32) + chances[3].astype(np.float32)
+    core = probabilities[1].astype(np.float32) + probabilities[3].astype(np.float32)
     log_odds = special.logit(np.clip(core, 1e-4, 1 - 1e-4)) / LOG_ODDS_SCALE
-    necrosis = chances[1] / (core + 1e-4)
-    return np.stack([*images, log_odds, necrosis, chances[2], own, brain]).astype(np.float32)
+    necrosis = probabilities[1] / (core + 1e-4)
+    return np.stack([*images, log_odds, necrosis, probabilities[2], own, brain]).astype(np.float32)
 
 
 def is_small(box: tuple[slice, ...]) -> bool:
@@ -66,7 +66,7 @@ def build_contour_net(channels: int) -> ContourNet:
 def outline(
     net: nn.Module,
     images: npt.NDArray[np.float32],
-    chances: npt.NDArray[np.float32],
+    probabilities: npt.NDArray[np.float32],
     brain: npt.NDArray[np.bool_],
     parts: npt.NDArray[np.int32],
     number: int,
@@ -88,7 +88,7 @@ def outline(
     )
     every = (slice(None), *here)
     own = parts[here] == number
-    seen = stack(images[every], chances[every], own, brain[here])
+    seen = stack(images[every], probabilities[every], own, brain[here])
     device = next(net.parameters()).device
     with torch.inference_mode():
         logits = net.eval()(torch.from_numpy(seen)[None].to(device))

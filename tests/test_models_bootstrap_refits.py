@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from bmcore.domain import PRIMARIES, BundleRefused
-from bmcore.models import spread
+from bmcore.models import bootstrap_refits
+from bmcore.models.bootstrap_refits import Refits
 from bmcore.models.bundles import (
     MANIFEST,
     belongs_to,
     finish,
     load_bundle,
-    pack_spread,
+    pack_refits,
     write_part,
 )
 from bmcore.models.mlr import MLR, MLRConfig
-from bmcore.models.spread import Refits
 from tests.reading_fixture import prediction, tiny_bundle
 
 
@@ -33,7 +33,7 @@ def rows(n: int) -> tuple[np.ndarray, np.ndarray]:
 def learnt(n: int, refits: int = 60) -> tuple[MLR, Refits, np.ndarray]:
     x, y = rows(n)
     shipped = MLR((), MLRConfig(c=0.3)).fit(x, y)
-    return shipped, spread.fit(shipped, x, y, np.arange(n), refits), x
+    return shipped, bootstrap_refits.fit(shipped, x, y, np.arange(n), refits), x
 
 
 def test_two_regressions_that_say_70_and_90_percent_span_nearly_that() -> None:
@@ -62,8 +62,8 @@ def test_all_scans_of_one_person_come_and_go_together() -> None:
     """Six persons of ten scans each: fewer patients than scans, so the interval is wide."""
     x, y = rows(60)
     shipped = MLR((), MLRConfig(c=0.3)).fit(x, y)
-    alone = spread.fit(shipped, x, y, np.arange(60), 60)
-    together = spread.fit(shipped, x, y, y, 60)  # each person has one primary
+    alone = bootstrap_refits.fit(shipped, x, y, np.arange(60), 60)
+    together = bootstrap_refits.fit(shipped, x, y, y, 60)  # each person has one primary
     width = [np.ptp(np.array(r.interval([0.0, 0.0])), axis=0).mean() for r in (alone, together)]
     assert width[1] > 1.5 * width[0]
 
@@ -82,9 +82,9 @@ def with_spread(folder: Any) -> Any:
     for kind in ("clinical", "image", "fused"):
         mlr = getattr(bundle, f"{kind}_mlr")
         x = np.random.default_rng(0).normal(1, 1, (60, len(mlr.mean_)))
-        found[kind] = spread.fit(mlr, x, np.arange(60) % 6, np.arange(60), 20)
+        found[kind] = bootstrap_refits.fit(mlr, x, np.arange(60) % 6, np.arange(60), 20)
     config = {"belongs_to": belongs_to(json.loads((folder / MANIFEST).read_text()))}
-    write_part(folder, "spread", pack_spread(found), config)
+    write_part(folder, "spread", pack_refits(found), config)
     return finish(folder, "tiny", "1", "nothing", True)
 
 
@@ -119,9 +119,9 @@ def test_the_shipped_answers_of_middling_patients_lie_inside_their_intervals() -
     from bmcore.settings import PROJECT
 
     bundle = load_bundle(PROJECT / "models" / "demo")
-    assert bundle.spread is not None
+    assert bundle.bootstrap_refits is not None
     rng = np.random.default_rng(0)
-    for kind, refits in bundle.spread.items():
+    for kind, refits in bundle.bootstrap_refits.items():
         mlr = getattr(bundle, f"{kind}_mlr")
         for _ in range(20):
             x = mlr.mean_ + mlr.scale_ * rng.uniform(-1, 1, len(mlr.mean_))

@@ -17,7 +17,7 @@ TIMES = 3.0
 # in 42 synthetic ones; in T1 native at most 0.11 %. T1-bright lesions are bright in both.
 
 
-def exchanged_t1(
+def swapped_t1(
     images: Mapping[str, npt.NDArray[np.float32]], brain: npt.NDArray[np.bool_]
 ) -> tuple[Finding, ...]:
     """A warning where T1 native holds what gadolinium makes bright and T1 post-gadolinium does not.
