@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from training.evaluation.small_nets_b import measure
 
 from bmcore.domain import InputRefused
 from bmcore.models.bundles import load_bundle, write_part
@@ -30,10 +31,17 @@ from bmcore.models.false_positive_reduction import (
 from bmcore.models.inference import predict_probabilities
 from bmcore.models.segmenter import build_segmenter
 from training import candidates as training
-from training.candidates import CandidateTraining, halved, measure, train
-from training.common import tensors_hash
-from training.gather import VIEWS, Found, load, load_crops, varied
-from training.segmenter import begin_with, settle
+from training.candidates import halved
+from training.data.candidate_dataset import (
+    VIEWS,
+    Found,
+    load,
+    load_crops,
+    varied,
+)
+from training.loops.false_positive_reduction import CandidateTraining, train
+from training.loops.segmenter_trainer import begin_with, settle
+from training.run.files import tensors_hash
 
 TINY = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
 DEMO = Path(__file__).resolve().parent.parent / "models" / "demo"

@@ -20,19 +20,18 @@ from bmcore.models.lesion_refinement import (
     outline,
     stack,
 )
-from training.contours import (
+from training.data.lesion_crops import (
     CROP,
     IGNORED,
     SEEN,
-    ContourTraining,
     Crops,
     changed,
     cut_crops,
     join,
-    measure,
     no_crops,
-    train,
 )
+from training.evaluation.small_nets import measure
+from training.loops.lesion_refinement import ContourTraining, train
 
 
 def _probabilities(core: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

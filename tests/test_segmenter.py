@@ -27,8 +27,10 @@ from bmcore.models.losses import (
 from bmcore.models.postprocessing import drop_small_lesions, relabel_small_et_components, to_labels
 from bmcore.models.segmenter import build_segmenter
 from bmcore.phantom.cohort import write_cohort
-from training.patches import CutPatches, augment
-from training.segmenter import TrainConfig, split
+from training.data.patches import CutPatches
+from training.data.sampling import augment
+from training.loops.segmenter_trainer import TrainConfig
+from training.segmenter import split
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)

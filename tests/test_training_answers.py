@@ -25,10 +25,11 @@ from bmcore.models.lesion_training import (
 )
 from bmcore.models.losses import largest_near
 from bmcore.models.mlr import MLRConfig, log_loss
-from training import autoencoder, cnn, learner, mlr
+from training import autoencoder, mlr
 from training import evaluate as evaluation
-from training.cnn import HeldOut, load_held_out, runs_of, train_all
-from training.cohort import (
+from training.cnn import runs_of, train_all
+from training.data import held_out as held_out_data
+from training.data.cohort import (
     Patient,
     load_cohort,
     load_patient,
@@ -36,9 +37,25 @@ from training.cohort import (
     save_patient,
     write_index,
 )
-from training.common import World, read_json, tensors_hash
-from training.evaluate import Reduction, differences, evaluate, held_out_probabilities, verdict
-from training.learner import CNNTraining, Run, Views, choose, make_views, train_net
+from training.data.held_out import HeldOut, load_held_out
+from training.evaluation.answers import (
+    Reduction,
+    differences,
+    evaluate,
+    held_out_probabilities,
+    verdict,
+)
+from training.loops import cnn_trainer
+from training.loops.cnn_trainer import (
+    CNNTraining,
+    Run,
+    Views,
+    choose,
+    make_views,
+    train_net,
+)
+from training.run.files import read_json, tensors_hash
+from training.run.processes import World
 
 ROOT = Path(__file__).resolve().parent.parent
 ALONE = World(0, 1, "cpu")
@@ -262,7 +279,7 @@ def test_epochs_setting_and_temperature_are_chosen_without_the_inner_held_out(mo
     members = [Views(v.case_id, f"person-{i // 2}", v.label, v.tensor) for i, v in enumerate(views)]
     learnt, judged, losses = [], [], []
 
-    class Spy(learner.Learner):
+    class Spy(cnn_trainer.CNNTrainer):
         def __init__(self, learn, *rest):
             super().__init__(learn, *rest)
             learnt.append({m.person for m in learn})
@@ -270,11 +287,11 @@ def test_epochs_setting_and_temperature_are_chosen_without_the_inner_held_out(mo
         def patient_logits(self, others):
             judged.append({m.person for m in others})
             logits = super().patient_logits(others)
-            t = learner.temperature(logits, np.array([m.label for m in others]))
+            t = cnn_trainer.temperature(logits, np.array([m.label for m in others]))
             losses.append(log_loss(logits / t, np.array([m.label for m in others])))
             return logits
 
-    monkeypatch.setattr(learner, "Learner", Spy)
+    monkeypatch.setattr(cnn_trainer, "CNNTrainer", Spy)
     choice = choose(members, Run("x", 1, (0, 1)), config, TINY, ALONE)
     assert len(learnt) == 2 and len(judged) == 4  # two settings, two looks each
     assert all(not a & b for a in learnt for b in judged) and len(judged[0] | learnt[0]) == 8
@@ -289,8 +306,8 @@ def test_the_temperature_chosen_inside_is_divided_out_of_the_net(tmp_path, monke
     config = CNNTraining(epochs=1, batch=2, views=1, lesions=2, inner=0)
     members, run = make_views(patients, config, TINY), Run("x", 0, ())
     plain = train_net(members, run, config, TINY, tmp_path / "a", ALONE, silent)
-    warm = learner.Choice(0, 1, 4.0, 1.0, 1)
-    monkeypatch.setattr(learner, "choose", lambda *_: warm)
+    warm = cnn_trainer.Choice(0, 1, 4.0, 1.0, 1)
+    monkeypatch.setattr(cnn_trainer, "choose", lambda *_: warm)
     cooled = train_net(members, run, config, TINY, tmp_path / "b", ALONE, silent)
     for name, value in plain.items():
         share = 4 if name.startswith("head.") else 1
@@ -488,7 +505,7 @@ def test_codes_are_learnt_without_the_test_fold(monkeypatch):
     labels = np.arange(80) % 2
     held_out = held_out_of(labels, labels * 1.0, random.normal(size=(80, 12)), 0)
     held_out.features[:, :, 1] = np.arange(80)[:, None]  # the patient's number, to know the row by
-    import training.evaluate as module
+    import training.evaluation.answers as module
 
     seen = []
     true_fit = module.fit_autoencoder
@@ -519,7 +536,7 @@ def test_the_whole_evaluation_states_counts_intervals_and_baselines():
 
 
 def test_features_of_another_version_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(cnn, "FEATURE_NAMES", ("a",))
+    monkeypatch.setattr(held_out_data, "FEATURE_NAMES", ("a",))
     (tmp_path / "cnn").mkdir()
     np.savez(tmp_path / "cnn" / "features.npz", names=np.array(["b"]))
     with pytest.raises(InputRefused, match="another version"):

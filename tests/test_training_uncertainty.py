@@ -19,7 +19,7 @@ from bmcore.models.configs import AutoencoderConfig
 from bmcore.models.novelty import STATISTICS
 from tests import reading_fixture as fixture
 from training import uncertainty
-from training.cnn import FEATURES_FILE, HeldOut
+from training.data.held_out import FEATURES_FILE, HeldOut
 
 PEOPLE = 24
 

@@ -21,20 +21,14 @@ import typer
 
 from bmcore.domain import refuse
 from bmcore.models.bundles import MANIFEST
-from training.common import (
-    OutOption,
-    SeedOption,
-    Stopwatch,
-    fingerprint,
-    progress,
-    read_json,
-    run_app,
-    write_json,
-)
+from training.run.files import fingerprint, read_json, write_json
+from training.run.options import OutOption, SeedOption, run_app
+from training.run.processes import Stopwatch, progress
 from training.scenes import PLAN, draw_heads
 
 SETS = 3  # sets of lesions a head
 LEARNT = ("cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread")
+COMMANDS = {"spread": "bootstrap_refits"}  # step -> command, where they differ
 LEARNT_PARTS = (
     "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr", "uncertainty", "spread",
 )  # fmt: skip
@@ -148,7 +142,7 @@ def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
     limits += ["--most-false", "0.2", "--workers", str(plan.workers)]
     chain.step(
         "limits", " ".join(limits), out / MANIFEST,
-        lambda: _command("training.threshold", *limits),
+        lambda: _command("training.postprocessing_search", *limits),
     )  # fmt: skip
 
 
@@ -191,7 +185,8 @@ def main(
         more = {"cnn": ["--epochs", str(epochs)], "uncertainty": ["--cases", str(described)]}
         options = [*place, *more.get(name, [])]
         done = learnt / ("model_card.json" if name == "evaluate" else f"{_part(name)}.safetensors")
-        chain.step(name, " ".join(options), done, partial(_command, f"training.{name}", *options))
+        command = f"training.{COMMANDS.get(name, name)}"
+        chain.step(name, " ".join(options), done, partial(_command, command, *options))
     chain.before = ""  # these do not depend on the steps above
     chain.step(
         "held-out cohort", f"{held} {seed + 5}", kept / "complete.json",

@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import SEQUENCES, Volume
-from training.common import OutOption, SeedOption, atomic_path, progress, run_app
+from training.run.files import atomic_path
+from training.run.options import OutOption, SeedOption, run_app
+from training.run.processes import progress
 
 if TYPE_CHECKING:
     from bmcore.phantom.cohort import PhantomCase

@@ -30,22 +30,24 @@ from bmcore.models.novelty import (
 )
 from bmcore.reading.uncertainty import MAX_SET
 from bmcore.stats.estimate import Estimate, proportion
-from training.autoencoder import held_out_errors
-from training.cnn import HeldOut, load_held_out
-from training.cohort import INDEX, person_of
-from training.common import (
-    DataOption,
-    OutOption,
-    SeedOption,
-    Stopwatch,
+from bmcore.stats.prediction_sets import coverage_and_size
+from training.data.cohort import INDEX, person_of
+from training.data.held_out import HeldOut, load_held_out
+from training.data.regression_inputs import ANSWERS
+from training.evaluation.reconstruction import held_out_errors
+from training.run.files import (
     atomic_path,
     fingerprint,
-    progress,
-    run_app,
     tensors_hash,
     update_metrics,
 )
-from training.mlr import ANSWERS
+from training.run.options import (
+    DataOption,
+    OutOption,
+    SeedOption,
+    run_app,
+)
+from training.run.processes import Stopwatch, progress
 
 if TYPE_CHECKING:
     from bmcore.domain import Case
@@ -204,7 +206,7 @@ def held_out_probabilities(out: Path, held_out: HeldOut) -> dict[str, npt.NDArra
     return found
 
 
-def conformal_metrics(
+def cross_conformal(
     p: npt.NDArray, labels: npt.NDArray, fold: npt.NDArray, coverage: float
 ) -> dict[str, Any]:
     """Coverage and size of the sets of each fold, with scores of the other folds."""
@@ -212,16 +214,7 @@ def conformal_metrics(
     for k in np.unique(fold):
         others = conformal.fit(p[fold != k], labels[fold != k], coverage)
         inside[fold == k] = others.members(p[fold == k])
-    hit, size = inside[np.arange(len(labels)), labels], inside.sum(axis=1)
-    return {
-        "coverage": proportion(int(hit.sum()), hit.size),
-        "coverage_per_primary": {
-            str(q): proportion(int(hit[labels == i].sum()), int((labels == i).sum()))
-            for i, q in enumerate(PRIMARIES)
-        },
-        "mean_set_size": float(size.mean()),
-        "abstains_undecided": proportion(int((size > MAX_SET).sum()), size.size),
-    }
+    return coverage_and_size(inside, labels, [str(q) for q in PRIMARIES], MAX_SET)
 
 
 def main(
@@ -258,7 +251,7 @@ def main(
     tensors, config = pack_uncertainty(sets, novelty)
     config["belongs_to"] = belongs_to(bundle.manifest)
     metrics = {
-        kind: conformal_metrics(p, held_out.labels, held_out.fold, coverage)
+        kind: cross_conformal(p, held_out.labels, held_out.fold, coverage)
         for kind, p in answers.items()
     }
     metrics["novelty"] = novelty_metrics(novelty)

@@ -50,6 +50,7 @@ PARTS = ("segmenter", "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_
 UNCERTAINTY = "uncertainty"  # a part that a bundle may lack: older ones do
 SPREAD = "spread"  # likewise
 OPTIONAL = (UNCERTAINTY, SPREAD)
+_FITTED_BY = {UNCERTAINTY: "uncertainty", SPREAD: "bootstrap_refits"}  # the training command
 ANSWERS = ("clinical", "image", "fused")
 MEASURED = PARTS[1:]  # the parts that the optional ones describe; they fit no others
 PACKAGES = ("torch", "monai", "numpy", "scikit-learn", "safetensors")
@@ -397,7 +398,7 @@ def _foreign(part: str, folder: Path, manifest: Mapping[str, Any]) -> tuple[Any,
         f"the {part} belongs to other models than those in the bundle",
         file=folder / MANIFEST,
         found=f"another {', '.join(other)}",
-        hint=f"run training.{part} again after the models have been trained.",
+        hint=f"run training.{_FITTED_BY[part]} again after the models have been trained.",
     ).findings
 
 

@@ -1,5 +1,5 @@
-"""The loss of the segmentation net: weighted cross-entropy, soft Dice over the regions, and soft
-Dice over each lesion by itself."""
+"""The losses of the segmentation net (weighted cross-entropy, soft Dice over the regions and over
+each lesion by itself) and of lesion refinement."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _TOUCHING = np.ones((3, 3, 3), bool)
 # Far below 0.5, the limit that decides later: where only what lies above 0.5 costs anything, a net
 # learns to answer 0.49 to every bright dot.
 SUSPECT = 0.2
+IGNORED = 255  # a label of ``refinement_loss`` that counts nowhere
 DICE_TERMS: tuple[tuple[tuple[int, ...], float], ...] = (
     ((3,), 1.0),  # enhancing tumour
     ((1, 3), 1.0),  # tumour core
@@ -183,3 +184,25 @@ def largest_near(values: torch.Tensor) -> torch.Tensor:
             torch.maximum(here, values.narrow(axis, come, rest), out=here)
         values = out
     return values
+
+
+def refinement_loss(logits: torch.Tensor, label: torch.Tensor, weight: float) -> torch.Tensor:
+    """What lesion refinement learns from: the mean over crops, each by itself; a scalar.
+
+    logits (b, 3, i, j, k): outside the tumour core, necrosis, enhancing tumour; label (b, i, j, k),
+    int64, of these, or IGNORED. 1 - soft Dice of enhancing tumour, plus ``weight`` times the
+    cross-entropy a voxel of core.
+    """
+    import torch
+    from torch.nn import functional
+
+    entropy = functional.cross_entropy(logits, label, reduction="none", ignore_index=IGNORED).sum(
+        (1, 2, 3)
+    )
+    known = label != IGNORED
+    core = ((label > 0) & known).sum((1, 2, 3))
+    drawn = torch.softmax(logits, 1)[:, 2] * known
+    tumour = (label == 2).float()
+    shared = 2 * (drawn * tumour).sum((1, 2, 3)) + 1
+    dice = shared / (drawn.sum((1, 2, 3)) + tumour.sum((1, 2, 3)) + 1)
+    return 1 - dice.mean() + weight * (entropy / (core + 10)).mean()

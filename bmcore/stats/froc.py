@@ -183,3 +183,22 @@ def _counts(
                 false[row] += thresholds <= value
         hits[row] = (best[counts][:, None] >= thresholds).sum(axis=0)
     return thresholds, hits, false
+
+
+def area(scores: npt.NDArray, lesion: npt.NDArray[np.bool_]) -> float:
+    """Area under the ROC curve of candidates: ``scores`` (n,), and which are lesions (n,)."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(lesion, scores))
+
+
+def kept_at_false_rates(
+    scores: npt.NDArray, lesion: npt.NDArray[np.bool_], cases: int, rates: Sequence[float]
+) -> dict[float, float]:
+    """Share of the lesions that score above the limit which leaves ``rates`` false ones a case.
+
+    scores (n,), lesion (n,): of all candidates of ``cases`` cases, at least one of either kind.
+    """
+    false = np.append(np.sort(scores[~lesion])[::-1], -np.inf)
+    limits = {rate: false[min(int(rate * cases), len(false) - 1)] for rate in rates}
+    return {rate: float((scores[lesion] > limit).mean()) for rate, limit in limits.items()}

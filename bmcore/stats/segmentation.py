@@ -24,7 +24,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
-from bmcore.stats.bootstrap import Resampling, mean_statistic, patient_bootstrap
+from bmcore.stats.bootstrap import Resampling, Weights, mean_statistic, patient_bootstrap
 from bmcore.stats.estimate import Estimate, undefined
 
 Mask = npt.NDArray[np.bool_]
@@ -354,3 +354,18 @@ def _pair(prediction: Mask, reference: Mask) -> tuple[Mask, Mask]:
     if a.ndim != 3 or a.shape != b.shape:
         raise ValueError(f"both masks must be 3D on one grid, but are {a.shape} and {b.shape}")
     return a, b
+
+
+def sensitivity(found: Sequence[Sequence[bool]]) -> Estimate:
+    """Share of lesions found; ``found`` holds the lesions of each patient."""
+    hits = np.array([sum(f) for f in found], float)
+    counts = np.array([len(f) for f in found], float)
+    if not counts.sum():
+        return undefined(len(found), "not defined: there is no lesion")
+
+    def share(w: Weights) -> npt.NDArray[np.float64]:
+        below = w @ counts
+        return np.divide(w @ hits, below, out=np.full(len(w), np.nan), where=below > 0)
+
+    what = f"share of {int(counts.sum())} lesions"
+    return patient_bootstrap(share, np.arange(len(found)), what=what)

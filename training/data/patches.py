@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from bmcore.domain import refuse
 from bmcore.workers import worker_pool
-from training.common import World, atomic_path, progress
+from training.data.sampling import Sampling, augment, lost_sequences
 
 if TYPE_CHECKING:
     import torch
@@ -31,118 +31,7 @@ if TYPE_CHECKING:
 Arrays = tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]  # a Batch in numpy
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """Which patches: a sentence a field.
-
-    batch, patch: patches a step, edge of a patch in voxels of 1 mm. lesion_share: share of patches
-    centred near a lesion. core_share: share centred on necrosis, which few lesions have.
-    decoy_share: share centred on enhancing tissue that is no lesion (synthetic heads only). drop:
-    chance to lose t1n, t2w, t2f. repaint: whether a synthetic scene looks different each time.
-    calm: share of patches that are painted like clinical scans; the others look wilder.
-    """
-
-    batch: int = 2
-    patch: int = 80
-    lesion_share: float = 0.55
-    core_share: float = 0.2
-    decoy_share: float = 0.1
-    drop: float = 0.25
-    repaint: bool = True
-    calm: float = 0.4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        # 32 leaves 2x2x2 at the deepest level, where bfloat16 gradients on CPUs come out as NaN
-        if self.patch % 16 or self.patch < 48:
-            raise refuse(
-                "the patch edge does not fit the net",
-                found=self.patch,
-                expected="a multiple of 16, at least 48",
-                hint="take --patch 80.",
-            )
-
-
-AUGMENTATION = {
-    "mirror": "left-right, chance 0.5",
-    "painting": "synthetic heads: every patch in a contrast, field, blur and noise of its own",
-    "gain and shift": "each sequence: gain exp(N(0, 0.2)), shift N(0, 0.15) spreads; painted "
-    "patches gain exp(N(0.08, 0.15)), shift N(0, 0.1)",
-    "gamma": "each sequence, chance 0.3: exponent exp(N(0, 0.25)) of the range",
-    "noise": "chance 0.3: Gaussian, up to 0.3 spreads",
-    "blur": "each sequence, chance 0.15: mean over 2-3 voxels along one axis",
-    "missing sequences": "t1n, t2w, t2f each lost by chance 'drop'; all three by 0.08",
-}
-
-
 # --- cases, prepared once -----------------------------------------------------------------------
-
-
-def _spots(labels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.int16]:
-    """Up to 8 voxels of each lesion, so that each lesion is met about as often."""
-    from scipy import ndimage
-
-    parts, n = ndimage.label(labels > 0, np.ones((3, 3, 3)))
-    spots = [rng.permutation(np.argwhere(parts == i + 1))[:8] for i in range(min(n, 60))]
-    return np.concatenate(spots or [np.zeros((0, 3))]).astype(np.int16)
-
-
-def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
-    """Write images (float16), labels and loss weights of one case to ``cache/CASE.*.npy``."""
-    from bmcore.imaging.preprocess import prepare, to_working_grid
-    from bmcore.intake.datasets import YaleDataset
-    from bmcore.models.losses import small_lesion_weights
-
-    done = cache / f"{case_id}.spots.npy"
-    if done.exists():
-        return done
-    case = YaleDataset(data).load(case_id)
-    if case.truth is None or case.truth.mask is None:
-        raise refuse(
-            "no reference mask",
-            file=case_id,
-            expected="a seg file beside the sequences",
-            hint="leave this case out of the training folder.",
-        )
-    prepared = prepare(case)
-    labels = np.where(prepared.brain, to_working_grid(case.truth.mask, prepared), 0).astype(
-        np.uint8
-    )
-    weights = np.rint(small_lesion_weights(labels) * 20).astype(np.uint8)
-    arrays: dict[str, npt.NDArray] = {
-        "images": prepared.images.astype(np.float16),
-        "labels": labels,
-        "weights": weights,
-        "cores": np.random.default_rng(1)
-        .permutation(np.argwhere(labels == 1))[:64]
-        .astype(np.int16),
-        "spots": _spots(labels, np.random.default_rng(0)),
-    }
-    for name, array in arrays.items():  # spots last: its presence says that the case is whole
-        target = cache / f"{case_id}.{name}.npy"
-        with atomic_path(target) as beside, beside.open("wb") as file:
-            np.save(file, array)
-    return done
-
-
-def prepare_all(folders: list[Path], cache: Path, world: World) -> list[str]:
-    """Prepare every case of the data folders; names are ``FOLDER-NUMBER/CASE`` in order."""
-    from bmcore.intake.datasets import YaleDataset
-
-    names = []
-    with progress(world) as bars:
-        for number, folder in enumerate(folders):
-            place = cache / str(number)
-            place.mkdir(parents=True, exist_ok=True)
-            ids = YaleDataset(folder).case_ids
-            task = bars.add_task(f"prepare {folder.name}", total=len(ids))
-            for index, case_id in enumerate(ids):
-                if index % world.size == world.rank:
-                    prepare_case(folder, case_id, place)
-                bars.advance(task)
-                names.append(f"{number}/{case_id}")
-    world.barrier()
-    return names
 
 
 # --- sources --------------------------------------------------------------------------------------
@@ -364,15 +253,6 @@ class PaintedPatches(Source):
         return rng.integers(shape // 5, shape - shape // 5)
 
 
-def lost_sequences(rng: np.random.Generator, drop: float) -> npt.NDArray[np.bool_]:
-    """Which of the four sequences a patch does without; never t1c."""
-    lost = rng.uniform(size=4) < drop
-    if rng.uniform() < 0.08:
-        lost[[0, 2, 3]] = True
-    lost[1] = False
-    return lost
-
-
 class CutPatches(Source):
     """Patches cut from the cases that ``prepare_all`` keeps in ``cache``, augmented."""
 
@@ -420,30 +300,3 @@ class CutPatches(Source):
         if rng.uniform() < 0.5:
             crop, target, weight = crop[:, ::-1], target[::-1], weight[::-1]
         return crop, target, weight, core_parts(target)
-
-
-def augment(
-    images: npt.NDArray[np.float32], rng: np.random.Generator, drop: float
-) -> npt.NDArray[np.float32]:
-    """The intensity part of AUGMENTATION on a standardised patch (4, i, j, k); 0 stays 0."""
-    from scipy import ndimage
-
-    inside = (images != 0).any(0)
-    out = np.empty_like(images)
-    for c, image in enumerate(images):
-        x = image
-        if rng.uniform() < 0.15:
-            x = ndimage.uniform_filter1d(x, int(rng.integers(2, 4)), axis=int(rng.integers(3)))
-        if rng.uniform() < 0.3:
-            low, high = -4.0, 6.0
-            exponent = np.float32(np.exp(rng.normal(0, 0.25)))
-            unit = np.clip((x - low) / (high - low), 0, 1)
-            x = unit**exponent * (high - low) + low
-            x -= np.float32((-low / (high - low)) ** exponent * (high - low) + low)
-        x = x * np.float32(np.exp(rng.normal(0, 0.2))) + np.float32(rng.normal(0, 0.15))
-        if rng.uniform() < 0.3:
-            noise = rng.standard_normal(x.shape, dtype=np.float32)
-            x = x + noise * np.float32(rng.uniform(0, 0.3))
-        out[c] = np.where(inside & image.any(), np.clip(x, -6, 6), 0)  # what is missing stays so
-    out[lost_sequences(rng, drop)] = 0
-    return out

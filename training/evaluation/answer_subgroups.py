@@ -16,7 +16,7 @@ from bmcore.domain import PRIMARIES
 from bmcore.stats import classification, decision, model_tests
 from bmcore.stats.estimate import Estimate
 from bmcore.stats.subgroups import band, bands, count_band, count_bands, subgroup_table
-from training.cohort import INDEX
+from training.data.cohort import INDEX
 
 MINIMUM = 20
 UNKNOWN = "not known"

@@ -1,4 +1,6 @@
-"""Learn the regressions again from resampled patients: ``python -m training.spread --data --out``.
+"""Learn the regressions again from resampled patients.
+
+python -m training.bootstrap_refits --data DIR --out DIR
 
 OUT is the folder that ``training.mlr`` was run on. What is kept tells how far an answer would move
 had other patients been there to learn from; the screens draw it as the interval of each bar.
@@ -13,18 +15,16 @@ import typer
 
 from bmcore.models import bootstrap_refits
 from bmcore.models.mlr import MLR, MLRConfig
-from training.cnn import load_held_out
-from training.common import (
+from training.data.held_out import load_held_out
+from training.data.regression_inputs import inputs
+from training.run.files import tensors_hash, update_metrics
+from training.run.options import (
     DataOption,
     OutOption,
     SeedOption,
-    Stopwatch,
-    progress,
     run_app,
-    tensors_hash,
-    update_metrics,
 )
-from training.mlr import inputs
+from training.run.processes import Stopwatch, progress
 
 
 def _inside(refits: bootstrap_refits.Refits, shipped: MLR, x: np.ndarray) -> dict[str, float]:

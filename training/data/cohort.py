@@ -31,7 +31,13 @@ from bmcore.domain import (
 from bmcore.models.clinical import vector
 from bmcore.models.cnn import MAX_LESIONS
 from bmcore.models.configs import PATCH_SHAPE
-from training.common import World, atomic_path, fingerprint, progress, read_json, write_json
+from training.run.files import (
+    atomic_path,
+    fingerprint,
+    read_json,
+    write_json,
+)
+from training.run.processes import World, progress
 
 if TYPE_CHECKING:
     from bmcore.domain import Case

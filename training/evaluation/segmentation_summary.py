@@ -9,9 +9,9 @@ import numpy as np
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, REGIONS
 from bmcore.stats import bootstrap, froc, segmentation
-from bmcore.stats.estimate import Estimate, undefined
+from bmcore.stats.estimate import Estimate
 from bmcore.stats.subgroups import band, bands, count_band, count_bands, subgroup_table
-from training.segmentation_case import ALL, SUBSETS, detections
+from training.evaluation.segmentation_case import ALL, SUBSETS, detections
 
 Records = Sequence[Mapping[str, Any]]
 SIZES_MM = (0.0, 5.0, 10.0, 20.0, float("inf"))
@@ -70,24 +70,9 @@ def region_numbers(rows: Sequence[Mapping[str, Any]]) -> dict[str, Estimate]:
         ),
         "lesion_dice": bootstrap.mean(of("lesion_dice")),
         "lesion_hd95_mm": bootstrap.mean(of("lesion_hd95_mm")),
-        "sensitivity": _sensitivity(lesions),
+        "sensitivity": segmentation.sensitivity(lesions),
         "false_per_case": segmentation.false_lesions_per_case(false),
     }
-
-
-def _sensitivity(found: Sequence[Sequence[bool]]) -> Estimate:
-    """Share of lesions found; ``found`` holds the lesions of each patient."""
-    hits = np.array([sum(f) for f in found], float)
-    counts = np.array([len(f) for f in found], float)
-    if not counts.sum():
-        return undefined(len(found), "not defined: there is no lesion")
-
-    def share(w: bootstrap.Weights) -> np.ndarray:
-        below = w @ counts
-        return np.divide(w @ hits, below, out=np.full(len(w), np.nan), where=below > 0)
-
-    what = f"share of {int(counts.sum())} lesions"
-    return bootstrap.patient_bootstrap(share, np.arange(len(found)), what=what)
 
 
 def _rows(records: Records, subset: str, region: str) -> list[Mapping[str, Any]]:
@@ -179,8 +164,8 @@ def _operating(records: Records) -> dict[str, Any]:
     large = [[s["detected"] for s in row["lesions"] if s["diameter_mm"] >= 5] for row in rows]
     false = [len(row["false_diameters_mm"]) for row in rows]
     return {
-        "sensitivity": _sensitivity(every),
-        "sensitivity_from_5_mm": _sensitivity(large),
+        "sensitivity": segmentation.sensitivity(every),
+        "sensitivity_from_5_mm": segmentation.sensitivity(large),
         "false_per_case": segmentation.false_lesions_per_case(false),
     }
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from bmcore.domain import REGIONS, Case, Volume
 from bmcore.geometry import voxel_sizes_mm
 from bmcore.stats import froc, segmentation
-from training.common import Stopwatch, fingerprint
+from training.run.files import fingerprint
+from training.run.processes import Stopwatch
 
 if TYPE_CHECKING:
     from bmcore.models.bundles import Bundle

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.common import Stopwatch, board, progress
+from training.loops.optimise import optimise
+from training.run.processes import Stopwatch, board, progress
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True)
-class Passes:
+class Epochs:
     """epochs: passes. each: steps a pass. rate, decay: peak learning rate (one cycle over all
     steps), weight decay. words: beside the bar. name: of the curve in the logs."""
 
@@ -28,8 +29,8 @@ class Passes:
     name: str
 
 
-def run_passes(
-    net: torch.nn.Module, losses: Callable[[int], Iterator[torch.Tensor]], how: Passes, out: Path
+def run_epochs(
+    net: torch.nn.Module, losses: Callable[[int], Iterator[torch.Tensor]], how: Epochs, out: Path
 ) -> dict[str, Any]:
     """Train ``net`` with AdamW: its weights (CPU), the mean loss of each pass, and seconds.
 
@@ -48,10 +49,7 @@ def run_passes(
         for epoch in range(how.epochs):
             told = []
             for loss in losses(epoch):
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
+                optimise(loss, net, optimiser, schedule=schedule)
                 told.append(loss.item())
             curve.append(float(np.mean(told)))
             log(how.name, curve[-1], epoch)

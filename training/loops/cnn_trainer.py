@@ -27,17 +27,18 @@ from bmcore.models.lesion_training import (
     patient_loss,
 )
 from bmcore.models.mlr import log_loss, temperature
-from training.cohort import Patient
-from training.common import (
-    EMA,
-    Checkpoint,
-    World,
+from training.data.cohort import Patient
+from training.loops.ema import EMA
+from training.loops.optimise import optimise
+from training.run.checkpoint import Checkpoint
+from training.run.files import (
     atomic_path,
     fingerprint,
     read_json,
-    seed_everything,
     write_json,
 )
+from training.run.processes import World
+from training.run.random_state import seed_everything
 
 Log = Callable[[str, float, int], None]
 
@@ -165,7 +166,7 @@ def _batch(
     return augment_intensity(torch.cat(stacks).float(), patient, random), patient, labels
 
 
-class Learner:
+class CNNTrainer:
     """A net, its averaged weights and its optimiser; ``epoch`` passes once over the members."""
 
     def __init__(
@@ -213,12 +214,7 @@ class Learner:
                 patient, truth, self.weights,
                 lesion_term=self.config.lesion_term, smoothing=self.config.smoothing,
             )  # fmt: skip
-            self.optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-            self.optimiser.step()
-            self.schedule.step()
-            self.ema.update(self.net)
+            optimise(loss, self.net, self.optimiser, clip=1.0, schedule=self.schedule, ema=self.ema)
             losses.append(loss.item())
         mean = self.world.mean(float(np.mean(losses)))
         if not np.isfinite(mean):
@@ -272,7 +268,7 @@ def choose(
     judge = [m for m, h in zip(members, held, strict=True) if h]
     best = Choice(0, config.epochs, 1.0, None, len(judge))
     for setting in range(len(config.settings)):
-        learner = Learner(
+        learner = CNNTrainer(
             learn, config, net_config, (config.seed, 500 + run.number), setting, world
         )
         for epoch in range(config.epochs):
@@ -314,7 +310,7 @@ def train_net(
         return kept
     choice = _chosen(members, run, config, net_config, place, world, options)
     seeds = (config.seed, run.number)
-    learner = Learner(members, config, net_config, seeds, choice.setting, world)
+    learner = CNNTrainer(members, config, net_config, seeds, choice.setting, world)
     checkpoint = Checkpoint(place / f"{run.name}.pt", options)  # weights are alike in all processes
     start = _go_on(checkpoint, learner)
     for epoch in range(start, choice.epochs):
@@ -355,7 +351,7 @@ def _chosen(
     return Choice(**read_json(path)["choice"])  # the same numbers in each process
 
 
-def _go_on(checkpoint: Checkpoint, learner: Learner) -> int:
+def _go_on(checkpoint: Checkpoint, learner: CNNTrainer) -> int:
     """Set all states back where there is a checkpoint; the epoch to go on with."""
     state = checkpoint.load()
     if state is None:

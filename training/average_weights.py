@@ -1,6 +1,6 @@
 """Average the weights of two segmenters, one fine-tuned from the other.
 
-python -m training.mix --first FOLDER --second FOLDER --share 0.7 --out FOLDER
+python -m training.average_weights --first FOLDER --second FOLDER --share 0.7 --out FOLDER
 
 A net that was fine-tuned for one thing may lose another; the average of the weights before and
 after often keeps both (Wortsman et al., WiSE-FT, CVPR 2022). Both nets need the same shape.
@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from bmcore.domain import refuse
-from training.common import OutOption, run_app
+from training.run.options import OutOption, run_app
 
 
 def main(

@@ -1,6 +1,6 @@
 """Choose from which probability on the segmentation net's answer is tumour, and what is dropped.
 
-python -m training.threshold --data COHORT --segmenter FOLDER
+python -m training.postprocessing_search --data COHORT --segmenter FOLDER
 
 A voxel is tumour core from a limit of its probability on; parts of the core that are too small, or
 nowhere likely enough, are dropped. The three limits are chosen on patients that neither trained nor
@@ -22,8 +22,9 @@ import typer
 
 from bmcore.domain import REGIONS
 from bmcore.workers import in_processes
-from training.common import DataOption, DeviceOption, progress, run_app
-from training.reading import Net, open_data
+from training.data.case_inference import Net, open_data
+from training.run.options import DataOption, DeviceOption, run_app
+from training.run.processes import progress
 
 CORES = (0.05, 0.1, 0.2, 0.3, 0.5)
 VOXELS = (2, 3)

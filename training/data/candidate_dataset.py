@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from bmcore.domain import refuse
 from bmcore.workers import in_processes
-from training import contours
-from training.common import atomic_path, progress, read_json, write_json
-from training.patches import augment, lost_sequences
-from training.reading import Net, Patient, open_data
+from training.data import lesion_crops
+from training.data.case_inference import Net, Patient, open_data
+from training.data.sampling import augment, lost_sequences
+from training.run.files import atomic_path, read_json, write_json
+from training.run.processes import progress
 
 if TYPE_CHECKING:
     from bmcore.domain import Case
@@ -69,7 +70,7 @@ class Reader:
         lost = lost_sequences(random, DROP) if random.uniform() < DROP else None
         return self.net.read(self.case(number), lost)
 
-    def find(self, number: int) -> tuple[Found, contours.Crops]:
+    def find(self, number: int) -> tuple[Found, lesion_crops.Crops]:
         """The candidates of patient ``number``, and what is cut out of those that are lesions."""
         from scipy import ndimage
 
@@ -86,7 +87,7 @@ class Reader:
         described = np.stack([extract_features(view, peaks) for view in views])
         near = ndimage.binary_dilation(np.isin(truth, (1, 3)), np.ones((3, 3, 3)))
         hit = np.bincount(parts.ravel(), weights=near.ravel(), minlength=1) > 0
-        crops = contours.cut_crops(
+        crops = lesion_crops.cut_crops(
             images, patient.probabilities, patient.brain, truth, parts, found
         )
         return Found(described, hit[[c.number for c in found]], peaks), crops
@@ -112,7 +113,7 @@ def keep(reader: Reader, number: int, file: Path) -> None:
     with atomic_path(file) as beside, beside.open("wb") as stream:
         np.savez(
             stream, described=found.described, lesion=found.lesion, peak=found.peak,
-            **{name: getattr(crops, field) for name, field in contours.ARRAYS.items()},
+            **{name: getattr(crops, field) for name, field in lesion_crops.ARRAYS.items()},
         )  # fmt: skip
 
 
@@ -128,7 +129,7 @@ def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: in
     data = None if reader.data is None else str(reader.data.resolve())
     plan: dict[str, Any] = {"data": data, "seed": reader.seed, "chance": reader.chance}
     mirror = reader.net.config.inference.mirror
-    plan |= {"mirror": mirror, "crop": contours.CROP, "largest": LARGEST}
+    plan |= {"mirror": mirror, "crop": lesion_crops.CROP, "largest": LARGEST}
     plan |= {"weights": weights, "features": list(FEATURES), "views": VIEWS, "least_voxels": LEAST}
     if (cache / PLAN).exists() and read_json(cache / PLAN) != plan:
         raise refuse(
@@ -155,10 +156,12 @@ def load(files: Sequence[Path]) -> Found:
     return Found(np.concatenate(described, 1), np.concatenate(lesion), np.concatenate(peak))
 
 
-def load_crops(files: Sequence[Path]) -> contours.Crops:
+def load_crops(files: Sequence[Path]) -> lesion_crops.Crops:
     """What was cut out of the lesions of several patients."""
     every = []
     for file in files:
         with np.load(file) as kept:
-            every.append(contours.Crops(**{f: kept[name] for name, f in contours.ARRAYS.items()}))
-    return contours.join(every)
+            every.append(
+                lesion_crops.Crops(**{f: kept[name] for name, f in lesion_crops.ARRAYS.items()})
+            )
+    return lesion_crops.join(every)
