@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from training.evaluation.small_nets_b import measure
+from training.evaluation.small_nets import measure_classification
 
 from bmcore.domain import InputRefused
 from bmcore.models.bundles import load_bundle, write_part
@@ -398,7 +398,7 @@ def test_false_positive_reduction_learns_what_the_peak_does_not_tell(tmp_path: P
     result = train(_described(300, 1), config, tmp_path, "cpu")
     head = build_candidate_head(12, 8)
     head.load_state_dict(result["weights"])
-    found = measure(head, _described(200, 2), patients=40)
+    found = measure_classification(head, _described(200, 2), patients=40)
     assert found["second look"]["auc"] > 0.95 > 0.65 > found["peak"]["auc"]
     kept = found["second look"]["lesions_kept_at_false_per_patient"]
     assert 0.7 < kept["0.25"] <= kept["0.5"] <= kept["2"]

@@ -30,7 +30,7 @@ from training.data.lesion_crops import (
     join,
     no_crops,
 )
-from training.evaluation.small_nets import measure
+from training.evaluation.small_nets import measure_refinement
 from training.loops.lesion_refinement import ContourTraining, train
 
 
@@ -135,7 +135,7 @@ def test_the_net_learns_to_draw(tmp_path: Path) -> None:
     assert len(result["curve"]) == 12 and result["curve"][-1] < result["curve"][0] / 2
     net = build_contour_net(8)
     net.load_state_dict(result["weights"])
-    found = measure(net, _lesions(20, 2))
+    found = measure_refinement(net, _lesions(20, 2))
     assert found["lesions"] == 20
     assert found["dice_before"] < 0.45 < 0.8 < found["dice_contours"]
     again = train(_lesions(48, 1), config, tmp_path, "cpu")
@@ -159,4 +159,4 @@ def test_a_step_sees_a_crop_moved_turned_and_mirrored_with_its_label() -> None:
 def test_without_lesions_nothing_can_be_learnt(tmp_path: Path) -> None:
     with pytest.raises(InputRefused, match="no candidate touches a metastasis"):
         train(no_crops(), ContourTraining(), tmp_path, "cpu")
-    assert measure(build_contour_net(4), no_crops()) == {"lesions": 0}
+    assert measure_refinement(build_contour_net(4), no_crops()) == {"lesions": 0}

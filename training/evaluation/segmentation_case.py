@@ -68,21 +68,14 @@ class Reading:
 
 
 def read(case: Case, bundle: Bundle, chosen: Runtime) -> Reading:
-    """The road of a case as in use, from the same functions."""
-    from bmcore.imaging.preprocess import prepare, restore, restore_map
-    from bmcore.models import runtime
-    from bmcore.models.inference import predict_probabilities
-    from bmcore.models.postprocessing import to_labels
+    """The road of a case as in use, from the same function."""
+    from bmcore.imaging.preprocess import restore_map
+    from bmcore.reading.pipeline import segment_case
 
     watch = Stopwatch()
-    prepared = prepare(case)
-    net = bundle.segmenter.to(chosen.device)
-    with runtime.inference(chosen):
-        probabilities = predict_probabilities(net, prepared.images, prepared.brain)
-    labels = to_labels(probabilities, prepared.brain, bundle.segmenter_config.postprocessing)
-    mask = np.asarray(restore(labels, prepared).data)
-    core = np.asarray(restore_map(probabilities[1] + probabilities[3], prepared).data)
-    return Reading(mask, core, watch.seconds)
+    found = segment_case(case, bundle, chosen)
+    core = restore_map(found.probabilities[1] + found.probabilities[3], found.prepared)
+    return Reading(np.asarray(found.mask.data), np.asarray(core.data), watch.seconds)
 
 
 def score_region(
