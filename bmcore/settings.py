@@ -18,6 +18,8 @@ class Settings(BaseSettings):
     bundle: folder of the model bundle; empty means the shipped demo models.
     demo: make three synthetic demo cases at first start.
     threads: CPU threads for the nets; 0 leaves the choice to PyTorch.
+    keep_names: keep the names of the files a case came in, and name cases after them. Off: a name
+        of a file may be a patient's.
     """
 
     model_config = SettingsConfigDict(env_prefix="BMCORE_", frozen=True)
@@ -27,6 +29,7 @@ class Settings(BaseSettings):
     bundle: Path = PROJECT / "models" / "demo"
     demo: bool = True
     threads: int = 0
+    keep_names: bool = False
 
     @property
     def url(self) -> str:

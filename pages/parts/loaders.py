@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from bmcore import disk
 from bmcore.domain import BmcoreError, BundleInfo, Case, Prediction, Volume
 from bmcore.settings import settings
 
@@ -70,6 +71,7 @@ def store() -> Store:
 def _store(url: str) -> Any:
     from bmcore.review.store import open_store
 
+    disk.open_home(home())
     return open_store(url)
 
 
