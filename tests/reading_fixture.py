@@ -98,7 +98,7 @@ def tiny_bundle(folder: Path) -> Path:
     import torch
 
     from bmcore.domain import PRIMARIES
-    from bmcore.models import bundles
+    from bmcore.models import bundle_writer
     from bmcore.models.autoencoder import build_autoencoder
     from bmcore.models.clinical import FEATURE_KEYS
     from bmcore.models.cnn import FEATURE_NAMES, build_cnn
@@ -111,14 +111,16 @@ def tiny_bundle(folder: Path) -> Path:
     tensors = build_segmenter(shape).state_dict()
     bias = [name for name, value in tensors.items() if value.shape == (32,)][-1]
     tensors[bias][:8] += 100  # the eight outputs of the class "background"
-    bundles.write_part(folder, "segmenter", tensors, shape)
+    bundle_writer.write_part(folder, "segmenter", tensors, shape)
     cnn = CNNConfig(width=8, blocks=1, maps=4, embedding=4)
     weights = build_cnn(cnn).state_dict()
     weights["last_conv.bias"] += 1  # no unit is silent, so that Grad-CAM has something to show
     weights["embed.bias"] += 1
-    bundles.write_part(folder, "cnn", weights, cnn)
+    bundle_writer.write_part(folder, "cnn", weights, cnn)
     reducer = AutoencoderConfig(features=len(FEATURE_NAMES), hidden=8, code=3)
-    bundles.write_part(folder, "autoencoder", build_autoencoder(reducer).state_dict(), reducer)
+    bundle_writer.write_part(
+        folder, "autoencoder", build_autoencoder(reducer).state_dict(), reducer
+    )
     rng = np.random.default_rng(0)
     code = ("c1", "c2", "c3")
     for part, names in (
@@ -128,8 +130,8 @@ def tiny_bundle(folder: Path) -> Path:
     ):
         x, y = rng.normal(1, 1, (60, len(names))), np.arange(60) % len(PRIMARIES)
         model = MLR(names, MLRConfig(c=0.3)).fit(x, y)
-        bundles.write_part(folder, part, model.tensors(), {"features": list(names)})
-    bundles.finish(folder, "tiny", "1", "nothing", synthetic=True)
+        bundle_writer.write_part(folder, part, model.tensors(), {"features": list(names)})
+    bundle_writer.finish(folder, "tiny", "1", "nothing", synthetic=True)
     return folder
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from training.evaluation.small_nets import measure_classification
 
 from bmcore.domain import InputRefused
-from bmcore.models.bundles import load_bundle, write_part
+from bmcore.models.bundle_writer import write_part
+from bmcore.models.bundles import load_bundle
 from bmcore.models.candidates import (
     EDGE,
     FEATURES,
@@ -39,6 +39,7 @@ from training.data.candidate_dataset import (
     load_crops,
     varied,
 )
+from training.evaluation.small_nets import measure_classification
 from training.loops.false_positive_reduction import CandidateTraining, train
 from training.loops.segmenter_trainer import begin_with, settle
 from training.run.files import tensors_hash

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bmcore.domain import REGIONS, SEQUENCES, Case, Volume
-from bmcore.models.bundles import PARTS, load_bundle
+from bmcore.models.bundles import load_bundle
+from bmcore.models.manifest import PARTS
 from bmcore.settings import PROJECT
 from tests.test_reading_realdata import CASE as REAL
 from tests.test_reading_realdata import reference

@@ -11,15 +11,11 @@ import pytest
 from bmcore.domain import PRIMARIES, BundleRefused
 from bmcore.models import bootstrap_refits
 from bmcore.models.bootstrap_refits import Refits
-from bmcore.models.bundles import (
-    MANIFEST,
-    belongs_to,
-    finish,
-    load_bundle,
-    pack_refits,
-    write_part,
-)
+from bmcore.models.bundle_writer import finish, write_part
+from bmcore.models.bundles import load_bundle
+from bmcore.models.manifest import MANIFEST, belongs_to
 from bmcore.models.mlr import MLR, MLRConfig
+from bmcore.models.optional_parts import pack_refits
 from tests.reading_fixture import prediction, tiny_bundle
 
 

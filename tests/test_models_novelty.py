@@ -14,18 +14,16 @@ import pytest
 from scipy import ndimage
 
 from bmcore.domain import SEQUENCES, Prepared
+from bmcore.imaging.image_statistics import STATISTICS, statistics, words
 from bmcore.imaging.standardise import standardise
 from bmcore.models.novelty import (
     EXCHANGES,
     FOLDS,
     JITTERS,
-    STATISTICS,
     NoveltyConfig,
     NoveltyModel,
     NoveltyResult,
-    statistics,
     tolerance,
-    words,
 )
 
 GRID = (56, 68, 56)

@@ -10,20 +10,18 @@ import pytest
 import torch
 
 from bmcore.domain import InputRefused
+from bmcore.imaging.image_statistics import STATISTICS
 from bmcore.models.autoencoder import build_autoencoder
 from bmcore.models.bootstrap_refits import Refits
-from bmcore.models.bundles import (
-    belongs_to,
-    load_bundle,
-    pack_refits,
-    pack_uncertainty,
-    write_part,
-)
+from bmcore.models.bundle_writer import write_part
+from bmcore.models.bundles import load_bundle
 from bmcore.models.cnn import FEATURE_NAMES, build_cnn
 from bmcore.models.configs import AutoencoderConfig, CNNConfig, SegmenterConfig
 from bmcore.models.conformal import Conformal
+from bmcore.models.manifest import belongs_to
 from bmcore.models.mlr import MLR
-from bmcore.models.novelty import STATISTICS, NoveltyModel
+from bmcore.models.novelty import NoveltyModel
+from bmcore.models.optional_parts import pack_refits, pack_uncertainty
 from bmcore.models.segmenter import build_segmenter
 from training import demo_models
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bmcore.domain import PRIMARIES, ClinicalRecord, InputRefused, Lesion
-from bmcore.models.bundles import finish
+from bmcore.models.bundle_writer import finish
 from training import card, evaluate_segmentation
 from training.evaluation import segmentation_case
 from training.evaluation.answer_subgroups import (

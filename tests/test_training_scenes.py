@@ -154,7 +154,8 @@ def test_of_the_limits_as_good_as_the_best_that_which_finds_most_lesions_is_take
 
 
 def test_limits_are_written_into_the_config_and_the_weights_stay(tmp_path: Path) -> None:
-    from bmcore.models.bundles import load_bundle, write_part
+    from bmcore.models.bundle_writer import write_part
+    from bmcore.models.bundles import load_bundle
 
     case = draw_case(3)
     cut = (slice(40, 88),) * 3  # a piece of the head: a small volume is quickly read
@@ -198,7 +199,8 @@ def test_the_average_of_two_nets_lies_between_them_and_says_what_it_was_made_of(
 ) -> None:
     import torch
 
-    from bmcore.models.bundles import load_bundle, write_part
+    from bmcore.models.bundle_writer import write_part
+    from bmcore.models.bundles import load_bundle
 
     for name, value in (("a", 0.0), ("b", 1.0)):
         net = build_segmenter(TINY)

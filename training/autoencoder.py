@@ -37,7 +37,7 @@ def main(
     seed: SeedOption = 0,
 ) -> None:
     """Train the autoencoder; writes OUT/autoencoder.safetensors and OUT/metrics.json."""
-    from bmcore.models.bundles import write_part
+    from bmcore.models.bundle_writer import write_part
 
     watch = Stopwatch()
     held_out = load_held_out(out)

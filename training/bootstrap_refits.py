@@ -48,7 +48,10 @@ def main(
     seed: SeedOption = 0,
 ) -> None:
     """Refit the three regressions; writes OUT/spread.safetensors and OUT/metrics.json."""
-    from bmcore.models.bundles import belongs_to, load_bundle, pack_refits, write_part
+    from bmcore.models.bundle_writer import write_part
+    from bmcore.models.bundles import load_bundle
+    from bmcore.models.manifest import belongs_to
+    from bmcore.models.optional_parts import pack_refits
 
     watch = Stopwatch()
     held_out, bundle = load_held_out(out), load_bundle(out)

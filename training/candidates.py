@@ -58,7 +58,8 @@ def publish(
     """
     from safetensors.torch import load_file
 
-    from bmcore.models.bundles import load_bundle, write_part
+    from bmcore.models.bundle_writer import write_part
+    from bmcore.models.bundles import load_bundle
     from bmcore.models.false_positive_reduction import (
         CONTOURS,
         HEAD,

@@ -124,7 +124,7 @@ def train_all(
     cohort: Cohort, out: Path, config: CNNTraining, net_config: CNNConfig, world: World
 ) -> None:
     """Train every net, write the held-out features, the bundle's part ``cnn`` and metrics.json."""
-    from bmcore.models.bundles import write_part
+    from bmcore.models.bundle_writer import write_part
 
     watch = Stopwatch()
     folds = min(config.folds, len(set(cohort.persons)))

@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 from bmcore.domain import refuse
-from bmcore.models.bundles import MANIFEST
+from bmcore.models.manifest import MANIFEST
 from training.run.files import fingerprint, read_json, write_json
 from training.run.options import OutOption, SeedOption, run_app
 from training.run.processes import Stopwatch, progress
@@ -170,7 +170,7 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw patients.")] = 2,
 ) -> None:
     """Train all demo models and write the bundle to OUT."""
-    from bmcore.models.bundles import copy_part, finish
+    from bmcore.models.bundle_writer import copy_part, finish
 
     work.mkdir(parents=True, exist_ok=True)
     cohort, learnt = work / "cohort", work / "answers"

@@ -36,7 +36,8 @@ def main(data: DataOption, out: OutOption, seed: SeedOption = 0) -> None:
     """Evaluate; writes OUT/metrics.json, OUT/model_card.md and .json, OUT/held_out.csv."""
     import pandas as pd
 
-    from bmcore.models.bundles import load_bundle, set_metrics
+    from bmcore.models.bundle_writer import set_metrics
+    from bmcore.models.bundles import load_bundle
 
     watch = Stopwatch()
     held_out = load_held_out(out)

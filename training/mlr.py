@@ -33,7 +33,8 @@ def main(
     seed: SeedOption = 0,
 ) -> None:
     """Fit the regressions; writes OUT/{clinical,image,fused}_mlr.safetensors and metrics.json."""
-    from bmcore.models.bundles import load_bundle, write_part
+    from bmcore.models.bundle_writer import write_part
+    from bmcore.models.bundles import load_bundle
 
     watch = Stopwatch()
     held_out = load_held_out(out)

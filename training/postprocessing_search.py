@@ -144,7 +144,8 @@ def main(
     """Measure all limits on the cases and write the chosen ones into the segmenter's config."""
     from safetensors.torch import load_file
 
-    from bmcore.models.bundles import load_bundle, write_part
+    from bmcore.models.bundle_writer import write_part
+    from bmcore.models.bundles import load_bundle
 
     bundle = load_bundle(segmenter)
     entry = bundle.manifest["parts"]["segmenter"]

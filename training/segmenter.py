@@ -81,7 +81,7 @@ def publish(
     """Validate the averaged weights, as float16, and write the bundle part and metrics.json."""
     import torch
 
-    from bmcore.models.bundles import write_part
+    from bmcore.models.bundle_writer import write_part
     from bmcore.models.segmenter import build_segmenter
 
     half = {k: v.half().cpu() for k, v in result["weights"].items()}

@@ -18,15 +18,15 @@ import numpy.typing as npt
 import typer
 
 from bmcore.domain import PRIMARIES, Volume, refuse
+from bmcore.imaging.image_statistics import STATISTICS, statistics
+from bmcore.imaging.masks import box_of
 from bmcore.models import conformal
 from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.novelty import (
     EXCHANGES,
-    STATISTICS,
     NoveltyConfig,
     NoveltyModel,
     NoveltyResult,
-    statistics,
 )
 from bmcore.reading.uncertainty import MAX_SET
 from bmcore.stats.estimate import Estimate, proportion
@@ -67,10 +67,9 @@ def as_scanned(case: Case, rng: np.random.Generator) -> Case:
 
     One axis gets slices of SLICES_MM, the other two 0.8 to 1.2 mm. What was background stays 0.
     """
-    from scipy import ndimage
 
     shown = np.any([v.data != v.data[0, 0, 0] for v in case.sequences.values()], axis=0)
-    box = ndimage.find_objects(shown.astype(np.uint8))[0]
+    box = box_of(shown)
     affine = np.array(case.grid.affine)
     affine[:3, 3] += affine[:3, :3] @ [s.start for s in box]
     target, shape = _scanner_grid(Volume(shown[box], affine), rng)
@@ -230,7 +229,10 @@ def main(
 ) -> None:
     """Fit sets and novelty; writes OUT/uncertainty.safetensors and OUT/metrics.json."""
     from bmcore.intake.datasets import YaleDataset
-    from bmcore.models.bundles import belongs_to, load_bundle, pack_uncertainty, write_part
+    from bmcore.models.bundle_writer import write_part
+    from bmcore.models.bundles import load_bundle
+    from bmcore.models.manifest import belongs_to
+    from bmcore.models.optional_parts import pack_uncertainty
 
     watch = Stopwatch()
     if (data / INDEX).exists():

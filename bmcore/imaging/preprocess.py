@@ -20,6 +20,7 @@ from bmcore.domain import (
 )
 from bmcore.geometry import Affine, resample, to_ras, voxel_sizes_mm
 from bmcore.imaging.brain import find_brain
+from bmcore.imaging.masks import box_of
 from bmcore.imaging.standardise import standardise
 from bmcore.imaging.swapped_t1 import swapped_t1
 
@@ -194,7 +195,7 @@ def _to_grid(
 
 
 def _window(brain: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
-    box = ndimage.find_objects(brain.astype(np.uint8))[0]
+    box = box_of(brain)
     low = np.array([s.start for s in box]) - MARGIN
     high = np.array([s.stop for s in box]) + MARGIN
     size = -(-(high - low) // MULTIPLE) * MULTIPLE

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES
 from bmcore.models.mlr import MLR
+from bmcore.models.softmax import softmax
 
 Array = npt.NDArray[np.float64]
 REFITS = 200
@@ -63,8 +64,7 @@ class Refits:
             raise ValueError(f"x must be {self.mean.shape[1:]}, but is {x.shape}")
         away = np.nan_to_num(x - self.mean.astype(np.float64), nan=0.0)
         logits = np.einsum("rcm,rm->rc", self.slope.astype(np.float64), away) + self.offset
-        e = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return e / e.sum(axis=1, keepdims=True)
+        return softmax(logits)
 
     def interval(self, x: npt.ArrayLike, level: float = LEVEL) -> tuple[Array, Array]:
         """Lower and upper end (6,) of the middle ``level`` of the answers to x."""

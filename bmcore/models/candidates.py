@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import ndimage, special
 
 from bmcore.domain import SEQUENCES
+from bmcore.imaging.masks import NEIGHBOURS, connected
 from bmcore.imaging.preprocess import crop_or_pad
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ FEATURES = (
     "log odds of the peak",
 )  # fmt: skip
 _T1C = SEQUENCES.index("t1c")
-_TOUCHING = np.ones((3, 3, 3))
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def find_candidates(
     belongs to none, and the candidates in the order of their numbers. The centre is the voxel next
     to the mean place of those within a tenth of the peak.
     """
-    parts, _ = ndimage.label(core > least_chance, _TOUCHING)
+    parts, _ = connected(core > least_chance)
     found = []
     for number, box in enumerate(ndimage.find_objects(parts), start=1):
         own = parts[box] == number
@@ -150,8 +150,8 @@ def extract_features(
 def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
     images, own = cube[:-1], cube[-1] > 0
     t1c, brain = images[_T1C], (images != 0).any(0)
-    near = ndimage.binary_dilation(own, _TOUCHING)
-    shell = ndimage.binary_dilation(near, _TOUCHING, iterations=3) & ~near & brain
+    near = ndimage.binary_dilation(own, NEIGHBOURS)
+    shell = ndimage.binary_dilation(near, NEIGHBOURS, iterations=3) & ~near & brain
     for wider in (~near, np.ones_like(own)):  # a large tumour fills its cube
         if np.count_nonzero(shell) < 5:
             shell = wider
@@ -179,7 +179,7 @@ def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
 
 def _bright_part(bright: npt.NDArray[np.bool_], own: npt.NDArray[np.bool_]) -> list[float]:
     """Of the connected bright part that covers most of the candidate; zeros where none does."""
-    parts, count = ndimage.label(bright, _TOUCHING)
+    parts, count = connected(bright)
     covered = np.bincount(parts[own], minlength=count + 1)
     covered[0] = 0
     if not covered.any():

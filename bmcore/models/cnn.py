@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, SEQUENCES, Lesion
 from bmcore.models.configs import CNNConfig
+from bmcore.models.softmax import softmax
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,8 +90,7 @@ def lesion_logits(net: nn.Module, patches: npt.NDArray) -> npt.NDArray[np.float3
 
 def lesion_probabilities(logits: npt.NDArray) -> npt.NDArray[np.float32]:
     """Softmax of each lesion's logits: (n, 6) to (n, 6)."""
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return (e / e.sum(axis=1, keepdims=True)).astype(np.float32)
+    return softmax(logits).astype(np.float32)
 
 
 def patient_probabilities(logits: npt.NDArray) -> npt.NDArray[np.float32]:

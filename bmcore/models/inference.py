@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from bmcore.domain import SEQUENCES
+from bmcore.imaging.masks import box_of
 from bmcore.models.configs import CLASSES, Inference
 from bmcore.models.false_positive_reduction import reduce_false_positives
 from bmcore.models.postprocessing import to_labels
@@ -58,7 +58,7 @@ def predict_probabilities(
     out[0] = 1
     if not brain.any():
         return out
-    box = ndimage.find_objects(brain.astype(np.uint8))[0]
+    box = box_of(brain)
     device = next(net.parameters()).device
     tensor = torch.from_numpy(np.ascontiguousarray(images[(slice(None), *box)]))[None].to(device)
     report = _window_counter(tensor.shape[2:], config, on_progress)

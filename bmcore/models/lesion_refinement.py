@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, special
+from scipy import special
 
+from bmcore.imaging.masks import connected
 from bmcore.models.configs import LOG_ODDS_SCALE
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ REACH = 6  # voxels around the box of a candidate that the net sees, and draws i
 FAINT = 0.3  # what is less likely than this is not drawn
 LARGEST = 16  # voxels; a candidate that is longer along an axis keeps its outline
 SHARPER = 3  # power of what is drawn: the segmentation net's own lesions end at some 0.05
-_TOUCHING = np.ones((3, 3, 3))
 
 
 def stack(
@@ -95,7 +95,7 @@ def outline(
     drawn = torch.softmax(logits[0].float(), dim=0).cpu().numpy()
     core = drawn[1] + drawn[2]
     free = brain[here] & (own | (parts[here] == 0))
-    connected, _ = ndimage.label((core > FAINT) & free, _TOUCHING)
-    touched = np.unique(connected[own])
-    core[~np.isin(connected, touched[touched > 0])] = 0
+    linked, _ = connected((core > FAINT) & free)
+    touched = np.unique(linked[own])
+    core[~np.isin(linked, touched[touched > 0])] = 0
     return here, core**SHARPER, drawn[1] / np.maximum(drawn[1] + drawn[2], 1e-6)

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from bmcore.imaging.masks import connected, tumour_core
+
 if TYPE_CHECKING:
     import torch
 
 
-_TOUCHING = np.ones((3, 3, 3), bool)
 # Far below 0.5, the limit that decides later: where only what lies above 0.5 costs anything, a net
 # learns to answer 0.49 to every bright dot.
 SUSPECT = 0.2
@@ -35,7 +36,7 @@ def small_lesion_weights(
     (reference_voxels / size) ** (1/2), held between 1 and ``most``; after the inverse weighting of
     Shirokikh et al. (MICCAI 2020), with a root so that single voxels do not rule.
     """
-    parts, n = ndimage.label(np.isin(labels, (1, 3)), np.ones((3, 3, 3)))
+    parts, n = connected(tumour_core(labels))
     weights = np.ones(labels.shape, np.float32)
     if n == 0:
         return weights
@@ -101,7 +102,7 @@ def segmentation_loss(
 
 def core_parts(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Number of the part (26-neighbourhood) of the tumour core, 1-255, of each voxel; else 0."""
-    parts, _ = ndimage.label(np.isin(labels, (1, 3)), _TOUCHING)
+    parts, _ = connected(tumour_core(labels))
     return np.minimum(parts, 255).astype(np.uint8)
 
 
@@ -149,7 +150,7 @@ def _pieces(mask: torch.Tensor) -> torch.Tensor:
 
     if mask.device.type != "cpu":
         return hand_on(mask)
-    found = [ndimage.label(one, _TOUCHING)[0] for one in mask.numpy()]
+    found = [connected(one)[0] for one in mask.numpy()]
     before = np.cumsum([0, *(f.max() for f in found[:-1])])
     rows = [np.where(f > 0, f + int(n), 0) for f, n in zip(found, before, strict=True)]
     return torch.from_numpy(np.stack(rows).astype(np.int64))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
+from bmcore.imaging.masks import connected, tumour_core
 from bmcore.models.configs import PostProcessing
-
-_TOUCHING = np.ones((3, 3, 3))
 
 
 def to_labels(
@@ -46,7 +44,7 @@ def drop_small_lesions(
 
     With ``core_chance`` (i, j, k), also parts in which it stays below ``least_chance`` everywhere.
     """
-    parts, n = ndimage.label(np.isin(labels, (1, 3)), _TOUCHING)
+    parts, n = connected(tumour_core(labels))
     if n == 0:
         return labels
     weak = np.bincount(parts.ravel()) < least
@@ -69,10 +67,10 @@ def relabel_small_et_components(
     """
     if share <= 0:
         return labels
-    pieces, count = ndimage.label(labels == 3, _TOUCHING)
+    pieces, count = connected(labels == 3)
     if count < 2:
         return labels
-    parts, _ = ndimage.label(np.isin(labels, (1, 3)), _TOUCHING)
+    parts, _ = connected(tumour_core(labels))
     inside = pieces > 0
     part_of = np.zeros(count + 1, parts.dtype)
     part_of[pieces[inside]] = parts[inside]
@@ -92,9 +90,9 @@ def remove_isolated_oedema(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint
     The oedema of a metastasis surrounds it; bright white matter far from any core is something
     else.
     """
-    parts, n = ndimage.label(labels > 0, _TOUCHING)
+    parts, n = connected(labels > 0)
     lone = np.ones(n + 1, bool)
-    lone[parts[np.isin(labels, (1, 3))]] = False
+    lone[parts[tumour_core(labels)]] = False
     return _without(labels, parts, lone)
 
 

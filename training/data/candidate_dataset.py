@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import refuse
+from bmcore.imaging.masks import NEIGHBOURS, tumour_core
 from bmcore.workers import in_processes
 from training.data import lesion_crops
 from training.data.case_inference import Net, Patient, open_data
@@ -85,7 +86,7 @@ class Reader:
         random = np.random.default_rng([self.seed, number, 2])
         views = varied(cut_cubes(images, parts, found), random)
         described = np.stack([extract_features(view, peaks) for view in views])
-        near = ndimage.binary_dilation(np.isin(truth, (1, 3)), np.ones((3, 3, 3)))
+        near = ndimage.binary_dilation(tumour_core(truth), NEIGHBOURS)
         hit = np.bincount(parts.ravel(), weights=near.ravel(), minlength=1) > 0
         crops = lesion_crops.cut_crops(
             images, patient.probabilities, patient.brain, truth, parts, found

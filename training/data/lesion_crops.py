@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bmcore.imaging.masks import NEIGHBOURS, connected, tumour_core
 from bmcore.models.losses import IGNORED
 from training.data.sampling import augment
 
@@ -59,8 +60,7 @@ def cut_crops(
     from bmcore.imaging.preprocess import crop_or_pad
     from bmcore.models.lesion_refinement import is_small
 
-    touching = np.ones((3, 3, 3))
-    lesions, _ = ndimage.label(np.isin(truth, (1, 3)), touching)
+    lesions, _ = connected(tumour_core(truth))
     rows: list[tuple[npt.NDArray, ...]] = []
     size = np.full(3, CROP)
     for candidate in found:
@@ -69,7 +69,7 @@ def cut_crops(
             continue
         wider = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
         own = parts[wider] == candidate.number
-        hit = np.unique(lesions[wider][ndimage.binary_dilation(own, touching)])
+        hit = np.unique(lesions[wider][ndimage.binary_dilation(own, NEIGHBOURS)])
         hit = hit[hit > 0]
         if not len(hit):
             continue

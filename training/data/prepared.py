@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import refuse
+from bmcore.imaging.masks import connected
 from training.run.files import atomic_path
 from training.run.processes import World, progress
 
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
 
 def _spots(labels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.int16]:
     """Up to 8 voxels of each lesion, so that each lesion is met about as often."""
-    from scipy import ndimage
 
-    parts, n = ndimage.label(labels > 0, np.ones((3, 3, 3)))
+    parts, n = connected(labels > 0)
     spots = [rng.permutation(np.argwhere(parts == i + 1))[:8] for i in range(min(n, 60))]
     return np.concatenate(spots or [np.zeros((0, 3))]).astype(np.int16)
 

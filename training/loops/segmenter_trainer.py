@@ -92,8 +92,8 @@ def begin_with(file: Path | None, workers: int) -> Initialisation:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from bmcore.models.bundles import MANIFEST
     from bmcore.models.false_positive_reduction import without_false_positive_reduction
+    from bmcore.models.manifest import MANIFEST
 
     try:
         weights = {
