@@ -48,7 +48,8 @@ class Steps:
 
     def command(self, module, *options):
         names = {
-            "threshold": "limits",
+            "postprocessing_search": "limits",
+            "bootstrap_refits": "spread",
             "evaluate_segmentation": "segmentation",
             "candidates": "second look",
         }
