@@ -73,6 +73,16 @@ def reduce_false_positives(
         core[here][higher] = now[higher]
         necrosis[here][higher] = share[higher]
         reached[here] |= higher
+    return _with_core(probabilities, core, necrosis, reached)
+
+
+def _with_core(
+    probabilities: npt.NDArray[np.float32],
+    core: npt.NDArray[np.float32],
+    necrosis: npt.NDArray[np.float32],
+    reached: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float32]:
+    """The probabilities with another tumour core and share of necrosis in it where ``reached``."""
     out = probabilities.copy()
     core, share = core[reached], necrosis[reached]
     rest = probabilities[0][reached] + probabilities[2][reached]

@@ -110,7 +110,7 @@ def paired_tests(
     truth: npt.NDArray[np.int64], first: npt.NDArray, second: npt.NDArray
 ) -> dict[str, Any]:
     """Is ``first`` different from ``second``? Two-sided p values; no correction for many tests."""
-    losses = [classification.log_loss_of_each(truth, p) for p in (first, second)]
+    one, other = (classification.log_loss_of_each(truth, p) for p in (first, second))
     delong = model_tests.delong(truth, first, second)
     return {
         "macro_auc_delong": {
@@ -121,7 +121,7 @@ def paired_tests(
             "method": "answers exchanged within random patients, 2000 times",
         },
         "log_loss_permutation": {
-            "p": model_tests.permutation_mean(*losses),
+            "p": model_tests.permutation_mean(one, other),
             "method": "losses exchanged within random patients, 2000 times",
         },
         "accuracy_permutation": {

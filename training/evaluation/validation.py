@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bmcore.domain import REGIONS
+from bmcore.stats import segmentation as metrics
 from training.run.processes import (
     World,
     progress,
@@ -18,6 +20,16 @@ if TYPE_CHECKING:
     from bmcore.models.nets.segmenter import Segmenter
 
 
+def _score(
+    found: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]
+) -> tuple[dict[str, float], metrics.LesionWise]:
+    """Dice of each region and lesion-wise Dice of ET of one case; the lesions of the core."""
+    masks = {r: (metrics.region(found, k), metrics.region(truth, k)) for r, k in REGIONS.items()}
+    row = {f"dice_{r}": metrics.dice(*pair) for r, pair in masks.items()}
+    row["lesion_wise_dice_ET"] = metrics.lesion_wise(*masks["ET"]).dice
+    return row, metrics.lesion_wise(*masks["TC"])
+
+
 def validate(
     cache: Path, names: list[str], net: Segmenter, world: World, hidden: tuple[int, ...] = ()
 ) -> dict[str, Any]:
@@ -25,10 +37,8 @@ def validate(
 
     ``hidden``: indices of SEQUENCES to hide, to see what a missing sequence costs.
     """
-    from bmcore.domain import REGIONS
     from bmcore.models import runtime
     from bmcore.models.inference import segment
-    from bmcore.stats import segmentation as metrics
     from bmcore.stats.bootstrap import mean_statistic, patient_bootstrap
 
     rows: list[dict[str, float]] = []
@@ -45,17 +55,7 @@ def validate(
             images[list(hidden)] = 0
             truth = np.load(cache / f"{name}.labels.npy")
             found = segment(net, images, brain)
-            row = {
-                f"dice_{r}": metrics.dice(metrics.region(found, k), metrics.region(truth, k))
-                for r, k in REGIONS.items()
-            }
-            by_region = {
-                r: metrics.lesion_wise(metrics.region(found, k), metrics.region(truth, k))
-                for r, k in REGIONS.items()
-                if r != "WT"
-            }
-            detection = by_region["TC"]
-            row["lesion_wise_dice_ET"] = by_region["ET"].dice
+            row, detection = _score(found, truth)
             rows.append(row)
             sizes += [s.diameter_mm for s in detection.lesions]
             hits += [s.detected for s in detection.lesions]

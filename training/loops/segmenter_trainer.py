@@ -28,9 +28,12 @@ from training.run.processes import (
 from training.run.random_state import seed_everything
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import torch
 
     from bmcore.models.configs import SegmenterConfig
+    from training.data.patches import Batch
 
 
 LOOK_EVERY = 20  # steps between looks at the loss
@@ -128,6 +131,93 @@ def _rate(step: int, config: TrainConfig) -> float:
     return config.rate * warm * 0.5 * (1 + float(np.cos(np.pi * step / config.steps)))
 
 
+class SegmenterTrainer:
+    """A net, its averaged weights and its optimiser; ``step`` learns from one batch."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        net_config: SegmenterConfig,
+        world: World,
+        begin: Initialisation,
+    ) -> None:
+        import torch
+
+        from bmcore.models import runtime
+        from bmcore.models.segmenter import build_segmenter
+
+        seed_everything(config.seed, world.rank)
+        net = build_segmenter(net_config).to(world.device)
+        settle(net, begin)
+        self.config, self.world = config, world
+        self.net = net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.ema = EMA(self.net, config.ema)
+        self.model = world.wrap(self.net)
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), lr=config.rate, weight_decay=config.decay
+        )
+        self.kind = "cuda" if world.device.startswith("cuda") else "cpu"
+        if self.kind == "cuda":  # the fastest kernels; there a run goes on, but not to the bit
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True
+        self.half = runtime.choose(self.kind).precision == "bf16"
+
+    def step(self, number: int, batch: Batch) -> torch.Tensor:
+        """One optimiser step; its loss, without gradients."""
+        import torch
+
+        from bmcore.models.losses import deep_loss, lesion_loss
+
+        config = self.config
+        images, labels, weights, parts = (t.to(self.world.device) for t in batch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = _rate(number, config)
+        with torch.autocast(self.kind, dtype=torch.bfloat16, enabled=self.half):
+            logits = self.model(images)
+        answers = logits if isinstance(logits, list) else [logits]
+        weights = weights if config.weigh else torch.ones_like(weights)
+        loss = deep_loss(answers, labels, weights, config.smoothing)
+        if config.lesion_term:
+            loss = loss + config.lesion_term * lesion_loss(answers[0], parts)
+        optimise(loss, self.net, self.optimiser, clip=2.0, ema=self.ema)
+        return loss.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "net": self.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": self.ema.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.ema.load_state_dict(state["ema"])
+
+
+class _LossCurve:
+    """The running mean of the loss; looked at now and then, since each look makes a GPU wait.
+
+    start: the first step of this process; points: [step, mean] kept so far.
+    """
+
+    def __init__(self, start: int, points: list[list[float]]) -> None:
+        self.start, self.points = start, points
+        self.recent = 0.0
+        self.waiting: list[torch.Tensor] = []
+
+    def look(self, step: int, log: Callable[[str, float, int], None]) -> None:
+        """Log the losses that wait, the last of them of ``step``."""
+        import torch
+
+        values = torch.stack(self.waiting).tolist()
+        for place, value in enumerate(values, start=step + 1 - len(values)):
+            if not np.isfinite(value):
+                raise RuntimeError(f"the loss is not finite at step {place}; lower --rate")
+            self.recent = value if place == self.start else 0.98 * self.recent + 0.02 * value
+            log("loss", value, place)
+        self.waiting.clear()
+
+
 def train(
     source: Source,
     config: TrainConfig,
@@ -137,77 +227,30 @@ def train(
     begin: Initialisation,
 ) -> dict[str, Any]:
     """Train to ``config.steps``; returns averaged weights (float32), loss curve and seconds."""
-    import torch
-
-    from bmcore.models import runtime
-    from bmcore.models.losses import deep_loss, lesion_loss
-    from bmcore.models.segmenter import build_segmenter
-
-    seed_everything(config.seed, world.rank)
-    net = build_segmenter(net_config).to(world.device)
-    settle(net, begin)
-    net = net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    ema = EMA(net, config.ema)
-    model = world.wrap(net)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=config.rate, weight_decay=config.decay)
+    trainer = SegmenterTrainer(config, net_config, world, begin)
     options = fingerprint(
         config.as_dict(), net_config.as_dict(), source.names, world.size, begin.digest
     )
     checkpoint = Checkpoint(out / f"checkpoint.rank{world.rank}.pt", options)
-    kept = checkpoint.load()
-    start, seconds, curve = 0, 0.0, []
-    if kept:
-        net.load_state_dict(kept["net"])
-        optimiser.load_state_dict(kept["optimiser"])
-        ema.load_state_dict(kept["ema"])
-        start, seconds, curve = kept["step"], kept["seconds"], kept["curve"]
-    watch = Stopwatch()
-    kind = "cuda" if world.device.startswith("cuda") else "cpu"
-    if kind == "cuda":  # the fastest kernels; there a run goes on, but not to the bit
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True
-    half = runtime.choose(kind).precision == "bf16"
+    kept = checkpoint.load() or {"step": 0, "seconds": 0.0, "curve": []}
+    if "net" in kept:
+        trainer.load_state_dict(kept)
+    start, watch = kept["step"], Stopwatch()
+    curve = _LossCurve(start, kept["curve"])
     stop = max(1, round(config.early_stop * config.steps))
     with progress(world) as bars, board(out, world) as log:
         task = bars.add_task("train", total=stop, completed=start)
-        recent, losses = 0.0, []
         for step, batch in source.stream(start, stop, begin.workers):
-            images, labels, weights, parts = (t.to(world.device) for t in batch)
-            for group in optimiser.param_groups:
-                group["lr"] = _rate(step, config)
-            with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
-                logits = model(images)
-            answers = logits if isinstance(logits, list) else [logits]
-            loss = deep_loss(
-                answers,
-                labels,
-                weights if config.weigh else torch.ones_like(weights),
-                config.smoothing,
-            )
-            if config.lesion_term:
-                loss = loss + config.lesion_term * lesion_loss(answers[0], parts)
-            optimise(loss, net, optimiser, clip=2.0, ema=ema)
-            losses.append(loss.detach())
+            curve.waiting.append(trainer.step(step, batch))
             save = (step + 1) % config.save_every == 0 or step + 1 == stop
-            if save or len(losses) == LOOK_EVERY:  # each look makes the GPU wait
-                values = torch.stack(losses).tolist()
-                first = step + 1 - len(values)
-                for place, value in enumerate(values, start=first):
-                    if not np.isfinite(value):
-                        raise RuntimeError(f"the loss is not finite at step {place}; lower --rate")
-                    recent = value if place == start else 0.98 * recent + 0.02 * value
-                    log("loss", value, place)
-                words = f"train, loss {recent:.3f}"
+            if save or len(curve.waiting) == LOOK_EVERY:
+                curve.look(step, log)
+                words = f"train, loss {curve.recent:.3f}"
                 bars.update(task, completed=step + 1, description=words)
-                losses.clear()
             if save:
-                curve.append([step + 1, recent])
-                state = {
-                    "net": net.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "ema": ema.state_dict(),
-                    "step": step + 1,
-                    "seconds": seconds + watch.seconds,
-                    "curve": curve,
-                }
-                checkpoint.save(state)
-    return {"weights": ema.shadow, "curve": curve, "seconds": seconds + watch.seconds}
+                curve.points.append([step + 1, curve.recent])
+                spent = kept["seconds"] + watch.seconds
+                state = {"step": step + 1, "seconds": spent, "curve": curve.points}
+                checkpoint.save(trainer.state_dict() | state)
+    seconds = kept["seconds"] + watch.seconds
+    return {"weights": trainer.ema.shadow, "curve": curve.points, "seconds": seconds}
