@@ -6,7 +6,8 @@ the autoencoder and the MLR be fitted and tested on held-out features only, with
 their test (stacked generalisation, Wolpert 1992, nested). With 5 folds these are 10 nets on 60 % of
 the patients: six times the work of one net.
 
-How one of them is trained, and what it chooses from its own patients alone, stands in ``learner``.
+How one of them is trained, and what it chooses from its own patients alone, stands in
+``training.loops.cnn_trainer``.
 
 A killed run, started again with the same options, goes on to the bit. ``torchrun --nproc_per_node N
 -m training.cnn`` shares each batch among N processes.
