@@ -26,7 +26,7 @@ from bmcore.intake import library
 from bmcore.models.bundles import load_bundle
 from bmcore.phantom.cohort import draw_case
 from bmcore.phantom.cohort import write_case as write_phantom
-from bmcore.reading import archive, pipeline
+from bmcore.reading import archive, pipeline, references
 from bmcore.report import dossier, gather, make
 from bmcore.review import plan
 from bmcore.review.desk import Desk
@@ -98,7 +98,7 @@ def write_outputs(home: Path, out: Path) -> None:
     out.mkdir(parents=True)
     bundle = load_bundle(PROJECT / "models" / "demo")
     predictions = gather.light_predictions(home, bundle.info.digest)
-    known = gather.truths(home)
+    known = references.truths(home)
     url = f"sqlite:///{home / 'bmcore.sqlite'}"
     with open_store(url) as store:
         for study in (None, "same"):
