@@ -15,6 +15,8 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from bmcore.geometry import check_affine, same_grid
+
 RESEARCH_NOTICE = (
     "Research software, not a medical device. Not for diagnosis or treatment decisions."
 )
@@ -151,8 +153,6 @@ class Volume:
     affine: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        from bmcore.geometry import check_affine
-
         if self.data.ndim != 3 or 0 in self.data.shape:
             raise ValueError(
                 f"a Volume must be 3D and not empty, but its shape is {self.data.shape}"
@@ -226,8 +226,6 @@ class Case:
     truth: Truth | None = None
 
     def __post_init__(self) -> None:
-        from bmcore.geometry import same_grid
-
         unknown = set(self.sequences) - set(SEQUENCES)
         if unknown:
             raise refuse(

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-if TYPE_CHECKING:
-    from bmcore.domain import Volume
-
 Affine = npt.NDArray[np.float64]
+
+
+class OnGrid(Protocol):
+    """What lies on a grid of voxels, for instance a ``Volume``."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def affine(self) -> Affine: ...
 
 
 def check_affine(affine: npt.ArrayLike) -> Affine:
@@ -44,7 +51,7 @@ def transform(affine: Affine, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.asarray(points, float) @ affine[:3, :3].T + affine[:3, 3]
 
 
-def same_grid(a: Volume, b: Volume, tolerance_mm: float = 0.05) -> bool:
+def same_grid(a: OnGrid, b: OnGrid, tolerance_mm: float = 0.05) -> bool:
     """True where shapes agree and no corner voxel lies further apart than ``tolerance_mm``."""
     if a.shape != b.shape:
         return False
