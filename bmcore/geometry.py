@@ -1,13 +1,15 @@
-"""Affines and grids: pure functions on numpy arrays. World is RAS+ mm."""
+"""Affines and grids: pure functions on numpy arrays. World is RAS+ mm.
+
+nibabel and SciPy are imported where they are used: ``domain`` imports this module, and everything
+imports ``domain``.
+"""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 Affine = npt.NDArray[np.float64]
 
@@ -43,6 +45,8 @@ def voxel_sizes_mm(affine: Affine) -> npt.NDArray[np.float64]:
 
 def axis_codes(affine: Affine) -> str:
     """Orientation in letters, for instance ``RAS`` or ``LPS``."""
+    import nibabel as nib
+
     return "".join(nib.aff2axcodes(affine))
 
 
@@ -62,6 +66,8 @@ def same_grid(a: OnGrid, b: OnGrid, tolerance_mm: float = 0.05) -> bool:
 
 def to_ras(data: npt.NDArray, affine: Affine) -> tuple[npt.NDArray, Affine]:
     """Turn to the closest RAS+ voxel order by flips and swaps only; exactly invertible."""
+    import nibabel as nib
+
     turn = nib.io_orientation(affine)
     turned = nib.apply_orientation(data, turn)
     return turned, affine @ nib.orientations.inv_ornt_aff(turn, data.shape)
@@ -75,6 +81,8 @@ def resample(
     order: int = 1,
 ) -> npt.NDArray:
     """Sample ``data`` on another grid through world space; 0 outside. ``order`` 0 for labels."""
+    from scipy import ndimage
+
     matrix = np.linalg.inv(affine) @ target_affine
     return ndimage.affine_transform(
         data, matrix[:3, :3], matrix[:3, 3], output_shape=target_shape, order=order, cval=0
