@@ -56,7 +56,7 @@ with page("Agreement", "agreement.see"):
         name = agreement_source.pick()
     picked = agreement_source.gather(name)
     if picked.running and picked.record is not None:
-        from bmcore.report.study_results import running
+        from bmcore.analysis.results import running
 
         agreement_view.draw_running(picked.record, running(picked.source).words)
     elif not picked.source.readings:

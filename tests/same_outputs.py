@@ -21,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
+from bmcore.analysis import collect
 from bmcore.domain import Prediction
 from bmcore.intake import library
 from bmcore.models.bundles import load_bundle
 from bmcore.phantom.cohort import draw_case
 from bmcore.phantom.cohort import write_case as write_phantom
 from bmcore.reading import archive, pipeline, references
-from bmcore.report import dossier, gather, make
+from bmcore.report import dossier, make
 from bmcore.review import plan
 from bmcore.review.desk import Desk
 from bmcore.review.store import open_store
@@ -97,7 +98,7 @@ def write_outputs(home: Path, out: Path) -> None:
     """All outputs of ``home`` by the code at hand, into the new folder ``out``."""
     out.mkdir(parents=True)
     bundle = load_bundle(PROJECT / "models" / "demo")
-    predictions = gather.light_predictions(home, bundle.info.digest)
+    predictions = collect.light_predictions(home, bundle.info.digest)
     known = references.truths(home)
     url = f"sqlite:///{home / 'bmcore.sqlite'}"
     with open_store(url) as store:

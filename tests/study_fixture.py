@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from bmcore.analysis.readings import CaseFacts
 from bmcore.domain import PRIMARIES
-from bmcore.report.readings import CaseFacts
 from bmcore.review import plan
 from bmcore.review.desk import Desk
 from bmcore.review.store import Store

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from bmcore.analysis.collect import marks_of_readers
+from bmcore.analysis.lesions import LesionMarks, lesion_section
+from bmcore.analysis.readings import CaseFacts, Person, Reading, Source
 from bmcore.domain import PRIMARIES, Answer, BundleInfo, InputRefused, Primary, Truth, Volume
 from bmcore.report import checklists, dossier, flow, outline_back
 from bmcore.report.failures import MOST, find_failures
-from bmcore.report.gather import marks_of_readers
-from bmcore.report.readings import CaseFacts, Person, Reading, Source
-from bmcore.report.results_lesions import LesionMarks, lesion_section
 from bmcore.stats import afroc, learning
 from tests import pages_fixture as fixture
 from tests import pages_home

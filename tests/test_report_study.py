@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from bmcore.analysis.lesion_match import match_points
+from bmcore.analysis.readings import Choice, from_study
+from bmcore.analysis.results import results, running
+from bmcore.analysis.tables import Column, cell_text
 from bmcore.domain import InputRefused, Primary
 from bmcore.reading.references import truths
 from bmcore.report import dossier
-from bmcore.report.lesion_match import match_points
-from bmcore.report.readings import Choice, from_study
-from bmcore.report.result_tables import Column, cell_text
-from bmcore.report.study_results import results, running
 from bmcore.review import merge, plan
 from bmcore.review.record import read_record
 from bmcore.review.store import open_store

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bmcore.analysis.agreement import count
+from bmcore.analysis.readings import UNKNOWN, cube
+from bmcore.analysis.tables import ARM_NAMES
 from bmcore.report import flow
-from bmcore.report.readings import UNKNOWN, cube
-from bmcore.report.result_tables import ARM_NAMES
-from bmcore.report.results_agreement import count
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier

@@ -16,6 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from bmcore import __version__
+from bmcore.analysis.lesions import LesionMarks
+from bmcore.analysis.readings import CaseFacts, Source, from_votes
+from bmcore.analysis.results import Results, Running, results, running
 from bmcore.domain import (
     PRIMARIES,
     RESEARCH_NOTICE,
@@ -27,9 +30,6 @@ from bmcore.domain import (
     refuse,
 )
 from bmcore.report.failures import Failure, find_failures
-from bmcore.report.readings import CaseFacts, Source, from_votes
-from bmcore.report.results_lesions import LesionMarks
-from bmcore.report.study_results import Results, Running, results, running
 from bmcore.review.record import StudyRecord
 from bmcore.review.verify import Report as ChainReport
 from bmcore.review.votes import PHASES, PRIMARY_CHOICES, Vote, current
@@ -65,7 +65,7 @@ class CaseRow:
 class Extra:
     """What a dossier may hold besides votes, predictions and truths; all of it may be left out.
 
-    created_at: the date on the report (UTC), now if None. source, marks: see ``gather``; made of
+    created_at: the date on the report (UTC), now if None. source, marks: see ``analysis.collect``; made of
     the votes alone if None. record: the study, if the report is on one; then votes are not part of
     it. chain: what ``review.verify`` found. images, masks: the images and the
     stored prediction of a case, for the pictures.
@@ -217,7 +217,7 @@ def write(dossier: Dossier, out: Path) -> list[Path]:
 def _facts(
     predictions: Mapping[str, Prediction], truths: Mapping[str, Primary]
 ) -> dict[str, CaseFacts]:
-    from bmcore.report.gather import case_facts
+    from bmcore.analysis.collect import case_facts
 
     return case_facts((), predictions, truths)
 

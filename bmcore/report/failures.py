@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bmcore.analysis.readings import CaseFacts, Reading, Source
 from bmcore.domain import (
     PRIMARY_NAMES,
     SEQUENCE_NAMES,
@@ -20,7 +21,6 @@ from bmcore.domain import (
 from bmcore.geometry import same_grid
 from bmcore.imaging.lesions import find_lesions
 from bmcore.imaging.slices import render_slice, slice_at
-from bmcore.report.readings import CaseFacts, Reading, Source
 
 MOST = 8
 Picture = npt.NDArray[np.uint8]

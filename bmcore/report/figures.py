@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bmcore.report.result_tables import ARM_NAMES
+from bmcore.analysis.tables import ARM_NAMES
 from bmcore.report.words import SHORT
 from bmcore.review.votes import PRIMARY_CHOICES
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bmcore.analysis.tables import ARM_NAMES, LEAST_OF_A_KIND, TOO_FEW, ResultTable
 from bmcore.report.figures import COLOURS, INK, LINE, QUIET, _canvas, _names
-from bmcore.report.result_tables import ARM_NAMES, LEAST_OF_A_KIND, TOO_FEW, ResultTable
 from bmcore.stats.estimate import Estimate
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bmcore.analysis.readings import UNKNOWN, CaseFacts, Source, cube
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES
-from bmcore.report.readings import UNKNOWN, CaseFacts, Source, cube
 from bmcore.review.votes import ROLE_NAMES
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bmcore.analysis.tables import ARM_NAMES
 from bmcore.domain import PRIMARY_NAMES
 from bmcore.report import checklists as lists
 from bmcore.report.blocks import NONE, Block, Heading, Table, Words, moment
-from bmcore.report.result_tables import ARM_NAMES
 from bmcore.report.words import SHORT
 
 if TYPE_CHECKING:

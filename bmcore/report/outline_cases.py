@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bmcore.analysis.tables import ARM_NAMES
 from bmcore.report import figures, figures_results
 from bmcore.report.blocks import NONE, Block, Heading, Picture, Table, Words
-from bmcore.report.result_tables import ARM_NAMES
 from bmcore.report.words import SHORT
 from bmcore.review.votes import ROLE_NAMES
 

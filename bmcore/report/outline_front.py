@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bmcore.analysis.tables import ARM_NAMES
 from bmcore.report import figures, figures_results, flow
 from bmcore.report.blocks import NONE, Block, Heading, Picture, Table, Words, moment
-from bmcore.report.result_tables import ARM_NAMES
 from bmcore.review.votes import ROLE_NAMES
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bmcore.analysis.tables import ARM_NAMES, LEAST_CASES, ResultTable, Section
 from bmcore.report import figures_results as draw
 from bmcore.report.blocks import Block, Heading, Picture, Table, Words
-from bmcore.report.result_tables import ARM_NAMES, LEAST_CASES, ResultTable, Section
 from bmcore.stats.estimate import Estimate
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmcore.analysis.tables import CSV_COLUMNS, csv_rows
+from bmcore.analysis.tables import as_dict as as_section
 from bmcore.plain import safe_cell
 from bmcore.report import checklists, flow
-from bmcore.report.result_tables import CSV_COLUMNS, csv_rows
-from bmcore.report.result_tables import as_dict as as_section
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier

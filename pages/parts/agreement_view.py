@@ -14,8 +14,8 @@ from pages.parts.words import when
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from bmcore.report.result_tables import ResultTable, Section
-    from bmcore.report.study_results import Results
+    from bmcore.analysis.results import Results
+    from bmcore.analysis.tables import ResultTable, Section
     from bmcore.review.record import StudyRecord
     from bmcore.review.votes import Vote
 
@@ -85,7 +85,7 @@ def _table(table: ResultTable) -> None:
 
 def _charts(table: ResultTable) -> list[tuple[go.Figure, str, str]]:
     """(figure, key, words for who cannot see it); none where the numbers are missing."""
-    from bmcore.report.result_tables import ARM_NAMES
+    from bmcore.analysis.tables import ARM_NAMES
 
     drawn: list[tuple[go.Figure | None, str, str]] = []
     if table.key == "pairs":

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from bmcore.analysis.tables import ARM_NAMES, Column, cell_text
 from bmcore.report.figures_results import cell_words, dot_worthy
-from bmcore.report.result_tables import ARM_NAMES, Column, cell_text
 from pages.parts.charts import legend, plain
 
 if TYPE_CHECKING:
-    from bmcore.report.result_tables import Line, ResultTable
+    from bmcore.analysis.tables import Line, ResultTable
     from bmcore.stats.estimate import Estimate
 
 COLOURS = {"unaided": "#2b88b3", "aided": "#c0713a", "aided_explained": "#4f9a72"}

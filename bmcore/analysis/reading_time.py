@@ -6,8 +6,10 @@ from itertools import combinations
 
 import numpy as np
 
-from bmcore.report.readings import Cube, Source
-from bmcore.report.result_tables import (
+from bmcore.analysis.agreement import _used
+from bmcore.analysis.comparison import phase_words
+from bmcore.analysis.readings import Cube, Source
+from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
     LEAST_OF_A_KIND,
@@ -18,8 +20,6 @@ from bmcore.report.result_tables import (
     cell_text,
     guarded,
 )
-from bmcore.report.results_agreement import _used
-from bmcore.report.results_comparison import phase_words
 from bmcore.stats import bootstrap, clustered, decision_time, learning
 from bmcore.stats.estimate import Estimate
 

@@ -12,10 +12,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bmcore.domain import PRIMARY_NAMES, Primary
-from bmcore.report import results_agreement as on_agreement
-from bmcore.report.readings import GROUPS, Choice, Cube, Source, chosen, cube
-from bmcore.report.result_tables import (
+from bmcore.analysis import agreement as on_agreement
+from bmcore.analysis.accuracy import accuracy_section, confidence_section
+from bmcore.analysis.agreement import count
+from bmcore.analysis.comparison import (
+    comparison_section,
+    endpoint,
+    reliance_section,
+    verdict,
+)
+from bmcore.analysis.lesions import LesionMarks, lesion_section
+from bmcore.analysis.reading_time import time_section
+from bmcore.analysis.readings import GROUPS, Choice, Cube, Source, chosen, cube
+from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
     TOO_FEW,
@@ -26,16 +35,7 @@ from bmcore.report.result_tables import (
     cell_text,
     width,
 )
-from bmcore.report.results_accuracy import accuracy_section, confidence_section
-from bmcore.report.results_agreement import count
-from bmcore.report.results_comparison import (
-    comparison_section,
-    endpoint,
-    reliance_section,
-    verdict,
-)
-from bmcore.report.results_lesions import LesionMarks, lesion_section
-from bmcore.report.results_time import time_section
+from bmcore.domain import PRIMARY_NAMES, Primary
 from bmcore.stats import agreement, clustered
 from bmcore.stats.estimate import Estimate, undefined
 from bmcore.stats.subgroups import subgroup_table

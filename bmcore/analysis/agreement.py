@@ -6,8 +6,8 @@ from itertools import combinations
 
 import numpy as np
 
-from bmcore.report.readings import Cube, Source
-from bmcore.report.result_tables import (
+from bmcore.analysis.readings import Cube, Source
+from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
     Column,

@@ -7,9 +7,10 @@ from itertools import combinations
 
 import numpy as np
 
-from bmcore.domain import PRIMARY_NAMES
-from bmcore.report.readings import Cube, Source, code
-from bmcore.report.result_tables import (
+from bmcore.analysis.accuracy import NO_TRUTH, class_scores
+from bmcore.analysis.agreement import _used, count
+from bmcore.analysis.readings import Cube, Source, code
+from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
     LEAST_OF_A_KIND,
@@ -21,8 +22,7 @@ from bmcore.report.result_tables import (
     cell_text,
     guarded,
 )
-from bmcore.report.results_accuracy import NO_TRUTH, class_scores
-from bmcore.report.results_agreement import _used, count
+from bmcore.domain import PRIMARY_NAMES
 from bmcore.stats import binary_mrmc, mrmc, paired, reliance, ustatistics
 from bmcore.stats.comparison import Comparison
 from bmcore.stats.estimate import Estimate, undefined

@@ -8,8 +8,10 @@ from itertools import combinations
 
 import numpy as np
 
-from bmcore.report.readings import Reading, Source
-from bmcore.report.result_tables import (
+from bmcore.analysis.agreement import _used, dice_table
+from bmcore.analysis.comparison import phase_words
+from bmcore.analysis.readings import Reading, Source
+from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
     TOO_FEW,
@@ -19,8 +21,6 @@ from bmcore.report.result_tables import (
     Section,
     cell_text,
 )
-from bmcore.report.results_agreement import _used, dice_table
-from bmcore.report.results_comparison import phase_words
 from bmcore.review.sheet import LESION_VERDICTS
 from bmcore.stats import afroc, bootstrap, clustered
 from bmcore.stats.estimate import Estimate, undefined

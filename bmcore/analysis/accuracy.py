@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from bmcore.domain import PRIMARIES, PRIMARY_NAMES
-from bmcore.report.readings import CaseFacts, Cube, Source, code
-from bmcore.report.result_tables import (
+from bmcore.analysis.agreement import _used, confidence_agreement, count
+from bmcore.analysis.readings import CaseFacts, Cube, Source, code
+from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
     LEAST_OF_A_KIND,
@@ -21,7 +21,7 @@ from bmcore.report.result_tables import (
     cell_text,
     guarded,
 )
-from bmcore.report.results_agreement import _used, confidence_agreement, count
+from bmcore.domain import PRIMARIES, PRIMARY_NAMES
 from bmcore.stats import bootstrap, clustered, delong, reader, ustatistics
 from bmcore.stats.estimate import Estimate, proportion, undefined
 

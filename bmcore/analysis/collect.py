@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bmcore.analysis.lesion_match import kept_lesions, match_points, number_lesions
+from bmcore.analysis.lesions import LesionMarks
+from bmcore.analysis.readings import CaseFacts, Floats, Source, from_study, from_votes
 from bmcore.domain import REGIONS, Case, Prediction, Primary, Volume
 from bmcore.intake import library
 from bmcore.reading import archive
-from bmcore.report.lesion_match import kept_lesions, match_points, number_lesions
-from bmcore.report.readings import CaseFacts, Floats, Source, from_study, from_votes
-from bmcore.report.results_lesions import LesionMarks
 from bmcore.review import corrections, marks, old_drafts, rows
 from bmcore.review.answers import in_force
 from bmcore.review.marks import Mark
