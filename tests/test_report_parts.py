@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bmcore.analysis.collect import marks_of_readers
-from bmcore.analysis.lesions import LesionMarks, lesion_section
-from bmcore.analysis.readings import CaseFacts, Person, Reading, Source
+from bmcore.analysis.lesions import lesion_section
+from bmcore.analysis.readings import CaseFacts, LesionMarks, Person, Reading, Source
 from bmcore.domain import PRIMARIES, Answer, BundleInfo, InputRefused, Primary, Truth, Volume
 from bmcore.report import checklists, dossier, flow, outline_back
 from bmcore.report.failures import MOST, find_failures

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 
-from bmcore.analysis.agreement import _used, confidence_agreement, count
 from bmcore.analysis.readings import CaseFacts, Cube, Source, code
 from bmcore.analysis.tables import (
     ARM_NAMES,
@@ -19,10 +17,11 @@ from bmcore.analysis.tables import (
     ResultTable,
     Section,
     cell_text,
-    guarded,
+    count,
+    non_empty,
 )
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES
-from bmcore.stats import bootstrap, clustered, delong, reader, ustatistics
+from bmcore.stats import clustered, delong, reader, ustatistics
 from bmcore.stats.estimate import Estimate, proportion, undefined
 
 KINDS: Mapping[str, str] = {
@@ -30,7 +29,8 @@ KINDS: Mapping[str, str] = {
     "image": "Models, images only",
     "fused": "Models, fused",
 }
-BINS = (0, 20, 40, 60, 80, 100)
+
+
 NO_TRUTH = (
     "No case has a known primary, so nothing can be said of right and wrong. Give the primaries "
     "with the cases, or with --truth on the command line."
@@ -64,7 +64,7 @@ def accuracy_section(source: Source, cube: Cube, category: str) -> Section:
         _against_models(cube),
         _auc_against_model(source, cube, category),
     ]
-    return Section("accuracy", title, _sentence(cube, lines, known), _used(tables))
+    return Section("accuracy", title, _sentence(cube, lines, known), non_empty(tables))
 
 
 def _reader_lines(cube: Cube, category: str) -> list[Line]:
@@ -227,88 +227,3 @@ def _sentence(cube: Cube, lines: list[Line], known: int) -> str:
 
 def _arm(line: Line) -> str:
     return next((a for a, words in ARM_NAMES.items() if words == line.labels[1]), "")
-
-
-def confidence_section(cube: Cube) -> Section:
-    """Is a sure reader right? Calibration, and agreement of the confidences."""
-    title = "Confidence"
-    if not cube.cases:
-        return Section("confidence", title, "There is no reading yet.")
-    lines, over = _bins(cube), _overconfidence(cube)
-    tables = [
-        ResultTable(
-            "calibration",
-            "Right answers by stated confidence, all readers",
-            ("Phase", "Confidence"),
-            (Column("Mean confidence", "grade"), Column("Right answers", "share")),
-            tuple(lines),
-            "A well calibrated reader who says 70 is right in 70 of 100 cases.",
-        ),
-        ResultTable(
-            "overconfidence",
-            "Confidence less the share of right answers",
-            ("Who", "Phase"),
-            (Column("Difference", "points"),),
-            tuple(over),
-            "Above 0: surer than right. Bootstrap of patients.",
-        ),
-        *confidence_agreement(cube),
-    ]
-    return Section("confidence", title, _confidence_sentence(over), _used(tables))
-
-
-def _bins(cube: Cube) -> list[Line]:
-    lines = []
-    known = cube.known
-    for i, arm in enumerate(cube.arms):
-        answers, sure = cube.answers[i][:, known], cube.confidences[i][:, known]
-        right = answers == cube.truth[known]
-        for low, high in pairwise(BINS):
-            top = sure <= high if high == BINS[-1] else sure < high
-            inside = (answers >= 0) & (sure >= low) & top
-            if not inside.any():
-                continue
-            where = np.nonzero(inside)
-            mean = bootstrap.mean(sure[where], where[1], what="mean confidence")
-            words = f"{low} to {high if high == BINS[-1] else high - 1}"
-            share = clustered.share(right, inside, "right answers")
-            lines.append(Line((ARM_NAMES[arm], words), (mean, share), keys=(arm,)))
-    return lines
-
-
-def _overconfidence(cube: Cube) -> list[Line]:
-    lines = []
-    known = cube.known
-    for i, arm in enumerate(cube.arms):
-        answers = cube.answers[i][:, known]
-        over = cube.confidences[i][:, known] / 100 - (answers == cube.truth[known])
-        given = answers >= 0
-        rows = [(name, over[r : r + 1], given[r : r + 1]) for r, name in enumerate(cube.readers)]
-        if len(cube.readers) > 1:
-            rows.insert(0, ("All readers", over, given))
-        for name, values, there in rows:
-            if there.any():
-                where = np.nonzero(there)
-                found = bootstrap.mean(
-                    values[where], where[1], what="confidence less right answers"
-                )
-                lines.append(Line((name, ARM_NAMES[arm]), (guarded(found),)))
-    return lines
-
-
-def _confidence_sentence(over: list[Line]) -> str:
-    first = next(
-        (line for line in over if line.cells[0] is not None and line.cells[0].has_interval), None
-    )
-    if first is None or first.cells[0] is None:
-        return (
-            f"Whether sure readers are right can be said from {LEAST_CASES} cases with a known "
-            "primary on."
-        )
-    found, phase = first.cells[0], first.labels[1].lower()
-    shown = cell_text(Column("", "points"), found)
-    if found.low > 0:
-        return f"Readers are surer than they are right, {phase}: {shown}."
-    if found.high < 0:
-        return f"Readers are right more often than they think, {phase}: {shown}."
-    return f"Stated confidence fits the share of right answers, {phase}: {shown}."

@@ -15,7 +15,9 @@ from bmcore.analysis.tables import (
     ResultTable,
     Section,
     cell_text,
+    count,
     guarded,
+    non_empty,
 )
 from bmcore.review.votes import PRIMARY_CHOICES
 from bmcore.stats import agreement, continuous, reliability
@@ -56,7 +58,7 @@ def agreement_section(source: Source, cube: Cube) -> Section:
         _repeats(cube),
     ]
     return Section(
-        "agreement", "Agreement between readers", _sentence(cube, overall), _used(tables)
+        "agreement", "Agreement between readers", _sentence(cube, overall), non_empty(tables)
     )
 
 
@@ -103,7 +105,7 @@ def _quality_table(cube: Cube) -> ResultTable:
                     None,
                     guarded(reliability.gwet_ac(grades, GRADES, "quadratic")),
                     guarded(reliability.krippendorff_alpha(grades, GRADES, "ordinal")),
-                    _icc(cube.quality[i].T),
+                    guarded_icc(cube.quality[i].T),
                 ),
             )
         )
@@ -131,7 +133,7 @@ def _quality_table(cube: Cube) -> ResultTable:
     )
 
 
-def _icc(measurements: np.ndarray) -> Estimate | None:
+def guarded_icc(measurements: np.ndarray) -> Estimate | None:
     """measurements (cases, readers), NaN missing; None with fewer than two readers."""
     some = measurements[:, np.isfinite(measurements).any(axis=0)]
     if some.shape[1] < 2:
@@ -161,66 +163,6 @@ def _repeats(cube: Cube) -> ResultTable:
     )
 
 
-def confidence_agreement(cube: Cube) -> list[ResultTable]:
-    """ICC of the confidences, and Bland and Altman's limits of each two readers."""
-    shared, limits = [], []
-    for i, arm in enumerate(cube.arms):
-        found = _icc(cube.confidences[i].T) if len(cube.readers) > 1 else None
-        if found is not None:
-            shared.append(Line((ARM_NAMES[arm],), (found,)))
-        for a, b in combinations(range(len(cube.readers)), 2):
-            one, two = cube.confidences[i, a], cube.confidences[i, b]
-            n = int((np.isfinite(one) & np.isfinite(two)).sum())
-            if n == 0:
-                continue
-            ba = continuous.bland_altman(one, two)
-            names = f"{cube.readers[a]} less {cube.readers[b]}"
-            cells = tuple(guarded(e) for e in (ba.bias, ba.lower, ba.upper))
-            limits.append(Line((ARM_NAMES[arm], names), cells))
-    return [
-        ResultTable(
-            "confidence_icc",
-            "Do readers feel sure on the same cases?",
-            ("Phase",),
-            (Column("ICC(2,1) of the confidences"),),
-            tuple(shared),
-            "1: all readers give a case the same confidence; 0: confidence depends on the reader.",
-        ),
-        ResultTable(
-            "confidence_limits",
-            "Difference of the confidences of two readers (Bland and Altman)",
-            ("Phase", "Readers"),
-            (
-                Column("Mean", "grade"),
-                Column("Lower limit", "grade"),
-                Column("Upper limit", "grade"),
-            ),
-            tuple(limits),
-            "Confidences run from 0 to 100; 95 % of the differences lie between the limits.",
-        ),
-    ]
-
-
-def dice_table(source: Source) -> ResultTable:
-    """Agreement of the readers' corrected segmentations."""
-    names = tuple(sorted({n for owners, _ in source.dice.values() for n in owners}))
-    tables = np.full((len(source.dice), len(names), len(names)), np.nan)
-    for c, (owners, table) in enumerate(source.dice.values()):
-        at = [names.index(n) for n in owners]
-        tables[c][np.ix_(at, at)] = table
-    lines = []
-    if len(names) > 1:
-        lines.append(Line(("all readers",), (guarded(continuous.mean_reader_dice(tables), 5),)))
-    return ResultTable(
-        "dice",
-        "Overlap of the readers' corrected segmentations, tumour core",
-        ("Readers",),
-        (Column("Dice"),),
-        tuple(lines),
-        "1 is the same outline, 0 no common voxel. Counted where two readers corrected a case.",
-    )
-
-
 def _sentence(cube: Cube, overall: tuple[Line, ...]) -> str:
     cases, readers = len(cube.cases), len(cube.readers)
     if not cases:
@@ -246,13 +188,3 @@ def _sentence(cube: Cube, overall: tuple[Line, ...]) -> str:
             "cases on."
         )
     return text
-
-
-def count(number: int, noun: str) -> str:
-    """For instance "1 case", "3 cases"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _used(tables: list[ResultTable]) -> tuple[ResultTable, ...]:
-    """Without tables that would be empty."""
-    return tuple(t for t in tables if t.lines)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bmcore.analysis.lesion_match import kept_lesions, match_points, number_lesions
-from bmcore.analysis.lesions import LesionMarks
-from bmcore.analysis.readings import CaseFacts, Floats, Source, from_study, from_votes
+from bmcore.analysis.readings import CaseFacts, Floats, LesionMarks, Source, from_study, from_votes
 from bmcore.domain import REGIONS, Case, Prediction, Primary, Volume
 from bmcore.intake import library
 from bmcore.reading import archive

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 
-from bmcore.analysis.agreement import _used, dice_table
-from bmcore.analysis.comparison import phase_words
-from bmcore.analysis.readings import Reading, Source
+from bmcore.analysis.readings import LesionMarks, Reading, Source
 from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
@@ -20,22 +17,15 @@ from bmcore.analysis.tables import (
     ResultTable,
     Section,
     cell_text,
+    guarded,
+    non_empty,
+    phase_words,
 )
 from bmcore.review.sheet import LESION_VERDICTS
-from bmcore.stats import afroc, bootstrap, clustered
+from bmcore.stats import afroc, bootstrap, clustered, continuous
 from bmcore.stats.estimate import Estimate, undefined
 
 VERDICT_NAMES = {"accept": "Accepted", "edit": "Edited", "reject": "Rejected"}
-
-
-@dataclass(frozen=True)
-class LesionMarks:
-    """What a reader took for lesions, held against the reference mask. hits: {(arm, reader, case):
-    (numbers of the reference lesions marked, number of marks on none)}; lesions: {case: number of
-    reference lesions}, for cases with a reference mask."""
-
-    hits: Mapping[tuple[str, str, str], tuple[frozenset[int], int]] = field(default_factory=dict)
-    lesions: Mapping[str, int] = field(default_factory=dict)
 
 
 def lesion_section(source: Source, marks: LesionMarks) -> Section:
@@ -59,7 +49,7 @@ def lesion_section(source: Source, marks: LesionMarks) -> Section:
         changes,
         dice_table(source),
     ]
-    return Section("lesions", "Lesions", _sentence(verdicts, found), _used(tables))
+    return Section("lesions", "Lesions", _sentence(verdicts, found), non_empty(tables))
 
 
 def _verdict_lines(source: Source) -> list[Line]:
@@ -212,4 +202,24 @@ def _sentence(verdicts: list[Line], found: ResultTable) -> str:
     return (
         "No lesions were judged yet. Lesion marks count where the case has a reference mask; "
         "outlines count where two readers corrected the segmentation of a case."
+    )
+
+
+def dice_table(source: Source) -> ResultTable:
+    """Agreement of the readers' corrected segmentations."""
+    names = tuple(sorted({n for owners, _ in source.dice.values() for n in owners}))
+    tables = np.full((len(source.dice), len(names), len(names)), np.nan)
+    for c, (owners, table) in enumerate(source.dice.values()):
+        at = [names.index(n) for n in owners]
+        tables[c][np.ix_(at, at)] = table
+    lines = []
+    if len(names) > 1:
+        lines.append(Line(("all readers",), (guarded(continuous.mean_reader_dice(tables), 5),)))
+    return ResultTable(
+        "dice",
+        "Overlap of the readers' corrected segmentations, tumour core",
+        ("Readers",),
+        (Column("Dice"),),
+        tuple(lines),
+        "1 is the same outline, 0 no common voxel. Counted where two readers corrected a case.",
     )

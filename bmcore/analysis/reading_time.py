@@ -6,8 +6,6 @@ from itertools import combinations
 
 import numpy as np
 
-from bmcore.analysis.agreement import _used
-from bmcore.analysis.comparison import phase_words
 from bmcore.analysis.readings import Cube, Source
 from bmcore.analysis.tables import (
     ARM_NAMES,
@@ -19,6 +17,8 @@ from bmcore.analysis.tables import (
     Section,
     cell_text,
     guarded,
+    non_empty,
+    phase_words,
 )
 from bmcore.stats import bootstrap, clustered, decision_time, learning
 from bmcore.stats.estimate import Estimate
@@ -51,7 +51,7 @@ def time_section(source: Source, cube: Cube) -> Section:
         _trends(cube),
     ]
     sentence = _sentence(lines) if timed else NO_TIMES
-    return Section("time", "Time and learning", sentence, _used(tables))
+    return Section("time", "Time and learning", sentence, non_empty(tables))
 
 
 def _medians(cube: Cube) -> list[Line]:

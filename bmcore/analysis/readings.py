@@ -288,3 +288,13 @@ def _top(source: Source, case_id: str) -> str | None:
 def roles_of(people: Sequence[Person]) -> tuple[str, ...]:
     """The roles that occur, in the order of the people."""
     return tuple(dict.fromkeys(p.role for p in people))
+
+
+@dataclass(frozen=True)
+class LesionMarks:
+    """What a reader took for lesions, held against the reference mask. hits: {(arm, reader, case):
+    (numbers of the reference lesions marked, number of marks on none)}; lesions: {case: number of
+    reference lesions}, for cases with a reference mask."""
+
+    hits: Mapping[tuple[str, str, str], tuple[frozenset[int], int]] = field(default_factory=dict)
+    lesions: Mapping[str, int] = field(default_factory=dict)

@@ -10,38 +10,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from bmcore.analysis import agreement as on_agreement
-from bmcore.analysis.accuracy import accuracy_section, confidence_section
-from bmcore.analysis.agreement import count
-from bmcore.analysis.comparison import (
-    comparison_section,
-    endpoint,
-    reliance_section,
-    verdict,
-)
-from bmcore.analysis.lesions import LesionMarks, lesion_section
+from bmcore.analysis.accuracy import accuracy_section
+from bmcore.analysis.agreement import agreement_section
+from bmcore.analysis.comparison import comparison_section, endpoint, verdict
+from bmcore.analysis.confidence import confidence_section
+from bmcore.analysis.lesions import lesion_section
 from bmcore.analysis.reading_time import time_section
-from bmcore.analysis.readings import GROUPS, Choice, Cube, Source, chosen, cube
-from bmcore.analysis.tables import (
-    ARM_NAMES,
-    LEAST_CASES,
-    TOO_FEW,
-    Column,
-    Line,
-    ResultTable,
-    Section,
-    cell_text,
-    width,
-)
-from bmcore.domain import PRIMARY_NAMES, Primary
-from bmcore.stats import agreement, clustered
-from bmcore.stats.estimate import Estimate, undefined
-from bmcore.stats.subgroups import subgroup_table
-
-GROUP_NAMES = {"sex": "Sex", "age": "Age", "lesions": "Number of lesions", "primary": "Primary"}
-LEAST_IN_GROUP = 20
+from bmcore.analysis.readings import Choice, Cube, LesionMarks, Source, chosen, cube
+from bmcore.analysis.reliance import reliance_section
+from bmcore.analysis.subgroups import subgroup_section
+from bmcore.analysis.tables import LEAST_CASES, Section, count, width
 
 
 @dataclass(frozen=True)
@@ -80,14 +58,14 @@ def results(
     category = choice.category or part.category
     level = 1 - part.plan.primary_endpoint.alpha if part.plan else 0.95
     sections = (
-        on_agreement.agreement_section(part, table),
+        agreement_section(part, table),
         accuracy_section(part, table, category),
         comparison_section(part, table, category, level),
         reliance_section(part, table),
         confidence_section(table),
         lesion_section(part, marks),
         time_section(part, table),
-        _subgroups(part, table),
+        subgroup_section(part, table),
     )
     return Results(
         title=part.title,
@@ -162,64 +140,3 @@ def _summary(source: Source, table: Cube, sections: Sequence[Section]) -> tuple[
     if table.known.any():
         return (by_key["accuracy"].sentence, first)
     return (first,)
-
-
-def _subgroups(source: Source, table: Cube) -> Section:
-    lines: list[Line] = []
-    columns = [
-        Column(f"{words}, {ARM_NAMES[arm][0].lower()}{ARM_NAMES[arm][1:]}", "share")
-        for arm in table.arms
-        for words in ("Same answer", "Right")
-    ]
-    for what, names in GROUPS.items():
-        groups = [
-            source.cases[c].group(what) if c in source.cases else "not known" for c in table.cases
-        ]
-
-        def measure(at: np.ndarray) -> dict[str, Estimate]:
-            return _group_numbers(table, at)
-
-        for group in subgroup_table(groups, names, measure, LEAST_IN_GROUP):
-            if not group.n:
-                continue
-            if group.numbers is None:
-                why = f"{TOO_FEW}n = {group.n}, {LEAST_IN_GROUP} needed"
-                cells = (undefined(group.n, why), *[None] * (len(columns) - 1))
-            else:
-                cells = tuple(group.numbers.values())
-            lines.append(Line((GROUP_NAMES[what], group_words(group.name)), cells))
-    shown = [line for line in lines if any(c is not None and c.defined for c in line.cells)]
-    sentence = (
-        f"{len(shown)} of {len(lines)} subgroups have {LEAST_IN_GROUP} cases or more, the least "
-        "for a number. Differences between subgroups are not tested."
-    )
-    tables: tuple[ResultTable, ...] = ()
-    if lines:
-        tables = (
-            ResultTable(
-                "subgroups", "Subgroups, all readers", ("By", "Group"), tuple(columns), tuple(lines)
-            ),
-        )
-    return Section(
-        "subgroups", "Subgroups", sentence if lines else "There is no reading yet.", tables
-    )
-
-
-def _group_numbers(table: Cube, at: np.ndarray) -> dict[str, Estimate]:
-    found = {}
-    for i, arm in enumerate(table.arms):
-        answers, truth = table.answers[i][:, at], table.truth[at]
-        found[f"same {arm}"] = agreement.percent_agreement(answers.T)
-        given = (answers >= 0) & (truth >= 0)
-        found[f"right {arm}"] = clustered.share(answers == truth, given, "right answers")
-    return found
-
-
-def group_words(name: str) -> str:
-    """A subgroup as shown: the primaries by their names."""
-    return PRIMARY_NAMES[Primary(name)] if name in set(Primary) else name
-
-
-def in_words(estimate: Estimate, unit: str) -> str:
-    """An estimate outside a table, as the tables show it."""
-    return cell_text(Column("", unit), estimate)

@@ -213,3 +213,40 @@ def csv_rows(sections: Iterable[Section]) -> list[tuple[object, ...]]:
                         )
                     )
     return rows
+
+
+def count(number: int, noun: str) -> str:
+    """For instance "1 case", "3 cases"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def non_empty(tables: list[ResultTable]) -> tuple[ResultTable, ...]:
+    """Without tables that would be empty."""
+    return tuple(t for t in tables if t.lines)
+
+
+def phase_words(first: str, second: str) -> str:
+    """For instance "With the models less without the models"."""
+    name = ARM_NAMES[first]
+    return f"{ARM_NAMES[second]} less {name[0].lower()}{name[1:]}"
+
+
+def cell_words(found: Estimate) -> str:
+    """Two short lines for a field of the map."""
+    if found.method.startswith(TOO_FEW):
+        return f"too few\nn = {found.n}"
+    if not found.has_interval:
+        return f"no\ninterval\nn = {found.n}"
+    return f"{found.value:z.2f}\nn = {found.n}"
+
+
+def dot_worthy(cells: tuple[Estimate | None, ...]) -> bool:
+    """Enough cases for a dot; the mean confidence may lack an interval, the share may not."""
+    mean, share = cells[:2]
+    if mean is None or share is None or not mean.defined:
+        return False
+    return share.has_interval and share.n >= LEAST_OF_A_KIND
+
+
+def has_interval(found: Estimate | None) -> bool:
+    return found is not None and found.has_interval

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bmcore.analysis.agreement import count
 from bmcore.analysis.readings import UNKNOWN, cube
-from bmcore.analysis.tables import ARM_NAMES
+from bmcore.analysis.tables import ARM_NAMES, count
 from bmcore.report import flow
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bmcore import __version__
-from bmcore.analysis.lesions import LesionMarks
-from bmcore.analysis.readings import CaseFacts, Source, from_votes
+from bmcore.analysis.readings import CaseFacts, LesionMarks, Source, from_votes
 from bmcore.analysis.results import Results, Running, results, running
 from bmcore.domain import (
     PRIMARIES,
@@ -65,10 +64,10 @@ class CaseRow:
 class Extra:
     """What a dossier may hold besides votes, predictions and truths; all of it may be left out.
 
-    created_at: the date on the report (UTC), now if None. source, marks: see ``analysis.collect``; made of
-    the votes alone if None. record: the study, if the report is on one; then votes are not part of
-    it. chain: what ``review.verify`` found. images, masks: the images and the
-    stored prediction of a case, for the pictures.
+    created_at: the date on the report (UTC), now if None. source, marks: see ``analysis.collect``;
+    made of the votes alone if None. record: the study, if the report is on one; then votes are not
+    part of it. chain: what ``review.verify`` found. images, masks: the images and the stored
+    prediction of a case, for the pictures.
     """
 
     created_at: datetime | None = None

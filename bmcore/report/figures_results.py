@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bmcore.analysis.tables import ARM_NAMES, LEAST_OF_A_KIND, TOO_FEW, ResultTable
+from bmcore.analysis.tables import ARM_NAMES, ResultTable, cell_words, dot_worthy, has_interval
 from bmcore.report.figures import COLOURS, INK, LINE, QUIET, _canvas, _names
 from bmcore.stats.estimate import Estimate
 
@@ -57,15 +57,6 @@ def kappa_map(table: ResultTable, arm: str) -> Figure | None:
     return figure
 
 
-def cell_words(found: Estimate) -> str:
-    """Two short lines for a field of the map."""
-    if found.method.startswith(TOO_FEW):
-        return f"too few\nn = {found.n}"
-    if not found.has_interval:
-        return f"no\ninterval\nn = {found.n}"
-    return f"{found.value:z.2f}\nn = {found.n}"
-
-
 def calibration(table: ResultTable) -> Figure | None:
     """Share of right answers against stated confidence, with intervals."""
     figure, axes = _canvas(4.6, 3.6)
@@ -91,7 +82,7 @@ def along_the_list(table: ResultTable, column: int) -> Figure | None:
     drawn = False
     arms = _arms(table)
     for number, (arm, colour) in enumerate(zip(arms, COLOURS, strict=False)):
-        lines = [x for x in table.lines if x.keys[0] == arm and _has(x.cells[column])]
+        lines = [x for x in table.lines if x.keys[0] == arm and has_interval(x.cells[column])]
         if lines:
             shift = 0.12 * (number - (len(arms) - 1) / 2)
             x = [names.index(line.keys[1]) + shift for line in lines]
@@ -109,7 +100,7 @@ def intervals(
     table: ResultTable, column: int, scale: float = 100, guide: float | None = None
 ) -> Figure | None:
     """One column of a table as dots with intervals, a row a line of the table."""
-    lines = [x for x in table.lines if _has(x.cells[column])]
+    lines = [x for x in table.lines if has_interval(x.cells[column])]
     if not lines:
         return None
     figure, axes = _canvas(6.4, 0.8 + 0.27 * len(lines))
@@ -190,18 +181,6 @@ def failure(case: Failure) -> Figure:
 def _arms(table: ResultTable) -> list[str]:
     used = {x.keys[0] for x in table.lines if x.keys}
     return [arm for arm in ARM_NAMES if arm in used]
-
-
-def _has(found: Estimate | None) -> bool:
-    return found is not None and found.has_interval
-
-
-def dot_worthy(cells: tuple[Estimate | None, ...]) -> bool:
-    """Enough cases for a dot; the mean confidence may lack an interval, the share may not."""
-    mean, share = cells[:2]
-    if mean is None or share is None or not mean.defined:
-        return False
-    return share.has_interval and share.n >= LEAST_OF_A_KIND
 
 
 def _with_bars(

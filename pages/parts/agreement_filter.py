@@ -16,7 +16,7 @@ BOXES = {"sex": "Sex", "age": "Age", "lesions": "Number of lesions", "primary": 
 def draw(source: Source) -> Choice:
     """The boxes in a popover; everything is let through until something is chosen."""
     from bmcore.analysis.readings import GROUPS, Choice, roles_of
-    from bmcore.analysis.results import group_words
+    from bmcore.analysis.subgroups import group_words
     from bmcore.analysis.tables import ARM_NAMES
     from bmcore.domain import PRIMARIES, PRIMARY_NAMES
     from bmcore.review.votes import ROLE_NAMES
@@ -61,7 +61,7 @@ def draw(source: Source) -> Choice:
 
 def words(choice: Choice) -> str:
     """What is filtered, for the line above the results; empty where nothing is."""
-    from bmcore.analysis.results import group_words
+    from bmcore.analysis.subgroups import group_words
     from bmcore.analysis.tables import ARM_NAMES
     from bmcore.review.votes import ROLE_NAMES
 

@@ -12,8 +12,7 @@ from bmcore.settings import settings
 from pages.parts import loaders
 
 if TYPE_CHECKING:
-    from bmcore.analysis.lesions import LesionMarks
-    from bmcore.analysis.readings import Choice, Source
+    from bmcore.analysis.readings import Choice, LesionMarks, Source
     from bmcore.analysis.results import Results
     from bmcore.domain import Prediction
     from bmcore.review.record import StudyRecord

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from bmcore.analysis.tables import ARM_NAMES, Column, cell_text
-from bmcore.report.figures_results import cell_words, dot_worthy
+from bmcore.analysis.tables import ARM_NAMES, Column, cell_text, cell_words, dot_worthy
 from pages.parts.charts import legend, plain
 
 if TYPE_CHECKING:
