@@ -371,7 +371,7 @@ def test_a_fault_while_drawing_leaves_the_old_report_as_it_was(tmp_path, monkeyp
 def test_the_same_data_and_date_give_the_same_bytes(study, tmp_path):
     at = datetime(2026, 11, 26, 9, tzinfo=UTC)
     for folder in ("first", "second"):
-        made = dossier.build(*study, INFO, dossier.Extra(created_at=at))
+        made = dossier.build(*study, INFO, dossier.DossierInputs(created_at=at))
         dossier.write(made, tmp_path / folder)
     for path in sorted((tmp_path / "first").iterdir()):
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name

@@ -8,7 +8,7 @@ import pytest
 
 from bmcore.analysis.collect import marks_of_readers
 from bmcore.analysis.lesions import lesion_section
-from bmcore.analysis.readings import CaseFacts, LesionMarks, Person, Reading, Source
+from bmcore.analysis.readings import CaseFacts, LesionMarks, Person, Reading, StudyData
 from bmcore.domain import PRIMARIES, Answer, BundleInfo, InputRefused, Primary, Truth, Volume
 from bmcore.report import checklists, dossier, flow, outline_back
 from bmcore.report.failures import MOST, find_failures
@@ -20,7 +20,7 @@ ROLES = (Person("Ada", "radiologist", 6), Person("Bo", "oncologist"))
 
 
 def source(facts, readings=()):
-    return Source("drawn", ("unaided", "aided"), ROLES, {f.case_id: f for f in facts}, readings)
+    return StudyData("drawn", ("unaided", "aided"), ROLES, {f.case_id: f for f in facts}, readings)
 
 
 def facts(case_id, truth, top, chance=0.75):
@@ -148,7 +148,9 @@ def test_marks_of_the_viewer_are_held_against_the_reference_mask(tmp_path):
 
 
 def built(readings=(), listed=()):
-    extra = dossier.Extra(datetime(2026, 11, 26, tzinfo=UTC), source(listed, tuple(readings)))
+    extra = dossier.DossierInputs(
+        datetime(2026, 11, 26, tzinfo=UTC), source(listed, tuple(readings))
+    )
     info = BundleInfo("demo", "1", "600 synthetic patients", True, "f" * 64)
     return dossier.build([], {}, {}, info, extra)
 
@@ -196,7 +198,7 @@ def test_items_are_filled_once_the_data_allow():
         for who in ("Ada", "Bo")
         for arm in ("unaided", "aided")
     ]
-    extra = dossier.Extra(source=source([facts("C1", "rcc", "gi")], tuple(read)))
+    extra = dossier.DossierInputs(data=source([facts("C1", "rcc", "gi")], tuple(read)))
     made = dossier.build([], {}, {"C1": Primary.RCC}, None, extra)
     state = {item.number: (item.state, item.text) for item in checklists.claim(made)}
     assert state["37"][0] == "filled"

@@ -153,7 +153,7 @@ def test_no_number_is_shown_without_an_interval_and_n(record):
 
 def files_of(record, tmp_path, name):
     source = from_study(record, drawn.facts())
-    extra = dossier.Extra(created_at=AT, source=source, record=record)
+    extra = dossier.DossierInputs(created_at=AT, data=source, record=record)
     known = {case: Primary(t) for case, t in drawn.TRUTH.items()}
     made = dossier.build([], {}, known, None, extra)
     return made, {p.name: p for p in dossier.write(made, tmp_path / name)}

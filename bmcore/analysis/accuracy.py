@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bmcore.analysis.readings import CaseFacts, Cube, Source, code
+from bmcore.analysis.readings import CaseFacts, ReadingArrays, StudyData, code
 from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
@@ -37,13 +37,13 @@ NO_TRUTH = (
 )
 
 
-def accuracy_section(source: Source, cube: Cube, category: str) -> Section:
+def accuracy_section(data: StudyData, arrays: ReadingArrays, category: str) -> Section:
     """Readers and models against the reference; AUC and shares: ``category`` against the rest."""
-    known = int(cube.known.sum())
+    known = int(arrays.known.sum())
     title = "Against the known primary"
     if not known:
         return Section("accuracy", title, NO_TRUTH)
-    lines = _reader_lines(cube, category) + _model_lines(source, category)
+    lines = _reader_lines(arrays, category) + _model_lines(data, category)
     name = PRIMARY_NAMES[category]  # type: ignore[index]
     columns = (
         Column("Right answers", "share"),
@@ -61,27 +61,27 @@ def accuracy_section(source: Source, cube: Cube, category: str) -> Section:
             "Other and cannot tell count as not right. AUC from the confidence that it is this "
             f"primary against the rest; from {LEAST_OF_A_KIND} cases of either kind on.",
         ),
-        _against_models(cube),
-        _auc_against_model(source, cube, category),
+        _against_models(arrays),
+        _auc_against_model(data, arrays, category),
     ]
-    return Section("accuracy", title, _sentence(cube, lines, known), non_empty(tables))
+    return Section("accuracy", title, _sentence(arrays, lines, known), non_empty(tables))
 
 
-def _reader_lines(cube: Cube, category: str) -> list[Line]:
+def _reader_lines(arrays: ReadingArrays, category: str) -> list[Line]:
     lines = []
-    known = cube.known
-    truth = cube.truth[known]
-    for i, arm in enumerate(cube.arms):
-        answers = cube.answers[i][:, known]
+    known = arrays.known
+    truth = arrays.truth[known]
+    for i, arm in enumerate(arrays.arms):
+        answers = arrays.answers[i][:, known]
         given = answers >= 0
         if not given.any():
             continue
-        if len(cube.readers) > 1:
+        if len(arrays.readers) > 1:
             cells = _pooled(answers, truth, category)
             lines.append(Line(("All readers", ARM_NAMES[arm]), cells, keys=(arm,)))
-        for r, name in enumerate(cube.readers):
+        for r, name in enumerate(arrays.readers):
             if given[r].any():
-                sure = np.nan_to_num(cube.confidences[i, r, known])
+                sure = np.nan_to_num(arrays.confidences[i, r, known])
                 cells = _score(answers[r], truth, category, sure)
                 lines.append(Line((name, ARM_NAMES[arm]), cells, keys=(arm,)))
     return lines
@@ -120,8 +120,8 @@ def enough(area: Estimate, answers: np.ndarray, truth: np.ndarray, category: str
     return undefined(len(ill), why)
 
 
-def _model_lines(source: Source, category: str) -> list[Line]:
-    facts = [f for _, f in sorted(source.cases.items()) if f.truth and f.answers]
+def _model_lines(data: StudyData, category: str) -> list[Line]:
+    facts = [f for _, f in sorted(data.cases.items()) if f.truth and f.answers]
     lines = []
     for kind, name in KINDS.items() if facts else ():
         truth = np.array([code(f.truth) for f in facts])
@@ -150,13 +150,13 @@ def _chance(facts: CaseFacts, kind: str, category: str) -> float:
     return np.nan if found is None else found[[str(p) for p in PRIMARIES].index(category)]
 
 
-def _against_models(cube: Cube) -> ResultTable:
+def _against_models(arrays: ReadingArrays) -> ResultTable:
     lines = []
-    known = cube.known
-    for i, arm in enumerate(cube.arms):
-        for r, name in enumerate(cube.readers):
-            model = cube.model[i, r, known]
-            answers, truth = cube.answers[i, r, known], cube.truth[known]
+    known = arrays.known
+    for i, arm in enumerate(arrays.arms):
+        for r, name in enumerate(arrays.readers):
+            model = arrays.model[i, r, known]
+            answers, truth = arrays.answers[i, r, known], arrays.truth[known]
             if not ((answers >= 0) & (model >= 0)).any():
                 continue
             found = reader.against_model(answers, model, truth)
@@ -172,19 +172,19 @@ def _against_models(cube: Cube) -> ResultTable:
     )
 
 
-def _auc_against_model(source: Source, cube: Cube, category: str) -> ResultTable:
+def _auc_against_model(data: StudyData, arrays: ReadingArrays, category: str) -> ResultTable:
     lines = []
-    known = cube.known
+    known = arrays.known
     model = np.array(
         [
-            _chance(source.cases[c], "fused", category)
-            for c, k in zip(cube.cases, known, strict=True)
+            _chance(data.cases[c], "fused", category)
+            for c, k in zip(arrays.cases, known, strict=True)
             if k
         ]
     )
-    ill = cube.truth[known] == code(category)
-    for i, arm in enumerate(cube.arms):
-        scores = class_scores(cube, i, category)[:, known]
+    ill = arrays.truth[known] == code(category)
+    for i, arm in enumerate(arrays.arms):
+        scores = class_scores(arrays, i, category)[:, known]
         whole = np.isfinite(scores).all(axis=0) & np.isfinite(model)
         if min(ill[whole].sum(), (~ill[whole]).sum()) < LEAST_OF_A_KIND or len(scores) < 2:
             continue
@@ -201,23 +201,23 @@ def _auc_against_model(source: Source, cube: Cube, category: str) -> ResultTable
     )
 
 
-def class_scores(cube: Cube, arm: int, category: str) -> np.ndarray:
+def class_scores(arrays: ReadingArrays, arm: int, category: str) -> np.ndarray:
     """Scores (readers, cases) for ``category`` from answers and confidences, NaN without."""
     return np.array(
         [
             delong.class_scores(a, np.where(a >= 0, c, 0), code(category))
-            for a, c in zip(cube.answers[arm], cube.confidences[arm], strict=True)
+            for a, c in zip(arrays.answers[arm], arrays.confidences[arm], strict=True)
         ]
-    ).reshape(len(cube.readers), len(cube.cases))
+    ).reshape(len(arrays.readers), len(arrays.cases))
 
 
-def _sentence(cube: Cube, lines: list[Line], known: int) -> str:
+def _sentence(arrays: ReadingArrays, lines: list[Line], known: int) -> str:
     told = [
         f"{name.lower() if name.startswith(('All', 'Models')) else name} "
         f"{cell_text(Column('', 'share'), line.cells[0])}"
         + (f" {ARM_NAMES[arm].lower()}" if (arm := _arm(line)) else "")
         for line in lines
-        if (name := line.labels[0]) in ("All readers", KINDS["fused"]) or len(cube.readers) == 1
+        if (name := line.labels[0]) in ("All readers", KINDS["fused"]) or len(arrays.readers) == 1
     ]
     text = f"{count(known, 'case')} with a known primary. Right answers: {'; '.join(told)}."
     if known < LEAST_CASES:

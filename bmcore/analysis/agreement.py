@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from bmcore.analysis.readings import Cube, Source
+from bmcore.analysis.readings import ReadingArrays, StudyData
 from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
@@ -27,10 +27,10 @@ K = len(PRIMARY_CHOICES)
 GRADES = 5
 
 
-def agreement_section(source: Source, cube: Cube) -> Section:
+def agreement_section(data: StudyData, arrays: ReadingArrays) -> Section:
     """Agreement on the primary, over all readers and pair by pair, and on repeats."""
     overall = tuple(
-        Line((ARM_NAMES[arm],), _overall(cube.answers[i].T)) for i, arm in enumerate(cube.arms)
+        Line((ARM_NAMES[arm],), _overall(arrays.answers[i].T)) for i, arm in enumerate(arrays.arms)
     )
     tables = [
         ResultTable(
@@ -52,13 +52,13 @@ def agreement_section(source: Source, cube: Cube) -> Section:
             "Each two readers, likeliest primary",
             ("Phase", "Readers"),
             (Column("Same answer", "share"), Column("Cohen's kappa"), Column("Gwet's AC1")),
-            tuple(_pair_lines(cube)),
+            tuple(_pair_lines(arrays)),
         ),
-        _quality_table(cube),
-        _repeats(cube),
+        _quality_table(arrays),
+        _repeats(arrays),
     ]
     return Section(
-        "agreement", "Agreement between readers", _sentence(cube, overall), non_empty(tables)
+        "agreement", "Agreement between readers", _sentence(arrays, overall), non_empty(tables)
     )
 
 
@@ -72,11 +72,11 @@ def _overall(ratings: np.ndarray) -> tuple[Estimate, ...]:
     )
 
 
-def _pair_lines(cube: Cube) -> list[Line]:
+def _pair_lines(arrays: ReadingArrays) -> list[Line]:
     lines = []
-    for i, arm in enumerate(cube.arms):
-        for a, b in combinations(range(len(cube.readers)), 2):
-            both = cube.answers[i, [a, b]].T
+    for i, arm in enumerate(arrays.arms):
+        for a, b in combinations(range(len(arrays.readers)), 2):
+            both = arrays.answers[i, [a, b]].T
             both = both[(both >= 0).all(axis=1)]
             if not len(both):
                 continue
@@ -85,17 +85,17 @@ def _pair_lines(cube: Cube) -> list[Line]:
                 guarded(agreement.cohen_kappa(both[:, 0], both[:, 1], K)),
                 guarded(reliability.gwet_ac(both, K)),
             )
-            names = f"{cube.readers[a]} and {cube.readers[b]}"
-            pair = (arm, cube.readers[a], cube.readers[b])
+            names = f"{arrays.readers[a]} and {arrays.readers[b]}"
+            pair = (arm, arrays.readers[a], arrays.readers[b])
             lines.append(Line((ARM_NAMES[arm], names), cells, keys=pair))
     return lines
 
 
-def _quality_table(cube: Cube) -> ResultTable:
+def _quality_table(arrays: ReadingArrays) -> ResultTable:
     """The grade of the segmentation is ordered: weighted numbers."""
     lines = []
-    for i, arm in enumerate(cube.arms):
-        grades = np.where(np.isnan(cube.quality[i]), 0, cube.quality[i]).astype(np.int64).T - 1
+    for i, arm in enumerate(arrays.arms):
+        grades = np.where(np.isnan(arrays.quality[i]), 0, arrays.quality[i]).astype(np.int64).T - 1
         if not (grades >= 0).any():
             continue
         lines.append(
@@ -105,17 +105,17 @@ def _quality_table(cube: Cube) -> ResultTable:
                     None,
                     guarded(reliability.gwet_ac(grades, GRADES, "quadratic")),
                     guarded(reliability.krippendorff_alpha(grades, GRADES, "ordinal")),
-                    guarded_icc(cube.quality[i].T),
+                    guarded_icc(arrays.quality[i].T),
                 ),
             )
         )
-        for a, b in combinations(range(len(cube.readers)), 2):
+        for a, b in combinations(range(len(arrays.readers)), 2):
             both = grades[:, [a, b]]
             both = both[(both >= 0).all(axis=1)]
             if len(both):
                 kappa = agreement.cohen_kappa(both[:, 0], both[:, 1], GRADES, "quadratic")
                 ac = reliability.gwet_ac(both, GRADES, "quadratic")
-                names = f"{cube.readers[a]} and {cube.readers[b]}"
+                names = f"{arrays.readers[a]} and {arrays.readers[b]}"
                 cells = (guarded(kappa), guarded(ac), None, None)
                 lines.append(Line((ARM_NAMES[arm], names), cells))
     return ResultTable(
@@ -144,11 +144,11 @@ def guarded_icc(measurements: np.ndarray) -> Estimate | None:
     return continuous.icc(some, "2,1")
 
 
-def _repeats(cube: Cube) -> ResultTable:
+def _repeats(arrays: ReadingArrays) -> ResultTable:
     lines = []
-    for i, arm in enumerate(cube.arms):
-        for r, reader in enumerate(cube.readers):
-            first, second = cube.answers[i, r], cube.second[i, r]
+    for i, arm in enumerate(arrays.arms):
+        for r, reader in enumerate(arrays.readers):
+            first, second = arrays.answers[i, r], arrays.second[i, r]
             if not ((first >= 0) & (second >= 0)).any():
                 continue
             found = reliability.intra_reader(first, second, K)
@@ -163,8 +163,8 @@ def _repeats(cube: Cube) -> ResultTable:
     )
 
 
-def _sentence(cube: Cube, overall: tuple[Line, ...]) -> str:
-    cases, readers = len(cube.cases), len(cube.readers)
+def _sentence(arrays: ReadingArrays, overall: tuple[Line, ...]) -> str:
+    cases, readers = len(arrays.cases), len(arrays.readers)
     if not cases:
         return "There is no reading yet."
     if readers < 2:

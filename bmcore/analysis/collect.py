@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bmcore.analysis.lesion_match import kept_lesions, match_points, number_lesions
-from bmcore.analysis.readings import CaseFacts, Floats, LesionMarks, Source, from_study, from_votes
+from bmcore.analysis.readings import (
+    CaseFacts,
+    Floats,
+    LesionMarks,
+    StudyData,
+    from_study,
+    from_votes,
+)
 from bmcore.domain import REGIONS, Case, Prediction, Primary, Volume
 from bmcore.intake import library
 from bmcore.reading import archive
@@ -79,14 +86,14 @@ def free_votes(
     facts: Mapping[str, CaseFacts],
     predictions: Mapping[str, Prediction],
     readers: Iterable[Reader] = (),
-) -> tuple[Source, LesionMarks]:
+) -> tuple[StudyData, LesionMarks]:
     """The free votes, with the readers' corrected masks and lesion marks."""
     latest = current(votes)
     years = {r.name: r.years for r in readers}
     names = sorted({v.reader for v in latest})
-    source = from_votes(latest, facts, mask_agreement(home, store, predictions, names), years)
+    data = from_votes(latest, facts, mask_agreement(home, store, predictions, names), years)
     wanted = {(v.reader, v.case_id, v.phase) for v in latest}
-    return source, marks_of_readers(home, store, wanted, predictions)
+    return data, marks_of_readers(home, store, wanted, predictions)
 
 
 def of_study(
@@ -95,12 +102,12 @@ def of_study(
     record: StudyRecord,
     facts: Mapping[str, CaseFacts],
     predictions: Mapping[str, Prediction],
-) -> tuple[Source, LesionMarks]:
+) -> tuple[StudyData, LesionMarks]:
     """The answers of one study; lesion marks are the models' lesions that a reader kept."""
     names = [r.name for r in record.study.readers]
     mine = {c: p for c, p in predictions.items() if c in record.study.cases}
-    source = from_study(record, facts, mask_agreement(home, store, mine, names))
-    return source, marks_in_study(home, record, mine)
+    data = from_study(record, facts, mask_agreement(home, store, mine, names))
+    return data, marks_in_study(home, record, mine)
 
 
 def mask_agreement(

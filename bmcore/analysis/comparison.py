@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from bmcore.analysis.accuracy import NO_TRUTH, class_scores
-from bmcore.analysis.readings import Cube, Source, code
+from bmcore.analysis.readings import ReadingArrays, StudyData, code
 from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
@@ -31,16 +31,18 @@ from bmcore.stats.estimate import undefined
 METHODS = ("Readers like these (OR)", "Readers like these (U)", "These readers (OR)")
 
 
-def comparison_section(source: Source, cube: Cube, category: str, level: float = 0.95) -> Section:
+def comparison_section(
+    data: StudyData, arrays: ReadingArrays, category: str, level: float = 0.95
+) -> Section:
     """Each two phases over all readers (MRMC) and for each reader (McNemar)."""
     title = "With the models against without"
-    if len(cube.arms) < 2:
+    if len(arrays.arms) < 2:
         return Section("comparison", title, "One phase only: there is nothing to compare.")
-    if not cube.known.any():
+    if not arrays.known.any():
         return Section("comparison", title, NO_TRUTH)
     lines = []
-    for a, b in combinations(range(len(cube.arms)), 2):
-        lines += _all_measures(cube, a, b, category, level)
+    for a, b in combinations(range(len(arrays.arms)), 2):
+        lines += _all_measures(arrays, a, b, category, level)
     tables = [
         ResultTable(
             "comparison",
@@ -55,42 +57,42 @@ def comparison_section(source: Source, cube: Cube, category: str, level: float =
             + ("" if level == 0.95 else f" The intervals here are {level:.0%} intervals."),
             "p",
         ),
-        _by_reader(cube),
+        _by_reader(arrays),
     ]
-    return Section("comparison", title, verdict(source, cube), non_empty(tables))
+    return Section("comparison", title, verdict(data, arrays), non_empty(tables))
 
 
-def _all_measures(cube: Cube, a: int, b: int, category: str, level: float) -> list[Line]:
-    phases = phase_words(cube.arms[a], cube.arms[b])
+def _all_measures(arrays: ReadingArrays, a: int, b: int, category: str, level: float) -> list[Line]:
+    phases = phase_words(arrays.arms[a], arrays.arms[b])
     name = PRIMARY_NAMES[category]  # type: ignore[index]
     lines = []
     for words, found in (
-        ("Right answers", measure(cube, (a, b), "accuracy", category, level)),
-        (f"Sensitivity, {name}", measure(cube, (a, b), "sensitivity", category, level)),
-        (f"Specificity, {name}", measure(cube, (a, b), "specificity", category, level)),
-        (f"AUC, {name}", measure(cube, (a, b), "auc", category, level)),
+        ("Right answers", measure(arrays, (a, b), "accuracy", category, level)),
+        (f"Sensitivity, {name}", measure(arrays, (a, b), "sensitivity", category, level)),
+        (f"Specificity, {name}", measure(arrays, (a, b), "specificity", category, level)),
+        (f"AUC, {name}", measure(arrays, (a, b), "auc", category, level)),
     ):
         lines.append(Line((phases, words), tuple(c.difference for c in found), found[0].p))
     return lines
 
 
 def measure(
-    cube: Cube, arms: tuple[int, int], what: str, category: str, level: float = 0.95
+    arrays: ReadingArrays, arms: tuple[int, int], what: str, category: str, level: float = 0.95
 ) -> tuple[Comparison, Comparison, Comparison]:
     """The difference of two phases by the three METHODS; what: "accuracy", "sensitivity",
     "specificity" or "auc". Readers without an answer in either phase are left out; too few cases
     give Comparisons that are not defined and say how many are needed."""
-    known = cube.known
-    answers = cube.answers[list(arms)][:, :, known]
+    known = arrays.known
+    answers = arrays.answers[list(arms)][:, :, known]
     both = (answers >= 0).any(axis=2).all(axis=0)
-    answers, truth = answers[:, both], cube.truth[known]
+    answers, truth = answers[:, both], arrays.truth[known]
     whole = np.asarray((answers >= 0).all(axis=(0, 1)) & both.any())
     ill = truth == code(category)
     short = _shortage(what, whole, ill)
     if short is not None:
         return (short, short, short)
     if what == "auc":
-        scores = np.array([class_scores(cube, i, category)[both][:, known] for i in arms])
+        scores = np.array([class_scores(arrays, i, category)[both][:, known] for i in arms])
         old = mrmc.compare_auc(scores, ill, level=level)
         new = ustatistics.compare_auc(scores, ill, level)
     else:
@@ -122,18 +124,18 @@ def _shortage(what: str, whole: np.ndarray, ill: np.ndarray) -> Comparison | Non
     return Comparison(undefined(n, TOO_FEW + why), math.nan, math.nan, math.nan)
 
 
-def _by_reader(cube: Cube) -> ResultTable:
+def _by_reader(arrays: ReadingArrays) -> ResultTable:
     lines = []
-    known = cube.known
-    truth = cube.truth[known]
-    for a, b in combinations(range(len(cube.arms)), 2):
-        for r, name in enumerate(cube.readers):
-            before, after = cube.answers[a, r, known], cube.answers[b, r, known]
+    known = arrays.known
+    truth = arrays.truth[known]
+    for a, b in combinations(range(len(arrays.arms)), 2):
+        for r, name in enumerate(arrays.readers):
+            before, after = arrays.answers[a, r, known], arrays.answers[b, r, known]
             both = (before >= 0) & (after >= 0)
             if not both.any():
                 continue
             found = paired.mcnemar(after[both] == truth[both], before[both] == truth[both])
-            phases = phase_words(cube.arms[a], cube.arms[b])
+            phases = phase_words(arrays.arms[a], arrays.arms[b])
             lines.append(Line((name, phases), (found.difference,), found.mid_p))
     return ResultTable(
         "by_reader",
@@ -146,16 +148,16 @@ def _by_reader(cube: Cube) -> ResultTable:
     )
 
 
-def endpoint(source: Source, cube: Cube) -> tuple[str, Comparison] | None:
+def endpoint(data: StudyData, arrays: ReadingArrays) -> tuple[str, Comparison] | None:
     """The primary comparison: what is measured, in words, and its result; None where it is none.
 
     A plan's measure is read from its words: AUC, sensitivity and specificity by these names, right
     answers for "accuracy"; anything else is not computed here.
     """
-    arms = source.compared
-    if arms is None or not set(arms) <= set(cube.arms):
+    arms = data.compared
+    if arms is None or not set(arms) <= set(arrays.arms):
         return None
-    words = source.plan.primary_endpoint.measure.lower() if source.plan else "accuracy"
+    words = data.plan.primary_endpoint.measure.lower() if data.plan else "accuracy"
     known = {
         "auc": "auc",
         "area under": "auc",
@@ -167,20 +169,20 @@ def endpoint(source: Source, cube: Cube) -> tuple[str, Comparison] | None:
     what = next((name for part, name in known.items() if part in words), None)
     if what is None:
         return None
-    level = 1 - source.plan.primary_endpoint.alpha if source.plan else 0.95
-    pair = (cube.arm(arms[0]), cube.arm(arms[1]))
-    found = measure(cube, pair, what, source.category, level)
-    use = found[0] if len(cube.readers) > 1 else found[2]
+    level = 1 - data.plan.primary_endpoint.alpha if data.plan else 0.95
+    pair = (arrays.arm(arms[0]), arrays.arm(arms[1]))
+    found = measure(arrays, pair, what, data.category, level)
+    use = found[0] if len(arrays.readers) > 1 else found[2]
     named = {"accuracy": "right answers", "auc": "AUC"}.get(what, what)
     if what != "accuracy":
-        named += f" for {PRIMARY_NAMES[source.category]}"  # type: ignore[index]
+        named += f" for {PRIMARY_NAMES[data.category]}"  # type: ignore[index]
     return named, use
 
 
-def verdict(source: Source, cube: Cube) -> str:
+def verdict(data: StudyData, arrays: ReadingArrays) -> str:
     """The primary comparison in one sentence."""
-    found = endpoint(source, cube)
-    arms = source.compared
+    found = endpoint(data, arrays)
+    arms = data.compared
     if found is None or arms is None:
         return "The primary endpoint is not one that is computed here; the tables hold the others."
     named, result = found

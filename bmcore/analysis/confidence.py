@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from bmcore.analysis.agreement import guarded_icc
-from bmcore.analysis.readings import Cube
+from bmcore.analysis.readings import ReadingArrays
 from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
@@ -28,12 +28,12 @@ from bmcore.stats import (
 BINS = (0, 20, 40, 60, 80, 100)
 
 
-def confidence_section(cube: Cube) -> Section:
+def confidence_section(arrays: ReadingArrays) -> Section:
     """Is a sure reader right? Calibration, and agreement of the confidences."""
     title = "Confidence"
-    if not cube.cases:
+    if not arrays.cases:
         return Section("confidence", title, "There is no reading yet.")
-    lines, over = _bins(cube), _overconfidence(cube)
+    lines, over = _bins(arrays), _overconfidence(arrays)
     tables = [
         ResultTable(
             "calibration",
@@ -51,17 +51,17 @@ def confidence_section(cube: Cube) -> Section:
             tuple(over),
             "Above 0: surer than right. Bootstrap of patients.",
         ),
-        *confidence_agreement(cube),
+        *confidence_agreement(arrays),
     ]
     return Section("confidence", title, _confidence_sentence(over), non_empty(tables))
 
 
-def _bins(cube: Cube) -> list[Line]:
+def _bins(arrays: ReadingArrays) -> list[Line]:
     lines = []
-    known = cube.known
-    for i, arm in enumerate(cube.arms):
-        answers, sure = cube.answers[i][:, known], cube.confidences[i][:, known]
-        right = answers == cube.truth[known]
+    known = arrays.known
+    for i, arm in enumerate(arrays.arms):
+        answers, sure = arrays.answers[i][:, known], arrays.confidences[i][:, known]
+        right = answers == arrays.truth[known]
         for low, high in pairwise(BINS):
             top = sure <= high if high == BINS[-1] else sure < high
             inside = (answers >= 0) & (sure >= low) & top
@@ -75,15 +75,15 @@ def _bins(cube: Cube) -> list[Line]:
     return lines
 
 
-def _overconfidence(cube: Cube) -> list[Line]:
+def _overconfidence(arrays: ReadingArrays) -> list[Line]:
     lines = []
-    known = cube.known
-    for i, arm in enumerate(cube.arms):
-        answers = cube.answers[i][:, known]
-        over = cube.confidences[i][:, known] / 100 - (answers == cube.truth[known])
+    known = arrays.known
+    for i, arm in enumerate(arrays.arms):
+        answers = arrays.answers[i][:, known]
+        over = arrays.confidences[i][:, known] / 100 - (answers == arrays.truth[known])
         given = answers >= 0
-        rows = [(name, over[r : r + 1], given[r : r + 1]) for r, name in enumerate(cube.readers)]
-        if len(cube.readers) > 1:
+        rows = [(name, over[r : r + 1], given[r : r + 1]) for r, name in enumerate(arrays.readers)]
+        if len(arrays.readers) > 1:
             rows.insert(0, ("All readers", over, given))
         for name, values, there in rows:
             if there.any():
@@ -95,20 +95,20 @@ def _overconfidence(cube: Cube) -> list[Line]:
     return lines
 
 
-def confidence_agreement(cube: Cube) -> list[ResultTable]:
+def confidence_agreement(arrays: ReadingArrays) -> list[ResultTable]:
     """ICC of the confidences, and Bland and Altman's limits of each two readers."""
     shared, limits = [], []
-    for i, arm in enumerate(cube.arms):
-        found = guarded_icc(cube.confidences[i].T) if len(cube.readers) > 1 else None
+    for i, arm in enumerate(arrays.arms):
+        found = guarded_icc(arrays.confidences[i].T) if len(arrays.readers) > 1 else None
         if found is not None:
             shared.append(Line((ARM_NAMES[arm],), (found,)))
-        for a, b in combinations(range(len(cube.readers)), 2):
-            one, two = cube.confidences[i, a], cube.confidences[i, b]
+        for a, b in combinations(range(len(arrays.readers)), 2):
+            one, two = arrays.confidences[i, a], arrays.confidences[i, b]
             n = int((np.isfinite(one) & np.isfinite(two)).sum())
             if n == 0:
                 continue
             ba = continuous.bland_altman(one, two)
-            names = f"{cube.readers[a]} less {cube.readers[b]}"
+            names = f"{arrays.readers[a]} less {arrays.readers[b]}"
             cells = tuple(guarded(e) for e in (ba.bias, ba.lower, ba.upper))
             limits.append(Line((ARM_NAMES[arm], names), cells))
     return [

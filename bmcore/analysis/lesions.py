@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from bmcore.analysis.readings import LesionMarks, Reading, Source
+from bmcore.analysis.readings import LesionMarks, Reading, StudyData
 from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
@@ -28,10 +28,10 @@ from bmcore.stats.estimate import Estimate, undefined
 VERDICT_NAMES = {"accept": "Accepted", "edit": "Edited", "reject": "Rejected"}
 
 
-def lesion_section(source: Source, marks: LesionMarks) -> Section:
+def lesion_section(data: StudyData, marks: LesionMarks) -> Section:
     """Verdicts, marks against the reference, agreement of corrected masks."""
-    verdicts = _verdict_lines(source)
-    found, figures, changes = _mark_tables(source, marks)
+    verdicts = _verdict_lines(data)
+    found, figures, changes = _mark_tables(data, marks)
     tables = [
         ResultTable(
             "verdicts",
@@ -47,14 +47,14 @@ def lesion_section(source: Source, marks: LesionMarks) -> Section:
         found,
         figures,
         changes,
-        dice_table(source),
+        dice_table(data),
     ]
     return Section("lesions", "Lesions", _sentence(verdicts, found), non_empty(tables))
 
 
-def _verdict_lines(source: Source) -> list[Line]:
+def _verdict_lines(data: StudyData) -> list[Line]:
     given: dict[tuple[str, str], list[Reading]] = {}
-    for r in source.readings:
+    for r in data.readings:
         if r.lesions is not None and not r.occasion:
             given.setdefault((r.reader, r.arm), []).append(r)
     lines = []
@@ -85,13 +85,13 @@ def _mean(values: np.ndarray, what: str) -> Estimate:
 
 
 def _mark_tables(
-    source: Source, marks: LesionMarks
+    data: StudyData, marks: LesionMarks
 ) -> tuple[ResultTable, ResultTable, ResultTable]:
     """Lesions found and false marks; the AFROC figure of merit; its change between phases."""
-    wanted = {p.name for p in source.people}
-    counted = {k: v for k, v in marks.hits.items() if k[1] in wanted and k[2] in source.cases}
+    wanted = {p.name for p in data.people}
+    counted = {k: v for k, v in marks.hits.items() if k[1] in wanted and k[2] in data.cases}
     readers = tuple(sorted({reader for _, reader, _ in counted}))
-    arms = tuple(a for a in source.arms if any(k[0] == a for k in counted))
+    arms = tuple(a for a in data.arms if any(k[0] == a for k in counted))
     found: list[Line] = []
     for arm in arms:
         for reader in readers:
@@ -205,11 +205,11 @@ def _sentence(verdicts: list[Line], found: ResultTable) -> str:
     )
 
 
-def dice_table(source: Source) -> ResultTable:
+def dice_table(data: StudyData) -> ResultTable:
     """Agreement of the readers' corrected segmentations."""
-    names = tuple(sorted({n for owners, _ in source.dice.values() for n in owners}))
-    tables = np.full((len(source.dice), len(names), len(names)), np.nan)
-    for c, (owners, table) in enumerate(source.dice.values()):
+    names = tuple(sorted({n for owners, _ in data.dice.values() for n in owners}))
+    tables = np.full((len(data.dice), len(names), len(names)), np.nan)
+    for c, (owners, table) in enumerate(data.dice.values()):
         at = [names.index(n) for n in owners]
         tables[c][np.ix_(at, at)] = table
     lines = []

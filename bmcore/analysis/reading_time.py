@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from bmcore.analysis.readings import Cube, Source
+from bmcore.analysis.readings import ReadingArrays, StudyData
 from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
@@ -31,11 +31,11 @@ ON_TOP = (
 )
 
 
-def time_section(source: Source, cube: Cube) -> Section:
+def time_section(data: StudyData, arrays: ReadingArrays) -> Section:
     """Median active seconds, their ratio between phases (crossover), and the learning curve."""
-    timed = np.isfinite(cube.seconds).any()
-    lines = _medians(cube)
-    crossover = source.plan is not None and source.plan.design.kind == "crossover"
+    timed = np.isfinite(arrays.seconds).any()
+    lines = _medians(arrays)
+    crossover = data.plan is not None and data.plan.design.kind == "crossover"
     tables = [
         ResultTable(
             "time",
@@ -46,20 +46,20 @@ def time_section(source: Source, cube: Cube) -> Section:
             "Time with hands on; idle time is taken off. Bootstrap of patients."
             + ("" if crossover else f" {ON_TOP}"),
         ),
-        *([_ratios(cube)] if crossover else []),
-        _curve(cube),
-        _trends(cube),
+        *([_ratios(arrays)] if crossover else []),
+        _curve(arrays),
+        _trends(arrays),
     ]
     sentence = _sentence(lines) if timed else NO_TIMES
     return Section("time", "Time and learning", sentence, non_empty(tables))
 
 
-def _medians(cube: Cube) -> list[Line]:
+def _medians(arrays: ReadingArrays) -> list[Line]:
     lines = []
-    for i, arm in enumerate(cube.arms):
-        rows = [(n, cube.seconds[i, r : r + 1]) for r, n in enumerate(cube.readers)]
+    for i, arm in enumerate(arrays.arms):
+        rows = [(n, arrays.seconds[i, r : r + 1]) for r, n in enumerate(arrays.readers)]
         if len(rows) > 1:
-            rows.insert(0, ("All readers", cube.seconds[i]))
+            rows.insert(0, ("All readers", arrays.seconds[i]))
         for name, seconds in rows:
             where = np.nonzero(np.isfinite(seconds))
             if len(where[0]):
@@ -68,16 +68,16 @@ def _medians(cube: Cube) -> list[Line]:
     return lines
 
 
-def _ratios(cube: Cube) -> ResultTable:
+def _ratios(arrays: ReadingArrays) -> ResultTable:
     lines = []
-    for a, b in combinations(range(len(cube.arms)), 2):
-        phases = phase_words(cube.arms[a], cube.arms[b]).replace(" less ", " over ")
-        first, second = cube.seconds[a], cube.seconds[b]
+    for a, b in combinations(range(len(arrays.arms)), 2):
+        phases = phase_words(arrays.arms[a], arrays.arms[b]).replace(" less ", " over ")
+        first, second = arrays.seconds[a], arrays.seconds[b]
         timed = np.isfinite(first).any(axis=1) & np.isfinite(second).any(axis=1)
         if timed.sum() > 1:
             found = decision_time.time_ratio_of_all(first[timed], second[timed])
             lines.append(Line(("Readers like these", phases), (guarded(found.ratio),), found.p))
-        for r, name in enumerate(cube.readers):
+        for r, name in enumerate(arrays.readers):
             if timed[r]:
                 found = decision_time.time_ratio(first[r], second[r])
                 lines.append(Line((name, phases), (guarded(found.ratio),), found.p))
@@ -92,21 +92,21 @@ def _ratios(cube: Cube) -> ResultTable:
     )
 
 
-def _curve(cube: Cube) -> ResultTable:
+def _curve(arrays: ReadingArrays) -> ResultTable:
     """Time and right answers by quarter of each reader's list."""
     lines = []
-    known = np.broadcast_to(cube.known, cube.answers.shape[1:])
-    for i, arm in enumerate(cube.arms):
-        quarter = _quarters(cube.order[i])
-        right = cube.answers[i] == cube.truth
+    known = np.broadcast_to(arrays.known, arrays.answers.shape[1:])
+    for i, arm in enumerate(arrays.arms):
+        quarter = _quarters(arrays.order[i])
+        right = arrays.answers[i] == arrays.truth
         for q, words in enumerate(QUARTERS):
             inside = quarter == q
             if not inside.any():
                 continue
-            timed = np.nonzero(inside & np.isfinite(cube.seconds[i]))
+            timed = np.nonzero(inside & np.isfinite(arrays.seconds[i]))
             median = None
             if len(timed[0]):
-                seconds = cube.seconds[i][timed]
+                seconds = arrays.seconds[i][timed]
                 median = guarded(
                     bootstrap.median(seconds, timed[1], what="median"), LEAST_OF_A_KIND
                 )
@@ -131,12 +131,12 @@ def _quarters(order: np.ndarray) -> np.ndarray:
     return found
 
 
-def _trends(cube: Cube) -> ResultTable:
+def _trends(arrays: ReadingArrays) -> ResultTable:
     lines = []
-    for i, arm in enumerate(cube.arms):
-        for r, name in enumerate(cube.readers):
-            if np.isfinite(cube.seconds[i, r]).any():
-                found = learning.time_trend(cube.order[i, r], cube.seconds[i, r])
+    for i, arm in enumerate(arrays.arms):
+        for r, name in enumerate(arrays.readers):
+            if np.isfinite(arrays.seconds[i, r]).any():
+                found = learning.time_trend(arrays.order[i, r], arrays.seconds[i, r])
                 lines.append(Line((name, ARM_NAMES[arm]), (guarded(found.ratio),), found.p))
     return ResultTable(
         "trend",

@@ -93,9 +93,11 @@ class Person:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """Readings and what they are held against. arms: in the order of reading; plan: of a study,
-    else None; dice: {case: (names, table (readers, readers) of corrected masks)}."""
+class StudyData:
+    """Readings of a study or of free votes, and what they are held against.
+
+    arms: in the order of reading; plan: of a study, else None; dice: {case: (names, table
+    (readers, readers) of corrected masks)}."""
 
     title: str
     arms: tuple[str, ...]
@@ -132,7 +134,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class Cube:
+class ReadingArrays:
     """First readings as arrays (arms, readers, cases): ``answers`` and ``model`` (index into
     PRIMARY_CHOICES, -1 none), ``confidences``, ``quality``, ``seconds``, ``order`` (NaN none).
     ``truth`` (cases,): -1 not known. ``second``: as ``answers``, of the hidden repeats."""
@@ -168,7 +170,7 @@ def from_votes(
     cases: Mapping[str, CaseFacts],
     dice: Mapping[str, tuple[tuple[str, ...], Floats]] | None = None,
     years: Mapping[str, float | None] | None = None,
-) -> Source:
+) -> StudyData:
     """The free votes in force. Their order is the order in which they were stored."""
     latest = current(votes)
     placed: Counter[tuple[str, str]] = Counter()
@@ -191,7 +193,7 @@ def from_votes(
     roles = {v.reader: v.role for v in latest}
     people = tuple(Person(n, roles[n], (years or {}).get(n)) for n in sorted(roles))
     facts = {**{v.case_id: CaseFacts(v.case_id) for v in latest}, **cases}
-    return Source(
+    return StudyData(
         "Free votes", ("unaided", "aided"), people, facts, tuple(readings), None, dice or {}
     )
 
@@ -200,7 +202,7 @@ def from_study(
     record: StudyRecord,
     cases: Mapping[str, CaseFacts],
     dice: Mapping[str, tuple[tuple[str, ...], Floats]] | None = None,
-) -> Source:
+) -> StudyData:
     """The answers in force of a study, first readings and repeats."""
     study = record.study
     kinds = {q.id: q.kind for q in study.questions}
@@ -234,42 +236,42 @@ def from_study(
     arms = tuple(arm for arm in ARMS if arm in study.design.arms)
     people = tuple(Person(r.name, r.role, r.years) for r in study.readers)
     facts = {case: cases.get(case, CaseFacts(case)) for case in study.cases}
-    return Source(study.title, arms, people, facts, tuple(readings), study, dice or {})
+    return StudyData(study.title, arms, people, facts, tuple(readings), study, dice or {})
 
 
-def chosen(source: Source, choice: Choice) -> Source:
-    """The part of the source that the filter lets through."""
-    people = tuple(p for p in source.people if not choice.roles or p.role in choice.roles)
+def chosen(data: StudyData, choice: Choice) -> StudyData:
+    """The part of the data that the filter lets through."""
+    people = tuple(p for p in data.people if not choice.roles or p.role in choice.roles)
     cases = {
         name: facts
-        for name, facts in source.cases.items()
+        for name, facts in data.cases.items()
         if all(facts.group(what) == group for what, group in choice.groups)
     }
-    arms = tuple(a for a in source.arms if not choice.arms or a in choice.arms)
+    arms = tuple(a for a in data.arms if not choice.arms or a in choice.arms)
     names = {p.name for p in people}
     readings = tuple(
-        r for r in source.readings if r.reader in names and r.case_id in cases and r.arm in arms
+        r for r in data.readings if r.reader in names and r.case_id in cases and r.arm in arms
     )
-    dice = {c: d for c, d in source.dice.items() if c in cases}
-    return replace(source, people=people, cases=cases, arms=arms, readings=readings, dice=dice)
+    dice = {c: d for c, d in data.dice.items() if c in cases}
+    return replace(data, people=people, cases=cases, arms=arms, readings=readings, dice=dice)
 
 
-def cube(source: Source) -> Cube:
+def reading_arrays(data: StudyData) -> ReadingArrays:
     """The readings as arrays; readers without any reading and cases without one are left out."""
-    readers = tuple(sorted({r.reader for r in source.readings}))
-    cases = tuple(sorted({r.case_id for r in source.readings}))
-    at = ({a: i for i, a in enumerate(axis)} for axis in (source.arms, readers, cases))
+    readers = tuple(sorted({r.reader for r in data.readings}))
+    cases = tuple(sorted({r.case_id for r in data.readings}))
+    at = ({a: i for i, a in enumerate(axis)} for axis in (data.arms, readers, cases))
     at_arm, at_reader, at_case = at
-    shape = (len(source.arms), len(readers), len(cases))
+    shape = (len(data.arms), len(readers), len(cases))
     codes = {name: np.full(shape, -1, np.int64) for name in ("answers", "second", "model")}
     numbers = {n: np.full(shape, np.nan) for n in ("confidences", "quality", "seconds", "order")}
-    for r in source.readings:
+    for r in data.readings:
         place = (at_arm[r.arm], at_reader[r.reader], at_case[r.case_id])
         if r.occasion:
             codes["second"][place] = code(r.primary)
             continue
         codes["answers"][place] = code(r.primary)
-        codes["model"][place] = code(r.model or _top(source, r.case_id))
+        codes["model"][place] = code(r.model or _top(data, r.case_id))
         for name, value in (
             ("confidences", r.confidence),
             ("quality", r.quality),
@@ -277,12 +279,12 @@ def cube(source: Source) -> Cube:
             ("order", r.order),
         ):
             numbers[name][place] = math.nan if value is None else value
-    truth = np.array([code(source.cases[c].truth) if c in source.cases else -1 for c in cases], int)
-    return Cube(source.arms, readers, cases, **codes, **numbers, truth=truth)  # type: ignore[arg-type]
+    truth = np.array([code(data.cases[c].truth) if c in data.cases else -1 for c in cases], int)
+    return ReadingArrays(data.arms, readers, cases, **codes, **numbers, truth=truth)  # type: ignore[arg-type]
 
 
-def _top(source: Source, case_id: str) -> str | None:
-    return source.cases[case_id].top() if case_id in source.cases else None
+def _top(data: StudyData, case_id: str) -> str | None:
+    return data.cases[case_id].top() if case_id in data.cases else None
 
 
 def roles_of(people: Sequence[Person]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bmcore.analysis.accuracy import NO_TRUTH
-from bmcore.analysis.readings import Cube, Source
+from bmcore.analysis.readings import ReadingArrays, StudyData
 from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_OF_A_KIND,
@@ -29,17 +29,17 @@ RELIANCE_NAMES = {
 }
 
 
-def reliance_section(source: Source, cube: Cube) -> Section:
+def reliance_section(data: StudyData, arrays: ReadingArrays) -> Section:
     """Helped, harmed, ignored, over-reliance, for each phase with the models against unaided."""
     title = "What readers make of the models' answers"
-    if "unaided" not in cube.arms or len(cube.arms) < 2:
+    if "unaided" not in arrays.arms or len(arrays.arms) < 2:
         return Section("reliance", title, "Readings without and with the models are needed.")
-    if not cube.known.any():
+    if not arrays.known.any():
         return Section("reliance", title, NO_TRUTH)
     lines = []
-    for b, arm in enumerate(cube.arms):
+    for b, arm in enumerate(arrays.arms):
         if arm != "unaided":
-            lines += _reliance_lines(cube, b)
+            lines += _reliance_lines(arrays, b)
     tables = [
         ResultTable(
             "reliance",
@@ -52,46 +52,46 @@ def reliance_section(source: Source, cube: Cube) -> Section:
             "models' wrong one. Followed an error: gave the models' wrong answer, of all cases "
             "where they erred.",
         ),
-        *_explanation(cube),
-        _explanation_votes(source, cube),
+        *_explanation(arrays),
+        _explanation_votes(data, arrays),
     ]
     return Section("reliance", title, _reliance_sentence(lines), non_empty(tables))
 
 
-def _reliance_lines(cube: Cube, b: int) -> list[Line]:
-    known = cube.known
-    before, after = cube.answers[cube.arm("unaided")][:, known], cube.answers[b][:, known]
-    model, truth = cube.model[b][:, known], cube.truth[known]
+def _reliance_lines(arrays: ReadingArrays, b: int) -> list[Line]:
+    known = arrays.known
+    before, after = arrays.answers[arrays.arm("unaided")][:, known], arrays.answers[b][:, known]
+    model, truth = arrays.model[b][:, known], arrays.truth[known]
     used = (before >= 0) & (after >= 0) & (model >= 0)
-    phase = ARM_NAMES[cube.arms[b]]
+    phase = ARM_NAMES[arrays.arms[b]]
     lines = []
 
     def cells(found: reliance.Reliance) -> tuple[Estimate, ...]:
         return tuple(getattr(found, name) for name in RELIANCE_NAMES)
 
-    if used.any() and len(cube.readers) > 1:
+    if used.any() and len(arrays.readers) > 1:
         truths = np.broadcast_to(truth, before.shape)
         found = reliance.reliance_of_all(before, after, model, truths)
         lines.append(Line(("All readers", phase), cells(found)))
-    for r, name in enumerate(cube.readers):
+    for r, name in enumerate(arrays.readers):
         if used[r].any():
             found = reliance.reliance(before[r], after[r], model[r], truth)
             lines.append(Line((name, phase), cells(found)))
     return lines
 
 
-def _explanation(cube: Cube) -> list[ResultTable]:
+def _explanation(arrays: ReadingArrays) -> list[ResultTable]:
     """The stage with reasons against the one with answers alone."""
-    if not {"aided", "aided_explained"} <= set(cube.arms):
+    if not {"aided", "aided_explained"} <= set(arrays.arms):
         return []
-    known = cube.known
-    a, b = cube.arm("aided"), cube.arm("aided_explained")
-    before, after = cube.answers[a][:, known], cube.answers[b][:, known]
+    known = arrays.known
+    a, b = arrays.arm("aided"), arrays.arm("aided_explained")
+    before, after = arrays.answers[a][:, known], arrays.answers[b][:, known]
     there = ((before >= 0) & (after >= 0)).any(axis=1)
     if not there.any():
         return []
-    model = cube.model[b][:, known].max(axis=0)
-    effect = reliance.explanation_effect(before[there], after[there], model, cube.truth[known])
+    model = arrays.model[b][:, known].max(axis=0)
+    effect = reliance.explanation_effect(before[there], after[there], model, arrays.truth[known])
     names = {"cases": "All cases", "model_right": "Models right", "model_wrong": "Models wrong"}
     lines = [
         Line(
@@ -114,23 +114,23 @@ def _explanation(cube: Cube) -> list[ResultTable]:
     ]
 
 
-def _explanation_votes(source: Source, cube: Cube) -> ResultTable:
+def _explanation_votes(data: StudyData, arrays: ReadingArrays) -> ResultTable:
     """Helpful, neutral or misleading, where the models were right and where they were wrong."""
     said: dict[str, np.ndarray] = {}
-    shape = (len(cube.readers), len(cube.cases))
-    for r in source.readings:
+    shape = (len(arrays.readers), len(arrays.cases))
+    for r in data.readings:
         if r.explanation and not r.occasion:
-            place = (cube.readers.index(r.reader), cube.cases.index(r.case_id))
+            place = (arrays.readers.index(r.reader), arrays.cases.index(r.case_id))
             said.setdefault(r.explanation, np.zeros(shape, bool))[place] = True
     lines = []
     if said:
         given = np.any(list(said.values()), axis=0)
-        model = cube.model.max(axis=(0, 1))
-        right = (model == cube.truth) & cube.known
+        model = arrays.model.max(axis=(0, 1))
+        right = (model == arrays.truth) & arrays.known
         for words, among in (
-            ("All", np.ones(len(cube.cases), bool)),
+            ("All", np.ones(len(arrays.cases), bool)),
             ("Models right", right),
-            ("Models wrong", cube.known & (model >= 0) & ~right),
+            ("Models wrong", arrays.known & (model >= 0) & ~right),
         ):
             of = given & among
             if of.any():

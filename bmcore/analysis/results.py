@@ -16,7 +16,14 @@ from bmcore.analysis.comparison import comparison_section, endpoint, verdict
 from bmcore.analysis.confidence import confidence_section
 from bmcore.analysis.lesions import lesion_section
 from bmcore.analysis.reading_time import time_section
-from bmcore.analysis.readings import Choice, Cube, LesionMarks, Source, chosen, cube
+from bmcore.analysis.readings import (
+    Choice,
+    LesionMarks,
+    ReadingArrays,
+    StudyData,
+    chosen,
+    reading_arrays,
+)
 from bmcore.analysis.reliance import reliance_section
 from bmcore.analysis.subgroups import subgroup_section
 from bmcore.analysis.tables import LEAST_CASES, Section, count, width
@@ -50,51 +57,51 @@ class Running:
 
 
 def results(
-    source: Source, choice: Choice = Choice(), marks: LesionMarks = LesionMarks()
+    data: StudyData, choice: Choice = Choice(), marks: LesionMarks = LesionMarks()
 ) -> Results:
-    """Every result on the part of ``source`` that ``choice`` lets through; any size, also none."""
-    part = chosen(source, choice)
-    table = cube(part)
+    """Every result on the part of ``data`` that ``choice`` lets through; any size, also none."""
+    part = chosen(data, choice)
+    arrays = reading_arrays(part)
     category = choice.category or part.category
     level = 1 - part.plan.primary_endpoint.alpha if part.plan else 0.95
     sections = (
-        agreement_section(part, table),
-        accuracy_section(part, table, category),
-        comparison_section(part, table, category, level),
-        reliance_section(part, table),
-        confidence_section(table),
+        agreement_section(part, arrays),
+        accuracy_section(part, arrays, category),
+        comparison_section(part, arrays, category, level),
+        reliance_section(part, arrays),
+        confidence_section(arrays),
         lesion_section(part, marks),
-        time_section(part, table),
-        subgroup_section(part, table),
+        time_section(part, arrays),
+        subgroup_section(part, arrays),
     )
     return Results(
         title=part.title,
-        summary=_summary(part, table, sections),
+        summary=_summary(part, arrays, sections),
         sections=sections,
         category=category,
         readings=sum(not r.occasion for r in part.readings),
-        cases=len(table.cases),
-        readers=len(table.readers),
+        cases=len(arrays.cases),
+        readers=len(arrays.readers),
     )
 
 
-def running(source: Source) -> Running:
+def running(data: StudyData) -> Running:
     """The interval width of the primary comparison so far; nothing of its direction.
 
     Readers who have read fewer than ``LEAST_CASES`` cases in both phases do not count yet.
     """
-    part = _far_enough(source)
-    table = cube(part)
-    found = endpoint(part, table)
+    part = _far_enough(data)
+    arrays = reading_arrays(part)
+    found = endpoint(part, arrays)
     n = found[1].difference.n if found else 0
     if found is None or not found[1].difference.has_interval:
-        known = any(facts.truth for facts in source.cases.values())
+        known = any(facts.truth for facts in data.cases.values())
         why = "too few cases are read in both phases" if known else "no primary is known"
         return Running(math.nan, n, (f"The width of the interval cannot be told yet: {why}.",))
     named, comparison = found
     wide = width(comparison.difference)
-    level = 1 - source.plan.primary_endpoint.alpha if source.plan else 0.95
-    readers = count(len(table.readers), "reader")
+    level = 1 - data.plan.primary_endpoint.alpha if data.plan else 0.95
+    readers = count(len(arrays.readers), "reader")
     return Running(
         wide,
         n,
@@ -105,13 +112,13 @@ def running(source: Source) -> Running:
     )
 
 
-def _far_enough(source: Source) -> Source:
+def _far_enough(data: StudyData) -> StudyData:
     """Without the readers who have hardly begun."""
-    arms = source.compared
+    arms = data.compared
     if arms is None:
-        return source
+        return data
     read: dict[str, dict[str, set[str]]] = {}
-    for r in source.readings:
+    for r in data.readings:
         if not r.occasion and r.arm in arms:
             read.setdefault(r.reader, {}).setdefault(r.case_id, set()).add(r.arm)
     enough = {
@@ -120,23 +127,21 @@ def _far_enough(source: Source) -> Source:
         if sum(len(seen) == len(arms) for seen in cases.values()) >= LEAST_CASES
     }
     return replace(
-        source,
-        people=tuple(p for p in source.people if p.name in enough),
-        readings=tuple(r for r in source.readings if r.reader in enough),
+        data,
+        people=tuple(p for p in data.people if p.name in enough),
+        readings=tuple(r for r in data.readings if r.reader in enough),
     )
 
 
-def _summary(source: Source, table: Cube, sections: Sequence[Section]) -> tuple[str, ...]:
+def _summary(
+    data: StudyData, arrays: ReadingArrays, sections: Sequence[Section]
+) -> tuple[str, ...]:
     by_key = {s.key: s for s in sections}
-    if not table.cases:
+    if not arrays.cases:
         return ("There is no reading yet.",)
     first = by_key["agreement"].sentence
-    if (
-        source.compared is not None
-        and set(source.compared) <= set(table.arms)
-        and table.known.any()
-    ):
-        return (verdict(source, table), by_key["reliance"].sentence, first)
-    if table.known.any():
+    if data.compared is not None and set(data.compared) <= set(arrays.arms) and arrays.known.any():
+        return (verdict(data, arrays), by_key["reliance"].sentence, first)
+    if arrays.known.any():
         return (by_key["accuracy"].sentence, first)
     return (first,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bmcore.analysis.readings import GROUPS, Cube, Source
+from bmcore.analysis.readings import GROUPS, ReadingArrays, StudyData
 from bmcore.analysis.tables import ARM_NAMES, TOO_FEW, Column, Line, ResultTable, Section
 from bmcore.domain import PRIMARY_NAMES, Primary
 from bmcore.stats import agreement, clustered
@@ -15,21 +15,21 @@ GROUP_NAMES = {"sex": "Sex", "age": "Age", "lesions": "Number of lesions", "prim
 LEAST_IN_GROUP = 20
 
 
-def subgroup_section(source: Source, table: Cube) -> Section:
+def subgroup_section(data: StudyData, arrays: ReadingArrays) -> Section:
     """Agreement and right answers in each subgroup with at least ``LEAST_IN_GROUP`` cases."""
     lines: list[Line] = []
     columns = [
         Column(f"{words}, {ARM_NAMES[arm][0].lower()}{ARM_NAMES[arm][1:]}", "share")
-        for arm in table.arms
+        for arm in arrays.arms
         for words in ("Same answer", "Right")
     ]
     for what, names in GROUPS.items():
         groups = [
-            source.cases[c].group(what) if c in source.cases else "not known" for c in table.cases
+            data.cases[c].group(what) if c in data.cases else "not known" for c in arrays.cases
         ]
 
         def measure(at: np.ndarray) -> dict[str, Estimate]:
-            return _group_numbers(table, at)
+            return _group_numbers(arrays, at)
 
         for group in subgroup_table(groups, names, measure, LEAST_IN_GROUP):
             if not group.n:
@@ -57,10 +57,10 @@ def subgroup_section(source: Source, table: Cube) -> Section:
     )
 
 
-def _group_numbers(table: Cube, at: np.ndarray) -> dict[str, Estimate]:
+def _group_numbers(arrays: ReadingArrays, at: np.ndarray) -> dict[str, Estimate]:
     found = {}
-    for i, arm in enumerate(table.arms):
-        answers, truth = table.answers[i][:, at], table.truth[at]
+    for i, arm in enumerate(arrays.arms):
+        answers, truth = arrays.answers[i][:, at], arrays.truth[at]
         found[f"same {arm}"] = agreement.percent_agreement(answers.T)
         given = (answers >= 0) & (truth >= 0)
         found[f"right {arm}"] = clustered.share(answers == truth, given, "right answers")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bmcore.analysis.readings import UNKNOWN, cube
+from bmcore.analysis.readings import UNKNOWN, reading_arrays
 from bmcore.analysis.tables import ARM_NAMES, count
 from bmcore.report import flow
 
@@ -87,7 +87,7 @@ def _preparation(d: Dossier) -> Answer:
 
 
 def _missing(d: Dossier) -> Answer:
-    facts = list(d.source.cases.values())
+    facts = list(d.data.cases.values())
     ages = sum(f.age_years is None for f in facts)
     return (
         "filled" if facts else "partly",
@@ -195,7 +195,7 @@ def _flow(d: Dossier) -> Answer:
 
 
 def _patients(d: Dossier) -> Answer:
-    rows = flow.patients(d.source)
+    rows = flow.patients(d.data)
     if not rows:
         return ("open", "No case was read yet.")
     gaps = sum(UNKNOWN in text or UNKNOWN in name for name, text in rows)
@@ -223,12 +223,12 @@ def _protocol(d: Dossier) -> Answer:
 
 
 def _numbers(d: Dossier) -> Answer:
-    table = cube(d.source)
+    arrays = reading_arrays(d.data)
     if d.running is not None:
         return ("open", "After the last sheet of the study.")
     each = [
-        f"{int((table.answers[i] >= 0).any(axis=0).sum())} {ARM_NAMES[arm].lower()}"
-        for i, arm in enumerate(table.arms)
+        f"{int((arrays.answers[i] >= 0).any(axis=0).sum())} {ARM_NAMES[arm].lower()}"
+        for i, arm in enumerate(arrays.arms)
     ]
     return ("filled", f"Cases read: {', '.join(each)}; n stands at every number.")
 

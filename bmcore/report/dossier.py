@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bmcore import __version__
-from bmcore.analysis.readings import CaseFacts, LesionMarks, Source, from_votes
+from bmcore.analysis.readings import CaseFacts, LesionMarks, StudyData, from_votes
 from bmcore.analysis.results import Results, Running, results, running
 from bmcore.domain import (
     PRIMARIES,
@@ -61,7 +61,7 @@ class CaseRow:
 
 
 @dataclass(frozen=True, eq=False)
-class Extra:
+class DossierInputs:
     """What a dossier may hold besides votes, predictions and truths; all of it may be left out.
 
     created_at: the date on the report (UTC), now if None. source, marks: see ``analysis.collect``;
@@ -71,7 +71,7 @@ class Extra:
     """
 
     created_at: datetime | None = None
-    source: Source | None = None
+    data: StudyData | None = None
     marks: LesionMarks = field(default_factory=LesionMarks)
     record: StudyRecord | None = None
     chain: ChainReport | None = None
@@ -96,7 +96,7 @@ class Dossier:
     votes_digest: str
     votes: tuple[Vote, ...]
     current: frozenset[int]
-    source: Source
+    data: StudyData
     cases: tuple[CaseRow, ...]
     results: Results | None
     running: Running | None
@@ -115,7 +115,7 @@ class Dossier:
             "cases": len(self.cases),
             "cases_with_reference": sum(c.truth is not None for c in self.cases),
             "cases_with_prediction": sum(bool(c.answers) for c in self.cases),
-            "readers": len(self.source.people),
+            "readers": len(self.data.people),
             "votes": len(self.votes),
             "votes_in_force": len(self.current),
         }
@@ -126,7 +126,7 @@ def build(
     predictions: Mapping[str, Prediction],
     truths: Mapping[str, Primary],
     bundle: BundleInfo | None,
-    extra: Extra = Extra(),
+    extra: DossierInputs = DossierInputs(),
 ) -> Dossier:
     """Compute the whole dossier. Every argument may be empty; ``bundle`` None: no models at hand.
 
@@ -135,13 +135,13 @@ def build(
     report is on that study: its cases only, its answers only, and no effect before its last sheet.
     """
     said = () if extra.record else tuple(sorted(votes, key=lambda v: v.id))
-    source = extra.source or from_votes(said, _facts(predictions, truths))
+    data = extra.data or from_votes(said, _facts(predictions, truths))
     if extra.record:
         wanted = set(extra.record.study.cases)
         predictions = {c: p for c, p in predictions.items() if c in wanted}
         truths = {c: t for c, t in truths.items() if c in wanted}
     open_ = extra.record is not None and not extra.record.finished
-    shown = () if open_ else tuple(r for r in source.readings if not r.occasion)
+    shown = () if open_ else tuple(r for r in data.readings if not r.occasion)
     rated = [r.quality for r in shown if r.arm != "unaided"]
     grades = tuple(rated.count(grade) for grade in range(1, 6))
     return Dossier(
@@ -152,13 +152,13 @@ def build(
         votes_digest=_digest(said, extra.record),
         votes=said,
         current=frozenset(v.id for v in current(said)),
-        source=source,
+        data=data,
         cases=_case_rows(shown, predictions, truths, extra.record),
-        results=None if open_ else results(source, marks=extra.marks),
-        running=running(source) if open_ else None,
-        failures=() if open_ else find_failures(source, predictions, extra.images, extra.masks),
+        results=None if open_ else results(data, marks=extra.marks),
+        running=running(data) if open_ else None,
+        failures=() if open_ else find_failures(data, predictions, extra.images, extra.masks),
         fused_minus_clinical=_fused_minus_clinical(predictions, truths),
-        confusion={arm: _confusion(shown, arm, source) for arm in source.arms},
+        confusion={arm: _confusion(shown, arm, data) for arm in data.arms},
         quality=grades,  # type: ignore[arg-type]
         unrated=rated.count(None),
         remarks=_remarks(said, predictions, bundle, extra),
@@ -268,11 +268,11 @@ def _fused_minus_clinical(
     )
 
 
-def _confusion(shown: tuple, arm: str, source: Source) -> tuple[tuple[int, ...], ...]:
+def _confusion(shown: tuple, arm: str, data: StudyData) -> tuple[tuple[int, ...], ...]:
     """Counts (six answers of the model, eight answers of readers), one reading one count."""
     table = np.zeros((len(PRIMARIES), len(PRIMARY_CHOICES)), dtype=int)
     for r in shown:
-        facts = source.cases.get(r.case_id)
+        facts = data.cases.get(r.case_id)
         answer = r.model or (facts.top() if facts else None)
         if r.arm == arm and answer is not None:
             table[PRIMARY_CHOICES.index(answer), PRIMARY_CHOICES.index(r.primary)] += 1
@@ -283,7 +283,7 @@ def _remarks(
     said: tuple[Vote, ...],
     predictions: Mapping[str, Prediction],
     bundle: BundleInfo | None,
-    extra: Extra,
+    extra: DossierInputs,
 ) -> tuple[str, ...]:
     remarks = []
     if extra.record is not None and not extra.record.finished:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bmcore.analysis.readings import UNKNOWN, CaseFacts, Source, cube
+from bmcore.analysis.readings import UNKNOWN, CaseFacts, StudyData, reading_arrays
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES
 from bmcore.review.votes import ROLE_NAMES
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 def steps(d: Dossier) -> list[tuple[str, str]]:
     """From the first box to the last: (what goes on, what is left out before the next, or "")."""
-    first = _study_steps(d.record) if d.record is not None else _vote_steps(d.source)
+    first = _study_steps(d.record) if d.record is not None else _vote_steps(d.data)
     if d.record is not None and not d.record.finished:
         return first
-    return [*first, *_analysed(d.source)]
+    return [*first, *_analysed(d.data)]
 
 
-def _vote_steps(source: Source) -> list[tuple[str, str]]:
-    read = {r.case_id for r in source.readings}
-    left = len(source.cases.keys() - read)
-    return [(f"Cases at hand: {len(source.cases.keys() | read)}", _out("not read", left))]
+def _vote_steps(data: StudyData) -> list[tuple[str, str]]:
+    read = {r.case_id for r in data.readings}
+    left = len(data.cases.keys() - read)
+    return [(f"Cases at hand: {len(data.cases.keys() | read)}", _out("not read", left))]
 
 
 def _study_steps(record: StudyRecord) -> list[tuple[str, str]]:
@@ -56,10 +56,10 @@ def _study_steps(record: StudyRecord) -> list[tuple[str, str]]:
     ]
 
 
-def _analysed(source: Source) -> list[tuple[str, str]]:
-    table = cube(source)
-    read = len(table.cases)
-    known = int(table.known.sum())
+def _analysed(data: StudyData) -> list[tuple[str, str]]:
+    arrays = reading_arrays(data)
+    read = len(arrays.cases)
+    known = int(arrays.known.sum())
     boxes = [
         (
             f"Cases with a reading, counted for agreement: {read}",
@@ -67,8 +67,8 @@ def _analysed(source: Source) -> list[tuple[str, str]]:
         ),
         (f"Cases with a known primary, counted for right answers: {known}", ""),
     ]
-    if len(table.arms) > 1 and known:
-        whole = (table.answers >= 0).all(axis=(0, 1)) & table.known
+    if len(arrays.arms) > 1 and known:
+        whole = (arrays.answers >= 0).all(axis=(0, 1)) & arrays.known
         both = int(whole.sum())
         boxes[-1] = (boxes[-1][0], _out("not read by every reader in every phase", known - both))
         boxes.append((f"Cases read by every reader in every phase: {both}", ""))
@@ -79,11 +79,11 @@ def _out(words: str, number: int) -> str:
     return f"{words}: {number}" if number else ""
 
 
-def patients(source: Source) -> list[tuple[str, str]]:
+def patients(data: StudyData) -> list[tuple[str, str]]:
     """Table 1 of the cases that were read, or are planned: (characteristic, "n of N" or median)."""
-    read = {r.case_id for r in source.readings}
-    planned = source.plan.cases if source.plan else read
-    facts = [source.cases.get(c, CaseFacts(c)) for c in sorted(planned)]
+    read = {r.case_id for r in data.readings}
+    planned = data.plan.cases if data.plan else read
+    facts = [data.cases.get(c, CaseFacts(c)) for c in sorted(planned)]
     total = len(facts)
     if not total:
         return []
@@ -106,9 +106,9 @@ def patients(source: Source) -> list[tuple[str, str]]:
     return [*rows, *_counts("Known primary", primaries, names)]
 
 
-def readers(source: Source, shown: bool = True) -> list[tuple[str, str, str, str]]:
+def readers(data: StudyData, shown: bool = True) -> list[tuple[str, str, str, str]]:
     """Table 1 of the readers: name, role, years of experience, first readings (if ``shown``)."""
-    done = Counter(r.reader for r in source.readings if not r.occasion)
+    done = Counter(r.reader for r in data.readings if not r.occasion)
     return [
         (
             p.name,
@@ -116,7 +116,7 @@ def readers(source: Source, shown: bool = True) -> list[tuple[str, str, str, str
             UNKNOWN if p.years is None else f"{p.years:g}",
             str(done[p.name]) if shown else "",
         )
-        for p in source.people
+        for p in data.people
     ]
 
 

@@ -38,12 +38,12 @@ def make(
     known = collect.of_cases(known, {e.case_id for e in entries} | set(predictions) | told)
     facts = collect.case_facts(entries, predictions, known)
     if record is None:
-        source, marks = collect.free_votes(home, store, votes, facts, predictions, store.readers())
+        data, marks = collect.free_votes(home, store, votes, facts, predictions, store.readers())
     else:
-        source, marks = collect.of_study(home, store, record, facts, predictions)
-    extra = dossier.Extra(
+        data, marks = collect.of_study(home, store, record, facts, predictions)
+    extra = dossier.DossierInputs(
         created_at=created_at,
-        source=source,
+        data=data,
         marks=marks,
         record=record,
         chain=verify(url, home=home),

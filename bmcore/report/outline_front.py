@@ -61,7 +61,7 @@ def _cases_in_words(counts: dict[str, int]) -> str:
 
 
 def _readers_in_words(d: Dossier) -> str:
-    roles = [p.role for p in d.source.people]
+    roles = [p.role for p in d.data.people]
     if not roles:
         return "0"
     counts = [(roles.count(role), name.lower()) for role, name in ROLE_NAMES.items()]
@@ -77,16 +77,16 @@ def who_was_counted(d: Dossier) -> list[Block]:
     blocks.append(Picture(alt.replace("\n", ", "), lambda: figures_results.flow(steps), 0.95))
     if any(c.readers for c in d.cases):
         alt = "Readings by case and phase"
-        arms = d.source.arms
+        arms = d.data.arms
         read = [c for c in d.cases if c.readers]
         blocks.append(Picture(alt, lambda: figures.readings_per_case(read, arms), 0.9))
     blocks.append(Heading("Patients and readers"))
-    about = flow.patients(d.source)
+    about = flow.patients(d.data)
     if about:
         blocks.append(Table(("Patients", "Value"), tuple(about), (0.5, 0.5)))
     else:
         blocks.append(Words("No case was read yet."))
-    people = flow.readers(d.source, d.running is None)
+    people = flow.readers(d.data, d.running is None)
     if people:
         rows = tuple(tuple(text or NONE for text in row) for row in people)
         head = ("Reader", "Role", "Years of experience", "Readings")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 if TYPE_CHECKING:
-    from bmcore.analysis.readings import Choice, Source
+    from bmcore.analysis.readings import Choice, StudyData
 
 ALL = "all"
 BOXES = {"sex": "Sex", "age": "Age", "lesions": "Number of lesions", "primary": "Known primary"}
 
 
-def draw(source: Source) -> Choice:
+def draw(source: StudyData) -> Choice:
     """The boxes in a popover; everything is let through until something is chosen."""
     from bmcore.analysis.readings import GROUPS, Choice, roles_of
     from bmcore.analysis.subgroups import group_words

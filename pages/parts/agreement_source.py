@@ -12,7 +12,7 @@ from bmcore.settings import settings
 from pages.parts import loaders
 
 if TYPE_CHECKING:
-    from bmcore.analysis.readings import Choice, LesionMarks, Source
+    from bmcore.analysis.readings import Choice, LesionMarks, StudyData
     from bmcore.analysis.results import Results
     from bmcore.domain import Prediction
     from bmcore.review.record import StudyRecord
@@ -25,7 +25,7 @@ _KEPT = "readings that were chosen"  # a box forgets its value when another page
 class Picked:
     """Readings to compute on. record: of a study, else None; stamp: changes with what is stored."""
 
-    source: Source
+    source: StudyData
     marks: LesionMarks
     record: StudyRecord | None
     stamp: str
