@@ -159,7 +159,8 @@ def report(
     with cli_study.refusals():
         from bmcore.analysis import collect
         from bmcore.reading import references
-        from bmcore.report import dossier, make
+        from bmcore.report import make
+        from bmcore.report.write import write
         from bmcore.review.store import open_store
         from bmcore.settings import settings
 
@@ -171,7 +172,7 @@ def report(
         when = None if date is None else date.replace(tzinfo=UTC)
         with open_store(url) as store:
             made = make.make(home, store, url, predictions, known, models, study, when)
-        written = dossier.write(made, out)
+        written = write(made, out)
     for path in written:
         typer.echo(str(path))
 

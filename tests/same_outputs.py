@@ -28,7 +28,8 @@ from bmcore.models.bundles import load_bundle
 from bmcore.phantom.cohort import draw_case
 from bmcore.phantom.cohort import write_case as write_phantom
 from bmcore.reading import archive, pipeline, references
-from bmcore.report import dossier, make
+from bmcore.report import make
+from bmcore.report.write import write
 from bmcore.review import plan
 from bmcore.review.desk import Desk
 from bmcore.review.store import open_store
@@ -105,7 +106,7 @@ def write_outputs(home: Path, out: Path) -> None:
         for study in (None, "same"):
             made = make.make(home, store, url, predictions, known, bundle.info, study, DATE)
             folder = out / (study or "free")
-            for path in dossier.write(made, folder):
+            for path in write(made, folder):
                 if path.suffix == ".pdf":
                     subprocess.run(["pdftotext", "-layout", path, path.with_suffix(".txt")])
                     path.unlink()

@@ -103,7 +103,7 @@ def test_every_import_goes_down_and_libraries_stay_in_their_rooms() -> None:
         ("imaging", "from bmcore.reading import pipeline"),
         ("intake", "import bmcore.models.cnn"),
         ("stats", "from bmcore.domain import Case"),
-        ("analysis", "from bmcore.report import dossier"),
+        ("analysis", "from bmcore.report.build import build"),
         ("models", "import streamlit as st"),
         ("reading", "from sqlalchemy import text"),
         ("models", "import pydicom"),

@@ -10,7 +10,8 @@ from bmcore.analysis import collect
 from bmcore.domain import BundleInfo, Prediction, Primary
 from bmcore.intake import library
 from bmcore.reading import archive
-from bmcore.report import dossier
+from bmcore.report.build import build
+from bmcore.report.dossier import Dossier, DossierInputs
 from bmcore.review.record import StudyRecord, read_record
 from bmcore.review.store import Store
 from bmcore.review.verify import verify
@@ -25,10 +26,10 @@ def make(
     bundle: BundleInfo | None,
     study: str | None = None,
     created_at: datetime | None = None,
-) -> dossier.Dossier:
+) -> Dossier:
     """The dossier of the free votes, or of ``study``. url: of the database, for the hash chain.
 
-    predictions, known: see ``dossier.build``; created_at: the date on the report, now if None.
+    predictions, known: see ``build.build``; created_at: the date on the report, now if None.
     Of ``known`` the report holds the cases that are here or were read, whatever else a table lists.
     """
     entries = library.list_cases(home)
@@ -41,7 +42,7 @@ def make(
         data, marks = collect.free_votes(home, store, votes, facts, predictions, store.readers())
     else:
         data, marks = collect.of_study(home, store, record, facts, predictions)
-    extra = dossier.DossierInputs(
+    extra = DossierInputs(
         created_at=created_at,
         data=data,
         marks=marks,
@@ -50,4 +51,4 @@ def make(
         images=lambda case: collect.load_images(home, case),
         masks=lambda case: archive.latest(home, case, bundle.digest) if bundle else None,
     )
-    return dossier.build(votes, predictions, known, bundle, extra)
+    return build(votes, predictions, known, bundle, extra)

@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmcore.report import figures
 from bmcore.report.blocks import Block, Heading, Picture, Table, Words, moment
+from bmcore.report.figures.style import as_svg
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier
@@ -72,7 +72,7 @@ def _drawn(block: Block) -> str:
 
 def _picture(block: Picture) -> str:
     figure = block.figure
-    svg = base64.b64encode(figures.as_svg(figure)).decode("ascii")
+    svg = base64.b64encode(as_svg(figure)).decode("ascii")
     wide = round(figure.get_size_inches()[0] * 96)
     return f'<img width="{wide}" alt="{escape(block.alt)}" src="data:image/svg+xml;base64,{svg}">'
 

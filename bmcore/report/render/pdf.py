@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
-from bmcore.report import figures
 from bmcore.report.blocks import Block, Heading, Picture, Table, Words, moment
+from bmcore.report.figures.style import INK, SECOND, as_png
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier
@@ -84,7 +84,7 @@ def _styles() -> dict[str, Any]:
     from reportlab.lib.styles import ParagraphStyle
 
     _known_characters()
-    ink, quiet = HexColor(figures.INK), HexColor("#52606d")
+    ink, quiet = HexColor(INK), HexColor("#52606d")
     text = ParagraphStyle(
         "text", fontName=_FONT, fontSize=9, leading=12.5, textColor=ink, spaceAfter=5
     )
@@ -105,7 +105,7 @@ def _styles() -> dict[str, Any]:
         "notice": style(
             "notice",
             fontName=_BOLD,
-            borderColor=HexColor(figures.SECOND),
+            borderColor=HexColor(SECOND),
             borderWidth=1,
             borderPadding=6,
             leftIndent=7,
@@ -154,7 +154,7 @@ def _picture(block: Picture, width: float) -> Any:
     figure = block.figure
     inches_wide, inches_high = figure.get_size_inches()
     wanted = min(width * block.width, inches_wide * 72)
-    png = io.BytesIO(figures.as_png(figure))
+    png = io.BytesIO(as_png(figure))
     return Image(png, wanted, wanted * inches_high / inches_wide, hAlign="LEFT")
 
 
@@ -181,7 +181,7 @@ def _table(block: Table, styles: dict[str, Any], width: float) -> Any:
     ]
     if has_head:
         commands.append(("BACKGROUND", (0, 0), (-1, 0), HexColor("#e4e7eb")))
-        commands.append(("LINEBELOW", (0, 0), (-1, 0), 0.8, HexColor(figures.INK)))
+        commands.append(("LINEBELOW", (0, 0), (-1, 0), 0.8, HexColor(INK)))
     return LongTable(
         rows,
         colWidths=[width * share for share in block.widths],

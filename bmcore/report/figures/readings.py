@@ -1,14 +1,14 @@
-"""The figures, by matplotlib without a screen and without global state."""
+"""Figures of readings: how many a case, readers by models, grades of the segmentation."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bmcore.analysis.tables import ARM_NAMES
+from bmcore.report.figures.style import ACCENT, COLOURS, INK, canvas, tick_names
 from bmcore.report.words import SHORT
 from bmcore.review.votes import PRIMARY_CHOICES
 
@@ -18,16 +18,14 @@ if TYPE_CHECKING:
 
     from bmcore.report.dossier import CaseRow
 
-INK, ACCENT, SECOND, THIRD = "#1f2933", "#1f6f8b", "#e08e45", "#4f9a72"
-QUIET, LINE = "#52606d", "#cbd2d9"
-COLOURS = (ACCENT, SECOND, THIRD)
+
 _MANY_CASES = 30
 
 
 def readings_per_case(cases: Sequence[CaseRow], arms: Sequence[str]) -> Figure:
     """Bars by case up to 30 cases, else a histogram of the number of readings; a colour an arm."""
     counts = np.array([[sum(p == arm for _, p, _ in c.readers) for arm in arms] for c in cases])
-    figure, axes = _canvas(7.0, 3.0)
+    figure, axes = canvas(7.0, 3.0)
     names = [ARM_NAMES[arm] for arm in arms]
     colours = COLOURS[: len(arms)]
     if len(cases) > _MANY_CASES:
@@ -42,7 +40,7 @@ def readings_per_case(cases: Sequence[CaseRow], arms: Sequence[str]) -> Figure:
         for column, (name, colour) in enumerate(zip(names, colours, strict=True)):
             axes.bar(at, counts[:, column], 0.6, bottom=below, label=name, color=colour)
             below += counts[:, column]
-        _names(axes, "x", [c.case_id for c in cases], rotation=90 if len(cases) > 4 else 0)
+        tick_names(axes, "x", [c.case_id for c in cases], rotation=90 if len(cases) > 4 else 0)
         axes.set_ylabel("Readings")
         axes.set_xlim(-0.6, max(len(cases) - 0.4, 7))
     _whole_numbers(axes)
@@ -53,10 +51,10 @@ def readings_per_case(cases: Sequence[CaseRow], arms: Sequence[str]) -> Figure:
 def confusion(table: Sequence[Sequence[int]], phase: str) -> Figure:
     """The model's fused answer by the readers' answers, as counts of votes."""
     counts = np.asarray(table)
-    figure, axes = _canvas(6.6, 3.6)
+    figure, axes = canvas(6.6, 3.6)
     axes.imshow(counts, cmap="Blues", vmin=0, vmax=max(1, counts.max()), aspect="auto")
-    _names(axes, "x", [SHORT[c] for c in PRIMARY_CHOICES], rotation=30)
-    _names(axes, "y", [SHORT[c] for c in PRIMARY_CHOICES[: len(counts)]])
+    tick_names(axes, "x", [SHORT[c] for c in PRIMARY_CHOICES], rotation=30)
+    tick_names(axes, "y", [SHORT[c] for c in PRIMARY_CHOICES[: len(counts)]])
     for i, j in np.ndindex(counts.shape):
         if counts[i, j]:
             dark = counts[i, j] > 0.6 * counts.max()
@@ -78,62 +76,13 @@ def confusion(table: Sequence[Sequence[int]], phase: str) -> Figure:
 
 def quality(counts: Sequence[int]) -> Figure:
     """Bars of the number of ratings by grade 1-5."""
-    figure, axes = _canvas(4.4, 2.2)
+    figure, axes = canvas(4.4, 2.2)
     bars = axes.bar(range(1, 6), counts, 0.65, color=ACCENT)
     axes.bar_label(bars, fontsize=8, padding=1)
     axes.set(xlabel="Grade, 5 is best", ylabel="Ratings")
     _whole_numbers(axes)
     axes.margins(y=0.15)
     return figure
-
-
-def as_png(figure: Figure, dpi: int = 200) -> bytes:
-    return _saved(figure, "png", dpi)
-
-
-def as_svg(figure: Figure) -> bytes:
-    """Letters become outlines, so that the drawing looks the same everywhere."""
-    return _saved(figure, "svg", 100)
-
-
-def _saved(figure: Figure, kind: str, dpi: int) -> bytes:
-    import matplotlib
-
-    buffer = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    with matplotlib.rc_context({"svg.hashsalt": "bmcore"}):  # else names in the file are random
-        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
-    figure.set_layout_engine("none")  # the places found now hold for the next format
-    return buffer.getvalue()
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8, colors=INK)
-    axes.xaxis.label.set_fontsize(8)
-    axes.yaxis.label.set_fontsize(8)
-    return figure, axes
-
-
-def _names(
-    axes: Axes, which: str, names: Sequence[str], rotation: int = 0, limit: int = 24
-) -> None:
-    """Names as typed: no ``$`` becomes a formula; long ones are cut in the figure only."""
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_ticks(range(len(names)))
-    short = [n if len(n) <= limit else f"{n[: limit - 2]}\u2026" for n in names]
-    labels = axis.set_ticklabels(short, fontsize=7, rotation=rotation)
-    if rotation == 30:
-        for label in labels:
-            label.set(ha="right", rotation_mode="anchor")
-    for label in labels:
-        label.set_parse_math(False)
 
 
 def _legend(axes: Axes) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from bmcore.analysis.tables import ARM_NAMES
 from bmcore.domain import PRIMARY_NAMES
-from bmcore.report import checklists as lists
 from bmcore.report.blocks import NONE, Block, Heading, Table, Words, moment
+from bmcore.report.chapters.checklists import CLAIM_SOURCE, TRIPOD_SOURCE, claim, tripod
 from bmcore.report.words import SHORT
 
 if TYPE_CHECKING:
@@ -177,8 +177,8 @@ def checklists(d: Dossier) -> list[Block]:
         ),
     ]
     for title, source, items in (
-        ("CLAIM, 2024 update", lists.CLAIM_SOURCE, lists.claim(d)),
-        ("TRIPOD+AI, 2024", lists.TRIPOD_SOURCE, lists.tripod(d)),
+        ("CLAIM, 2024 update", CLAIM_SOURCE, claim(d)),
+        ("TRIPOD+AI, 2024", TRIPOD_SOURCE, tripod(d)),
     ):
         done = sum(item.state == "filled" for item in items)
         partly = sum(item.state == "partly" for item in items)

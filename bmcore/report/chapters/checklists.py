@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bmcore.analysis.readings import UNKNOWN, reading_arrays
 from bmcore.analysis.tables import ARM_NAMES, count
-from bmcore.report import flow
+from bmcore.report.chapters import participants
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier
@@ -189,13 +189,13 @@ def _failures(d: Dossier) -> Answer:
 def _flow(d: Dossier) -> Answer:
     return (
         "partly",
-        f"Flow of cases: {len(flow.steps(d))} steps from the first to the counted ones; "
+        f"Flow of cases: {len(participants.steps(d))} steps from the first to the counted ones; "
         "eligibility before that: for the authors.",
     )
 
 
 def _patients(d: Dossier) -> Answer:
-    rows = flow.patients(d.data)
+    rows = participants.patients(d.data)
     if not rows:
         return ("open", "No case was read yet.")
     gaps = sum(UNKNOWN in text or UNKNOWN in name for name, text in rows)

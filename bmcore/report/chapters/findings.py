@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bmcore.analysis.tables import ARM_NAMES
-from bmcore.report import figures, figures_results, flow
 from bmcore.report.blocks import NONE, Block, Heading, Picture, Table, Words, moment
+from bmcore.report.chapters import participants
+from bmcore.report.figures.readings import readings_per_case
+from bmcore.report.figures.results import flow
 from bmcore.review.votes import ROLE_NAMES
 
 if TYPE_CHECKING:
@@ -72,21 +74,21 @@ def _readers_in_words(d: Dossier) -> str:
 def who_was_counted(d: Dossier) -> list[Block]:
     """Flow of cases, readings by case, patients and readers."""
     blocks: list[Block] = [Heading("Flow of cases")]
-    steps = flow.steps(d)
+    steps = participants.steps(d)
     alt = "; ".join(f"{text}{f' (left out: {out})' if out else ''}" for text, out in steps)
-    blocks.append(Picture(alt.replace("\n", ", "), lambda: figures_results.flow(steps), 0.95))
+    blocks.append(Picture(alt.replace("\n", ", "), lambda: flow(steps), 0.95))
     if any(c.readers for c in d.cases):
         alt = "Readings by case and phase"
         arms = d.data.arms
         read = [c for c in d.cases if c.readers]
-        blocks.append(Picture(alt, lambda: figures.readings_per_case(read, arms), 0.9))
+        blocks.append(Picture(alt, lambda: readings_per_case(read, arms), 0.9))
     blocks.append(Heading("Patients and readers"))
-    about = flow.patients(d.data)
+    about = participants.patients(d.data)
     if about:
         blocks.append(Table(("Patients", "Value"), tuple(about), (0.5, 0.5)))
     else:
         blocks.append(Words("No case was read yet."))
-    people = flow.readers(d.data, d.running is None)
+    people = participants.readers(d.data, d.running is None)
     if people:
         rows = tuple(tuple(text or NONE for text in row) for row in people)
         head = ("Reader", "Role", "Years of experience", "Readings")

@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bmcore.analysis.tables import ARM_NAMES
-from bmcore.report import figures, figures_results
 from bmcore.report.blocks import NONE, Block, Heading, Picture, Table, Words
+from bmcore.report.figures import readings as draw
+from bmcore.report.figures.results import failure
 from bmcore.report.words import SHORT
 from bmcore.review.votes import ROLE_NAMES
 
@@ -27,7 +28,7 @@ def answer_by_answer(d: Dossier) -> list[Block]:
         blocks.append(Words("No reading of a case with a models' answer yet."))
     for arm in shown:
         alt = f"How often readers said what where the models said what, {ARM_NAMES[arm].lower()}"
-        blocks.append(Picture(alt, partial(figures.confusion, d.confusion[arm], arm), 0.86))
+        blocks.append(Picture(alt, partial(draw.confusion, d.confusion[arm], arm), 0.86))
     return [*blocks, *_quality(d)]
 
 
@@ -42,7 +43,7 @@ def _quality(d: Dossier) -> list[Block]:
     alt = "Number of ratings by grade: " + ", ".join(
         f"grade {grade}: {n}" for grade, n in enumerate(d.quality, start=1)
     )
-    blocks.append(Picture(alt, lambda: figures.quality(d.quality), 0.6))
+    blocks.append(Picture(alt, lambda: draw.quality(d.quality), 0.6))
     return blocks
 
 
@@ -68,7 +69,7 @@ def failures(d: Dossier) -> list[Block]:
         blocks += [Heading(case.case_id, 3), Words(case.words, "joined"), Words(case.note, "note")]
         if case.panels:
             alt = f"Case {case.case_id}: {', '.join(title for title, _ in case.panels)}"
-            blocks.append(Picture(alt, partial(figures_results.failure, case)))
+            blocks.append(Picture(alt, partial(failure, case)))
     return blocks
 
 

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bmcore.analysis.tables import ARM_NAMES, LEAST_CASES, ResultTable, Section
-from bmcore.report import figures_results as draw
 from bmcore.report.blocks import Block, Heading, Picture, Table, Words
+from bmcore.report.figures import results as draw
 from bmcore.stats.estimate import Estimate
 
 if TYPE_CHECKING:

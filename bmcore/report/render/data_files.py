@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bmcore.analysis.tables import CSV_COLUMNS, csv_rows
 from bmcore.analysis.tables import as_dict as as_section
 from bmcore.plain import safe_cell
-from bmcore.report import checklists, flow
+from bmcore.report.chapters import checklists, participants
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier
@@ -106,8 +106,8 @@ def as_dict(dossier: Dossier) -> dict[str, Any]:
         "counts": dossier.counts,
         "readers": [asdict(person) for person in dossier.data.people],
         "study": _study(dossier),
-        "flow": [{"step": step, "left_out": out} for step, out in flow.steps(dossier)],
-        "table_1": dict(flow.patients(dossier.data)),
+        "flow": [{"step": step, "left_out": out} for step, out in participants.steps(dossier)],
+        "table_1": dict(participants.patients(dossier.data)),
         "results": _results(dossier),
         "fused_minus_clinical": dossier.fused_minus_clinical.as_dict(),
         "failures": [{"case_id": f.case_id, "words": f.words} for f in dossier.failures],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bmcore.analysis.tables import ARM_NAMES, ResultTable, cell_words, dot_worthy, has_interval
-from bmcore.report.figures import COLOURS, INK, LINE, QUIET, _canvas, _names
+from bmcore.report.figures.style import COLOURS, INK, LINE, QUIET, canvas, tick_names
 from bmcore.stats.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ def kappa_map(table: ResultTable, arm: str) -> Figure | None:
     if np.isnan(values).all():
         return None
     edge = min(6.5, 1.9 + 0.62 * len(readers))
-    figure, axes = _canvas(edge + 1.2, edge)
+    figure, axes = canvas(edge + 1.2, edge)
     image = axes.imshow(np.ma.masked_invalid(values), cmap="cividis", vmin=-0.2, vmax=1)
     axes.set_facecolor("#e4e7eb")
-    _names(axes, "x", readers, rotation=90 if max(map(len, readers)) > 6 else 0)
-    _names(axes, "y", readers)
+    tick_names(axes, "x", readers, rotation=90 if max(map(len, readers)) > 6 else 0)
+    tick_names(axes, "y", readers)
     if len(readers) <= _MANY_READERS:
         for i, j in np.ndindex(values.shape):
             light = np.isnan(values[i, j]) or values[i, j] > 0.55
@@ -59,7 +59,7 @@ def kappa_map(table: ResultTable, arm: str) -> Figure | None:
 
 def calibration(table: ResultTable) -> Figure | None:
     """Share of right answers against stated confidence, with intervals."""
-    figure, axes = _canvas(4.6, 3.6)
+    figure, axes = canvas(4.6, 3.6)
     axes.plot([0, 100], [0, 100], ":", color=QUIET, linewidth=1, label="sure as often as right")
     drawn = False
     for arm, colour in zip(_arms(table), COLOURS, strict=False):
@@ -77,7 +77,7 @@ def calibration(table: ResultTable) -> Figure | None:
 def along_the_list(table: ResultTable, column: int) -> Figure | None:
     """The table "learning" by quarter: column 0 right answers, 1 median time."""
     scale = 100 if column == 0 else 1
-    figure, axes = _canvas(4.6, 3.2)
+    figure, axes = canvas(4.6, 3.2)
     names = list(dict.fromkeys(x.keys[1] for x in table.lines))
     drawn = False
     arms = _arms(table)
@@ -89,7 +89,7 @@ def along_the_list(table: ResultTable, column: int) -> Figure | None:
             y = [line.cells[column] for line in lines]
             _with_bars(axes, x, [e for e in y if e is not None], colour, ARM_NAMES[arm], scale)
             drawn = True
-    _names(axes, "x", [n.replace(" quarter", "") for n in names])
+    tick_names(axes, "x", [n.replace(" quarter", "") for n in names])
     axes.set_ylim(bottom=0)
     axes.set(xlabel="Quarter of the reader's list", ylabel=_column_title(table, column))
     _legend_above(axes)
@@ -103,7 +103,7 @@ def intervals(
     lines = [x for x in table.lines if has_interval(x.cells[column])]
     if not lines:
         return None
-    figure, axes = _canvas(6.4, 0.8 + 0.27 * len(lines))
+    figure, axes = canvas(6.4, 0.8 + 0.27 * len(lines))
     arms = _arms(table)
     for row, line in enumerate(lines):
         found = line.cells[column]
@@ -117,7 +117,7 @@ def intervals(
     if guide is not None:
         axes.axvline(guide, color=QUIET, linestyle=":", linewidth=1)
     axes.set_ylim(len(lines) - 0.4, -0.6)
-    _names(axes, "y", [", ".join(t for t in x.labels if t) for x in lines], limit=80)
+    tick_names(axes, "y", [", ".join(t for t in x.labels if t) for x in lines], limit=80)
     axes.grid(axis="x", color=LINE, linewidth=0.5)
     axes.set_axisbelow(True)
     axes.set_title(_column_title(table, column), fontsize=9, loc="left")
@@ -126,7 +126,7 @@ def intervals(
 
 def flow(steps: Sequence[tuple[str, str]]) -> Figure:
     """Boxes from top to bottom with arrows: (what goes on, what is left out here or "")."""
-    figure, axes = _canvas(7.0, 0.25 + 0.82 * len(steps))
+    figure, axes = canvas(7.0, 0.25 + 0.82 * len(steps))
     axes.axis("off")
     axes.set(xlim=(0, 10), ylim=(-0.5, len(steps) - 0.5))
     box = {"boxstyle": "round,pad=0.45", "facecolor": "#f5f7fa", "edgecolor": INK, "linewidth": 0.8}
