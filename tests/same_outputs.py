@@ -31,7 +31,7 @@ from bmcore.reading import archive, pipeline, references
 from bmcore.report import make
 from bmcore.report.write import write
 from bmcore.review import plan
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.votes import Evidence, VoteDraft
 from bmcore.review.worklist import Seconds
@@ -82,7 +82,7 @@ def _read_study(store) -> None:
     drawn = study_fixture.study(repeats=1, study="same", cases=list(CASES))
     plan.lock(store, drawn, "Ida Lund")
     clock = [DATE - timedelta(days=20)]
-    desk = Desk(store, "same", clock=lambda: clock[0])
+    desk = ReadingSession(store, "same", clock=lambda: clock[0])
     for who, reader in enumerate(drawn.readers):
         for number, work in enumerate(desk.work(reader.id)):
             clock[0] += timedelta(minutes=2)

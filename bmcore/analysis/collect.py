@@ -21,7 +21,7 @@ from bmcore.analysis.readings import (
 from bmcore.domain import REGIONS, Case, Prediction, Primary, Volume
 from bmcore.intake import library
 from bmcore.reading import archive
-from bmcore.review import corrections, marks, old_drafts, rows
+from bmcore.review import corrections, marks, old_drafts, row_mapping
 from bmcore.review.answers import in_force
 from bmcore.review.marks import Mark
 from bmcore.review.owner import Owner
@@ -142,8 +142,8 @@ def mask_agreement(
 
 
 def _places(store: Store) -> Callable[[str, str], tuple[Owner, str | None]]:
-    """(case, name on screens) -> whose marks and of which site; see ``rows.shown_names``."""
-    shown = {name: at for at, name in store.read(rows.shown_names).items()}
+    """(case, name on screens) -> whose marks and of which site; see ``row_mapping.shown_names``."""
+    shown = {name: at for at, name in store.read(row_mapping.shown_names).items()}
 
     def place(case_id: str, name: str) -> tuple[Owner, str | None]:
         site, own = shown.get(name, (None, name))

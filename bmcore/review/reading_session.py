@@ -1,4 +1,4 @@
-"""A reader's desk: the work list with the state of each sheet, drafts, locking, skip and flag.
+"""Reading a study: each reader's work list, the state of each sheet, drafts, locking, skip, flag.
 
 A sheet (``Place``) opens only when it is its turn: everything before it on the list is locked or
 skipped, in a sequential design the same case's earlier arms are locked, in a crossover the washout
@@ -37,7 +37,7 @@ class Draft:
     updated_at: datetime
 
 
-class Desk:
+class ReadingSession:
     """All readers' work in one locked study. ``clock`` gives the time (UTC), for tests."""
 
     def __init__(
