@@ -31,7 +31,7 @@ from bmcore.stats import classification
 from bmcore.stats.bootstrap import paired_difference
 from bmcore.stats.estimate import Estimate, undefined
 
-_PACKAGES = ("numpy", "scipy", "statsmodels", "torch", "monai", "SQLAlchemy", "matplotlib")
+_PACKAGES = ("numpy", "scipy", "torch", "monai", "SQLAlchemy", "matplotlib")
 
 
 def build(
