@@ -13,6 +13,7 @@ from bmcore.analysis.tables import (
     LEAST_OF_A_KIND,
     TOO_FEW,
     Column,
+    Drawing,
     Line,
     ResultTable,
     Section,
@@ -60,6 +61,13 @@ def accuracy_section(data: StudyData, arrays: ReadingArrays, category: str) -> S
             tuple(lines),
             "Other and cannot tell count as not right. AUC from the confidence that it is this "
             f"primary against the rest; from {LEAST_OF_A_KIND} cases of either kind on.",
+            drawings=(
+                Drawing(
+                    "intervals",
+                    words="Share of right answers of each reader and of the models, with intervals",
+                    report_width=0.7,
+                ),
+            ),
         ),
         _against_models(arrays),
         _auc_against_model(data, arrays, category),

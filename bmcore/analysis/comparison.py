@@ -15,6 +15,7 @@ from bmcore.analysis.tables import (
     LEAST_OF_A_KIND,
     TOO_FEW,
     Column,
+    Drawing,
     Line,
     ResultTable,
     Section,
@@ -56,6 +57,7 @@ def comparison_section(
             "but right answers: one primary against the rest."
             + ("" if level == 0.95 else f" The intervals here are {level:.0%} intervals."),
             "p",
+            (Drawing("intervals", guide=0.0, only="Right answers"),),
         ),
         _by_reader(arrays),
     ]
@@ -145,6 +147,14 @@ def _by_reader(arrays: ReadingArrays) -> ResultTable:
         tuple(lines),
         "McNemar's test on the cases read in both phases, mid-p.",
         "p",
+        (
+            Drawing(
+                "intervals",
+                guide=0.0,
+                words="Change in right answers of each reader, with intervals",
+                report_width=0.75,
+            ),
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
     Column,
+    Drawing,
     Line,
     ResultTable,
     Section,
@@ -42,6 +43,13 @@ def confidence_section(arrays: ReadingArrays) -> Section:
             (Column("Mean confidence", "grade"), Column("Right answers", "share")),
             tuple(lines),
             "A well calibrated reader who says 70 is right in 70 of 100 cases.",
+            drawings=(
+                Drawing(
+                    "calibration",
+                    words="Share of right answers against stated confidence, with intervals",
+                    report_width=0.6,
+                ),
+            ),
         ),
         ResultTable(
             "overconfidence",
@@ -50,6 +58,7 @@ def confidence_section(arrays: ReadingArrays) -> Section:
             (Column("Difference", "points"),),
             tuple(over),
             "Above 0: surer than right. Bootstrap of patients.",
+            drawings=(Drawing("intervals", guide=0.0),),
         ),
         *confidence_agreement(arrays),
     ]

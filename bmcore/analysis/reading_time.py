@@ -12,6 +12,7 @@ from bmcore.analysis.tables import (
     LEAST_CASES,
     LEAST_OF_A_KIND,
     Column,
+    Drawing,
     Line,
     ResultTable,
     Section,
@@ -119,6 +120,15 @@ def _curve(arrays: ReadingArrays) -> ResultTable:
         ("Phase", "Part of the list"),
         (Column("Right answers", "share"), Column("Median time", "seconds")),
         tuple(lines),
+        drawings=tuple(
+            Drawing(
+                "along_the_list",
+                column,
+                words=f"{what} by quarter of the list, with intervals",
+                report_width=0.6,
+            )
+            for column, what in enumerate(("Right answers", "Median time"))
+        ),
     )
 
 

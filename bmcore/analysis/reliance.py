@@ -10,6 +10,7 @@ from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_OF_A_KIND,
     Column,
+    Drawing,
     Line,
     ResultTable,
     Section,
@@ -51,6 +52,7 @@ def reliance_section(data: StudyData, arrays: ReadingArrays) -> Section:
             "wrong although the models were right. Over-reliance: gave up a right answer for the "
             "models' wrong one. Followed an error: gave the models' wrong answer, of all cases "
             "where they erred.",
+            drawings=(Drawing("first_line"),),
         ),
         *_explanation(arrays),
         _explanation_votes(data, arrays),

@@ -22,6 +22,7 @@ ARM_NAMES: Mapping[str, str] = MappingProxyType(
         "aided_explained": "With models and reasons",
     }
 )
+DRAWINGS = ("kappa_map", "calibration", "intervals", "first_line", "along_the_list")
 UNITS = ("number", "share", "points", "seconds", "ratio", "grade")
 NONE = "\u2013"
 
@@ -38,6 +39,11 @@ class Column:
         if self.unit not in UNITS:
             raise ValueError(f"unit must be one of {', '.join(UNITS)}, but is {self.unit!r}")
 
+    @property
+    def scale(self) -> float:
+        """Factor from a stored number to the one that is shown: shares are drawn in per cent."""
+        return 100.0 if self.unit in ("share", "points") else 1.0
+
 
 @dataclass(frozen=True)
 class Line:
@@ -51,8 +57,32 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A figure that belongs to a table; the page and the report draw it, each in its own way.
+
+    kind: "kappa_map" (readers by readers, one a phase), "calibration", "intervals" (one column as
+    dots with intervals), "first_line" (all columns of the first line likewise) or "along_the_list".
+    column: the one that is drawn; guide: where a dotted line stands, None without; only: the last
+    label of the lines that are drawn, "" for all; words: what it shows, for who cannot see it;
+    report_width: share of the report's page, 0 where only the Agreement page draws it.
+    """
+
+    kind: str
+    column: int = 0
+    guide: float | None = None
+    only: str = ""
+    words: str = ""
+    report_width: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in DRAWINGS:
+            raise ValueError(f"kind must be one of {', '.join(DRAWINGS)}, but is {self.kind!r}")
+
+
+@dataclass(frozen=True)
 class ResultTable:
-    """One table. head: over the labels; note: how to read it; p_name: the test, "" without one."""
+    """One table. head: over the labels; note: how to read it; p_name: the test, "" without one;
+    drawings: the figures that show it."""
 
     key: str
     title: str
@@ -61,6 +91,7 @@ class ResultTable:
     lines: tuple[Line, ...]
     note: str = ""
     p_name: str = ""
+    drawings: tuple[Drawing, ...] = ()
 
     def __post_init__(self) -> None:
         for line in self.lines:

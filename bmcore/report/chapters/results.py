@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
-from bmcore.analysis.tables import ARM_NAMES, LEAST_CASES, ResultTable, Section
+from bmcore.analysis.tables import LEAST_CASES, ResultTable, Section
 from bmcore.report.blocks import Block, Heading, Picture, Table, Words
-from bmcore.report.figures import results as draw
+from bmcore.report.figures.results import figures_of
 from bmcore.stats.estimate import Estimate
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from bmcore.report.dossier import Dossier
 
 
@@ -72,30 +68,11 @@ def _table(table: ResultTable) -> Table:
 
 def _figures(table: ResultTable) -> list[Block]:
     """What is drawn from a table; nothing where its numbers are all missing."""
-    chosen: list[tuple[str, Callable[[], Figure | None], float]] = []
-    if table.key == "pairs":
-        for arm in dict.fromkeys(x.keys[0] for x in table.lines):
-            words = f"Kappa of each two readers, {ARM_NAMES[arm].lower()}, as a heat map"
-            chosen.append((words, partial(draw.kappa_map, table, arm), 0.48))
-    elif table.key == "calibration":
-        words = "Share of right answers against stated confidence, with intervals"
-        chosen.append((words, partial(draw.calibration, table), 0.6))
-    elif table.key == "accuracy":
-        words = "Share of right answers of each reader and of the models, with intervals"
-        chosen.append((words, partial(draw.intervals, table, 0), 0.7))
-    elif table.key == "by_reader":
-        words = "Change in right answers of each reader, with intervals"
-        chosen.append((words, partial(draw.intervals, table, 0, 100, 0.0), 0.75))
-    elif table.key == "learning":
-        words = "Right answers by quarter of the list, with intervals"
-        chosen.append((words, partial(draw.along_the_list, table, 0), 0.6))
-        words = "Median time by quarter of the list, with intervals"
-        chosen.append((words, partial(draw.along_the_list, table, 1), 0.6))
-    made = [(words, make(), width) for words, make, width in chosen]
     return [
-        Picture(words, lambda figure=figure: figure, width)  # type: ignore[misc]
-        for words, figure, width in made
-        if figure is not None
+        Picture(words, lambda figure=figure: figure, drawing.report_width)  # type: ignore[misc]
+        for drawing in table.drawings
+        if drawing.report_width
+        for words, figure in figures_of(table, drawing)
     ]
 
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bmcore.analysis.tables import ARM_NAMES, ResultTable, cell_words, dot_worthy, has_interval
+from bmcore.analysis.tables import (
+    ARM_NAMES,
+    Drawing,
+    ResultTable,
+    cell_words,
+    dot_worthy,
+    has_interval,
+)
 from bmcore.report.figures.style import COLOURS, INK, LINE, QUIET, canvas, tick_names
 from bmcore.stats.estimate import Estimate
 
@@ -18,6 +25,26 @@ if TYPE_CHECKING:
     from bmcore.report.failures import Failure
 
 _MANY_READERS = 12
+
+
+def figures_of(table: ResultTable, drawing: Drawing) -> list[tuple[str, Figure]]:
+    """(what it shows in words, figure) of a drawing; none where the numbers are all missing."""
+    made: list[tuple[str, Figure | None]]
+    if drawing.kind == "kappa_map":
+        made = [
+            (f"Kappa of each two readers, {ARM_NAMES[arm].lower()}, as a heat map", figure)
+            for arm in dict.fromkeys(line.keys[0] for line in table.lines)
+            for figure in [kappa_map(table, arm)]
+        ]
+    elif drawing.kind == "calibration":
+        made = [(drawing.words, calibration(table))]
+    elif drawing.kind == "along_the_list":
+        made = [(drawing.words, along_the_list(table, drawing.column))]
+    elif drawing.kind == "intervals" and not drawing.only:
+        made = [(drawing.words, intervals(table, drawing.column, drawing.guide))]
+    else:
+        raise ValueError(f"the report has no figure for {drawing}")
+    return [(words, figure) for words, figure in made if figure is not None]
 
 
 def kappa_map(table: ResultTable, arm: str) -> Figure | None:
@@ -76,7 +103,7 @@ def calibration(table: ResultTable) -> Figure | None:
 
 def along_the_list(table: ResultTable, column: int) -> Figure | None:
     """The table "learning" by quarter: column 0 right answers, 1 median time."""
-    scale = 100 if column == 0 else 1
+    scale = table.columns[column].scale
     figure, axes = canvas(4.6, 3.2)
     names = list(dict.fromkeys(x.keys[1] for x in table.lines))
     drawn = False
@@ -96,15 +123,13 @@ def along_the_list(table: ResultTable, column: int) -> Figure | None:
     return figure if drawn else None
 
 
-def intervals(
-    table: ResultTable, column: int, scale: float = 100, guide: float | None = None
-) -> Figure | None:
+def intervals(table: ResultTable, column: int, guide: float | None = None) -> Figure | None:
     """One column of a table as dots with intervals, a row a line of the table."""
     lines = [x for x in table.lines if has_interval(x.cells[column])]
     if not lines:
         return None
     figure, axes = canvas(6.4, 0.8 + 0.27 * len(lines))
-    arms = _arms(table)
+    arms, scale = _arms(table), table.columns[column].scale
     for row, line in enumerate(lines):
         found = line.cells[column]
         assert found is not None
