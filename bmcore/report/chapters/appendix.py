@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 
 METHODS = (
     "Each number stands with its interval and the number of cases; report.json and results.csv "
-    "name "
-    "the method of each. Shares of one reader: Wilson. Shares over readers: linearised variance "
-    "over "
-    "cases. Cohen's kappa: Fleiss, Cohen and Everitt 1969. Fleiss' kappa, Gwet's AC1 and AC2: Gwet "
-    "2008. Krippendorff's alpha, medians, mean confidence: bootstrap of cases, 2,000 resamples. "
-    "ICC: "
-    "Shrout and Fleiss 1979. Limits of agreement: Bland and Altman 1986, Carkeet 2015. AUC: DeLong "
-    "1988. Readers and cases as samples: Obuchowski and Rockette 1995 with Hillis 2007; "
-    "U-statistics, "
-    "Gallas 2009. Two readings of one reader: McNemar, mid-p, Newcombe 1998. Only answers in force "
-    "are counted."
+    "name the method of each. "
+    "Shares of one reader: Wilson. "
+    "Shares over readers: linearised variance over cases. "
+    "Cohen's kappa: Fleiss, Cohen and Everitt 1969. "
+    "Fleiss' kappa, Gwet's AC1 and AC2: Gwet 2008. "
+    "Krippendorff's alpha, medians, mean confidence: bootstrap of cases, 2,000 resamples. "
+    "ICC: Shrout and Fleiss 1979. "
+    "Limits of agreement: Bland and Altman 1986, Carkeet 2015. "
+    "AUC: DeLong 1988. "
+    "Readers and cases as samples: Obuchowski and Rockette 1995 with Hillis 2007; U-statistics, "
+    "Gallas 2009. "
+    "Two readings of one reader: McNemar, mid-p, Newcombe 1998. "
+    "Only answers in force are counted."
 )
 
 

@@ -47,8 +47,7 @@ def _why(table: ResultTable) -> str:
 
 
 def _table(table: ResultTable) -> Table:
-    """Widths by what stands in the columns: labels get what their longest text needs, up to 45 "
-    "%."""
+    """The blocks' table; a column of labels gets what its longest text needs, to a limit."""
     rows = tuple(table.texts())
     head = table.header
     labels = len(table.head)
