@@ -65,6 +65,9 @@ PRIMARY_NAMES: Mapping[str, str] = MappingProxyType(
         Primary.RCC: "Renal cell",
     }
 )
+ANSWER_NAMES: Mapping[str, str] = MappingProxyType(
+    {"clinical": "Clinical only", "image": "Image only", "fused": "Fused"}
+)
 
 
 class Severity(StrEnum):

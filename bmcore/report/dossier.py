@@ -19,8 +19,6 @@ from bmcore.review.verify import Report as ChainReport
 from bmcore.review.votes import Vote
 from bmcore.stats.estimate import Estimate
 
-ANSWER_KINDS = ("clinical", "image", "fused")
-
 
 @dataclass(frozen=True)
 class ModelAnswer:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bmcore.analysis.tables import ARM_NAMES
+from bmcore.domain import ANSWER_NAMES
 from bmcore.report.blocks import NONE, Block, Heading, Picture, Table, Words
 from bmcore.report.figures import readings as draw
 from bmcore.report.figures.results import failure
@@ -14,8 +15,6 @@ from bmcore.review.votes import ROLE_NAMES
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import CaseRow, Dossier, ModelAnswer
-
-KIND_NAMES = {"clinical": "Clinical only", "image": "Image only", "fused": "Fused"}
 
 
 def answer_by_answer(d: Dossier) -> list[Block]:
@@ -80,12 +79,12 @@ def cases(d: Dossier) -> list[Block]:
         return [*blocks, Words("No cases yet.")]
     rows = []
     for case in d.cases:
-        answers = tuple(_answer(case.answers.get(kind)) for kind in KIND_NAMES)
+        answers = tuple(_answer(case.answers.get(kind)) for kind in ANSWER_NAMES)
         truth = SHORT[case.truth] if case.truth else "not known"
         lesions = "not predicted" if case.lesions is None else str(case.lesions)
         said = _said(case) if d.running is None else "withheld"
         rows.append((case.case_id, truth, lesions, *answers, said))
-    head = ("Case", "Known primary", "Lesions", *KIND_NAMES.values(), "Readers")
+    head = ("Case", "Known primary", "Lesions", *ANSWER_NAMES.values(), "Readers")
     widths = (0.16, 0.10, 0.085, 0.12, 0.12, 0.12, 0.295)
     blocks.append(Table(head, tuple(rows), widths))
     reasons = sorted({a.reason for c in d.cases for a in c.answers.values() if a.reason})

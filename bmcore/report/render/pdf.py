@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from bmcore.report.blocks import Block, Heading, Picture, Table, Words, moment
-from bmcore.report.figures.style import INK, SECOND, as_png
+from bmcore.report.figures.style import INK, LINE, QUIET, SECOND, as_png
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier
@@ -84,7 +84,7 @@ def _styles() -> dict[str, Any]:
     from reportlab.lib.styles import ParagraphStyle
 
     _known_characters()
-    ink, quiet = HexColor(INK), HexColor("#52606d")
+    ink, quiet = HexColor(INK), HexColor(QUIET)
     text = ParagraphStyle(
         "text", fontName=_FONT, fontSize=9, leading=12.5, textColor=ink, spaceAfter=5
     )
@@ -173,7 +173,7 @@ def _table(block: Table, styles: dict[str, Any], width: float) -> Any:
     rows += [row(texts, "cell", "number") for texts in block.rows]
     commands: list[Any] = [
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
-        ("LINEBELOW", (0, 0), (-1, -1), 0.3, HexColor("#cbd2d9")),
+        ("LINEBELOW", (0, 0), (-1, -1), 0.3, HexColor(LINE)),
         ("TOPPADDING", (0, 0), (-1, -1), 2.5),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 2.5),
         ("LEFTPADDING", (0, 0), (-1, -1), 3),
@@ -217,8 +217,8 @@ def _numbered(notice: str, made: str) -> type:
             wide, high = self._pagesize
             left, right = _MARGIN_MM * mm, wide - _MARGIN_MM * mm
             self.setFont(_FONT, 7)
-            self.setFillColor(HexColor("#52606d"))
-            self.setStrokeColor(HexColor("#cbd2d9"))
+            self.setFillColor(HexColor(QUIET))
+            self.setStrokeColor(HexColor(LINE))
             self.drawString(left, high - 14 * mm, notice)
             self.line(left, high - 16 * mm, right, high - 16 * mm)
             self.drawString(left, 11 * mm, f"bmcore validation report, {made}")
