@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,9 +21,7 @@ from bmcore.domain import BmcoreError, refuse
 from bmcore.plain import brief
 from bmcore.review import chain, corrections, schema
 from bmcore.review.owner import Owner
-
-if TYPE_CHECKING:
-    from bmcore.review.store import Store
+from bmcore.review.transactions import Transactions
 
 KINDS = ("accept", "reject", "missed", "length")
 PHASES = ("unaided", "aided")
@@ -97,7 +95,7 @@ class _Change:
     mark: Mark | None
 
 
-def record(store: Store, owner: Owner, raw: object, scene: Scene) -> dict[str, str]:
+def record(store: Transactions, owner: Owner, raw: object, scene: Scene) -> dict[str, str]:
     """Store changes as the browser sends them, in order; {key of a change: why it was refused}.
 
     raw: [{"key", "mark" (its id), "action", "after", "content"}]. Refused as a whole where it is no
@@ -209,7 +207,7 @@ def in_force(
 
 
 def load(
-    store: Store, owner: Owner, site: str | None = None, phase: str | None = None
+    store: Transactions, owner: Owner, site: str | None = None, phase: str | None = None
 ) -> tuple[Mark, ...]:
     """The marks in force, see ``in_force``."""
     return store.read(lambda connection: in_force(connection, owner, site, phase)).marks
