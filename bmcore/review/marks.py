@@ -55,6 +55,12 @@ class Mark:
         """Distance between the two points of a length, else None."""
         return math.dist(*self.points_mm) if self.kind == "length" else None
 
+    def visible(self, models_shown: bool, basis: str | None) -> bool:
+        """May it be drawn now? While the models are hidden, nothing that was made with their help
+        is shown either, and a verdict on another segmentation than ``basis`` is void.
+        """
+        return (models_shown or self.phase == "unaided") and self.basis in (None, basis)
+
     @property
     def content(self) -> str:
         """Canonical JSON of what is marked."""
