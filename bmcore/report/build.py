@@ -15,6 +15,7 @@ import numpy as np
 from bmcore import __version__
 from bmcore.analysis.readings import CaseFacts, StudyData, from_votes
 from bmcore.analysis.results import results, running
+from bmcore.analysis.tables import count
 from bmcore.domain import (
     PRIMARIES,
     RESEARCH_NOTICE,
@@ -39,44 +40,44 @@ def build(
     predictions: Mapping[str, Prediction],
     truths: Mapping[str, Primary],
     bundle: BundleInfo | None,
-    extra: DossierInputs = DossierInputs(),
+    inputs: DossierInputs = DossierInputs(),
 ) -> Dossier:
     """Compute the whole dossier. Every argument may be empty; ``bundle`` None: no models at hand.
 
     predictions: case id -> Prediction; truths: case id -> reference primary where it is known.
-    Only votes in force count in the statistics; all votes are listed. With ``extra.record`` the
+    Only votes in force count in the statistics; all votes are listed. With ``inputs.record`` the
     report is on that study: its cases only, its answers only, and no effect before its last sheet.
     """
-    said = () if extra.record else tuple(sorted(votes, key=lambda v: v.id))
-    data = extra.data or from_votes(said, _facts(predictions, truths))
-    if extra.record:
-        wanted = set(extra.record.study.cases)
+    said = () if inputs.record else tuple(sorted(votes, key=lambda v: v.id))
+    data = inputs.data or from_votes(said, _facts(predictions, truths))
+    if inputs.record:
+        wanted = set(inputs.record.study.cases)
         predictions = {c: p for c, p in predictions.items() if c in wanted}
         truths = {c: t for c, t in truths.items() if c in wanted}
-    open_ = extra.record is not None and not extra.record.finished
+    open_ = inputs.record is not None and not inputs.record.finished
     shown = () if open_ else tuple(r for r in data.readings if not r.occasion)
     rated = [r.quality for r in shown if r.arm != "unaided"]
     grades = tuple(rated.count(grade) for grade in range(1, 6))
     return Dossier(
-        created_at=extra.created_at or datetime.now(UTC),
+        created_at=inputs.created_at or datetime.now(UTC),
         notice=RESEARCH_NOTICE,
         bundle=bundle,
         versions=_versions(),
-        votes_digest=_digest(said, extra.record),
+        votes_digest=_digest(said, inputs.record),
         votes=said,
         current=frozenset(v.id for v in current(said)),
         data=data,
-        cases=_case_rows(shown, predictions, truths, extra.record),
-        results=None if open_ else results(data, marks=extra.marks),
+        cases=_case_rows(shown, predictions, truths, inputs.record),
+        results=None if open_ else results(data, marks=inputs.marks),
         running=running(data) if open_ else None,
-        failures=() if open_ else find_failures(data, predictions, extra.images, extra.masks),
+        failures=() if open_ else find_failures(data, predictions, inputs.images, inputs.masks),
         fused_minus_clinical=_fused_minus_clinical(predictions, truths),
         confusion={arm: _confusion(shown, arm, data) for arm in data.arms},
         quality=grades,  # type: ignore[arg-type]
         unrated=rated.count(None),
-        remarks=_remarks(said, predictions, bundle, extra),
-        record=extra.record,
-        chain=extra.chain,
+        remarks=_remarks(said, predictions, bundle, inputs),
+        record=inputs.record,
+        chain=inputs.chain,
     )
 
 
@@ -150,42 +151,54 @@ def _remarks(
     said: tuple[Vote, ...],
     predictions: Mapping[str, Prediction],
     bundle: BundleInfo | None,
-    extra: DossierInputs,
+    inputs: DossierInputs,
 ) -> tuple[str, ...]:
     remarks = []
-    if extra.record is not None and not extra.record.finished:
+    record = inputs.record
+    if record is not None and not record.finished:
         remarks.append(
-            f"The study is not finished: {extra.record.open_sheets} of {len(extra.record.sheets)} "
-            "sheets are open. No answer and no effect is shown before the last sheet is closed."
+            f"The study is not finished: {record.open_sheets} of {len(record.sheets)} sheets are "
+            "open. No answer and no effect is shown before the last sheet is closed."
         )
-    elif not said and extra.record is None:
+    elif not said and record is None:
         remarks.append("No votes yet.")
+    remarks += _remarks_on_models(said, predictions, bundle)
+    replaced = len(said) - len(current(said))
+    if replaced:
+        given = _were(replaced, "vote")
+        remarks.append(f"{given} replaced by the reader later; listed, but not counted.")
+    if inputs.chain is not None:
+        remarks += [f"{note[:1].upper()}{note[1:]}." for note in inputs.chain.notes]
+        if inputs.chain.problems:
+            remarks.append(
+                "The database was changed behind the program's back: see Versions and hashes."
+            )
+    return tuple(remarks)
+
+
+def _remarks_on_models(
+    said: tuple[Vote, ...], predictions: Mapping[str, Prediction], bundle: BundleInfo | None
+) -> list[str]:
     if bundle is None:
-        remarks.append("No models were at hand when this report was made.")
-    elif bundle.synthetic:
+        return ["No models were at hand when this report was made."]
+    remarks = []
+    if bundle.synthetic:
         remarks.append(
             "The models were trained on synthetic data. Their answers say nothing about patients."
         )
-    if bundle is not None:
-        others = sum(v.bundle_digest not in (None, bundle.digest) for v in said)
-        if others:
-            are = "1 vote was" if others == 1 else f"{others} votes were"
-            remarks.append(f"{are} given with other models than those named in this report.")
-        strange = sum(p.bundle.digest != bundle.digest for p in predictions.values())
-        if strange:
-            are = "1 prediction was" if strange == 1 else f"{strange} predictions were"
-            remarks.append(f"{are} made by other models than those named in this report.")
-    replaced = len(said) - len(current(said))
-    if replaced:
-        are = "1 vote was" if replaced == 1 else f"{replaced} votes were"
-        remarks.append(f"{are} replaced by the reader later; listed, but not counted.")
-    if extra.chain is not None:
-        remarks += [f"{note[:1].upper()}{note[1:]}." for note in extra.chain.notes]
-    if extra.chain is not None and extra.chain.problems:
-        remarks.append(
-            "The database was changed behind the program's back: see Versions and hashes."
-        )
-    return tuple(remarks)
+    others = sum(v.bundle_digest not in (None, bundle.digest) for v in said)
+    if others:
+        given = _were(others, "vote")
+        remarks.append(f"{given} given with other models than those named in this report.")
+    strange = sum(p.bundle.digest != bundle.digest for p in predictions.values())
+    if strange:
+        made = _were(strange, "prediction")
+        remarks.append(f"{made} made by other models than those named in this report.")
+    return remarks
+
+
+def _were(number: int, noun: str) -> str:
+    return f"{count(number, noun)} {'was' if number == 1 else 'were'}"
 
 
 def _versions() -> dict[str, str]:
