@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -142,7 +143,7 @@ def refuse(
     return error(Finding(Severity.REFUSED, what, text(file), text(found), text(expected), hint))
 
 
-def _frozen(array: npt.NDArray) -> npt.NDArray:
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view = array.view()
     view.setflags(write=False)
     return view
@@ -152,7 +153,7 @@ def _frozen(array: npt.NDArray) -> npt.NDArray:
 class Volume:
     """A 3D image: ``data`` (i, j, k), ``affine`` 4x4 from voxel to world RAS+ mm."""
 
-    data: npt.NDArray
+    data: npt.NDArray[Any]
     affine: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
@@ -165,7 +166,7 @@ class Volume:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return self.data.shape  # type: ignore[return-value]
+        return self.data.shape
 
 
 @dataclass(frozen=True)

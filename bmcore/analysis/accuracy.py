@@ -45,7 +45,7 @@ def accuracy_section(data: StudyData, arrays: ReadingArrays, category: str) -> S
     if not known:
         return Section("accuracy", title, NO_TRUTH)
     lines = _reader_lines(arrays, category) + _model_lines(data, category)
-    name = PRIMARY_NAMES[category]  # type: ignore[index]
+    name = PRIMARY_NAMES[category]
     columns = (
         Column("Right answers", "share"),
         Column(f"Sensitivity, {name}", "share"),
@@ -200,7 +200,7 @@ def _auc_against_model(data: StudyData, arrays: ReadingArrays, category: str) ->
         lines.append(Line((ARM_NAMES[arm],), (found.difference,), found.p))
     return ResultTable(
         "auc_less_model",
-        f"Mean AUC of the readers less that of the fused models, {PRIMARY_NAMES[category]}",  # type: ignore[index]
+        f"Mean AUC of the readers less that of the fused models, {PRIMARY_NAMES[category]}",
         ("Phase",),
         (Column("Difference"),),
         tuple(lines),

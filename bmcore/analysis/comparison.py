@@ -66,7 +66,7 @@ def comparison_section(
 
 def _all_measures(arrays: ReadingArrays, a: int, b: int, category: str, level: float) -> list[Line]:
     phases = phase_words(arrays.arms[a], arrays.arms[b])
-    name = PRIMARY_NAMES[category]  # type: ignore[index]
+    name = PRIMARY_NAMES[category]
     lines = []
     for words, found in (
         ("Right answers", measure(arrays, (a, b), "accuracy", category, level)),
@@ -185,7 +185,7 @@ def endpoint(data: StudyData, arrays: ReadingArrays) -> tuple[str, Comparison] |
     use = found[0] if len(arrays.readers) > 1 else found[2]
     named = {"accuracy": "right answers", "auc": "AUC"}.get(what, what)
     if what != "accuracy":
-        named += f" for {PRIMARY_NAMES[data.category]}"  # type: ignore[index]
+        named += f" for {PRIMARY_NAMES[data.category]}"
     return named, use
 
 

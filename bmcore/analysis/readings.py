@@ -6,11 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES
+from bmcore.review.allocation import Place
 from bmcore.review.answers import in_force
 from bmcore.review.record import StudyRecord
 from bmcore.review.study import ARMS, Study
@@ -39,7 +41,7 @@ class Reading:
     order: int
     quality: int | None = None
     explanation: str | None = None
-    lesions: Mapping | None = None
+    lesions: Mapping[str, Any] | None = None
     active_s: float | None = None
     model: str | None = None
 
@@ -207,7 +209,7 @@ def from_study(
     study = record.study
     kinds = {q.id: q.kind for q in study.questions}
     asked = next(q.id for q in study.questions if q.kind == "primary")
-    said: dict = {}
+    said: dict[Place, dict[str, Any]] = {}
     for a in in_force(record.answers):
         if a.question == asked or kinds.get(a.question) != "primary":
             said.setdefault(a.place, {})[kinds.get(a.question, "")] = a.value

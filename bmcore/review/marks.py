@@ -257,7 +257,7 @@ def as_values(marks: Sequence[Mark]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _stored(row: sa.Row) -> Mark:
+def _stored(row: sa.Row[Any]) -> Mark:
     values = json.loads(row.content)
     points = tuple((float(x), float(y), float(z)) for x, y, z in values["points_mm"])
     return Mark(

@@ -8,8 +8,10 @@ case whose images differ between the sites: they are two patients.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
+from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,7 +22,7 @@ _VOTE_FIELDS = tuple(f.name for f in fields(Vote))
 _NAME_LIMIT, _CASE_LIMIT = 80, 200
 
 
-def vote(row: sa.Row) -> Vote:
+def vote(row: sa.Row[Any]) -> Vote:
     """One stored row as the vote it is at its own site."""
     values = row._mapping
     return Vote(**{name: values[name] for name in _VOTE_FIELDS})
@@ -58,7 +60,7 @@ def votes(connection: sa.Connection, case_id: str | None = None) -> list[Vote]:
     ]
 
 
-def shown_cases(stored: Iterable[sa.Row]) -> Mapping[tuple[str, str], str]:
+def shown_cases(stored: Iterable[sa.Row[Any]]) -> Mapping[tuple[str, str], str]:
     """{(site, case): name with the site} of cases whose images differ between sites."""
     images: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for row in stored:
@@ -72,9 +74,9 @@ def shown_cases(stored: Iterable[sa.Row]) -> Mapping[tuple[str, str], str]:
     return {(row.site, row.case_id): _apart(row) for row in stored if row.case_id in apart}
 
 
-def _apart(row: sa.Row) -> str:
+def _apart(row: sa.Row[Any]) -> str:
     ending = f" ({row.site})"
-    return row.case_id[: _CASE_LIMIT - len(ending)] + ending
+    return str(row.case_id[: _CASE_LIMIT - len(ending)] + ending)
 
 
 def unknown_order(connection: sa.Connection) -> set[int]:
@@ -96,12 +98,12 @@ def unknown_order(connection: sa.Connection) -> set[int]:
     }
 
 
-def _age():  # type: ignore[no-untyped-def]
+def _age() -> Callable[[sa.Row[Any]], tuple[datetime, str, int]]:
     """Sort key: time, but a site's own order comes first where its clock went backwards."""
-    latest: dict[str, object] = {}
+    latest: dict[str, datetime] = {}
 
-    def key(row: sa.Row) -> tuple:
-        at = max(latest.get(row.site, row.created_at), row.created_at)  # type: ignore[type-var]
+    def key(row: sa.Row[Any]) -> tuple[datetime, str, int]:
+        at = max(latest.get(row.site, row.created_at), row.created_at)
         latest[row.site] = at
         return (at, row.site, row.id)
 
@@ -119,6 +121,6 @@ def shown_names(connection: sa.Connection) -> Mapping[tuple[str, str], str]:
     }
 
 
-def _with_site(row: sa.Row) -> str:
+def _with_site(row: sa.Row[Any, Any, Any]) -> str:
     ending = f" ({row.site})"
-    return row.name[: _NAME_LIMIT - len(ending)] + ending
+    return str(row.name[: _NAME_LIMIT - len(ending)] + ending)
