@@ -92,14 +92,7 @@ def _mark_tables(
     counted = {k: v for k, v in marks.hits.items() if k[1] in wanted and k[2] in data.cases}
     readers = tuple(sorted({reader for _, reader, _ in counted}))
     arms = tuple(a for a in data.arms if any(k[0] == a for k in counted))
-    found: list[Line] = []
-    for arm in arms:
-        for reader in readers:
-            cases = sorted(c for a, r, c in counted if (a, r) == (arm, reader))
-            if cases:
-                told = [counted[arm, reader, c] for c in cases]
-                cells = _found(told, [marks.lesions[c] for c in cases])
-                found.append(Line((reader, ARM_NAMES[arm]), cells))
+    found = _found_lines(counted, arms, readers, marks.lesions)
     whole = [
         c for c in sorted(marks.lesions) if all((a, r, c) in counted for a in arms for r in readers)
     ]
@@ -133,6 +126,23 @@ def _mark_tables(
     )
 
 
+def _found_lines(
+    counted: Mapping[tuple[str, str, str], tuple[frozenset[int], int]],
+    arms: tuple[str, ...],
+    readers: tuple[str, ...],
+    lesions: Mapping[str, int],
+) -> list[Line]:
+    lines = []
+    for arm in arms:
+        for reader in readers:
+            cases = sorted(c for a, r, c in counted if (a, r) == (arm, reader))
+            if cases:
+                told = [counted[arm, reader, c] for c in cases]
+                cells = _found(told, [lesions[c] for c in cases])
+                lines.append(Line((reader, ARM_NAMES[arm]), cells))
+    return lines
+
+
 def _found(told: list[tuple[frozenset[int], int]], lesions: list[int]) -> tuple[Estimate, ...]:
     most = max(lesions, default=0)
     there = np.array([[n < count for count in lesions] for n in range(most)], bool)
@@ -154,25 +164,11 @@ def _afroc_lines(
 ) -> tuple[list[Line], list[Line]]:
     if not readers or not arms:
         return [], []
-    where = np.repeat(np.arange(len(whole)), [lesions[c] for c in whole])
-    number = np.concatenate([np.arange(1, lesions[c] + 1) for c in whole]) if whole else where
     if len(whole) < LEAST_CASES:
         why = f"{TOO_FEW}n = {len(whole)}, {LEAST_CASES} needed"
         none = undefined(len(whole), why)
         return [Line((r, ARM_NAMES[a]), (none,)) for a in arms for r in readers], []
-    hit = [
-        [
-            [n in counted[a, r, whole[c]][0] for c, n in zip(where, number, strict=True)]
-            for r in readers
-        ]
-        for a in arms
-    ]
-    false = [[[counted[a, r, c][1] > 0 for c in whole] for r in readers] for a in arms]
-    shown = afroc.Marks(
-        np.where(np.array(false, bool), 1.0, -np.inf),
-        np.where(np.array(hit, bool), 1.0, -np.inf),
-        where,
-    )
+    shown = _afroc_marks(counted, arms, readers, whole, lesions)
     estimates = afroc.afroc(shown, "all")
     figures = [
         Line((r, ARM_NAMES[a]), (estimates[i][j],))
@@ -186,6 +182,31 @@ def _afroc_lines(
             change = study.differences_random[i, j]
             changes.append(Line((phase_words(arms[i], arms[j]),), (change.difference,), change.p))
     return figures, changes
+
+
+def _afroc_marks(
+    counted: Mapping[tuple[str, str, str], tuple[frozenset[int], int]],
+    arms: tuple[str, ...],
+    readers: tuple[str, ...],
+    whole: list[str],
+    lesions: Mapping[str, int],
+) -> afroc.Marks:
+    """Marks without a rating: 1 where there is one, -inf where there is none."""
+    where = np.repeat(np.arange(len(whole)), [lesions[c] for c in whole])
+    number = np.concatenate([np.arange(1, lesions[c] + 1) for c in whole])
+    hit = [
+        [
+            [n in counted[a, r, whole[c]][0] for c, n in zip(where, number, strict=True)]
+            for r in readers
+        ]
+        for a in arms
+    ]
+    false = [[[counted[a, r, c][1] > 0 for c in whole] for r in readers] for a in arms]
+    return afroc.Marks(
+        np.where(np.array(false, bool), 1.0, -np.inf),
+        np.where(np.array(hit, bool), 1.0, -np.inf),
+        where,
+    )
 
 
 def _sentence(verdicts: list[Line], found: ResultTable) -> str:

@@ -16,7 +16,7 @@ from bmcore.plain import safe_cell
 from bmcore.report.chapters import checklists, participants
 
 if TYPE_CHECKING:
-    from bmcore.report.dossier import Dossier
+    from bmcore.report.dossier import CaseRow, Dossier
 
 COLUMNS = (
     *("id", "created_at", "case_id", "reader", "role", "phase", "primary", "confidence"),
@@ -123,19 +123,7 @@ def as_dict(dossier: Dossier) -> dict[str, Any]:
             **{str(grade): n for grade, n in enumerate(dossier.quality, start=1)},
             "not_rated": dossier.unrated,
         },
-        "cases": [
-            {
-                "case_id": c.case_id,
-                "reference": c.truth,
-                "lesions": c.lesions,
-                "answers": {kind: asdict(a) for kind, a in c.answers.items()},
-                "readers": [
-                    {"reader": reader, "phase": phase, "primary": primary}
-                    for reader, phase, primary in c.readers
-                ],
-            }
-            for c in dossier.cases
-        ],
+        "cases": [_case(row) for row in dossier.cases],
         "votes": [
             {
                 **asdict(v),
@@ -143,6 +131,19 @@ def as_dict(dossier: Dossier) -> dict[str, Any]:
                 "in_force": v.id in dossier.current,
             }
             for v in dossier.votes
+        ],
+    }
+
+
+def _case(row: CaseRow) -> dict[str, Any]:
+    return {
+        "case_id": row.case_id,
+        "reference": row.truth,
+        "lesions": row.lesions,
+        "answers": {kind: asdict(a) for kind, a in row.answers.items()},
+        "readers": [
+            {"reader": reader, "phase": phase, "primary": primary}
+            for reader, phase, primary in row.readers
         ],
     }
 
