@@ -1,4 +1,4 @@
-"""Results against the known primary: readers, models, and what their confidence is worth."""
+"""Results against the known primary: readers, models, and readers against models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results on agreement: readers with each other, with themselves, their masks, their confidence."""
+"""Results on agreement: readers with each other and with themselves, on primary and quality."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the models change: phases compared over all readers and for each, and reliance."""
+"""What the models change: the phases compared, over all readers and for each reader."""
 
 from __future__ import annotations
 

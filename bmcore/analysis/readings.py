@@ -154,6 +154,7 @@ class ReadingArrays:
     truth: Codes
 
     def arm(self, name: str) -> int:
+        """The index of an arm; ValueError where nobody read in it."""
         return self.arms.index(name)
 
     @property

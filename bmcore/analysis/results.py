@@ -43,6 +43,7 @@ class Results:
     readers: int
 
     def section(self, key: str) -> Section:
+        """The section of this key; StopIteration where there is none."""
         return next(s for s in self.sections if s.key == key)
 
 

@@ -131,6 +131,7 @@ class Section:
     tables: tuple[ResultTable, ...] = ()
 
     def table(self, key: str) -> ResultTable:
+        """The table of this key; StopIteration where there is none."""
         return next(t for t in self.tables if t.key == key)
 
 
@@ -170,6 +171,7 @@ def _number(unit: str, value: float) -> str:
 
 
 def p_text(p: float) -> str:
+    """A p value as shown: three digits, "< 0.001", or a dash where there is none."""
     if math.isnan(p):
         return NONE
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
@@ -252,7 +254,7 @@ def count(number: int, noun: str) -> str:
 
 
 def non_empty(tables: list[ResultTable]) -> tuple[ResultTable, ...]:
-    """Without tables that would be empty."""
+    """The tables that have a line."""
     return tuple(t for t in tables if t.lines)
 
 
@@ -263,7 +265,7 @@ def phase_words(first: str, second: str) -> str:
 
 
 def cell_words(found: Estimate) -> str:
-    """Two short lines for a field of the map."""
+    """An estimate as two short lines, for a field of the kappa map."""
     if found.method.startswith(TOO_FEW):
         return f"too few\nn = {found.n}"
     if not found.has_interval:
@@ -280,4 +282,5 @@ def dot_worthy(cells: tuple[Estimate | None, ...]) -> bool:
 
 
 def has_interval(found: Estimate | None) -> bool:
+    """There is a number, with an interval: it may be drawn."""
     return found is not None and found.has_interval

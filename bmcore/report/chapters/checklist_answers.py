@@ -34,6 +34,7 @@ AUTHORS = left_open("For the authors.")
 
 
 def objectives(d: Dossier) -> Answer:
+    """Aims and hypotheses."""
     if d.record is None:
         return AUTHORS
     plan = d.record.study
@@ -44,6 +45,7 @@ def objectives(d: Dossier) -> Answer:
 
 
 def design(d: Dossier) -> Answer:
+    """Prospective or retrospective."""
     if d.record is None:
         return left_open("Free votes, no plan. For the authors.")
     first = d.record.versions[0]
@@ -55,12 +57,14 @@ def design(d: Dossier) -> Answer:
 
 
 def preparation(d: Dossier) -> Answer:
+    """Preparation of the data."""
     return filled(
         "Sequences on one grid, resampled to 1 mm, standardised inside the brain; docs/methods.md."
     )
 
 
 def missing(d: Dossier) -> Answer:
+    """Missing data."""
     facts = list(d.data.cases.values())
     ages = sum(f.age_years is None for f in facts)
     return (
@@ -71,6 +75,7 @@ def missing(d: Dossier) -> Answer:
 
 
 def outcome(d: Dossier) -> Answer:
+    """The outcome, which is the reference."""
     known = d.counts["cases_with_reference"]
     return partly(
         f"The primary tumour, known in {known} of {len(d.cases)} cases; how it was established: "
@@ -79,6 +84,7 @@ def outcome(d: Dossier) -> Answer:
 
 
 def variability(d: Dossier) -> Answer:
+    """Agreement between and within annotators."""
     if d.results is None:
         return left_open("After the last sheet of the study.")
     tables = {t.key for t in d.results.section("agreement").tables}
@@ -90,6 +96,7 @@ def variability(d: Dossier) -> Answer:
 
 
 def partitions(d: Dossier) -> Answer:
+    """How the data were split and used."""
     if d.record is None:
         return partly(
             "Folds by patient in training; docs/methods.md. For these cases: for the authors."
@@ -101,6 +108,7 @@ def partitions(d: Dossier) -> Answer:
 
 
 def size(d: Dossier) -> Answer:
+    """Number of cases and readers."""
     plan = d.record.study if d.record else None
     text = (
         f"{len(plan.cases)} cases, {len(plan.readers)} readers planned"
@@ -111,6 +119,7 @@ def size(d: Dossier) -> Answer:
 
 
 def model(d: Dossier) -> Answer:
+    """Description of the models."""
     if d.bundle is None:
         return left_open("No models were at hand.")
     return filled(
@@ -120,11 +129,13 @@ def model(d: Dossier) -> Answer:
 
 
 def software(d: Dossier) -> Answer:
+    """Packages and their versions."""
     named = ", ".join(f"{k} {v}" for k, v in list(d.versions.items())[:6])
     return filled(f"{named} and others; see Versions and hashes.")
 
 
 def training(d: Dossier) -> Answer:
+    """How the models were trained and chosen."""
     if d.bundle is None:
         return left_open("No models were at hand.")
     return filled(
@@ -134,6 +145,7 @@ def training(d: Dossier) -> Answer:
 
 
 def performance(d: Dossier) -> Answer:
+    """Performance, with its uncertainty."""
     if d.results is None:
         return left_open("After the last sheet of the study.")
     known = d.counts["cases_with_reference"]
@@ -145,6 +157,7 @@ def performance(d: Dossier) -> Answer:
 
 
 def failures(d: Dossier) -> Answer:
+    """Failure analysis."""
     if d.running is not None:
         return left_open("After the last sheet of the study.")
     if not d.counts["cases_with_reference"]:
@@ -154,6 +167,7 @@ def failures(d: Dossier) -> Answer:
 
 
 def flow(d: Dossier) -> Answer:
+    """Numbers included and excluded."""
     return partly(
         f"Flow of cases: {len(participants.steps(d))} steps from the first to the counted ones; "
         "eligibility before that: for the authors."
@@ -161,6 +175,7 @@ def flow(d: Dossier) -> Answer:
 
 
 def patients(d: Dossier) -> Answer:
+    """Characteristics of patients and readers."""
     rows = participants.patients(d.data)
     if not rows:
         return left_open("No case was read yet.")
@@ -173,12 +188,14 @@ def patients(d: Dossier) -> Answer:
 
 
 def subgroups(d: Dossier) -> Answer:
+    """Fairness: performance in subgroups."""
     if d.results is None:
         return left_open("After the last sheet of the study.")
     return partly(d.results.section("subgroups").sentence)
 
 
 def protocol(d: Dossier) -> Answer:
+    """The full protocol."""
     if d.record is None:
         return left_open("Free votes have no protocol.")
     newest = d.record.versions[-1]
@@ -188,6 +205,7 @@ def protocol(d: Dossier) -> Answer:
 
 
 def numbers(d: Dossier) -> Answer:
+    """Numbers in each analysis."""
     arrays = reading_arrays(d.data)
     if d.running is not None:
         return left_open("After the last sheet of the study.")
@@ -199,6 +217,7 @@ def numbers(d: Dossier) -> Answer:
 
 
 def blinding(d: Dossier) -> Answer:
+    """Who was blinded to what."""
     if d.record is None:
         return partly(
             "Readers see no models' answer before their own vote. Blinding to the primary: for "

@@ -47,6 +47,7 @@ def tick_names(
 
 
 def as_png(figure: Figure, dpi: int = 200) -> bytes:
+    """The figure as the bytes of a PNG file."""
     return _saved(figure, "png", dpi)
 
 
