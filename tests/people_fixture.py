@@ -7,7 +7,7 @@ from typing import Any
 
 from bmcore.domain import BundleInfo
 from bmcore.review import accounts, plan
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import Store, open_store
 from bmcore.review.study import Study, parse_study
 from tests import pages_home
@@ -97,7 +97,7 @@ def read_all(store: Store, study: Study, reader: str, text: str | None = None) -
     """Lock every sheet of a reader's list."""
     from bmcore.review.worklist import Seconds
 
-    desk = Desk(store, study.study)
+    desk = ReadingSession(store, study.study)
     while (work := desk.next(reader)) is not None:
         place = work.item.place
         values = answers_for(study, place.arm, text)

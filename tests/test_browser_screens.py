@@ -250,7 +250,7 @@ def test_the_other_pages(browser, site: tuple[str, list[str]]) -> None:
 @pytest.fixture
 def study_site(tmp_path: Path) -> Iterator[str]:
     """Accounts and a study that has begun; reader A has read the first case without the models."""
-    from bmcore.review.desk import Desk
+    from bmcore.review.reading_session import ReadingSession
     from bmcore.review.store import open_store
     from bmcore.review.worklist import Seconds
 
@@ -260,7 +260,7 @@ def study_site(tmp_path: Path) -> Iterator[str]:
     study = people_fixture.make_study(cases[:2])
     people_fixture.start(home, study, with_accounts=True)
     with open_store(people_fixture.url(home)) as store:
-        desk = Desk(store, study.study)
+        desk = ReadingSession(store, study.study)
         work = desk.next("ra")
         assert work is not None
         place = work.item.place

@@ -14,7 +14,7 @@ import pytest
 
 from bmcore.domain import Answer
 from bmcore.review import plan
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.votes import VoteDraft
 from bmcore.review.worklist import Seconds
@@ -145,7 +145,7 @@ def plant_thirty(home: Path) -> dict[str, bytes]:
         cases = [f"Other-{n}" for n in range(12)]
         other = people_fixture.make_study([*CASES, *cases], study="other")
         plan.lock(store, other, "Prof Iris")
-        desk = Desk(store, "other")
+        desk = ReadingSession(store, "other")
         sheets = 0
         while sheets < 10:  # read to the tenth sheet, each with a remark
             place = desk.next("rb").item.place

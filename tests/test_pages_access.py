@@ -24,7 +24,7 @@ from bmcore.review.access import (
     results_standing,
     sheet_standing,
 )
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from pages.parts import door, navigation, sign_in
 from tests import people_fixture
@@ -262,7 +262,7 @@ def test_standings_follow_the_reader_through_the_study(tmp_path: Path) -> None:
         assert case_standing(store, ada, "elsewhere") is FREE
         assert case_standing(store, iris, "C1") is FREE
         assert results_standing(store, ada) is WAITING and results_standing(store, iris) is FREE
-        desk = Desk(store, "small")
+        desk = ReadingSession(store, "small")
         seen = []
         while (work := desk.next("ra")) is not None:
             place = work.item.place
@@ -292,7 +292,7 @@ def test_a_reader_with_an_account_reads_the_own_list_alone(
             radio.set_value("melanoma")
     page.run()
     with open_store(people_fixture.url(people)) as store:
-        desk = Desk(store, "small")
+        desk = ReadingSession(store, "small")
         assert desk.progress()["ra"]["draft"] == 1 and desk.progress()["rb"]["draft"] == 0
     page = visit(people, "study", "Prof Iris", seat="small/ra", reading="1")
     assert not page.get("bidi_component") and "There is no list for Prof Iris" in words(page)

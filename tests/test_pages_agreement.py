@@ -10,12 +10,12 @@ import pytest
 import streamlit as st
 from typer.testing import CliRunner
 
+from bmcore.analysis.collect import case_facts, light_predictions, of_study
+from bmcore.analysis.readings import Choice
+from bmcore.analysis.results import results
 from bmcore.cli import app
 from bmcore.domain import PRIMARIES, Answer, BundleInfo
 from bmcore.reading.references import truths
-from bmcore.report.gather import case_facts, light_predictions, of_study
-from bmcore.report.readings import Choice
-from bmcore.report.study_results import results
 from bmcore.review.record import read_record
 from bmcore.review.store import open_store
 from bmcore.settings import settings

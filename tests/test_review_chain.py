@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from bmcore.cli import app
 from bmcore.domain import BmcoreError
-from bmcore.review import chain, rows, schema
+from bmcore.review import chain, row_mapping, schema
 from bmcore.review.connect import make_engine
 from bmcore.review.store import open_store
 from bmcore.review.verify import verify
@@ -310,7 +310,7 @@ def test_a_database_from_before_the_chain_is_chained_with_its_votes_unchanged(tm
         "1 votes of an earlier version may have b"
     ]
     with open_store(url_of(path)) as store:
-        assert store.read(rows.unknown_order) == {5}
+        assert store.read(row_mapping.unknown_order) == {5}
 
 
 def make_step_1(engine):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 import sqlalchemy as sa
 from argon2 import PasswordHasher
@@ -140,7 +141,7 @@ def session_user(store: Store, name: str, stamp: str) -> User | None:
     return User(row.name, Role(row.role))
 
 
-def _attempt(connection: sa.Connection, key: str, now: datetime) -> sa.Row | None:
+def _attempt(connection: sa.Connection, key: str, now: datetime) -> sa.Row[Any] | None:
     """Count one attempt; refused while the name is locked."""
     row = _row(connection, key)
     if row is None:
@@ -187,19 +188,19 @@ def _change(
     return store.write(enter)
 
 
-def _row(connection: sa.Connection, key: str) -> sa.Row | None:
+def _row(connection: sa.Connection, key: str) -> sa.Row[Any] | None:
     t = schema.accounts
     return connection.execute(sa.select(t).where(t.c.name_key == key)).one_or_none()
 
 
-def _known(connection: sa.Connection, key: str) -> sa.Row:
+def _known(connection: sa.Connection, key: str) -> sa.Row[Any]:
     row = _row(connection, key)
     if row is None:
         raise refuse("there is no account of this name", found=key)
     return row
 
 
-def _account(row: sa.Row) -> Account:
+def _account(row: sa.Row[Any]) -> Account:
     role = Role(row.role)
     return Account(row.name, role, row.disabled, row.locked_until, row.stamp, row.created_at)
 

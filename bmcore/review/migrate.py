@@ -80,7 +80,7 @@ def _missing_steps(connection: sa.Connection, steps: ScriptDirectory, where: str
 def _is_sound(connection: sa.Connection) -> bool:
     if connection.dialect.name != "sqlite":
         return True
-    return connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() == "ok"
+    return bool(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() == "ok")
 
 
 def _try_to_write(connection: sa.Connection) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from bmcore.review import access, plan
 from bmcore.review.allocation import Place
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.study import Study, StudyReader
 from bmcore.review.votes import Reader
 from bmcore.review.worklist import WorkItem
@@ -34,7 +34,7 @@ _READING = "reading"
 class StudySeat:
     """One reader in one locked study."""
 
-    desk: Desk
+    desk: ReadingSession
     study: Study
     reader: StudyReader
 
@@ -80,7 +80,7 @@ def choose() -> StudySeat | None:
         st.info("Choose who is reading. Each reader has a list and an order of their own.")
         return None
     name, reader = seats[chosen]
-    desk = Desk(loaders.store(), name)
+    desk = ReadingSession(loaders.store(), name)
     return StudySeat(desk, desk.version.study, reader)
 
 
@@ -89,7 +89,7 @@ def _mine() -> list[tuple[str, StudyReader]]:
     user, store = guard.user(), loaders.store()
     found = []
     for name in plan.studies(store):
-        for reader in Desk(store, name).version.study.readers:
+        for reader in ReadingSession(store, name).version.study.readers:
             if user.local or Reader(reader.name, "other").key == user.key:
                 found.append((name, reader))
     return found
