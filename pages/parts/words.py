@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from bmcore.domain import PRIMARY_NAMES, Answer, ClinicalRecord, Lesion
+from bmcore.domain import PRIMARY_NAMES, Answer, BmcoreError, ClinicalRecord, Lesion
 
 ANSWER_WORDS = {
     "clinical": "clinical data alone",
@@ -33,6 +33,16 @@ def best_guess(answer: Answer) -> str:
     ranked = sorted(zip(answer.probabilities, PRIMARY_NAMES.items(), strict=True), reverse=True)
     (first, (_, name)), (second, (_, runner_up)) = ranked[:2]
     return f"From {source}: {name} {first:.0%}, then {runner_up} {second:.0%}."
+
+
+def in_words(error: BmcoreError) -> str:
+    """Short sentences: what, why, what to do."""
+    lines = []
+    for finding in error.findings:
+        parts = [finding.what, finding.found, finding.hint]
+        told = [part.rstrip(".") for part in parts if part]
+        lines.append(" ".join(f"{part[:1].upper()}{part[1:]}." for part in told))
+    return " ".join(lines)
 
 
 def escaped(text: str) -> str:
