@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 COOKIE = "bmcore_sign_in"
 SECURE_COOKIE = f"__Host-{COOKIE}"  # the prefix: a browser takes it only from this very host
+HOST = re.compile(r"(?:\[([\da-fA-F:.]+)\]|([\w.\-]+))(?::\d{1,5})?", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 # What proxies, gateways and tunnels add. One of them: others than this computer can reach us.
 _FORWARDED = re.compile(
@@ -39,14 +40,9 @@ def is_loopback(address: str | None) -> bool:
 
 
 def host_name(host: str) -> str | None:
-    """The name or address in a Host header or the host part of an origin; None if it is none."""
-    try:
-        parts = urlsplit(f"//{host}")
-        plain = not (parts.path or parts.query or parts.fragment or "@" in host)
-        _ = parts.port  # refuses what is no number
-        return parts.hostname if plain else None
-    except ValueError:
-        return None
+    """The name or address in a Host header, without its port; None if it is none."""
+    found = HOST.fullmatch(host)
+    return None if found is None else (found[1] or found[2]).lower()
 
 
 def values(headers: Headers, name: str) -> list[str]:

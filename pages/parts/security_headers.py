@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from bmcore.settings import settings
+from pages.parts.reach import HOST
 
-_HOST = re.compile(r"[\w.\-]+(:\d+)?|\[[\da-fA-F:]+\](:\d+)?")
 _FIXED = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -44,7 +43,7 @@ def headers(host: str, sign_in: bool = False, part: bool = False) -> Mapping[str
     """Name to value. sign_in: our own page; part: a component's file, which our pages frame."""
     policy = dict(_SIGN_IN if sign_in else _STREAMLIT)
     if not sign_in:
-        here = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
+        here = f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""
         policy["connect-src"] = f"'self' data: blob:{here}"  # some browsers want the socket named
     allowed = settings().frame_ancestors
     if part:
