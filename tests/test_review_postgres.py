@@ -166,7 +166,25 @@ def test_the_chain_on_postgresql_is_whole_and_tampering_is_named(url):
             ),
             (f"DELETE FROM votes WHERE id >= {newest - 1}", "missing at the end of the chain"),
             ("UPDATE readers SET years = 40 WHERE name = 'Chained'", "readers 'Chained'"),
-            ("ALTER TABLE votes DISABLE TRIGGER votes_no_change", "trigger votes_no_change"),
+            (
+                "ALTER TABLE votes DISABLE TRIGGER votes_no_change",
+                "trigger votes_no_change: removed",
+            ),
+            (
+                "CREATE OR REPLACE FUNCTION rows_append_only() RETURNS trigger LANGUAGE plpgsql "
+                "AS $$ BEGIN RETURN NEW; END $$",
+                "trigger chains_forward: changed",
+            ),
+            (
+                "CREATE OR REPLACE TRIGGER votes_no_change BEFORE DELETE ON votes "
+                "FOR EACH ROW EXECUTE FUNCTION rows_append_only()",
+                "trigger votes_no_change: changed",
+            ),
+            (
+                "CREATE OR REPLACE TRIGGER chains_forward BEFORE UPDATE ON chains FOR EACH ROW "
+                "WHEN (NEW.own <> OLD.own) EXECUTE FUNCTION rows_append_only()",
+                "trigger chains_forward: changed",
+            ),
         ):
             problems = _tampered(url, store, statement)
             assert any(named in p for p in problems), (statement, problems)
