@@ -11,7 +11,7 @@ from pages.parts import guard, loaders, reader
 from pages.parts.add_case import add_case_form
 from pages.parts.guard import may, page
 from pages.parts.run_models import progress_words
-from pages.parts.words import STATE_WORDS, clinical
+from pages.parts.words import STATE_WORDS, clinical, escaped
 
 ORDERS = {
     "Newest first": ("Added", False),
@@ -100,7 +100,7 @@ def draw_list(table: pd.DataFrame) -> None:
         alt="Work list: one row a case",
     )
     chosen = _chosen(table, event["selection"])
-    label = f"Open {chosen}" if chosen else "Open a case: click on its row first"
+    label = f"Open {escaped(chosen)}" if chosen else "Open a case: click on its row first"
     if opener.button(label, type="primary", disabled=chosen is None, icon=":material/radiology:"):
         st.switch_page("pages/review.py", query_params={"case": str(chosen)})
 
@@ -129,7 +129,7 @@ def follow_work(busy: dict[str, str]) -> None:
         st.rerun(scope="app")
     for case_id, state in now.items():
         done = min(1.0, max(0.0, state.fraction))
-        st.progress(done, f"{case_id}: {progress_words(state)}")
+        st.progress(done, f"{escaped(case_id)}: {progress_words(state)}")
 
 
 def busy_cases(cases: pd.DataFrame) -> dict[str, str]:

@@ -25,7 +25,7 @@ from bmcore.review import access
 from bmcore.review.access import AccessRefused, Standing, User
 from bmcore.settings import settings
 from pages.parts import session
-from pages.parts.words import in_words
+from pages.parts.words import escaped, in_words
 
 P = ParamSpec("P")
 LOG_NAME = "app.log"
@@ -141,7 +141,7 @@ def fragment(
 
 def say_refused(error: AccessRefused) -> None:
     """What may not be done, and what to do instead; no fault of the program."""
-    st.info(in_words(error), icon=":material/lock:")
+    st.info(escaped(in_words(error)), icon=":material/lock:")
 
 
 def user(fresh: bool = False) -> User:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import guard, loaders
-from pages.parts.words import duration, seconds_left
+from pages.parts.words import duration, escaped, seconds_left
 
 if TYPE_CHECKING:
     from bmcore.reading.jobs import JobState
@@ -62,6 +62,6 @@ def _follow(case_id: str) -> None:
 def progress_words(state: JobState) -> str:
     """For instance "Finding the tumour, about 40 s left"."""
     if state.state == "queued":
-        return state.message or "Waiting to start."
+        return escaped(state.message) or "Waiting to start."
     left = seconds_left(state.eta_s)
-    return f"{state.stage or 'Starting'}, {left or 'working out how long it takes'}"
+    return f"{escaped(state.stage) or 'Starting'}, {left or 'working out how long it takes'}"

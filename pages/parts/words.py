@@ -19,8 +19,12 @@ STATE_WORDS = {
     "done": "Done",
     "failed": "Failed",
 }
-# What could begin a link, a picture, a style, a formula, an icon or an entity.
-_MARKS = re.compile(r"[\\`*_\[\]<>$~@]|:(?=\S)|&(?=[#\w])|(?<=www)\.")
+# What could begin a link, a picture, a style, a formula or an entity.
+_MARKS = re.compile(r"[\\`*_\[\]<>$~@]|:(?=\S)|&(?=[#\w])")
+# Streamlit makes icons, links and arrows out of text that was escaped, too. A character that is
+# not seen (word joiner) takes these apart.
+_JOINER = "\u2060"
+_TAKEN_APART = re.compile(r":(?=\S)|@|(?<=ww)w(?=\.)|[-<>=~](?=[-<>=~])", re.IGNORECASE)
 
 
 def best_guess(answer: Answer) -> str:
@@ -47,7 +51,8 @@ def in_words(error: BmcoreError) -> str:
 
 def escaped(text: str) -> str:
     """Words of users and plans for what Streamlit reads as Markdown: shown as they were typed."""
-    plain = _MARKS.sub(r"\\\g<0>", " ".join(text.split()))
+    apart = _TAKEN_APART.sub(lambda mark: f"{mark[0]}{_JOINER}", " ".join(text.split()))
+    plain = _MARKS.sub(r"\\\g<0>", apart)
     return re.sub(r"^(\d*)([.)#+-])", r"\1\\\2", plain)
 
 
