@@ -24,6 +24,9 @@ _MARKS = re.compile(r"[\\`*_\[\]<>$~@]|:(?=\S)|&(?=[#\w])")
 # Streamlit makes icons, links and arrows out of text that was escaped, too. A character that is
 # not seen (word joiner) takes these apart.
 _JOINER = "\u2060"
+_BLANKS = re.compile(
+    r"[^\S\u00a0\u202f]+"
+)  # but those that keep a number and its unit together
 _TAKEN_APART = re.compile(r":(?=\S)|@|(?<=ww)w(?=\.)|[-<>=~](?=[-<>=~])", re.IGNORECASE)
 
 
@@ -51,7 +54,7 @@ def in_words(error: BmcoreError) -> str:
 
 def escaped(text: str) -> str:
     """Words of users and plans for what Streamlit reads as Markdown: shown as they were typed."""
-    apart = _TAKEN_APART.sub(lambda mark: f"{mark[0]}{_JOINER}", " ".join(text.split()))
+    apart = _TAKEN_APART.sub(lambda mark: f"{mark[0]}{_JOINER}", _BLANKS.sub(" ", text).strip())
     plain = _MARKS.sub(r"\\\g<0>", apart)
     return re.sub(r"^(\d*)([.)#+-])", r"\1\\\2", plain)
 
