@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOCKS := requirements.lock requirements-cpu.lock requirements-torch.lock
+LOCKED := $(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --only-binary :all: --require-hashes
 STREAMLIT_FLAGS ?= --browser.gatherUsageStats=false
 CASES ?= 180
 RUNS ?= 1000
 MUTANTS ?= 10000
 WORK ?= runs/demo
 
-.PHONY: app test lint coverage mutants demo-models screenshots clean
+.PHONY: app test lint coverage mutants demo-models screenshots lock clean
+
 app: $(READY)
 	@exec $(BIN)/python -m streamlit run app.py $(STREAMLIT_FLAGS)
 
@@ -36,13 +39,20 @@ demo-models: $(READY)
 screenshots: $(READY)
 	@BMCORE_SCREENSHOTS=1 $(BIN)/python -m pytest -m browser
 
-# Rebuilt only when the pinned list changes; made under another name first, so that a set-up that was
-# stopped half-way starts over.
-$(READY): requirements.txt
+# Rebuilt only when a lock changes; made under another name first, so that a set-up that was stopped
+# half-way starts over. Every package by its hash, and wheels only: nothing else comes in. PyTorch as
+# a CPU build where one can be had, else PyPI's build, which brings CUDA's libraries on Linux.
+$(READY): $(LOCKS)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "bmcore needs Python 3.11 or newer; try: make PYTHON=python3.11 app")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
+	@$(LOCKED) -r requirements.lock
+	@$(LOCKED) -r requirements-cpu.lock 2>/dev/null || { echo "No CPU build of PyTorch here; taking PyPI's."; $(LOCKED) -r requirements-torch.lock; }
+	@$(BIN)/python -m pip check
 	@touch $(READY)
+
+# After a change of requirements.txt: the versions and hashes of all that it needs.
+lock:
+	@$(PYTHON) .ci/lock.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -7,7 +7,7 @@ Heavy modules are imported inside the commands, so that ``--help`` answers at on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
-from bmcore import __version__, cli_account, cli_lock, cli_study
+from bmcore import __version__, cli_account, cli_lock, cli_study, disk
 from bmcore.domain import RESEARCH_NOTICE, BmcoreError, ClinicalRecord, Finding, refuse
 
 if TYPE_CHECKING:
@@ -80,12 +80,15 @@ def predict(
         Path | None, typer.Option(help="Folder of the models; the demo models if left out.")
     ] = None,
     case_id: Annotated[
-        str | None, typer.Option(help="Name of the case; taken from the files if left out.")
+        str | None,
+        typer.Option(help="Name of the case (a pseudonym); made of the images if left out."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace results in --out.")] = False,
 ) -> None:
     """Predict one case: writes mask.nii.gz, lesions.csv and prediction.json into --out.
 
-    Values that are not known are left out, never given as 0.
+    Values that are not known are left out, never given as 0. The results name no file: they hold
+    the hash of each sequence, the clinical values, the models' hash, the date and the version.
     """
     metastases = None if extracranial_metastases is None else extracranial_metastases == "yes"
     given: dict[str, object] = {
@@ -97,10 +100,12 @@ def predict(
     }
     started = time.perf_counter()
     with cli_study.refusals():
-        models, read = _everything_needed(_Asked(case, out, given, clinical, bundle, case_id))
-        prediction = _predict_with_progress(read, models)
-        _write(prediction, out)
-    _show(prediction, out, time.perf_counter() - started)
+        asked = _Asked(case, out, given, clinical, bundle, case_id, force)
+        models, brought = _everything_needed(asked)
+        prediction = _predict_with_progress(brought.case, models)
+        _write(prediction, asked, brought.inputs)
+    more = [f for f in prediction.findings if f not in brought.case.findings]
+    _show(prediction, [*brought.remarks, *more], out, time.perf_counter() - started)
 
 
 @app.command()
@@ -161,7 +166,7 @@ def report(
         models = _bundle(None).info
         known = references.truths(home, truth)
         predictions = gather.light_predictions(home, models.digest)
-        home.mkdir(parents=True, exist_ok=True)
+        disk.open_home(home)
         when = None if date is None else date.replace(tzinfo=UTC)
         with open_store(url) as store:
             made = make.make(home, store, url, predictions, known, models, study, when)
@@ -180,9 +185,22 @@ class _Asked:
     clinical: Path | None
     bundle: Path | None
     case_id: str | None
+    force: bool
 
 
-def _everything_needed(asked: _Asked) -> tuple[Bundle, Case]:
+@dataclass(frozen=True)
+class _Brought:
+    """What the user of ``predict`` brought. case: as it may be stored, without names of files.
+
+    inputs: sequence -> hashes. remarks: what was noticed, in the words of the user's own files.
+    """
+
+    case: Case
+    inputs: Mapping[str, Mapping[str, str]]
+    remarks: tuple[Finding, ...]
+
+
+def _everything_needed(asked: _Asked) -> tuple[Bundle, _Brought]:
     """Read and check all input before any long work; all problems are told at once."""
     from bmcore.reading.archive import check_out
 
@@ -195,17 +213,17 @@ def _everything_needed(asked: _Asked) -> tuple[Bundle, Case]:
             problems.extend(refusal.findings)
             return None
 
-    attempt(lambda: check_out(asked.out))
+    attempt(lambda: check_out(asked.out, asked.force))
     attempt(lambda: _not_among_inputs(asked))
     typed = attempt(lambda: ClinicalRecord(**asked.given))  # type: ignore[arg-type]
     images = attempt(lambda: _read_case(asked))
-    case = None
+    brought = None
     if typed is not None and images is not None:
-        case = attempt(lambda: _with_clinical(images, typed, asked.clinical))
+        brought = attempt(lambda: _with_clinical(images, typed, asked.clinical))
     models = attempt(lambda: _bundle(asked.bundle))
-    if problems or models is None or case is None:
+    if problems or models is None or brought is None:
         raise BmcoreError(*problems)
-    return models, case
+    return models, brought
 
 
 def _not_among_inputs(asked: _Asked) -> None:
@@ -218,15 +236,32 @@ def _not_among_inputs(asked: _Asked) -> None:
         )
 
 
-def _read_case(asked: _Asked) -> Case:
-    from bmcore.intake.nifti import read_case
+def _read_case(asked: _Asked) -> tuple[Case, _Brought]:
+    """The case as the user knows it, and as it may be stored."""
+    from bmcore.intake import neutral
+    from bmcore.intake.nifti import choose_files, read_choice
+    from bmcore.settings import settings
 
-    return read_case(asked.case[0] if len(asked.case) == 1 else asked.case, asked.case_id)
+    choice = choose_files(asked.case[0] if len(asked.case) == 1 else asked.case)
+    case = read_choice(choice, asked.case_id, None)
+    inputs = neutral.input_hashes(choice)
+    if settings().keep_names:
+        named = {n: {**hashes, "file": choice.files[n].name} for n, hashes in inputs.items()}
+        return case, _Brought(case, named, case.findings)
+    own = asked.case_id and case.case_id
+    stored_id = own or neutral.public_id(case.case_id) or neutral.id_of_images(inputs)
+    return case, _Brought(neutral.without_names(case, choice, stored_id), inputs, case.findings)
 
 
-def _with_clinical(case: Case, typed: ClinicalRecord, table: Path | None) -> Case:
-    """The case with its record from ``table`` if given, overruled by what was typed."""
-    record, findings = case.clinical, case.findings
+def _with_clinical(
+    images: tuple[Case, _Brought], typed: ClinicalRecord, table: Path | None
+) -> _Brought:
+    """The case with its record from ``table`` if given, overruled by what was typed.
+
+    What the table's headings and cells are called is told on the screen only.
+    """
+    case, brought = images
+    record, remarks = case.clinical, brought.remarks
     if table is not None:
         from bmcore.intake.clinical import read_clinical
 
@@ -240,10 +275,10 @@ def _with_clinical(case: Case, typed: ClinicalRecord, table: Path | None) -> Cas
                 expected="a row with the name of the case",
                 hint="name the case with --case-id.",
             )
-        record, findings = own, (*findings, *read.findings)
+        record, remarks = own, (*remarks, *read.findings)
     values = {f.name: getattr(typed, f.name) for f in fields(typed)}
     record = replace(record, **{k: v for k, v in values.items() if v is not None})
-    return replace(case, clinical=record, findings=findings)
+    return replace(brought, case=replace(brought.case, clinical=record), remarks=remarks)
 
 
 def _bundle(folder: Path | None) -> Bundle:
@@ -272,16 +307,16 @@ def _progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def _write(prediction: Prediction, out: Path) -> None:
+def _write(prediction: Prediction, asked: _Asked, inputs: Mapping[str, Mapping[str, str]]) -> None:
     from bmcore.reading.archive import write_outputs
 
     try:
-        write_outputs(prediction, out)
+        write_outputs(prediction, asked.out, inputs, asked.force)
     except OSError as problem:
-        raise refuse("the results could not be written", file=out, found=problem) from problem
+        raise refuse("the results could not be written", file=asked.out, found=problem) from problem
 
 
-def _show(prediction: Prediction, out: Path, seconds: float) -> None:
+def _show(prediction: Prediction, findings: Sequence[Finding], out: Path, seconds: float) -> None:
     """The three answers as a short table, then what was found and what it took."""
     from rich.console import Console
     from rich.table import Table
@@ -303,7 +338,7 @@ def _show(prediction: Prediction, out: Path, seconds: float) -> None:
             console.print(sentence(answer), markup=False, soft_wrap=True)
     if calibration_words(prediction) == NO_CALIBRATION:
         console.print(f"Prediction sets and novelty: {NO_CALIBRATION}", markup=False)
-    for finding in prediction.findings:
+    for finding in findings:
         console.print(f"{finding.severity}: {finding.sentence}", markup=False, soft_wrap=True)
     volume = sum(lesion.volume_mm3 for lesion in prediction.lesions) / 1000
     console.print(f"Lesions: {len(prediction.lesions)}, tumour core {volume:.1f} ml in all")

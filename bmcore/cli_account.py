@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bmcore import disk
 from bmcore.cli_study import refusals
 
 if TYPE_CHECKING:
@@ -112,6 +113,6 @@ def _store() -> Iterator[Store]:
     from bmcore.review.store import open_store
     from bmcore.settings import settings
 
-    settings().home.mkdir(parents=True, exist_ok=True)
+    disk.open_home(settings().home)
     with open_store(settings().url) as store:
         yield store

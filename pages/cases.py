@@ -7,12 +7,14 @@ import base64
 import pandas as pd
 import streamlit as st
 
+from bmcore.domain import Finding
 from pages.parts import guard, loaders, reader
 from pages.parts.add_case import add_case_form
 from pages.parts.guard import may, page
 from pages.parts.run_models import progress_words
 from pages.parts.words import STATE_WORDS, clinical, escaped
 
+OWN = "Added here"
 ORDERS = {
     "Newest first": ("Added", False),
     "Name": ("Case", True),
@@ -41,7 +43,7 @@ def work_list() -> pd.DataFrame:
                 "Notes on the files": len(entry.findings),
                 "Votes": votes.get(entry.case_id, 0),
                 "Added": entry.added,
-                "Origin": "Demo, synthetic" if entry.demo else "Added here",
+                "Origin": "Demo, synthetic" if entry.demo else OWN,
             }
         )
     return pd.DataFrame(rows)
@@ -139,18 +141,51 @@ def busy_cases(cases: pd.DataFrame) -> dict[str, str]:
     return dict(zip(rows["Case"], rows["State"].map(words), strict=True))
 
 
+def draw_home(cases: pd.DataFrame) -> bool:
+    """Where cases are missing, or none of the user's own is there: which folder was looked in.
+
+    True where cases are missing.
+    """
+    from bmcore import disk
+    from bmcore.review.absent import absent
+
+    lost = absent(loaders.store(), loaders.home(), set(cases["Case"]) if len(cases) else ())
+    for finding in (lost, disk.open_to_others(loaders.home())):
+        if finding is not None:
+            st.warning(_in_code(finding), icon=":material/folder_off:")
+    if lost is None and not (len(cases) and (cases["Origin"] == OWN).any()):
+        st.caption(
+            f"No case of your own is in the home folder {_code(loaders.home())} yet. If you "
+            "expected some, check BMCORE_HOME and that its drive is mounted."
+        )
+    return lost is not None
+
+
+def _in_code(finding: Finding) -> str:
+    """A finding on one line; names and paths as code, so that none is read as Markdown."""
+    what = finding.what[:1].upper() + finding.what[1:]
+    hint = finding.hint or ""
+    return f"{what} ({_code(finding.file)}): {_code(finding.found)}. {hint[:1].upper()}{hint[1:]}"
+
+
+def _code(text: object) -> str:
+    plain = str(text).replace("`", "'").replace("\n", " ")
+    return f"`{plain}`"
+
+
 with page("Cases", "cases.see"):
     st.header("Cases", anchor=False)
     cases = work_list()
+    lost = draw_home(cases)
     if loaders.models().info is None:
         st.warning(
             "No models can be used here, so there will be no answers. Reading, marking and voting "
             "work as ever; a case says more when it is opened.",
             icon=":material/extension_off:",
         )
-    if cases.empty:
+    if cases.empty and not lost:
         st.info("There are no cases yet. Add the first one below.")
-    else:
+    elif not cases.empty:
         busy = busy_cases(cases)
         if busy:
             follow_work(busy)
@@ -161,7 +196,7 @@ with page("Cases", "cases.see"):
             draw_list(found)
             st.caption(f"{len(found)} of {len(cases)} cases")
     if may("cases.add"):
-        with st.expander("Add a case", icon=":material/add:", expanded=cases.empty):
+        with st.expander("Add a case", icon=":material/add:", expanded=cases.empty and not lost):
             add_case_form()
     waiting = loaders.prepare_images()
     if waiting:

@@ -299,6 +299,7 @@ def _prediction(path: Path) -> object:
     path.unlink()
     stored = archive.save(_made_up(), path.parent / "stored")
     (stored / "prediction.json").write_bytes(text)
+    (stored / "sha256.json").unlink()  # as a run of an earlier version, or whoever changes both
     return archive.load(stored)
 
 

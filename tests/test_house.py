@@ -18,6 +18,7 @@ FLOORS = {
     "plain": 0,
     "zips": 0,
     "settings": 0,
+    "disk": 0,
     "intake": 1,
     "phantom": 1,
     "imaging": 2,
@@ -128,6 +129,7 @@ def test_the_top_level_holds_only_what_the_house_allows() -> None:
         *("app.py", "pages", "bmcore", "training", "tests", "requirements.txt", "README.md"),
         *(".streamlit", "pyproject.toml", "Makefile", ".ci", "CHANGELOG.md", "docs", "models"),
         *("LICENSE", ".gitignore"),
+        *("requirements.lock", "requirements-cpu.lock", "requirements-torch.lock"),
     }
     assert top <= allowed
 

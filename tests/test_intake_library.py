@@ -33,7 +33,7 @@ def test_an_added_case_is_listed_and_loaded_as_it_was(tmp_path):
     assert library.list_cases(tmp_path) == [entry]
     assert entry.demo and entry.has_reference_mask and entry.readable
     assert entry.pseudonym == "BraTS-MET-00110-000" and entry.added.utcoffset().total_seconds() == 0
-    assert entry.original_names["t1c"] == "BraTS-MET-00110-000-t1c.nii.gz"
+    assert entry.original_names == {} and entry.sources["t1c"]["given"] == "file 2 of 5"
     case = library.load_case(tmp_path, entry.case_id)
     assert case.clinical == RECORD and case.truth is not None
     expected = make_case(codes="LPS")

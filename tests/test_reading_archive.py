@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bmcore import disk
 from bmcore.domain import InputRefused, Novelty, Prediction, Primary, Volume
 from bmcore.reading import archive
 from tests.reading_fixture import prediction
@@ -200,6 +203,7 @@ def test_the_three_output_files_hold_what_was_predicted(tmp_path: Path) -> None:
     assert list(summary) == [
         "case_id", "sequences", "probabilities", "reasons", "lesion_count", "bundle", "timings_s",
         "findings", "notice", "calibration", "coverage", "prediction_set", "abstains", "novelty",
+        "clinical_record", "inputs", "created_at", "bmcore",
     ]  # fmt: skip
     assert summary["calibration"] == "no calibration stored with these models"
     assert summary["coverage"] is summary["novelty"] is None
@@ -221,10 +225,60 @@ def test_no_lesion_is_null_with_a_reason_and_an_empty_table(tmp_path: Path) -> N
 def test_other_files_in_the_output_folder_stay(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "prediction.json").write_text("old")
-    archive.write_outputs(prediction(), tmp_path)
+    archive.write_outputs(prediction(), tmp_path, force=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert json.loads((tmp_path / "prediction.json").read_text())["case_id"] == "HEAD-1"
     assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("name", archive.OUTPUT_FILES)
+def test_one_earlier_result_is_in_the_way_until_it_may_be_replaced(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("earlier")
+    with pytest.raises(InputRefused, match=f"holds results already .found {name}.*--force"):
+        archive.write_outputs(prediction(), tmp_path)
+    assert (tmp_path / name).read_text() == "earlier" and len(list(tmp_path.iterdir())) == 1
+    archive.write_outputs(prediction(), tmp_path, force=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(archive.OUTPUT_FILES)
+
+
+@pytest.mark.parametrize("step", range(1, 4))
+def test_a_replacement_that_fails_at_any_step_leaves_the_earlier_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    archive.write_outputs(prediction(), tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    moves = []
+
+    def move_in(new: Path, place: Path) -> None:
+        moves.append(place)
+        if len(moves) == step:
+            raise OSError("No space left on device")
+        new.replace(place)
+
+    monkeypatch.setattr(disk, "move_in", move_in)
+    with pytest.raises(OSError, match="No space left"):
+        archive.write_outputs(prediction(lesions=0), tmp_path, force=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_killed_replacement_keeps_the_earlier_results_and_says_where(tmp_path: Path) -> None:
+    archive.write_outputs(prediction(), tmp_path / "out")
+    code = (
+        "import os\nfrom pathlib import Path\nfrom bmcore import disk\n"
+        "from bmcore.reading import archive\nfrom tests.reading_fixture import prediction\n"
+        "disk.move_in = lambda new, place: os._exit(9)\n"
+        f"archive.write_outputs(prediction(), Path({str(tmp_path / 'out')!r}), force=True)"
+    )
+    root = Path(__file__).resolve().parent.parent
+    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 9
+    kept = {p.name for p in (tmp_path / "out").glob(".bmcore-before-*/*")}
+    assert kept == set(archive.OUTPUT_FILES)
+    for force in (False, True):
+        with pytest.raises(InputRefused, match="when the program was stopped"):
+            archive.check_out(tmp_path / "out", force)
 
 
 def test_a_file_or_a_closed_folder_is_no_output_folder(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import resource
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +130,55 @@ def test_predict_says_in_words_which_answers_stand_and_exits_0_when_they_abstain
     assert "no calibration stored" not in result.stdout
 
 
+def test_the_answer_says_what_it_rests_on_and_names_no_file(
+    tmp_path: Path, files: Path, bundle: Path, predicted: list[Case]
+) -> None:
+    named = files.rename(tmp_path / "Hans Mustermann")
+    for path in named.iterdir():
+        path.rename(named / f"Mustermann_{path.name.split('-')[-1]}")
+    table = tmp_path / "Mustermann.csv"
+    table.write_text("age,sex,Name of Mustermann\n61,female,Hans\n")
+    out = tmp_path / "out"
+    words = ("--out", out, "--bundle", bundle, "--clinical", table, "--smoking", "never")
+    result = run("predict", named, *words)
+    assert result.exit_code == 0, result.stderr
+    assert "Mustermann" in result.stdout  # on the screen, in the user's own words
+    told = json.loads((out / "prediction.json").read_text())
+    assert "Mustermann" not in json.dumps(told) and "Hans" not in json.dumps(told)
+    assert told["case_id"] == predicted[0].case_id
+    assert re.fullmatch("case-[0-9a-f]{8}", told["case_id"])
+    assert told["clinical_record"] == {
+        "age_years": 61.0, "sex": "female", "smoking": "never", "pack_years": None,
+        "extracranial_metastases": None,
+    }  # fmt: skip
+    t1c = next(named.glob("*t1c*"))
+    assert told["inputs"]["t1c"]["sha256"] == hashlib.sha256(t1c.read_bytes()).hexdigest()
+    assert told["inputs"]["t1c"]["given"] == "file 1 of 4"
+    assert datetime.fromisoformat(told["created_at"]).utcoffset() == timedelta(0)
+    assert told["bmcore"] == __version__ and len(told["bundle"]["digest"]) == 64
+    again = run("predict", named, *words)
+    assert again.exit_code == 2 and "--force" in errors(again)[0]
+    assert json.loads((out / "prediction.json").read_text()) == told
+    assert run("predict", named, *words, "--force").exit_code == 0
+
+
+def test_the_names_of_the_files_are_kept_only_where_the_site_says_so(
+    tmp_path: Path, files: Path, bundle: Path, predicted: list[Case], monkeypatch
+) -> None:
+    named = files.rename(tmp_path / "Study-7")
+    for path in named.iterdir():
+        path.rename(named / path.name.replace(files.name, "Study-7"))
+    monkeypatch.setenv("BMCORE_KEEP_NAMES", "1")
+    settings.cache_clear()
+    try:
+        assert run("predict", named, "--out", tmp_path / "o", "--bundle", bundle).exit_code == 0
+    finally:
+        settings.cache_clear()
+    told = json.loads((tmp_path / "o" / "prediction.json").read_text())
+    assert told["case_id"] == "Study-7"
+    assert told["inputs"]["t1c"]["file"] == "Study-7-t1c.nii.gz"
+
+
 def test_every_option_reaches_the_record_and_the_options_win_over_the_table(
     tmp_path: Path, files: Path, bundle: Path, predicted: list[Case]
 ) -> None:
@@ -201,7 +253,7 @@ def test_a_refusal_in_the_middle_leaves_an_earlier_result_as_it_was(
         raise refuse("the brain\nis empty")
 
     monkeypatch.setattr(pipeline, "predict", broken)
-    result = run("predict", files, "--out", out, "--bundle", bundle)
+    result = run("predict", files, "--out", out, "--bundle", bundle, "--force")
     assert result.exit_code == 2
     assert errors(result)[-1] == "error: the brain is empty."
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before

@@ -173,7 +173,7 @@ PLANS = {
         "refused: reader ra: the name is still to be filled in",
     ),
     "a name that cannot be stored": (
-        {"readers": [reader("Dr \x07 Ada")]},
+        {"readers": [reader("Dr \x9f Ada")]},
         "refused: reader ra: the reader holds a character that cannot be stored",
     ),
     "no years": (

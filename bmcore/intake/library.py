@@ -1,20 +1,29 @@
-"""The cases of one installation: a folder for each below ``HOME/cases``, never half there."""
+"""The cases of one installation: a folder for each below ``HOME/cases``, never half there.
+
+Images are written anew from their geometry and voxels, and a record names no file, so that nothing
+of a patient's name comes along; where the site asks for it (``BMCORE_KEEP_NAMES``) the names of the
+files are kept.
+"""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import re
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
+from filelock import FileLock
+from nibabel.spatialimages import HeaderDataError
+
+from bmcore import disk
 from bmcore.domain import (
     SEQUENCES,
     Case,
@@ -24,11 +33,15 @@ from bmcore.domain import (
     Severity,
     refuse,
 )
-from bmcore.intake.nifti import Source, choose_files, read_case
+from bmcore.intake import neutral
+from bmcore.intake.clean_file import content_digest, write_clean
+from bmcore.intake.nifti import Choice, Source, choose_files, read_case, read_choice
 from bmcore.plain import load_json
+from bmcore.settings import settings
 
 _FORMAT = 1
 _RECORD = "case.json"
+_TRACES = ("predictions", "drafts", "maps")
 _STALE_S = 24 * 3600
 
 
@@ -36,9 +49,11 @@ _STALE_S = 24 * 3600
 class CaseEntry:
     """What the work list needs of a case; no image is read for it.
 
-    sequences: those that are there. added: UTC. original_names: sequence (or "seg") -> name of the
-    file as it was given. sha256: file in ``folder`` -> digest. An entry whose record on disk is
-    damaged has no sequences and one REFUSED finding.
+    sequences: those that are there. added: UTC. sha256: file in ``folder`` -> digest.
+    content_sha256: sequence (or "seg") -> digest of the image before gzip, the same at every site;
+    empty in a case that an earlier version added. sources: sequence -> which file it was ("file 2
+    of 5") and that file's digest. original_names: sequence -> its name, where names are kept.
+    An entry whose record on disk is damaged has no sequences and one REFUSED finding.
     """
 
     case_id: str
@@ -50,6 +65,8 @@ class CaseEntry:
     added: datetime
     original_names: Mapping[str, str] = field(default_factory=dict)
     sha256: Mapping[str, str] = field(default_factory=dict)
+    content_sha256: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def pseudonym(self) -> str:
@@ -57,12 +74,23 @@ class CaseEntry:
 
     @property
     def has_reference_mask(self) -> bool:
-        return "seg" in self.original_names
+        return "seg" in self.files
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Sequence, or "seg" for the reference mask, -> its file."""
+        names = {n: f"{self.case_id}-{n}.nii.gz" for n in (*SEQUENCES, "seg")}
+        return {n: self.folder / name for n, name in names.items() if name in self.sha256}
 
     @property
     def images_sha256(self) -> str:
-        """SHA-256 (hex) over the stored hashes of the sequences; the reference mask is left out."""
-        images = {n: self.sha256.get(f"{self.case_id}-{n}.nii.gz", "") for n in self.sequences}
+        """SHA-256 (hex) over the digests of the sequences; the reference mask is left out.
+
+        The same images give the same one at every site. A case that an earlier version added has
+        no digests of its images, and that of its files stands in.
+        """
+        stored = {n: self.sha256.get(f"{self.case_id}-{n}.nii.gz", "") for n in self.sequences}
+        images = {n: self.content_sha256.get(n, digest) for n, digest in stored.items()}
         text = json.dumps(images, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -78,45 +106,43 @@ def add_case(
     clinical: ClinicalRecord | None = None,
     demo: bool = False,
 ) -> CaseEntry:
-    """Check the files as ``read_case`` does and keep a copy below ``home/cases``.
+    """Check the files as ``read_case`` does and keep their images below ``home/cases``.
 
-    files: as for ``read_case``. The same files under the same id give the entry that is there;
-    other files, or other clinical values, under an id in use raise InputRefused.
+    files: as for ``read_case``. case_id: where None, that of a public data set, else the next free
+    number. The same images under the same id give the entry that is there; other images, or other
+    clinical values, under an id in use raise InputRefused.
     """
-    case = read_case(files, case_id, clinical)
     choice = choose_files(files)
-    cases = Path(home) / "cases"
-    cases.mkdir(parents=True, exist_ok=True)
+    case = read_choice(choice, case_id, clinical)
+    cases = disk.private_folder(disk.open_home(Path(home)) / "cases")
     _sweep(cases)
     draft = cases / f".incoming-{uuid.uuid4().hex}"
-    draft.mkdir()
+    draft.mkdir(mode=disk.FOLDER_MODE)
     try:
-        digests = {}
-        for name, path in choice.files.items():
-            target = draft / f"{case.case_id}-{name}.nii.gz"
-            _copy_zipped(path, target)
-            digests[target.name] = _digest(target)
-        entry = CaseEntry(
-            case_id=case.case_id,
-            folder=cases / case.case_id,
-            sequences=tuple(case.sequences),
-            clinical=case.clinical,
-            findings=case.findings,
-            demo=demo,
-            added=datetime.now(UTC).replace(microsecond=0),
-            original_names={n: p.name for n, p in choice.files.items()},
-            sha256=digests,
-        )
-        _write_record(entry, draft)
-        try:
-            draft.rename(entry.folder)
-        except OSError:
-            if not entry.folder.exists():
-                raise
-            return _already_there(entry)
-        return entry
+        content = {n: write_clean(p, draft / f"{n}.nii.gz") for n, p in choice.files.items()}
+        name = case.case_id if case_id or settings().keep_names else neutral.public_id(case.case_id)
+        if name is not None:
+            return _enter(case, choice, name, content, draft, demo)
+        with FileLock(Path(home) / "case-names.lock", mode=disk.FILE_MODE):
+            name = _known_as(home, content) or next_id(home)
+            return _enter(case, choice, name, content, draft, demo)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def next_id(home: Path, also: Iterable[str] = ()) -> str:
+    """A name for a new case that tells nothing of the patient: the next free case-0001 ...
+
+    also: further ids in use, for instance those of the votes. What is left of a case that was
+    removed keeps its number in use too.
+    """
+    return neutral.next_id({entry.case_id for entry in list_cases(home)} | traces(home) | set(also))
+
+
+def traces(home: Path) -> set[str]:
+    """Ids of cases, here or not, that the models have read or that a reader has marked."""
+    folders = [p for p in (Path(home) / name for name in _TRACES) if p.is_dir()]
+    return {p.name for f in folders for p in f.iterdir() if p.is_dir() and p.name[0] != "."}
 
 
 def list_cases(home: Path) -> list[CaseEntry]:
@@ -160,30 +186,40 @@ def load_case(home: Path, case_id: str) -> Case:
     ]
     if changed:
         raise InputRefused(*changed)
-    files = {n: entry.folder / f"{case_id}-{n}.nii.gz" for n in entry.original_names}
-    case = read_case(files, case_id, entry.clinical, own=True)
+    case = read_case(entry.files, case_id, entry.clinical, own=True)
     return replace(case, findings=entry.findings)
 
 
 def images_on_disk(home: Path, case_id: str) -> str:
     """As ``CaseEntry.images_sha256``, but of the files as they are now; "" for a missing one."""
     entry = get_entry(home, case_id)
-    found = {
-        name: _digest_now(entry.folder / name) if (entry.folder / name).is_file() else ""
-        for name in entry.sha256
-    }
-    return replace(entry, sha256=found).images_sha256
+    there = {n: entry.files.get(n) for n in entry.sequences}
+    images = {n: p for n, p in there.items() if p is not None}
+    if entry.content_sha256:
+        content = {n: _digest_now(images.get(n), content_digest) for n in there}
+        return replace(entry, content_sha256=content).images_sha256
+    files = {p.name: _digest_now(p, _digest) for p in images.values()}
+    return replace(entry, sha256=files).images_sha256
 
 
-def _digest_now(path: Path) -> str:
-    """The file's hash; computed again only where the file system says that it was written to."""
-    at = path.stat()
-    return _digest_of(path, at.st_ino, at.st_mtime_ns, at.st_ctime_ns, at.st_size)
+def _digest_now(path: Path | None, of: Callable[[Path], str]) -> str:
+    """A digest of the file, worked out again only where the file system says that it was written
+    to; "" where it is missing or can no longer be read."""
+    try:
+        at = path.stat() if path is not None else None
+    except FileNotFoundError:
+        at = None
+    if path is None or at is None:
+        return ""
+    return _digest_of(path, of, at.st_ino, at.st_mtime_ns, at.st_ctime_ns, at.st_size)
 
 
 @lru_cache(maxsize=4096)
-def _digest_of(path: Path, *stamp: int) -> str:
-    return _digest(path)
+def _digest_of(path: Path, of: Callable[[Path], str], *stamp: int) -> str:
+    try:
+        return of(path)
+    except (OSError, EOFError, ValueError, zlib.error, HeaderDataError):
+        return ""  # no longer an image: another digest than the one in the record
 
 
 def update_clinical(home: Path, case_id: str, record: ClinicalRecord) -> CaseEntry:
@@ -193,9 +229,45 @@ def update_clinical(home: Path, case_id: str, record: ClinicalRecord) -> CaseEnt
     return entry
 
 
+def _enter(
+    case: Case, choice: Choice, name: str, content: Mapping[str, str], draft: Path, demo: bool
+) -> CaseEntry:
+    """Name the case in ``draft`` and move it into the library; the entry as it is there."""
+    for sequence in content:
+        (draft / f"{sequence}.nii.gz").rename(draft / f"{name}-{sequence}.nii.gz")
+    keep = settings().keep_names
+    findings = case.findings if keep else neutral.without_names(case, choice, name).findings
+    entry = CaseEntry(
+        case_id=name,
+        folder=draft.parent / name,
+        sequences=tuple(case.sequences),
+        clinical=case.clinical,
+        findings=findings,
+        demo=demo,
+        added=datetime.now(UTC).replace(microsecond=0),
+        original_names={n: p.name for n, p in choice.files.items()} if keep else {},
+        sha256={p.name: _digest(p) for p in (draft / f"{name}-{n}.nii.gz" for n in content)},
+        content_sha256=content,
+        sources=neutral.sources(choice),
+    )
+    _write_record(entry, draft)
+    try:
+        disk.move_in(draft, entry.folder)
+    except OSError:
+        if not entry.folder.exists():
+            raise
+        return _already_there(entry)
+    return entry
+
+
+def _known_as(home: Path, content: Mapping[str, str]) -> str | None:
+    """The name under which these images are in the library already."""
+    return next((e.case_id for e in list_cases(home) if e.content_sha256 == content), None)
+
+
 def _already_there(entry: CaseEntry) -> CaseEntry:
     there = _read_record(entry.folder)
-    if there.sha256 != entry.sha256:
+    if _content(there) != entry.content_sha256:
         raise refuse(
             f"there is already a case {entry.case_id} with other images",
             found=f"{len(there.sha256)} files added {there.added:%Y-%m-%d %H:%M} UTC",
@@ -211,17 +283,9 @@ def _already_there(entry: CaseEntry) -> CaseEntry:
     )
 
 
-def _copy_zipped(source: Path, target: Path) -> None:
-    """Copy as gzip. Compressed anew only where the source is not gzip; same bytes every time."""
-    with source.open("rb") as plain:
-        zipped = plain.read(2) == b"\x1f\x8b"
-        plain.seek(0)
-        with target.open("wb") as out:
-            if zipped:
-                shutil.copyfileobj(plain, out)
-                return
-            with gzip.GzipFile("", "wb", 6, out, mtime=0) as packer:
-                shutil.copyfileobj(plain, packer)
+def _content(entry: CaseEntry) -> Mapping[str, str]:
+    """``content_sha256``, worked out where an earlier version added the case."""
+    return entry.content_sha256 or {n: content_digest(path) for n, path in entry.files.items()}
 
 
 def _digest(path: Path) -> str:
@@ -229,7 +293,35 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def without_names(entry: CaseEntry, work: Path) -> CaseEntry:
+    """The entry as it may leave the site: images only, no reference mask, no name of a file.
+
+    Images that an earlier version copied as they came are written anew below ``work``.
+    """
+    images = {n: path for n, path in entry.files.items() if n != "seg"}
+    findings = neutral.old_findings(entry.findings, entry.original_names)
+    if not entry.content_sha256:
+        folder = disk.private_folder(work / entry.case_id)
+        old, images = images, {n: folder / path.name for n, path in images.items()}
+        content = {n: write_clean(path, images[n]) for n, path in old.items()}
+        digests = {path.name: _digest(path) for path in images.values()}
+        entry = replace(entry, folder=folder, content_sha256=content, sha256=digests)
+    return replace(
+        entry,
+        findings=findings,
+        original_names={n: path.name for n, path in images.items()},  # earlier versions read it
+        sha256={path.name: entry.sha256[path.name] for path in images.values()},
+        content_sha256={n: entry.content_sha256[n] for n in images},
+        sources={},
+    )
+
+
 def _write_record(entry: CaseEntry, folder: Path) -> None:
+    disk.write(folder / _RECORD, record_text(entry))
+
+
+def record_text(entry: CaseEntry) -> str:
+    """The record of a case as it stands in ``case.json``."""
     record = {
         "format": _FORMAT,
         "pseudonym": entry.pseudonym,
@@ -240,13 +332,10 @@ def _write_record(entry: CaseEntry, folder: Path) -> None:
         "added": entry.added.isoformat(),
         "original_names": dict(entry.original_names),
         "sha256": dict(entry.sha256),
+        "content_sha256": dict(entry.content_sha256),
+        "sources": {name: dict(source) for name, source in entry.sources.items()},
     }
-    beside = folder / f".{_RECORD}.{uuid.uuid4().hex}"
-    try:
-        beside.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-        beside.replace(folder / _RECORD)
-    finally:
-        beside.unlink(missing_ok=True)
+    return json.dumps(record, indent=1, ensure_ascii=False)
 
 
 def _read_record(folder: Path) -> CaseEntry:
@@ -268,6 +357,8 @@ def _read_record(folder: Path) -> CaseEntry:
             added=datetime.fromisoformat(record["added"]).astimezone(UTC),
             original_names=record["original_names"],
             sha256=record["sha256"],
+            content_sha256=record.get("content_sha256", {}),  # absent in an earlier version's
+            sources=record.get("sources", {}),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise refuse(

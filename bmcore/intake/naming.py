@@ -91,6 +91,16 @@ def clean_case_id(text: str) -> str:
     return cleaned
 
 
+def common_name(names: Iterable[str]) -> str:
+    """What file names begin with in common, up to the last mark between words; "" for nothing."""
+    given, same = list(names), 0
+    while len(given) > 1 and same < min(map(len, given)) and len({n[same] for n in given}) == 1:
+        same += 1
+    common = given[0][:same]
+    cut = max(common.rfind(mark) for mark in "-_. ")
+    return common[: cut if cut > 0 else None].strip("-_. ")
+
+
 def _words(text: str) -> list[str]:
     lowered = text.lower().replace("+c", " contrast ").replace("t2*", " t2star ")
     return [w for w in re.split(r"[^a-z0-9]+", lowered) if w]

@@ -45,11 +45,13 @@ Source = str | Path | Iterable[str | Path] | Mapping[str, str | Path]
 
 @dataclass(frozen=True)
 class Choice:
-    """Which file is taken for what. ``files``: sequence (or "seg") to path."""
+    """Which file is taken for what. ``files``: sequence (or "seg") to path; ``given``: all files
+    in the order in which they came."""
 
     files: Mapping[str, Path]
     case_id: str
     findings: tuple[Finding, ...] = ()
+    given: tuple[Path, ...] = ()
 
 
 def read_case(
@@ -67,7 +69,17 @@ def read_case(
     Volumes are float32 (i, j, k) in the file's own voxel order, affine RAS+ mm. A mask becomes
     ``truth``. Raises InputRefused with one finding for every problem of every file.
     """
-    choice = choose_files(source)
+    return read_choice(choose_files(source), case_id, clinical, own=own)
+
+
+def read_choice(
+    choice: Choice,
+    case_id: str | None,
+    clinical: ClinicalRecord | None,
+    *,
+    own: bool = False,
+) -> Case:
+    """``read_case`` for files that were chosen already."""
     volumes, problems, found = read_images(choice.files, own)
     notes = [*choice.findings, *found]
     volumes = _on_one_grid(volumes, choice.files, problems, notes)
@@ -99,7 +111,7 @@ def choose_files(source: Source) -> Choice:
                 expected=", ".join((*SEQUENCES, "seg")),
             )
         files = {n: Path(p) for n, p in source.items()}
-        return Choice(files, _id_from(list(files.values()), None))
+        return Choice(files, _id_from(list(files.values()), None), given=tuple(files.values()))
     if isinstance(source, (str, Path)):
         path = Path(source)
         if not path.exists():
@@ -157,7 +169,7 @@ def _from_files(paths: list[Path], folder: Path | None) -> Choice:
         for s, p in ordered.items()
         if YALE_NAME.fullmatch(p.name) is None
     )
-    return Choice(ordered, _id_from(list(ordered.values()), folder), tuple(notes))
+    return Choice(ordered, _id_from(list(ordered.values()), folder), tuple(notes), tuple(paths))
 
 
 def _yale_choice(paths: list[Path], folder: Path | None) -> Choice | None:
@@ -178,7 +190,7 @@ def _yale_choice(paths: list[Path], folder: Path | None) -> Choice | None:
     notes: list[Finding] = []
     for path, match in matches.items():
         if match is None or match["case"] != cases[0]:
-            notes.append(_unused(path, f"it is not named like case {cases[0]}"))
+            notes.append(_unused(path, "it is not named like the files of the case"))
         elif match["kind"] in files:
             raise refuse(
                 f"two files for {match['kind']}",
@@ -193,7 +205,7 @@ def _yale_choice(paths: list[Path], folder: Path | None) -> Choice | None:
             *(Finding(Severity.REFUSED, n.what, n.file, hint="leave it out.") for n in notes)
         )
     ordered = {s: files[s] for s in (*SEQUENCES, "seg") if s in files}
-    return Choice(ordered, clean_case_id(cases[0]), tuple(notes))
+    return Choice(ordered, clean_case_id(cases[0]), tuple(notes), tuple(paths))
 
 
 def _unused(path: Path, why: str, severity: Severity = Severity.INFO) -> Finding:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import struct
-import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from bmcore import disk
 from bmcore.domain import Finding, InputRefused, Severity, Volume, refuse
 from bmcore.geometry import transform, voxel_sizes_mm
 
@@ -191,13 +191,9 @@ def write_volume(volume: Volume, path: Path, dtype: npt.DTypeLike) -> Path:
     image.set_sform(volume.affine, code=1)
     image.set_qform(volume.affine, code=1)
     image.header.set_xyzt_units("mm")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{uuid.uuid4().hex}.part{suffix}")
-    try:
-        nib.save(image, beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    disk.private_folder(path.parent)
+    with disk.beside(path) as new:
+        disk.save_image(image, new)
     return path
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FORMAT = 1
 MANIFEST = "manifest.json"
+CARDS = ("model_card.json", "model_card.md")
 PARTS = ("segmenter", "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr")
 UNCERTAINTY = "uncertainty"  # a part that a bundle may lack: older ones do
 SPREAD = "spread"  # likewise
@@ -409,6 +410,13 @@ class Bundle:
         lines = [f"{part} {m['parts'][part]['sha256']}\n" for part in sorted(m["parts"])]
         digest = hashlib.sha256("".join(lines).encode()).hexdigest()
         return BundleInfo(m["name"], m["version"], m["trained_on"], m["synthetic"], digest)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that belong to the bundle; others in its folder do not."""
+        parts = (str(entry["file"]) for entry in self.manifest["parts"].values())
+        named = {MANIFEST, *CARDS, *parts}
+        return tuple(sorted(name for name in named if (self.folder / name).is_file()))
 
     def has(self, part: str) -> bool:
         return part in self.manifest["parts"]

@@ -12,17 +12,20 @@ import csv
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import time
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from bmcore import zips
+from bmcore import __version__, disk, zips
 from bmcore.domain import BmcoreError, Prediction, refuse
 from bmcore.intake.nifti_file import read_bytes
 from bmcore.plain import load_json, safe_cell
@@ -33,6 +36,7 @@ KEPT = 3
 FILES = ("prediction.json", "arrays.npz", "mask.nii.gz")
 _SUMS, _PIN = "sha256.json", "shown"
 _ARRAY_BYTES = 64 * 2**20
+_BEFORE = ".bmcore-before-"
 OUTPUT_FILES = ("mask.nii.gz", "lesions.csv", "prediction.json")
 
 
@@ -42,12 +46,14 @@ def save(prediction: Prediction, folder: Path | str) -> Path:
     if folder.exists():
         raise refuse("a prediction is already stored in this folder", file=folder)
     with staging(folder.parent, folder.name) as beside:
-        nib.save(serial.mask_image(prediction.mask), beside / "mask.nii.gz")
-        np.savez_compressed(beside / "arrays.npz", **serial.arrays(prediction))  # type: ignore[arg-type]
-        text = to_json(serial.full_dict(prediction))
-        (beside / "prediction.json").write_text(text, encoding="utf-8")
-        (beside / _SUMS).write_text(to_json(_sums(beside)), encoding="utf-8")
-        beside.rename(folder)
+        disk.save_image(serial.mask_image(prediction.mask), beside / "mask.nii.gz")
+        with disk.create(beside / "arrays.npz") as stream:
+            np.savez_compressed(stream, **serial.arrays(prediction))  # type: ignore[arg-type]
+        with disk.create(beside / "prediction.json", "w", encoding="utf-8") as stream:
+            stream.write(to_json(serial.full_dict(prediction)))
+        with disk.create(beside / _SUMS, "w", encoding="utf-8") as stream:
+            stream.write(to_json(_sums(beside)))
+        disk.move_in(beside, folder)
     return folder
 
 
@@ -128,7 +134,7 @@ def find_run(home: Path | str, case_id: str, digest: str, run: str) -> Path:
 
 def pin(run: Path) -> None:
     """Keep this run for good: somebody was shown it, and votes rest on it."""
-    (run / _PIN).touch()
+    disk.create(run / _PIN, "ab").close()
 
 
 def keep(home: Path | str, prediction: Prediction) -> Path:
@@ -203,8 +209,11 @@ def _runs(shelf: Path) -> list[Path]:
     return sorted(found, key=lambda run: run.name, reverse=True)
 
 
-def check_out(out: Path | str) -> Path:
-    """``out`` if ``write_outputs`` can write there, else ``InputRefused``; creates nothing."""
+def check_out(out: Path | str, force: bool = False) -> Path:
+    """``out`` if ``write_outputs`` can write there, else ``InputRefused``; creates nothing.
+
+    Earlier results are in the way unless ``force``.
+    """
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise refuse("the output folder is a file", file=out, hint="name another folder.")
@@ -218,30 +227,89 @@ def check_out(out: Path | str) -> Path:
     taken = [out / name for name in OUTPUT_FILES if (out / name).is_dir()]
     if taken:
         raise refuse("a folder stands where an output file must go", file=taken[0])
+    _check_earlier(out, force)
     return out
 
 
-def write_outputs(prediction: Prediction, out: Path | str) -> list[Path]:
+def _check_earlier(out: Path, force: bool) -> None:
+    half = sorted(out.glob(f"{_BEFORE}*"))
+    if half:
+        raise refuse(
+            "results were being replaced here when the program was stopped",
+            file=half[0],
+            found="the results from before",
+            hint="move them back into the folder above, or remove them.",
+        )
+    there = [name for name in OUTPUT_FILES if (out / name).exists()]
+    if there and not force:
+        raise refuse(
+            "the output folder holds results already",
+            file=out,
+            found=", ".join(there),
+            hint="name another folder, or replace them with --force.",
+        )
+
+
+def write_outputs(
+    prediction: Prediction,
+    out: Path | str,
+    inputs: Mapping[str, Mapping[str, str]] | None = None,
+    force: bool = False,
+) -> list[Path]:
     """Write ``mask.nii.gz``, ``lesions.csv`` and ``prediction.json`` into ``out``; returns them.
 
-    Earlier files of these three names are replaced, anything else in ``out`` is left alone.
+    inputs: sequence -> hashes of its file, for ``prediction.json``. Earlier results are replaced
+    only with ``force``, all three or none; anything else in ``out`` is left alone.
     ``prediction.json`` goes away first and comes last: where it stands, all three belong together.
     """
-    out = check_out(out)
+    out = check_out(out, force)
     existed = out.exists()
     with staging(out if existed else out.absolute().parent, "bmcore-out") as beside:
-        nib.save(serial.mask_image(prediction.mask), beside / "mask.nii.gz")
-        with (beside / "lesions.csv").open("w", newline="", encoding="utf-8") as stream:
+        disk.save_image(serial.mask_image(prediction.mask), beside / "mask.nii.gz")
+        with disk.create(beside / "lesions.csv", "w", newline="", encoding="utf-8") as stream:
             rows = csv.DictWriter(stream, serial.LESION_COLUMNS)
             rows.writeheader()
             for row in serial.lesion_rows(prediction):
                 rows.writerow({key: safe_cell(value) for key, value in row.items()})
-        text = to_json(serial.summary(prediction))
-        (beside / "prediction.json").write_text(text, encoding="utf-8")
+        with disk.create(beside / "prediction.json", "w", encoding="utf-8") as stream:
+            stream.write(to_json({**serial.summary(prediction), **_run(prediction, inputs or {})}))
         if not existed:
-            beside.rename(out)
+            disk.move_in(beside, out)
         else:
-            (out / "prediction.json").unlink(missing_ok=True)
-            for name in OUTPUT_FILES:
-                (beside / name).replace(out / name)
+            _check_earlier(out, force)  # somebody may have been quicker
+            _exchange(beside, out)
     return [out / name for name in OUTPUT_FILES]
+
+
+def _run(prediction: Prediction, inputs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """What the answer rests on: values, inputs, time and program. No name of a file or folder."""
+    return {
+        "clinical_record": asdict(prediction.clinical_record),
+        "inputs": {name: dict(hashes) for name, hashes in inputs.items()},
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "bmcore": __version__,
+    }
+
+
+def _exchange(new: Path, out: Path) -> None:
+    """Put the files of ``new`` into ``out``; where that fails, what was there is there again.
+
+    Until all three are in place the earlier ones wait in a hidden folder of ``out``.
+    """
+    earlier = [name for name in OUTPUT_FILES if (out / name).exists()]
+    before = out / f"{_BEFORE}{secrets.token_hex(4)}"
+    before.mkdir(mode=disk.FOLDER_MODE)
+    try:
+        for name in reversed(earlier):
+            (out / name).rename(before / name)
+        for name in OUTPUT_FILES:
+            disk.move_in(new / name, out / name)
+    except BaseException:
+        for name in OUTPUT_FILES:
+            if (before / name).exists():
+                (before / name).replace(out / name)
+            elif name not in earlier:
+                (out / name).unlink(missing_ok=True)
+        before.rmdir()
+        raise
+    shutil.rmtree(before)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bmcore import disk
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Case, Prediction, Primary
 from bmcore.plain import load_json
 from bmcore.reading import explain
@@ -109,7 +110,7 @@ def audit(
         return kept
     patch, _, _ = explain.lesion_patch(case, prediction, lesion_number)
     made = measure(bundle.cnn, patch, lesion_number, primary)
-    shelf.mkdir(parents=True, exist_ok=True)
+    disk.private_folder(shelf)
     write_json(shelf / name, asdict(made))
     return made
 

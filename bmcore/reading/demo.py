@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from bmcore import disk
 from bmcore.domain import Primary
 from bmcore.reading.files import write_json
 
@@ -27,11 +28,11 @@ def ensure_demo_cases(home: Path | str) -> list[str]:
     when two processes start at once: the second waits for the first.
     """
     home = Path(home)
-    home.mkdir(parents=True, exist_ok=True)
+    disk.open_home(home)
     done = home / "demo-cases.json"
     if done.exists():
         return []
-    with FileLock(home / "demo-cases.lock"):
+    with FileLock(home / "demo-cases.lock", mode=disk.FILE_MODE):
         if done.exists():
             return []
         drawn = {case_id: _make(home, case_id, seed) for case_id, seed in DEMO_SEEDS.items()}

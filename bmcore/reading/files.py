@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bmcore import disk
 from bmcore.domain import refuse
 
 
@@ -32,20 +33,15 @@ def to_json(value: Mapping[str, Any]) -> str:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write ``value`` so that a reader sees the old file or the new one, never a part."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        beside.write_text(to_json(value), encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    disk.write(path, to_json(value))
 
 
 @contextmanager
 def staging(parent: Path, name: str) -> Iterator[Path]:
-    """A fresh hidden folder in ``parent``; removed at the end unless it was renamed away."""
-    parent.mkdir(parents=True, exist_ok=True)
-    folder = parent / f".{name}.{os.getpid()}-{secrets.token_hex(4)}"
-    folder.mkdir()
+    """A fresh hidden folder in ``parent``; removed at the end unless it was moved away
+    (``disk.move_in``)."""
+    folder = disk.private_folder(parent) / f".{name}.{os.getpid()}-{secrets.token_hex(4)}"
+    folder.mkdir(mode=disk.FOLDER_MODE)
     try:
         yield folder
     finally:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bmcore import disk
 from bmcore.domain import refuse
 from bmcore.plain import load_json
 from bmcore.reading.files import folder_name, write_json
@@ -66,7 +67,7 @@ def submit(home: Path | str, case_id: str) -> JobState:
     "done" or "failed" the work is done again.
     """
     home = Path(home).resolve()
-    with FileLock(_file(home, case_id, "submit.lock")):
+    with _lock(_file(home, case_id, "submit.lock")):
         now = state(home, case_id)
         if now.busy:
             return now
@@ -74,7 +75,7 @@ def submit(home: Path | str, case_id: str) -> JobState:
             "queued", "Waiting to start", message="Waiting to start.", submitted_at=time.time()
         )
         record(home, case_id, queued)
-        with log_path(home, case_id).open("wb") as log:
+        with disk.create(log_path(home, case_id)) as log:
             child = subprocess.Popen(
                 worker_command(home, case_id),
                 cwd=PROJECT,
@@ -139,7 +140,7 @@ def claim(home: Path | str, case_id: str) -> Iterator[JobState]:
     ``InputRefused`` if another worker holds it.
     """
     try:
-        with FileLock(_file(home, case_id, "lock")).acquire(timeout=5):
+        with _lock(_file(home, case_id, "lock")).acquire(timeout=5):
             # submit wrote "queued" before it started this child; one started by hand finds none
             seen = _read(home, case_id)
             submitted = seen.submitted_at if seen.busy else time.time()
@@ -155,7 +156,7 @@ def claim(home: Path | str, case_id: str) -> Iterator[JobState]:
 @contextmanager
 def turn(home: Path | str, case_id: str, mine: JobState) -> Iterator[None]:
     """Wait until no earlier case is waiting and none is running, then hold the machine."""
-    machine = FileLock(_folder(home) / "one-at-a-time.lock")
+    machine = _lock(_folder(home) / "one-at-a-time.lock")
     while True:
         ahead = _before(home, case_id, mine)
         if ahead == 0:
@@ -175,10 +176,13 @@ def turn(home: Path | str, case_id: str, mine: JobState) -> Iterator[None]:
         machine.release()
 
 
+def _lock(path: Path) -> FileLock:
+    return FileLock(path, mode=disk.FILE_MODE)
+
+
 def _folder(home: Path | str) -> Path:
     folder = Path(home) / "jobs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return disk.private_folder(folder)
 
 
 def _file(home: Path | str, case_id: str, ending: str) -> Path:
@@ -198,7 +202,7 @@ def _read(home: Path | str, case_id: str) -> JobState:
 def _alive(home: Path | str, case_id: str, seen: JobState) -> bool:
     """True while the child holds its lock, or may not have had the time to take it."""
     try:
-        FileLock(_file(home, case_id, "lock")).acquire(blocking=False).lock.release()
+        _lock(_file(home, case_id, "lock")).acquire(blocking=False).lock.release()
     except Timeout:
         return True
     starting = seen.pid is None and seen.submitted_at is not None

@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from bmcore import disk
 from bmcore.domain import PRIMARIES, Case, InputRefused, Prediction, Primary, Volume, refuse
 from bmcore.geometry import same_grid
 from bmcore.intake.nifti_file import read_bytes
@@ -37,8 +38,8 @@ def keep_maps(home: Path, bundle: Bundle, case: Case, prediction: Prediction) ->
                 heat = restore_map(explain.place_patch(cube, lesion, prepared), prepared)
                 steps = np.round(heat.data * 255).astype(np.uint8)
                 with staging(folder, "map") as beside:
-                    nib.save(nib.Nifti1Image(steps, heat.affine), beside / path.name)
-                    (beside / path.name).replace(path)
+                    disk.save_image(nib.Nifti1Image(steps, heat.affine), beside / path.name)
+                    disk.move_in(beside / path.name, path)
     return kept
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from bmcore import disk
 from bmcore.domain import BmcoreError, Prediction
 from bmcore.reading import jobs
 from bmcore.reading.jobs import JobState
@@ -26,6 +27,7 @@ def main(argv: list[str]) -> int:
         print("usage: python -m bmcore.reading.worker HOME CASE_ID", file=sys.stderr)
         return 2
     os.nice(5)  # the pages come first
+    disk.private_process()
     return work(Path(argv[0]), argv[1], predict_case)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,11 @@ from bmcore.stats.continuous import reader_dice
 
 if TYPE_CHECKING:
     from bmcore.intake.library import CaseEntry
+
+
+def of_cases(known: Mapping[str, Primary], cases: Collection[str]) -> dict[str, Primary]:
+    """The known primaries of ``cases``: a hospital's table may list other patients by name."""
+    return {case_id: primary for case_id, primary in known.items() if case_id in cases}
 
 
 def light_predictions(home: Path, digest: str) -> dict[str, Prediction]:

@@ -28,15 +28,17 @@ def make(
     """The dossier of the free votes, or of ``study``. url: of the database, for the hash chain.
 
     predictions, known: see ``dossier.build``; created_at: the date on the report, now if None.
+    Of ``known`` the report holds the cases that are here or were read, whatever else a table lists.
     """
-    facts = gather.case_facts(library.list_cases(home), predictions, known)
-    record: StudyRecord | None = None
-    if study is None:
-        votes = store.votes()
+    entries = library.list_cases(home)
+    votes = store.votes() if study is None else []
+    record: StudyRecord | None = None if study is None else read_record(store, study)
+    told = {v.case_id for v in votes} | set(record.study.cases if record is not None else ())
+    known = gather.of_cases(known, {e.case_id for e in entries} | set(predictions) | told)
+    facts = gather.case_facts(entries, predictions, known)
+    if record is None:
         source, marks = gather.free_votes(home, store, votes, facts, predictions, store.readers())
     else:
-        votes = []
-        record = read_record(store, study)
         source, marks = gather.of_study(home, store, record, facts, predictions)
     extra = dossier.Extra(
         created_at=created_at,

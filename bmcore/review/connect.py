@@ -9,6 +9,7 @@ before.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -16,11 +17,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from bmcore import disk
 from bmcore.domain import BmcoreError, refuse
 from bmcore.review.turns import begin_immediate
 
@@ -40,7 +42,7 @@ def journal_settings(version: tuple[int, ...]) -> tuple[str, str]:
 
 
 def make_engine(url: str) -> sa.Engine:
-    """An engine for SQLite in a file or for PostgreSQL; the SQLite folder is made if need be."""
+    """An engine for SQLite in a file or for PostgreSQL; the SQLite file is made, private."""
     try:
         parsed = sa.make_url(url)
         with database_faults(shown(url)):
@@ -193,12 +195,24 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
             expected="sqlite:///path/to/file",
             error=StoreRefused,
         )
-    if not str(url.database).startswith("file:"):
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    _private_file(Path(unquote(str(url.database).removeprefix("file:"))))
     engine = sa.create_engine(url, pool_size=5, max_overflow=50, pool_timeout=60)
     sa.event.listen(engine, "connect", _on_sqlite_connect)
     sa.event.listen(engine, "begin", _on_sqlite_begin)
     return engine
+
+
+def _private_file(path: Path) -> None:
+    """Make the database's file before SQLite does, so that only this account can read it.
+
+    SQLite gives its journals the mode of the file. One that is there is closed to others.
+    """
+    disk.private_folder(path.parent)
+    if path.is_file():
+        for name in (path.name, *(f"{path.name}-{kind}" for kind in ("journal", "wal", "shm"))):
+            disk.tighten(path.with_name(name))
+    elif not path.exists() and os.access(path.parent, os.W_OK | os.X_OK):
+        disk.create(path, "ab").close()
 
 
 def _on_sqlite_connect(connection: sqlite3.Connection, record: Any) -> None:

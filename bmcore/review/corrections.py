@@ -10,8 +10,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
-import secrets
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
+from bmcore import disk
 from bmcore.domain import BmcoreError, Volume, refuse
 from bmcore.geometry import same_grid, to_ras
 from bmcore.plain import brief
@@ -241,16 +240,8 @@ def keep_file(home: Path | str, content: bytes) -> str:
     if path.exists():
         _checked(path, sha256)
         return sha256
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    disk.private_folder(path.parent)
+    disk.write(path, content)
     return sha256
 
 

@@ -14,15 +14,16 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bmcore import zips
+from bmcore import disk, zips
 from bmcore.domain import Finding, InputRefused, Severity, refuse
 from bmcore.intake import library
+from bmcore.intake.neutral import old_findings
 from bmcore.models.bundles import Bundle
-from bmcore.plain import brief, load_json, read_json
+from bmcore.plain import brief, read_json
 from bmcore.reading import archive, maps
 from bmcore.review import plan
 from bmcore.review.store import open_store
@@ -54,9 +55,13 @@ def pack(
     helped = any(arm != "unaided" for arm in study.design.arms)
     _check(study, home, bundle, helped)
     beside = out.with_name(f".{out.name}.part")
+    beside.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as work:
         try:
-            with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+            with (
+                disk.create(beside) as file,
+                zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed,
+            ):
                 listed = {}
                 for name, path in _files(study, home, bundle, Path(work), helped, on_case):
                     packed.write(path, name, _compression(path))
@@ -65,7 +70,7 @@ def pack(
                 listed[_PLAN] = hashlib.sha256(study.canonical.encode()).hexdigest()
                 about = {"format": FORMAT, "study": study.study, "digest": study.digest}
                 packed.writestr(_LIST, json.dumps({**about, "files": listed}, indent=1))
-            beside.rename(out)
+            disk.move_in(beside, out)
         finally:
             beside.unlink(missing_ok=True)
     return len(study.cases)
@@ -124,9 +129,8 @@ def _files(
     on_case: Callable[[int, int], None],
 ) -> Iterator[tuple[str, Path]]:
     """(name in the package, file) of everything but the plan."""
-    for path in sorted(bundle.folder.iterdir()):
-        if path.is_file() and not path.name.startswith("."):
-            yield f"models/{path.name}", path
+    for name in bundle.files:
+        yield f"models/{name}", bundle.folder / name
     for done, case_id in enumerate(study.cases, start=1):
         yield from _case_files(case_id, home, work)
         if helped:
@@ -135,17 +139,13 @@ def _files(
 
 
 def _case_files(case_id: str, home: Path, work: Path) -> Iterator[tuple[str, Path]]:
-    """The images and the record, without the reference mask and the names that files once had."""
-    folder = home / "cases" / case_id
-    record = load_json(folder / "case.json")
-    images = {f"{case_id}-{name}.nii.gz": name for name in record["sequences"]}
-    record["sha256"] = {n: d for n, d in record["sha256"].items() if n in images}
-    record["original_names"] = {name: file for file, name in images.items()}
+    """The images and the record, without the reference mask and without names of files."""
+    entry = library.without_names(library.get_entry(home, case_id), work / "clean")
     clean = work / f"{case_id}.json"
-    clean.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    clean.write_text(library.record_text(entry), encoding="utf-8")
     yield f"cases/{case_id}/case.json", clean
-    for file in images:
-        yield f"cases/{case_id}/{file}", folder / file
+    for file in entry.files.values():
+        yield f"cases/{case_id}/{file.name}", file
 
 
 def _prediction_files(
@@ -153,6 +153,8 @@ def _prediction_files(
 ) -> Iterator[tuple[str, Path]]:
     prediction = archive.latest(home, case_id, bundle.info.digest)
     assert prediction is not None  # _check has looked
+    names = library.get_entry(home, case_id).original_names
+    prediction = replace(prediction, findings=old_findings(prediction.findings, names))
     run = archive.keep(work, prediction)
     if "aided_explained" in study.design.arms:
         maps.keep_maps(work, bundle, library.load_case(home, case_id), prediction)
@@ -256,9 +258,9 @@ def _is_inside(name: str) -> bool:
 
 def _extract(packed: zipfile.ZipFile, name: str, digest: str, home: Path) -> None:
     target = home / name
-    target.parent.mkdir(parents=True, exist_ok=True)
+    disk.private_folder(target.parent)
     found = hashlib.sha256()
-    with packed.open(name) as source, target.open("wb") as file:
+    with packed.open(name) as source, disk.create(target) as file:
         while chunk := source.read(_CHUNK):
             found.update(chunk)
             file.write(chunk)

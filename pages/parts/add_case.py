@@ -11,6 +11,7 @@ import streamlit as st
 
 from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, ClinicalRecord, refuse
 from bmcore.intake import child
+from bmcore.settings import settings
 from pages.parts import loaders
 from pages.parts.guard import named, shield
 from pages.parts.words import escaped
@@ -36,8 +37,12 @@ def add_case_form() -> None:
         return
     if not uploads:
         st.caption(
-            "All files must lie on one grid (registered to each other). Remove names and dates of "
-            "birth before you upload; file names are shown to everyone who uses this dashboard."
+            "All files must lie on one grid (registered to each other). Only the images and their "
+            "place in space are kept: no name of a file, no text of a header. What is burnt into "
+            "an image stays in it."
+            if not settings().keep_names
+            else "All files must lie on one grid (registered to each other). This site keeps the "
+            "names of the files: remove patients' names from them before you upload."
         )
         return
     child.warm()
@@ -50,14 +55,19 @@ def add_case_form() -> None:
 
 
 def _suggested_name(uploads: Sequence[UploadedFile]) -> str:
-    """What the file names have in common."""
-    names = [u.name for u in uploads]
-    same = 0
-    while len(names) > 1 and same < min(map(len, names)) and len({n[same] for n in names}) == 1:
-        same += 1
-    common = names[0][:same]
-    cut = max(common.rfind(mark) for mark in "-_. ")
-    return common[: cut if cut > 0 else None].strip("-_. ")
+    """The next free number; what the files are called tells too much of a patient."""
+    from bmcore.intake import library
+    from bmcore.intake.naming import common_name
+    from bmcore.review.absent import known_cases
+
+    key = f"suggested name {uploads[0].file_id}"  # once: another default would undo what is typed
+    if key not in st.session_state:
+        if settings().keep_names:
+            st.session_state[key] = common_name([u.name for u in uploads])
+        else:
+            known = known_cases(loaders.store())
+            st.session_state[key] = library.next_id(loaders.home(), known)
+    return str(st.session_state[key])
 
 
 def _sequences(uploads: Sequence[UploadedFile]) -> dict[int, str]:
@@ -162,10 +172,22 @@ def _store(
     with st.spinner("Checking and storing the images"), tempfile.TemporaryDirectory() as folder:
         files, names = {}, {}
         for number, sequence in used.items():
-            ending = ".nii.gz" if uploads[number].name.lower().endswith(".gz") else ".nii"
-            files[sequence] = Path(folder) / f"{sequence}{ending}"
-            files[sequence].write_bytes(uploads[number].getvalue())
+            files[sequence] = _as_file(uploads[number], number, sequence, Path(folder))
             names[files[sequence].name] = uploads[number].name
         with named(names):
             entry = library.add_case(loaders.home(), files, name.strip(), record)
     st.switch_page("pages/review.py", query_params={"case": entry.case_id})
+
+
+def _as_file(upload: UploadedFile, number: int, sequence: str, folder: Path) -> Path:
+    """The upload as a file, named by its sequence unless the site keeps names."""
+    from bmcore.reading.files import folder_name
+
+    ending = ".nii.gz" if upload.name.lower().endswith(".gz") else ".nii"
+    name = f"{sequence}{ending}"
+    if settings().keep_names:
+        name = folder_name(upload.name, "the name of the file")
+    path = folder / str(number) / name
+    path.parent.mkdir()
+    path.write_bytes(upload.getvalue())
+    return path

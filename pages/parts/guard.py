@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import functools
 import logging
+import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import IO, Any, ParamSpec
 
 import streamlit as st
 
+from bmcore import disk
 from bmcore.domain import BmcoreError
 from bmcore.review import access
 from bmcore.review.access import AccessRefused, Standing, User
@@ -33,6 +35,28 @@ LOG_NAME = "app.log"
 _RESULTS = ("study.decide", "masks.export", "agreement.see", "report.build", "report.export")
 
 
+class _PrivateLog(RotatingFileHandler):
+    """A log that only this account can read."""
+
+    def _open(self) -> IO[str]:  # type: ignore[override]
+        return disk.create(self.baseFilename, self.mode, encoding="utf-8")
+
+
+class _Nameless(logging.Formatter):
+    """Writes the kind of an exception and the lines of code, not its message: that may quote a
+    cell of a table or the name of a file, and so a patient."""
+
+    def formatException(self, info: Any) -> str:
+        told, error = [], info[1]
+        while error is not None:
+            why = error.strerror if isinstance(error, OSError) else None
+            kind = type(error).__qualname__ + (f": {why}" if why else "")
+            lines = "".join(traceback.format_tb(error.__traceback__))
+            told.append(f"Traceback (most recent call last):\n{lines}{kind}")
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\n\nled to\n\n".join(reversed(told))
+
+
 def log_file() -> Path:
     return settings().home / "logs" / LOG_NAME
 
@@ -41,9 +65,9 @@ def _logger() -> logging.Logger:
     """The log of this home folder; its file is opened once and kept small (5 files of 1 MB)."""
     logger = logging.getLogger(f"bmcore.pages.{log_file()}")
     if not logger.handlers:
-        log_file().parent.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(log_file(), maxBytes=1_000_000, backupCount=4)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        disk.private_folder(log_file().parent)
+        handler = _PrivateLog(log_file(), maxBytes=1_000_000, backupCount=4)
+        handler.setFormatter(_Nameless("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
     return logger
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from bmcore import disk
 from bmcore.domain import BmcoreError, BundleInfo, Case, Prediction, Volume
 from bmcore.settings import settings
 
@@ -72,6 +73,7 @@ def _store(url: str) -> Any:
     from bmcore.review.store import open_store
     from pages.parts import session
 
+    disk.open_home(home())
     opened = open_store(url)
     opened.before_write = session.require
     return opened

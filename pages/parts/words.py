@@ -24,9 +24,7 @@ _MARKS = re.compile(r"[\\`*_\[\]<>$~@]|:(?=\S)|&(?=[#\w])")
 # Streamlit makes icons, links and arrows out of text that was escaped, too. A character that is
 # not seen (word joiner) takes these apart.
 _JOINER = "\u2060"
-_BLANKS = re.compile(
-    r"[^\S\u00a0\u202f]+"
-)  # but those that keep a number and its unit together
+_BLANKS = re.compile(r"[^\S\u00a0\u202f]+")  # but those that keep a number and its unit together
 _TAKEN_APART = re.compile(r":(?=\S)|@|(?<=ww)w(?=\.)|[-<>=~](?=[-<>=~])", re.IGNORECASE)
 
 

@@ -7,7 +7,6 @@ made from: another file gives another name. Everything here can be deleted at an
 from __future__ import annotations
 
 import hashlib
-import secrets
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bmcore import disk
 from bmcore.domain import BmcoreError, Volume, refuse
 from pages.parts.viewer import payload
 
@@ -151,13 +151,8 @@ def _picture(volume: Volume) -> bytes:
 
 def _write(path: Path, content: bytes) -> None:
     """Beside, then renamed; what an older file of the same kind left goes away."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    disk.private_folder(path.parent)
+    disk.write(path, content)
     kind = path.name.split("-")[0]
     for old in path.parent.glob(f"{kind}-*"):
         if old != path:

@@ -1,0 +1,141 @@
+"""Folders and files that only this account can read, from the moment they are made; and writing
+that is on the disk, whole, when it appears.
+
+The modes are given to the system when a thing is made, so they hold under any umask and there is
+no moment at which others could open it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from bmcore.domain import Finding, Severity
+
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def private_process() -> None:
+    """From now on nothing that this process makes can be read by others, whoever writes it."""
+    os.umask(_OTHERS)
+
+
+def private_folder(folder: Path | str) -> Path:
+    """``folder``, made with all that is missing above it; one that is there stays as it is."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        if folder.parent != folder:
+            private_folder(folder.parent)
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    return folder
+
+
+def open_home(home: Path) -> Path:
+    """``home``, made private; an older one of this account is closed to others with all in it."""
+    tighten(home)
+    return private_folder(home)
+
+
+def create(path: Path | str, mode: str = "wb", **how: Any) -> IO[Any]:
+    """Open ``path`` for writing ("wb", "w", "ab", "x" ...); a new file is this account's alone."""
+    return open(path, mode, opener=_private, **how)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, FILE_MODE)
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Replace ``path``: a reader sees the old file or the new one, also after a power cut."""
+    with beside(path) as new, create(new) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A name next to ``path`` to write under; what was written takes its place at the end."""
+    path = Path(path)
+    ending = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}{ending}")
+    try:
+        yield new
+        move_in(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def move_in(new: Path, place: Path) -> None:
+    """Rename a finished file or folder to ``place``, with its content and its name on the disk.
+
+    A file there is replaced; OSError where a folder is there already.
+    """
+    if new.is_dir():
+        for path in sorted(new.rglob("*")):
+            sync(path)
+        sync(new)
+        new.rename(place)
+    else:
+        sync(new)
+        new.replace(place)
+    sync(place.parent)
+
+
+def sync(path: Path) -> None:
+    """Return when a file's content, or the names in a folder, are on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folder
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def save_image(image: Any, path: Path) -> None:
+    """Write a nibabel image, private; the same image gives the same bytes, gzip or not."""
+    with create(path) as file:
+        if path.suffix != ".gz":
+            image.to_stream(file)
+            return
+        with gzip.GzipFile("", "wb", 1, file, mtime=0) as packer:
+            image.to_stream(packer)
+
+
+def tighten(path: Path) -> None:
+    """Close a file or folder of this account to others; of an open folder also what is in it."""
+    if not _open(path) or not _ours(path):
+        return
+    path.chmod(stat.S_IMODE(path.stat().st_mode) & ~_OTHERS)
+    if path.is_dir():
+        for below in path.rglob("*"):
+            if not below.is_symlink() and _open(below) and _ours(below):
+                below.chmod(stat.S_IMODE(below.stat().st_mode) & ~_OTHERS)
+
+
+def open_to_others(path: Path) -> Finding | None:
+    """What to tell where other accounts of the computer can look into ``path``; None if not."""
+    if not _open(path):
+        return None
+    return Finding(
+        Severity.WARNING,
+        "other accounts of this computer can look into the home folder",
+        str(path),
+        found=f"mode {stat.S_IMODE(path.stat().st_mode):04o}, of another account",
+        expected="0700",
+        hint="let its owner close it: chmod -R go= FOLDER.",
+    )
+
+
+def _open(path: Path) -> bool:
+    return path.exists() and bool(path.stat().st_mode & _OTHERS)
+
+
+def _ours(path: Path) -> bool:
+    return os.name == "nt" or path.stat().st_uid == os.geteuid()
