@@ -61,6 +61,5 @@ class Activity:
 
 
 def _is_by_itself(widget_id: str) -> bool:
-    """Streamlit's ids end with the key that the page gave: $$ID-<hash>-<key>."""
-    key = widget_id.split("-", 2)[-1]
-    return key.startswith(_BY_ITSELF)
+    """Streamlit's ids hold the key that the page gave: $$ID-<hash>-<key>."""
+    return any(f"-{key}" in widget_id for key in _BY_ITSELF)
