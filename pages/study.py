@@ -6,10 +6,10 @@ from pages.parts.access.guard import page
 from pages.parts.study import case, context, worklist
 
 with page("Study", "study.see"):
-    seat = context.choose()
-    if seat is not None:
-        place = context.open_place(seat)
+    reading = context.choose()
+    if reading is not None:
+        place = context.open_place(reading)
         if place is None:
-            worklist.draw(seat)
+            worklist.draw(reading)
         else:
-            case.draw(seat, place)
+            case.draw(reading, place)

@@ -47,8 +47,10 @@ class Activity:
     def _is_by_hand(self, state: Any) -> bool:
         """The first message of a connection is sent by the page itself."""
         self.query = state.query_string
-        if state.page_name or state.page_script_hash != self._script:
-            self.page, self._script = state.page_name, state.page_script_hash
+        script = state.page_script_hash
+        if state.page_name or (script and self._script and script != self._script):
+            self.page = state.page_name  # the first message names the page, later ones its hash
+        self._script = script or self._script
         if state.is_auto_rerun:
             return False
         widgets = [w for w in state.widget_states.widgets if not _is_by_itself(w.id)]
@@ -61,6 +63,5 @@ class Activity:
 
 
 def _is_by_itself(widget_id: str) -> bool:
-    """Streamlit's ids end with the key that the page gave: $$ID-<hash>-<key>."""
-    key = widget_id.split("-", 2)[-1]
-    return key.startswith(_BY_ITSELF)
+    """Streamlit's ids hold the key that the page gave: $$ID-<hash>-<key>."""
+    return any(f"-{key}" in widget_id for key in _BY_ITSELF)

@@ -28,7 +28,7 @@ _REMOVED_SHOWN = 20  # of the marks that were taken away, the last ones can be b
 
 
 @dataclass(frozen=True)
-class Seat:
+class ReadingContext:
     """Who sits before which case. prediction: only where the models' answers are shown."""
 
     case_id: str
@@ -69,20 +69,21 @@ class Correction:
     problem: str | None = None
 
 
-def desk(seat: Seat) -> viewer.Desk:
+def desk(reading: ReadingContext) -> viewer.Desk:
     """What the viewer needs to show and to take back the reader's marks."""
-    noted = st.session_state.get(seat.place, {})
-    kept, note = _kept(seat)
-    helped = seat.prediction is not None
-    shown = [mark for mark in kept.marks if mark.visible(helped, seat.basis)]
-    removed = [mark for mark in kept.removed if mark.visible(helped, seat.basis)][-_REMOVED_SHOWN:]
-    now = _state(seat)
+    noted = st.session_state.get(reading.place, {})
+    kept, note = _kept(reading)
+    helped = reading.prediction is not None
+    shown = [mark for mark in kept.marks if mark.visible(helped, reading.basis)]
+    gone = [mark for mark in kept.removed if mark.visible(helped, reading.basis)]
+    removed = gone[-_REMOVED_SHOWN:]
+    now = _state(reading)
     times = [at for at in (kept.saved_at, now.at if now else None) if at is not None]
     return viewer.Desk(
-        reader=seat.reader,
+        reader=reading.reader,
         owner=reader.owner(),
-        phase=seat.scene.phase,
-        basis=seat.basis,
+        phase=reading.scene.phase,
+        basis=reading.basis,
         marks=marks.as_values(shown),
         removed=marks.as_values(removed),
         saved=noted.get("saved", {}),
@@ -90,20 +91,22 @@ def desk(seat: Seat) -> viewer.Desk:
         problem=noted.get("problem"),
         note=note,
         saved_at=max(times).isoformat() if times else None,
-        receive=lambda kind, value: receive(seat, kind, value),
+        receive=lambda kind, value: receive(reading, kind, value),
     )
 
 
-def receive(seat: Seat, kind: str, value: Mapping[str, Any]) -> None:
+def receive(reading: ReadingContext, kind: str, value: Mapping[str, Any]) -> None:
     """Store what came back; a problem is kept in words for the next drawing."""
-    noted = st.session_state.setdefault(seat.place, {"saved": {}, "refused": {}, "problem": None})
+    noted = st.session_state.setdefault(
+        reading.place, {"saved": {}, "refused": {}, "problem": None}
+    )
     try:
-        if value.get("case") != seat.case_id:
+        if value.get("case") != reading.case_id:
             return  # the reader has moved on; the viewer of that case sends it again
         if kind == "lesion":
-            lesions.choose(seat.case_id, value.get("number"))
+            lesions.choose(reading.case_id, value.get("number"))
         else:
-            noted["refused"] = _keep(seat, kind, value)
+            noted["refused"] = _keep(reading, kind, value)
             noted["problem"] = None
     except BmcoreError as error:
         noted["problem"] = " ".join(f.sentence for f in error.findings)
@@ -114,36 +117,38 @@ def receive(seat: Seat, kind: str, value: Mapping[str, Any]) -> None:
             noted["saved"][kind] = value["nonce"]
 
 
-def turn_away(seat: Seat, words: str) -> None:
+def turn_away(reading: ReadingContext, words: str) -> None:
     """Say why nothing is stored now; what was marked stays in the browser."""
-    noted = st.session_state.setdefault(seat.place, {"saved": {}, "refused": {}, "problem": None})
+    noted = st.session_state.setdefault(
+        reading.place, {"saved": {}, "refused": {}, "problem": None}
+    )
     noted["problem"] = words
 
 
-def _keep(seat: Seat, kind: str, value: Mapping[str, Any]) -> dict[str, str]:
-    owner = seat.owner
-    if owner is None or value.get("reader") != seat.reader:
+def _keep(reading: ReadingContext, kind: str, value: Mapping[str, Any]) -> dict[str, str]:
+    owner = reading.owner
+    if owner is None or value.get("reader") != reading.reader:
         raise refuse("the marks belong to another reader", hint="say who is reading, then mark.")
     if kind == "marks":
-        return marks.record(loaders.store(), owner, value.get("changes"), seat.scene)
-    if seat.prediction is None or seat.basis is None:
+        return marks.record(loaders.store(), owner, value.get("changes"), reading.scene)
+    if reading.prediction is None or reading.basis is None:
         raise refuse("there is no segmentation to correct yet")
-    if value.get("basis") != seat.basis:
+    if value.get("basis") != reading.basis:
         raise refuse(
             "this was painted on an earlier segmentation of the models",
             hint="discard it, and paint on the one that is shown now.",
         )
-    like = seat.prediction.mask
+    like = reading.prediction.mask
     ras, _ = to_ras(like.data, like.affine)
     strokes = corrections.read_strokes(value.get("strokes"), ras.size)
-    canvas = Canvas(loaders.home(), like, seat.basis)
+    canvas = Canvas(loaders.home(), like, reading.basis)
     corrections.save(loaders.store(), owner, strokes, canvas)
     return {}
 
 
-def _kept(seat: Seat) -> tuple[Kept, str | None]:
+def _kept(reading: ReadingContext) -> tuple[Kept, str | None]:
     """The reader's marks, those of earlier versions of bmcore too, and what is wrong with them."""
-    owner = seat.owner
+    owner = reading.owner
     if owner is None:
         return Kept(), None
     problem = _adopt(owner)
@@ -159,39 +164,39 @@ def _adopt(owner: Owner) -> str | None:
     return None
 
 
-def _state(seat: Seat) -> State | None:
-    owner = seat.owner
-    if owner is None or seat.prediction is None:
+def _state(reading: ReadingContext) -> State | None:
+    owner = reading.owner
+    if owner is None or reading.prediction is None:
         return None
     return loaders.store().read(lambda connection: corrections.state(connection, owner))
 
 
-def correction(seat: Seat) -> Correction:
+def correction(reading: ReadingContext) -> Correction:
     """The reader's correction of the segmentation on the screen, or why it is not shown."""
-    if seat.owner is not None:
-        _adopt(seat.owner)  # what is wrong with it is said in the viewer
-    now = _state(seat)
-    if now is None or now.sha256 is None or seat.prediction is None:
+    if reading.owner is not None:
+        _adopt(reading.owner)  # what is wrong with it is said in the viewer
+    now = _state(reading)
+    if now is None or now.sha256 is None or reading.prediction is None:
         return Correction(now)
-    if not now.fits(seat.basis):
+    if not now.fits(reading.basis):
         return Correction(now, older=True)
     try:
-        return Correction(now, loaders.corrected_mask(now.sha256, seat.prediction.mask))
+        return Correction(now, loaders.corrected_mask(now.sha256, reading.prediction.mask))
     except BmcoreError as error:
         return Correction(now, problem=" ".join(f.sentence for f in error.findings))
 
 
-def mask(seat: Seat) -> Volume | None:
+def mask(reading: ReadingContext) -> Volume | None:
     """The segmentation to show: the reader's correction, else the models' own."""
-    if seat.prediction is None:
+    if reading.prediction is None:
         return None
-    own = correction(seat).mask
-    return own if own is not None else seat.prediction.mask
+    own = correction(reading).mask
+    return own if own is not None else reading.prediction.mask
 
 
-def warn(seat: Seat) -> None:
+def warn(reading: ReadingContext) -> None:
     """Say below the viewer why the reader's correction is not shown in it."""
-    found = correction(seat)
+    found = correction(reading)
     if found.problem:
         st.error(f"Your corrected segmentation is not shown: {escaped(found.problem)}")
     elif found.older:
@@ -201,15 +206,15 @@ def warn(seat: Seat) -> None:
         )
 
 
-def draw_correction(seat: Seat) -> None:
+def draw_correction(reading: ReadingContext) -> None:
     """Say whose segmentation is shown, and offer the ways back and forth."""
-    if seat.prediction is None or seat.owner is None:
+    if reading.prediction is None or reading.owner is None:
         return
-    found = correction(seat)
+    found = correction(reading)
     if found.state is None:
         return
     if found.older:
-        _button("Show my correction all the same", "restore_mask", seat)
+        _button("Show my correction all the same", "restore_mask", reading)
         return
     if found.mask is not None:
         st.info(
@@ -220,19 +225,19 @@ def draw_correction(seat: Seat) -> None:
             st.caption("An earlier version of bmcore stored it, without the segmentation below it.")
     elif not found.problem:
         st.info("The viewer shows the models' segmentation. Your correction is put aside.")
-        _button("Undo: bring my correction back", "restore_mask", seat)
+        _button("Undo: bring my correction back", "restore_mask", reading)
         return
     with st.popover("Back to the models' segmentation", icon=":material/undo:"):
         st.markdown(
             "Your correction is put aside and the models' segmentation is shown again. The "
             "correction is not deleted; you can bring it back here."
         )
-        _button("Put my correction aside", "drop_mask", seat)
+        _button("Put my correction aside", "drop_mask", reading)
 
 
-def _button(words: str, key: str, seat: Seat) -> None:
+def _button(words: str, key: str, reading: ReadingContext) -> None:
     act = corrections.drop if key == "drop_mask" else corrections.restore
     if st.button(words, key=key):
-        assert seat.owner is not None and seat.basis is not None
-        act(loaders.store(), seat.owner, seat.basis)
+        assert reading.owner is not None and reading.basis is not None
+        act(loaders.store(), reading.owner, reading.basis)
         st.rerun()

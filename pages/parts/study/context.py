@@ -33,7 +33,7 @@ _READING = "reading"
 
 
 @dataclass(frozen=True)
-class StudySeat:
+class StudyContext:
     """One reader in one locked study."""
 
     desk: ReadingSession
@@ -51,7 +51,7 @@ class StudySeat:
         return access.sheet_standing(self.study, self.work(), place)
 
 
-def choose() -> StudySeat | None:
+def choose() -> StudyContext | None:
     """The study and reader of this session; None, with words, where there is none."""
     seats = {f"{name}/{reader.id}": (name, reader) for name, reader in _mine()}
     if not seats:
@@ -83,7 +83,7 @@ def choose() -> StudySeat | None:
         return None
     name, reader = seats[chosen]
     desk = ReadingSession(loaders.store(), name)
-    return StudySeat(desk, desk.version.study, reader)
+    return StudyContext(desk, desk.version.study, reader)
 
 
 def _mine() -> list[tuple[str, StudyReader]]:
@@ -109,20 +109,20 @@ def _say_none() -> None:
         )
 
 
-def open_place(seat: StudySeat) -> Place | None:
+def open_place(reading: StudyContext) -> Place | None:
     """The sheet that is being read; None while the list is shown.
 
     It is the next one of the list, also after a reload, or a skipped one that was chosen.
     """
     if _READING not in st.query_params:
         return None
-    listed = seat.work()
-    chosen = st.session_state.get(_skipped_key(seat))
+    listed = reading.work()
+    chosen = st.session_state.get(_skipped_key(reading))
     if chosen is not None and any(w.item.place == chosen and not w.locked for w in listed):
         return chosen
     following = next_item(listed)
     if following is None or following.not_before is not None:
-        close(seat)
+        close(reading)
         return None
     return following.item.place
 
@@ -131,20 +131,20 @@ def next_item(listed: Sequence[WorkItem]) -> WorkItem | None:
     return next((w for w in listed if not w.done), None)
 
 
-def open_sheet(seat: StudySeat, skipped: Place | None = None) -> None:
+def open_sheet(reading: StudyContext, skipped: Place | None = None) -> None:
     """Go to the next sheet, or to ``skipped``, at the next drawing."""
-    st.session_state[_skipped_key(seat)] = skipped
+    st.session_state[_skipped_key(reading)] = skipped
     st.query_params[_READING] = "1"
 
 
-def close(seat: StudySeat) -> None:
+def close(reading: StudyContext) -> None:
     """Back to the list at the next drawing."""
-    st.session_state.pop(_skipped_key(seat), None)
+    st.session_state.pop(_skipped_key(reading), None)
     st.query_params.pop(_READING, None)
 
 
-def _skipped_key(seat: StudySeat) -> str:
-    return f"skipped sheet {seat.key}"
+def _skipped_key(reading: StudyContext) -> str:
+    return f"skipped sheet {reading.key}"
 
 
 def numbers(listed: Sequence[WorkItem]) -> dict[Place, int]:

@@ -23,45 +23,47 @@ from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.access.guard import unexpected
 from pages.parts.study import clock, context, questions
-from pages.parts.study.context import StudySeat
+from pages.parts.study.context import StudyContext
 from pages.parts.words import escaped, in_words
 from pages.parts.words import place as lesion_place
 
 _SAVING = "Not saved: "
 
 
-def draw(seat: StudySeat, place: Place, prediction: Prediction | None) -> None:
+def draw(reading: StudyContext, place: Place, prediction: Prediction | None) -> None:
     """Questions of the arm and the button that locks. prediction: where the arm shows it."""
     lesions = _lesions(prediction)
-    _restore(seat, place)
-    _draw_sheet(seat, place, lesions)
-    clock.draw(sheet_token(seat, place), _state(seat, place)["told"], _tell(seat, place, lesions))
+    _restore(reading, place)
+    _draw_sheet(reading, place, lesions)
+    clock.draw(
+        sheet_token(reading, place), _state(reading, place)["told"], _tell(reading, place, lesions)
+    )
 
 
 def new_key() -> str:
     return uuid.uuid4().hex
 
 
-def sheet_token(seat: StudySeat, place: Place) -> str:
+def sheet_token(reading: StudyContext, place: Place) -> str:
     """Names the widgets of one sheet; a digest, because the browser receives it."""
-    words = f"{seat.study.study}|{place}"
+    words = f"{reading.study.study}|{place}"
     return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
-def jump_key(seat: StudySeat, place: Place) -> str:
-    return f"study jump {sheet_token(seat, place)}"
+def jump_key(reading: StudyContext, place: Place) -> str:
+    return f"study jump {sheet_token(reading, place)}"
 
 
 @guard.fragment("study.see")
-def _draw_sheet(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> None:
+def _draw_sheet(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> None:
     """A fragment: an answer redraws the sheet alone, not the viewer."""
-    state = _state(seat, place)
+    state = _state(reading, place)
     if state["locked"]:
         st.rerun()
-    token = sheet_token(seat, place)
-    saved = partial(_save, seat, place, lesions)
-    show = partial(_show, seat, place)
-    for question in seat.study.questions_in(place.arm):
+    token = sheet_token(reading, place)
+    saved = partial(_save, reading, place, lesions)
+    show = partial(_show, reading, place)
+    for question in reading.study.questions_in(place.arm):
         questions.draw(question, token, lesions, saved, show)
         if question.kind == "lesions" and lesions:
             words = "Accept all that have no verdict yet"
@@ -74,18 +76,18 @@ def _draw_sheet(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> No
         icon=":material/lock:",
         key=f"lock {token}",
         on_click=_lock,
-        args=(seat, place, lesions),
+        args=(reading, place, lesions),
     )
-    st.caption(_promise(seat, place, state["saved"]))
+    st.caption(_promise(reading, place, state["saved"]))
     if state["jumped"]:
         state["jumped"] = False
         st.rerun()
 
 
-def _promise(seat: StudySeat, place: Place, saved: bool) -> str:
+def _promise(reading: StudyContext, place: Place, saved: bool) -> str:
     draft = "Your draft is saved at each change. " if saved else ""
-    arms = seat.study.design.arms
-    if seat.study.design.kind == "sequential" and place.arm != arms[-1]:
+    arms = reading.study.design.arms
+    if reading.study.design.kind == "sequential" and place.arm != arms[-1]:
         return draft + "Once locked it changes only by a correction. Then the next step opens."
     return draft + "Once locked it changes only by a correction with a reason."
 
@@ -98,10 +100,10 @@ def _lesions(prediction: Prediction | None) -> dict[int, str]:
     }
 
 
-def _state(seat: StudySeat, place: Place) -> dict[str, Any]:
+def _state(reading: StudyContext, place: Place) -> dict[str, Any]:
     """What this session knows of a sheet. told: seconds as of ``at`` (monotonic)."""
     return st.session_state.setdefault(
-        f"sheet {sheet_token(seat, place)}",
+        f"sheet {sheet_token(reading, place)}",
         {
             "restored": False,
             "locked": False,
@@ -114,16 +116,16 @@ def _state(seat: StudySeat, place: Place) -> dict[str, Any]:
     )
 
 
-def _restore(seat: StudySeat, place: Place) -> None:
+def _restore(reading: StudyContext, place: Place) -> None:
     """Put a stored draft into the widgets, where they have no value in this session.
 
     Widgets forget their values when another page is drawn; the draft does not.
     """
-    state, token = _state(seat, place), sheet_token(seat, place)
-    asked = seat.study.questions_in(place.arm)
+    state, token = _state(reading, place), sheet_token(reading, place)
+    asked = reading.study.questions_in(place.arm)
     if _widget_keys(asked, token):
         return
-    draft = seat.desk.draft(place)
+    draft = reading.desk.draft(place)
     if draft is None:
         return
     for question in asked:
@@ -144,9 +146,11 @@ def _widget_keys(asked: tuple[Question, ...], token: str) -> list[str]:
     ]
 
 
-def _values(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> dict[str, Any]:
-    token = sheet_token(seat, place)
-    found = {q.id: questions.value(q, token, lesions) for q in seat.study.questions_in(place.arm)}
+def _values(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> dict[str, Any]:
+    token = sheet_token(reading, place)
+    found = {
+        q.id: questions.value(q, token, lesions) for q in reading.study.questions_in(place.arm)
+    }
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -156,13 +160,13 @@ def _seconds(state: Mapping[str, Any]) -> Seconds:
     return Seconds(state["told"].active_s + since, state["told"].idle_s)
 
 
-def _save(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> None:
+def _save(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> None:
     """Keep the draft; runs before anything is drawn."""
-    state = _state(seat, place)
+    state = _state(reading, place)
     try:
-        guard.check("study.answer", at=seat.standing(place))
-        values = _values(seat, place, lesions)
-        seat.desk.save_draft(place, values, _seconds(state))
+        guard.check("study.answer", at=reading.standing(place))
+        values = _values(reading, place, lesions)
+        reading.desk.save_draft(place, values, _seconds(state))
         state.update(saved=True, problem=None)
     except BmcoreError as error:
         state["problem"] = _SAVING + _in_words(error)
@@ -170,12 +174,12 @@ def _save(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> None:
         state["problem"] = _SAVING + unexpected()
 
 
-def _tell(seat: StudySeat, place: Place, lesions: Mapping[int, str]):  # type: ignore[no-untyped-def]
+def _tell(reading: StudyContext, place: Place, lesions: Mapping[int, str]):  # type: ignore[no-untyped-def]
     def take(seconds: Seconds) -> None:
-        state = _state(seat, place)
+        state = _state(reading, place)
         if not state["locked"]:
             state.update(told=seconds, at=time.monotonic())
-            _save(seat, place, lesions)
+            _save(reading, place, lesions)
 
     return take
 
@@ -189,40 +193,40 @@ def _accept(question: Question, token: str, saved) -> None:  # type: ignore[no-u
     saved()
 
 
-def _show(seat: StudySeat, place: Place, number: int) -> None:
+def _show(reading: StudyContext, place: Place, number: int) -> None:
     noted = st.session_state.setdefault(
-        jump_key(seat, place), {"nonce": 0, "number": None, "table": 0}
+        jump_key(reading, place), {"nonce": 0, "number": None, "table": 0}
     )
     noted.update(nonce=noted["nonce"] + 1, number=number)
-    _state(seat, place)["jumped"] = True
+    _state(reading, place)["jumped"] = True
 
 
-def _lock(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> None:
+def _lock(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> None:
     """Lock the sheet, before anything is drawn; a second click finds it locked."""
-    state = _state(seat, place)
+    state = _state(reading, place)
     if state["locked"]:
         return
-    values = _values(seat, place, lesions)
+    values = _values(reading, place, lesions)
     missing = [
         words
-        for q in seat.study.questions_in(place.arm)
+        for q in reading.study.questions_in(place.arm)
         for words in questions.missing(q, values.get(q.id), lesions)
     ]
     if missing:
         state["problem"] = f"Not locked yet. Still missing: {'; '.join(missing)}."
         return
     try:
-        guard.check("study.answer", at=seat.standing(place))
-        key = f"lock {sheet_token(seat, place)}"
+        guard.check("study.answer", at=reading.standing(place))
+        key = f"lock {sheet_token(reading, place)}"
         rests = loaders.evidence(place.case_id, shown=place.arm != "unaided")
-        seat.desk.submit(place, values, _seconds(state), key, rests)
+        reading.desk.submit(place, values, _seconds(state), key, rests)
     except BmcoreError as error:
         state["problem"] = f"Not locked. {_in_words(error)}"
     except Exception:
         state["problem"] = f"Not locked. {unexpected()}"
     else:
         state.update(locked=True, problem=None)
-        _go_on(seat, place)
+        _go_on(reading, place)
 
 
 def _in_words(error: BmcoreError) -> str:
@@ -232,15 +236,15 @@ def _in_words(error: BmcoreError) -> str:
     return " ".join(finding.sentence for finding in error.findings)
 
 
-def _go_on(seat: StudySeat, place: Place) -> None:
+def _go_on(reading: StudyContext, place: Place) -> None:
     """After the last arm of a case back to the list; before it the next arm opens."""
-    listed = seat.work()
+    listed = reading.work()
     following = context.next_item(listed)
     numbers = context.numbers(listed)
     same = following is not None and numbers[following.item.place] == numbers[place]
-    st.session_state.pop(f"skipped sheet {seat.key}", None)
-    st.session_state[f"told {seat.key}"] = (
+    st.session_state.pop(f"skipped sheet {reading.key}", None)
+    st.session_state[f"told {reading.key}"] = (
         f"Locked: case {numbers[place]}, {context.ARM_WORDS[place.arm]}."
     )
     if not same:
-        context.close(seat)
+        context.close(reading)

@@ -16,7 +16,7 @@ from bmcore.review.allocation import Place
 from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.case.run_models import progress_words
-from pages.parts.study.context import StudySeat
+from pages.parts.study.context import StudyContext
 
 if TYPE_CHECKING:
     from bmcore.reading.jobs import JobState
@@ -35,12 +35,12 @@ class Wait(StrEnum):
     UNREAD = "nobody has started the models"
 
 
-def answer(seat: StudySeat, case_id: str) -> Prediction | Wait:
+def answer(reading: StudyContext, case_id: str) -> Prediction | Wait:
     """The models' answer that an arm with the models shows, or why there is none."""
     info = loaders.models().info
     if info is None:
         return Wait.NO_MODELS
-    if start.other_models(loaders.store(), seat.study.study, info.digest) is not None:
+    if start.other_models(loaders.store(), reading.study.study, info.digest) is not None:
         return Wait.OTHER_MODELS
     try:
         found = loaders.prediction(case_id)
@@ -64,7 +64,7 @@ def _job(case_id: str) -> JobState:
     return jobs.state(loaders.home(), case_id)
 
 
-def draw(seat: StudySeat, place: Place, wait: Wait) -> None:
+def draw(reading: StudyContext, place: Place, wait: Wait) -> None:
     """What is going on, in words, and the button that starts the models where that helps."""
     if wait is Wait.NO_MODELS:
         st.warning("No models can be used on this computer now, so this step has to wait.")
@@ -79,11 +79,11 @@ def draw(seat: StudySeat, place: Place, wait: Wait) -> None:
         st.error("The models' answer on this case cannot be read, so this step has to wait.")
         st.caption(_SEEN)
     else:
-        _draw_work(seat, place, wait)
-    _watch(seat, place.case_id, wait)
+        _draw_work(reading, place, wait)
+    _watch(reading, place.case_id, wait)
 
 
-def _draw_work(seat: StudySeat, place: Place, wait: Wait) -> None:
+def _draw_work(reading: StudyContext, place: Place, wait: Wait) -> None:
     if wait is Wait.UNDER_WAY:
         st.info(
             "The models are reading this case. This step opens by itself as soon as they are done; "
@@ -96,10 +96,10 @@ def _draw_work(seat: StudySeat, place: Place, wait: Wait) -> None:
         st.text(_job(place.case_id).message)
     else:
         st.info("The models have not read this case yet.", icon=":material/hourglass:")
-    if access.allowed(guard.user(), "study.run", seat.standing(place)):
+    if access.allowed(guard.user(), "study.run", reading.standing(place)):
         words = "Try again" if wait is Wait.FAILED else "Run the models now"
         if st.button(words, type="primary", key="run_study_case", icon=":material/play_arrow:"):
-            guard.check("study.run", at=seat.standing(place))
+            guard.check("study.run", at=reading.standing(place))
             _submit(place.case_id)
             st.rerun()
     st.caption(f"{_SEEN} This step opens by itself as soon as the models are done.")
@@ -112,9 +112,9 @@ def _submit(case_id: str) -> None:
 
 
 @guard.fragment("study.see", run_every=1.0)
-def _watch(seat: StudySeat, case_id: str, wait: Wait) -> None:
+def _watch(reading: StudyContext, case_id: str, wait: Wait) -> None:
     """Draw the page anew as soon as something has changed, whoever changed it."""
-    if answer(seat, case_id) is not wait:
+    if answer(reading, case_id) is not wait:
         st.rerun(scope="app")
     if wait is Wait.UNDER_WAY:
         state = _job(case_id)

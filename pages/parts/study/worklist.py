@@ -10,35 +10,35 @@ import streamlit as st
 from bmcore.review.worklist import WorkItem
 from pages.parts.access import guard
 from pages.parts.study import context, questions
-from pages.parts.study.context import ARM_WORDS, STATE_WORDS, StudySeat
+from pages.parts.study.context import ARM_WORDS, STATE_WORDS, StudyContext
 from pages.parts.words import escaped, when
 
 
-def draw(seat: StudySeat) -> None:
+def draw(reading: StudyContext) -> None:
     """Progress, one primary action, the list, corrections."""
-    listed = seat.work()
+    listed = reading.work()
     number = context.numbers(listed)
-    st.header(escaped(seat.study.title), anchor=False)
-    told = st.session_state.pop(f"told {seat.key}", None)
+    st.header(escaped(reading.study.title), anchor=False)
+    told = st.session_state.pop(f"told {reading.key}", None)
     if told:
         st.success(told, icon=":material/lock:")
     done = sum(w.done for w in listed)
     st.progress(
         done / len(listed),
-        f"{escaped(seat.reader.name)}: {done} of {len(listed)} sheets done, "
+        f"{escaped(reading.reader.name)}: {done} of {len(listed)} sheets done, "
         f"{max(number.values())} cases",
     )
-    _draw_next(seat, listed)
-    _draw_skipped(seat, listed)
+    _draw_next(reading, listed)
+    _draw_skipped(reading, listed)
     table = _table(listed)
     st.dataframe(table, hide_index=True, height="content" if len(table) < 12 else 420)
-    _draw_correction(seat, listed)
+    _draw_correction(reading, listed)
 
 
-def _draw_next(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
+def _draw_next(reading: StudyContext, listed: Sequence[WorkItem]) -> None:
     following = context.next_item(listed)
     if following is None:
-        _draw_end(seat, listed)
+        _draw_end(reading, listed)
         return
     waits = following.not_before
     if waits is not None:
@@ -49,11 +49,11 @@ def _draw_next(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
     if st.button(
         words, type="primary", icon=":material/play_arrow:", disabled=waits is not None, key="next"
     ):
-        context.open_sheet(seat)
+        context.open_sheet(reading)
         st.rerun()
 
 
-def _draw_end(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
+def _draw_end(reading: StudyContext, listed: Sequence[WorkItem]) -> None:
     """Nothing waits: thanks, or the skipped cases that the reader reads now or leaves for good."""
     number = context.numbers(listed)
     left = {number[w.item.place] for w in listed if w.state == "skipped" and not w.final}
@@ -69,10 +69,10 @@ def _draw_end(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
     with st.popover("Close my list", icon=":material/lock:"):
         words = "this case" if len(left) == 1 else f"these {len(left)} cases"
         st.caption(f"You will not be able to read {words} in this study any more.")
-        if st.button("Close it for good", key=f"close {seat.key}", type="primary"):
+        if st.button("Close it for good", key=f"close {reading.key}", type="primary"):
             guard.check("study.see")
-            seat.desk.close(seat.reader.id, seat.reader.name)
-            st.session_state[f"told {seat.key}"] = "Your list is closed."
+            reading.desk.close(reading.reader.id, reading.reader.name)
+            st.session_state[f"told {reading.key}"] = "Your list is closed."
             st.rerun()
 
 
@@ -87,13 +87,13 @@ def _earlier_locked(listed: Sequence[WorkItem], following: WorkItem) -> bool:
     )
 
 
-def _draw_skipped(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
+def _draw_skipped(reading: StudyContext, listed: Sequence[WorkItem]) -> None:
     number = context.numbers(listed)
     skipped = {w.item.place: w for w in listed if w.state == "skipped"}
     first = {
         p: w
         for p, w in skipped.items()
-        if not w.final and seat.standing(p) is not guard.Standing.WAITING
+        if not w.final and reading.standing(p) is not guard.Standing.WAITING
     }
     if not first:
         return
@@ -105,7 +105,7 @@ def _draw_skipped(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
         key="skipped_box",
     )
     if right.button("Read it now", key="read_skipped"):
-        context.open_sheet(seat, place)
+        context.open_sheet(reading, place)
         st.rerun()
 
 
@@ -139,7 +139,7 @@ def _minutes(seconds: float) -> str:
     return "" if not seconds else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
 
 
-def _draw_correction(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
+def _draw_correction(reading: StudyContext, listed: Sequence[WorkItem]) -> None:
     """A locked answer changes only by a new row with a reason; both stay on record."""
     number = context.numbers(listed)
     locked = [w.item.place for w in listed if w.locked]
@@ -157,8 +157,8 @@ def _draw_correction(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
         if place is None:
             st.caption("The first answer stays on record, with the time and your reason.")
             return
-        given = {a.question: a for a in seat.desk.answers() if a.place == place}
-        asked = {q.id: q for q in seat.study.questions_in(place.arm) if q.id in given}
+        given = {a.question: a for a in reading.desk.answers() if a.place == place}
+        asked = {q.id: q for q in reading.study.questions_in(place.arm) if q.id in given}
         name = st.selectbox("Question", list(asked), format_func=lambda q: asked[q].text)
         if name is None:
             return
@@ -171,8 +171,8 @@ def _draw_correction(seat: StudySeat, listed: Sequence[WorkItem]) -> None:
         if st.button("Store the correction", key=f"store {token}"):
             guard.check("study.correct")
             value = questions.value(asked[name], token, lesions)
-            seat.desk.correct(place, name, value, reason)
-            st.session_state[f"told {seat.key}"] = (
+            reading.desk.correct(place, name, value, reason)
+            st.session_state[f"told {reading.key}"] = (
                 f"Corrected: case {number[place]}, {ARM_WORDS[place.arm]}."
             )
             st.rerun()
