@@ -157,20 +157,22 @@ def report(
     date give the same files.
     """
     with cli_study.refusals():
+        from bmcore.analysis import collect
         from bmcore.reading import references
-        from bmcore.report import dossier, gather, make
+        from bmcore.report import make
+        from bmcore.report.write import write
         from bmcore.review.store import open_store
         from bmcore.settings import settings
 
         home, url = settings().home, settings().url
         models = _bundle(None).info
         known = references.truths(home, truth)
-        predictions = gather.light_predictions(home, models.digest)
+        predictions = collect.light_predictions(home, models.digest)
         disk.open_home(home)
         when = None if date is None else date.replace(tzinfo=UTC)
         with open_store(url) as store:
             made = make.make(home, store, url, predictions, known, models, study, when)
-        written = dossier.write(made, out)
+        written = write(made, out)
     for path in written:
         typer.echo(str(path))
 

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from bmcore.geometry import check_affine, same_grid
 
 RESEARCH_NOTICE = (
     "Research software, not a medical device. Not for diagnosis or treatment decisions."
@@ -62,6 +65,9 @@ PRIMARY_NAMES: Mapping[str, str] = MappingProxyType(
         Primary.NSCLC: "Non-small cell lung (NSCLC)",
         Primary.RCC: "Renal cell",
     }
+)
+ANSWER_NAMES: Mapping[str, str] = MappingProxyType(
+    {"clinical": "Clinical only", "image": "Image only", "fused": "Fused"}
 )
 
 
@@ -137,7 +143,7 @@ def refuse(
     return error(Finding(Severity.REFUSED, what, text(file), text(found), text(expected), hint))
 
 
-def _frozen(array: npt.NDArray) -> npt.NDArray:
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view = array.view()
     view.setflags(write=False)
     return view
@@ -147,12 +153,10 @@ def _frozen(array: npt.NDArray) -> npt.NDArray:
 class Volume:
     """A 3D image: ``data`` (i, j, k), ``affine`` 4x4 from voxel to world RAS+ mm."""
 
-    data: npt.NDArray
+    data: npt.NDArray[Any]
     affine: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        from bmcore.geometry import check_affine
-
         if self.data.ndim != 3 or 0 in self.data.shape:
             raise ValueError(
                 f"a Volume must be 3D and not empty, but its shape is {self.data.shape}"
@@ -162,7 +166,7 @@ class Volume:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return self.data.shape  # type: ignore[return-value]
+        return self.data.shape
 
 
 @dataclass(frozen=True)
@@ -226,8 +230,6 @@ class Case:
     truth: Truth | None = None
 
     def __post_init__(self) -> None:
-        from bmcore.geometry import same_grid
-
         unknown = set(self.sequences) - set(SEQUENCES)
         if unknown:
             raise refuse(

@@ -1,18 +1,27 @@
-"""Affines and grids: pure functions on numpy arrays. World is RAS+ mm."""
+"""Affines and grids: pure functions on numpy arrays. World is RAS+ mm.
+
+nibabel and SciPy are imported where they are used: ``domain`` imports this module, and everything
+imports ``domain``.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-
-if TYPE_CHECKING:
-    from bmcore.domain import Volume
 
 Affine = npt.NDArray[np.float64]
+
+
+class OnGrid(Protocol):
+    """What lies on a grid of voxels, for instance a ``Volume``."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def affine(self) -> Affine: ...
 
 
 def check_affine(affine: npt.ArrayLike) -> Affine:
@@ -36,6 +45,8 @@ def voxel_sizes_mm(affine: Affine) -> npt.NDArray[np.float64]:
 
 def axis_codes(affine: Affine) -> str:
     """Orientation in letters, for instance ``RAS`` or ``LPS``."""
+    import nibabel as nib
+
     return "".join(nib.aff2axcodes(affine))
 
 
@@ -44,7 +55,7 @@ def transform(affine: Affine, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.asarray(points, float) @ affine[:3, :3].T + affine[:3, 3]
 
 
-def same_grid(a: Volume, b: Volume, tolerance_mm: float = 0.05) -> bool:
+def same_grid(a: OnGrid, b: OnGrid, tolerance_mm: float = 0.05) -> bool:
     """True where shapes agree and no corner voxel lies further apart than ``tolerance_mm``."""
     if a.shape != b.shape:
         return False
@@ -55,6 +66,8 @@ def same_grid(a: Volume, b: Volume, tolerance_mm: float = 0.05) -> bool:
 
 def to_ras(data: npt.NDArray, affine: Affine) -> tuple[npt.NDArray, Affine]:
     """Turn to the closest RAS+ voxel order by flips and swaps only; exactly invertible."""
+    import nibabel as nib
+
     turn = nib.io_orientation(affine)
     turned = nib.apply_orientation(data, turn)
     return turned, affine @ nib.orientations.inv_ornt_aff(turn, data.shape)
@@ -68,6 +81,8 @@ def resample(
     order: int = 1,
 ) -> npt.NDArray:
     """Sample ``data`` on another grid through world space; 0 outside. ``order`` 0 for labels."""
+    from scipy import ndimage
+
     matrix = np.linalg.inv(affine) @ target_affine
     return ndimage.affine_transform(
         data, matrix[:3, :3], matrix[:3, 3], output_shape=target_shape, order=order, cval=0

@@ -21,7 +21,7 @@ NO_ANSWERS = "No sheet of this study is locked yet. Readers find their lists on 
 
 def draw(picked: agreement_source.Picked, bar: DeltaGenerator) -> None:
     """Summary first, then a tab a topic. bar: the row of boxes at the top."""
-    from bmcore.review import rows
+    from bmcore.review import row_mapping
     from bmcore.review.votes import current
 
     with bar:
@@ -45,7 +45,7 @@ def draw(picked: agreement_source.Picked, bar: DeltaGenerator) -> None:
                     stored,
                     {v.id for v in current(stored)},
                     store.shown_to(reader.acting()),
-                    store.read(rows.unknown_order),
+                    store.read(row_mapping.unknown_order),
                 )
 
 
@@ -56,7 +56,7 @@ with page("Agreement", "agreement.see"):
         name = agreement_source.pick()
     picked = agreement_source.gather(name)
     if picked.running and picked.record is not None:
-        from bmcore.report.study_results import running
+        from bmcore.analysis.results import running
 
         agreement_view.draw_running(picked.record, running(picked.source).words)
     elif not picked.source.readings:

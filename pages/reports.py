@@ -25,8 +25,8 @@ BUILT = "report files"
 
 def build(name: str) -> dict[str, bytes]:
     """All files of the report on what is stored now: name to content."""
-    from bmcore.report import dossier
     from bmcore.report.make import make
+    from bmcore.report.write import write
     from bmcore.settings import settings
 
     study = None if name == agreement_source.FREE else name
@@ -41,7 +41,7 @@ def build(name: str) -> dict[str, bytes]:
         study,
     )
     with tempfile.TemporaryDirectory() as folder:
-        return {path.name: path.read_bytes() for path in dossier.write(made, Path(folder))}
+        return {path.name: path.read_bytes() for path in write(made, Path(folder))}
 
 
 def _closing(name: str) -> set[str]:

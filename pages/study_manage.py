@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from bmcore.review import plan
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from pages.parts import loaders, study_follow, study_plan, study_ready, study_settle
 from pages.parts.guard import check, page, shield
 
@@ -23,7 +23,7 @@ with page("Run a study", "study.manage"):
         if len(names) > 1:
             index = names.index(asked) if asked in names else 0
             name = st.selectbox("Study", names, index=index, width=420)
-        desk = Desk(loaders.store(), name)
+        desk = ReadingSession(loaders.store(), name)
         tabs = st.tabs(TABS, key="manage", on_change="rerun")
         with tabs[0], shield():
             study_ready.draw_in_the_way(desk.version.study)

@@ -22,7 +22,7 @@ from bmcore.intake import library
 from bmcore.models.bundles import load_bundle
 from bmcore.reading import archive, jobs, pipeline, worker
 from bmcore.review import masks
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.settings import settings
 from tests import pages_fixture, pages_home, people_fixture, planted
@@ -171,7 +171,7 @@ def study(brought: Path, left: Path) -> None:
     with open_store(people_fixture.url(home)) as store:
         for person in ("ra", "rb"):
             people_fixture.read_all(store, plan, person)
-        desk = Desk(store, plan.study)
+        desk = ReadingSession(store, plan.study)
         digest = load_bundle(settings().bundle).info.digest
         written = masks.write_consensus(
             desk, home, left / "masks", "majority" if "majority" in masks.METHODS else

@@ -56,7 +56,7 @@ def in_force(answers: Iterable[StudyAnswer]) -> list[StudyAnswer]:
     return [a for a in listed if (a.site, a.id) not in replaced]
 
 
-def answer(row: sa.Row) -> StudyAnswer:
+def answer(row: sa.Row[Any]) -> StudyAnswer:
     """One stored row as a StudyAnswer."""
     values = {f.name: row._mapping[f.name] for f in fields(StudyAnswer)}
     values["value"] = json.loads(values["value"])

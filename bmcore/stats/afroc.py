@@ -84,7 +84,8 @@ def afroc(
     try:
         areas, without = _figures(marks, false_from, weighted)
     except TooFew as few:
-        return ((undefined(n, f"{name}; not defined: {few}"),) * r,) * t
+        none = undefined(n, f"{name}; not defined: {few}")
+        return tuple((none,) * r for _ in range(t))
     variances = np.diag(mrmc.jackknife_covariance(without))
     flat = [
         logit_interval(float(a), float(v), n, f"{name}; jackknife over cases", level=level)

@@ -127,7 +127,8 @@ def median_statistic(values: npt.ArrayLike) -> Statistic:
         half = reached[:, -1:] / 2
         low = (reached < half).sum(axis=1)
         high = np.minimum((reached <= half).sum(axis=1), len(ranked) - 1)
-        return (ranked[low] + ranked[high]) / 2
+        middle: npt.NDArray[np.float64] = (ranked[low] + ranked[high]) / 2
+        return middle
 
     return statistic
 

@@ -9,6 +9,7 @@ The ``*_statistic`` functions give weights (b, n) -> (b,) and serve ``bootstrap.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -176,7 +177,8 @@ def calibration_error(
     gaps[np.arange(len(t)), _bin_of(p.max(axis=1), bins)] = (p.argmax(axis=1) == t) - p.max(axis=1)
 
     def statistic(w: Weights) -> Floats:
-        return np.abs(w @ gaps).sum(axis=1) / w.sum(axis=1)
+        error: Floats = np.abs(w @ gaps).sum(axis=1) / w.sum(axis=1)
+        return error
 
     return patient_bootstrap(statistic, _ids(patients, len(t)), resampling, f"{bins} bins")
 
@@ -211,7 +213,8 @@ def balanced_accuracy_statistic(
     present = onehot.any(axis=0)
 
     def statistic(w: Weights) -> Floats:
-        return _ratio(w @ right[:, present], w @ onehot[:, present]).mean(axis=1)
+        balanced: Floats = _ratio(w @ right[:, present], w @ onehot[:, present]).mean(axis=1)
+        return balanced
 
     return statistic
 
@@ -304,14 +307,15 @@ def _usable_classes(t: npt.NDArray[np.int64], k: int) -> list[int]:
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:
     out = np.full(np.shape(bottom), np.nan)
-    return np.divide(top, bottom, out=out, where=bottom > 0)
+    ratio: Floats = np.divide(top, bottom, out=out, where=bottom > 0)
+    return ratio
 
 
 def _bin_of(values: Floats, bins: int) -> npt.NDArray[np.int64]:
     return np.minimum((values * bins).astype(np.int64), bins - 1)
 
 
-def _ids(patients: npt.ArrayLike | None, n: int) -> npt.NDArray:
+def _ids(patients: npt.ArrayLike | None, n: int) -> npt.NDArray[Any]:
     if patients is None:
         return np.arange(n)
     ids = np.asarray(patients)

@@ -156,7 +156,8 @@ def jackknife_covariance(left_out: npt.ArrayLike) -> Floats:
     values = np.atleast_2d(np.asarray(left_out, dtype=float))
     n = values.shape[1]
     centred = values - values.mean(axis=1, keepdims=True)
-    return (n - 1) / n * centred @ centred.T
+    covariance: Floats = (n - 1) / n * centred @ centred.T
+    return covariance
 
 
 def whole_cases(

@@ -17,6 +17,7 @@ import contextlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +89,7 @@ class FalseBin:
     per_case: Estimate
 
 
-def region(labels: npt.NDArray, of: Sequence[int]) -> Mask:
+def region(labels: npt.NDArray[np.integer], of: Sequence[int]) -> Mask:
     """The voxels of a label map that carry one of the labels ``of``, for instance TC is (1, 3)."""
     return np.isin(labels, list(of))
 
@@ -293,7 +294,7 @@ def false_lesions_by_size(
     return tuple(rows)
 
 
-def _share(hit: npt.NDArray[np.float64], ids: npt.NDArray, resampling: Resampling) -> Estimate:
+def _share(hit: npt.NDArray[np.float64], ids: npt.NDArray[Any], resampling: Resampling) -> Estimate:
     if len(hit) == 0:
         return undefined(0, "not defined: no lesion of this size")
     return patient_bootstrap(mean_statistic(hit), ids, resampling)
@@ -312,7 +313,8 @@ def _score(own: Mask, found: Mask, spacing_mm: Spacing) -> LesionScore:
 
 
 def _surface(mask: Mask) -> Mask:
-    return mask & ~ndimage.binary_erosion(mask)
+    rim: Mask = mask & ~ndimage.binary_erosion(mask)
+    return rim
 
 
 def _surface_distances(
@@ -365,7 +367,10 @@ def sensitivity(found: Sequence[Sequence[bool]]) -> Estimate:
 
     def share(w: Weights) -> npt.NDArray[np.float64]:
         below = w @ counts
-        return np.divide(w @ hits, below, out=np.full(len(w), np.nan), where=below > 0)
+        share_of: npt.NDArray[np.float64] = np.divide(
+            w @ hits, below, out=np.full(len(w), np.nan), where=below > 0
+        )
+        return share_of
 
     what = f"share of {int(counts.sum())} lesions"
     return patient_bootstrap(share, np.arange(len(found)), what=what)

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 if TYPE_CHECKING:
-    from bmcore.report.readings import Choice, Source
+    from bmcore.analysis.readings import Choice, StudyData
 
 ALL = "all"
 BOXES = {"sex": "Sex", "age": "Age", "lesions": "Number of lesions", "primary": "Known primary"}
 
 
-def draw(source: Source) -> Choice:
+def draw(source: StudyData) -> Choice:
     """The boxes in a popover; everything is let through until something is chosen."""
+    from bmcore.analysis.readings import GROUPS, Choice, roles_of
+    from bmcore.analysis.subgroups import group_words
+    from bmcore.analysis.tables import ARM_NAMES
     from bmcore.domain import PRIMARIES, PRIMARY_NAMES
-    from bmcore.report.readings import GROUPS, Choice, roles_of
-    from bmcore.report.result_tables import ARM_NAMES
-    from bmcore.report.study_results import group_words
     from bmcore.review.votes import ROLE_NAMES
 
     with st.popover("Filter", icon=":material/filter_alt:"):
@@ -61,8 +61,8 @@ def draw(source: Source) -> Choice:
 
 def words(choice: Choice) -> str:
     """What is filtered, for the line above the results; empty where nothing is."""
-    from bmcore.report.result_tables import ARM_NAMES
-    from bmcore.report.study_results import group_words
+    from bmcore.analysis.subgroups import group_words
+    from bmcore.analysis.tables import ARM_NAMES
     from bmcore.review.votes import ROLE_NAMES
 
     parts = []

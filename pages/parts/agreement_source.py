@@ -12,10 +12,9 @@ from bmcore.settings import settings
 from pages.parts import loaders
 
 if TYPE_CHECKING:
+    from bmcore.analysis.readings import Choice, LesionMarks, StudyData
+    from bmcore.analysis.results import Results
     from bmcore.domain import Prediction
-    from bmcore.report.readings import Choice, Source
-    from bmcore.report.results_lesions import LesionMarks
-    from bmcore.report.study_results import Results
     from bmcore.review.record import StudyRecord
 
 FREE = "Free votes"
@@ -26,7 +25,7 @@ _KEPT = "readings that were chosen"  # a box forgets its value when another page
 class Picked:
     """Readings to compute on. record: of a study, else None; stamp: changes with what is stored."""
 
-    source: Source
+    source: StudyData
     marks: LesionMarks
     record: StudyRecord | None
     stamp: str
@@ -110,25 +109,25 @@ def _stamps() -> tuple[str, ...]:
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the predictions")
 def _predictions(home: Path, digest: str, stamp: str) -> Any:
-    from bmcore.report import gather as engine
+    from bmcore.analysis import collect
 
-    return engine.light_predictions(home, digest)
+    return collect.light_predictions(home, digest)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading votes and cases")
 def _gathered(stamp: str, name: str, _record: StudyRecord | None) -> Any:
-    from bmcore.report import gather as engine
+    from bmcore.analysis import collect
 
     home, found = loaders.home(), predictions()
-    facts = engine.case_facts(loaders.entries(), found, known_primaries())
+    facts = collect.case_facts(loaders.entries(), found, known_primaries())
     store = loaders.store()
     if _record is None:
-        return engine.free_votes(home, store, store.votes(), facts, found, store.readers())
-    return engine.of_study(home, store, _record, facts, found)
+        return collect.free_votes(home, store, store.votes(), facts, found, store.readers())
+    return collect.of_study(home, store, _record, facts, found)
 
 
 @st.cache_resource(max_entries=24, show_spinner="Computing")
 def _results(stamp: str, choice: Choice, _picked: Picked) -> Any:
-    from bmcore.report.study_results import results as compute
+    from bmcore.analysis.results import results as compute
 
     return compute(_picked.source, choice, _picked.marks)

@@ -9,13 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from pages.parts import study_charts as charts
-from pages.parts.words import when
+from pages.parts.words import escaped, when
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from bmcore.report.result_tables import ResultTable, Section
-    from bmcore.report.study_results import Results
+    from bmcore.analysis.results import Results
+    from bmcore.analysis.tables import Drawing, ResultTable, Section
     from bmcore.review.record import StudyRecord
     from bmcore.review.votes import Vote
 
@@ -34,21 +34,21 @@ TABS = {
 def draw_summary(results: Results) -> None:
     """The most important finding first and large."""
     first, *others = results.summary
-    st.subheader(first, anchor=False)
+    st.subheader(escaped(first), anchor=False)
     for sentence in others:
-        st.markdown(sentence)
+        st.markdown(escaped(sentence))
 
 
 def draw_section(section: Section, told: Sequence[str], several: bool) -> None:
     """One topic; with a heading where a tab holds several. told: sentences already on the page."""
     if several:
-        st.subheader(section.title, anchor=False)
+        st.subheader(escaped(section.title), anchor=False)
     if section.sentence and section.sentence not in told:
-        st.markdown(section.sentence)
+        st.markdown(escaped(section.sentence))
     for table in section.tables:
-        st.markdown(f"**{table.title}**")
+        st.markdown(f"**{escaped(table.title)}**")
         drawn = _charts(table)
-        if len(drawn) == 1 and table.key != "pairs" and len(table.header) <= 4:
+        if len(drawn) == 1 and len(table.header) <= 4 and table.drawings[0].kind != "kappa_map":
             left, right = st.columns((2, 3), gap="large")
             with left:
                 _chart(*drawn[0])
@@ -80,47 +80,44 @@ def _table(table: ResultTable) -> None:
     if reasons:
         notes.append(f"Why a number is missing: {'; '.join(reasons)}.")
     if notes:
-        st.caption(" ".join(notes))
+        st.caption(escaped(" ".join(notes)))
 
 
 def _charts(table: ResultTable) -> list[tuple[go.Figure, str, str]]:
     """(figure, key, words for who cannot see it); none where the numbers are missing."""
-    from bmcore.report.result_tables import ARM_NAMES
-
-    drawn: list[tuple[go.Figure | None, str, str]] = []
-    if table.key == "pairs":
-        for arm in dict.fromkeys(line.keys[0] for line in table.lines):
-            alt = f"Cohen's kappa of each two readers, {ARM_NAMES[arm].lower()}; see the table"
-            figure = charts.kappa_map(table, arm)
-            if figure is not None:
-                figure.update_layout(title={"text": ARM_NAMES[arm], "font": {"size": 14}})
-                figure.update_layout(margin={"t": 40})
-            drawn.append((figure, f"map {arm}", alt))
-    elif table.key == "calibration":
-        alt = "Share of right answers against stated confidence; the table has the numbers"
-        drawn.append((charts.calibration(table), "calibration", alt))
-    elif table.key in ("accuracy", "by_reader", "overconfidence", "comparison"):
-        alt = f"{table.title}, with intervals; the table has the numbers"
-        guide = None if table.key == "accuracy" else 0.0
-        rows = charts.rows_of(table, 0)
-        if table.key == "comparison":
-            end = ", Right answers"
-            rows = [(n.removesuffix(end), arm, e) for n, arm, e in rows if n.endswith(end)]
-        drawn.append((charts.intervals(rows, table.columns[0], guide), table.key, alt))
-    elif table.key == "reliance":
-        rows = [
-            (f"{c.name}, {line.labels[1].lower()}", "", e)
-            for line in table.lines[:1]
-            for c, e in zip(table.columns, line.cells, strict=True)
-            if e is not None
-        ]
-        alt = f"{table.title}, {table.lines[0].labels[0].lower()}, with intervals"
-        drawn.append((charts.intervals(rows, table.columns[0]), "reliance", alt))
-    elif table.key == "learning":
-        for column, words in enumerate(("Right answers", "Median time")):
-            alt = f"{words} by quarter of the list, with intervals; the table has the numbers"
-            drawn.append((charts.along_the_list(table, column), f"learning {column}", alt))
+    drawn = [chart for drawing in table.drawings for chart in _drawn(table, drawing)]
     return [(figure, key, alt) for figure, key, alt in drawn if figure is not None]
+
+
+def _drawn(table: ResultTable, drawing: Drawing) -> list[tuple[go.Figure | None, str, str]]:
+    column = table.columns[drawing.column]
+    if drawing.kind == "kappa_map":
+        return [_kappa_map(table, arm) for arm in dict.fromkeys(x.keys[0] for x in table.lines)]
+    if drawing.kind == "calibration":
+        alt = "Share of right answers against stated confidence; the table has the numbers"
+        return [(charts.calibration(table), table.key, alt)]
+    if drawing.kind == "along_the_list":
+        figure = charts.along_the_list(table, drawing.column)
+        key = f"{table.key} {drawing.column}"
+        return [(figure, key, f"{drawing.words}; the table has the numbers")]
+    if drawing.kind == "first_line":
+        rows = charts.rows_of_first_line(table)
+        alt = f"{table.title}, {table.lines[0].labels[0].lower()}, with intervals"
+    else:
+        rows = charts.rows_of(table, drawing.column, drawing.only)
+        alt = f"{table.title}, with intervals; the table has the numbers"
+    return [(charts.intervals(rows, column, drawing.guide), table.key, alt)]
+
+
+def _kappa_map(table: ResultTable, arm: str) -> tuple[go.Figure | None, str, str]:
+    from bmcore.analysis.tables import ARM_NAMES
+
+    alt = f"Cohen's kappa of each two readers, {ARM_NAMES[arm].lower()}; see the table"
+    figure = charts.kappa_map(table, arm)
+    if figure is not None:
+        figure.update_layout(title={"text": ARM_NAMES[arm], "font": {"size": 14}})
+        figure.update_layout(margin={"t": 40})
+    return figure, f"map {arm}", alt
 
 
 def draw_running(record: StudyRecord, words: tuple[str, ...]) -> None:
@@ -131,7 +128,7 @@ def draw_running(record: StudyRecord, words: tuple[str, ...]) -> None:
     )
     st.progress((total - left) / total)
     for sentence in words:
-        st.markdown(sentence)
+        st.markdown(escaped(sentence))
     st.info(
         "Answers and effects are shown once every sheet of every reader is locked or skipped, so "
         "that nobody steers a study by its results."

@@ -8,13 +8,8 @@ from functools import lru_cache
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Answer
+from bmcore.domain import ANSWER_NAMES, PRIMARIES, PRIMARY_NAMES, Answer
 
-ANSWER_NAMES: Mapping[str, str] = {
-    "clinical": "Clinical only",
-    "image": "Image only",
-    "fused": "Fused",
-}
 STRONG, PALE = "#0f6480", "#9db9c6"
 FOR, AGAINST = "#0f6480", "#c0713a"
 LINE = "#8a949c"  # seen on both bars and on both grounds

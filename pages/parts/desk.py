@@ -17,10 +17,11 @@ from bmcore.domain import BmcoreError, Prediction, Volume, refuse
 from bmcore.geometry import to_ras
 from bmcore.review import corrections, marks, old_drafts
 from bmcore.review.corrections import Canvas, State
-from bmcore.review.marks import Kept, Mark, Scene
+from bmcore.review.marks import Kept, Scene
 from bmcore.review.owner import Owner
 from pages.parts import lesions, loaders, reader, viewer
 from pages.parts.guard import unexpected
+from pages.parts.words import escaped
 
 _REMOVED_SHOWN = 20  # of the marks that were taken away, the last ones can be brought back
 
@@ -71,8 +72,9 @@ def desk(seat: Seat) -> viewer.Desk:
     """What the viewer needs to show and to take back the reader's marks."""
     noted = st.session_state.get(seat.place, {})
     kept, note = _kept(seat)
-    shown = [mark for mark in kept.marks if _visible(seat, mark)]
-    removed = [mark for mark in kept.removed if _visible(seat, mark)][-_REMOVED_SHOWN:]
+    helped = seat.prediction is not None
+    shown = [mark for mark in kept.marks if mark.visible(helped, seat.basis)]
+    removed = [mark for mark in kept.removed if mark.visible(helped, seat.basis)][-_REMOVED_SHOWN:]
     now = _state(seat)
     times = [at for at in (kept.saved_at, now.at if now else None) if at is not None]
     return viewer.Desk(
@@ -156,15 +158,6 @@ def _adopt(owner: Owner) -> str | None:
     return None
 
 
-def _visible(seat: Seat, mark: Mark) -> bool:
-    """While the models are hidden, nothing that was made with their help is shown either.
-
-    A verdict on the lesions of another segmentation is void.
-    """
-    allowed = seat.prediction is not None or mark.phase == "unaided"
-    return allowed and mark.basis in (None, seat.basis)
-
-
 def _state(seat: Seat) -> State | None:
     owner = seat.owner
     if owner is None or seat.prediction is None:
@@ -199,7 +192,7 @@ def warn(seat: Seat) -> None:
     """Say below the viewer why the reader's correction is not shown in it."""
     found = correction(seat)
     if found.problem:
-        st.error(f"Your corrected segmentation is not shown: {found.problem}")
+        st.error(f"Your corrected segmentation is not shown: {escaped(found.problem)}")
     elif found.older:
         st.warning(
             "The models have made another segmentation since you corrected theirs. Your correction "

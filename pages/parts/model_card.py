@@ -12,20 +12,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from bmcore.domain import PRIMARY_NAMES
+from bmcore.domain import ANSWER_NAMES, PRIMARY_NAMES
 from bmcore.plain import NotPlain, load_json
 from pages.parts import model_charts as charts
 from pages.parts.charts import SHORT_PRIMARIES
 from pages.parts.metrics import size_words, table_cell
 
 Card = Mapping[str, Any]
-ANSWERS = {
-    "trivial": "Shares of the primaries",
-    "clinical": "Clinical only",
-    "image": "Image only",
-    "fused": "Fused",
-}
-INFORMED = {k: v for k, v in ANSWERS.items() if k != "trivial"}
+INFORMED = dict(ANSWER_NAMES)
+ANSWERS = {"trivial": "Shares of the primaries", **INFORMED}
 REGIONS = {"ET": "Enhancing tumour", "TC": "Tumour core", "WT": "With oedema"}
 SUBSETS = {
     "all": "All four",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from bmcore.report.figures_results import cell_words, dot_worthy
-from bmcore.report.result_tables import ARM_NAMES, Column, cell_text
+from bmcore.analysis.tables import ARM_NAMES, Column, cell_text, cell_words, dot_worthy
 from pages.parts.charts import legend, plain
 
 if TYPE_CHECKING:
-    from bmcore.report.result_tables import Line, ResultTable
+    from bmcore.analysis.tables import Line, ResultTable
     from bmcore.stats.estimate import Estimate
 
 COLOURS = {"unaided": "#2b88b3", "aided": "#c0713a", "aided_explained": "#4f9a72"}
@@ -26,6 +26,7 @@ def kappa_map(table: ResultTable, arm: str) -> go.Figure | None:
     if len(readers) < 2:
         return None
     at = {name: n for n, name in enumerate(readers)}
+    drawn = [escape(name) for name in readers]
     values: list[list[float | None]] = [[None] * len(at) for _ in at]
     texts = [[""] * len(at) for _ in at]
     for line in lines:
@@ -40,8 +41,8 @@ def kappa_map(table: ResultTable, arm: str) -> go.Figure | None:
     figure = go.Figure(
         go.Heatmap(
             z=values,
-            x=readers,
-            y=readers,
+            x=drawn,
+            y=drawn,
             zmin=-1,
             zmax=1,
             colorscale=[[0, "#b3562b"], [0.5, "#f2f2ef"], [1, "#0f6480"]],
@@ -49,15 +50,15 @@ def kappa_map(table: ResultTable, arm: str) -> go.Figure | None:
             hoverinfo="skip",
         )
     )
-    for name, i in at.items():
-        for other, j in at.items():
+    for i in at.values():
+        for j in at.values():
             value = values[i][j]
             colour = "white" if value is not None and abs(value) > 0.6 else "#1f2933"
             if value is None:
                 colour = GUIDE
             if i != j:
                 figure.add_annotation(
-                    x=other, y=name, text=texts[i][j], showarrow=False, font_color=colour
+                    x=drawn[j], y=drawn[i], text=texts[i][j], showarrow=False, font_color=colour
                 )
     figure.update_xaxes(type="category")
     figure.update_yaxes(type="category", autorange="reversed")
@@ -113,11 +114,11 @@ def intervals(
     rows: Sequence[tuple[str, str, Estimate]], column: Column, guide: float | None = None
 ) -> go.Figure | None:
     """Dots with intervals, a row each: (name, arm or "", estimate); a dotted line at ``guide``."""
-    shown = [(name, arm, e) for name, arm, e in rows if e.has_interval]
+    shown = [(escape(name), arm, e) for name, arm, e in rows if e.has_interval]
     if not shown:
         return None
     figure = go.Figure()
-    scale = _scale(column)
+    scale = column.scale
     for name, arm, e in shown:
         figure.add_scatter(
             x=[scale * e.value],
@@ -140,19 +141,34 @@ def intervals(
     return plain(figure, height=90 + 34 * len(shown))
 
 
-def rows_of(table: ResultTable, column: int) -> list[tuple[str, str, Estimate]]:
-    """The lines of a table as rows of ``intervals``."""
+def rows_of(table: ResultTable, column: int, only: str = "") -> list[tuple[str, str, Estimate]]:
+    """The lines of a table as rows of ``intervals``. only: their last label, which is left out."""
+    chosen = [line for line in table.lines if not only or line.labels[-1] == only]
     return [
-        (", ".join(t for t in line.labels if t), line.keys[0] if line.keys else "", found)
-        for line in table.lines
+        (
+            ", ".join(t for t in line.labels if t and t != only),
+            line.keys[0] if line.keys else "",
+            found,
+        )
+        for line in chosen
         if (found := line.cells[column]) is not None
+    ]
+
+
+def rows_of_first_line(table: ResultTable) -> list[tuple[str, str, Estimate]]:
+    """The columns of the first line as rows of ``intervals``."""
+    return [
+        (f"{column.name}, {line.labels[1].lower()}", "", found)
+        for line in table.lines[:1]
+        for column, found in zip(table.columns, line.cells, strict=True)
+        if found is not None
     ]
 
 
 def _dots(
     figure: go.Figure, x: Sequence[Any], y: Sequence[Estimate], arm: str, column: Column
 ) -> None:
-    scale = _scale(column)
+    scale = column.scale
     figure.add_scatter(
         x=list(x),
         y=[scale * e.value for e in y],
@@ -175,10 +191,6 @@ def _bars(estimates: Sequence[Estimate], scale: float) -> dict[str, Any]:
         "thickness": 1.5,
         "width": 4,
     }
-
-
-def _scale(column: Column) -> float:
-    return 100.0 if column.unit in ("share", "points") else 1.0
 
 
 def _arms(lines: Sequence[Line]) -> list[str]:

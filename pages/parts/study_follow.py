@@ -11,7 +11,7 @@ import streamlit as st
 
 from bmcore.domain import Primary
 from bmcore.review.answers import StudyAnswer
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.study import Study
 from pages.parts import agreement_source
 from pages.parts.guard import named
@@ -19,7 +19,7 @@ from pages.parts.study_seat import ARM_WORDS
 from pages.parts.words import escaped, when
 
 
-def draw(desk: Desk) -> None:
+def draw(desk: ReadingSession) -> None:
     """Progress of each reader, the width of the primary endpoint's interval, flags and skips."""
     study = desk.version.study
     counts = desk.progress()
@@ -44,7 +44,7 @@ def draw(desk: Desk) -> None:
     _draw_width(desk, study)
 
 
-def _draw_notes(desk: Desk, study: Study) -> None:
+def _draw_notes(desk: ReadingSession, study: Study) -> None:
     notes = desk.notes()
     st.markdown("**Flags and skips**")
     if not notes:
@@ -64,7 +64,7 @@ def _draw_notes(desk: Desk, study: Study) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
-def _draw_width(desk: Desk, study: Study) -> None:
+def _draw_width(desk: ReadingSession, study: Study) -> None:
     first, second = study.primary_endpoint.compare
     st.caption(
         f"{escaped(study.primary_endpoint.measure)}, {ARM_WORDS[first]} and "

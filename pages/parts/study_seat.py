@@ -9,11 +9,12 @@ import streamlit as st
 
 from bmcore.review import access, plan
 from bmcore.review.allocation import Place
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.study import Study, StudyReader
 from bmcore.review.votes import Reader
 from bmcore.review.worklist import WorkItem
 from pages.parts import guard, loaders
+from pages.parts.words import escaped
 
 ARM_WORDS = {
     "unaided": "without the models",
@@ -34,7 +35,7 @@ _READING = "reading"
 class StudySeat:
     """One reader in one locked study."""
 
-    desk: Desk
+    desk: ReadingSession
     study: Study
     reader: StudyReader
 
@@ -80,7 +81,7 @@ def choose() -> StudySeat | None:
         st.info("Choose who is reading. Each reader has a list and an order of their own.")
         return None
     name, reader = seats[chosen]
-    desk = Desk(loaders.store(), name)
+    desk = ReadingSession(loaders.store(), name)
     return StudySeat(desk, desk.version.study, reader)
 
 
@@ -89,7 +90,7 @@ def _mine() -> list[tuple[str, StudyReader]]:
     user, store = guard.user(), loaders.store()
     found = []
     for name in plan.studies(store):
-        for reader in Desk(store, name).version.study.readers:
+        for reader in ReadingSession(store, name).version.study.readers:
             if user.local or Reader(reader.name, "other").key == user.key:
                 found.append((name, reader))
     return found
@@ -102,8 +103,8 @@ def _say_none() -> None:
         st.info("No study is running yet. Plan and start one on the page “Run a study”.")
     else:
         st.info(
-            f"There is no list for {user.name}. The investigator names the readers of a study in "
-            "its plan; the name there must be that of your account."
+            f"There is no list for {escaped(user.name)}. The investigator names the readers of a "
+            "study in its plan; the name there must be that of your account."
         )
 
 

@@ -13,7 +13,7 @@ import streamlit as st
 from bmcore.domain import Case, Prediction
 from bmcore.review import adjudicate, masks
 from bmcore.review.adjudicate import Disagreement
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.study import Question, Study
 from bmcore.review.votes import ROLE_NAMES, ROLES
 from pages.parts import guard, loaders, study_questions
@@ -23,7 +23,7 @@ from pages.parts.words import escaped, when
 _MADE = "consensus masks made"
 
 
-def draw(desk: Desk) -> None:
+def draw(desk: ReadingSession) -> None:
     """The list of disagreements, and the form to settle the chosen one."""
     study = desk.version.study
     found = adjudicate.disagreements(loaders.store(), study.study)
@@ -135,7 +135,7 @@ def _third_reader(token: str) -> tuple[str, str | None]:
     return name.strip(), role
 
 
-def draw_masks(desk: Desk) -> None:
+def draw_masks(desk: ReadingSession) -> None:
     """Write the cases with consensus masks on the server; the masks alone can be taken away."""
     st.markdown(
         "Each case with a mask that the readers agree on, in the layout that the training reads. "
@@ -167,7 +167,7 @@ def draw_masks(desk: Desk) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True)
     paths = [w.path for w in written if w.path]
     if paths:
-        st.caption(f"On the computer that runs the dashboard, with the images: {out}")
+        st.caption(f"On the computer that runs the dashboard, with the images: {escaped(str(out))}")
         guard.download(
             "masks.export",
             "Masks as ZIP",
