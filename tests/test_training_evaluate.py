@@ -20,6 +20,7 @@ from training.evaluation.answer_subgroups import (
 )
 from training.evaluation.segmentation_case import Reading, Scoring
 from training.evaluation.segmentation_summary import summarise
+from training.model_card import build
 from training.model_card.text import card_lines, cell
 from training.run.files import read_json, write_json
 
@@ -306,13 +307,13 @@ def test_the_ablation_table_is_in_the_card_where_there_is_one(measured, bundle):
     estimate = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 12, "method": "m"}
     rows = [{"Variant": "as trained", "Dice": estimate}, {"Variant": "no dropout", "Dice": 0.25}]
     write_json(measured / "ablation.json", {"title": "What matters", "rows": rows, "notes": "A."})
-    assert card.rebuild_card(measured, bundle)
+    assert build.rebuild_card(measured, bundle)
     text = (measured / "model_card.md").read_text()
     assert "## What matters" in text and "| as trained | 0.500 (0.400 to 0.600) |" in text
     assert "| no dropout | 0.250 |" in text and "- A." in text
     write_json(measured / "ablation.json", {"rows": ["no dropout"]})
     with pytest.raises(InputRefused, match=r"ablation\.json"):
-        card.rebuild_card(measured, bundle)
+        build.rebuild_card(measured, bundle)
 
 
 def test_the_card_goes_into_the_bundle_too_when_one_is_named(measured, bundle, tmp_path):
@@ -328,14 +329,14 @@ def test_the_card_goes_into_the_bundle_too_when_one_is_named(measured, bundle, t
 def test_the_card_lists_the_runs_of_a_net_first_one_first():
     first = {"steps": 90, "batch": 8, "patch": 96, "seconds": 30, "hardware": "GPU"}
     last = first | {"steps": 40, "batch": 1, "seconds": 6.0, "hardware": "CPU"}
-    parts = {"segmenter": card._part(last | {"training_of_the_start": first | {"seed": 3}})}
+    parts = {"segmenter": build._part(last | {"training_of_the_start": first | {"seed": 3}})}
     assert [run["steps"] for run in parts["segmenter"]["runs"]] == [90, 40]
     text = "\n".join(
         card_lines({"notice": "N", "parts": parts, "limits": [], "segmentation": None})
     )
     assert "run 1: 90 steps of 8 patches of 96 voxels, GPU, 0.5 min" in text
     assert "run 2, from the weights of run 1: 40 steps of 1 patch of 96 voxels, CPU" in text
-    assert "runs" not in card._part(first)
+    assert "runs" not in build._part(first)
 
 
 def test_a_card_without_answers_or_without_segmentation_says_so(bundle, tmp_path):
@@ -343,7 +344,7 @@ def test_a_card_without_answers_or_without_segmentation_says_so(bundle, tmp_path
 
     manifest = load_bundle(bundle).manifest
     write_json(tmp_path / "metrics.json", {"evaluate": {}})
-    assert card.build_card(tmp_path, manifest) is None
+    assert build.build_card(tmp_path, manifest) is None
     bare = {"notice": "N", "parts": {}, "limits": ["L"], "segmentation": None}
     text = "\n".join(card_lines(bare))
     assert "Not measured on a cohort." in text and "## The answers\n\nNot measured." in text
