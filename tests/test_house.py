@@ -46,17 +46,11 @@ LONGEST = 400  # lines of a file
 LONG: Mapping[str, str] = {  # files that may be longer, and why
     "bmcore/domain.py": "the nouns of the project, each small",
     "bmcore/intake/nifti_file.py": "every check of one file format",
-    "bmcore/models/bundles.py": "format 1 on disk, until it is read beside format 2",
-    "bmcore/models/novelty.py": "one model with its statistics",
     "bmcore/review/schema.py": "all tables of the database, as the migrations left them",
     "pages/parts/model_card.py": "one page's tables",
     "training/bench/coverage.py": "a table of simulated studies",
-    "training/common.py": "shared by the commands until they have packages",
-    "training/patches.py": "shared by the commands until they have packages",
-    "training/segmenter.py": "one command until its loop is shared",
 }
 CIRCLES: tuple[frozenset[str], ...] = (  # known ones; no file may be added
-    frozenset({"bmcore.models.second_look", "bmcore.models.segmenter"}),
     frozenset(
         f"pages.parts.{name}" for name in ("door", "guard", "header", "navigation", "sign_in")
     ),
@@ -145,7 +139,7 @@ def test_every_import_goes_down_and_libraries_stay_in_their_rooms() -> None:
         ("models", "import streamlit as st"),
         ("reading", "from sqlalchemy import text"),
         ("models", "import pydicom"),
-        ("review", "from training import common"),
+        ("review", "from training.run import files"),
     ],
 )
 def test_a_planted_forbidden_import_is_found(room: str, line: str) -> None:
@@ -350,3 +344,107 @@ def test_the_map_names_every_module() -> None:
     ]
     assert _unnamed(modules, text) == [], "name them in docs/architecture.md, List of modules"
     assert _unnamed(["bmcore/planted"], text) == ["bmcore/planted"]
+
+
+# --- models and training -------------------------------------------------------------------------
+
+BUILDERS = ("segmenter", "cnn", "autoencoder", "candidates", "lesion_refinement")
+METRICS = {"dice", "auc", "accuracy", "sensitivity", "specificity", "brier", "hd95", "coverage"}
+
+
+def _model_files() -> list[Path]:
+    found = [*(ROOT / "bmcore" / "models").rglob("*.py"), *(ROOT / "training").rglob("*.py")]
+    return sorted(f for f in found if "bench" not in f.parts)
+
+
+def _without_typing(tree: ast.AST) -> ast.AST:
+    """The tree without what stands below ``if TYPE_CHECKING``."""
+
+    class Drop(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> ast.AST | None:
+            return None if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
+
+    return Drop().visit(tree)
+
+
+def _model_faults(path: Path, source: str) -> list[str]:
+    """Nets elsewhere than in ``nets``, who imports those, and losses or metrics of training."""
+    place, faults = path.relative_to(ROOT).as_posix(), []
+    in_nets = place.startswith("bmcore/models/nets/")
+    training = place.startswith("training/")
+    tree = _without_typing(ast.parse(source))
+    at_once = [n for node in getattr(tree, "body", []) for n in _imports_of(node)]
+    for name in _imports(tree):
+        if name.startswith("bmcore.models.nets") and not in_nets:
+            builds = place in {f"bmcore/models/{b}.py" for b in BUILDERS}
+            if not builds or name in at_once:
+                faults.append(f"{place}: {name} is for the builders, when they build")
+        if training and name.startswith("sklearn.metrics"):
+            faults.append(f"{place}: metrics are those of bmcore.stats")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and not in_nets:
+            if any(ast.unparse(base).split(".")[-1] == "Module" for base in node.bases):
+                faults.append(f"{place}: the net {node.name} does not lie in models/nets")
+            if training and node.name.lower().endswith("loss"):
+                faults.append(f"{place}: training defines the loss {node.name}")
+        if isinstance(node, ast.FunctionDef) and training:
+            name = node.name.strip("_")
+            if name == "loss" or name.endswith("_loss"):
+                faults.append(f"{place}: training defines the loss {name}")
+            if name in METRICS or name.rpartition("_")[2] in {"dice", "auc"}:
+                faults.append(f"{place}: training defines the metric {name}")
+    return faults
+
+
+def test_training_defines_no_net_loss_or_metric_and_nets_are_for_their_builders() -> None:
+    files = [f for f in _product_files() if "bench" not in f.parts]  # those check bmcore's own
+    assert len(_model_files()) > 60
+    assert [x for f in files for x in _model_faults(f, f.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "source", "what"),
+    [
+        ("training/loops/x.py", "class Net(torch.nn.Module): ...", "does not lie in models/nets"),
+        ("bmcore/models/x.py", "def f():\n    class Net(nn.Module): ...", "lie in models/nets"),
+        ("training/x.py", "def _loss(logits): ...", "the loss loss"),
+        ("training/x.py", "class FocalLoss: ...", "the loss FocalLoss"),
+        ("training/x.py", "def soft_dice(a, b): ...", "the metric soft_dice"),
+        ("training/x.py", "def sensitivity(found): ...", "the metric sensitivity"),
+        ("training/x.py", "from sklearn.metrics import f1_score", "bmcore.stats"),
+        ("training/x.py", "def f():\n    from bmcore.models.nets import cnn", "for the builders"),
+        ("bmcore/models/cnn.py", "from bmcore.models.nets.lesion_cnn import A", "when they build"),
+        ("pages/x.py", "import bmcore.models.nets.segmenter", "for the builders"),
+    ],
+)
+def test_a_planted_net_loss_or_metric_is_found(place: str, source: str, what: str) -> None:
+    (fault,) = _model_faults(ROOT / place, source)
+    assert what in fault
+
+
+def test_a_builder_may_import_its_net_when_it_builds_and_for_types() -> None:
+    source = (
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from bmcore.models.nets.lesion_cnn import LesionNet\n"
+        "def build():\n    from bmcore.models.nets.lesion_cnn import LesionNet\n"
+    )
+    assert _model_faults(ROOT / "bmcore" / "models" / "cnn.py", source) == []
+
+
+def _heavy_of(modules: list[str]) -> str:
+    code = (
+        f"import sys\nfor name in {modules!r}: __import__(name)\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return run.stdout.strip() or run.stderr
+
+
+def test_models_and_training_load_no_torch_when_imported_but_the_nets_do() -> None:
+    names = [f.relative_to(ROOT).with_suffix("").as_posix() for f in _model_files()]
+    modules = [n.replace("/", ".").removesuffix(".__init__") for n in names]
+    light = [m for m in modules if ".nets." not in m]
+    assert _heavy_of(light) == "[]"
+    assert "torch" in _heavy_of(["bmcore.models.nets.autoencoder"])

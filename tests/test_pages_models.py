@@ -47,9 +47,9 @@ def place(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def segmentation() -> dict:
     """Five cases with one lesion of 7 mm, found in four; a sixth without a lesion is clean."""
-    from training.common import _plain
-    from training.segmentation_case import Reading, Scoring, score
-    from training.segmentation_summary import summarise
+    from training.evaluation.segmentation_case import Reading, Scoring, score
+    from training.evaluation.segmentation_summary import summarise
+    from training.run.files import plain
 
     lesion = np.zeros((16, 16, 16), np.uint8)
     lesion[4:8, 4:8, 4:8] = 3
@@ -63,7 +63,7 @@ def segmentation() -> dict:
             {"case_id": str(number), "primary": "nsclc", "hardware": "cpu, fp32, 1 threads",
              "subsets": {"all": scores, "t1c": None}}
         )  # fmt: skip
-    return _plain(
+    return plain(
         summarise(records, minimum=3)
         | {"data": "drawn", "left_out": {"x": "no mask"}, "scoring": {"tolerance_mm": 1.0}}
     )
@@ -77,8 +77,8 @@ def old_card() -> dict:
 @pytest.fixture(scope="module")
 def new_card() -> dict:
     """The old card's answers with all that a new card holds besides."""
-    from training.answer_subgroups import Described, decision_curves, subgroups
-    from training.common import _plain
+    from training.evaluation.answer_subgroups import Described, decision_curves, subgroups
+    from training.run.files import plain
 
     card = old_card()
     rng = np.random.default_rng(0)
@@ -86,7 +86,7 @@ def new_card() -> dict:
     answers = {k: rng.dirichlet(np.ones(6), 60) for k in ("clinical", "image", "fused")}
     patients = [Described("female", 60.0, 1 + i % 2, 12.0) for i in range(60)]
     rows = [{"Variant": "no dropout", "Dice": card["answers"]["fused"]["accuracy"]}]
-    return card | _plain(
+    return card | plain(
         {
             "format": 2,
             "intended_use": ["Research on a drawn cohort."],

@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 
 from bmcore.domain import PRIMARIES, ClinicalRecord, InputRefused, Lesion
-from bmcore.models.bundles import finish
-from training import card, evaluate_segmentation, segmentation_case
-from training.answer_subgroups import (
+from bmcore.models.bundle_writer import finish
+from training import card, evaluate_segmentation
+from training.evaluation import segmentation_case
+from training.evaluation.answer_subgroups import (
     Described,
     decision_curves,
     describe,
     paired_tests,
     subgroups,
 )
-from training.card_text import card_lines, cell
-from training.common import read_json, write_json
-from training.segmentation_case import Reading, Scoring
-from training.segmentation_summary import summarise
+from training.evaluation.segmentation_case import Reading, Scoring
+from training.evaluation.segmentation_summary import summarise
+from training.model_card.text import card_lines, cell
+from training.run.files import read_json, write_json
 
 SHAPE = (32, 32, 32)
 SEQUENCES = ("t1n", "t1c", "t2w", "t2f")
@@ -178,7 +179,7 @@ def test_the_command_reads_by_the_road_of_daily_use(cohort, bundle, tmp_path, mo
     from bmcore.imaging.preprocess import prepare, restore
     from bmcore.intake.datasets import YaleDataset
     from bmcore.models.bundles import load_bundle
-    from bmcore.models.segmenter import segment
+    from bmcore.models.inference import segment
     from bmcore.stats.segmentation import dice, region
 
     out = tmp_path / "out"
@@ -237,7 +238,7 @@ def test_subgroups_of_the_answers_by_sex_age_and_lesions(answers):
 
 def test_patients_are_described_from_what_was_prepared(tmp_path):
     zero = (0.0, 0.0, 0.0)
-    from training.cohort import Patient, save_patient, write_index
+    from training.data.cohort import Patient, save_patient, write_index
 
     lesions = tuple(
         Lesion(i + 1, 9.0, 9.0, 0.0, 0.0, size, zero, zero, "left", "frontal")

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from bmcore.domain import Finding, Severity
 from bmcore.geometry import Affine
+from bmcore.imaging.masks import box_of
 
 LARGEST_ML = 2200.0  # above the largest intracranial volumes of healthy adults
 SMALLEST_ML = 500.0
@@ -78,7 +79,7 @@ def _filled(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Fill holes: background that is not connected with the outside."""
     if not mask.any():
         return mask
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    box = box_of(mask)
     inner = np.pad(mask[box], 1)
     labels, _ = ndimage.label(~inner)
     out = mask.copy()

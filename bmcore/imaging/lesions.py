@@ -11,6 +11,7 @@ from scipy import ndimage, spatial
 from bmcore.anatomy import brain_to_mni, lobe
 from bmcore.domain import REGIONS, Label, Lesion
 from bmcore.geometry import Affine, check_affine, transform, voxel_sizes_mm
+from bmcore.imaging.masks import connected
 
 IGNORED_VOXELS = 2  # BraTS-METS scoring ignores lesions of at most 2 voxels
 MIDLINE_MM = 3.0  # a centroid this close to the midline is "midline"; our choice
@@ -129,7 +130,7 @@ def _parts(mask: npt.NDArray, affine: Affine) -> list[_Part]:
     if mask.ndim != 3:
         raise ValueError(f"a mask must be 3D, but its shape is {mask.shape}")
     core = np.isin(mask, REGIONS["TC"])
-    numbers, _ = ndimage.label(core, structure=np.ones((3, 3, 3)))
+    numbers, _ = connected(core)
     parts = []
     for number, box in enumerate(ndimage.find_objects(numbers), start=1):
         inside = np.argwhere(numbers[box] == number)

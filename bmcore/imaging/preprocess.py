@@ -20,8 +20,9 @@ from bmcore.domain import (
 )
 from bmcore.geometry import Affine, resample, to_ras, voxel_sizes_mm
 from bmcore.imaging.brain import find_brain
-from bmcore.imaging.exchange import exchanged_t1
+from bmcore.imaging.masks import box_of
 from bmcore.imaging.standardise import standardise
+from bmcore.imaging.swapped_t1 import swapped_t1
 
 WORKING_MM = 1.0
 TOLERANCE_MM = 0.02  # voxel edges this close to 1 mm are taken as they are
@@ -54,12 +55,12 @@ def prepare(case: Case) -> Prepared:
         brain = resample(brain.astype(np.float32), affine, target, shape) > 0.5
         affine = target
     start, size = _window(brain)
-    brain = cut(brain, start, size)
+    brain = crop_or_pad(brain, start, size)
     stack = np.zeros((len(SEQUENCES), *brain.shape), np.float32)
     for place, name in enumerate(SEQUENCES):
         if name in images:
-            stack[place] = standardise(cut(images[name], start, size), brain)
-    findings += exchanged_t1(
+            stack[place] = standardise(crop_or_pad(images[name], start, size), brain)
+    findings += swapped_t1(
         {s: stack[place] for place, s in enumerate(SEQUENCES) if s in images}, brain
     )
     return Prepared(
@@ -106,7 +107,9 @@ def to_working_grid(volume: Volume, prepared: Prepared) -> npt.NDArray:
     return resample(volume.data, volume.affine, prepared.affine, working, order=0)
 
 
-def cut(data: npt.NDArray, start: npt.NDArray[np.int_], size: npt.NDArray[np.int_]) -> npt.NDArray:
+def crop_or_pad(
+    data: npt.NDArray, start: npt.NDArray[np.int_], size: npt.NDArray[np.int_]
+) -> npt.NDArray:
     """The box of ``size`` voxels from voxel ``start`` (may be negative); zeros past the image."""
     out = np.zeros(tuple(size), data.dtype)
     low = np.maximum(start, 0)
@@ -159,7 +162,7 @@ def _copy_through(
             start[place] = turned.shape[place] - 1 - offset
         else:
             start[place] = offset
-    return cut(turned, start, np.array(shape))
+    return crop_or_pad(turned, start, np.array(shape))
 
 
 def _one_mm_grid(affine: Affine, shape: tuple[int, ...]) -> tuple[Affine, tuple[int, int, int]]:
@@ -192,7 +195,7 @@ def _to_grid(
 
 
 def _window(brain: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
-    box = ndimage.find_objects(brain.astype(np.uint8))[0]
+    box = box_of(brain)
     low = np.array([s.start for s in box]) - MARGIN
     high = np.array([s.stop for s in box]) + MARGIN
     size = -(-(high - low) // MULTIPLE) * MULTIPLE

@@ -52,7 +52,7 @@ def novelty(prepared: Prepared, error: float | None, bundle: Bundle) -> Novelty 
 
     ``error``: the autoencoder's reconstruction error, None where no lesion was found.
     """
-    from bmcore.models.novelty import statistics, words
+    from bmcore.imaging.image_statistics import statistics, words
 
     model = bundle.novelty
     if model is None:

@@ -235,8 +235,13 @@ def brier_statistic(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Stati
 
 
 def log_loss_statistic(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Statistic:
+    return mean_statistic(log_loss_of_each(truth, probabilities))
+
+
+def log_loss_of_each(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floats:
+    """-ln(probability given to the truth) of each case (n,); held above 1e-15."""
     t, p = _scores(truth, probabilities)
-    return mean_statistic(-np.log(np.clip(p[np.arange(len(t)), t], 1e-15, 1.0)))
+    return -np.log(np.clip(p[np.arange(len(t)), t], 1e-15, 1.0))
 
 
 def _rates(pairs: Floats, k: int) -> tuple[Floats, ...]:

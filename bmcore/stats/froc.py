@@ -32,7 +32,7 @@ _TOUCHING = ndimage.generate_binary_structure(3, 3)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Detection:
     """One predicted part. ``peak`` and ``mean``: the greatest and the mean probability in it, 0-1.
     ``hits``: indices of the reference lesions it touches. ``besides``: True where it touches only
     reference lesions that are too small to count, so that it is neither right nor false."""
@@ -49,7 +49,7 @@ class Detections:
     """One case: the diameter of each reference lesion in mm, and the candidates."""
 
     diameters_mm: tuple[float, ...]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Detection, ...]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def find_candidates(
         values = chance[place][inside]
         mine = tuple(hits.get(part, ()))
         found.append(
-            Candidate(
+            Detection(
                 float(values.max()),
                 float(values.mean()),
                 largest_diameter_mm(inside, spacing_mm),
@@ -183,3 +183,25 @@ def _counts(
                 false[row] += thresholds <= value
         hits[row] = (best[counts][:, None] >= thresholds).sum(axis=0)
     return thresholds, hits, false
+
+
+def area(scores: npt.NDArray[np.floating], lesion: npt.NDArray[np.bool_]) -> float:
+    """Area under the ROC curve of candidates: ``scores`` (n,), and which are lesions (n,)."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(lesion, scores))
+
+
+def kept_at_false_rates(
+    scores: npt.NDArray[np.floating],
+    lesion: npt.NDArray[np.bool_],
+    cases: int,
+    rates: Sequence[float],
+) -> dict[float, float]:
+    """Share of the lesions that score above the limit which leaves ``rates`` false ones a case.
+
+    scores (n,), lesion (n,): of all candidates of ``cases`` cases, at least one of either kind.
+    """
+    false = np.append(np.sort(scores[~lesion])[::-1], -np.inf)
+    limits = {rate: false[min(int(rate * cases), len(false) - 1)] for rate in rates}
+    return {rate: float((scores[lesion] > limit).mean()) for rate, limit in limits.items()}

@@ -25,7 +25,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
-from bmcore.stats.bootstrap import Resampling, mean_statistic, patient_bootstrap
+from bmcore.stats.bootstrap import Resampling, Weights, mean_statistic, patient_bootstrap
 from bmcore.stats.estimate import Estimate, undefined
 
 Mask = npt.NDArray[np.bool_]
@@ -356,3 +356,22 @@ def _pair(prediction: Mask, reference: Mask) -> tuple[Mask, Mask]:
     if a.ndim != 3 or a.shape != b.shape:
         raise ValueError(f"both masks must be 3D on one grid, but are {a.shape} and {b.shape}")
     return a, b
+
+
+def sensitivity(found: Sequence[Sequence[bool]]) -> Estimate:
+    """Share of lesions found; ``found`` holds the lesions of each patient."""
+    hits = np.array([sum(f) for f in found], float)
+    counts = np.array([len(f) for f in found], float)
+    if not counts.sum():
+        return undefined(len(found), "not defined: there is no lesion")
+
+    def share(w: Weights) -> npt.NDArray[np.float64]:
+        below = w @ counts
+        none = np.full(len(w), np.nan)
+        found_of_all: npt.NDArray[np.float64] = np.divide(
+            w @ hits, below, out=none, where=below > 0
+        )
+        return found_of_all
+
+    what = f"share of {int(counts.sum())} lesions"
+    return patient_bootstrap(share, np.arange(len(found)), what=what)
