@@ -12,6 +12,7 @@ from bmcore.review.store import Store, open_store
 from bmcore.review.study import Study, parse_study
 from tests import pages_home
 
+TOKEN = "token of the test"  # in a page's session state: as whom a test drives it
 PASSWORD = "seven quiet horses"
 READER_A, READER_B = "Dr Ada", "Dr Bo"
 PEOPLE = {
@@ -74,6 +75,25 @@ def start(home: Path, study: Study, with_accounts: bool) -> None:
 def make_accounts(store: Store) -> None:
     for name, role in PEOPLE.items():
         accounts.add(store, name, role, PASSWORD)
+
+
+def use_tokens(monkeypatch: Any) -> None:
+    """Pages that run without a server read who is signed in from their ``TOKEN``."""
+    import streamlit as st
+
+    from pages.parts import session
+
+    real = session._token
+    monkeypatch.setattr(session, "_token", lambda: st.session_state.get(TOKEN) or real())
+
+
+def enter(home: Path, name: str) -> str:
+    """Sign somebody in; the value of the cookie."""
+    from pages.parts import session
+
+    with open_store(url(home)) as store:
+        found = {a.name: a for a in accounts.listed(store)}[name]
+    return session.REGISTER.enter(found.name, found.stamp)
 
 
 def url(home: Path) -> str:

@@ -45,6 +45,7 @@ class Store:
         self._engine = engine
         self._writing = engine.execution_options(**WRITE)
         self.where = where
+        self.before_write: Callable[[], None] | None = None  # may refuse the write
 
     def __enter__(self) -> Store:
         return self
@@ -114,6 +115,8 @@ class Store:
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Do ``work`` in one transaction that writes; all of it is stored or nothing."""
+        if self.before_write is not None:
+            self.before_write()
         sqlite = self._engine.dialect.name == "sqlite"  # a server has its own fair queue
         with (
             queue_of(self.where).turn() if sqlite else nullcontext(),

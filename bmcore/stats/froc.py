@@ -185,7 +185,7 @@ def _counts(
     return thresholds, hits, false
 
 
-def area(scores: npt.NDArray[np.floating], lesion: npt.NDArray[np.bool_]) -> float:
+def area(scores: npt.NDArray[np.float64], lesion: npt.NDArray[np.bool_]) -> float:
     """Area under the ROC curve of candidates: ``scores`` (n,), and which are lesions (n,)."""
     from sklearn.metrics import roc_auc_score
 
@@ -193,7 +193,7 @@ def area(scores: npt.NDArray[np.floating], lesion: npt.NDArray[np.bool_]) -> flo
 
 
 def kept_at_false_rates(
-    scores: npt.NDArray[np.floating],
+    scores: npt.NDArray[np.float64],
     lesion: npt.NDArray[np.bool_],
     cases: int,
     rates: Sequence[float],

@@ -12,7 +12,7 @@ from bmcore.stats.estimate import proportion
 
 
 def coverage_and_size(
-    members: npt.NDArray[np.bool_], labels: npt.NDArray[Any], names: Sequence[str], most: int
+    members: npt.NDArray[np.bool_], labels: npt.NDArray[np.int64], names: Sequence[str], most: int
 ) -> dict[str, Any]:
     """Coverage over all and for each class, mean size, and how many sets exceed ``most`` classes.
 

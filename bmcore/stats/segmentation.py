@@ -367,11 +367,10 @@ def sensitivity(found: Sequence[Sequence[bool]]) -> Estimate:
 
     def share(w: Weights) -> npt.NDArray[np.float64]:
         below = w @ counts
-        none = np.full(len(w), np.nan)
-        found_of_all: npt.NDArray[np.float64] = np.divide(
-            w @ hits, below, out=none, where=below > 0
+        share_of: npt.NDArray[np.float64] = np.divide(
+            w @ hits, below, out=np.full(len(w), np.nan), where=below > 0
         )
-        return found_of_all
+        return share_of
 
     what = f"share of {int(counts.sum())} lesions"
     return patient_bootstrap(share, np.arange(len(found)), what=what)

@@ -14,6 +14,7 @@ from bmcore.intake import child
 from bmcore.settings import settings
 from pages.parts import loaders
 from pages.parts.guard import named, shield
+from pages.parts.words import escaped
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -81,7 +82,7 @@ def _sequences(uploads: Sequence[UploadedFile]) -> dict[int, str]:
     for number, upload in enumerate(uploads):
         guess = guesses[upload.name]
         answer = columns[number].selectbox(
-            upload.name,
+            escaped(upload.name),
             options,
             index=options.index(guess) if guess else None,
             format_func=lambda s: SEQUENCE_NAMES.get(s, "Leave this file out"),

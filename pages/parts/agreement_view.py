@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.parts import study_charts as charts
-from pages.parts.words import when
+from pages.parts.words import escaped, when
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -34,19 +34,19 @@ TABS = {
 def draw_summary(results: Results) -> None:
     """The most important finding first and large."""
     first, *others = results.summary
-    st.subheader(first, anchor=False)
+    st.subheader(escaped(first), anchor=False)
     for sentence in others:
-        st.markdown(sentence)
+        st.markdown(escaped(sentence))
 
 
 def draw_section(section: Section, told: Sequence[str], several: bool) -> None:
     """One topic; with a heading where a tab holds several. told: sentences already on the page."""
     if several:
-        st.subheader(section.title, anchor=False)
+        st.subheader(escaped(section.title), anchor=False)
     if section.sentence and section.sentence not in told:
-        st.markdown(section.sentence)
+        st.markdown(escaped(section.sentence))
     for table in section.tables:
-        st.markdown(f"**{table.title}**")
+        st.markdown(f"**{escaped(table.title)}**")
         drawn = _charts(table)
         if len(drawn) == 1 and len(table.header) <= 4 and table.drawings[0].kind != "kappa_map":
             left, right = st.columns((2, 3), gap="large")
@@ -80,7 +80,7 @@ def _table(table: ResultTable) -> None:
     if reasons:
         notes.append(f"Why a number is missing: {'; '.join(reasons)}.")
     if notes:
-        st.caption(" ".join(notes))
+        st.caption(escaped(" ".join(notes)))
 
 
 def _charts(table: ResultTable) -> list[tuple[go.Figure, str, str]]:
@@ -128,7 +128,7 @@ def draw_running(record: StudyRecord, words: tuple[str, ...]) -> None:
     )
     st.progress((total - left) / total)
     for sentence in words:
-        st.markdown(sentence)
+        st.markdown(escaped(sentence))
     st.info(
         "Answers and effects are shown once every sheet of every reader is locked or skipped, so "
         "that nobody steers a study by its results."

@@ -9,7 +9,7 @@ import streamlit as st
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary
 from bmcore.reading import intervals, uncertainty
 from pages.parts import charts, loaders, similar
-from pages.parts.words import best_guess
+from pages.parts.words import best_guess, escaped
 
 if TYPE_CHECKING:
     from bmcore.reading.explain import Attribution
@@ -22,9 +22,9 @@ def draw(prediction: Prediction, alike: bool = True) -> None:
     """
     given = [a for a in prediction.answers if a.probabilities is not None]
     if given:
-        st.markdown(f"**{best_guess(given[-1])}**")
+        st.markdown(f"**{escaped(best_guess(given[-1]))}**")
     for finding in uncertainty.findings(prediction.novelty):
-        st.error(finding.sentence, icon=":material/report:")
+        st.error(escaped(finding.sentence), icon=":material/report:")
     ends = _intervals(prediction)
     st.plotly_chart(
         charts.answers(prediction.answers, ends),
@@ -37,7 +37,7 @@ def draw(prediction: Prediction, alike: bool = True) -> None:
     _draw_standing(prediction)
     for answer in prediction.answers:
         if answer.probabilities is None:
-            st.info(best_guess(answer))
+            st.info(escaped(best_guess(answer)))
     if len({a.top for a in given if a.abstains is None}) > 1:
         st.warning("The answers disagree about the most likely primary.", icon=":material/compare:")
     missing = prediction.clinical_record.missing
@@ -62,7 +62,7 @@ def _draw_standing(prediction: Prediction) -> None:
     """Under the bars: each answer's prediction set, or that it abstains, in words."""
     weighed = [a for a in prediction.answers if a.prediction_set is not None]
     if weighed:
-        st.markdown("\n".join(f"- {uncertainty.sentence(a)}" for a in weighed))
+        st.markdown("\n".join(f"- {escaped(uncertainty.sentence(a))}" for a in weighed))
     elif any(a.probabilities is not None for a in prediction.answers):
         st.caption(
             f"There is {uncertainty.NO_CALIBRATION}: no prediction sets, no abstention, and no "

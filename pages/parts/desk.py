@@ -21,6 +21,7 @@ from bmcore.review.marks import Kept, Scene
 from bmcore.review.owner import Owner
 from pages.parts import lesions, loaders, reader, viewer
 from pages.parts.guard import unexpected
+from pages.parts.words import escaped
 
 _REMOVED_SHOWN = 20  # of the marks that were taken away, the last ones can be brought back
 
@@ -191,7 +192,7 @@ def warn(seat: Seat) -> None:
     """Say below the viewer why the reader's correction is not shown in it."""
     found = correction(seat)
     if found.problem:
-        st.error(f"Your corrected segmentation is not shown: {found.problem}")
+        st.error(f"Your corrected segmentation is not shown: {escaped(found.problem)}")
     elif found.older:
         st.warning(
             "The models have made another segmentation since you corrected theirs. Your correction "

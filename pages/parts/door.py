@@ -1,140 +1,344 @@
-"""The guard before the pages: a cookie that names a browser, and who signed in with it.
+"""The guard before everything the server offers: files, uploads, pages and the websocket.
 
-Streamlit takes uploads and hands out files by HTTP, past every page. While sign-in is needed,
-this middleware lets them through only from a browser in which somebody has signed in. The cookie is
-a random number that means nothing elsewhere; who it stands for lies in this process alone, so a
-restart of the server signs everybody out.
+Streamlit hands out and takes files by HTTP and runs pages by a websocket. Where people have to sign
+in, nothing but the sign-in page passes without a sign-in; what passes with one is listed here, and
+the rest is refused. ``line`` guards a websocket as long as it is open.
 """
 
 from __future__ import annotations
 
-import secrets
-import threading
-import time
+import asyncio
+import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
+from functools import cached_property
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from anyio import to_thread
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "bmcore_browser"
-IDLE_S = 2 * 3600.0  # signed out after so long without a look at any page
-_GUARDED = ("/_stcore/upload_file", "/media")
-_MOST = 10_000
+from bmcore.domain import BmcoreError
+from bmcore.review.access import RULES, Role, User
+from pages.parts import reach, security_headers
+from pages.parts.register import LOCAL
+
+STREAM = "/_stcore/stream"
+_UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+")
+_UPLOADERS = RULES["cases.add"].roles | RULES["study.manage"].roles  # of the pages that take files
+_READ = ("GET", "HEAD")
+_CORE = ("/_stcore/host-config", "/_stcore/bidi-components/")  # of Streamlit's own, for who is in
+_PARTS = ("/component/", "/_stcore/bidi-components/")  # files that a page of ours frames
+_NO_PAGES = ("/_stcore/", "/media/", "/component/", "/static/", "/app/static/")
+_OUR_PAGES = ("/sign-in", "/sign-out")
+_log = logging.getLogger(__name__)
 
 
-@dataclass
-class Signed:
-    """Who signed in with a browser, and when it was last seen."""
+@dataclass(frozen=True)
+class Asked:
+    """One request, or the beginning of a websocket. base: the server's path before ours."""
 
-    name: str
-    stamp: str
-    seen_s: float
+    scope: Scope
+    base: str = ""
 
+    @cached_property
+    def headers(self) -> list[tuple[str, str]]:
+        pairs = self.scope.get("headers", [])
+        return [(k.decode("latin-1").lower(), v.decode("latin-1")) for k, v in pairs]
 
-class Register:
-    """Browsers (value of the cookie) -> who signed in; shared by the server's threads."""
+    def header(self, name: str) -> str:
+        """The one value of a header; "" where there is none or more than one."""
+        found = reach.values(self.headers, name)
+        return found[0] if len(found) == 1 else ""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._signed: dict[str, Signed] = {}
-        self._lock, self._clock = threading.Lock(), clock
+    @property
+    def method(self) -> str:
+        return str(self.scope.get("method", "GET"))
 
-    def enter(self, browser: str, name: str, stamp: str) -> None:
-        with self._lock:
-            if len(self._signed) >= _MOST:
-                self._signed.pop(min(self._signed, key=lambda b: self._signed[b].seen_s))
-            self._signed[browser] = Signed(name, stamp, self._clock())
+    @property
+    def host(self) -> str:
+        return self.header("host")
 
-    def leave(self, browser: str) -> None:
-        with self._lock:
-            self._signed.pop(browser, None)
+    @cached_property
+    def inside(self) -> str | None:
+        """The path below the server's base path, as Streamlit's routes compare it; None: outside.
 
-    def find(self, browser: str | None) -> Signed | None:
-        """Who signed in with this browser; None after ``IDLE_S`` without a sign of life."""
-        with self._lock:
-            found = self._signed.get(browser or "")
-            if found is None:
+        A mount of the whole server (``root_path``) is no part of it.
+        """
+        path = str(self.scope["path"])
+        for prefix in (self.scope.get("root_path", ""), self.base):
+            kept = prefix.strip("/")
+            if kept and path == f"/{kept}":
+                path = "/"
+            elif kept and path.startswith(f"/{kept}/"):
+                path = path[len(kept) + 1 :]
+            elif kept:
                 return None
-            if self._clock() - found.seen_s > IDLE_S:
-                del self._signed[str(browser)]
-                return None
-            found.seen_s = self._clock()
-            return found
+        return path
 
+    @cached_property
+    def page(self) -> str:
+        """The path without slashes at its end."""
+        return "/" + (self.inside or "").strip("/")
 
-REGISTER = Register()
+    @property
+    def secure(self) -> bool:
+        told = self.header("x-forwarded-proto").partition(",")[0].strip().lower()
+        return self.scope.get("scheme") in ("https", "wss") or told == "https"
+
+    @property
+    def peer(self) -> str | None:
+        client = self.scope.get("client")
+        return client[0] if client else None
+
+    @property
+    def token(self) -> str | None:
+        return reach.token(self.headers, self.secure)
+
+    @property
+    def is_navigation(self) -> bool:
+        """A person opens a page, as opposed to a script or an image."""
+        mode = self.header("sec-fetch-mode")
+        wants = "text/html" in self.header("accept")
+        return self.method in _READ and wants and mode in ("", "navigate")
+
+    def is_same_origin(self, named: bool = False) -> bool:
+        """False where the browser says that a page of elsewhere sends this.
+
+        named: it must be said, by Origin or Sec-Fetch-Site.
+        """
+        site, origins = self.header("sec-fetch-site"), reach.values(self.headers, "origin")
+        if site and site not in ("same-origin", "none"):
+            return False
+        if origins:
+            return len(origins) == 1 and self._is_ours(origins[0])
+        return bool(site) or not named
+
+    def _is_ours(self, origin: str) -> bool:
+        from streamlit import config
+
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        allowed = config.get_option("server.corsAllowedOrigins") or []
+        return parts.netloc == self.host or origin in allowed
 
 
 class Door:
-    """ASGI middleware.
+    """ASGI middleware. base: the option server.baseUrlPath, asked when the first request comes."""
 
-    needed: must people sign in, given the Host asked for; known: is this browser signed in?
-    """
+    def __init__(self, app: ASGIApp, base: Callable[[], str]) -> None:
+        from pages.parts import sign_in
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        needed: Callable[[str | None], bool],
-        known: Callable[[str | None], bool],
-    ) -> None:
-        self._app, self._needed, self._known = app, needed, known
+        self._app, self._base = app, base
+        self._queue: sign_in.Queue | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        browser, host = _browser(headers.get("cookie", "")), headers.get("host")
-        inside = scope["path"].removeprefix(scope.get("root_path", ""))
-        guarded = inside.startswith(_GUARDED) and scope["method"] != "OPTIONS"
-        if guarded and not await to_thread.run_sync(self._passes, host, browser):
-            refusal = PlainTextResponse("Sign in first.", status_code=403)
-            await refusal(scope, receive, send)
+        self._begin()
+        asked = Asked(scope, self._base())
+        if scope["type"] == "websocket":
+            await self._websocket(asked, receive, send)
             return
-        secure = scope.get("scheme") == "https"
+        answer = _Answer(asked, send)
+        try:
+            own = await self._own_answer(asked, receive)
+            await (own or self._app)(scope, receive, answer.send)
+        except Exception:
+            if not answer.begun:
+                await PlainTextResponse("Internal error.", 500)(scope, receive, answer.send)
+            raise
 
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start" and browser is None:
-                own = MutableHeaders(scope=message)
-                if own.get("content-type", "").startswith("text/html"):
-                    own.append("set-cookie", _cookie(secure))
-            await send(message)
+    def _begin(self) -> None:
+        """At the first request, in the server's event loop."""
+        if self._queue is not None:
+            return
+        from pages.parts import line, sign_in
+        from pages.parts.session import REGISTER
 
-        await self._app(scope, receive, answer)
+        self._queue = sign_in.Queue()
+        loop = asyncio.get_running_loop()
 
-    def _passes(self, host: str | None, browser: str | None) -> bool:
-        return not self._needed(host) or self._known(browser)
+        def close(sessions: frozenset[str]) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(line.close_sessions, sessions)
+
+        REGISTER.at_every_end(close)
+
+    async def _own_answer(self, asked: Asked, receive: Receive) -> Response | None:
+        """The answer, or None where the request goes on to Streamlit."""
+        if not _is_host_allowed(asked):
+            return PlainTextResponse("This host name is not served here.", 400)
+        if asked.inside == "/_stcore/health" and asked.method in _READ:
+            return None
+        try:
+            token, user = await to_thread.run_sync(who, asked)
+        except BmcoreError as error:
+            return _no_database(asked, error)
+        if asked.inside is not None and asked.page in _OUR_PAGES:
+            return await self._our_page(asked, receive, token, user)
+        if user is None or token is None:
+            return _refused(asked)
+        if asked.is_navigation:
+            _register().touch(token)
+        return _refusal(asked, token, user)
+
+    async def _our_page(
+        self, asked: Asked, receive: Receive, token: str | None, user: User | None
+    ) -> Response:
+        from pages.parts import sign_in
+
+        assert self._queue is not None
+        if asked.method not in (*_READ, "POST"):
+            return PlainTextResponse("Method not allowed.", 405)
+        if asked.method == "POST" and not asked.is_same_origin(named=True):
+            return PlainTextResponse("This form was sent by another page.", 403)
+        if asked.page == "/sign-out":
+            if asked.method == "POST":
+                _register().leave(asked.token)
+                return sign_in.drop_cookie(sign_in.go_to("/"), asked.secure)
+            return sign_in.go_to("/")
+        if token == LOCAL:
+            return sign_in.go_to("/")
+        if asked.method == "POST":
+            request = Request(asked.scope, receive)
+            return await sign_in.take(request, asked.token, asked.secure, self._queue)
+        if user is not None:
+            return sign_in.go_to("/")
+        shown = await to_thread.run_sync(sign_in.show_for, asked.scope.get("query_string", b""))
+        return sign_in.drop_cookie(shown, asked.secure) if asked.token else shown
+
+    async def _websocket(self, asked: Asked, receive: Receive, send: Send) -> None:
+        from pages.parts.line import Line
+
+        token, user = None, None
+        if _is_host_allowed(asked) and asked.inside == STREAM and asked.is_same_origin():
+            try:
+                token, user = await to_thread.run_sync(who, asked)
+            except BmcoreError:
+                _log.exception("the database cannot be read")
+        if token is None or user is None:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": "Sign in first."})
+            return
+        await Line(asked, token, receive, send).run(self._app)
+
+
+class _Answer:
+    """Adds the security headers to whatever is answered."""
+
+    def __init__(self, asked: Asked, send: Send) -> None:
+        self._asked, self._send, self.begun = asked, send, False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            inside = self._asked.inside or ""
+            own = MutableHeaders(scope=message)
+            for name, value in security_headers.headers(
+                self._asked.host,
+                sign_in=self._asked.page in _OUR_PAGES,
+                part=inside.startswith(_PARTS),
+            ).items():
+                own[name] = value
+            if inside.startswith("/media/"):
+                own["Cache-Control"] = "no-store"
+        await self._send(message)
+
+
+def who(asked: Asked) -> tuple[str | None, User | None]:
+    """(value of the cookie or LOCAL, who that is now); blocks, so ask in a thread."""
+    from pages.parts import session
+
+    connection = session.Connection(asked.headers, asked.peer, asked.secure)
+    if asked.scope.get("http_version") == "1.0":  # no browser: a proxy that tells nothing else
+        connection = session.Connection([*asked.headers, ("via", "1.0")], asked.peer, asked.secure)
+    token = session.token_of(connection)
+    return token, session.user_of(token, fresh=False)
+
+
+def _register() -> Any:
+    from pages.parts.session import REGISTER
+
+    return REGISTER
+
+
+def _is_host_allowed(asked: Asked) -> bool:
+    from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
+
+    return bool(reach.host_name(asked.host)) and is_host_allowed(asked.host)
+
+
+def _refused(asked: Asked) -> Response:
+    """To the sign-in page and back, for a person; a plain refusal for all else."""
+    from pages.parts import sign_in
+
+    if not asked.is_navigation or (asked.inside or "").startswith(_NO_PAGES):
+        return PlainTextResponse("Sign in first.", 401)
+    if asked.inside is None:
+        return RedirectResponse(f"/{asked.base.strip('/')}/sign-in", 303)
+    query = asked.scope.get("query_string", b"").decode("latin-1")
+    wanted = sign_in.safe_next(f"{asked.inside}?{query}" if query else asked.inside)
+    up = "../" * (asked.inside.count("/") - 1) or "./"
+    if asked.scope["path"].strip("/") == asked.base.strip("/") != "":
+        up = "./" if asked.scope["path"].endswith("/") else f"./{asked.base.strip('/')}/"
+    following = f"?next={quote(wanted, safe='')}" if wanted != "/" else ""
+    return RedirectResponse(f"{up}sign-in{following}", 303, {"Cache-Control": "no-store"})
+
+
+def _refusal(asked: Asked, token: str, user: User) -> Response | None:
+    """Why somebody who is signed in may not have this; None where it passes."""
+    inside = asked.inside or "/"
+    if asked.method in _READ:
+        if inside == "/_stcore/metrics" and user.role is Role.ADMINISTRATOR:
+            return None
+        core = inside.startswith("/_stcore") and not inside.startswith(_CORE)
+        return PlainTextResponse("Not found.", 404) if core else None
+    upload = _UPLOAD.fullmatch(inside)
+    if upload is None or asked.method not in ("PUT", "DELETE"):
+        return PlainTextResponse("Method not allowed.", 405)
+    mine = _register().owner(upload[1]) == token
+    if not mine or not asked.is_same_origin() or user.role not in _UPLOADERS:
+        return PlainTextResponse("Files can be sent to your own page alone.", 403)
+    return None
+
+
+def _no_database(asked: Asked, error: BmcoreError) -> Response:
+    _log.error("the database cannot be read: %s", error)
+    told = "The database cannot be read now; the server's log says more."
+    if reach.is_from_here(asked.headers, asked.peer):
+        told = "\n".join([told, *(finding.sentence for finding in error.findings)])
+    return PlainTextResponse(told, 503)
+
+
+class _NoQueries(logging.Filter):
+    """Addresses are logged without what stands after the ?, where a password may have got."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                arg.partition("?")[0] if isinstance(arg, str) and arg.startswith("/") else arg
+                for arg in record.args
+            )
+        return True
 
 
 def middleware() -> list[Any]:
     """For ``st.App``. What decides is looked up when asked, so nothing heavy is imported here."""
+    for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
+        logging.getLogger(name).addFilter(_NoQueries())
 
-    def needed(host: str | None) -> bool:
-        from pages.parts import sign_in
+    def base() -> str:
+        from streamlit import config
 
-        return sign_in.needed(host)
+        return str(config.get_option("server.baseUrlPath") or "")
 
-    def known(browser: str | None) -> bool:
-        from pages.parts import sign_in
-
-        return sign_in.of_browser(browser) is not None
-
-    return [Middleware(Door, needed=needed, known=known)]
-
-
-def _browser(cookies: str) -> str | None:
-    try:
-        found = SimpleCookie(cookies).get(COOKIE)
-    except CookieError:
-        return None
-    return found.value if found is not None and len(found.value) == 43 else None
-
-
-def _cookie(secure: bool) -> str:
-    ending = "; Secure" if secure else ""
-    return f"{COOKIE}={secrets.token_urlsafe(32)}; Path=/; HttpOnly; SameSite=Strict{ending}"
+    return [Middleware(Door, base=base)]

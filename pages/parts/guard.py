@@ -8,24 +8,28 @@ traceback and shown as one friendly sentence with the place in the log.
 
 from __future__ import annotations
 
+import functools
 import logging
 import traceback
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ParamSpec
 
 import streamlit as st
 
 from bmcore import disk
-from bmcore.domain import BmcoreError, refuse
+from bmcore.domain import BmcoreError
 from bmcore.review import access
 from bmcore.review.access import AccessRefused, Standing, User
 from bmcore.settings import settings
+from pages.parts import session
+from pages.parts.words import escaped, in_words
 
+P = ParamSpec("P")
 LOG_NAME = "app.log"
 # What shows answers of others: not for who still has to give the own.
 _RESULTS = ("study.decide", "masks.export", "agreement.see", "report.build", "report.export")
@@ -87,7 +91,7 @@ def unexpected() -> str:
 
 @contextmanager
 def shield() -> Iterator[None]:
-    """Turn every error in the block into sentences; also for fragments, which run on their own."""
+    """Turn every error in the block into sentences."""
     try:
         yield
     except AccessRefused as error:
@@ -129,10 +133,8 @@ def page(title: str, action: str) -> Iterator[None]:
 
 def admit(action: str) -> None:
     """Go on only if somebody is signed in who may do ``action``; else say so and stop here."""
-    from pages.parts import sign_in
-
-    if sign_in.current() is None:
-        sign_in.draw()
+    if session.current() is None:
+        st.info("Nobody is signed in. Reload the page to sign in.", icon=":material/lock:")
         st.stop()
     try:
         check(action)
@@ -141,28 +143,39 @@ def admit(action: str) -> None:
         st.stop()
 
 
+def fragment(
+    action: str, *, case: Callable[..., str] | None = None, run_every: float | None = None
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """A part of a page that runs again by itself; each time only for who may do ``action``.
+
+    case: which case it shows, from the function's arguments. Errors become sentences.
+    """
+
+    def guarded(draw: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(draw)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            with shield():
+                check(action, case(*args, **kwargs) if case is not None else None)
+                draw(*args, **kwargs)
+
+        return st.fragment(run_every=run_every)(run)
+
+    return guarded
+
+
 def say_refused(error: AccessRefused) -> None:
     """What may not be done, and what to do instead; no fault of the program."""
-    st.info(in_words(error), icon=":material/lock:")
+    st.info(escaped(in_words(error)), icon=":material/lock:")
 
 
-def in_words(error: AccessRefused) -> str:
-    """Short sentences: what, why, what to do."""
-    lines = []
-    for finding in error.findings:
-        parts = [finding.what, finding.found, finding.hint]
-        told = [part.rstrip(".") for part in parts if part]
-        lines.append(" ".join(f"{part[:1].upper()}{part[1:]}." for part in told))
-    return " ".join(lines)
+def user(fresh: bool = False) -> User:
+    """Who acts; AccessRefused where nobody is signed in (any more).
 
-
-def user() -> User:
-    """Who acts; AccessRefused where nobody is signed in (any more)."""
-    from pages.parts import sign_in
-
-    found = sign_in.current()
+    fresh: the account is looked up in the database, else that may be a second ago.
+    """
+    found = session.current(fresh)
     if found is None:
-        raise refuse("nobody is signed in", hint="reload the page.", error=AccessRefused)
+        raise session.nobody()
     return found
 
 
@@ -182,7 +195,8 @@ def check(action: str, case_id: str | None = None, at: Standing | None = None) -
 
     at: the standing, where the page knows it from an open sheet.
     """
-    access.authorize(user(), action, standing(action, case_id) if at is None else at)
+    acting = user(fresh=True)
+    access.authorize(acting, action, standing(action, case_id) if at is None else at)
 
 
 def may(action: str, case_id: str | None = None) -> bool:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from bmcore.domain import RESEARCH_NOTICE
 from bmcore.review.access import User
-from pages.parts import loaders, sign_in
+from pages.parts import loaders, session
 
 STYLE = Path(__file__).parent / "style.css"
 
@@ -18,14 +18,23 @@ def draw() -> None:
     """Research notice and the loaded models; below, who is signed in and the way out."""
     st.html(STYLE)
     models = loaders.models()
-    user = sign_in.current()
+    user = session.current()
     badge = models.info.badge if models.info else "No models are installed"
     st.html(
         f'<div class="notice" role="note"><b>{escape(RESEARCH_NOTICE)}</b>'
         f"<span>{escape(_single_user(user))}{escape(badge)}</span></div>"
     )
     if user is not None and not user.local:
-        sign_in.draw_badge(user)
+        _draw_badge(user)
+
+
+def _draw_badge(user: User) -> None:
+    """Who is signed in, below the notice on the right, with the way out."""
+    with st.container(
+        horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"
+    ):
+        st.text(f"{user.name}, {user.role}", width="content")
+        st.button("Sign out", key="sign_out", on_click=session.sign_out, icon=":material/logout:")
 
 
 def _single_user(user: User | None) -> str:

@@ -64,15 +64,19 @@ def _bundle(folder: Path, stamp: str) -> Any:
 
 
 def store() -> Store:
+    """The database; a page writes to it only while somebody is signed in, see ``session``."""
     return _store(settings().url)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Opening the database")
 def _store(url: str) -> Any:
     from bmcore.review.store import open_store
+    from pages.parts import session
 
     disk.open_home(home())
-    return open_store(url)
+    opened = open_store(url)
+    opened.before_write = session.require
+    return opened
 
 
 def entries() -> list[CaseEntry]:

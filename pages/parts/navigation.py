@@ -10,7 +10,7 @@ from streamlit.runtime.pages_manager import PagesManager
 
 from bmcore.domain import BmcoreError
 from bmcore.review.access import RULES, User
-from pages.parts import sign_in
+from pages.parts import session
 
 # A file of our own: for a page's icon by name the browser would ask a font server. Set it first.
 ICON = str(Path(__file__).parent / "icon.png")
@@ -42,12 +42,12 @@ def pages() -> st.Page:
     """Set up the menu; returns the page that was asked for.
 
     The menu shows what the role allows; a page that it does not show says why, asked for by its
-    address. Without a sign-in there is no menu, and each page shows the form.
+    address. Without a sign-in there is no menu.
     """
     st.set_page_config("bmcore", page_icon=ICON, layout="wide")
     user, problem = None, False
     try:
-        user = sign_in.current()
+        user = session.current()
     except BmcoreError:
         problem = True  # the database cannot be read: the page says so
     return st.navigation(

@@ -13,6 +13,7 @@ import streamlit as st
 from bmcore.review import exposure
 from bmcore.review.access import User
 from pages.parts import guard, loaders
+from pages.parts.words import escaped
 
 # Widgets of a page forget their values when another page is drawn; these keys keep them.
 _NAME, _ROLE = "reader_name", "reader_role"
@@ -85,7 +86,7 @@ def _ask() -> tuple[str, str] | None:
 
     known = {r.name: r.role for r in loaders.store().readers()}
     name, role = st.session_state.get(_NAME), st.session_state.get(_ROLE)
-    title = f"Reader: {name}, {ROLE_NAMES[role]}" if name and role else "Who is reading?"
+    title = f"Reader: {escaped(name)}, {ROLE_NAMES[role]}" if name and role else "Who is reading?"
     with st.expander(title, expanded=not (name and role), icon=":material/person:"):
         names = sorted({*known, *([name] if name else [])})
         name = st.selectbox(
@@ -120,10 +121,10 @@ def _of_account(user: User) -> tuple[str, str] | None:
 
     who = current()
     if who is not None:
-        st.caption(f":material/person: Reader: {who[0]}, {ROLE_NAMES[who[1]]}")
+        st.caption(f":material/person: Reader: {escaped(who[0])}, {ROLE_NAMES[who[1]]}")
         return who
     role = st.selectbox(
-        f"You read as {user.name}. What is your role?",
+        f"You read as {escaped(user.name)}. What is your role?",
         ROLES,
         index=None,
         format_func=lambda r: ROLE_NAMES[r],

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import guard, loaders
-from pages.parts.guard import shield
-from pages.parts.words import duration, seconds_left
+from pages.parts.words import duration, escaped, seconds_left
 
 if TYPE_CHECKING:
     from bmcore.reading.jobs import JobState
@@ -48,22 +47,21 @@ def run_models(case_id: str) -> None:
     st.caption(f"This takes {takes}. You can read the images and vote meanwhile.")
 
 
-@st.fragment(run_every=1.0)
+@guard.fragment("case.open", case=lambda case_id: case_id, run_every=1.0)
 def _follow(case_id: str) -> None:
     from bmcore.reading import jobs
 
-    with shield():
-        state = jobs.state(loaders.home(), case_id)
-        if not state.busy:
-            st.rerun(scope="app")
-        st.progress(min(1.0, max(0.0, state.fraction)), progress_words(state))
-        if jobs.silent_s(loaders.home(), case_id) > QUIET_S:
-            st.caption("No progress for a while: this computer may be busy with other work.")
+    state = jobs.state(loaders.home(), case_id)
+    if not state.busy:
+        st.rerun(scope="app")
+    st.progress(min(1.0, max(0.0, state.fraction)), progress_words(state))
+    if jobs.silent_s(loaders.home(), case_id) > QUIET_S:
+        st.caption("No progress for a while: this computer may be busy with other work.")
 
 
 def progress_words(state: JobState) -> str:
     """For instance "Finding the tumour, about 40 s left"."""
     if state.state == "queued":
-        return state.message or "Waiting to start."
+        return escaped(state.message) or "Waiting to start."
     left = seconds_left(state.eta_s)
-    return f"{state.stage or 'Starting'}, {left or 'working out how long it takes'}"
+    return f"{escaped(state.stage) or 'Starting'}, {left or 'working out how long it takes'}"

@@ -14,7 +14,7 @@ import streamlit as st
 from bmcore.domain import PRIMARY_NAMES, Prediction
 from bmcore.reading.similar import COUNT, Similar, nearest
 from pages.parts import guard, loaders, reader
-from pages.parts.words import clinical
+from pages.parts.words import clinical, escaped
 
 
 def draw(prediction: Prediction) -> None:
@@ -71,7 +71,7 @@ def _draw_card(one: Similar) -> None:
     if picture is not None:
         data = base64.b64encode(picture).decode()
         st.html(f'<img class="thumb" alt="" src="data:image/png;base64,{data}">')
-    if st.button(one.case_id, key=f"open similar {one.case_id}", type="tertiary"):
+    if st.button(escaped(one.case_id), key=f"open similar {one.case_id}", type="tertiary"):
         st.query_params["case"] = one.case_id
         st.rerun()
     lines = [f"<b>{escape(one.words.capitalize())}</b>", escape(clinical(entry.clinical))]

@@ -35,7 +35,7 @@ from pages.parts.desk import Seat
 from pages.parts.guard import shield
 from pages.parts.study_seat import ARM_WORDS, StudySeat
 from pages.parts.study_wait import Wait
-from pages.parts.words import clinical
+from pages.parts.words import clinical, escaped
 
 _TABS = ("Your answer", "The models' answers", "Lesions and maps", "Why")
 
@@ -60,7 +60,7 @@ def draw(seat: StudySeat, place: Place) -> None:
         told = st.session_state.pop(f"told {seat.key}", None)
         if told:
             next_words = f" Now read it {ARM_WORDS[place.arm]}." if wait is None else ""
-            st.success(f"{told}{next_words}", icon=":material/lock:")
+            st.success(f"{escaped(told)}{next_words}", icon=":material/lock:")
         if wait is not None:
             study_wait.draw(seat, place, wait)
         elif prediction is None:

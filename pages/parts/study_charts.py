@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -25,6 +26,7 @@ def kappa_map(table: ResultTable, arm: str) -> go.Figure | None:
     if len(readers) < 2:
         return None
     at = {name: n for n, name in enumerate(readers)}
+    drawn = [escape(name) for name in readers]
     values: list[list[float | None]] = [[None] * len(at) for _ in at]
     texts = [[""] * len(at) for _ in at]
     for line in lines:
@@ -39,8 +41,8 @@ def kappa_map(table: ResultTable, arm: str) -> go.Figure | None:
     figure = go.Figure(
         go.Heatmap(
             z=values,
-            x=readers,
-            y=readers,
+            x=drawn,
+            y=drawn,
             zmin=-1,
             zmax=1,
             colorscale=[[0, "#b3562b"], [0.5, "#f2f2ef"], [1, "#0f6480"]],
@@ -48,15 +50,15 @@ def kappa_map(table: ResultTable, arm: str) -> go.Figure | None:
             hoverinfo="skip",
         )
     )
-    for name, i in at.items():
-        for other, j in at.items():
+    for i in at.values():
+        for j in at.values():
             value = values[i][j]
             colour = "white" if value is not None and abs(value) > 0.6 else "#1f2933"
             if value is None:
                 colour = GUIDE
             if i != j:
                 figure.add_annotation(
-                    x=other, y=name, text=texts[i][j], showarrow=False, font_color=colour
+                    x=drawn[j], y=drawn[i], text=texts[i][j], showarrow=False, font_color=colour
                 )
     figure.update_xaxes(type="category")
     figure.update_yaxes(type="category", autorange="reversed")
@@ -112,7 +114,7 @@ def intervals(
     rows: Sequence[tuple[str, str, Estimate]], column: Column, guide: float | None = None
 ) -> go.Figure | None:
     """Dots with intervals, a row each: (name, arm or "", estimate); a dotted line at ``guide``."""
-    shown = [(name, arm, e) for name, arm, e in rows if e.has_interval]
+    shown = [(escape(name), arm, e) for name, arm, e in rows if e.has_interval]
     if not shown:
         return None
     figure = go.Figure()

@@ -10,7 +10,7 @@ import streamlit as st
 
 from bmcore.domain import BmcoreError
 from bmcore.review.worklist import Seconds
-from pages.parts.guard import shield
+from pages.parts import guard, session
 
 TELL_S = 15.0
 _CLOCK = st.components.v2.component(
@@ -18,17 +18,22 @@ _CLOCK = st.components.v2.component(
 )
 
 
-@st.fragment
+@guard.fragment("study.see")
 def draw(sheet: str, so_far: Seconds, take: Callable[[Seconds], None]) -> None:
     """Count on from ``so_far``; ``take`` gets the time in all every ``TELL_S`` seconds."""
-    with shield():
-        key = f"clock {sheet}"
+    key = f"clock {sheet}"
 
-        def told() -> None:
-            take_value(st.session_state.get(key), sheet, take)
+    def told() -> None:
+        take_value(st.session_state.get(key), sheet, noted)
 
-        data = {"sheet": sheet, "active": so_far.active_s, "idle": so_far.idle_s}
-        _CLOCK(data={**data, "tellMs": 1000 * TELL_S}, key=key, on_seconds_change=told)
+    def noted(seconds: Seconds) -> None:
+        if seconds.active_s > st.session_state.get(f"active {key}", so_far.active_s):
+            session.touch()  # somebody reads, also where nothing is clicked
+        st.session_state[f"active {key}"] = seconds.active_s
+        take(seconds)
+
+    data = {"sheet": sheet, "active": so_far.active_s, "idle": so_far.idle_s}
+    _CLOCK(data={**data, "tellMs": 1000 * TELL_S}, key=key, on_seconds_change=told)
 
 
 def take_value(found: Any, sheet: str, take: Callable[[Seconds], None]) -> None:

@@ -13,7 +13,6 @@ from bmcore.review.readiness import Check
 from bmcore.review.readiness_facts import Facts
 from bmcore.review.study import Study
 from pages.parts import guard, loaders
-from pages.parts.guard import shield
 from pages.parts.run_models import progress_words
 from pages.parts.words import count
 
@@ -113,23 +112,22 @@ def draw_run(study: Study, found: Facts) -> None:
             st.rerun()
 
 
-@st.fragment(run_every=1.0)
+@guard.fragment("study.manage", run_every=1.0)
 def _follow(cases: tuple[str, ...]) -> None:
     """How far the models are with these cases; the page is drawn anew at each that is read."""
     from bmcore.reading import batch, jobs
 
-    with shield():
-        home = loaders.home()
-        queued = set(batch.waiting(home))
-        states = {case_id: jobs.state(home, case_id) for case_id in cases}
-        busy = [c for c in cases if c in queued or states[c].busy]
-        read = sum(loaders.has_prediction(c) for c in cases)
-        if read or not busy:
-            st.rerun(scope="app")
-        running = [states[c] for c in busy if states[c].state == "running"]
-        words = progress_words(running[0]) if running else "Waiting to start."
-        fraction = running[0].fraction if running else 0.0
-        st.progress(min(1.0, max(0.0, fraction)), f"{count(len(busy), 'case')} to go. {words}")
+    home = loaders.home()
+    queued = set(batch.waiting(home))
+    states = {case_id: jobs.state(home, case_id) for case_id in cases}
+    busy = [c for c in cases if c in queued or states[c].busy]
+    read = sum(loaders.has_prediction(c) for c in cases)
+    if read or not busy:
+        st.rerun(scope="app")
+    running = [states[c] for c in busy if states[c].state == "running"]
+    words = progress_words(running[0]) if running else "Waiting to start."
+    fraction = running[0].fraction if running else 0.0
+    st.progress(min(1.0, max(0.0, fraction)), f"{count(len(busy), 'case')} to go. {words}")
 
 
 def draw_in_the_way(study: Study) -> None:

@@ -14,6 +14,7 @@ from bmcore.review.study import Study, StudyReader
 from bmcore.review.votes import Reader
 from bmcore.review.worklist import WorkItem
 from pages.parts import guard, loaders
+from pages.parts.words import escaped
 
 ARM_WORDS = {
     "unaided": "without the models",
@@ -102,8 +103,8 @@ def _say_none() -> None:
         st.info("No study is running yet. Plan and start one on the page “Run a study”.")
     else:
         st.info(
-            f"There is no list for {user.name}. The investigator names the readers of a study in "
-            "its plan; the name there must be that of your account."
+            f"There is no list for {escaped(user.name)}. The investigator names the readers of a "
+            "study in its plan; the name there must be that of your account."
         )
 
 

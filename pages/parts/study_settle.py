@@ -167,7 +167,7 @@ def draw_masks(desk: ReadingSession) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True)
     paths = [w.path for w in written if w.path]
     if paths:
-        st.caption(f"On the computer that runs the dashboard, with the images: {out}")
+        st.caption(f"On the computer that runs the dashboard, with the images: {escaped(str(out))}")
         guard.download(
             "masks.export",
             "Masks as ZIP",

@@ -20,9 +20,9 @@ from bmcore.review.allocation import Place
 from bmcore.review.study import Question
 from bmcore.review.worklist import Seconds
 from pages.parts import guard, loaders, study_clock, study_questions, study_seat
-from pages.parts.guard import shield, unexpected
+from pages.parts.guard import unexpected
 from pages.parts.study_seat import StudySeat
-from pages.parts.words import escaped
+from pages.parts.words import escaped, in_words
 from pages.parts.words import place as lesion_place
 
 _SAVING = "Not saved: "
@@ -52,37 +52,34 @@ def jump_key(seat: StudySeat, place: Place) -> str:
     return f"study jump {sheet_token(seat, place)}"
 
 
-@st.fragment
+@guard.fragment("study.see")
 def _draw_sheet(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> None:
     """A fragment: an answer redraws the sheet alone, not the viewer."""
-    with shield():
-        state = _state(seat, place)
-        if state["locked"]:
-            st.rerun()
-        token = sheet_token(seat, place)
-        saved = partial(_save, seat, place, lesions)
-        show = partial(_show, seat, place)
-        for question in seat.study.questions_in(place.arm):
-            study_questions.draw(question, token, lesions, saved, show)
-            if question.kind == "lesions" and lesions:
-                words = "Accept all that have no verdict yet"
-                st.button(
-                    words, key=f"all {token}", on_click=_accept, args=(question, token, saved)
-                )
-        if state["problem"]:
-            st.error(escaped(state["problem"]))
-        st.button(
-            "Lock my answer",
-            type="primary",
-            icon=":material/lock:",
-            key=f"lock {token}",
-            on_click=_lock,
-            args=(seat, place, lesions),
-        )
-        st.caption(_promise(seat, place, state["saved"]))
-        if state["jumped"]:
-            state["jumped"] = False
-            st.rerun()
+    state = _state(seat, place)
+    if state["locked"]:
+        st.rerun()
+    token = sheet_token(seat, place)
+    saved = partial(_save, seat, place, lesions)
+    show = partial(_show, seat, place)
+    for question in seat.study.questions_in(place.arm):
+        study_questions.draw(question, token, lesions, saved, show)
+        if question.kind == "lesions" and lesions:
+            words = "Accept all that have no verdict yet"
+            st.button(words, key=f"all {token}", on_click=_accept, args=(question, token, saved))
+    if state["problem"]:
+        st.error(escaped(state["problem"]))
+    st.button(
+        "Lock my answer",
+        type="primary",
+        icon=":material/lock:",
+        key=f"lock {token}",
+        on_click=_lock,
+        args=(seat, place, lesions),
+    )
+    st.caption(_promise(seat, place, state["saved"]))
+    if state["jumped"]:
+        state["jumped"] = False
+        st.rerun()
 
 
 def _promise(seat: StudySeat, place: Place, saved: bool) -> str:
@@ -233,7 +230,7 @@ def _lock(seat: StudySeat, place: Place, lesions: Mapping[int, str]) -> None:
 def _in_words(error: BmcoreError) -> str:
     """What may not be done now, as the other pages say it; else each problem as a sentence."""
     if isinstance(error, AccessRefused):
-        return guard.in_words(error)
+        return in_words(error)
     return " ".join(finding.sentence for finding in error.findings)
 
 

@@ -14,7 +14,6 @@ from bmcore.domain import BmcoreError, Prediction
 from bmcore.review import access, start
 from bmcore.review.allocation import Place
 from pages.parts import guard, loaders
-from pages.parts.guard import shield
 from pages.parts.run_models import progress_words
 from pages.parts.study_seat import StudySeat
 
@@ -111,13 +110,12 @@ def _submit(case_id: str) -> None:
     jobs.submit(loaders.home(), case_id)
 
 
-@st.fragment(run_every=1.0)
+@guard.fragment("study.see", run_every=1.0)
 def _watch(seat: StudySeat, case_id: str, wait: Wait) -> None:
     """Draw the page anew as soon as something has changed, whoever changed it."""
-    with shield():
-        if answer(seat, case_id) is not wait:
-            st.rerun(scope="app")
-        if wait is Wait.UNDER_WAY:
-            state = _job(case_id)
-            words = progress_words(state) if state.busy else "Waiting to start."
-            st.progress(min(1.0, max(0.0, state.fraction)), words)
+    if answer(seat, case_id) is not wait:
+        st.rerun(scope="app")
+    if wait is Wait.UNDER_WAY:
+        state = _job(case_id)
+        words = progress_words(state) if state.busy else "Waiting to start."
+        st.progress(min(1.0, max(0.0, state.fraction)), words)

@@ -17,7 +17,7 @@ from bmcore.domain import BmcoreError, Prediction
 from bmcore.review import vote_drafts
 from bmcore.review.vote_drafts import Slot
 from pages.parts import guard, loaders, reader
-from pages.parts.guard import shield, unexpected
+from pages.parts.guard import unexpected
 from pages.parts.words import when
 
 if TYPE_CHECKING:
@@ -85,27 +85,26 @@ def draw(case: CaseEntry, prediction: Prediction | None, shown: bool) -> None:
     _draw_form(form, ready)
 
 
-@st.fragment
+@guard.fragment("case.open", case=lambda form, ready: form.case_id)
 def _draw_form(form: Form, ready: bool) -> None:
     """A fragment: what is filled in redraws the form alone, not the viewer."""
-    with shield():
-        if st.session_state.pop(f"vote stored {form.token}", False):
-            st.rerun()
-        begun = _restore(form)
-        with st.container(key="vote_form"):
-            place = st.expander("Change this vote", expanded=begun) if form.earlier else None
-            with place or st.container(border=True):
-                _fields(form)
-                st.button(
-                    "Store vote",
-                    type="primary" if ready else "secondary",
-                    key=f"store {form.token}",
-                    on_click=_send,
-                    args=(form,),
-                )
-                st.caption("What you fill in is kept as a draft until you store the vote.")
-            _TYPING(data={"inside": ".st-key-vote_form"}, key="keep_typing")
-        _say_problems(form)
+    if st.session_state.pop(f"vote stored {form.token}", False):
+        st.rerun()
+    begun = _restore(form)
+    with st.container(key="vote_form"):
+        place = st.expander("Change this vote", expanded=begun) if form.earlier else None
+        with place or st.container(border=True):
+            _fields(form)
+            st.button(
+                "Store vote",
+                type="primary" if ready else "secondary",
+                key=f"store {form.token}",
+                on_click=_send,
+                args=(form,),
+            )
+            st.caption("What you fill in is kept as a draft until you store the vote.")
+        _TYPING(data={"inside": ".st-key-vote_form"}, key="keep_typing")
+    _say_problems(form)
 
 
 def _restore(form: Form) -> bool:

@@ -11,6 +11,7 @@ import streamlit as st
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Answer, ClinicalRecord, Prediction
 from pages.parts import loaders
+from pages.parts.words import escaped
 
 UNKNOWN = "not known"
 _YES_NO = {True: "yes", False: "no", None: UNKNOWN}
@@ -28,7 +29,7 @@ def draw(prediction: Prediction) -> None:
     changed = [name for name in record.__dataclass_fields__ if _differs(prediction, record, name)]
     if fused.probabilities is None:
         st.html(_table(prediction.clinical, clinical))
-        st.caption(f"Clinical data alone, because {fused.reason}.")
+        st.caption(f"Clinical data alone, because {escaped(fused.reason or '')}.")
     else:
         st.html(_table(prediction.fused, fused))
         st.caption("Images and clinical data together. Grey line: with the patient's own values.")
