@@ -7,8 +7,9 @@ import streamlit as st
 
 from bmcore.review import accounts
 from bmcore.review.access import Role
-from pages.parts import guard, loaders
-from pages.parts.guard import page
+from pages.parts import loaders
+from pages.parts.access import guard
+from pages.parts.access.guard import page
 from pages.parts.words import escaped, when
 
 ROLE_WORDS = {

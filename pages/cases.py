@@ -8,10 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from bmcore.domain import Finding
-from pages.parts import guard, loaders, reader
-from pages.parts.add_case import add_case_form
-from pages.parts.guard import may, page
-from pages.parts.run_models import progress_words
+from pages.parts import loaders
+from pages.parts.access import guard
+from pages.parts.access.guard import may, page
+from pages.parts.case import reader
+from pages.parts.case.add import add_case_form
+from pages.parts.case.run_models import progress_words
 from pages.parts.words import STATE_WORDS, clinical, escaped
 
 OWN = "Added here"

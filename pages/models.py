@@ -8,9 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from bmcore.settings import settings
-from pages.parts import loaders, model_card
-from pages.parts.guard import page
-from pages.parts.metrics import in_words, metric_rows
+from pages.parts import loaders
+from pages.parts.access.guard import page
+from pages.parts.models import card as model_card
+from pages.parts.models.metrics import in_words, metric_rows
 from pages.parts.words import escaped
 
 PART_WORDS = {

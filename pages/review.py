@@ -9,40 +9,31 @@ from typing import Any
 import streamlit as st
 
 from bmcore.domain import Prediction
-from pages.parts import (
-    answers,
-    desk,
-    guard,
-    lesions,
-    loaders,
-    reader,
-    three_d,
-    viewer,
-    vote,
-    what_if,
-)
-from pages.parts.case_line import draw_case_header, pick_case
-from pages.parts.desk import Seat
-from pages.parts.guard import page, shield
-from pages.parts.run_models import run_models
+from pages.parts import loaders, viewer
+from pages.parts.access import guard
+from pages.parts.access.guard import error_boundary, page
+from pages.parts.case import answers, lesions, marks, reader, three_d, vote, what_if
+from pages.parts.case.header import draw_case_header, pick_case
+from pages.parts.case.marks import Seat
+from pages.parts.case.run_models import run_models
 
 
 def draw_images(seat: Seat) -> None:
     """The viewer; without the models' answers nothing but images and own marks is sent."""
     overlays, jump = viewer.Overlays(), None
     if seat.prediction is not None:
-        overlays = lesions.overlays(seat.prediction, desk.mask(seat))
+        overlays = lesions.overlays(seat.prediction, marks.mask(seat))
         jump = lesions.jump(seat.prediction)
-    with st.container(key="viewer_side"), shield():
+    with st.container(key="viewer_side"), error_boundary():
         images = loaders.images(seat.case_id)
         viewer.show(images, overlays, jump, own_desk(seat))
-        desk.warn(seat)
+        marks.warn(seat)
         three_d.draw(images, overlays)
 
 
 def own_desk(seat: Seat) -> viewer.Desk:
     """Marks are taken from who may read the case, also after a sign-out in another window."""
-    found = desk.desk(seat)
+    found = marks.desk(seat)
     receive = found.receive
     assert receive is not None
 
@@ -65,7 +56,7 @@ def draw_panel(seat: Seat, prediction: Prediction | None) -> None:
     with tabs[0]:
         answers.draw(seat.prediction)
     with tabs[1]:
-        desk.draw_correction(seat)
+        marks.draw_correction(seat)
         lesions.draw(seat.prediction)
     with tabs[2]:
         if tabs[2].open:  # the first look loads a library for about a second

@@ -81,7 +81,7 @@ def use_tokens(monkeypatch: Any) -> None:
     """Pages that run without a server read who is signed in from their ``TOKEN``."""
     import streamlit as st
 
-    from pages.parts import session
+    from pages.parts.access import session
 
     real = session._token
     monkeypatch.setattr(session, "_token", lambda: st.session_state.get(TOKEN) or real())
@@ -89,7 +89,7 @@ def use_tokens(monkeypatch: Any) -> None:
 
 def enter(home: Path, name: str) -> str:
     """Sign somebody in; the value of the cookie."""
-    from pages.parts import session
+    from pages.parts.access import session
 
     with open_store(url(home)) as store:
         found = {a.name: a for a in accounts.listed(store)}[name]

@@ -91,7 +91,7 @@ def store_votes(home: Path, cases: list[str]) -> None:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[str]]]:
     from bmcore.intake import library
-    from pages.parts.viewer import shelf
+    from pages.parts.viewer import block_cache
 
     work = tmp_path_factory.mktemp("screens")
     home = work / "home"
@@ -99,7 +99,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[s
     environment, cases = demo_home(home) if SHOOT else small_home(home, work)
     store_votes(home, cases)
     for entry in library.list_cases(home):
-        shelf.block(home, entry, "t1c")  # and the picture of the work list
+        block_cache.block(home, entry, "t1c")  # and the picture of the work list
     with serve("app.py", BMCORE_HOME=str(home), **environment) as address:
         yield address, cases
 

@@ -47,14 +47,10 @@ LONG: Mapping[str, str] = {  # files that may be longer, and why
     "bmcore/domain.py": "the nouns of the project, each small",
     "bmcore/intake/nifti_file.py": "every check of one file format",
     "bmcore/review/schema.py": "all tables of the database, as the migrations left them",
-    "pages/parts/model_card.py": "one page's tables",
+    "pages/parts/models/card.py": "one page's tables",
     "training/bench/coverage.py": "a table of simulated studies",
 }
-CIRCLES: tuple[frozenset[str], ...] = (  # known ones; no file may be added
-    frozenset(
-        f"pages.parts.{name}" for name in ("door", "guard", "header", "navigation", "sign_in")
-    ),
-)
+CIRCLES: tuple[frozenset[str], ...] = ()
 # The files that stand between a page and ``review.access``; the others ask ``guard``.
 GATES = ("door", "guard", "header", "http_guard", "navigation", "session", "sign_in")
 NOUNS_OF_ACCESS = {"AccessRefused", "Role", "Standing", "User"}
@@ -64,13 +60,13 @@ NAMES_OF_ACCESS = {
 }
 RULES_IN_PAGES: Mapping[str, int] = {  # what is there still, a place each; no place may be added
     "pages/accounts.py": 1,  # a button is dead while the role is the one that is stored
-    "pages/parts/study_case.py": 3,  # asks ``allowed`` with the standing it read from the list
-    "pages/parts/study_list.py": 1,  # sheets that wait are not offered
-    "pages/parts/study_ready.py": 2,  # a button for whom the action is at all
-    "pages/parts/study_seat.py": 1,  # the standing of the sheet that is open
-    "pages/parts/study_sheet.py": 1,  # what an answer rests on
-    "pages/parts/study_wait.py": 1,  # a hint for who runs the study
-    "pages/parts/vote.py": 3,  # which boxes the form has
+    "pages/parts/study/case.py": 3,  # asks ``allowed`` with the standing it read from the list
+    "pages/parts/study/worklist.py": 1,  # sheets that wait are not offered
+    "pages/parts/study/readiness.py": 2,  # a button for whom the action is at all
+    "pages/parts/study/context.py": 1,  # the standing of the sheet that is open
+    "pages/parts/study/sheet.py": 1,  # what an answer rests on
+    "pages/parts/study/waiting.py": 1,  # a hint for who runs the study
+    "pages/parts/case/vote.py": 3,  # which boxes the form has
 }
 HEAVY = ("torch", "monai", "shap", "captum", "SimpleITK")
 

@@ -24,9 +24,9 @@ from bmcore.review.access import (
 )
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
-from pages.parts import navigation, reach, session
-from pages.parts.activity import Activity
-from pages.parts.register import LOCAL, Register
+from pages.parts.access import navigation, reach, session
+from pages.parts.access.activity import Activity
+from pages.parts.access.register import LOCAL, Register
 from tests import people_fixture
 from tests.test_pages_app import ROOT, home, models, words
 
@@ -241,7 +241,8 @@ def test_nothing_is_written_from_a_page_whose_sign_in_has_ended(people: Path) ->
     def script() -> None:
         import streamlit as st
 
-        from pages.parts import loaders, session
+        from pages.parts import loaders
+        from pages.parts.access import session
 
         if st.session_state.get("ended"):
             session.REGISTER.leave(session._token())
@@ -371,7 +372,7 @@ def test_a_fragment_draws_nothing_once_the_sign_in_has_ended(people: Path) -> No
     def script() -> None:
         import streamlit as st
 
-        from pages.parts import guard, session
+        from pages.parts.access import guard, session
 
         @guard.fragment("cases.see")
         def part() -> None:

@@ -19,7 +19,7 @@ from bmcore.review.allocation import Place
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.worklist import Seconds, skipped_with
-from pages.parts import study_ready
+from pages.parts.study import readiness
 from pages.parts.words import escaped
 from tests import pages_fixture, pages_home, people_fixture, waiting
 from tests.test_pages_app import home, models, open_page, press, sent_to_viewer, words
@@ -261,7 +261,7 @@ def test_a_case_that_the_models_cannot_read_may_be_skipped_in_plain_words(home, 
 @pytest.mark.parametrize("same", [True, False])
 def test_other_models_than_those_of_the_lock_are_not_shown(home, cases, same: bool) -> None:
     study = people_fixture.make_study(["Case-1"])
-    found = study_ready.facts(study)
+    found = readiness.facts(study)
     if not same:  # locked with models that are gone
         states = {c: replace(s, bundle="e" * 64) for c, s in found.cases.items()}
         found = replace(found, cases=states, bundle=replace(found.bundle, digest="e" * 64))

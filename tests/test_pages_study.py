@@ -167,7 +167,7 @@ def test_the_investigator_sees_progress_and_a_width_but_no_answer(home: Path, st
 
 def test_the_width_is_that_of_the_difference_and_says_nothing_of_its_sign(home: Path) -> None:
     """Ten cases; in both orders of the arms the width is the same."""
-    from pages.parts.study_follow import interval_width
+    from pages.parts.study.progress import interval_width
 
     cases = [f"C{n}" for n in range(10)]
     truths = dict.fromkeys(cases, "melanoma")
@@ -243,7 +243,7 @@ def test_the_clock_counts_active_and_idle_seconds_apart() -> None:
 
 def test_what_the_browser_counted_is_kept_with_the_draft(home: Path, study) -> None:
     """Times of another sheet, or what is no time, are left aside."""
-    from pages.parts import study_clock
+    from pages.parts.study import clock
 
     taken: list[Seconds] = []
     for value in (
@@ -253,7 +253,7 @@ def test_what_the_browser_counted_is_kept_with_the_draft(home: Path, study) -> N
         {"sheet": "a", "active": "x", "idle": 1},
         None,
     ):
-        study_clock.take_value({"seconds": value}, "a", taken.append)
+        clock.take_value({"seconds": value}, "a", taken.append)
     assert taken == [Seconds(12.5, 3.0)]
 
 

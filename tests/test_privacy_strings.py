@@ -141,7 +141,7 @@ def bring_old_case(home: Path, brought: Path) -> None:
 
 def fail_in_the_log(home: Path) -> None:
     """An exception whose message quotes what a user brought."""
-    from pages.parts import guard
+    from pages.parts.access import guard
 
     try:
         try:
