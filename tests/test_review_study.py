@@ -14,7 +14,6 @@ from bmcore.cli import app
 from bmcore.domain import BmcoreError, InputRefused
 from bmcore.review import plan, schema
 from bmcore.review.allocation import Place, repeated_cases, work_list
-from bmcore.review.answers import as_votes
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.study import parse_study, read_study
@@ -382,19 +381,6 @@ def test_a_crossover_waits_for_the_washout(store):
     now[0] = datetime(2027, 1, 29, 1, 1, tzinfo=UTC)
     desk.submit(waiting.item.place, SAID, Seconds(), "late")
     assert desk.next("r00").not_before is None
-
-
-def test_answers_become_votes_for_the_agreement_and_the_reports(desk):
-    unaided, aided, _ = first_three(desk)
-    desk.submit(unaided, SAID, Seconds(), "u")
-    desk.submit(aided, SAID | LOOKED, Seconds(), "a")
-    votes = as_votes(study(), desk.history())
-    assert [
-        (v.id, v.reader, v.role, v.phase, v.primary, v.segmentation_quality) for v in votes
-    ] == [
-        (1, "Reader One", "radiologist", "unaided", "nsclc", None),
-        (2, "Reader One", "radiologist", "aided", "nsclc", 4),
-    ]
 
 
 # the commands
