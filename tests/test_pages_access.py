@@ -75,8 +75,8 @@ PAGES = {
 }
 EXPORTS = {
     ("reports.py", "report.export"),
-    ("study_plan.py", "study.manage"),  # the shipped example
-    ("study_settle.py", "masks.export"),
+    ("plan.py", "study.manage"),  # the shipped example
+    ("adjudication.py", "masks.export"),
 }
 
 

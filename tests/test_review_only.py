@@ -145,7 +145,8 @@ for arm in range(3):
         page = page.run()
         assert page.get("plotly_chart"), "no reasons"
         from bmcore.domain import Primary
-        from pages.parts import lesions, loaders
+        from pages.parts import loaders
+        from pages.parts.case import lesions
         place = next(e.case_id for e in loaders.entries())
         found = lesions._gradcam(loaders.prediction(place), 1, Primary("melanoma"))
         assert found.shape == loaders.prediction(place).mask.shape

@@ -31,10 +31,10 @@ MODULES = (
 
 def start() -> None:
     """Begin in a background thread and return at once."""
-    threading.Thread(target=up, name="warm", daemon=True).start()
+    threading.Thread(target=load, name="warm", daemon=True).start()
 
 
-def up() -> None:
+def load() -> None:
     """Do it now. Takes one to two seconds on the processor.
 
     Streamlit collects garbage after each script run, while the next page waits. What is imported

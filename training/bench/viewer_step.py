@@ -163,8 +163,8 @@ def openings(browser: Any, home: Path, case_id: str, repeats: int) -> list[dict[
 PAINT = """import time
 from streamlit.testing.v1 import AppTest
 if {warm}:
-    from pages.parts import warm
-    warm.up()
+    from pages.parts import preload
+    preload.load()
 wall, cpu = time.perf_counter(), time.process_time()
 page = AppTest.from_file("{page}", default_timeout=120).run()
 assert not page.exception and not page.error

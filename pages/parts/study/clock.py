@@ -14,7 +14,7 @@ from pages.parts.access import guard, session
 
 TELL_S = 15.0
 _CLOCK = st.components.v2.component(
-    "bmcore_clock", js=(Path(__file__).parent / "study_clock.js").read_text(encoding="utf-8")
+    "bmcore_clock", js=(Path(__file__).parent / "clock.js").read_text(encoding="utf-8")
 )
 
 
