@@ -24,8 +24,9 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
+from bmcore.stats import clustered
 from bmcore.stats.bootstrap import Resampling, mean_statistic, patient_bootstrap
-from bmcore.stats.estimate import Estimate, undefined
+from bmcore.stats.estimate import Estimate, poisson_rate, undefined
 
 Mask = npt.NDArray[np.bool_]
 Spacing = Sequence[float] | npt.NDArray[np.float64]
@@ -241,7 +242,8 @@ def detection_by_size(
     edges_mm: Sequence[float] = (0.0, 5.0, 10.0, 20.0, float("inf")),
     resampling: Resampling = Resampling(),
 ) -> tuple[SizeBin, ...]:
-    """Share of reference lesions found, by diameter; patients are resampled, not lesions.
+    """Share of reference lesions found, by diameter; patients are the sample, not lesions: see
+    ``clustered.by_patient``.
 
     diameters_mm, detected, patients: (n_lesions,) over all cases.
     """
@@ -262,10 +264,16 @@ def false_lesions_per_case(
     patients: npt.ArrayLike | None = None,
     resampling: Resampling = Resampling(),
 ) -> Estimate:
-    """Mean number of false lesions a case; ``counts`` (cases,), cases without any included."""
+    """Mean number of false lesions a case; ``counts`` (cases,), cases without any included.
+
+    Where there is none at all, the exact Poisson interval on patients (``estimate.poisson_rate``).
+    """
     number = np.asarray(counts, float)
     if number.size == 0:
         return undefined(0, "not defined: there is no case")
+    if not number.any():
+        n = len(number) if patients is None else len(np.unique(np.asarray(patients)))
+        return poisson_rate(0, n, resampling.level)
     ids = np.arange(len(number)) if patients is None else np.asarray(patients)
     return patient_bootstrap(mean_statistic(number), ids, resampling)
 
@@ -296,7 +304,7 @@ def false_lesions_by_size(
 def _share(hit: npt.NDArray[np.float64], ids: npt.NDArray, resampling: Resampling) -> Estimate:
     if len(hit) == 0:
         return undefined(0, "not defined: no lesion of this size")
-    return patient_bootstrap(mean_statistic(hit), ids, resampling)
+    return clustered.by_patient(hit, ids, "share of lesions found", resampling.level)
 
 
 def _score(own: Mask, found: Mask, spacing_mm: Spacing) -> LesionScore:
