@@ -43,7 +43,7 @@ def test_leaving_a_case_out_in_one_step_equals_doing_the_sum_again(false_from, w
     rng = np.random.default_rng(2)
     where = np.sort(rng.integers(4, 12, 20))
     marks = afroc.Marks(rng.normal(size=(1, 1, 12)), rng.normal(size=(1, 1, 20)) + 0.5, where)
-    _, without = afroc._figures(marks, false_from, weighted)
+    _, without = afroc.figures(marks, false_from, weighted)
     for case in range(12):
         keep = where != case
         rest = afroc.Marks(
@@ -53,7 +53,7 @@ def test_leaving_a_case_out_in_one_step_equals_doing_the_sum_again(false_from, w
         )
         if false_from == "normal" and case >= 4 and case not in where:
             continue
-        again = afroc._figures(rest, false_from, weighted)[0][0]
+        again = afroc.figures(rest, false_from, weighted)[0][0]
         assert without[0, case] == pytest.approx(again)
 
 
