@@ -3,9 +3,9 @@
 One row a reading; a missing reading is simply not there. The profiled REML criterion of Bates,
 Maechler, Bolker and Walker 2015 (J Stat Softw 67:1), as in lme4; degrees of freedom by
 Satterthwaite from the curvature of the criterion, as in lmerTest (Kuznetsova, Brockhoff and
-Christensen 2017, J Stat Softw 82:13). Answers that are right or wrong are taken as 1 and 0, so that the arms' effect is
-a difference of shares; with shares near 0 or 1 the U-statistics and the endpoint's own method hold
-better.
+Christensen 2017, J Stat Softw 82:13). Answers that are right or wrong are taken as 1 and 0, so that
+the arms' effect is a difference of shares; with shares near 0 or 1 the U-statistics and the
+endpoint's own method hold better.
 """
 
 from __future__ import annotations
