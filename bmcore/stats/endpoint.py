@@ -82,7 +82,8 @@ class Endpoint:
         """For instance "sensitivity for lung" or "lesion sensitivity, 5 mm to under 10 mm"."""
         low, high = self.size_mm
         size = f", {low:g} mm" + (f" to under {high:g} mm" if math.isfinite(high) else " or more")
-        sized = self.measure == "lesion sensitivity" and (low > 0 or math.isfinite(high))
+        kinds = ("lesion sensitivity", "false lesions")
+        sized = self.measure in kinds and (low > 0 or math.isfinite(high))
         return self.measure + (f" for {self.category}" * bool(self.category)) + size * sized
 
 

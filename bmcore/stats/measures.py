@@ -109,8 +109,13 @@ def lesion_sensitivity(rows: Rows, options: Options) -> Figure:
 
 
 def false_lesions(rows: Rows, options: Options) -> Figure:
-    """Mean number of false marks a case."""
-    return _ratio(rows, [len(r.false_marks) for r in rows], np.ones(len(rows)))
+    """Mean number of false marks a case; by their own diameter where sizes are asked for."""
+    low, high = options.size_mm
+    if (low, high) == (0.0, math.inf):
+        counts = [len(r.false_marks) for r in rows]
+    else:
+        counts = [sum(low <= d < high for d in r.false_mm) for r in rows]
+    return _ratio(rows, counts, np.ones(len(rows)))
 
 
 def wafroc(rows: Rows, options: Options) -> Figure:

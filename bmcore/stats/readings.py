@@ -29,7 +29,8 @@ class Reading:
     reader who listed several. seconds: decision time, NaN where not known. lesions_mm: diameter of
     each reference lesion of the case; marks: the rating (0-100) of the mark on each of them, -inf
     where it was missed; without any mark every lesion is missed. false_marks: rating of each mark
-    on no lesion. period: 1, 2 ... in a crossover; place: number on the reader's list.
+    on no lesion; false_mm: the diameter of each, where known. period: 1, 2 ... in a crossover;
+    place: number on the reader's list.
     """
 
     reader: str
@@ -43,6 +44,7 @@ class Reading:
     lesions_mm: tuple[float, ...] = ()
     marks: tuple[float, ...] = ()
     false_marks: tuple[float, ...] = ()
+    false_mm: tuple[float, ...] = ()
     period: int = 1
     place: int = 0
 
@@ -56,6 +58,11 @@ class Reading:
             raise ValueError(
                 f"{where}: {len(self.marks)} marks for {len(self.lesions_mm)} lesions; give one "
                 "rating for each lesion, -inf where it was missed"
+            )
+        if self.false_mm and len(self.false_mm) != len(self.false_marks):
+            raise ValueError(
+                f"{where}: {len(self.false_mm)} diameters for {len(self.false_marks)} false marks; "
+                "give one for each, or none"
             )
         if self.seconds <= 0:
             raise ValueError(f"{where}: a time must be above 0 s, or NaN where it is not known")
