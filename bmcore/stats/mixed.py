@@ -28,12 +28,14 @@ _STEP = 1e-3  # relative step of the numerical derivatives
 class MixedFit:
     """``effects``: each fixed effect with its test; ``components``: variance of each random effect
     by name, and "residual"; ``criterion``: minus twice the REML log-likelihood, as lme4 prints;
-    ``singular``: random effects whose variance is 0."""
+    ``singular``: random effects whose variance is 0; ``covariance`` of the fixed effects, in the
+    order of ``effects``."""
 
     effects: dict[str, Comparison]
     components: dict[str, float]
     criterion: float
     singular: tuple[str, ...]
+    covariance: Floats
 
 
 def fit(
@@ -56,6 +58,8 @@ def fit(
         raise ValueError("a mixed model takes no missing values; leave those rows out")
     if len(y) <= x.shape[1] or np.linalg.matrix_rank(x) < x.shape[1]:
         raise ValueError("the fixed effects cannot be told apart on these rows")
+    if not random:
+        raise ValueError("a mixed model needs a random effect, for instance of readers or cases")
     model = _Model(y, x, [_indicator(name, labels, len(y)) for name, labels in random.items()])
     theta = model.fitted()
     deviance, sigma2 = model.profiled(theta)
@@ -72,7 +76,7 @@ def fit(
         )
     parts = dict(zip((*random, "residual"), variances.tolist(), strict=True))
     still = tuple(n for n, t in zip(random, theta, strict=True) if t < 3e-4)
-    return MixedFit(effects, parts, deviance, still)
+    return MixedFit(effects, parts, deviance, still, covariance)
 
 
 def compare_arms(
