@@ -21,6 +21,7 @@ from scipy import linalg, optimize, sparse
 from bmcore.stats.comparison import Comparison, compare, no_comparison
 
 Floats = npt.NDArray[np.float64]
+_DENSE = 60_000
 _STEP = 1e-3  # relative step of the numerical derivatives
 
 
@@ -94,9 +95,11 @@ def compare_arms(
 
     Random effects: reader, case, reader by case, reader by arm and case by arm; with fixed readers
     the readers are columns, and only case effects are random. Rows with a NaN and other arms are
-    left out. An interaction that the rows cannot show (one reading a label) is not fitted. n: the
-    number of cases. Not defined: an arm without a reading, fewer than two cases, and for random
-    readers fewer than two readers.
+    left out. An interaction that the rows cannot show (one reading a label) is not fitted. The
+    left out. An interaction that the rows cannot show (one reading a label) is not fitted. The
+    degrees of freedom are at least the number of random readers less one. n: the number of cases.
+    Not defined: an arm without a reading, fewer than two cases, and for random readers fewer than
+    two readers.
     """
     y = np.asarray(outcome, dtype=float)
     keep = [i for i, a in enumerate(arms) if a in pair and math.isfinite(y[i])]
@@ -118,11 +121,13 @@ def compare_arms(
         by_arm["reader by case"] = list(zip(who, which, strict=True))
         by_arm["reader by arm"] = list(zip(who, second, strict=True))
     random |= {k: v for k, v in by_arm.items() if len(set(v)) < len(v)}
-    found = fit(y[keep], columns, random, level, what or "difference").effects["arm"]
-    one = found.difference
+    fitted = fit(y[keep], columns, random, level, what or "difference")
+    found, at = fitted.effects["arm"], list(fitted.effects).index("arm")
     told = f"{name}, {'fixed' if fixed_readers else 'random'} readers, REML, Satterthwaite df"
-    again = type(one)(one.value, one.low, one.high, n, f"{told}, {level:.0%}")
-    return Comparison(again, found.statistic, found.df, found.p)
+    # Satterthwaite's can fall below 1 where a variance is barely seen; the readers are a bound.
+    df = max(found.df, 1.0 if fixed_readers else len(set(who)) - 1.0)
+    variance = float(fitted.covariance[at, at])
+    return compare(found.difference.value, variance, n, told, df=df, level=level)
 
 
 class _Model:
@@ -141,7 +146,9 @@ class _Model:
         z = sparse.hstack(rest, format="csc") if rest else sparse.csc_matrix((self.n, 0))
         right = np.column_stack([x, y])
         self.counts = np.asarray(first.sum(axis=0)).ravel()
-        self.across = (first.T @ z).tocsr()
+        across = (first.T @ z).tocsr()
+        # Few labels: the overhead of sparse arrays costs more than the zeros.
+        self.across = across.toarray() if across.shape[0] * across.shape[1] < _DENSE else across
         self.inner = (z.T @ z).toarray()
         self.first_right, self.rest_right = first.T @ right, z.T @ right
         self.right = right.T @ right
@@ -150,9 +157,14 @@ class _Model:
         """Log determinant of M, penalised squares, effects and the X'V^-1X of relative sd theta."""
         own, scale = theta[self.big], np.repeat(np.delete(theta, self.big), self.sizes)
         diagonal = own**2 * self.counts + 1
-        across = own * self.across @ sparse.diags(scale)
-        lowered = sparse.diags(1 / diagonal) @ across
-        taken = (across.T @ lowered).toarray()
+        if isinstance(self.across, np.ndarray):
+            across = own * self.across * scale
+            lowered = across / diagonal[:, None]
+            taken = across.T @ lowered
+        else:
+            across = own * self.across @ sparse.diags(scale)
+            lowered = sparse.diags(1 / diagonal) @ across
+            taken = (across.T @ lowered).toarray()
         schur = scale[:, None] * self.inner * scale + np.eye(len(scale)) - taken
         top = own * self.first_right
         rest = scale[:, None] * self.rest_right - lowered.T @ top
@@ -193,7 +205,7 @@ class _Model:
                 np.full(k, start),
                 method="L-BFGS-B",
                 bounds=[(0, None)] * k,
-                options={"ftol": 1e-13, "gtol": 1e-8, "eps": 1e-7},
+                options={"ftol": 1e-11, "gtol": 1e-7, "eps": 1e-7},
             )
             if found.fun < best[0] - 1e-9:
                 best = (float(found.fun), np.asarray(found.x))

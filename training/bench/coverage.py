@@ -37,6 +37,7 @@ from bmcore.stats import (
 )
 from bmcore.stats.bootstrap import Resampling
 from bmcore.stats.estimate import Estimate, proportion
+from training.bench import simulated_studies
 
 Rng = np.random.Generator
 Drawn = tuple[Estimate, float]
@@ -445,6 +446,18 @@ def _time_checks() -> list[Check]:
     return checks
 
 
+def _end_checks() -> list[Check]:
+    return [Check(*entry) for entry in simulated_studies.end_entries()]
+
+
+def _missing_checks() -> list[Check]:
+    return [Check(*entry) for entry in simulated_studies.missing_entries()]
+
+
+def _published_checks() -> list[Check]:
+    return [Check(*entry) for entry in simulated_studies.published_entries()]
+
+
 def checks() -> list[Check]:
     """Every interval method of the reader study, in one or more settings."""
     return [
@@ -455,6 +468,9 @@ def checks() -> list[Check]:
         *_marks_checks(),
         *_reliance_checks(),
         *_time_checks(),
+        *_end_checks(),
+        *_missing_checks(),
+        *_published_checks(),
     ]
 
 
