@@ -96,7 +96,6 @@ def compare_arms(
     Random effects: reader, case, reader by case, reader by arm and case by arm; with fixed readers
     the readers are columns, and only case effects are random. Rows with a NaN and other arms are
     left out. An interaction that the rows cannot show (one reading a label) is not fitted. The
-    left out. An interaction that the rows cannot show (one reading a label) is not fitted. The
     degrees of freedom are at least the number of random readers less one. n: the number of cases.
     Not defined: an arm without a reading, fewer than two cases, and for random readers fewer than
     two readers.

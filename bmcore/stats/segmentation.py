@@ -31,6 +31,7 @@ from bmcore.stats.estimate import Estimate, poisson_rate, undefined
 Mask = npt.NDArray[np.bool_]
 Spacing = Sequence[float] | npt.NDArray[np.float64]
 WORST_HD95_MM = 374.0
+SURFACE_CONVENTION = "surface voxels, distances between voxel centres (MONAI)"
 JOIN_MM = 1.0
 _TOUCHING = ndimage.generate_binary_structure(3, 3)  # 26 neighbours
 _SLACK = 1.05  # voxels up to 5 % larger than 1 mm still count as 1 mm
