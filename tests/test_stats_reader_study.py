@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
 from bmcore.stats import afroc, decision_time, mrmc, paired, reader, reliance
+from bmcore.stats.estimate import proportion
 
 
 def test_the_weighted_figure_of_merit_by_hand():
@@ -162,11 +163,9 @@ def test_reliance_of_all_is_pooled_over_readings_with_cases_as_the_sample():
     one = reliance.reliance(UNAIDED, AIDED, MODEL, TRUTH)
     assert found.helped.value == one.helped.value
     assert found.over_reliance.value == one.over_reliance.value
-    # One reader, so a plain share of ten cases: variance p q / n * n / (n - 1), t with 9.
-    half = 2.2621572 * math.sqrt(0.2 * 0.8 / 9) / (0.2 * 0.8)
-    assert math.log(found.helped.high / (1 - found.helped.high)) == pytest.approx(
-        math.log(0.25) + half
-    )
+    # Only one reader answered twice, so a plain share of ten cases: Wilson's interval.
+    plain = proportion(2, 10)
+    assert (found.helped.low, found.helped.high) == pytest.approx((plain.low, plain.high))
     assert "10 readings by 2 readers" in found.helped.method
 
 

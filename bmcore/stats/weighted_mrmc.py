@@ -151,5 +151,9 @@ def _random(
     total = between + shared
     df = math.inf if between < 1e-15 else max(total**2 / (between**2 / free), free)
     method = f"{name}, mean of {r} readers, random readers and cases (OR, jackknife, Hillis df)"
+    if total < 1e-15:
+        # Readers who happen to change alike: what the cases bring is the least there is.
+        total, df = float(covariance.sum()), free
+        method += ", readers change alike: variance of these very readers"
     found = compare(value, total, n, method, df=df, level=level, bounds=bounds)
     return found, (between, shared)
