@@ -320,6 +320,18 @@ def test_readers_who_change_nothing_have_tangos_interval_and_no_test(right):
     assert all_right.arms[0].low == pytest.approx(12 / 15.8415, abs=1e-4)
 
 
+def test_readers_who_change_alike_have_the_variance_of_the_cases():
+    before = np.zeros((2, 12), bool)
+    before[0, :6] = before[1, 6:] = True
+    after = before.copy()
+    after[0, 6:8] = after[1, :2] = True  # two more cases each, and others
+    found = compute(Endpoint("accuracy", ARMS), votes(np.stack([before, after])))
+    fixed = compute(Endpoint("accuracy", ARMS, readers="fixed"), votes(np.stack([before, after])))
+    assert found.difference.value == pytest.approx(2 / 12)
+    assert "readers change alike" in found.difference.method
+    assert found.width > fixed.width > 0
+
+
 def test_what_cannot_be_said_says_why():
     one = compute(Endpoint("accuracy", ARMS), votes(np.ones((2, 1, 12), bool)))
     assert one.verdict == "cannot be said"
