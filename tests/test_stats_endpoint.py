@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bmcore.stats import afroc, binary_mrmc, endpoint, mrmc, multiplicity
-from bmcore.stats.endpoint import Asked, Endpoint, cannot_compute, compute, sensitivity_analyses
+from bmcore.stats.endpoint import compute, sensitivity_analyses
+from bmcore.stats.endpoint_choice import Asked, Endpoint, cannot_compute
 from bmcore.stats.readings import CANNOT_TELL, Reading, class_score
 from tests.vandyke_fixture import SCORES, TRUTH
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bmcore.stats.endpoint import Endpoint, Finding, compute
+from bmcore.stats.endpoint import Finding, compute
+from bmcore.stats.endpoint_choice import Endpoint
 from bmcore.stats.readings import Reading
 
 Floats = npt.NDArray[np.float64]

@@ -18,7 +18,8 @@ from scipy.stats import norm
 
 from bmcore.stats import clustered, delong, incomplete, mixed, preference, segmentation
 from bmcore.stats.bootstrap import Resampling
-from bmcore.stats.endpoint import Endpoint, Finding, compute
+from bmcore.stats.endpoint import Finding, compute
+from bmcore.stats.endpoint_choice import Endpoint
 from bmcore.stats.estimate import Estimate, mean_of_shares, proportion
 from bmcore.stats.readings import Reading
 
