@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bmcore.stats.bootstrap import Resampling, Weights, patient_bootstrap_many
+from bmcore.stats.clustered import at_the_end
 from bmcore.stats.estimate import Estimate, undefined
 from bmcore.stats.segmentation import (
     Mask,
@@ -156,7 +157,11 @@ def froc(
         return np.take_along_axis(share, last, axis=1)
 
     what = f"by the {score} probability, {total} lesions"
-    found = patient_bootstrap_many(statistic, np.arange(n), resampling, what)
+    ill = int((per_case > 0).sum())
+    found = tuple(
+        at_the_end(e, ill, resampling.level)
+        for e in patient_bootstrap_many(statistic, np.arange(n), resampling, what)
+    )
     rate, share = false.mean(axis=0), hits.sum(axis=0) / total
     at = [thresholds[int((rate <= r + 1e-9).sum()) - 1] for r in rates]
     return Froc(

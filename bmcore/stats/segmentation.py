@@ -25,12 +25,14 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
-from bmcore.stats.bootstrap import Resampling, Weights, mean_statistic, patient_bootstrap
-from bmcore.stats.estimate import Estimate, undefined
+from bmcore.stats import clustered
+from bmcore.stats.bootstrap import Resampling, mean_statistic, patient_bootstrap
+from bmcore.stats.estimate import Estimate, poisson_rate, undefined
 
 Mask = npt.NDArray[np.bool_]
 Spacing = Sequence[float] | npt.NDArray[np.float64]
 WORST_HD95_MM = 374.0
+SURFACE_CONVENTION = "surface voxels, distances between voxel centres (MONAI)"
 JOIN_MM = 1.0
 _TOUCHING = ndimage.generate_binary_structure(3, 3)  # 26 neighbours
 _SLACK = 1.05  # voxels up to 5 % larger than 1 mm still count as 1 mm
@@ -242,7 +244,8 @@ def detection_by_size(
     edges_mm: Sequence[float] = (0.0, 5.0, 10.0, 20.0, float("inf")),
     resampling: Resampling = Resampling(),
 ) -> tuple[SizeBin, ...]:
-    """Share of reference lesions found, by diameter; patients are resampled, not lesions.
+    """Share of reference lesions found, by diameter; patients are the sample, not lesions: see
+    ``clustered.by_patient``.
 
     diameters_mm, detected, patients: (n_lesions,) over all cases.
     """
@@ -263,10 +266,16 @@ def false_lesions_per_case(
     patients: npt.ArrayLike | None = None,
     resampling: Resampling = Resampling(),
 ) -> Estimate:
-    """Mean number of false lesions a case; ``counts`` (cases,), cases without any included."""
+    """Mean number of false lesions a case; ``counts`` (cases,), cases without any included.
+
+    Where there is none at all, the exact Poisson interval on patients (``estimate.poisson_rate``).
+    """
     number = np.asarray(counts, float)
     if number.size == 0:
         return undefined(0, "not defined: there is no case")
+    if not number.any():
+        n = len(number) if patients is None else len(np.unique(np.asarray(patients)))
+        return poisson_rate(0, n, resampling.level)
     ids = np.arange(len(number)) if patients is None else np.asarray(patients)
     return patient_bootstrap(mean_statistic(number), ids, resampling)
 
@@ -297,7 +306,7 @@ def false_lesions_by_size(
 def _share(hit: npt.NDArray[np.float64], ids: npt.NDArray[Any], resampling: Resampling) -> Estimate:
     if len(hit) == 0:
         return undefined(0, "not defined: no lesion of this size")
-    return patient_bootstrap(mean_statistic(hit), ids, resampling)
+    return clustered.by_patient(hit, ids, "share of lesions found", resampling.level)
 
 
 def _score(own: Mask, found: Mask, spacing_mm: Spacing) -> LesionScore:
@@ -365,12 +374,4 @@ def sensitivity(found: Sequence[Sequence[bool]]) -> Estimate:
     if not counts.sum():
         return undefined(len(found), "not defined: there is no lesion")
 
-    def share(w: Weights) -> npt.NDArray[np.float64]:
-        below = w @ counts
-        share_of: npt.NDArray[np.float64] = np.divide(
-            w @ hits, below, out=np.full(len(w), np.nan), where=below > 0
-        )
-        return share_of
-
-    what = f"share of {int(counts.sum())} lesions"
-    return patient_bootstrap(share, np.arange(len(found)), what=what)
+    return clustered.ratio(hits, counts, f"share of {int(counts.sum())} lesions")
