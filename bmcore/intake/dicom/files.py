@@ -46,18 +46,18 @@ def list_files(
     files: list[SourceFile] = []
     unpacked: tempfile.TemporaryDirectory[str] | None = None
     try:
-        for path in paths:
+        for given, path in enumerate(paths):
             if not path.exists():
                 raise refuse("the file or folder is not there", file=path, hint="check the path.")
             if path.is_file() and path.name.upper() == "DICOMDIR":
                 path = path.resolve().parent
             if path.is_dir():
-                files += _below(path)
+                files += _below(path, given)
             elif is_archive(path):
                 unpacked = unpacked or tempfile.TemporaryDirectory(prefix="bmcore-")
-                files += _unpacked(path, Path(unpacked.name), len(files))
+                files += _unpacked(path, Path(unpacked.name), given)
             else:
-                files.append(SourceFile(path, path.name))
+                files.append(SourceFile(path, path.name, given))
             if len(files) > MOST_FILES:
                 raise refuse(
                     "there are too many files",
@@ -72,7 +72,7 @@ def list_files(
     return files, unpacked
 
 
-def _below(folder: Path) -> Iterator[SourceFile]:
+def _below(folder: Path, given: int = 0) -> Iterator[SourceFile]:
     """Every file below ``folder``; links are not followed."""
     count = 0
     for place, folders, names in os.walk(folder):
@@ -85,22 +85,22 @@ def _below(folder: Path) -> Iterator[SourceFile]:
             count += 1
             if count > MOST_FILES:
                 return
-            yield SourceFile(path, own)
+            yield SourceFile(path, own, given)
 
 
-def _unpacked(path: Path, folder: Path, before: int) -> Iterator[SourceFile]:
+def _unpacked(path: Path, folder: Path, given: int) -> Iterator[SourceFile]:
     try:
         with zips.opened(path, MOST_FILES) as archive:
             problems = list(_problems(archive.infolist(), path.name))
             if problems:
                 raise InputRefused(*problems)
-            for number, part in enumerate(archive.infolist(), start=before):
+            for number, part in enumerate(archive.infolist()):
                 name = part.filename.replace("\\", "/")
                 if part.is_dir() or _JUNK.search(name):
                     continue
-                target = folder / f"{number:06d}"
+                target = folder / f"{given}-{number}"
                 if _write(archive, part, target):
-                    yield SourceFile(target, name)
+                    yield SourceFile(target, name, given)
     except InputRefused:
         raise
     except zips.FAULTS as fault:

@@ -27,10 +27,11 @@ class ChoiceNeeded(InputRefused):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file as it lies here, and what the user calls it."""
+    """A file as it lies here, and what the user calls it. given: in which of the given paths."""
 
     path: Path
     name: str
+    given: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class SeriesFound:
     confidence: 0-1 in ``sequence``. reason: why it was taken for that, or set aside.
     problems: why it cannot be used, though it may be wanted. notes: what else was noticed.
     images: all its images; stack: those in order, None where they are no volume.
+    part: what tells the volume from others of its series, in words.
     """
 
     label: str
@@ -88,10 +90,21 @@ class SeriesFound:
     notes: tuple[Finding, ...] = ()
     reformatted: bool = False
     fat_suppressed: bool = False
+    part: str = ""
+
+    @property
+    def described(self) -> str:
+        """The description, and which volume of the series it is."""
+        return f"{self.description} ({self.part})".strip() if self.part else self.description
 
     @property
     def title(self) -> str:
-        return title(self.label, self.description)
+        return title(self.label, self.described)
+
+    @property
+    def group_title(self) -> str:
+        """The whole series, where this is one of its volumes."""
+        return title("" if self.number is None else str(self.number), self.description)
 
     @property
     def files(self) -> tuple[SourceFile, ...]:

@@ -145,7 +145,9 @@ def _doubles(ordered: Sequence[Image], along: Vector, gaps: Vector) -> list[Faul
     if not places:
         return []
     numbers = _numbers(ordered)
-    first = ", ".join(f"{numbers[n]} and {numbers[n + 1]} at {along[n]:.1f} mm" for n in places[:3])
+    first = ", ".join(
+        f"{numbers[n]} and {numbers[n + 1]} at {_where(ordered[n])}" for n in places[:3]
+    )
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     what = "several images lie at the same place, and nothing tells which belong together"
     pairs = tuple(image for n in places[:3] for image in ordered[n : n + 2])
@@ -171,14 +173,14 @@ def _gaps(ordered: Sequence[Image], along: Vector, gaps: Vector, step: float) ->
             uneven.append(n)
     if uneven:
         words = f"from {gaps[real].min():.2f} to {gaps[real].max():.2f} mm"
-        where = ", ".join(f"{along[n]:.1f} mm" for n in uneven[:3])
+        where = ", ".join(_where(ordered[n]) for n in uneven[:3])
         expected = f"{step:.2f} mm everywhere, within {tolerance:.2f} mm"
         images = tuple(image for n in uneven[:2] for image in ordered[n : n + 2])
         return [Fault("uneven", f"the slices are unevenly spaced: {words}; {expected}", where, images)]
     if missing:
         what = ", ".join(words for _, words in missing[:5])
         where = ", ".join(
-            f"{along[n]:.1f} and {along[n + 1]:.1f} mm along the slices" for n, _ in missing[:3]
+            f"{_where(ordered[n])} and {_where(ordered[n + 1])}" for n, _ in missing[:3]
         )
         images = tuple(image for n, _ in missing[:2] for image in ordered[n : n + 2])
         found = f"{where}; elsewhere {step:.2f} mm from slice to slice"
@@ -187,7 +189,7 @@ def _gaps(ordered: Sequence[Image], along: Vector, gaps: Vector, step: float) ->
     if real.all() and drift.max() > tolerance:
         worst = int(drift.argmax())
         what = f"the slices are unevenly spaced: one lies {drift[worst]:.2f} mm off its place"
-        return [Fault("uneven", what, f"at {along[worst]:.1f} mm", (ordered[worst],))]
+        return [Fault("uneven", what, f"at {_where(ordered[worst])}", (ordered[worst],))]
     return []
 
 
@@ -207,6 +209,15 @@ def _tilt(places: Vector, normal: Vector, step: float) -> list[Fault]:
         where = ", ".join(f"{v:.1f}" for v in _to_ras_point(places[worst]))
         return [Fault("uneven", what, f"one is {off[worst]:.2f} mm aside, at ({where}) mm")]
     return []
+
+
+def _where(image: Image) -> str:
+    """The corner of a slice along the axis that it moves on, as viewers show it: ``S 45.1 mm``."""
+    directions = orientation(image)
+    assert directions is not None
+    axis = int(np.abs(np.cross(directions[0], directions[1])).argmax())
+    value = _to_ras_point(np.array(image.get("ImagePositionPatient"), float))[axis]
+    return f"{('RL', 'AP', 'SI')[axis][int(value < 0)]} {abs(value):.1f} mm"
 
 
 def _to_ras_point(point: Vector) -> Vector:

@@ -26,10 +26,10 @@ _OBJECTS = (
 )
 _TOKENS: tuple[tuple[str, str], ...] = (
     ("LOCALIZER SCOUT", "a localiser"),
-    ("SUBTRACTION SUBTRACT SUB SUBTR", "a subtraction of two series"),
     ("MIP MINIP MIN_IP MAX_IP PROJECTION VOLREN MNIP", "a projection"),
     ("ADC EADC FA TENSOR TRACEW TRACE DIFFUSION COLFA", "a diffusion image or map"),
     ("PERFUSION ASL CBF CBV MTT TTP RELCBF RELCBV TMAX", "a perfusion image or map"),
+    ("SUBTRACTION SUBTRACT SUB SUBTR", "a subtraction of two series"),
     ("MOSAIC", "slices put together in a mosaic"),
     ("SWI SWAN", "a susceptibility-weighted image"),
     ("MAP T1_MAP T2_MAP R2_MAP T2STAR_MAP B0 B1 FIELD_MAP", "a computed map"),
@@ -163,8 +163,10 @@ def _aside_by_measurement(part: Part, first: Image) -> str:
             return kind
     if part.of >= 3:
         return f"one of {part.of} volumes of a series over time"
-    few = len(part.images) < 4 and part.stack is None
-    return "a localiser or single images" if few else ""
+    mixed = sum(fault.kind == "mixed" for fault in part.faults) and len(part.images) < 24
+    three = bool(mixed) and not any("mixes 2" in fault.what for fault in part.faults)
+    few = len(part.images) < 4 and part.stack is None and not mixed
+    return "a localiser or single images" if few or three else ""
 
 
 def _reformatted(image: Image, claimed: Collection[str]) -> bool:

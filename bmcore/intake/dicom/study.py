@@ -53,7 +53,8 @@ def read_study(source: Source) -> StudyFound:
 
 def _patients(scanned: Scanned) -> Iterator[PatientFound]:
     number = 0
-    for patient in sorting.patients((*scanned.images, *scanned.others)):
+    found_patients = sorting.patients((*scanned.images, *scanned.others))
+    for patient in sorted(found_patients, key=lambda group: group.label):
         found = []
         for group in sorting.examinations(patient.images):
             number += 1
@@ -126,20 +127,22 @@ def _found(
     absent: Mapping[str, int],
 ) -> SeriesFound:
     first = part.images[0]
-    text = str(first.get("SeriesDescription", "")) + (f" ({part.part})" if part.part else "")
-    name = title(label, str(first.get("SeriesDescription", "")))
+    text = str(first.get("SeriesDescription", ""))
+    name = title(label, text)
     own = str(first.get("SeriesInstanceUID", ""))
     problems = [] if verdict.aside else list(_problems(name, part))
+    odd = [f.what for f in part.faults if verdict.aside and f.kind not in ("few", "none")]
     notes = [*part.notes, *_notes(name, part, absent.get(own, 0))]
     return SeriesFound(
         label=label,
         uid=own,
         number=int(group.label) if group.label else None,
-        description=text.strip(),
+        description=text,
+        part=part.part,
         kind=verdict.kind,
         sequence=verdict.sequence,
         confidence=verdict.confidence,
-        reason=verdict.reason,
+        reason="; ".join((verdict.reason, *odd)),
         images=part.images,
         stack=part.stack,
         problems=tuple(problems),

@@ -23,23 +23,23 @@ from bmcore.intake.dicom.pieces import piece, seconds_for
 _STRAY = 0.1  # of the slices
 _MANY = 8
 _SOFT: tuple[tuple[str, str], ...] = (
-    ("ContrastAgent", "before and after contrast agent"),
-    ("TemporalPositionIdentifier", "time points"),
-    ("TemporalPositionIndex", "time points"),
-    ("AcquisitionNumber", "acquisitions"),
-    ("FrameAcquisitionNumber", "acquisitions"),
-    ("InversionTime", "inversion times"),
-    ("FlipAngle", "flip angles"),
-    ("RepetitionTime", "repetition times"),
-    ("ImageType", "kinds of image"),
-    ("ScanningSequence", "kinds of sequence"),
-    ("AcquisitionContrast", "contrasts"),
-    ("FrameOfReferenceUID", "frames of reference"),
-    ("SeriesTime", "times"),
-    ("AcquisitionTime", "times"),
-    ("TriggerTime", "trigger times"),
-    ("StackID", "stacks"),
-    ("file", "files"),
+    ("ContrastAgent", "contrast agent"),
+    ("TemporalPositionIdentifier", "time point"),
+    ("TemporalPositionIndex", "time point"),
+    ("AcquisitionNumber", "acquisition number"),
+    ("FrameAcquisitionNumber", "acquisition number"),
+    ("InversionTime", "inversion time"),
+    ("FlipAngle", "flip angle"),
+    ("RepetitionTime", "repetition time"),
+    ("ImageType", "type of image"),
+    ("ScanningSequence", "type of sequence"),
+    ("AcquisitionContrast", "weighting"),
+    ("FrameOfReferenceUID", "frame of reference"),
+    ("SeriesTime", "time of acquisition"),
+    ("AcquisitionTime", "time of acquisition"),
+    ("TriggerTime", "trigger time"),
+    ("StackID", "stack"),
+    ("file", "file"),
 )
 
 
@@ -60,11 +60,39 @@ def volumes(images: Sequence[Image], title: str) -> list[Part]:
     """The volumes of one series; title: the series as findings name it."""
     placed = [image for image in images if geometry.orientation(image) is not None]
     lost = [image for image in images if geometry.orientation(image) is None]
-    parts = [part for members, words in _kinds(placed) for part in _planes(members, words, title)]
+    parts = list(_planes(placed, title)) if placed else []
     if lost:
         fault = geometry.Fault("none", "it does not say where its images lie", f"{len(lost)} images")
         parts.append(Part(tuple(lost), None, (fault,)))
     return parts
+
+
+def _planes(images: list[Image], title: str) -> Iterator[Part]:
+    """One part or more for each orientation; a few images of another plane are left out, named."""
+    main, *rest = geometry.by_orientation(images)
+    stray = [g for g in rest if len(g) <= max(2, _STRAY * len(main)) and len(main) >= _MANY]
+    others = [g for g in rest if g not in stray]
+    if others and min(len(g) for g in (main, *others)) < _MANY:
+        counts = " and ".join(str(len(g)) for g in (main, *others))
+        what = f"the series mixes {len(others) + 1} orientations"
+        fault = geometry.Fault("mixed", what, f"{counts} images", tuple(images))
+        yield Part(tuple(images), None, (fault,))
+        return
+    notes = tuple(_left_out(g, title) for g in stray)
+    for group in (main, *others):
+        for members, words in _kinds(group):
+            for part in _stacks(members, title):
+                both = ", ".join(w for w in (words, part.part) if w)
+                yield replace(part, part=both, notes=(*part.notes, *notes))
+        notes = ()
+
+
+def _left_out(images: Sequence[Image], title: str) -> Finding:
+    many = "one image" if len(images) == 1 else f"{len(images)} images"
+    names = ", ".join(image.file.name for image in images[:3])
+    name = str(images[0].get("SeriesDescription", "")) or "the series"
+    what = f"{many} of another plane left out of {name}"
+    return Finding(Severity.WARNING, what, title, found=names, expected="parallel slices")
 
 
 def _kinds(images: Sequence[Image]) -> Iterator[tuple[list[Image], str]]:
@@ -125,33 +153,6 @@ def clusters(values: Sequence[float], least: float, share: float) -> list[int]:
     return numbers
 
 
-def _planes(images: list[Image], words: str, title: str) -> Iterator[Part]:
-    """One part for each orientation; a few slices of another plane are left out and named."""
-    groups = geometry.by_orientation(images)
-    main = groups[0]
-    stray = [g for g in groups[1:] if len(g) <= max(2, _STRAY * len(main)) and len(main) >= _MANY]
-    others = [g for g in groups[1:] if g not in stray]
-    if others and min(len(g) for g in (main, *others)) < _MANY:
-        counts = " and ".join(str(len(g)) for g in (main, *others))
-        what = f"the series mixes {len(others) + 1} orientations"
-        fault = geometry.Fault("mixed", what, f"{counts} images", tuple(images))
-        yield Part(tuple(images), None, (fault,), words)
-        return
-    note = tuple(_left_out(g, title) for g in stray)
-    for number, group in enumerate((main, *others)):
-        for part in _stacks(group, title):
-            own = part.part or words
-            joined = f"{words}, {part.part}" if words and part.part else own
-            yield replace(part, part=joined, notes=(*part.notes, *(note if number == 0 else ())))
-
-
-def _left_out(images: Sequence[Image], title: str) -> Finding:
-    many = "one image" if len(images) == 1 else f"{len(images)} images"
-    names = ", ".join(image.file.name for image in images[:3])
-    what = f"{many} of another plane left out"
-    return Finding(Severity.WARNING, what, title, found=names, expected="parallel slices")
-
-
 def _stacks(images: Sequence[Image], title: str) -> Iterator[Part]:
     kept, notes, faults = _without_copies(images, title)
     whole, found = geometry.stack(kept)
@@ -164,7 +165,7 @@ def _stacks(images: Sequence[Image], title: str) -> Iterator[Part]:
         return
     words, parts = split
     many = {2: "two", 3: "three", 4: "four"}.get(len(parts), str(len(parts)))
-    what = f"{many} volumes in one series, taken apart by its {words}"
+    what = f"{many} volumes in one series, taken apart by {words}"
     note = Finding(Severity.WARNING, what, title, found=f"{len(kept)} images")
     for number, (members, own) in enumerate(parts, start=1):
         part = f"volume {number} of {len(parts)}"
