@@ -42,7 +42,9 @@ def choose(
     forced = {name: _forced(name, word, examination) for name, word in (series or {}).items()}
     taken = [own for own in forced.values() if own is not None]
     if len({own.label for own in taken}) < len(taken):
-        raise refuse("one series was named for two sequences", found=", ".join(map(str, series or {})))
+        raise refuse(
+            "one series was named for two sequences", found=", ".join(map(str, series or {}))
+        )
     decided = _Decided()
     for name in SEQUENCES:
         if name in forced:
@@ -169,6 +171,7 @@ def _rank(series: SeriesFound) -> tuple:
         series.usable and series.confidence >= SURE,
         series.usable,
         not series.reformatted,
+        "DERIVED" not in first.get("ImageType", ()),
         series.confidence >= SURE,
         str(first.get("MRAcquisitionType", "")).upper() == "3D",
         not series.fat_suppressed,
@@ -217,7 +220,9 @@ def _others(name: str, best: SeriesFound, others: Sequence[SeriesFound]) -> Find
 def _passed_over(series: SeriesFound, best: SeriesFound) -> Finding:
     problem = series.problems[0]
     what = f"not used, as it has a fault: {problem.what}"
-    return Finding(Severity.WARNING, what, series.title, problem.found, hint=f"{best.title} was used.")
+    return Finding(
+        Severity.WARNING, what, series.title, problem.found, hint=f"{best.title} was used."
+    )
 
 
 def _of_chosen(chosen: Mapping[str, SeriesFound], examination: ExaminationFound) -> list[Finding]:

@@ -6,6 +6,7 @@ import hashlib
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from bmcore.domain import (
 )
 from bmcore.geometry import same_grid
 from bmcore.intake.child import Limits, ask
-from bmcore.intake.dicom.choose import TAKEN
+from bmcore.intake.dicom.choose import NONE, TAKEN
 from bmcore.intake.dicom.deidentify import pseudonyms_of
 from bmcore.intake.dicom.found import RawStudy, SeriesFound, StudyChoice, title
 from bmcore.intake.dicom.pieces import piece, seconds_for
@@ -57,7 +58,7 @@ def to_raw(choice: StudyChoice, home: Path, case_id: str | None = None) -> RawSt
             volumes[name], own = read_volume(series)
             notes += own
         except InputRefused as error:
-            problems += error.findings
+            problems += [_hinted(finding, name) for finding in error.findings]
     if "t1c" not in choice.series:
         problems.append(_no_t1c(choice))
     if problems:
@@ -77,6 +78,13 @@ def to_raw(choice: StudyChoice, home: Path, case_id: str | None = None) -> RawSt
         _stored(choice, notes),
         technical,
     )
+
+
+def _hinted(finding: Finding, name: str) -> Finding:
+    if name == "t1c":
+        return finding
+    hint = f"send or copy the series again; or leave it out: --series {name}={NONE}."
+    return replace(finding, hint=hint)
 
 
 def to_case(raw: RawStudy, clinical: ClinicalRecord | None = None) -> Case:
@@ -124,6 +132,9 @@ def read_volume(series: SeriesFound) -> tuple[Volume, tuple[Finding, ...]]:
             expected="an MRI image",
             hint="check the export.",
         )
+    if told["written"]:
+        what = "text may be burned into its images; look at them before they are passed on"
+        notes.append(Finding(Severity.WARNING, what, series.title, f"{told['written']} images"))
     return Volume(data, series.stack.affine), tuple(notes)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import tempfile
 import zipfile
@@ -40,8 +41,9 @@ def list_files(
 ) -> tuple[list[SourceFile], tempfile.TemporaryDirectory[str] | None]:
     """The files below ``paths``, and the folder that archives were unpacked into, if any.
 
-    A DICOMDIR stands for the folder that it lies in. InputRefused for what is not there, is too
-    much, or is an archive that must not be opened.
+    A DICOMDIR stands for the folder that it lies in; archives in a folder are opened, archives in
+    archives are not. InputRefused for what is not there, is too much, or is an archive that must
+    not be opened.
     """
     files: list[SourceFile] = []
     unpacked: tempfile.TemporaryDirectory[str] | None = None
@@ -51,13 +53,14 @@ def list_files(
                 raise refuse("the file or folder is not there", file=path, hint="check the path.")
             if path.is_file() and path.name.upper() == "DICOMDIR":
                 path = path.resolve().parent
-            if path.is_dir():
-                files += _below(path, given)
-            elif is_archive(path):
+            here = _below(path, given) if path.is_dir() else [SourceFile(path, path.name, given)]
+            for file in here:
+                if not is_archive(file.path):
+                    files.append(file)
+                    continue
                 unpacked = unpacked or tempfile.TemporaryDirectory(prefix="bmcore-")
-                files += _unpacked(path, Path(unpacked.name), given)
-            else:
-                files.append(SourceFile(path, path.name, given))
+                folder = disk.private_folder(Path(unpacked.name) / str(len(files)))
+                files += _unpacked(file, folder)
             if len(files) > MOST_FILES:
                 raise refuse(
                     "there are too many files",
@@ -88,31 +91,31 @@ def _below(folder: Path, given: int = 0) -> Iterator[SourceFile]:
             yield SourceFile(path, own, given)
 
 
-def _unpacked(path: Path, folder: Path, given: int) -> Iterator[SourceFile]:
+def _unpacked(source: SourceFile, folder: Path) -> Iterator[SourceFile]:
     try:
-        with zips.opened(path, MOST_FILES) as archive:
-            problems = list(_problems(archive.infolist(), path.name))
+        with zips.opened(source.path, MOST_FILES) as archive:
+            problems = list(_problems(archive.infolist(), source.name, folder))
             if problems:
                 raise InputRefused(*problems)
             for number, part in enumerate(archive.infolist()):
                 name = part.filename.replace("\\", "/")
                 if part.is_dir() or _JUNK.search(name):
                     continue
-                target = folder / f"{given}-{number}"
+                target = folder / f"{number:06d}"
                 if _write(archive, part, target):
-                    yield SourceFile(target, name, given)
+                    yield SourceFile(target, name, source.given)
     except InputRefused:
         raise
     except zips.FAULTS as fault:
         raise refuse(
             "the archive is damaged or cannot be opened",
-            file=path.name,
+            file=source.name,
             found=str(fault)[:160] or type(fault).__name__,
             hint="unpack it yourself and choose the folder, or pack it again.",
         ) from fault
 
 
-def _problems(parts: list[zipfile.ZipInfo], archive: str) -> Iterator[Finding]:
+def _problems(parts: list[zipfile.ZipInfo], archive: str, folder: Path) -> Iterator[Finding]:
     def no(what: str, part: zipfile.ZipInfo, found: str | None = None) -> Finding:
         name = f"{archive}: {part.filename[:80]}"
         hint = "unpack it yourself, look at it, and choose the folder."
@@ -120,7 +123,11 @@ def _problems(parts: list[zipfile.ZipInfo], archive: str) -> Iterator[Finding]:
 
     for part in parts:
         name = part.filename.replace("\\", "/")
-        if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in PurePosixPath(name).parts:
+        if (
+            name.startswith("/")
+            or re.match(r"[A-Za-z]:", name)
+            or ".." in PurePosixPath(name).parts
+        ):
             yield no("the archive holds a path outside the archive", part)
         elif stat.S_ISLNK(part.external_attr >> 16):
             yield no("the archive holds a link", part)
@@ -129,18 +136,24 @@ def _problems(parts: list[zipfile.ZipInfo], archive: str) -> Iterator[Finding]:
         elif part.file_size > max(_SWELLING_FROM, _MOST_SWELLING * part.compress_size):
             size = f"{part.file_size >> 20} MiB of {part.compress_size >> 10} KiB"
             yield no("the archive holds a file that is too large when unpacked", part, size)
-    total = sum(part.file_size for part in parts)
-    if total > MOST_BYTES:
-        found, most = f"{total >> 30} GiB", f"at most {MOST_BYTES >> 30} GiB"
+    total, packed = (sum(p.file_size for p in parts), sum(p.compress_size for p in parts))
+    most = min(MOST_BYTES, max(_SWELLING_FROM, _MOST_SWELLING * packed))
+    if total > most:
+        found, expected = f"{total >> 20} MiB", f"at most {most >> 20} MiB"
         what = "the archive is too large when unpacked"
-        yield Finding(Severity.REFUSED, what, archive, found, most, "unpack it yourself.")
+        yield Finding(Severity.REFUSED, what, archive, found, expected, "unpack it yourself.")
+    elif total > shutil.disk_usage(folder).free:
+        what, found = "there is no room on the disk to unpack the archive", f"{total >> 20} MiB"
+        yield Finding(
+            Severity.REFUSED, what, archive, found, hint="make room, or unpack it yourself."
+        )
 
 
 def _write(archive: zipfile.ZipFile, part: zipfile.ZipInfo, target: Path) -> bool:
     """Write one file where it may be DICOM or a zip; False where its beginning says otherwise."""
     with archive.open(part) as source:
         piece = source.read(_PIECE)
-        if not may_be_dicom(piece):
+        if not may_be_dicom(piece) and piece[:4] != b"PK\x03\x04":
             return False
         with disk.create(target) as file:
             while piece:

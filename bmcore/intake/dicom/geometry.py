@@ -176,7 +176,9 @@ def _gaps(ordered: Sequence[Image], along: Vector, gaps: Vector, step: float) ->
         where = ", ".join(_where(ordered[n]) for n in uneven[:3])
         expected = f"{step:.2f} mm everywhere, within {tolerance:.2f} mm"
         images = tuple(image for n in uneven[:2] for image in ordered[n : n + 2])
-        return [Fault("uneven", f"the slices are unevenly spaced: {words}; {expected}", where, images)]
+        return [
+            Fault("uneven", f"the slices are unevenly spaced: {words}; {expected}", where, images)
+        ]
     if missing:
         what = ", ".join(words for _, words in missing[:5])
         where = ", ".join(

@@ -58,6 +58,9 @@ def read_header(path: Path, salt: bytes) -> dict[str, Any]:
         row["TransferSyntax"] = syntax
         row["pixels"] = _pixels(file, path.stat().st_size, row, place)
     row["frames"] = list(_frames(dataset))
+    told = len(row["frames"]), int(row.get("NumberOfFrames", 1))
+    if row["frames"] and told[0] != told[1] and row["pixels"]:
+        row["pixels"]["fault"] = f"it describes {told[0]} frames, but says that it holds {told[1]}"
     return row
 
 
@@ -81,7 +84,9 @@ def _parse(file: IO[bytes], size: int) -> tuple[Any, str, int]:
         raise Damaged(f"{type(error).__name__}: {error}"[:120]) from error
     if not named and "SOPClassUID" not in dataset and "Modality" not in dataset:
         raise NotDicom
-    declared = str(getattr(dataset, "file_meta", {}).get("TransferSyntaxUID", "") or "").strip("\0 ")
+    declared = str(getattr(dataset, "file_meta", {}).get("TransferSyntaxUID", "") or "").strip(
+        "\0 "
+    )
     implicit, little = dataset.original_encoding
     guessed = PLAIN[0] if implicit else PLAIN[1] if little else BIG_ENDIAN
     return dataset, declared or guessed, place
@@ -155,7 +160,9 @@ def _texts(dataset: Any, name: str) -> list[str]:
         value = dataset.get(name)
         if value is None:
             return []
-        many = [value] if isinstance(value, str | bytes) or not hasattr(value, "__iter__") else value
+        many = (
+            [value] if isinstance(value, str | bytes) or not hasattr(value, "__iter__") else value
+        )
         return [str(v).strip("\0 ") for v in many]
     except Exception:  # illegal values are survived, whatever the parser says of them
         raw = dataset.get_item(name)

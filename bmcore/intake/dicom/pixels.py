@@ -15,7 +15,6 @@ from bmcore.domain import refuse
 from bmcore.intake.dicom.header import PLAIN
 
 
-
 def stored_values(piece: Mapping[str, Any]) -> npt.NDArray[np.int64]:
     """The values of one frame (rows, columns) as whole numbers, from the bits that hold them.
 
@@ -63,7 +62,11 @@ def _padding(stored: npt.NDArray, piece: Mapping[str, Any]) -> npt.NDArray[np.bo
 def _raw(piece: Mapping[str, Any]) -> npt.NDArray:
     rows, columns = int(piece["Rows"]), int(piece["Columns"])
     bits = int(piece["BitsAllocated"])
-    if piece["TransferSyntax"] in PLAIN and bits in (8, 16, 32) and not (piece["big"] and bits == 8):
+    if (
+        piece["TransferSyntax"] in PLAIN
+        and bits in (8, 16, 32)
+        and not (piece["big"] and bits == 8)
+    ):
         kind = np.dtype(f"{'>' if piece['big'] else '<'}u{bits // 8}")
         offset = int(piece["offset"]) + int(piece["frame"]) * rows * columns * kind.itemsize
         values = np.fromfile(piece["path"], kind, rows * columns, offset=offset)
@@ -137,13 +140,13 @@ def digest(piece: Mapping[str, Any]) -> str:
 def write_voxels(pieces: Sequence[Mapping[str, Any]], out: Path) -> dict[str, Any]:
     """Write the frames as float32 (column, row, slice), columns fastest; padding is background.
 
-    Returns the least and the greatest value, the share of padding, and a count of pixels that
-    look like writing. InputRefused naming the file that cannot be read.
+    Returns the least and the greatest value, the share of padding, and how many frames look as if
+    they were written on. InputRefused naming the file that cannot be read.
     """
     shape = (int(pieces[0]["Columns"]), int(pieces[0]["Rows"]), len(pieces))
     voxels = np.memmap(out, np.float32, "w+", shape=shape, order="F")
     padding: list[tuple[int, npt.NDArray[np.bool_]]] = []
-    least, most, lost = np.inf, -np.inf, 0
+    least, most, lost, written = np.inf, -np.inf, 0, 0
     for place, piece in enumerate(pieces):
         values, padded = frame_values(piece)
         if padded.any():
@@ -153,6 +156,7 @@ def write_voxels(pieces: Sequence[Mapping[str, Any]], out: Path) -> dict[str, An
         if real.size:
             least, most = min(least, float(real.min())), max(most, float(real.max()))
         voxels[:, :, place] = values.T
+        written += _looks_written_on(values)
     for place, packed in padding:
         hidden = np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape[1], shape[0])
         voxels[:, :, place][hidden.astype(bool).T] = least if np.isfinite(least) else 0.0
@@ -162,4 +166,23 @@ def write_voxels(pieces: Sequence[Mapping[str, Any]], out: Path) -> dict[str, An
         "most": most if finite else 0.0,
         "finite": bool(finite),
         "padded": lost / voxels.size,
+        "written": written,
     }
+
+
+_LETTERS = 60  # pixels of letters beside a black background
+
+
+def _looks_written_on(values: npt.NDArray[np.float32]) -> bool:
+    """True where many pixels of the greatest value lie straight beside black ones, as letters do.
+
+    Tissue does not: from bright to black it takes a pixel or two.
+    """
+    top = float(values.max())
+    if top <= 0:
+        return False
+    bright, black = values == top, values <= 0.03 * top
+    beside = np.zeros(values.shape, bool)
+    beside[:, 1:] |= black[:, :-1]
+    beside[:, :-1] |= black[:, 1:]
+    return int((bright & beside).sum()) >= _LETTERS

@@ -11,6 +11,7 @@ from typing import Any
 
 from bmcore.domain import Finding, InputRefused, Severity
 from bmcore.intake.child import Limits, ask
+from bmcore.intake.dicom.files import is_archive
 from bmcore.intake.dicom.found import Image, SourceFile
 
 _AT_ONCE = 100
@@ -39,6 +40,8 @@ def scan(files: Sequence[SourceFile]) -> Scanned:
     for file, row in _rows([f for f in files if f not in directories], salt):
         if "other" in row:
             passed.append(file.name)
+            if is_archive(file.path):
+                notes.append(_packed(file))
         elif "damaged" in row:
             notes.append(_damaged(file, str(row["damaged"])))
         elif row.get("pixels") is None:
@@ -51,9 +54,7 @@ def scan(files: Sequence[SourceFile]) -> Scanned:
     return Scanned(tuple(images), tuple(others), absent, (*missing, *notes))
 
 
-def _rows(
-    files: Sequence[SourceFile], salt: str
-) -> Iterator[tuple[SourceFile, dict[str, Any]]]:
+def _rows(files: Sequence[SourceFile], salt: str) -> Iterator[tuple[SourceFile, dict[str, Any]]]:
     start = 0
     while start < len(files):
         batch = files[start : start + _AT_ONCE]
@@ -94,6 +95,11 @@ def _damaged(file: SourceFile, why: str) -> Finding:
     )
 
 
+def _packed(file: SourceFile) -> Finding:
+    what = "an archive in the archive was not opened"
+    return Finding(Severity.WARNING, what, file.name, hint="unpack it yourself and add its folder.")
+
+
 def _passed(names: Sequence[str]) -> Finding:
     shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
     many = "1 other file was" if len(names) == 1 else f"{len(names)} other files were"
@@ -111,7 +117,9 @@ def _absent(
         folder = PurePosixPath(directory.name).parent
         try:
             job = {"path": str(directory.path.absolute())}
-            told = ask("dicom directory", job, directory.name, Limits.for_file(directory.path, 10**5))
+            told = ask(
+                "dicom directory", job, directory.name, Limits.for_file(directory.path, 10**5)
+            )
         except InputRefused as error:
             notes.append(_damaged(directory, error.findings[0].found or error.findings[0].what))
             continue

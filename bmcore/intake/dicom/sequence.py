@@ -97,6 +97,9 @@ def judge(part: Part, agents: bool, shared_protocols: Collection[str]) -> Verdic
     if reformatted and verdict.sequence:
         why = f"{verdict.reason}; a reformat of another series"
         verdict = replace(verdict, confidence=min(verdict.confidence, 0.6), reason=why)
+    elif origin(first) != "original" and verdict.sequence:
+        why = f"{verdict.reason}; a derived image"
+        verdict = replace(verdict, confidence=min(verdict.confidence, 0.72), reason=why)
     verdict = replace(verdict, reformatted=reformatted, fat_suppressed=fat)
     body = str(first.get("BodyPartExamined", "")).upper().replace(" ", "")
     if verdict.sequence and body not in _SKULL:
@@ -162,7 +165,7 @@ def _aside_by_measurement(part: Part, first: Image) -> str:
         if name in claimed:
             return kind
     if part.of >= 3:
-        return f"one of {part.of} volumes of a series over time"
+        return f"one of {part.of} volumes of one series, over time or of several settings"
     mixed = sum(fault.kind == "mixed" for fault in part.faults) and len(part.images) < 24
     three = bool(mixed) and not any("mixes 2" in fault.what for fault in part.faults)
     few = len(part.images) < 4 and part.stack is None and not mixed

@@ -133,9 +133,7 @@ def series(images: Iterable[Image]) -> list[Group]:
     return sorted(groups, key=lambda g: (g.label == "", int(g.label or 0), str(g.key)))
 
 
-def _grouped(
-    images: Iterable[Image], key: Callable[[Image], Hashable]
-) -> dict[tuple, list[Image]]:
+def _grouped(images: Iterable[Image], key: Callable[[Image], Hashable]) -> dict[tuple, list[Image]]:
     groups: dict = defaultdict(list)
     for image in images:
         groups[key(image)].append(image)

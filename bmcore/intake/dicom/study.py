@@ -60,7 +60,7 @@ def _patients(scanned: Scanned) -> Iterator[PatientFound]:
             number += 1
             series = tuple(_series(group.images, scanned.absent))
             found.append(ExaminationFound(str(number), str(group.key[0]), group.label, series))
-        identity = "\0".join(map(str, patient.key[:3 if patient.key[0] else 4]))
+        identity = "\0".join(map(str, patient.key[: 3 if patient.key[0] else 4]))
         yield PatientFound(patient.label, identity, tuple(found))
 
 
@@ -176,7 +176,7 @@ def _problems(name: str, part: Part) -> Iterator[Finding]:
 
 
 def _refused(what: str, file: str, found: str | None, expected: str | None = None) -> Finding:
-    hint = "send or copy the series again; or leave it out."
+    hint = "send or copy the series again."
     return Finding(Severity.REFUSED, what, file, found, expected, hint)
 
 
@@ -212,6 +212,7 @@ def _notes(name: str, part: Part, absent: int) -> Iterator[Finding]:
     if absent:
         many = "1 image" if absent == 1 else f"{absent} images"
         yield Finding(Severity.WARNING, f"{many} of it that DICOMDIR names are not there", name)
+    yield from _few_or_twice(name, part)
     frames = {str(image.get("FrameOfReferenceUID", "")) for image in images}
     if len(frames) > 1:
         what = "its images name more than one frame of reference; the patient may have moved"
@@ -223,3 +224,21 @@ def _notes(name: str, part: Part, absent: int) -> Iterator[Finding]:
     if "MONOCHROME1" in turned:
         what = "its values were stored inverted (MONOCHROME1) and were turned"
         yield Finding(Severity.INFO, what, name)
+
+
+def _few_or_twice(name: str, part: Part) -> Iterator[Finding]:
+    """Slices that may be lost though the rest is even, and one identity for several images."""
+    if part.stack is None:
+        return
+    first = part.images[0]
+    step = float(voxel_sizes_mm(part.stack.affine)[2])
+    told, thick = first.get("SpacingBetweenSlices", 0.0), first.get("SliceThickness", 0.0)
+    times = step / told if told else 1.0
+    if round(times) >= 2 and abs(times - round(times)) < 0.05 and step > 1.5 * max(thick, told):
+        what = "its slices lie further apart than its header says; every second one may be missing"
+        found, expected = f"{step:.2f} mm", f"{told:.2f} mm"
+        yield Finding(Severity.WARNING, what, name, found, expected)
+    uids = [(i.get("SOPInstanceUID"), i.frame) for i in part.images if i.get("SOPInstanceUID")]
+    if len(set(uids)) < len(uids):
+        what = "several of its images, at different places, bear one identity (SOP Instance UID)"
+        yield Finding(Severity.WARNING, what, name, found=f"{len(uids) - len(set(uids))} images")

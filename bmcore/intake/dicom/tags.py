@@ -19,7 +19,12 @@ NUMBERS = (
     *("RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "EchoTrainLength"),
     *("EchoNumbers", "MagneticFieldStrength", "DiffusionBValue", "SliceThickness"),
     *("SpacingBetweenSlices", "SeriesNumber", "InstanceNumber", "AcquisitionNumber"),
-    *("TemporalPositionIdentifier", "TemporalPositionIndex", "TriggerTime", "FrameAcquisitionNumber"),
+    *(
+        "TemporalPositionIdentifier",
+        "TemporalPositionIndex",
+        "TriggerTime",
+        "FrameAcquisitionNumber",
+    ),
     *("InStackPositionNumber", "ContrastBolusVolume", "ContrastBolusTotalDose"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored"),
     *("HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue"),

@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bmcore.domain import InputRefused, refuse
 from bmcore.intake.dicom import header, pixels
 
 _ANSWER_BYTES = 2 * 2**20  # then the parent asks again for the rest
 _MOST_BYTES = 3 * 2**20
 
 
+Task = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+def _told(task: Task) -> Task:
+    """Faults as a refusal: a traceback, which the parent would log, can hold a patient's data."""
+
+    @wraps(task)
+    def careful(job: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return task(job)
+        except (InputRefused, MemoryError):
+            raise
+        except Exception as error:
+            hint = "copy or export it again."
+            found = type(error).__name__
+            raise refuse("the file is damaged and cannot be read", found=found, hint=hint) from None
+
+    return careful
+
+
+@_told
 def headers_here(job: Mapping[str, Any]) -> dict[str, Any]:
     """A row for each of ``job["files"]``, or for the first of them where the answer grows long.
 
@@ -45,6 +68,7 @@ def _row(path: Path, salt: bytes) -> dict[str, Any]:
     return row
 
 
+@_told
 def directory_here(job: Mapping[str, Any]) -> dict[str, Any]:
     """What a DICOMDIR lists: for each image its path, as parts joined by "/", and its series."""
     from pydicom import config, dcmread
@@ -63,11 +87,13 @@ def directory_here(job: Mapping[str, Any]) -> dict[str, Any]:
     return {"listed": listed[:20_000]}
 
 
+@_told
 def digests_here(job: Mapping[str, Any]) -> dict[str, Any]:
     """A hash of the pixels of each of ``job["pieces"]``."""
     return {"digests": [pixels.digest(piece) for piece in job["pieces"]]}
 
 
+@_told
 def voxels_here(job: Mapping[str, Any]) -> dict[str, Any]:
     """Write the voxels of ``job["pieces"]`` to ``job["out"]``."""
     return pixels.write_voxels(job["pieces"], Path(job["out"]))

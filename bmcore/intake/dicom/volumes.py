@@ -22,6 +22,7 @@ from bmcore.intake.dicom.pieces import piece, seconds_for
 
 _STRAY = 0.1  # of the slices
 _MANY = 8
+_SOFT_TYPE = "type of image"
 _SOFT: tuple[tuple[str, str], ...] = (
     ("ContrastAgent", "contrast agent"),
     ("TemporalPositionIdentifier", "time point"),
@@ -31,7 +32,7 @@ _SOFT: tuple[tuple[str, str], ...] = (
     ("InversionTime", "inversion time"),
     ("FlipAngle", "flip angle"),
     ("RepetitionTime", "repetition time"),
-    ("ImageType", "type of image"),
+    ("ImageType", _SOFT_TYPE),
     ("ScanningSequence", "type of sequence"),
     ("AcquisitionContrast", "weighting"),
     ("FrameOfReferenceUID", "frame of reference"),
@@ -45,8 +46,11 @@ _SOFT: tuple[tuple[str, str], ...] = (
 
 @dataclass(frozen=True)
 class Part:
-    """One volume of a series, or images that are none (``faults`` say why). part: what tells it
-    from the other volumes of its series, in words; of: how many there are of that kind."""
+    """One volume of a series, or images that are none (``faults`` say why).
+
+    part: what tells it from the other volumes of its series, in words. of: how many volumes lie
+    over each other, at different times or settings.
+    """
 
     images: tuple[Image, ...]
     stack: Stack | None
@@ -62,7 +66,9 @@ def volumes(images: Sequence[Image], title: str) -> list[Part]:
     lost = [image for image in images if geometry.orientation(image) is None]
     parts = list(_planes(placed, title)) if placed else []
     if lost:
-        fault = geometry.Fault("none", "it does not say where its images lie", f"{len(lost)} images")
+        fault = geometry.Fault(
+            "none", "it does not say where its images lie", f"{len(lost)} images"
+        )
         parts.append(Part(tuple(lost), None, (fault,)))
     return parts
 
@@ -169,7 +175,8 @@ def _stacks(images: Sequence[Image], title: str) -> Iterator[Part]:
     note = Finding(Severity.WARNING, what, title, found=f"{len(kept)} images")
     for number, (members, own) in enumerate(parts, start=1):
         part = f"volume {number} of {len(parts)}"
-        yield Part(tuple(members), own, (), part, len(parts), (*notes, note))
+        of = 1 if words == _SOFT_TYPE else len(parts)
+        yield Part(tuple(members), own, (), part, of, (*notes, note))
 
 
 def _taken_apart(images: Sequence[Image]) -> tuple[str, list[tuple[list[Image], Stack]]] | None:
@@ -200,8 +207,10 @@ def _over_each_other(stacks: Sequence[Stack]) -> bool:
     if min(counts) < 0.6 * max(counts) or max(distances) > 1.1 * min(distances):
         return False
     images = [image for own in stacks for image in own.images]
-    places = geometry.same_place(images)
-    return len(places) < 0.75 * len(images) or len(places) <= 1.2 * max(counts)
+    ordered, places = geometry.in_order(images, geometry.normal_of(images))
+    gaps = np.diff(places @ geometry.normal_of(ordered))
+    half = min(distances) / len(stacks)
+    return bool((np.abs(gaps - half) < 0.1 * half).mean() < 0.6)
 
 
 def _when(images: Sequence[Image]) -> tuple[str, float]:
@@ -284,5 +293,3 @@ def _digest(image: Image, own: dict) -> str | None:
     except InputRefused:
         return None  # told when its series is read
     return str(told["digests"][0])
-
-

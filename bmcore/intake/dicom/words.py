@@ -37,6 +37,7 @@ _NATIVE = re.compile(
     r"\bnati[vw]\w*|\bnatif\w*|\bнатив\w*|\bnatív\w*|\bunenhanced|\bnon-?contrast\w*|\bnc\b|"
     r"\bpre-?(?:contrast|gd|gad|km|ce)\w*|\bpre\b(?![\s_-]*(?:op|rt|treat|surg|sat|biops))|"
     r"\bwithout\b|\bw/o\b|\bohne\b|\bsans\b|\bsenza\b|\bplain\b|\bbasal\w*|\bwo\b|"
+    r"\b(?:vor|avant|prima|antes|przed|до|ohne|sans|sin|bez|без)\s*$|"
     r"\bkontrasts[ıi]z|\bce[\s_-]*none\b|\b(?:gd|c|km|k)\s*-(?=\s|$|_)|\bt1w?n\b|"
     r"平扫|平掃|単純|单纯|造影前|造影なし|增强前|조영\s?전"
 )
@@ -44,6 +45,8 @@ _CONTRAST = re.compile(
     rf"(?<![^\W_]){_AGENT}(?![^\W\d_])|\+\s*(?:c|ce|k)\b|\bc\s*\+|\bce\b|\bcet1\w*|\bt1w?\s*-?c\b|"
     r"\bt1w?(?:c|ce|gd|gad|post|km|cm)\b|\b[mn]\.?km\b|\bt1w?\w{0,6}\+\s*c?\b|"
     r"\bpost\b(?![\s_-]*(?:op|rt|treat|surg|proc|biops|ther))|\bpost-?(?:contrast|gd|gad|km|ce)\w*|"
+    r"\b(?:nach|après|apres|dopo|despu[eé]s|depois|efter|etter|после|po|mit|avec|con|com|met)\s*$|"
+    r"\b(?:après|apres|nach|dopo|despu[eé]s|после)\b(?!\s*(?:op|rt|\w*опер))|"
     r"\bpós\b|\bpo\s+k\b|\bkontrastl[ıi]|造影(?!前|なし)|增强(?!前)|增強|조영(?!\s?전)"
 )
 
