@@ -28,6 +28,7 @@ FLOORS = {
     "stats": 6,
     "report": 6,
     "cli": 7,
+    "cli_dicom": 7,
     "cli_study": 7,
     "cli_lock": 7,
     "cli_account": 7,

@@ -126,7 +126,8 @@ def _same_mm(gaps: Vector) -> float:
 
 def _mean_directions(images: Sequence[Image]) -> Vector:
     """The mean of slices that agree within ``ANGLE``, with its two directions at a right angle."""
-    row, column = np.mean([orientation(image) for image in images], axis=0)
+    found = [own for own in map(orientation, images) if own is not None]
+    row, column = np.mean(found, axis=0)
     row = row / np.linalg.norm(row)
     column = column - (column @ row) * row
     return np.stack([row, column / np.linalg.norm(column)])
@@ -162,7 +163,7 @@ def _gaps(ordered: Sequence[Image], along: Vector, gaps: Vector, step: float) ->
     tolerance = max(LEAST_OFF_MM, PART_OFF * step)
     numbers = _numbers(ordered)
     missing, uneven = [], []
-    for n in np.flatnonzero(real & (np.abs(gaps - step) > tolerance)):
+    for n in np.flatnonzero(real & (np.abs(gaps - step) > tolerance)).tolist():
         times = round(gaps[n] / step)
         pair = sorted(numbers[n : n + 2])
         where = f"between slice {pair[0]} and {pair[1]}"

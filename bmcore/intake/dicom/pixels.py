@@ -145,7 +145,7 @@ def write_voxels(pieces: Sequence[Mapping[str, Any]], out: Path) -> dict[str, An
     """
     shape = (int(pieces[0]["Columns"]), int(pieces[0]["Rows"]), len(pieces))
     voxels = np.memmap(out, np.float32, "w+", shape=shape, order="F")
-    padding: list[tuple[int, npt.NDArray[np.bool_]]] = []
+    padding: list[tuple[int, npt.NDArray[np.uint8]]] = []
     least, most, lost, written = np.inf, -np.inf, 0, 0
     for place, piece in enumerate(pieces):
         values, padded = frame_values(piece)

@@ -161,6 +161,8 @@ def _aside_by_measurement(part: Part, first: Image) -> str:
     if told:
         return told
     claimed = words.claims(description(first)[0])
+    if claimed & set(_BASE):
+        claimed.discard("screen")  # "T1, protocol of the trial"
     for name, kind in _CLAIMED.items():
         if name in claimed:
             return kind

@@ -1,4 +1,4 @@
-"""What the child process does for DICOM; see ``intake.child``. Plain values in, plain values out."""
+"""What the child process does for DICOM; see ``intake.child``. Plain values go in and come out."""
 
 from __future__ import annotations
 
@@ -28,9 +28,8 @@ def _told(task: Task) -> Task:
         except (InputRefused, MemoryError):
             raise
         except Exception as error:
-            hint = "copy or export it again."
-            found = type(error).__name__
-            raise refuse("the file is damaged and cannot be read", found=found, hint=hint) from None
+            what, found = "the file is damaged and cannot be read", type(error).__name__
+            raise refuse(what, found=found, hint="copy or export it again.") from None
 
     return careful
 
