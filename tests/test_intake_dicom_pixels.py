@@ -330,6 +330,27 @@ def test_damaged_compressed_pixels_are_refused_by_the_name_of_their_file(tmp_pat
     assert "0004.dcm" in refused(folder)
 
 
+def test_a_compressed_image_without_its_end_is_refused(tmp_path):
+    """The fragment is whole, the JPEG-LS image in it is not; its decoder does not mind."""
+
+    def cut(one):
+        made = fixture.pydicom.dcmread(
+            fixture.io.BytesIO(fixture.to_bytes(one, uid.JPEGLSLossless))
+        )
+        (frame,) = fixture.pydicom.encaps.generate_frames(made.PixelData, number_of_frames=1)
+        made.PixelData = encapsulate([frame[: len(frame) // 20 * 16]])
+        made["PixelData"].VR, made["PixelData"].is_undefined_length = "OB", True
+        buffer = fixture.io.BytesIO()
+        made.save_as(buffer)
+        return buffer.getvalue()
+
+    made = fixture.slices(fixture.volume())
+    fixture.save(made[:4], tmp_path / "a")
+    fixture.save(made[4:5], tmp_path / "a", cut)
+    fixture.save(made[5:], tmp_path / "a")
+    assert "0005.dcm: it is cut short" in refused(tmp_path / "a")
+
+
 def test_an_encoding_that_is_not_read_is_refused(tmp_path):
     folder = fixture.save(
         fixture.slices(fixture.volume()),

@@ -11,7 +11,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableSequence
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -42,11 +42,11 @@ class Damaged(Exception):
     """The file is DICOM, but its header cannot be read; the message says why."""
 
 
-def read_header(path: Path, salt: bytes) -> dict[str, Any]:
+def read_header(path: Path) -> dict[str, Any]:
     """The values of one file; NotDicom or Damaged where there are none.
 
-    salt: of the hashes of what names a person. "frames" holds a mapping for each frame of an
-    enhanced file, with what differs from the file's own values.
+    "frames" holds a mapping for each frame of an enhanced file, with what differs from the file's
+    own values.
     """
     from pydicom import config
 
@@ -54,7 +54,7 @@ def read_header(path: Path, salt: bytes) -> dict[str, Any]:
     with path.open("rb") as file:
         dataset, syntax, place = _parse(file, path.stat().st_size)
         row = _values(dataset)
-        row.update(_person(dataset, salt), **_contrast(dataset))
+        row.update(_person(dataset), **_contrast(dataset))
         row["TransferSyntax"] = syntax
         row["pixels"] = _pixels(file, path.stat().st_size, row, place)
     row["frames"] = list(_frames(dataset))
@@ -160,9 +160,8 @@ def _texts(dataset: Any, name: str) -> list[str]:
         value = dataset.get(name)
         if value is None:
             return []
-        many = (
-            [value] if isinstance(value, str | bytes) or not hasattr(value, "__iter__") else value
-        )
+        # a person's name can be iterated too, and is one value
+        many = value if isinstance(value, MutableSequence) else [value]
         return [str(v).strip("\0 ") for v in many]
     except Exception:  # illegal values are survived, whatever the parser says of them
         raw = dataset.get_item(name)
@@ -185,12 +184,12 @@ def _numbers(dataset: Any, name: str) -> list[float]:
     return numbers
 
 
-def _person(dataset: Any, salt: bytes) -> dict[str, str]:
+def _person(dataset: Any) -> dict[str, str]:
     row = {}
     for name in tags.PERSON:
         words = sorted(re.findall(r"\w+", " ".join(_texts(dataset, name)).casefold()))
         if words:
-            row[name] = hashlib.sha256(salt + name.encode() + " ".join(words).encode()).hexdigest()
+            row[name] = hashlib.sha256(f"{name} {' '.join(words)}".encode()).hexdigest()
     return row
 
 
@@ -316,7 +315,9 @@ def _fault(
     if wrapped:
         if plain:
             return "cannot be decoded: it says that its pixels are not compressed, but they are"
-        return None if _is_whole(file, start, size) else "it is cut short"
+        ended = str(row["TransferSyntax"]).startswith(_JPEG_FAMILY)
+        frames = int(row.get("NumberOfFrames", 1))
+        return None if _is_whole(file, start, size, frames, ended) else "it is cut short"
     if not plain:
         return "cannot be decoded: it says that its pixels are compressed, but they are not"
     needed = int(
@@ -330,14 +331,27 @@ def _fault(
     return None
 
 
-def _is_whole(file: IO[bytes], place: int, size: int) -> bool:
-    """True where the fragments of compressed pixels end with the mark of the end."""
+_JPEG_FAMILY = ("1.2.840.10008.1.2.4.5", "1.2.840.10008.1.2.4.7", "1.2.840.10008.1.2.4.8",
+                "1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")  # fmt: skip
+_END_OF_IMAGE, _TAIL = b"\xff\xd9", 32
+
+
+def _is_whole(file: IO[bytes], place: int, size: int, frames: int, ended: bool) -> bool:
+    """True where the fragments of compressed pixels end with the mark of the end.
+
+    ended: each image ends with a mark of its own; decoders take images without it for whole.
+    """
+    tails: list[bytes] = []
     while place + 8 <= size:
         file.seek(place)
         tag, length = struct.unpack("<4sI", file.read(8))
         if tag == b"\xfe\xff\xdd\xe0":
-            return True
+            own = tails[1:]  # the first one is the table of offsets
+            checked = own if len(own) == frames else own[-1:]
+            return bool(own) and (not ended or all(_END_OF_IMAGE in tail for tail in checked))
         if tag != b"\xfe\xff\x00\xe0":
             return False
+        file.seek(max(place + 8, place + 8 + length - _TAIL))
+        tails.append(file.read(min(_TAIL, length)))
         place += 8 + length
     return False

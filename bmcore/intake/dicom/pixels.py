@@ -82,9 +82,9 @@ def _decoded(piece: Mapping[str, Any], rows: int, columns: int) -> npt.NDArray:
 
     try:
         frame = pixel_array(_dataset(piece["path"]), index=int(piece["frame"]), raw=True)
-    except MemoryError:
+    except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:  # each decoder has its own errors
+    except BaseException as error:  # each decoder has its own errors, one of them no Exception
         raise refuse(
             "its pixels cannot be decoded",
             file=piece["name"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,13 +30,12 @@ class Scanned:
 
 def scan(files: Sequence[SourceFile]) -> Scanned:
     """Read the header of every file. What cannot be read is told, never passed over in silence."""
-    salt = secrets.token_hex(16)
     images: list[Image] = []
     others: list[Image] = []
     passed: list[str] = []
     notes: list[Finding] = []
     directories = [f for f in files if PurePosixPath(f.name).name.upper() == "DICOMDIR"]
-    for file, row in _rows([f for f in files if f not in directories], salt):
+    for file, row in _rows([f for f in files if f not in directories]):
         if "other" in row:
             passed.append(file.name)
             if is_archive(file.path):
@@ -54,25 +52,25 @@ def scan(files: Sequence[SourceFile]) -> Scanned:
     return Scanned(tuple(images), tuple(others), absent, (*missing, *notes))
 
 
-def _rows(files: Sequence[SourceFile], salt: str) -> Iterator[tuple[SourceFile, dict[str, Any]]]:
+def _rows(files: Sequence[SourceFile]) -> Iterator[tuple[SourceFile, dict[str, Any]]]:
     start = 0
     while start < len(files):
         batch = files[start : start + _AT_ONCE]
-        rows = _ask(batch, salt)
+        rows = _ask(batch)
         yield from zip(batch, rows, strict=False)  # the child may stop before the end of a batch
         start += len(rows)
 
 
-def _ask(batch: Sequence[SourceFile], salt: str) -> list[dict[str, Any]]:
+def _ask(batch: Sequence[SourceFile]) -> list[dict[str, Any]]:
     """Rows of the first files of a batch; a file that breaks the child is found by itself."""
-    job = {"files": [str(f.path.absolute()) for f in batch], "salt": salt}
+    job = {"files": [str(f.path.absolute()) for f in batch]}
     limits = Limits(Limits().seconds + _SECONDS_A_FILE * len(batch))
     try:
         rows = ask("dicom headers", job, batch[0].name, limits)["rows"]
     except InputRefused as error:
         if len(batch) == 1:
             return [{"damaged": error.findings[0].found or error.findings[0].what}]
-        return _ask(batch[: len(batch) // 2], salt)
+        return _ask(batch[: len(batch) // 2])
     if not rows:
         raise RuntimeError("the child read no file")
     return list(rows)

@@ -69,7 +69,7 @@ _CLAIMS: tuple[tuple[str, str], ...] = (
     ),
     (
         "diffusion",
-        r"\bdwi\b|\bdti\b|\bdiff?u\w*|\btrace\w*|\btracew\b|\bb\d{3,4}\b|\bresolve\b|"
+        r"\bdwi\b|\bdti\b|\bdiff?(?:u\w*)?\b|\btrace\w*|\btracew\b|\bb\d{3,4}\b|\bresolve\b|"
         r"\bepi[- ]diff|\bdifu[sz]\w*|\bдиффуз\w*|\btensor\b|\bhardi\b|\bdki\b",
     ),
     (
@@ -172,7 +172,7 @@ def plain(text: str) -> str:
     """One case, one form of each letter, underscores as blanks, ``T2*`` as a word."""
     lowered = unicodedata.normalize("NFKC", text).casefold()
     lowered = re.sub(r"т(?=[12])", "t", lowered.replace("–", "-"))  # Cyrillic
-    lowered = re.sub(r"t2\s*\*", " t2star ", lowered)
+    lowered = re.sub(r"t2[\s_-]*(?:\*|star\b|stern\b)", " t2star ", lowered)
     return " ".join(lowered.replace("_", " ").split())
 
 
