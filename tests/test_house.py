@@ -40,7 +40,7 @@ ALLOWED_ROOMS = {
     "alembic": {"review"},
     "pydicom": {"intake", "report"},
 }
-HEAVY = ("torch", "monai", "shap", "captum", "SimpleITK", "pydicom")
+HEAVY = ("torch", "monai", "shap", "captum", "SimpleITK")
 
 
 def _product_files() -> list[Path]:
@@ -145,13 +145,26 @@ def test_no_page_loads_torch_or_its_like_when_imported() -> None:
     assert found == []
     code = (
         "import sys; import bmcore.domain, bmcore.settings, bmcore.cli, bmcore.review.store, "
-        "bmcore.intake.library, bmcore.intake.dicom, bmcore.reading.jobs, bmcore.reading.archive, pages.parts; "
+        "bmcore.intake.library, bmcore.reading.jobs, bmcore.reading.archive, pages.parts; "
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.stdout.strip() == "[]", run.stdout + run.stderr
+
+
+def test_pydicom_is_imported_where_a_file_is_parsed_and_not_before() -> None:
+    files = sorted((ROOT / "bmcore" / "intake" / "dicom").glob("*.py"))
+    assert len(files) > 10
+    found = [
+        (path.name, name)
+        for path in files
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for name in _imports_of(node)
+        if name.split(".")[0] == "pydicom"
+    ]
+    assert found == []
 
 
 def _imports_of(node: ast.stmt) -> list[str]:
