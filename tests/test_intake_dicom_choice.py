@@ -99,6 +99,16 @@ def test_one_study_uid_on_two_dates_is_two_examinations(tmp_path):
     assert "2 examinations of one patient" in asked(tmp_path / "a")
 
 
+def test_single_images_of_another_patient_are_left_out_and_said(tmp_path):
+    source = fixture.volume()
+    fixture.save(fixture.slices(source), tmp_path / "a")
+    fixture.save(fixture.slices(fixture.volume(2), PatientID="P2")[:1], tmp_path / "a")
+    study = raw(tmp_path / "a", tmp_path / "home")
+    assert fixture.agrees(study.volumes["t1c"], source)
+    note = study.findings[0]
+    assert "another patient or date were left out" in note.what and "P2" in note.found
+
+
 def test_over_midnight_is_one_examination(tmp_path):
     made = fixture.slices(fixture.volume(), "t1c")
     for one in made[6:]:

@@ -362,6 +362,19 @@ def test_an_encoding_that_is_not_read_is_refused(tmp_path):
     assert "its pixels are in an encoding that is not read here" in refused(folder)
 
 
+def test_a_header_that_lies_about_sizes_costs_nothing(tmp_path):
+    made = fixture.slices(fixture.volume())
+    made[2].NumberOfFrames = 2_000_000_000
+    del made[3].Rows
+    del made[4].Columns
+    folder = fixture.save(made, tmp_path / "a")
+    with read_study(folder) as found:
+        series = found.patients[0].examinations[0].series
+    assert sum(len(one.images) for one in series) == 12
+    assert not [one for one in series if one.usable and one.sequence]
+    assert "says that it holds 2e+09 frames" in str([one.problems for one in series])
+
+
 def test_illegal_values_are_survived(tmp_path):
     source = fixture.volume()
     folder = fixture.save(

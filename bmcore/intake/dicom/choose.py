@@ -53,7 +53,8 @@ def choose(
             decided.pick(name, [s for s in examination.series if s not in taken])
     if decided.questions:
         raise ChoiceNeeded(*decided.questions)
-    notes = (*decided.notes, *_of_chosen(decided.series, examination))
+    left = _left(found, examination) if study is None else ()
+    notes = (*left, *decided.notes, *_of_chosen(decided.series, examination))
     return StudyChoice(patient, examination, decided.series, (*found.notes, *notes))
 
 
@@ -75,6 +76,15 @@ def _examination(found: StudyFound, study: str | None) -> tuple[PatientFound, Ex
     raise ChoiceNeeded(_which(with_images))
 
 
+def _left(found: StudyFound, examination: ExaminationFound) -> tuple[Finding, ...]:
+    """What is said of other patients and dates where only one examination holds a sequence."""
+    others = [(p, e) for p, e in found.examinations() if e is not examination]
+    if not others:
+        return ()
+    what = "images of another patient or date were left out; they hold none of the sequences"
+    return (Finding(Severity.WARNING, what, found=_offer(others, len(found.patients) > 1)),)
+
+
 def _which(offered: Sequence[tuple[PatientFound, ExaminationFound]]) -> Finding:
     patients = list(dict.fromkeys(patient for patient, _ in offered))
     count = len(patients)
@@ -94,8 +104,12 @@ def _there(examination: ExaminationFound) -> set[str]:
     return {series.sequence for series in examination.series if series.sequence}
 
 
-def _offer(offered: Sequence[tuple[PatientFound, ExaminationFound]]) -> str:
-    several = len({patient.label for patient, _ in offered}) > 1
+def _offer(
+    offered: Sequence[tuple[PatientFound, ExaminationFound]], several: bool | None = None
+) -> str:
+    """Examinations by number, date and sequences; with the patients where they are several."""
+    if several is None:
+        several = len({patient.label for patient, _ in offered}) > 1
     return ", ".join(
         f"{e.label}: {f'{p.label}, ' if several else ''}{e.date} "
         f"({', '.join(n for n in SEQUENCES if n in _there(e)) or 'none of the sequences'})"

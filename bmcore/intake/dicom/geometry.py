@@ -47,7 +47,7 @@ def orientation(image: Image) -> Vector | None:
     spacing = image.get("PixelSpacing")
     if len(cosines or ()) != 6 or len(place or ()) != 3 or len(spacing or ()) != 2:
         return None
-    if min(spacing) <= 0:
+    if min(spacing) <= 0 or not (image.get("Rows", 0) >= 1 and image.get("Columns", 0) >= 1):
         return None
     row, column = np.array(cosines[:3], float), np.array(cosines[3:], float)
     lengths = np.linalg.norm(row), np.linalg.norm(column)

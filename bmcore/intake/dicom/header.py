@@ -22,6 +22,7 @@ from bmcore.intake.dicom.deidentify import naming_words, shown
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", BIG_ENDIAN)
+MOST_FRAMES = 20_000
 _HEADER_BYTES = 2**20  # of a deflated file
 _PIXELS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 _FLOATS = (b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00")
@@ -249,7 +250,8 @@ def _frames(dataset: Any) -> Iterator[dict[str, Any]]:
     for item in _items(dataset, "SharedFunctionalGroupsSequence"):
         shared.update(_flat(item))
     if not per_frame and shared:
-        per_frame = [None] * max(1, int((_numbers(dataset, "NumberOfFrames") or [1])[0]))
+        count = int((_numbers(dataset, "NumberOfFrames") or [1])[0])
+        per_frame = [None] * min(max(1, count), MOST_FRAMES)
     for item in per_frame:
         yield {**shared, **(_flat(item) if item is not None else {})}
 
@@ -312,6 +314,8 @@ def _fault(
     plain, wrapped = row["TransferSyntax"] in PLAIN, length == _UNDEFINED
     if length == 0:
         return "it holds no pixel data"
+    if not 1 <= row.get("NumberOfFrames", 1) <= MOST_FRAMES:
+        return f"it says that it holds {row['NumberOfFrames']:g} frames"
     if wrapped:
         if plain:
             return "cannot be decoded: it says that its pixels are not compressed, but they are"

@@ -78,7 +78,8 @@ def _ask(batch: Sequence[SourceFile]) -> list[dict[str, Any]]:
 
 def _images(file: SourceFile, row: Mapping[str, Any]) -> Iterator[Image]:
     shared = {name: value for name, value in row.items() if name != "frames"}
-    frames = row["frames"] or [{}] * int(row.get("NumberOfFrames", 1))
+    whole = "fault" not in row["pixels"]  # else what it says of its frames is not to be trusted
+    frames = row["frames"] or [{}] * (int(row.get("NumberOfFrames", 1)) if whole else 1)
     for number, own in enumerate(frames):
         yield Image(file, number, {**shared, **own})
 
