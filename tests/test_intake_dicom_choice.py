@@ -177,6 +177,23 @@ def test_packages_of_slices_are_one_volume(tmp_path):
     assert "slice missing between slice 5 and 6" in series.problems[0].what
 
 
+@pytest.mark.parametrize("thick", [3.6, None])
+@pytest.mark.parametrize("axis", [0, 2])
+def test_packages_between_which_the_patient_moved_are_no_two_volumes(tmp_path, axis, thick):
+    """Sideways by 3 mm, or along the slices by 1 of 4 mm; thickness is not always told."""
+    made = fixture.slices(fixture.volume(), SliceThickness=thick)
+    normal = np.cross(*np.array(made[0].ImageOrientationPatient, float).reshape(2, 3))
+    way = {0: 3 * np.array(made[0].ImageOrientationPatient[:3], float), 2: normal}[axis]
+    for k, one in enumerate(made):
+        one.AcquisitionNumber = 1 + k % 2
+        moved = np.array(one.ImagePositionPatient, float) + way * (k % 2)
+        one.ImagePositionPatient = [f"{v:.6f}" for v in moved]
+    fixture.save(made, tmp_path / "a")
+    said = {0: "do not lie one beside the other", 2: "unevenly spaced" if thick else "too few"}
+    with pytest.raises(InputRefused, match=said[axis]):
+        raw(tmp_path / "a", tmp_path / "home")
+
+
 def test_echoes_are_taken_apart_and_the_other_is_named(tmp_path):
     first, second = fixture.volume(1), fixture.volume(2)
     made = fixture.slices(first, "t2w", SeriesDescription="PD/T2", EchoTime=12)

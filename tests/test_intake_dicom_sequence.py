@@ -46,7 +46,7 @@ def test_contrast_in_the_words_of_clinics(said, answer):
         ("T1W_3D_TFE", {"t1"}), ("t1_mprage_sag_p2", {"t1"}), ("mocoMEMPRAGE RMS", {"t1"}),
         ("sub-01_T1w", {"t1"}), ("T2W_TSE", {"t2"}), ("PD/T2 AX TSE", {"pd", "t2"}),
         ("AX T2* GRE", {"t2star"}), ("T2_star", {"t2star"}),
-        ("ep2d_diff_ADC", {"map", "diffusion"}),
+        ("ep2d_diff_ADC", {"map", "diffusion"}), ("T1 post - pre", {"t1", "subtraction"}),
         ("3-Plane Loc", {"localiser"}), ("Т1 аксиально", {"t1"}), ("dp t2", {"pd", "t2"}),
         ("AX T1 POST SUB", {"t1", "subtraction"}), ("relCBF", {"map"}), ("SWI_MIP", {"projection",
         "susceptibility"}), ("STIR cor", {"short inversion"}), ("T2 C-spine", {"t2", "spine"}),

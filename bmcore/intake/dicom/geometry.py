@@ -198,12 +198,6 @@ def _gaps(ordered: Sequence[Image], along: Vector, gaps: Vector, step: float) ->
 
 def _tilt(places: Vector, normal: Vector, step: float) -> list[Fault]:
     """Slices that are shifted along their plane: all in one way (tilted), or some."""
-    way = places[-1] - places[0]
-    angle = float(np.arccos(np.clip(abs(way @ normal) / np.linalg.norm(way), 0, 1)))
-    aside = float(np.linalg.norm(way - (way @ normal) * normal))
-    if angle > TILT and aside > 2 * ASIDE_MM:
-        what = "the slices are tilted against the way from slice to slice (gantry tilt)"
-        return [Fault("tilted", what, f"{np.degrees(angle):.1f} degrees")]
     start, direction = _line(places)
     off = np.linalg.norm(places - start - np.arange(len(places))[:, None] * direction, axis=1)
     if off.max() > max(ASIDE_MM, PART_OFF * step):
@@ -211,6 +205,11 @@ def _tilt(places: Vector, normal: Vector, step: float) -> list[Fault]:
         what = "the slices do not lie one beside the other"
         where = ", ".join(f"{v:.1f}" for v in _to_ras_point(places[worst]))
         return [Fault("uneven", what, f"one is {off[worst]:.2f} mm aside, at ({where}) mm")]
+    way = direction * (len(places) - 1)
+    angle = float(np.arccos(np.clip(abs(way @ normal) / np.linalg.norm(way), 0, 1)))
+    if angle > TILT and np.linalg.norm(way - (way @ normal) * normal) > 2 * ASIDE_MM:
+        what = "the slices are tilted against the way from slice to slice (gantry tilt)"
+        return [Fault("tilted", what, f"{np.degrees(angle):.1f} degrees")]
     return []
 
 

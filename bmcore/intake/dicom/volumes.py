@@ -207,6 +207,9 @@ def _over_each_other(stacks: Sequence[Stack]) -> bool:
     if min(counts) < 0.6 * max(counts) or max(distances) > 1.1 * min(distances):
         return False
     images = [image for own in stacks for image in own.images]
+    thick = min(float(image.get("SliceThickness", 0.0)) for image in images)
+    if thick and min(distances) > 1.5 * thick:
+        return False  # each has a gap where the slices of the other lie
     ordered, places = geometry.in_order(images, geometry.normal_of(images))
     gaps = np.diff(places @ geometry.normal_of(ordered))
     half = min(distances) / len(stacks)

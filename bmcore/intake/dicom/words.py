@@ -61,7 +61,7 @@ _CLAIMS: tuple[tuple[str, str], ...] = (
     ),
     (
         "subtraction",
-        r"\bsub(?:tr\w*|s)?\b(?![-\d])|\b\w*subtra\w*|\bsottraz\w*|\bsoustr\w*|\bdifference\b",
+        r"\bsub(?:tr\w*|s)?\b(?![-\d])|\b\w*subtra\w*|\bpost\w*\s*-\s*pre|\bsottraz\w*|\bsoustr\w*|\bdifference\b",
     ),
     (
         "projection",
