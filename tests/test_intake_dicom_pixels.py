@@ -256,6 +256,14 @@ def test_a_scale_in_some_slices_only_is_refused(tmp_path):
     assert "a scale of the values is given for some of its images only" in refused(tmp_path / "a")
 
 
+def test_one_slice_that_is_stored_otherwise_is_said(tmp_path):
+    made = fixture.slices(fixture.volume())
+    fixture.set_pixels(made[3], fixture.stored(made[3]), bits=12)
+    series, found = only(fixture.save(made, tmp_path / "a"))
+    assert fixture.agrees(found, fixture.volume())
+    assert ["store their values in different ways" in n.what for n in series.notes] == [True]
+
+
 def test_letters_in_an_image_are_said(tmp_path):
     def change(one, number, values):
         values[:] = 5

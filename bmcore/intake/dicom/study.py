@@ -23,6 +23,7 @@ from bmcore.intake.dicom.volumes import Part, volumes
 from bmcore.intake.nifti_file import MAX_VOXELS, MIN_VOXELS_AN_AXIS, VOXEL_MM
 
 Source = str | Path | Iterable[str | Path]
+_STORAGE = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 _NAMED = 5  # files that a problem names one by one
 
 
@@ -220,6 +221,10 @@ def _notes(name: str, part: Part, absent: int) -> Iterator[Finding]:
     if any(image.get("LossyImageCompression") for image in images):
         what = "its images were compressed with loss; small lesions may be lost"
         yield Finding(Severity.WARNING, what, name)
+    stored = {tuple(image.get(name) for name in _STORAGE) for image in images}
+    if len(stored) > 1:
+        what = "its images store their values in different ways; look whether one stands out"
+        yield Finding(Severity.WARNING, what, name, found=f"{len(stored)} ways")
     turned = {str(image.get("PhotometricInterpretation", "")).strip() for image in images}
     if "MONOCHROME1" in turned:
         what = "its values were stored inverted (MONOCHROME1) and were turned"
