@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
-from bmcore import __version__, cli_account, cli_lock, cli_study, disk
+from bmcore import __version__, cli_account, cli_dicom, cli_lock, cli_study, disk
 from bmcore.domain import RESEARCH_NOTICE, BmcoreError, ClinicalRecord, Finding, refuse
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from bmcore.domain import Case, Prediction
+    from bmcore.intake.nifti import Choice
     from bmcore.models.bundles import Bundle
 
 T = TypeVar("T")
@@ -60,11 +61,25 @@ def _every_command(
 # The options of `predict` are its contract, hence more parameters than elsewhere.
 @app.command()
 def predict(
-    case: Annotated[
-        list[Path],
-        typer.Argument(help="A case's folder, or its two to four NIfTI files.", show_default=False),
-    ],
     out: Annotated[Path, typer.Option(help="Folder for the three result files.")],
+    case: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="A case's folder, its two to four NIfTI files, or a DICOM folder, zip or disc.",
+            show_default=False,
+        ),
+    ] = None,
+    t1n: Annotated[Path | None, typer.Option(help="File or DICOM folder of native T1.")] = None,
+    t1c: Annotated[Path | None, typer.Option(help="The same of T1 after contrast.")] = None,
+    t2w: Annotated[Path | None, typer.Option(help="The same of T2.")] = None,
+    t2f: Annotated[Path | None, typer.Option(help="The same of FLAIR.")] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(help="DICOM: t1c=7 takes series 7 (or a UID), t2w=none leaves T2 out."),
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="DICOM: number, date or UID of the examination.")
+    ] = None,
     age: Annotated[float | None, typer.Option(help="Age in years.")] = None,
     sex: Annotated[str | None, typer.Option(help="male or female.")] = None,
     smoking: Annotated[str | None, typer.Option(help="never, former or current.")] = None,
@@ -99,8 +114,11 @@ def predict(
         "extracranial_metastases": metastases,
     }
     started = time.perf_counter()
+    named = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
+    paths = {name: path for name, path in named.items() if path is not None}
+    images = cli_dicom.Wanted(case or [], paths, series or [], study)
     with cli_study.refusals():
-        asked = _Asked(case, out, given, clinical, bundle, case_id, force)
+        asked = _Asked(images, out, given, clinical, bundle, case_id, force)
         models, brought = _everything_needed(asked)
         prediction = _predict_with_progress(brought.case, models)
         _write(prediction, asked, brought.inputs)
@@ -181,7 +199,7 @@ def report(
 class _Asked:
     """What the user of ``predict`` typed."""
 
-    case: list[Path]
+    images: cli_dicom.Wanted
     out: Path
     given: dict[str, object]
     clinical: Path | None
@@ -229,7 +247,10 @@ def _everything_needed(asked: _Asked) -> tuple[Bundle, _Brought]:
 
 
 def _not_among_inputs(asked: _Asked) -> None:
-    folders = {path.resolve() if path.is_dir() else path.resolve().parent for path in asked.case}
+    folders = {
+        path.resolve() if path.is_dir() else path.resolve().parent
+        for path in asked.images.all_paths
+    }
     if asked.out.resolve() in folders:
         raise refuse(
             "the results would lie among the input images",
@@ -241,10 +262,15 @@ def _not_among_inputs(asked: _Asked) -> None:
 def _read_case(asked: _Asked) -> tuple[Case, _Brought]:
     """The case as the user knows it, and as it may be stored."""
     from bmcore.intake import neutral
-    from bmcore.intake.nifti import choose_files, read_choice
+    from bmcore.intake.nifti import read_choice
     from bmcore.settings import settings
 
-    choice = choose_files(asked.case[0] if len(asked.case) == 1 else asked.case)
+    if not asked.images.all_paths:
+        raise refuse("no image was named", expected="CASE, or --t1c and other sequences")
+    if cli_dicom.is_dicom(asked.images):
+        case, remarks, inputs = cli_dicom.read(asked.images, asked.case_id, settings().home)
+        return case, _Brought(case, inputs, remarks)
+    choice = _chosen_files(asked.images)
     case = read_choice(choice, asked.case_id, None)
     inputs = neutral.input_hashes(choice)
     if settings().keep_names:
@@ -253,6 +279,19 @@ def _read_case(asked: _Asked) -> tuple[Case, _Brought]:
     own = asked.case_id and case.case_id
     stored_id = own or neutral.public_id(case.case_id) or neutral.id_of_images(inputs)
     return case, _Brought(neutral.without_names(case, choice, stored_id), inputs, case.findings)
+
+
+def _chosen_files(images: cli_dicom.Wanted) -> Choice:
+    """The NIfTI files of a case; what was named for a sequence wins over the other files' names."""
+    from bmcore.intake.nifti import choose_files
+
+    if not images.paths:
+        return choose_files(images.named)
+    paths = images.paths
+    choice = choose_files(paths[0] if len(paths) == 1 else paths)
+    files = {n: p for n, p in choice.files.items() if p not in images.named.values()}
+    given = tuple(dict.fromkeys((*choice.given, *images.named.values())))
+    return replace(choice, files={**files, **images.named}, given=given)
 
 
 def _with_clinical(

@@ -31,6 +31,7 @@ FLOORS = {
     "analysis": 6,
     "report": 7,
     "cli": 8,
+    "cli_dicom": 8,
     "cli_study": 8,
     "cli_lock": 8,
     "cli_account": 8,
@@ -181,6 +182,19 @@ def test_no_page_loads_torch_or_its_like_when_imported() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.stdout.strip() == "[]", run.stdout + run.stderr
+
+
+def test_pydicom_is_imported_where_a_file_is_parsed_and_not_before() -> None:
+    files = sorted((ROOT / "bmcore" / "intake" / "dicom").glob("*.py"))
+    assert len(files) > 10
+    found = [
+        (path.name, name)
+        for path in files
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for name in _imports_of(node)
+        if name.split(".")[0] == "pydicom"
+    ]
+    assert found == []
 
 
 def _imports_of(node: ast.stmt) -> list[str]:

@@ -246,7 +246,8 @@ def test_what_the_server_imports_at_its_start_is_there_and_no_page() -> None:
     from bmcore.settings import PROJECT
     from pages.parts import preload
 
-    code = "import gc; from pages.parts import preload as p; p.load(); print(gc.get_freeze_count() > 1e4)"
+    code = "import gc; from pages.parts import preload as p; p.load(); "
+    code += "print(gc.get_freeze_count() > 1e4)"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
     )

@@ -165,6 +165,20 @@ def test_percent_agreement_of_three_readers_is_the_mean_share_of_agreeing_pairs(
     assert found.low < found.value < found.high
 
 
+def test_the_matrix_says_who_did_not_answer_and_refuses_two_answers():
+    rows = [("b", "Noor", "lung"), ("a", "Noor", "skin"), ("a", "Ida", "lung"), ("b", "Ida", None)]
+    matrix = agreement.rating_matrix(rows, ["lung", "skin"])
+    assert matrix.cases == ("a", "b")
+    assert matrix.readers == ("Ida", "Noor")
+    assert matrix.codes.tolist() == [[0, 1], [-1, 0]]
+    first, second = matrix.pair("Ida", "Noor")
+    assert (first.tolist(), second.tolist()) == ([0], [1])
+    with pytest.raises(ValueError, match="two answers"):
+        agreement.rating_matrix([*rows, ("a", "Ida", "skin")], ["lung", "skin"])
+    with pytest.raises(ValueError, match="not one of"):
+        agreement.rating_matrix([("a", "Ida", "bone")], ["lung", "skin"])
+
+
 def test_no_case_is_a_named_state_and_not_zero():
     for found in (
         agreement.percent_agreement(np.zeros((0, 3), int)),

@@ -6,6 +6,8 @@ A rating matrix is an int array (cases, readers); -1 is "did not answer".
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,50 @@ from bmcore.stats.estimate import Estimate, proportion, undefined
 Ratings = npt.NDArray[np.int64]
 Weighting = str | npt.NDArray[np.float64]
 _FEW = 20
+
+
+@dataclass(frozen=True, eq=False)
+class RatingMatrix:
+    """``codes`` (cases, readers): index into ``categories``, -1 where the reader gave no answer."""
+
+    cases: tuple[str, ...]
+    readers: tuple[str, ...]
+    categories: tuple[str, ...]
+    codes: Ratings
+
+    def pair(self, a: str, b: str) -> tuple[Ratings, Ratings]:
+        """Codes of two readers on the cases that both answered, (n,) each."""
+        first, second = (self.codes[:, self.readers.index(r)] for r in (a, b))
+        both = (first >= 0) & (second >= 0)
+        return first[both], second[both]
+
+
+def rating_matrix(
+    answers: Iterable[tuple[str, str, str | None]], categories: Iterable[str]
+) -> RatingMatrix:
+    """Lay out ``(case, reader, answer)`` rows as a matrix; None is no answer.
+
+    Cases and readers are sorted by name. ValueError on a category that is not listed and on two
+    answers of one reader for one case.
+    """
+    rows = list(answers)
+    names = tuple(categories)
+    cases = tuple(sorted({case for case, _, _ in rows}))
+    readers = tuple(sorted({reader for _, reader, _ in rows}))
+    at_case = {c: i for i, c in enumerate(cases)}
+    at_reader = {r: i for i, r in enumerate(readers)}
+    codes = np.full((len(cases), len(readers)), -1, dtype=np.int64)
+    seen: set[tuple[str, str]] = set()
+    for case, reader, answer in rows:
+        if (case, reader) in seen:
+            raise ValueError(f"reader {reader} has two answers for case {case}; keep one of them")
+        seen.add((case, reader))
+        if answer is None:
+            continue
+        if answer not in names:
+            raise ValueError(f"answer {answer!r} is not one of: {', '.join(names)}")
+        codes[at_case[case], at_reader[reader]] = names.index(answer)
+    return RatingMatrix(cases, readers, names, codes)
 
 
 def percent_agreement(ratings: npt.ArrayLike, resampling: Resampling = Resampling()) -> Estimate:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +87,7 @@ def _tested(
     x: Floats,
     y: npt.NDArray[np.bool_],
     offset: Floats,
-    ids: npt.NDArray,
+    ids: npt.NDArray[Any],
     which: int,
     name: str,
     level: float,
@@ -115,7 +116,7 @@ def _tested(
     )
 
 
-def _by_patient_mean(values: Floats, ids: npt.NDArray, level: float) -> Estimate:
+def _by_patient_mean(values: Floats, ids: npt.NDArray[Any], level: float) -> Estimate:
     _, rows = np.unique(ids, return_inverse=True)
     sums, counts = np.bincount(rows, values), np.bincount(rows)
     mean, n = float(values.mean()), len(counts)
@@ -125,7 +126,7 @@ def _by_patient_mean(values: Floats, ids: npt.NDArray, level: float) -> Estimate
 
 
 def _points(
-    p: Floats, y: npt.NDArray[np.bool_], ids: npt.NDArray, bins: int, level: float
+    p: Floats, y: npt.NDArray[np.bool_], ids: npt.NDArray[Any], bins: int, level: float
 ) -> tuple[CurvePoint, ...]:
     """Bins of equal size by rank; rows of one probability stay together."""
     edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1]))

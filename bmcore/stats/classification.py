@@ -299,7 +299,10 @@ def _ranked_auc(w: Weights, positive: npt.NDArray[np.bool_], score: Floats) -> F
 
 
 def _area_ended(
-    found: Estimate, positive: npt.NDArray, negative: npt.NDArray, level: float
+    found: Estimate,
+    positive: npt.NDArray[np.float64],
+    negative: npt.NDArray[np.float64],
+    level: float,
 ) -> Estimate:
     """The area with an interval from the numbers of patients where it is 0 or 1 and has none."""
     n1, n0 = len(np.unique(positive)), len(np.unique(negative))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,7 @@ class Rows:
         if len(lengths) != 1:
             raise ValueError(f"every part of the rows must be alike in length, but: {lengths}")
 
-    def known(self, *others: npt.ArrayLike) -> tuple[Rows, list[npt.NDArray]]:
+    def known(self, *others: npt.ArrayLike) -> tuple[Rows, list[npt.NDArray[Any]]]:
         """The rows with an outcome, and the same rows of ``others``."""
         keep = np.flatnonzero(np.isfinite(self.outcome)).tolist()
         own = Rows(

@@ -128,7 +128,8 @@ def _chances(design: Floats, beta: Floats, tied: bool) -> Floats:
     tie = np.full(len(half), beta[-1] if tied else -np.inf)
     score = np.column_stack([half, -half, tie])
     score = np.exp(score - score.max(axis=1, keepdims=True))
-    return score / score.sum(axis=1, keepdims=True)
+    chances: npt.NDArray[np.float64] = score / score.sum(axis=1, keepdims=True)
+    return chances
 
 
 def _slopes(design: Floats, answer: npt.NDArray[np.intp], beta: Floats, tied: bool) -> Floats:

@@ -100,7 +100,8 @@ def usable(figures: Mapping[str, Figure]) -> tuple[dict[str, Figure], tuple[str,
 
 def _shares(arm: Mapping[str, Figure], readers: Sequence[str]) -> Floats:
     raw = np.array([arm[r].weight if r in arm else 0.0 for r in readers])
-    return raw / raw.sum()
+    shares: Floats = raw / raw.sum()
+    return shares
 
 
 def _case_changes(
