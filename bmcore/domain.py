@@ -65,6 +65,9 @@ PRIMARY_NAMES: Mapping[str, str] = MappingProxyType(
 )
 
 
+SIDE_NOT_KNOWN = "side not known"
+
+
 class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"
@@ -217,13 +220,17 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What we accept: one patient, one time point; all sequences on one grid, t1c among them."""
+    """What we accept: one patient, one time point; all sequences on one grid, t1c among them.
+
+    side_doubt: why left and right cannot be told from the headers, in words; None where they can.
+    """
 
     case_id: str
     sequences: Mapping[str, Volume]
     clinical: ClinicalRecord = field(default_factory=ClinicalRecord)
     findings: tuple[Finding, ...] = ()
     truth: Truth | None = None
+    side_doubt: str | None = None
 
     def __post_init__(self) -> None:
         from bmcore.geometry import same_grid
@@ -298,7 +305,7 @@ class Lesion:
     number: 1.. by falling volume.  volume_mm3: of TC; oedema_mm3: oedema nearest to this lesion.
     largest_diameter_mm: greatest distance between two voxel centres of TC plus one voxel.
     centroid_mm: world RAS mm; centroid_voxel: (i, j, k) on the grid it was found on.
-    side: "left", "right" or "midline"; region: lobe in words.
+    side: "left", "right", "midline" or SIDE_NOT_KNOWN; region: lobe in words, or "unknown".
     """
 
     number: int
