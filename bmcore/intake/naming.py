@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePath
 
@@ -14,9 +16,16 @@ from bmcore.intake.sequence_words import MASK
 YALE_NAME = re.compile(r"(?P<case>[A-Za-z0-9._-]+)-(?P<kind>t1n|t1c|t2w|t2f|seg)\.nii(?:\.gz)?")
 
 
+def plain_name(name: str) -> str:
+    """The file name without what browsers and file managers add: ``t1c.nii (1).gz``."""
+    name = re.sub(r"(?i)\.(?:download|crdownload|part|tmp|bak)$", "", PurePath(name).name)
+    copy = r"\s*(?:\(\d+\)|-\s*(?:copy|kopie|copie|copia)(?:\s*\(\d+\))?)"
+    return re.sub(rf"(?i){copy}(?=(?:\.nii)?(?:\.gz)?$)", "", name)
+
+
 def stem(name: str) -> str:
     """The file name without folder and without ``.nii`` / ``.nii.gz``."""
-    return re.sub(r"\.nii(\.gz)?$|\.gz$", "", PurePath(name).name, flags=re.IGNORECASE)
+    return re.sub(r"\.nii(\.gz)?$|\.gz$", "", plain_name(name), flags=re.IGNORECASE)
 
 
 def propose_all(names: Iterable[str]) -> dict[str, Proposal]:
@@ -28,8 +37,8 @@ def propose_all(names: Iterable[str]) -> dict[str, Proposal]:
     """
     wanted = list(names)
     readings = {name: sequence_name.read(stem(name)) for name in wanted}
-    words = [set(sequence_name.split_words(stem(name))) for name in wanted]
-    shared = set.intersection(*words) if len(words) > 1 else set()
+    words = [reading.words for reading in readings.values()]
+    shared = frozenset.intersection(*words) if len(words) > 1 else frozenset()
     found = {name: reading.proposal for name, reading in readings.items()}
     for name, reading in readings.items():
         own = {w for sign in reading.signs for w in sign.split()} - shared
@@ -66,10 +75,16 @@ def clean_case_id(text: str) -> str:
     """A case id safe as a folder name: letters, digits, ``.``, ``_``, ``-``; 64 characters at most.
 
     Other characters become ``-``; leading and trailing dots and dashes fall away, so that no id
-    leaves its folder. InputRefused where nothing is left.
+    leaves its folder. Where letters or digits of another script were lost, four characters of a
+    hash tell ids apart that would look the same. It names a folder; it is never a key to a table.
+    InputRefused where nothing is left.
     """
+    text = unicodedata.normalize("NFC", text)
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", text)
     cleaned = re.sub(r"\.{2,}", ".", cleaned).strip("._-")[:64].strip("._-")
+    if any(c.isalnum() and not c.isascii() for c in text):
+        mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:4]
+        cleaned = f"{cleaned[:59].strip('._-')}-{mark}".strip("-")
     if not cleaned:
         raise refuse(
             "the case id holds no letter or digit",

@@ -11,9 +11,9 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
-from bmcore.domain import SEQUENCE_NAMES
 from bmcore.intake import sequence_words as words
 
 ASIDE = "aside"
@@ -24,12 +24,50 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _WORD = re.compile(r"[^\W_]+|[-+*/]")
 _ENTITY = re.compile(r"(?:^|(?<=_))(?P<key>[a-zA-Z]+)-(?P<value>[^_]+)(?=_|$)")
 # Entities of BIDS that name a subject, a visit or another image, not this one.
-_NOT_THIS = frozenset("sub ses run space from to ref dir proc recording split chunk".split())
-_REGISTERED = frozenset("to onto into in on auf sur verso vers reg registered coreg warped".split())
-_BESIDE = frozenset("the space of registered aligned raum espace".split())
-_TEMPLATES = frozenset("mni mni152 sri sri24 atlas template talairach".split())
+_NOT_THIS = frozenset(
+    (
+        "sub",
+        "ses",
+        "run",
+        "space",
+        "from",
+        "to",
+        "ref",
+        "dir",
+        "proc",
+        "recording",
+        "split",
+        "chunk",
+    )
+)
+_REGISTERED = frozenset(
+    (
+        "to",
+        "onto",
+        "into",
+        "in",
+        "on",
+        "auf",
+        "sur",
+        "verso",
+        "vers",
+        "reg",
+        "registered",
+        "coreg",
+        "warped",
+    )
+)
+_BESIDE = frozenset(("the", "space", "of", "registered", "aligned", "raum", "espace"))
+_TEMPLATES = frozenset(("mni", "mni152", "sri", "sri24", "atlas", "template", "talairach"))
+# With and without contrast as some clinics abbreviate them.
+_STROKES = {
+    "c/c(?:te|ontraste?)?": "con contraste",
+    "s/c(?:te|ontraste?)?": "sin contraste",
+    "m/k": "med kontrast",
+    "u/k": "uden kontrast",
+}
 _BOTH = ["with", "and", "without"]
-_KNOWN_SHORT = frozenset("c ce n p km gd pre post gad gado".split())
+_KNOWN_SHORT = frozenset(("c", "ce", "n", "p", "km", "gd", "pre", "post", "gad", "gado"))
 
 
 class Proposal(NamedTuple):
@@ -43,9 +81,10 @@ class Proposal(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """A proposal, and the words that it takes for signs of contrast."""
+    """A proposal, the words that count, and those taken for signs of contrast."""
 
     proposal: Proposal
+    words: frozenset[str]
     signs: frozenset[str] = frozenset()
 
 
@@ -55,40 +94,46 @@ def propose(text: str) -> Proposal:
 
 
 def read(text: str) -> Reading:
-    """As ``propose``, with the words that speak for contrast."""
+    """As ``propose``, with the words that it rests on."""
     said = split_words(text)
     aside = _aside(said)
     if aside:
-        return Reading(Proposal(ASIDE, SURE, aside))
+        return Reading(Proposal(ASIDE, SURE, aside), frozenset(said))
     said = _before_registration(said)
+    proposal, signs = _decide(said)
+    return Reading(proposal, frozenset(said), frozenset(signs))
+
+
+def _decide(said: list[str]) -> tuple[Proposal, list[str]]:
     t1 = [w for w in said if w in words.T1 | words.T1_CONTRAST | words.T1_NATIVE]
     t2 = [w for w in said if w in words.T2]
     flair = [w for w in said if w in words.FLAIR]
-    dark = [b for a, b in zip(said, said[1:], strict=False) if (a, b) == ("dark", "fluid")]
+    dark = [b for a, b in pairwise(said) if (a, b) == ("dark", "fluid")]
     if t1 and (t2 or flair or dark):
         both = ", ".join(dict.fromkeys((*t1, *t2, *flair, *dark)))
-        return Reading(Proposal(None, 0.0, f"says two things: {both}"))
+        return Proposal(None, 0.0, f"says two things: {both}"), []
     if flair or dark:
-        return Reading(Proposal("t2f", SURE, "says FLAIR"))
+        return Proposal("t2f", SURE, "says FLAIR"), []
     if t2:
-        return Reading(Proposal("t2w", SURE, "says T2"))
+        return Proposal("t2w", SURE, "says T2"), []
     if not t1:
-        return Reading(Proposal(None, 0.0, "does not say which sequence it is"))
+        return Proposal(None, 0.0, "does not say which sequence it is"), []
     return _of_t1(said, t1[0])
 
 
-def _of_t1(said: list[str], sequence: str) -> Reading:
+def _of_t1(said: list[str], sequence: str) -> tuple[Proposal, list[str]]:
     """T1 with or without contrast."""
     signs, denials = _contrast(said)
     if signs and denials:
         told = f"says both with and without contrast: {', '.join((*signs, *denials))}"
-        return Reading(Proposal(None, 0.0, told), frozenset(signs))
+        return Proposal(None, 0.0, told), signs
     if signs:
         told = f"says T1 and '{' '.join(signs)}', which is after contrast"
-        return Reading(Proposal("t1c", SURE, told), frozenset(signs))
+        return Proposal("t1c", SURE, told), signs
     if denials:
-        return Reading(Proposal("t1n", SURE, f"says T1 and '{' '.join(denials)}': no contrast"))
-    return Reading(Proposal("t1n", UNSAID, f"says {sequence.upper()} and nothing of contrast"))
+        told = f"says T1 and '{' '.join(denials)}': no contrast"
+        return Proposal("t1n", SURE, told), []
+    return Proposal("t1n", UNSAID, f"says {sequence.upper()} and nothing of contrast"), []
 
 
 def _contrast(said: list[str]) -> tuple[list[str], list[str]]:
@@ -182,7 +227,10 @@ def _before_registration(said: list[str]) -> list[str]:
     sequences = words.T1 | words.T2 | words.FLAIR | words.T1_CONTRAST | words.T1_NATIVE
     for place, word in enumerate(said):
         between = 0 < place < len(said) - 1 and {said[place - 1], said[place + 1]} <= sequences
-        if not (word in _REGISTERED or (word == "2" and between)) or not set(said[:place]) & sequences:
+        if (
+            not (word in _REGISTERED or (word == "2" and between))
+            or not set(said[:place]) & sequences
+        ):
             continue
         rest = [w for w in said[place + 1 :] if w not in _BESIDE | _REGISTERED | words.TAILS]
         if rest and (rest[0] in sequences or rest[0] in _TEMPLATES or rest[0] in words.AFTER):
@@ -227,10 +275,8 @@ def _marks(text: str) -> str:
     text = re.sub(r"t2\s*\*", " t2star ", text)
     text = re.sub(r"(?<![^\W_])w\s*/\s*o(?![^\W_])", " without ", text)
     text = re.sub(r"(?<![^\W_])w\s*/(?=\s*\w)", " with ", text)
-    text = re.sub(r"(?<![^\W_])([cs])/c(?:te|ontraste?)?(?![^\W_])",
-                  lambda m: " con contraste " if m[1] == "c" else " sin contraste ", text)  # fmt: skip
-    text = re.sub(r"(?<![^\W_])([mu])/k(?![^\W_])",
-                  lambda m: " med kontrast " if m[1] == "m" else " uden kontrast ", text)  # fmt: skip
+    for mark, spoken in _STROKES.items():
+        text = re.sub(rf"(?<![^\W_]){mark}(?![^\W_])", f" {spoken} ", text)
     text = re.sub(rf"\+\s*({agent})(?![^\W_])", r" plus \1 ", text)
     text = re.sub(rf"(?<![^\W_])({agent})\s*\+", r" plus \1 ", text)
     text = re.sub(rf"(?<![^\W_])({agent})-(?=[\s_.)\]]|$)", r" without \1 ", text)
@@ -281,8 +327,3 @@ def _segment(word: str) -> tuple[str, ...]:
             if best[end] is None or len(before) + 1 < len(best[end] or ()):
                 best[end] = (*before, kept)
     return best[len(word)] or ()
-
-
-def sequence_words(sequence: str) -> str:
-    """ "T1 native (t1n)" and so on."""
-    return f"{SEQUENCE_NAMES[sequence]} ({sequence})"

@@ -5,66 +5,72 @@ Written without accents and in lower case, as ``sequence_name`` reads them.
 
 from __future__ import annotations
 
-T1 = frozenset(
-    "t1 t1w t1wi t1weighted mprage mp2rage rage bravo spgr fspgr vibe tfl3d t1tfe lava thrive".split()
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+T1 = _set(
+    "t1 t1w t1wi t1weighted mprage mp2rage rage bravo spgr fspgr vibe tfl3d t1tfe lava thrive"
 )
-T2 = frozenset("t2 t2w t2wi t2weighted".split())
-FLAIR = frozenset("flair fla darkfluid tirm t2f t2wf t2flair flairt2".split())
+T2 = _set("t2 t2w t2wi t2weighted")
+FLAIR = _set("flair fla darkfluid tirm t2f t2wf t2flair flairt2")
 # A sequence and its contrast in one word, as public data sets write them.
-T1_CONTRAST = frozenset("t1c t1ce t1gd t1gad t1km t1p t1cm t1wc t1wce t1wgd t1mdc t1kl".split())
-T1_NATIVE = frozenset("t1n t1nc t1wn".split())
+T1_CONTRAST = _set("t1c t1ce t1gd t1gad t1km t1p t1cm t1wc t1wce t1wgd t1mdc t1kl")
+T1_NATIVE = _set("t1n t1nc t1wn")
 
 # What a contrast agent is called.
-AGENT = frozenset(
+AGENT = _set(
     "gd gad gado gadolinium gadovist dotarem magnevist multihance prohance clariscan omniscan "
     "gadobutrol gadoterat gadoterate gadoterico vueway elucirem contrast contraste contrasto "
     "contrastes contrastado contrastata contrasted kontrast kontrastu kontrastem kontrastom "
     "kontrasta kontrastmiddel kontrastmedel kontrastmittel kontrastmitteln kontraszt kontrastli "
-    "kontrastna kontrastni contraststof contrastmiddel ce km cm mdc pdc kl civ enhanced enh enhance "
-    "enhancement inj injection injecte injectee iniezione inyeccion injecao infused infusion "
+    "kontrastna kontrastni contraststof contrastmiddel ce km cm mdc pdc kl civ enhanced enh "
+    "enhance enhancement inj injection injecte injectee iniezione inyeccion injecao infused "
+    "infusion "
     "tehoste tehosteella tehosteaine kontrastnim skiagrafiko "
     "контраст контраста контрастом контрастированием контрастирование контрастирования ку "
-    "гадолиний гадолинием гадолиния σκιαγραφικο".split()
+    "гадолиний гадолинием гадолиния σκιαγραφικο"
 )
 # Agents only where a word before them says with, without or after.
-WEAK_AGENT = frozenset("iv c k".split())
+WEAK_AGENT = _set("iv c k")
 # After the agent, whatever it is; "post" and its like may stand alone.
-AFTER = frozenset(
+AFTER = _set(
     "post pos postcontrast postcontraste postgd postgad postgado postkm postce postmdc postinj "
-    "poscontraste postkontrast".split()
+    "poscontraste postkontrast"
 )
-AFTER_AGENT = frozenset(
+AFTER_AGENT = _set(
     "after nach apres dopo despues depois na po dupa efter etter nakon poslije jalkeen после "
-    "with w avec con com mit m met med z ze cu s со с με plus".split()
+    "with w avec con com mit m met med z ze cu s со с με plus"
 )
 # No agent: before the agent's name, with small words between.
-WITHOUT = frozenset(
+WITHOUT = _set(
     "no non not without wo sans ohne o sin sem senza zonder bez uden uten utan ilman fara ilma "
     "none minus zero before prior vor avant antes prima voor przed foer for fore ante inainte "
-    "prije pred ennen без до χωρις pre u".split()
+    "prije pred ennen без до χωρις pre u"
 )
 # No agent, after the agent's name: a BIDS value, or the grammar of the language.
-NONE_AFTER = frozenset("none no neg negative nelkul oncesi nein non off absent 0".split())
+NONE_AFTER = _set("none no neg negative nelkul oncesi nein non off absent 0")
 # Said at the end of a name with the agent left out, as in T1_sans and T1_avec.
-ALONE = frozenset(
+ALONE = _set(
     "without wo sans ohne sin sem senza zonder bez utan uten uden ilman fara без with avec con com "
-    "mit met med с".split()
+    "mit met med с"
 )
-NATIVE = frozenset(
+NATIVE = _set(
     "native nativ natif nativo nativa natiivi nativni nativna nativt nativna pre precontrast "
     "precontraste pregd pregad pregado prekm prece premdc prekontrast nc noncontrast noncon "
     "noncontrasted nongd nogd nogad nogado nocontrast noce nonenhanced unenhanced nonce plain "
     "blanco basale basal simple okm wocontrast uninfused noninfused unkontrastiert kontrastsiz "
-    "onkontrastmittel нативная нативный нативные нативно".split()
+    "onkontrastmittel нативная нативный нативные нативно"
 )
-BETWEEN = frozenset(
+BETWEEN = _set(
     "iv i v de del du di da the of any agent mezzo medio meio produit intravenous intraveneux "
-    "injection media medium dye kontrastmittel".split()
+    "injection media medium dye kontrastmittel"
 )
-NOT_OF_CONTRAST = frozenset(
+NOT_OF_CONTRAST = _set(
     "op operative operativ operatoire operatorio operatorisch surgery surgical rt radio "
     "radiotherapy radiation srs treatment treated tx therapy therapie chemo chemotherapy biopsy "
-    "resection icu ictal".split()
+    "resection icu ictal"
 )
 
 # Images and files that are none of the four sequences, and what they are.
@@ -119,8 +125,8 @@ IDEOGRAMS = {
 }  # fmt: skip
 
 # Parts that stand in one word with a sequence: "axt1", "t1mpragepost".
-TAILS = frozenset(
+TAILS = _set(
     "w wi 2d 3d ax axial sag sagittal cor coronal tra trans transversal tse fse se ffe gre space "
     "cube vista blade propeller mvxd fl3d fl2d flash tfe ir fs fatsat iso mr mri brain head bet "
-    "hr hires n4 reg".split()
+    "hr hires n4 reg"
 )
