@@ -272,6 +272,19 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
+class Placement:
+    """What can be said of where lesions lie.
+
+    side, lobe: whether they can be told. turn: 4x4 signed permutation from the header's world axes
+    to those of the head as the picture shows it; None where they agree.
+    """
+
+    side: bool = True
+    lobe: bool = True
+    turn: npt.NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A case on the working grid: RAS+, 1 mm isotropic, cropped to the brain.
 
@@ -290,6 +303,7 @@ class Prepared:
     source_shape: tuple[int, int, int]
     source_affine: npt.NDArray[np.float64]
     findings: tuple[Finding, ...] = ()
+    placement: Placement = field(default_factory=Placement)
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[0] != len(SEQUENCES):

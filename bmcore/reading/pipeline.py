@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import (
+    SEQUENCES,
     Answer,
     Case,
     ClinicalRecord,
@@ -62,7 +63,7 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     clock.done()
     return Prediction(
         case_id=case.case_id,
-        sequences=tuple(case.sequences),
+        sequences=tuple(s for s, there in zip(SEQUENCES, prepared.present, strict=True) if there),
         mask=mask,
         lesions=lesions,
         clinical=three[0],
@@ -128,7 +129,7 @@ def measure(mask: Volume, prepared: Prepared) -> tuple[Lesion, ...]:
     from bmcore.imaging.preprocess import restore
 
     brain = restore(prepared.brain.astype(np.uint8), prepared)
-    return find_lesions(mask.data, mask.affine, np.asarray(brain.data) > 0)
+    return find_lesions(mask.data, mask.affine, np.asarray(brain.data) > 0, prepared.placement)
 
 
 @dataclass(frozen=True, eq=False)
