@@ -87,6 +87,20 @@ def prepare(case: Case) -> Prepared:
     )
 
 
+def inspect(case: Case) -> tuple[Finding, ...]:
+    """What the pictures of a case say, as ``prepare`` notices it, without preparing them.
+
+    For the door: a doubt is asked about before a case is kept. InputRefused as ``prepare``.
+    """
+    images = {name: to_ras(v.data, v.affine)[0] for name, v in case.sequences.items()}
+    _, affine = to_ras(case.grid.data, case.grid.affine)
+    brain, _ = find_brain(images, affine)
+    if not brain.any():
+        return ()  # refused by ``prepare``, with its words
+    images, flat = without_flat(images, brain)
+    return (*flat, *_look(images, brain, affine, case.side_doubt)[1])
+
+
 def _look(
     images: dict[str, npt.NDArray],
     brain: npt.NDArray[np.bool_],

@@ -91,9 +91,12 @@ def different_people(files: Iterable[Path]) -> Finding | None:
 
 
 def said_to_belong(finding: Finding) -> Finding:
-    """The same as a warning, once the user has said that the files belong together."""
+    """The same as a warning, once the user has said that the files belong together.
+
+    It is kept with the case and names no file.
+    """
     what = finding.what + "; whoever brought them said that they belong together"
-    return Finding(Severity.WARNING, what, finding.file, finding.found, finding.expected)
+    return Finding(Severity.WARNING, what, expected=finding.expected)
 
 
 def _with_folders(files: list[Path]) -> list[Path]:

@@ -59,7 +59,7 @@ Source = str | Path | Iterable[str | Path] | Mapping[str, str | Path]
 @dataclass(frozen=True)
 class Choice:
     """Which file is taken for what. ``files``: sequence (or "seg") to path; ``given``: all files
-    in the order in which they came; ``why``: sequence to the reason, in words without names;
+    in the order in which they came; ``others``: files of a folder that are no images; ``why``: sequence to the reason, in words without names;
     ``own_id``: the id as the names give it, in any script, for the clinical table; ``case_id``: the
     same, safe as a folder name."""
 
@@ -69,6 +69,7 @@ class Choice:
     given: tuple[Path, ...] = ()
     why: Mapping[str, str] = field(default_factory=dict)
     own_id: str = ""
+    others: tuple[Path, ...] = ()
 
 
 def read_case(
@@ -176,7 +177,8 @@ def _from_folder(folder: Path, settled: Mapping[str, Path], same_patient: bool) 
     if len(others) > MOST_LISTED:
         what = f"{len(others) - MOST_LISTED} more files are no NIfTI images and were not used"
         notes.append(Finding(Severity.INFO, what))
-    return _from_files(images, folder, settled, same_patient, notes)
+    choice = _from_files(images, folder, settled, same_patient, notes)
+    return replace(choice, others=tuple(others))
 
 
 def _from_files(
