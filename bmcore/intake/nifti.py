@@ -58,10 +58,13 @@ Source = str | Path | Iterable[str | Path] | Mapping[str, str | Path]
 
 @dataclass(frozen=True)
 class Choice:
-    """Which file is taken for what. ``files``: sequence (or "seg") to path; ``given``: all files
-    in the order in which they came; ``others``: files of a folder that are no images; ``why``: sequence to the reason, in words without names;
-    ``own_id``: the id as the names give it, in any script, for the clinical table; ``case_id``: the
-    same, safe as a folder name."""
+    """Which file is taken for what.
+
+    files: sequence (or "seg") to path. given: all images in the order in which they came; others:
+    files of a folder that are no images. why: sequence to the reason, in words without names.
+    own_id: the id as the names give it, in any script, for the clinical table; case_id: the same,
+    safe as a folder name.
+    """
 
     files: Mapping[str, Path]
     case_id: str
