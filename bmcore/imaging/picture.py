@@ -7,6 +7,7 @@ after gadolinium something, if only the sinuses, is brighter than before.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,8 @@ from scipy import ndimage
 
 from bmcore.anatomy import brain_to_mni, templates
 from bmcore.domain import SEQUENCE_NAMES, Finding, Severity
-from bmcore.imaging.coarse import Coarse
+from bmcore.geometry import Affine
+from bmcore.imaging.coarse import Coarse, coarse
 from bmcore.imaging.exchange import EXCHANGED
 
 FLUID_BRIGHT = 0.5  # spreads above the median of the brain
@@ -54,16 +56,7 @@ def _tissues(case: Coarse, image: npt.NDArray[np.float32]) -> tuple[float, float
 
 
 def _regions(case: Coarse) -> tuple[npt.NDArray[np.bool_], ...]:
-    template = templates()
-    matrix = np.linalg.inv(template.affine) @ brain_to_mni(case.brain, case.affine) @ case.affine
-
-    def placed(fraction: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        smooth = ndimage.uniform_filter(fraction, 4)
-        return ndimage.affine_transform(
-            smooth, matrix[:3, :3], matrix[:3, 3], output_shape=case.brain.shape, order=1
-        )
-
-    grey, white = placed(template.grey), placed(template.white)
+    grey, white = (_placed(fraction, case) for fraction in _tissue_blocks())
     inner = ndimage.binary_erosion(case.brain)
     deep = ndimage.distance_transform_edt(case.brain, sampling=case.sizes_mm) > DEEP_MM
     return (
@@ -71,6 +64,24 @@ def _regions(case: Coarse) -> tuple[npt.NDArray[np.bool_], ...]:
         inner & (grey > 0.5) & (white < 0.3),
         inner & (white > 0.7),
     )
+
+
+def _placed(fraction: tuple[npt.NDArray, Affine], case: Coarse) -> npt.NDArray[np.float32]:
+    """A map of the template on the blocks of ``case``."""
+    data, affine = fraction
+    matrix = np.linalg.inv(affine) @ brain_to_mni(case.brain, case.affine) @ case.affine
+    return ndimage.affine_transform(
+        data, matrix[:3, :3], matrix[:3, 3], output_shape=case.brain.shape, order=1
+    )
+
+
+@lru_cache(maxsize=1)
+def _tissue_blocks() -> tuple[tuple[npt.NDArray, Affine], ...]:
+    """Grey and white matter of the template on blocks of 4 mm, each with their affine."""
+    template = templates()
+    both = {"grey": template.grey, "white": template.white}
+    small = coarse(both, template.brain, template.affine)
+    return tuple((small.images[name], small.affine) for name in both)
 
 
 Signature = Mapping[str, tuple[float, float, float] | None]

@@ -24,6 +24,7 @@ from bmcore.domain import (
     Case,
     Prediction,
     Primary,
+    Severity,
     refuse,
 )
 from bmcore.report.failures import Failure, find_failures
@@ -59,6 +60,7 @@ class CaseRow:
     lesions: int | None
     answers: Mapping[str, ModelAnswer]
     readers: tuple[tuple[str, str, str], ...]  # (reader, phase, primary)
+    notes: tuple[str, ...] = ()  # warnings about the case, none while a study runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +156,7 @@ def build(
         votes=said,
         current=frozenset(v.id for v in current(said)),
         source=source,
-        cases=_case_rows(shown, predictions, truths, extra.record),
+        cases=_case_rows(shown, predictions, truths, extra.record, bool(open_)),
         results=None if open_ else results(source, marks=extra.marks),
         running=running(source) if open_ else None,
         failures=() if open_ else find_failures(source, predictions, extra.images, extra.masks),
@@ -227,6 +229,7 @@ def _case_rows(
     predictions: Mapping[str, Prediction],
     truths: Mapping[str, Primary],
     record: StudyRecord | None,
+    open_: bool,
 ) -> tuple[CaseRow, ...]:
     said: dict[str, list[tuple[str, str, str]]] = {}
     for r in shown:
@@ -238,7 +241,9 @@ def _case_rows(
         order = sorted(said.get(case_id, []), key=lambda s: (s[0], (*PHASES, s[1]).index(s[1])))
         truth = str(truths[case_id]) if case_id in truths else None
         lesions = len(found.lesions) if found else None
-        rows.append(CaseRow(case_id, truth, lesions, answers, tuple(order)))
+        warned = [f for f in found.findings if f.severity is not Severity.INFO] if found else []
+        notes = () if open_ else tuple(f.sentence for f in warned)
+        rows.append(CaseRow(case_id, truth, lesions, answers, tuple(order), notes))
     return tuple(rows)
 
 
