@@ -107,17 +107,19 @@ def add_case(
     demo: bool = False,
     *,
     why: Mapping[str, str] | None = None,
+    same_patient: bool = False,
     check: Callable[[Case], tuple[Finding, ...]] | None = None,
 ) -> CaseEntry:
     """Check the files as ``read_case`` does and keep their images below ``home/cases``.
 
     files: as for ``read_case``. case_id: where None, that of a public data set, else the next free
-    number. why: sequence -> reason for its file, where ``files`` is a mapping. check: looks at the
+    number. why: sequence -> reason, where ``files`` is a mapping. same_patient: whoever
+    brings them said that the files belong together, whatever their names. check: looks at the
     images; what it finds is kept with the case, what it raises stops it. The same images under the
     same id give the entry that is there; other images, or other clinical values, under an id in use
     raise InputRefused.
     """
-    choice = choose_files(files, why=why)
+    choice = choose_files(files, why=why, same_patient=same_patient)
     case = read_choice(choice, case_id, clinical)
     if check is not None:
         case = replace(case, findings=gatekeeper.collect(case.findings, check(case)))
