@@ -440,14 +440,10 @@ def _turned_like(volume: Volume, like: Volume) -> Volume:
 
 def describe_grid(volume: Volume) -> str:
     """A grid in words: shape, voxel size in mm, orientation, world place of the first voxel."""
-    sizes = " x ".join(f"{s:.4f}".rstrip("0").ljust(4, "0") for s in _rounded(volume))
-    start = ", ".join(f"{v:.2f}".removesuffix("0") for v in transform(volume.affine, (0, 0, 0)))
+    sizes = " x ".join(f"{s:.2f}" for s in voxel_sizes_mm(volume.affine))
+    start = ", ".join(f"{v:.1f}" for v in transform(volume.affine, (0, 0, 0)))
     shape = " x ".join(map(str, volume.shape))
     return f"{shape} voxels of {sizes} mm, {axis_codes(volume.affine)}, from ({start}) mm"
-
-
-def _rounded(volume: Volume) -> list[float]:
-    return [round(float(size), 4) for size in voxel_sizes_mm(volume.affine)]
 
 
 def _no_t1c(files: Mapping[str, Path]) -> Finding:
