@@ -162,7 +162,9 @@ def test_a_small_spreadsheet_that_unpacks_to_a_huge_one_is_refused(tmp_path):
 
 
 def test_two_columns_for_one_thing_are_reported(tmp_path):
-    table = read_clinical(csv(tmp_path, "BraTS_MET_ID,extranodal,extracranial_metastases\n86,0,1\n"))
+    table = read_clinical(
+        csv(tmp_path, "BraTS_MET_ID,extranodal,extracranial_metastases\n86,0,1\n")
+    )
     assert table.records[A].extracranial_metastases is True
     assert "two columns were taken for metastases outside the brain" in table.findings[0].what
 
