@@ -71,6 +71,9 @@ ANSWER_NAMES: Mapping[str, str] = MappingProxyType(
 )
 
 
+SIDE_NOT_KNOWN = "side not known"
+
+
 class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"
@@ -221,13 +224,17 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What we accept: one patient, one time point; all sequences on one grid, t1c among them."""
+    """What we accept: one patient, one time point; all sequences on one grid, t1c among them.
+
+    side_doubt: why left and right cannot be told from the headers, in words; None where they can.
+    """
 
     case_id: str
     sequences: Mapping[str, Volume]
     clinical: ClinicalRecord = field(default_factory=ClinicalRecord)
     findings: tuple[Finding, ...] = ()
     truth: Truth | None = None
+    side_doubt: str | None = None
 
     def __post_init__(self) -> None:
         unknown = set(self.sequences) - set(SEQUENCES)
@@ -267,6 +274,19 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
+class Placement:
+    """What can be said of where lesions lie.
+
+    side, lobe: whether they can be told. turn: 4x4 signed permutation from the header's world axes
+    to those of the head as the picture shows it; None where they agree.
+    """
+
+    side: bool = True
+    lobe: bool = True
+    turn: npt.NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A case on the working grid: RAS+, 1 mm isotropic, cropped to the brain.
 
@@ -285,6 +305,7 @@ class Prepared:
     source_shape: tuple[int, int, int]
     source_affine: npt.NDArray[np.float64]
     findings: tuple[Finding, ...] = ()
+    placement: Placement = field(default_factory=Placement)
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[0] != len(SEQUENCES):
@@ -300,7 +321,7 @@ class Lesion:
     number: 1.. by falling volume.  volume_mm3: of TC; oedema_mm3: oedema nearest to this lesion.
     largest_diameter_mm: greatest distance between two voxel centres of TC plus one voxel.
     centroid_mm: world RAS mm; centroid_voxel: (i, j, k) on the grid it was found on.
-    side: "left", "right" or "midline"; region: lobe in words.
+    side: "left", "right", "midline" or SIDE_NOT_KNOWN; region: lobe in words, or "unknown".
     """
 
     number: int

@@ -15,7 +15,7 @@ Affine = npt.NDArray[np.float64]
 
 
 class OnGrid(Protocol):
-    """What lies on a grid of voxels, for instance a ``Volume``."""
+    """What lies on a grid of voxels, for instance a ``OnGrid``."""
 
     @property
     def shape(self) -> tuple[int, int, int]: ...
@@ -57,11 +57,47 @@ def transform(affine: Affine, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 def same_grid(a: OnGrid, b: OnGrid, tolerance_mm: float = 0.05) -> bool:
     """True where shapes agree and no corner voxel lies further apart than ``tolerance_mm``."""
+    gap = largest_gap_mm(a, b)
+    return gap is not None and gap <= tolerance_mm
+
+
+def largest_gap_mm(a: OnGrid, b: OnGrid) -> float | None:
+    """The largest distance along a world axis of a corner voxel from its partner; None where the
+    shapes differ."""
     if a.shape != b.shape:
-        return False
+        return None
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in a.shape])).reshape(3, -1).T
     gap = transform(a.affine, corners) - transform(b.affine, corners)
-    return bool(np.abs(gap).max() <= tolerance_mm)
+    return float(np.abs(gap).max())
+
+
+def allowed_gap_mm(volume: OnGrid) -> float:
+    """How far voxels may lie from those of ``volume`` and still count as the same grid.
+
+    Half the shortest edge of a voxel, at most 1 mm: the nearest voxel is the partner everywhere.
+    """
+    return min(1.0, float(voxel_sizes_mm(volume.affine).min()) / 2)
+
+
+def describe_difference(a: OnGrid, b: OnGrid) -> str:
+    """How the grid of ``b`` differs from that of ``a``, in mm and degrees."""
+    axes = [v.affine[:3, :3] / voxel_sizes_mm(v.affine) for v in (a, b)]
+    cosine = (np.trace(axes[0].T @ axes[1]) - 1) / 2
+    degrees = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+    middles = [transform(v.affine, (np.array(v.shape) - 1) / 2) for v in (a, b)]
+    shift = middles[1] - middles[0]
+    along = ", ".join(f"{s:+.2f}" for s in shift)
+    told = [f"turned by {degrees:.2f} degrees", f"middles {np.linalg.norm(shift):.2f} mm apart "
+            f"({along} to the right, front and top)"]  # fmt: skip
+    gap = largest_gap_mm(a, b)
+    if gap is None:
+        told.append("another number of voxels")
+    else:
+        told.append(f"corners up to {gap:.2f} mm apart")
+    change = voxel_sizes_mm(b.affine) - voxel_sizes_mm(a.affine)
+    if np.abs(change).max() > 1e-4:
+        told.append("voxel edges differ by " + ", ".join(f"{c:+.4f}" for c in change) + " mm")
+    return "; ".join(told)
 
 
 def to_ras(data: npt.NDArray, affine: Affine) -> tuple[npt.NDArray, Affine]:

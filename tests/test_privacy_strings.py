@@ -60,7 +60,7 @@ def walk(brought: Path, left: Path) -> None:
     pages_home.make_bundle(brought / "models")
     (brought / "models" / f"{planted.STUDY_FILES['models']}.txt").write_text("who trained it")
     bring_by_page(brought)
-    assert library.add_case(home, write_folder(brought)).case_id == FOLDER
+    assert library.add_case(home, write_folder(brought), same_patient=True).case_id == FOLDER
     bring_old_case(home, brought)
     with open_store(people_fixture.url(home)):
         for case_id in CASES:
@@ -81,6 +81,7 @@ def bring_by_page(brought: Path) -> None:
         for n, v in case.sequences.items()
     ]
     page = next(u for u in page.file_uploader if u.key == "uploads").set_value(uploads).run()
+    page = next(c for c in page.checkbox if c.key == "same_patient").check().run()
     assert not page.exception and not page.error, [e.value for e in page.error]
     assert next(t for t in page.text_input if "pseudonym" in t.label).value == PAGE
     table = write_table(brought / f"{planted.TABLE_FILE}.csv")
@@ -194,10 +195,10 @@ def study(brought: Path, left: Path) -> None:
 def predict_by_command(brought: Path, left: Path) -> None:
     table = brought / f"{planted.TABLE_FILE}.csv"
     folder = brought / planted.FOLDER
-    run("predict", folder, "--out", left / "predicted", "--clinical", table)
+    run("predict", folder, "--out", left / "predicted", "--clinical", table, "--same-patient")
     files = [folder / f"{name}.nii" for name in planted.FILES.values()]
     files = [p if p.exists() else p.with_name(f"{p.name}.gz") for p in files]
-    run("predict", *files, "--out", left / "from files")
+    run("predict", *files, "--out", left / "from files", "--same-patient")
 
 
 def run(*words: object) -> str:

@@ -12,6 +12,7 @@ from bmcore.domain import Finding, Severity
 BRIGHT = 3.5  # spreads above the median of the brain
 LEAST = 0.0012  # share of the brain that vessels and sinuses fill after gadolinium
 TIMES = 3.0
+EXCHANGED = "T1 native and T1 post-gadolinium look exchanged"
 
 # Measured: bright in T1 post-gadolinium are 1.1 % of the brain in two real patients and 0.13-2.1 %
 # in 42 synthetic ones; in T1 native at most 0.11 %. T1-bright lesions are bright in both.
@@ -33,8 +34,7 @@ def swapped_t1(
     return (
         Finding(
             Severity.WARNING,
-            "T1 native and T1 post-gadolinium look exchanged: vessels are bright in the one "
-            "without contrast",
+            f"{EXCHANGED}: vessels are bright in the one without contrast",
             found=f"{native:.2%} of the brain bright in T1 native, {contrast:.2%} in T1 "
             "post-gadolinium",
             expected="more in T1 post-gadolinium",

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import (
+    SEQUENCES,
     Answer,
     Case,
     ClinicalRecord,
@@ -23,6 +24,7 @@ from bmcore.domain import (
     Severity,
     Volume,
 )
+from bmcore.intake import gatekeeper
 
 if TYPE_CHECKING:
     from bmcore.models.bundles import Bundle
@@ -38,8 +40,8 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     ``on_progress(stage in words, fraction 0-1 of the whole)``. Lesions are found on the input's
     grid, in the mask that is returned; the CNN reads patches of the working grid. Where no lesion
     is found the image and the fused answer carry the reason ``NO_LESION`` and the clinical one
-    stays. Sets, abstention and novelty are those of ``reading.uncertainty``. The same case and
-    bundle give the same numbers on the same machine.
+    stays. InputRefused where a finding blocks the case. Sets, abstention and novelty are those of
+    ``reading.uncertainty``. The same case and bundle give the same numbers on the same machine.
     """
     from bmcore.reading import uncertainty
 
@@ -58,7 +60,7 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     clock.done()
     return Prediction(
         case_id=case.case_id,
-        sequences=tuple(case.sequences),
+        sequences=tuple(s for s, there in zip(SEQUENCES, prepared.present, strict=True) if there),
         mask=mask,
         lesions=lesions,
         clinical=three[0],
@@ -107,6 +109,7 @@ def _segment(
 
     with clock.stage("prepare", "Preparing the images", 0.02):
         prepared = prepare(case)
+        gatekeeper.stop((*case.findings, *prepared.findings))
     with clock.stage("segment", "Finding the tumour", 0.12):
         labels, probabilities = find_tumour(bundle, prepared, clock.within(0.12, 0.85), chosen)
     with clock.stage("restore", "Placing the mask on your images", 0.86):
@@ -169,7 +172,7 @@ def measure(mask: Volume, prepared: Prepared) -> tuple[Lesion, ...]:
     from bmcore.imaging.preprocess import restore
 
     brain = restore(prepared.brain.astype(np.uint8), prepared)
-    return find_lesions(mask.data, mask.affine, np.asarray(brain.data) > 0)
+    return find_lesions(mask.data, mask.affine, np.asarray(brain.data) > 0, prepared.placement)
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,13 +261,11 @@ def _answer(kind: str, mlr, x: npt.NDArray[np.float64]) -> Answer:
 
 
 def _findings(case: Case, prepared: Prepared, lesions: Sequence[Lesion]) -> tuple[Finding, ...]:
-    found = list(dict.fromkeys((*case.findings, *prepared.findings)))
-    if not lesions:
-        found.append(
-            Finding(
-                Severity.WARNING,
-                NO_LESION,
-                hint="look at the images yourself: a small lesion can be missed.",
-            )
-        )
-    return tuple(found)
+    """All that was noticed of one case, each once, the gravest first."""
+    none = Finding(
+        Severity.WARNING,
+        NO_LESION,
+        hint="look at the images yourself: a small lesion can be missed.",
+    )
+    record = gatekeeper.of_record(case.clinical)
+    return gatekeeper.collect(case.findings, prepared.findings, record, () if lesions else (none,))

@@ -23,6 +23,7 @@ from bmcore.domain import (
     BundleInfo,
     Prediction,
     Primary,
+    Severity,
 )
 from bmcore.report.dossier import CaseRow, Dossier, DossierInputs, ModelAnswer
 from bmcore.report.failures import find_failures
@@ -67,7 +68,7 @@ def build(
         votes=said,
         current=frozenset(v.id for v in current(said)),
         data=data,
-        cases=_case_rows(shown, predictions, truths, inputs.record),
+        cases=_case_rows(shown, predictions, truths, inputs.record, bool(open_)),
         results=None if open_ else results(data, marks=inputs.marks),
         running=running(data) if open_ else None,
         failures=() if open_ else find_failures(data, predictions, inputs.images, inputs.masks),
@@ -94,6 +95,7 @@ def _case_rows(
     predictions: Mapping[str, Prediction],
     truths: Mapping[str, Primary],
     record: StudyRecord | None,
+    open_: bool,
 ) -> tuple[CaseRow, ...]:
     said: dict[str, list[tuple[str, str, str]]] = {}
     for r in shown:
@@ -105,7 +107,9 @@ def _case_rows(
         order = sorted(said.get(case_id, []), key=lambda s: (s[0], (*PHASES, s[1]).index(s[1])))
         truth = str(truths[case_id]) if case_id in truths else None
         lesions = len(found.lesions) if found else None
-        rows.append(CaseRow(case_id, truth, lesions, answers, tuple(order)))
+        warned = [f for f in found.findings if f.severity is not Severity.INFO] if found else []
+        notes = () if open_ else tuple(f.sentence for f in warned)
+        rows.append(CaseRow(case_id, truth, lesions, answers, tuple(order), notes))
     return tuple(rows)
 
 

@@ -38,6 +38,7 @@ class CaseRow:
     lesions: int | None
     answers: Mapping[str, ModelAnswer]
     readers: tuple[tuple[str, str, str], ...]  # (reader, phase, primary)
+    notes: tuple[str, ...] = ()  # warnings about the case, none while a study runs
 
 
 @dataclass(frozen=True, eq=False)

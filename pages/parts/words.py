@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from bmcore.domain import PRIMARY_NAMES, Answer, BmcoreError, ClinicalRecord, Lesion
+from bmcore.domain import (
+    PRIMARY_NAMES,
+    SIDE_NOT_KNOWN,
+    Answer,
+    BmcoreError,
+    ClinicalRecord,
+    Lesion,
+)
 
 ANSWER_WORDS = {
     "clinical": "clinical data alone",
@@ -64,9 +71,11 @@ def clinical(record: ClinicalRecord) -> str:
 
 
 def place(lesion: Lesion) -> str:
-    """For instance "Left frontal lobe"."""
+    """For instance "Left frontal"; what cannot be told is said."""
     if lesion.region == "unknown":
         text = f"{lesion.side}, lobe not known"
+    elif lesion.side == SIDE_NOT_KNOWN:
+        text = f"{lesion.region}, {SIDE_NOT_KNOWN}"
     else:
         text = f"{'midline' if lesion.side == 'midline' else lesion.side} {lesion.region}"
     return text[:1].upper() + text[1:]

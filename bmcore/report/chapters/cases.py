@@ -90,6 +90,15 @@ def cases(d: Dossier) -> list[Block]:
     reasons = sorted({a.reason for c in d.cases for a in c.answers.values() if a.reason})
     if reasons:
         blocks.append(Words("No answer: " + "; ".join(reasons) + ".", "quiet"))
+    return [*blocks, *_notes(d)]
+
+
+def _notes(d: Dossier) -> list[Block]:
+    """What was doubtful about the images and records of the cases."""
+    noted = [case for case in d.cases if case.notes]
+    blocks: list[Block] = [Heading("Doubts about the cases", 3)] if noted else []
+    for case in noted:
+        blocks += [Words(case.case_id, "joined"), *(Words(note, "note") for note in case.notes)]
     return blocks
 
 

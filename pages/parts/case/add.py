@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, ClinicalRecord, refuse
-from bmcore.intake import child
+from bmcore.domain import (
+    SEQUENCE_NAMES,
+    SEQUENCES,
+    Case,
+    ClinicalRecord,
+    Finding,
+    Severity,
+    refuse,
+)
+from bmcore.intake import child, gatekeeper
+from bmcore.intake.belongs import different_people, said_to_belong
+from bmcore.intake.clinical import FIELD_WORDS, ClinicalTable, read_clinical
+from bmcore.intake.clinical_values import WORDS, Word
+from bmcore.intake.sequence_name import ASIDE, Proposal
 from bmcore.settings import settings
 from pages.parts import loaders
 from pages.parts.access.guard import error_boundary, named
@@ -47,11 +60,45 @@ def add_case_form() -> None:
         return
     child.warm()
     chosen = _sequences(uploads)
+    together = _belong(uploads, chosen)
     name = st.text_input("Name of the case (a pseudonym)", _suggested_name(uploads), max_chars=64)
-    record = _clinical(name)
-    if st.button("Add case", type="primary", key="add_case"):
+    record, read_as = _clinical(name)
+    looked = _looked(uploads)
+    if st.button("Add case", type="primary", key="add_case", disabled=not together):
         with error_boundary():
-            _store(uploads, chosen, name, record)
+            _store(uploads, chosen, name, record, _Said(read_as, looked))
+
+
+@dataclass(frozen=True)
+class _Said:
+    """How the table was read, and whether doubts about the pictures were looked at."""
+
+    read_as: tuple[Finding, ...]
+    looked: bool
+
+
+def _belong(uploads: Sequence[UploadedFile], chosen: dict[int, str]) -> bool:
+    """False while names point at different patients or dates and nobody said otherwise."""
+    used = [Path(uploads[n].name) for n, s in chosen.items() if s not in ("", SKIP)]
+    apart = different_people(used)
+    if apart is None:
+        return True
+    st.warning(escaped(f"{apart.what[:1].upper()}{apart.what[1:]}: {apart.found}."))
+    return st.checkbox("All these files are of one patient at one time point", key="same_patient")
+
+
+def _looked(uploads: Sequence[UploadedFile]) -> bool:
+    """The doubts about the pictures of these files, with a box; True once it is ticked."""
+    doubts = st.session_state.get(_doubts_key(uploads), ())
+    if not doubts:
+        return False
+    st.warning("The pictures leave doubts. Look at them before the case is added.")
+    st.text("\n".join(doubts))
+    return st.checkbox("I looked at the images: add the case with these notes", key="looked")
+
+
+def _doubts_key(uploads: Sequence[UploadedFile]) -> str:
+    return "doubts " + " ".join(sorted(u.file_id for u in uploads))
 
 
 def _suggested_name(uploads: Sequence[UploadedFile]) -> str:
@@ -71,16 +118,16 @@ def _suggested_name(uploads: Sequence[UploadedFile]) -> str:
 
 
 def _sequences(uploads: Sequence[UploadedFile]) -> dict[int, str]:
-    """A select box a file, set to the guess; the position of each file to its sequence."""
-    from bmcore.intake.naming import guess_sequences
-
-    guesses = guess_sequences([u.name for u in uploads])
-    st.caption("Check which sequence each file is; the guess comes from its name.")
+    """A select box a file, set to the guess, with its reason; unset where the name leaves a doubt.
+    The position of each file to its sequence."""
+    proposals = _proposals(uploads)
+    st.caption("Check which sequence each file is; names only propose.")
     options = [*SEQUENCES, SKIP]
     chosen = {}
     columns = st.columns(max(4, len(uploads)))
     for number, upload in enumerate(uploads):
-        guess = guesses[upload.name]
+        sequence, _, reason = proposals[upload.name]
+        guess = {ASIDE: SKIP}.get(sequence or "", sequence)
         answer = columns[number].selectbox(
             escaped(upload.name),
             options,
@@ -89,12 +136,35 @@ def _sequences(uploads: Sequence[UploadedFile]) -> dict[int, str]:
             placeholder="Please choose",
             key=f"sequence {upload.file_id}",
         )
+        if not answer:
+            columns[number].caption(f"**Please choose:** its name {escaped(reason)}")
+        else:
+            columns[number].caption(escaped(_reason(answer, guess, reason)))
         chosen[number] = answer or ""
     return chosen
 
 
-def _clinical(case_name: str) -> ClinicalRecord | None:
-    """The clinical record from the form or from a table; None while the input is not usable."""
+def _proposals(uploads: Sequence[UploadedFile]) -> dict[str, Proposal]:
+    """What the names propose; where two files are proposed for one sequence, both are left open."""
+    from bmcore.intake.naming import propose_all
+
+    found = propose_all([u.name for u in uploads])
+    told = [p.sequence for p in found.values()]
+    return {
+        name: Proposal(None, 0.0, f"{p.reason}, as another one does")
+        if p.sequence in SEQUENCES and told.count(p.sequence) > 1
+        else p
+        for name, p in found.items()
+    }
+
+
+def _reason(answer: str, guess: str | None, reason: str) -> str:
+    return f"Its name {reason}." if answer == guess else "Chosen by hand."
+
+
+def _clinical(case_name: str) -> tuple[ClinicalRecord | None, tuple[Finding, ...]]:
+    """The clinical record from the form or from a table, and how the table was read; None while
+    the input is not usable."""
     st.markdown("**Clinical data** (all optional; empty means not known)")
     form, other = st.tabs(["Type it in", "Read it from a table"])
     table = other.file_uploader(
@@ -106,7 +176,7 @@ def _clinical(case_name: str) -> ClinicalRecord | None:
         form.info("The table is used. Remove it to type the values in.")
         with other, error_boundary():
             return _from_table(table, case_name)
-        return None
+        return None, ()
     left, middle, right = form.columns(3)
     age = left.number_input("Age (years)", 0.0, 120.0, value=None, step=1.0, format="%.0f")
     sex = middle.selectbox("Sex", ["female", "male"], index=None, placeholder=NOT_KNOWN)
@@ -118,32 +188,72 @@ def _clinical(case_name: str) -> ClinicalRecord | None:
     )
     pack_years = middle.number_input("Pack-years", 0.0, 300.0, value=None, step=1.0, format="%.0f")
     with error_boundary():
-        return ClinicalRecord(
+        record = ClinicalRecord(
             age, sex, smoking, pack_years, None if outside is None else outside == "yes"
         )
-    return None
+        for finding in gatekeeper.of_record(record):
+            form.warning(finding.sentence)
+        return record, ()
+    return None, ()
 
 
-def _from_table(table: UploadedFile, case_name: str) -> ClinicalRecord:
-    from bmcore.intake.clinical import read_clinical
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"table{PurePosixPath(table.name).suffix}"
-        path.write_bytes(table.getvalue())
-        with named({path.name: table.name}):
-            read = read_clinical(path)
+def _from_table(table: UploadedFile, case_name: str) -> tuple[ClinicalRecord, tuple[Finding, ...]]:
+    """The record of the case; how each column is read is shown, and unexplained codes are asked."""
+    read = _read_table(table, {})
+    legends = _ask_codes(read)
+    if legends:
+        read = _read_table(table, legends)
+    st.dataframe(
+        [{"Column": r.heading, "Taken for": r.field and FIELD_WORDS[r.field], "Read as": r.how}
+         for r in read.readings]
+        + [{"Column": h, "Taken for": "", "Read as": "not understood, not used"}
+           for h in read.unrecognised],
+        hide_index=True,
+    )  # fmt: skip
     for finding in read.findings:
         st.text(finding.sentence)
     own = read.record_for(case_name)
     if own is not None:
-        return own
+        return own, read.as_findings(case_name)
     raise refuse(
         f"no row of the table belongs to case {case_name or '(no name yet)'}",
         file=table.name,
-        found=f"{len(read.records)} rows",
-        expected="one row, or a row with the name of the case",
+        found=f"{len(read.records)} rows, for instance {', '.join(read.like(case_name))}",
+        expected="one row, or a row with exactly the name of the case",
         hint="give the case the name that stands in the table.",
     )
+
+
+def _ask_codes(read: ClinicalTable) -> dict[str, dict[str, Word]]:
+    """A box for each code whose meaning the table does not say; the answers by field."""
+    answers: dict[str, dict[str, Word]] = {}
+    for column in read.asked:
+        meanings = {_in_words(value): value for value in WORDS[column.field].values()}
+        for code in column.codes:
+            said = st.selectbox(
+                f"Column {column.heading}: what does {code} mean?",
+                list(meanings),
+                index=None,
+                placeholder="not read until you say",
+                key=f"code {column.field} {code}",
+            )
+            if said is not None:
+                answers.setdefault(column.field, {})[code] = meanings[said]
+    return answers
+
+
+def _in_words(value: Word) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none of the six" if value is None else str(value)
+
+
+def _read_table(table: UploadedFile, legends: dict[str, dict[str, Word]]) -> ClinicalTable:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"table{PurePosixPath(table.name).suffix}"
+        path.write_bytes(table.getvalue())
+        with named({path.name: table.name}):
+            return read_clinical(path, legends)
 
 
 def _store(
@@ -151,8 +261,10 @@ def _store(
     chosen: dict[int, str],
     name: str,
     record: ClinicalRecord | None,
+    said: _Said,
 ) -> None:
     """Check the choices, add the case and open it."""
+    from bmcore.imaging.preprocess import inspect
     from bmcore.intake import library
 
     unclear = [uploads[n].name for n, s in chosen.items() if not s]
@@ -170,12 +282,29 @@ def _store(
     if record is None:
         raise refuse("the clinical data cannot be used yet", hint="see the message beside them.")
     with st.spinner("Checking and storing the images"), tempfile.TemporaryDirectory() as folder:
-        files, names = {}, {}
+        files, names, why = {}, {}, {}
+        proposals = _proposals(uploads)
         for number, sequence in used.items():
             files[sequence] = _as_file(uploads[number], number, sequence, Path(folder))
-            names[files[sequence].name] = uploads[number].name
+            names[files[sequence].name] = names[sequence] = uploads[number].name
+            guess, _, reason = proposals[uploads[number].name]
+            why[sequence] = f"its name {reason}" if guess == sequence else "chosen by hand"
+
+        def check(case: Case) -> tuple[Finding, ...]:
+            found = inspect(case)
+            doubts = [f for f in found if f.severity is Severity.WARNING]
+            if doubts and not said.looked:
+                told = gatekeeper.as_named(doubts, names)
+                st.session_state[_doubts_key(uploads)] = [f.sentence for f in told]
+                st.rerun()
+            belong = different_people(Path(uploads[n].name) for n in used)
+            own = () if belong is None else (said_to_belong(belong),)
+            return (*found, *own, *said.read_as)
+
         with named(names):
-            entry = library.add_case(loaders.home(), files, name.strip(), record)
+            entry = library.add_case(
+                loaders.home(), files, name.strip(), record, why=why, check=check
+            )
     st.switch_page("pages/review.py", query_params={"case": entry.case_id})
 
 
