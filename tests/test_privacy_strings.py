@@ -264,7 +264,7 @@ def test_a_site_may_keep_the_names(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("BMCORE_KEEP_NAMES", "1")
     settings.cache_clear()
     try:
-        entry = library.add_case(tmp_path / "home", write_folder(tmp_path))
+        entry = library.add_case(tmp_path / "home", write_folder(tmp_path), same_patient=True)
     finally:
         settings.cache_clear()
     assert entry.case_id == planted.FOLDER

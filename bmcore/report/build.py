@@ -19,8 +19,10 @@ from bmcore.analysis.tables import count
 from bmcore.domain import (
     PRIMARIES,
     RESEARCH_NOTICE,
+    SEQUENCES,
     Answer,
     BundleInfo,
+    Finding,
     Prediction,
     Primary,
     Severity,
@@ -107,10 +109,16 @@ def _case_rows(
         order = sorted(said.get(case_id, []), key=lambda s: (s[0], (*PHASES, s[1]).index(s[1])))
         truth = str(truths[case_id]) if case_id in truths else None
         lesions = len(found.lesions) if found else None
-        warned = [f for f in found.findings if f.severity is not Severity.INFO] if found else []
+        warned = [f for f in found.findings if _tellable(f)] if found else []
         notes = () if open_ else tuple(f.sentence for f in warned)
         rows.append(CaseRow(case_id, truth, lesions, answers, tuple(order), notes))
     return tuple(rows)
+
+
+def _tellable(finding: Finding) -> bool:
+    """True for a warning that names no file; those that earlier versions stored may name one."""
+    named = finding.file not in (None, *SEQUENCES) or ".nii" in finding.sentence
+    return finding.severity is not Severity.INFO and not named
 
 
 def _model_answer(answer: Answer) -> ModelAnswer:
