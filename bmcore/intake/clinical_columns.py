@@ -99,6 +99,7 @@ def _split_heading(heading: str) -> tuple[str, str]:
 
 
 def plain_heading(heading: str) -> str:
+    """A heading as a key: without legend and unit, small letters and underscores."""
     return re.sub(r"[^a-z0-9]+", "_", _split_heading(heading)[0].lower()).strip("_")
 
 
@@ -109,6 +110,7 @@ def _unit_apart(plain: str) -> tuple[str, str]:
 
 
 def field_of(heading: str) -> str | None:
+    """The field of ALIASES that a heading stands for; None where it is not understood."""
     plain = plain_heading(heading)
     for form in (plain, _unit_apart(plain)[0]):
         for name, aliases in ALIASES.items():
@@ -118,6 +120,7 @@ def field_of(heading: str) -> str | None:
 
 
 def match_columns(headings: list[str], path: Path) -> tuple[dict[str, int], list[Finding]]:
+    """Field -> place of its column, and findings; InputRefused where no column is understood."""
     columns: dict[str, int] = {}
     findings: list[Finding] = []
     for place, heading in enumerate(headings):

@@ -43,6 +43,7 @@ class RowReader:
         self.problems: list[Finding] = []
 
     def key(self) -> str | None:
+        """The case that the row is of; None where the row names none."""
         if "case_id" not in self.columns:
             return f"row-{self.row.number}"
         text = self._text("case_id")
@@ -55,6 +56,7 @@ class RowReader:
         return exact_id(text)
 
     def record(self) -> ClinicalRecord:
+        """The clinical values of the row; None for what is missing or cannot be read."""
         per_year = self.understood["age_years"].per_year if "age_years" in self.columns else None
         return ClinicalRecord(
             age_years=self._number("age_years", lambda text: age_years(text, per_year)),
@@ -65,6 +67,7 @@ class RowReader:
         )
 
     def primary(self) -> Primary | None:
+        """The primary; None where it is missing or none of the six."""
         before = len(self.problems)
         value = self._word("primary")
         given = self._text("primary") is not None

@@ -1,4 +1,7 @@
-"""One NIfTI file in, one NIfTI file out. All that can be wrong with a file is said here."""
+"""One NIfTI file in, one NIfTI file out. What is wrong with a file is said here.
+
+The header is parsed and checked in ``nifti_header``.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,6 @@ _READ_ERRORS = (
     nib.spatialimages.HeaderDataError,
     nib.wrapstruct.WrapStructError,
 )
-
 
 Room = Callable[[tuple[int, int, int], type], npt.NDArray]  # shape, dtype to an array, i fastest
 

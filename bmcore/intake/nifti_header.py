@@ -42,6 +42,8 @@ SIDE_DOUBTS = (NO_POSITION, DEFAULT_POSITION)
 
 @dataclass(frozen=True)
 class Header:
+    """What a NIfTI header says of its data; shape and datatype as declared, offset in bytes."""
+
     version: int
     shape: tuple[int, ...]
     datatype: int
@@ -83,6 +85,7 @@ def _shape(dims: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def check_header(header: Header, path: Path, least: int) -> tuple[int, int, int]:
+    """The declared size (i, j, k); InputRefused for anything but one 3D image of real numbers."""
     shape = header.shape
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -117,6 +120,7 @@ def check_header(header: Header, path: Path, least: int) -> tuple[int, int, int]
 
 
 def check_length(path: Path, header: Header, shape: tuple[int, int, int]) -> None:
+    """InputRefused where an unpacked file is shorter than its header says."""
     needed = header.offset + int(np.prod(shape)) * _NUMERIC[header.datatype]
     there = path.stat().st_size
     if there < needed:
@@ -154,6 +158,7 @@ def _plausible(affine: npt.NDArray) -> bool:
 
 
 def check_position(affine: npt.NDArray, path: Path) -> npt.NDArray[np.float64]:
+    """The affine in mm, float64; InputRefused where it, or the voxel size, cannot be right."""
     try:
         affine = check_affine(affine)
     except ValueError as error:
@@ -178,6 +183,7 @@ def check_position(affine: npt.NDArray, path: Path) -> npt.NDArray[np.float64]:
 def orientation_findings(
     header: nib.Nifti1Header, affine: npt.NDArray, shape: tuple[int, int, int], path: Path
 ) -> list[Finding]:
+    """What makes the position in space, or left and right, doubtful."""
     sform, qform = int(header["sform_code"]), int(header["qform_code"])
     hint = "check the side against another viewer; export again from the program that knew it."
     if sform == 0 and qform == 0:
@@ -250,5 +256,6 @@ def _two_sizes(header: nib.Nifti1Header, affine: npt.NDArray, path: Path) -> Ite
 
 
 def first_line(error: BaseException) -> str:
+    """An error of a library in one line, for a finding."""
     text = (str(error).splitlines() or [""])[0][:160]
     return text or type(error).__name__
