@@ -25,7 +25,7 @@ def on_one_grid(
     problems: list[Finding],
     notes: list[Finding],
 ) -> dict[str, Volume]:
-    """The volumes on the grid of t1c, else of the first; appends to ``problems`` what lies elsewhere
+    """The volumes on the grid of t1c, else of the first; adds to ``problems`` what lies elsewhere
     and to ``notes`` what was turned."""
     reference = "t1c" if "t1c" in volumes else next(iter(volumes), None)
     if reference is None:
