@@ -7,16 +7,15 @@ Heavy modules are imported inside the commands, so that ``--help`` answers at on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bmcore import __version__, cli_account, cli_dicom, cli_lock, cli_study, disk
-from bmcore.domain import RESEARCH_NOTICE, BmcoreError, ClinicalRecord, Finding, refuse
+from bmcore import __version__, cli_account, cli_dicom, cli_lock, cli_predict, cli_study, disk
+from bmcore.domain import RESEARCH_NOTICE, Finding, refuse
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from bmcore.domain import Case, Prediction
     from bmcore.models.bundles import Bundle
 
-T = TypeVar("T")
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -129,9 +127,9 @@ def predict(
     paths = {name: path for name, path in named.items() if path is not None}
     images = cli_dicom.Wanted(case or [], paths, series or [], study)
     with cli_study.refusals():
-        told = _Told(same_patient, tuple(legend or ()))
-        asked = _Asked(images, out, given, clinical, bundle, case_id, force, told)
-        models, brought = _everything_needed(asked)
+        told = cli_predict.Told(same_patient, tuple(legend or ()))
+        asked = cli_predict.Asked(images, out, given, clinical, bundle, case_id, force, told)
+        models, brought = cli_predict.everything_needed(asked)
         prediction = _predict_with_progress(brought.case, models)
         _write(prediction, asked, brought.inputs)
     more = [f for f in prediction.findings if f not in brought.case.findings]
@@ -196,7 +194,7 @@ def report(
         from bmcore.settings import settings
 
         home, url = settings().home, settings().url
-        models = _bundle(None).info
+        models = cli_predict.load_models(None).info
         known = references.truths(home, truth)
         predictions = collect.light_predictions(home, models.digest)
         disk.open_home(home)
@@ -206,150 +204,6 @@ def report(
         written = write(made, out)
     for path in written:
         typer.echo(str(path))
-
-
-@dataclass(frozen=True)
-class _Told:
-    """What the user of ``predict`` settled about files and tables."""
-
-    same_patient: bool
-    legends: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What the user of ``predict`` typed."""
-
-    images: cli_dicom.Wanted
-    out: Path
-    given: dict[str, object]
-    clinical: Path | None
-    bundle: Path | None
-    case_id: str | None
-    force: bool
-    told: _Told
-
-
-@dataclass(frozen=True)
-class _Brought:
-    """What the user of ``predict`` brought. case: as it may be stored, without names of files.
-
-    inputs: sequence -> hashes. remarks: what was noticed, in the words of the user's own files.
-    own_id: the id as the user or the names give it, for the clinical table. names: sequence -> name
-    of its file.
-    """
-
-    case: Case
-    inputs: Mapping[str, Mapping[str, str]]
-    remarks: tuple[Finding, ...]
-    own_id: str
-    names: Mapping[str, str]
-
-
-def _everything_needed(asked: _Asked) -> tuple[Bundle, _Brought]:
-    """Read and check all input before any long work; all problems are told at once."""
-    from bmcore.reading.archive import check_out
-
-    problems: list[Finding] = []
-
-    def attempt(read: Callable[[], T]) -> T | None:
-        try:
-            return read()
-        except BmcoreError as refusal:
-            problems.extend(refusal.findings)
-            return None
-
-    attempt(lambda: check_out(asked.out, asked.force))
-    attempt(lambda: _not_among_inputs(asked))
-    typed = attempt(lambda: ClinicalRecord(**asked.given))  # type: ignore[arg-type]
-    images = attempt(lambda: _read_case(asked))
-    brought = None
-    if typed is not None and images is not None:
-        brought = attempt(lambda: _with_clinical(images, typed, asked))
-    models = attempt(lambda: _bundle(asked.bundle))
-    if problems or models is None or brought is None:
-        raise BmcoreError(*problems)
-    return models, brought
-
-
-def _not_among_inputs(asked: _Asked) -> None:
-    folders = {
-        path.resolve() if path.is_dir() else path.resolve().parent
-        for path in asked.images.all_paths
-    }
-    if asked.out.resolve() in folders:
-        raise refuse(
-            "the results would lie among the input images",
-            file=asked.out,
-            hint="name another folder with --out.",
-        )
-
-
-def _read_case(asked: _Asked) -> tuple[Case, _Brought]:
-    """The case as the user knows it, and as it may be stored."""
-    from bmcore.intake import neutral
-    from bmcore.intake.nifti import choose_files, read_choice
-    from bmcore.settings import settings
-
-    wanted, told = asked.images, asked.told
-    if not wanted.all_paths:
-        raise refuse("no image was named", expected="CASE, or --t1c and other sequences")
-    if cli_dicom.is_dicom(wanted):
-        case, remarks, inputs = cli_dicom.read(wanted, asked.case_id, settings().home)
-        return case, _Brought(case, inputs, remarks, asked.case_id or case.case_id, {})
-    source = wanted.paths[0] if len(wanted.paths) == 1 else (wanted.paths or wanted.named)
-    settled = wanted.named if wanted.paths else {}
-    choice = choose_files(source, settled, same_patient=told.same_patient)
-    own_id = asked.case_id or choice.own_id
-    names = {n: path.name for n, path in choice.files.items()}
-    case = read_choice(choice, asked.case_id, None)
-    inputs = neutral.input_hashes(choice)
-    if settings().keep_names:
-        named = {n: {**hashes, "file": choice.files[n].name} for n, hashes in inputs.items()}
-        return case, _Brought(case, named, case.findings, own_id, names)
-    own = asked.case_id and case.case_id
-    stored_id = own or neutral.public_id(case.case_id) or neutral.id_of_images(inputs)
-    stored = neutral.without_names(case, choice, stored_id)
-    return case, _Brought(stored, inputs, case.findings, own_id, names)
-
-
-def _with_clinical(images: tuple[Case, _Brought], typed: ClinicalRecord, asked: _Asked) -> _Brought:
-    """The case with its record from the table if given, overruled by what was typed.
-
-    How columns were read is kept with the case; what the table's headings and cells are called is
-    told on the screen only.
-    """
-    case, brought = images
-    record, remarks, stored = case.clinical, brought.remarks, brought.case
-    if asked.clinical is not None:
-        from bmcore.intake.clinical import read_clinical
-        from bmcore.intake.clinical_values import parse_legends
-
-        read = read_clinical(asked.clinical, parse_legends(asked.told.legends))
-        own = read.record_for(brought.own_id)
-        if own is None:
-            raise refuse(
-                f"no row of the clinical table belongs to case {brought.own_id}",
-                file=asked.clinical,
-                found=f"{len(read.records)} rows of other cases, for instance "
-                + ", ".join(read.like(brought.own_id)),
-                expected="a row with exactly the name of the case",
-                hint="name the case with --case-id.",
-            )
-        kept = read.as_findings(brought.own_id)
-        record, remarks = own, (*remarks, *kept, *read.findings)
-        stored = replace(stored, findings=(*stored.findings, *kept))
-    brought = replace(brought, case=stored)
-    values = {f.name: getattr(typed, f.name) for f in fields(typed)}
-    record = replace(record, **{k: v for k, v in values.items() if v is not None})
-    return replace(brought, case=replace(brought.case, clinical=record), remarks=remarks)
-
-
-def _bundle(folder: Path | None) -> Bundle:
-    from bmcore.models.bundles import load_bundle
-    from bmcore.settings import settings
-
-    return load_bundle(folder or settings().bundle)
 
 
 def _predict_with_progress(case: Case, models: Bundle) -> Prediction:
@@ -371,7 +225,9 @@ def _progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def _write(prediction: Prediction, asked: _Asked, inputs: Mapping[str, Mapping[str, str]]) -> None:
+def _write(
+    prediction: Prediction, asked: cli_predict.Asked, inputs: Mapping[str, Mapping[str, str]]
+) -> None:
     from bmcore.reading.archive import write_outputs
 
     try:

@@ -35,7 +35,9 @@ def with_uploads(names: dict[str, str]) -> AppTest:
 
 
 def boxes(page: AppTest) -> dict[str, str | None]:
-    return {b.label: b.value for b in page.selectbox if str(b.key).startswith("sequence")}
+    """Names of files as they are shown, without the escapes of Markdown, and what was chosen."""
+    asked = [b for b in page.selectbox if str(b.key).startswith("sequence")]
+    return {b.label.replace("\\", ""): b.value for b in asked}
 
 
 def press_add(page: AppTest) -> AppTest:

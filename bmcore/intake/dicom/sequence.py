@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from bmcore.intake.dicom import words
 from bmcore.intake.dicom.found import Image
 from bmcore.intake.dicom.volumes import Part, component, origin
+from bmcore.intake.dicom.words import claims
+from bmcore.intake.dicom.words import contrast as contrast_said
 
 _MR = {f"1.2.840.10008.5.1.4.1.1.4{tail}" for tail in ("", ".1", ".3", ".4")}
 _OBJECTS = (
@@ -84,9 +85,9 @@ def judge(part: Part, agents: bool, shared_protocols: Collection[str]) -> Verdic
         return Verdict(why, None, 1.0, f"set aside: {why}", aside=True)
     first = part.images[0]
     text, protocol = description(first)
-    claimed = words.claims(text)
+    claimed = claims(text)
     if not claimed & set(_BASE) and protocol not in shared_protocols:
-        claimed |= words.claims(protocol) & set(_BASE)
+        claimed |= claims(protocol) & set(_BASE)
     base, sure, reason = _base(first, claimed)
     if base in ("t2star", "stir", "epi", "steady state"):
         kind = {"t2star": "T2*", "stir": "STIR", "epi": "an echo-planar image"}.get(base, base)
@@ -160,7 +161,7 @@ def _aside_by_measurement(part: Part, first: Image) -> str:
             "SUSCEPTIBILITY": "a susceptibility-weighted image"}.get(contrast)  # fmt: skip
     if told:
         return told
-    claimed = words.claims(description(first)[0])
+    claimed = claims(description(first)[0])
     if claimed & set(_BASE):
         claimed.discard("screen")  # "T1, protocol of the trial"
     for name, kind in _CLAIMED.items():
@@ -301,9 +302,9 @@ def contrast(
     """After contrast agent or not; how sure; why."""
     tag = agent_tag(part.images)
     text, protocol = description(part.images[0])
-    said = words.contrast(text)
-    if said is None and not words.claims(text) and protocol not in shared_protocols:
-        said = words.contrast(protocol)
+    said = contrast_said(text)
+    if said is None and not claims(text) and protocol not in shared_protocols:
+        said = contrast_said(protocol)
     if tag is None and said is None:
         if agents:
             return False, 0.9, "no sign of contrast agent, which other series have"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from bmcore.domain import Finding, Severity, refuse
 from bmcore.geometry import voxel_sizes_mm
-from bmcore.intake.dicom import sequence, sorting, words
 from bmcore.intake.dicom.files import list_files
 from bmcore.intake.dicom.found import (
     ExaminationFound,
@@ -19,7 +18,11 @@ from bmcore.intake.dicom.found import (
     title,
 )
 from bmcore.intake.dicom.scan import Scanned, scan
+from bmcore.intake.dicom.sequence import Verdict, agent_tag, description, judge
+from bmcore.intake.dicom.sorting import Group, examinations, patients
+from bmcore.intake.dicom.sorting import series as groups_of_series
 from bmcore.intake.dicom.volumes import Part, volumes
+from bmcore.intake.dicom.words import contrast
 from bmcore.intake.nifti_file import MAX_VOXELS, MIN_VOXELS_AN_AXIS, VOXEL_MM
 
 Source = str | Path | Iterable[str | Path]
@@ -54,10 +57,10 @@ def read_study(source: Source) -> StudyFound:
 
 def _patients(scanned: Scanned) -> Iterator[PatientFound]:
     number = 0
-    found_patients = sorting.patients((*scanned.images, *scanned.others))
+    found_patients = patients((*scanned.images, *scanned.others))
     for patient in sorted(found_patients, key=lambda group: group.label):
         found = []
-        for group in sorting.examinations(patient.images):
+        for group in examinations(patient.images):
             number += 1
             series = tuple(_series(group.images, scanned.absent))
             found.append(ExaminationFound(str(number), str(group.key[0]), group.label, series))
@@ -67,8 +70,8 @@ def _patients(scanned: Scanned) -> Iterator[PatientFound]:
 
 def _series(images: Sequence[Image], absent: Mapping[str, int]) -> list[SeriesFound]:
     """All volumes of one examination, with what each is; in the order of the scanner's numbers."""
-    parts: list[tuple[sorting.Group, Part]] = []
-    for group in sorting.series(images):
+    parts: list[tuple[Group, Part]] = []
+    for group in groups_of_series(images):
         name = title(group.label, str(group.images[0].get("SeriesDescription", "")))
         with_pixels = [i for i in group.images if i.get("pixels")]
         if not with_pixels:
@@ -79,21 +82,21 @@ def _series(images: Sequence[Image], absent: Mapping[str, int]) -> list[SeriesFo
     shared = _shared_protocols(part for _, part in parts)
     labels = _labels([group.label for group, _ in parts])
     return [
-        _found(label, group, part, sequence.judge(part, agents, shared), absent)
+        _found(label, group, part, judge(part, agents, shared), absent)
         for label, (group, part) in zip(labels, parts, strict=True)
     ]
 
 
 def _speaks_of_agent(part: Part) -> bool:
-    said = words.contrast(sequence.description(part.images[0])[0])
-    return bool(sequence.agent_tag(part.images) or said)
+    said = contrast(description(part.images[0])[0])
+    return bool(agent_tag(part.images) or said)
 
 
 def _shared_protocols(parts: Iterable[Part]) -> set[str]:
     """Names of protocols under which different series were measured."""
     under: dict[str, set[tuple]] = defaultdict(set)
     for part in parts:
-        text, protocol = sequence.description(part.images[0])
+        text, protocol = description(part.images[0])
         first = part.images[0]
         under[protocol].add((text, first.get("RepetitionTime"), first.get("EchoTime")))
     return {protocol for protocol, kinds in under.items() if len(kinds) > 1}
@@ -122,9 +125,9 @@ def _letters(count: int, plain: bool) -> str:
 
 def _found(
     label: str,
-    group: sorting.Group,
+    group: Group,
     part: Part,
-    verdict: sequence.Verdict,
+    verdict: Verdict,
     absent: Mapping[str, int],
 ) -> SeriesFound:
     first = part.images[0]

@@ -16,8 +16,16 @@ import numpy as np
 
 from bmcore.domain import Finding, InputRefused, Severity
 from bmcore.intake.child import Limits, ask
-from bmcore.intake.dicom import geometry
 from bmcore.intake.dicom.found import Image, Stack
+from bmcore.intake.dicom.geometry import (
+    Fault,
+    by_orientation,
+    in_order,
+    normal_of,
+    orientation,
+    same_place,
+    stack,
+)
 from bmcore.intake.dicom.pieces import piece, seconds_for
 
 _STRAY = 0.1  # of the slices
@@ -54,7 +62,7 @@ class Part:
 
     images: tuple[Image, ...]
     stack: Stack | None
-    faults: tuple[geometry.Fault, ...] = ()
+    faults: tuple[Fault, ...] = ()
     part: str = ""
     of: int = 1
     notes: tuple[Finding, ...] = ()
@@ -62,26 +70,24 @@ class Part:
 
 def volumes(images: Sequence[Image], title: str) -> list[Part]:
     """The volumes of one series; title: the series as findings name it."""
-    placed = [image for image in images if geometry.orientation(image) is not None]
-    lost = [image for image in images if geometry.orientation(image) is None]
+    placed = [image for image in images if orientation(image) is not None]
+    lost = [image for image in images if orientation(image) is None]
     parts = list(_planes(placed, title)) if placed else []
     if lost:
-        fault = geometry.Fault(
-            "none", "it does not say where its images lie", f"{len(lost)} images"
-        )
+        fault = Fault("none", "it does not say where its images lie", f"{len(lost)} images")
         parts.append(Part(tuple(lost), None, (fault,)))
     return parts
 
 
 def _planes(images: list[Image], title: str) -> Iterator[Part]:
     """One part or more for each orientation; a few images of another plane are left out, named."""
-    main, *rest = geometry.by_orientation(images)
+    main, *rest = by_orientation(images)
     stray = [g for g in rest if len(g) <= max(2, _STRAY * len(main)) and len(main) >= _MANY]
     others = [g for g in rest if g not in stray]
     if others and min(len(g) for g in (main, *others)) < _MANY:
         counts = " and ".join(str(len(g)) for g in (main, *others))
         what = f"the series mixes {len(others) + 1} orientations"
-        fault = geometry.Fault("mixed", what, f"{counts} images", tuple(images))
+        fault = Fault("mixed", what, f"{counts} images", tuple(images))
         yield Part(tuple(images), None, (fault,))
         return
     notes = tuple(_left_out(g, title) for g in stray)
@@ -161,7 +167,7 @@ def clusters(values: Sequence[float], least: float, share: float) -> list[int]:
 
 def _stacks(images: Sequence[Image], title: str) -> Iterator[Part]:
     kept, notes, faults = _without_copies(images, title)
-    whole, found = geometry.stack(kept)
+    whole, found = stack(kept)
     if faults or whole is not None:
         yield Part(tuple(kept), None if faults else whole, tuple(faults), notes=tuple(notes))
         return
@@ -187,7 +193,7 @@ def _taken_apart(images: Sequence[Image]) -> tuple[str, list[tuple[list[Image], 
             groups[_mark(image, name)].append(image)
         if len(groups) < 2 or len(groups) > len(images) // 2:
             continue
-        stacks = [(members, geometry.stack(members)[0]) for members in groups.values()]
+        stacks = [(members, stack(members)[0]) for members in groups.values()]
         even = [(members, own) for members, own in stacks if own is not None]
         if len(even) == len(stacks) and _over_each_other([own for _, own in even]):
             return words, sorted(even, key=lambda pair: _when(pair[0]))
@@ -210,8 +216,8 @@ def _over_each_other(stacks: Sequence[Stack]) -> bool:
     thick = min(float(image.get("SliceThickness", 0.0)) for image in images)
     if thick and min(distances) > 1.5 * thick:
         return False  # each has a gap where the slices of the other lie
-    ordered, places = geometry.in_order(images, geometry.normal_of(images))
-    gaps = np.diff(places @ geometry.normal_of(ordered))
+    ordered, places = in_order(images, normal_of(images))
+    gaps = np.diff(places @ normal_of(ordered))
     half = min(distances) / len(stacks)
     return bool((np.abs(gaps - half) < 0.1 * half).mean() < 0.6)
 
@@ -228,15 +234,15 @@ def _when(images: Sequence[Image]) -> tuple[str, float]:
 
 def _without_copies(
     images: Sequence[Image], title: str
-) -> tuple[list[Image], list[Finding], list[geometry.Fault]]:
+) -> tuple[list[Image], list[Finding], list[Fault]]:
     """The images without copies of the same; a fault where one UID stands for two images."""
-    groups = geometry.same_place(images) if len(images) > 1 else [list(images)]
+    groups = same_place(images) if len(images) > 1 else [list(images)]
     double = [image for group in groups if len(group) > 1 for image in group]
     if not double:
         return list(images), [], []
     digests = _digests(double)
     kept: list[Image] = []
-    faults: list[geometry.Fault] = []
+    faults: list[Fault] = []
     for group in groups:
         own, conflict = _distinct(group, digests)
         kept += own
@@ -249,9 +255,7 @@ def _without_copies(
     return kept, notes, faults
 
 
-def _distinct(
-    group: Sequence[Image], digests: dict[int, str]
-) -> tuple[list[Image], list[geometry.Fault]]:
+def _distinct(group: Sequence[Image], digests: dict[int, str]) -> tuple[list[Image], list[Fault]]:
     kept: list[Image] = []
     for image in sorted(group, key=lambda i: "fault" in i.get("pixels", {})):
         content, uid = digests.get(id(image)), image.get("SOPInstanceUID")
@@ -265,7 +269,7 @@ def _distinct(
             if same_uid and content is not None:
                 what = "two different images with one identity (SOP Instance UID) at one place"
                 names = f"{other.file.name} and {image.file.name}"
-                return list(group), [geometry.Fault("identity", what, names, (other, image))]
+                return list(group), [Fault("identity", what, names, (other, image))]
         else:
             kept.append(image)
     return kept, []
