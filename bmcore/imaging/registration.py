@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from bmcore.domain import Volume
 from bmcore.geometry import Affine, voxel_sizes_mm
@@ -24,8 +25,9 @@ SHRINK = (4, 2, 1)
 SMOOTHING_MM = (4.0, 2.0, 1.0)
 BINS = 32
 SHARE = 0.15  # of the voxels that the metric is computed on
-LEAST_MM = 2.0  # voxels below this size are not needed to align heads
+GRID_MM = 2.0  # heads are compared in voxels of this size
 SEED = 1
+TRIED = 3  # starts that are followed at the coarsest level
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,24 +67,48 @@ def register(
     """
     import SimpleITK as sitk
 
-    a, b = _itk(_coarse(fixed)), _itk(_coarse(moving))
+    a, b = _itk(_even(fixed)), _itk(_even(moving))
     inside = None
     if mask is not None:
         like = Volume(mask.astype(np.float32), fixed.affine)
         inside = sitk.Cast(_itk(like) > 0.5, sitk.sitkUInt8)
     middle = _middle(fixed, mask)
-    tried = [np.eye(4), *starts, _middles(middle, _middle(moving, None))]
-    scores = [_score(a, b, inside, _transform(m, middle, scaled)) for m in tried]
-    best = _transform(tried[int(np.argmax(scores))], middle, scaled)
-    method = _method(inside)
-    method.SetInitialTransform(best, inPlace=True)
-    method.Execute(a, b)
-    matrix = _matrix(best)
-    after = _score(a, b, inside, best)
-    if after < max(scores):  # no step was better than the start
-        matrix, after = tried[int(np.argmax(scores))], max(scores)
+    before = _score(a, b, inside, _transform(np.eye(4), middle, scaled))
+    tried = [np.eye(4), *starts, *_turns(middle, _middle(moving, None))]
+    ranked = sorted(tried, key=lambda m: -_score(a, b, inside, _transform(m, middle, scaled)))
+    rough = []
+    for start in ranked[:TRIED]:
+        transform = _transform(start, middle, scaled)
+        _run(a, b, inside, transform, SHRINK[:1], SMOOTHING_MM[:1])
+        rough.append((_score(a, b, inside, transform), len(rough), transform))
+    best = max(rough)[2]
+    _run(a, b, inside, best, SHRINK[1:], SMOOTHING_MM[1:])
+    matrix, after = _matrix(best), _score(a, b, inside, best)
     scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
-    return Registration(matrix, scores[0], after, scale)
+    return Registration(matrix, before, after, scale)
+
+
+def _run(
+    a: Any, b: Any, inside: Any, transform: Any, shrink: Sequence[int], smoothing: Sequence[float]
+) -> None:
+    """Improve ``transform`` in place."""
+    method = _method(inside)
+    method.SetShrinkFactorsPerLevel(shrink)
+    method.SetSmoothingSigmasPerLevel(smoothing)
+    method.SetInitialTransform(transform, inPlace=True)
+    method.Execute(a, b)
+
+
+def _turns(fixed: npt.NDArray[np.float64], moving: npt.NDArray[np.float64]) -> list[Affine]:
+    """Matrices that lay the images' middles on each other, the head nodded and turned a little."""
+    out = []
+    for nod in (-20.0, -10.0, 0.0, 10.0, 20.0):
+        for turn in (-12.0, 0.0, 12.0):
+            matrix = np.eye(4)
+            matrix[:3, :3] = Rotation.from_euler("xz", (nod, turn), degrees=True).as_matrix()
+            matrix[:3, 3] = moving - matrix[:3, :3] @ fixed
+            out.append(matrix)
+    return out
 
 
 def without_scale(found: Registration, middle: npt.ArrayLike) -> Affine:
@@ -106,11 +132,9 @@ def _method(inside: Any) -> Any:
     if inside is not None:
         method.SetMetricFixedMask(inside)
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=2.0, minStep=0.005, numberOfIterations=60, relaxationFactor=0.6
+        learningRate=2.0, minStep=0.005, numberOfIterations=100, relaxationFactor=0.6
     )
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel(SHRINK)
-    method.SetSmoothingSigmasPerLevel(SMOOTHING_MM)
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     return method
 
@@ -129,18 +153,22 @@ def _score(a: Any, b: Any, inside: Any, transform: Any) -> float:
         raise
 
 
-def _coarse(volume: Volume) -> Volume:
-    """Whole steps over voxels that are finer than ``LEAST_MM``, after smoothing."""
-    steps = [max(1, int(LEAST_MM // size)) for size in voxel_sizes_mm(volume.affine)]
-    data = np.asarray(volume.data, np.float32)
-    if max(steps) == 1:
-        return Volume(data, volume.affine)
-    data = ndimage.uniform_filter(data, steps, mode="nearest")
-    starts = [step // 2 for step in steps]
-    data = data[tuple(slice(s, None, n) for s, n in zip(starts, steps, strict=True))]
-    affine = volume.affine @ np.diag([*steps, 1.0])
-    affine[:3, 3] = volume.affine[:3, :3] @ starts + volume.affine[:3, 3]
-    return Volume(data, affine)
+def _even(volume: Volume) -> Volume:
+    """The image in voxels of ``GRID_MM`` along its own axes; finer ones are averaged."""
+    sizes = voxel_sizes_mm(volume.affine)
+    width = np.maximum(GRID_MM / sizes, 1)
+    data = ndimage.uniform_filter(
+        np.asarray(volume.data, np.float32), np.rint(width).astype(int), mode="nearest"
+    )
+    step = np.diag([*(GRID_MM / sizes), 1.0])
+    step[:3, 3] = (np.diag(step)[:3] - 1) / 2
+    affine = volume.affine @ step
+    counts = np.maximum(1, np.rint(np.array(volume.shape) * sizes / GRID_MM)).astype(int)
+    matrix = np.diag(step)[:3]
+    even = ndimage.affine_transform(
+        data, matrix, step[:3, 3], output_shape=tuple(counts), order=1, mode="nearest"
+    )
+    return Volume(even, affine)
 
 
 def _itk(volume: Volume) -> sitk.Image:
@@ -161,12 +189,6 @@ def _middle(volume: Volume, mask: npt.NDArray[np.bool_] | None) -> npt.NDArray[n
         weight = weight > np.percentile(weight[::3, ::3, ::3], 60)
     centre = ndimage.center_of_mass(weight) if weight.any() else np.array(volume.shape) / 2
     return volume.affine[:3, :3] @ np.asarray(centre) + volume.affine[:3, 3]
-
-
-def _middles(fixed: npt.NDArray[np.float64], moving: npt.NDArray[np.float64]) -> Affine:
-    out = np.eye(4)
-    out[:3, 3] = moving - fixed
-    return out
 
 
 def _transform(matrix: Affine, middle: npt.NDArray[np.float64], scaled: bool) -> Any:
