@@ -25,7 +25,7 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# Do 95 % intervals cover? 1,000 simulated studies for each method; about two minutes on a free core.
+# Do 95 % intervals cover? 1,000 simulated studies for each method; about six minutes on a free core.
 coverage: $(READY)
 	@$(BIN)/python -m training.bench.coverage --runs $(RUNS)
 

@@ -81,7 +81,8 @@ def lobe(mni_mm: npt.ArrayLike) -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def _mni_box() -> npt.NDArray[np.float64]:
+def mni_box() -> npt.NDArray[np.float64]:
+    """Corners (2, 3) in MNI mm of the box that holds 99 % of the template's brain."""
     t = templates()
     return _box(t.brain, t.affine)
 
@@ -102,7 +103,7 @@ def brain_to_mni(brain: npt.NDArray[np.bool_], affine: Affine) -> Affine:
     if not brain.any():
         raise ValueError("the brain mask is empty")
     low, high = _box(brain, affine)
-    low_mni, high_mni = _mni_box()
+    low_mni, high_mni = mni_box()
     scale = (high_mni - low_mni) / np.maximum(high - low, 1e-6)
     out = np.diag([*scale, 1.0])
     out[:3, 3] = low_mni - scale * low

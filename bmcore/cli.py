@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
-from bmcore import __version__, cli_account, cli_lock, cli_study, disk
+from bmcore import __version__, cli_account, cli_dicom, cli_lock, cli_study, disk
 from bmcore.domain import RESEARCH_NOTICE, BmcoreError, ClinicalRecord, Finding, refuse
 
 if TYPE_CHECKING:
@@ -60,11 +60,25 @@ def _every_command(
 # The options of `predict` are its contract, hence more parameters than elsewhere.
 @app.command()
 def predict(
-    case: Annotated[
-        list[Path],
-        typer.Argument(help="A case's folder, or its two to four NIfTI files.", show_default=False),
-    ],
     out: Annotated[Path, typer.Option(help="Folder for the three result files.")],
+    case: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="A case's folder, its two to four NIfTI files, or a DICOM folder, zip or disc.",
+            show_default=False,
+        ),
+    ] = None,
+    t1n: Annotated[Path | None, typer.Option(help="File or DICOM folder of native T1.")] = None,
+    t1c: Annotated[Path | None, typer.Option(help="The same of T1 after contrast.")] = None,
+    t2w: Annotated[Path | None, typer.Option(help="The same of T2.")] = None,
+    t2f: Annotated[Path | None, typer.Option(help="The same of FLAIR.")] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(help="DICOM: t1c=7 takes series 7 (or a UID), t2w=none leaves T2 out."),
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="DICOM: number, date or UID of the examination.")
+    ] = None,
     age: Annotated[float | None, typer.Option(help="Age in years.")] = None,
     sex: Annotated[str | None, typer.Option(help="male or female.")] = None,
     smoking: Annotated[str | None, typer.Option(help="never, former or current.")] = None,
@@ -84,6 +98,16 @@ def predict(
         typer.Option(help="Name of the case (a pseudonym); made of the images if left out."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace results in --out.")] = False,
+    same_patient: Annotated[
+        bool,
+        typer.Option(
+            "--same-patient", help="Files belong together although their names say otherwise."
+        ),
+    ] = False,
+    legend: Annotated[
+        list[str] | None,
+        typer.Option(help="What codes of --clinical mean: 'sex: 1=male, 2=female'."),
+    ] = None,
 ) -> None:
     """Predict one case: writes mask.nii.gz, lesions.csv and prediction.json into --out.
 
@@ -99,13 +123,20 @@ def predict(
         "extracranial_metastases": metastases,
     }
     started = time.perf_counter()
+    from bmcore.intake import gatekeeper
+
+    named = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
+    paths = {name: path for name, path in named.items() if path is not None}
+    images = cli_dicom.Wanted(case or [], paths, series or [], study)
     with cli_study.refusals():
-        asked = _Asked(case, out, given, clinical, bundle, case_id, force)
+        told = _Told(same_patient, tuple(legend or ()))
+        asked = _Asked(images, out, given, clinical, bundle, case_id, force, told)
         models, brought = _everything_needed(asked)
         prediction = _predict_with_progress(brought.case, models)
         _write(prediction, asked, brought.inputs)
     more = [f for f in prediction.findings if f not in brought.case.findings]
-    _show(prediction, [*brought.remarks, *more], out, time.perf_counter() - started)
+    remarks = gatekeeper.collect(brought.remarks, gatekeeper.as_named(more, brought.names))
+    _show(prediction, remarks, out, time.perf_counter() - started)
 
 
 @app.command()
@@ -157,35 +188,46 @@ def report(
     date give the same files.
     """
     with cli_study.refusals():
+        from bmcore.analysis import collect
         from bmcore.reading import references
-        from bmcore.report import dossier, gather, make
+        from bmcore.report import make
+        from bmcore.report.write import write
         from bmcore.review.store import open_store
         from bmcore.settings import settings
 
         home, url = settings().home, settings().url
         models = _bundle(None).info
         known = references.truths(home, truth)
-        predictions = gather.light_predictions(home, models.digest)
+        predictions = collect.light_predictions(home, models.digest)
         disk.open_home(home)
         when = None if date is None else date.replace(tzinfo=UTC)
         with open_store(url) as store:
             made = make.make(home, store, url, predictions, known, models, study, when)
-        written = dossier.write(made, out)
+        written = write(made, out)
     for path in written:
         typer.echo(str(path))
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the user of ``predict`` settled about files and tables."""
+
+    same_patient: bool
+    legends: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Asked:
     """What the user of ``predict`` typed."""
 
-    case: list[Path]
+    images: cli_dicom.Wanted
     out: Path
     given: dict[str, object]
     clinical: Path | None
     bundle: Path | None
     case_id: str | None
     force: bool
+    told: _Told
 
 
 @dataclass(frozen=True)
@@ -193,11 +235,15 @@ class _Brought:
     """What the user of ``predict`` brought. case: as it may be stored, without names of files.
 
     inputs: sequence -> hashes. remarks: what was noticed, in the words of the user's own files.
+    own_id: the id as the user or the names give it, for the clinical table. names: sequence -> name
+    of its file.
     """
 
     case: Case
     inputs: Mapping[str, Mapping[str, str]]
     remarks: tuple[Finding, ...]
+    own_id: str
+    names: Mapping[str, str]
 
 
 def _everything_needed(asked: _Asked) -> tuple[Bundle, _Brought]:
@@ -219,7 +265,7 @@ def _everything_needed(asked: _Asked) -> tuple[Bundle, _Brought]:
     images = attempt(lambda: _read_case(asked))
     brought = None
     if typed is not None and images is not None:
-        brought = attempt(lambda: _with_clinical(images, typed, asked.clinical))
+        brought = attempt(lambda: _with_clinical(images, typed, asked))
     models = attempt(lambda: _bundle(asked.bundle))
     if problems or models is None or brought is None:
         raise BmcoreError(*problems)
@@ -227,7 +273,10 @@ def _everything_needed(asked: _Asked) -> tuple[Bundle, _Brought]:
 
 
 def _not_among_inputs(asked: _Asked) -> None:
-    folders = {path.resolve() if path.is_dir() else path.resolve().parent for path in asked.case}
+    folders = {
+        path.resolve() if path.is_dir() else path.resolve().parent
+        for path in asked.images.all_paths
+    }
     if asked.out.resolve() in folders:
         raise refuse(
             "the results would lie among the input images",
@@ -242,40 +291,55 @@ def _read_case(asked: _Asked) -> tuple[Case, _Brought]:
     from bmcore.intake.nifti import choose_files, read_choice
     from bmcore.settings import settings
 
-    choice = choose_files(asked.case[0] if len(asked.case) == 1 else asked.case)
+    wanted, told = asked.images, asked.told
+    if not wanted.all_paths:
+        raise refuse("no image was named", expected="CASE, or --t1c and other sequences")
+    if cli_dicom.is_dicom(wanted):
+        case, remarks, inputs = cli_dicom.read(wanted, asked.case_id, settings().home)
+        return case, _Brought(case, inputs, remarks, asked.case_id or case.case_id, {})
+    source = wanted.paths[0] if len(wanted.paths) == 1 else (wanted.paths or wanted.named)
+    settled = wanted.named if wanted.paths else {}
+    choice = choose_files(source, settled, same_patient=told.same_patient)
+    own_id = asked.case_id or choice.own_id
+    names = {n: path.name for n, path in choice.files.items()}
     case = read_choice(choice, asked.case_id, None)
     inputs = neutral.input_hashes(choice)
     if settings().keep_names:
         named = {n: {**hashes, "file": choice.files[n].name} for n, hashes in inputs.items()}
-        return case, _Brought(case, named, case.findings)
+        return case, _Brought(case, named, case.findings, own_id, names)
     own = asked.case_id and case.case_id
     stored_id = own or neutral.public_id(case.case_id) or neutral.id_of_images(inputs)
-    return case, _Brought(neutral.without_names(case, choice, stored_id), inputs, case.findings)
+    stored = neutral.without_names(case, choice, stored_id)
+    return case, _Brought(stored, inputs, case.findings, own_id, names)
 
 
-def _with_clinical(
-    images: tuple[Case, _Brought], typed: ClinicalRecord, table: Path | None
-) -> _Brought:
-    """The case with its record from ``table`` if given, overruled by what was typed.
+def _with_clinical(images: tuple[Case, _Brought], typed: ClinicalRecord, asked: _Asked) -> _Brought:
+    """The case with its record from the table if given, overruled by what was typed.
 
-    What the table's headings and cells are called is told on the screen only.
+    How columns were read is kept with the case; what the table's headings and cells are called is
+    told on the screen only.
     """
     case, brought = images
-    record, remarks = case.clinical, brought.remarks
-    if table is not None:
+    record, remarks, stored = case.clinical, brought.remarks, brought.case
+    if asked.clinical is not None:
         from bmcore.intake.clinical import read_clinical
+        from bmcore.intake.clinical_values import parse_legends
 
-        read = read_clinical(table)
-        own = read.record_for(case.case_id)
+        read = read_clinical(asked.clinical, parse_legends(asked.told.legends))
+        own = read.record_for(brought.own_id)
         if own is None:
             raise refuse(
-                f"no row of the clinical table belongs to case {case.case_id}",
-                file=table,
-                found=f"{len(read.records)} rows of other cases",
-                expected="a row with the name of the case",
+                f"no row of the clinical table belongs to case {brought.own_id}",
+                file=asked.clinical,
+                found=f"{len(read.records)} rows of other cases, for instance "
+                + ", ".join(read.like(brought.own_id)),
+                expected="a row with exactly the name of the case",
                 hint="name the case with --case-id.",
             )
-        record, remarks = own, (*remarks, *read.findings)
+        kept = read.as_findings(brought.own_id)
+        record, remarks = own, (*remarks, *kept, *read.findings)
+        stored = replace(stored, findings=(*stored.findings, *kept))
+    brought = replace(brought, case=stored)
     values = {f.name: getattr(typed, f.name) for f in fields(typed)}
     record = replace(record, **{k: v for k, v in values.items() if v is not None})
     return replace(brought, case=replace(brought.case, clinical=record), remarks=remarks)

@@ -94,7 +94,7 @@ def progress(database: Database = None) -> None:
     """How far each reader is, and the log of amendments. Says nothing of what was answered."""
     from bmcore.domain import refuse
     from bmcore.review import plan
-    from bmcore.review.desk import Desk
+    from bmcore.review.reading_session import ReadingSession
     from bmcore.review.store import open_store
 
     with refusals():
@@ -107,7 +107,7 @@ def progress(database: Database = None) -> None:
                     why = "start" if version.reason is None else version.reason
                     when = f"{version.created_at:%Y-%m-%d %H:%M} UTC"
                     typer.echo(f"{name} version {version.version}, {when}, {version.author}: {why}")
-                for reader, states in Desk(store, name).progress().items():
+                for reader, states in ReadingSession(store, name).progress().items():
                     told = ", ".join(f"{count} {state}" for state, count in states.items())
                     typer.echo(f"{name} reader {reader}: {told}")
 

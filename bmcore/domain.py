@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from bmcore.geometry import check_affine, same_grid
 
 RESEARCH_NOTICE = (
     "Research software, not a medical device. Not for diagnosis or treatment decisions."
@@ -63,6 +66,12 @@ PRIMARY_NAMES: Mapping[str, str] = MappingProxyType(
         Primary.RCC: "Renal cell",
     }
 )
+ANSWER_NAMES: Mapping[str, str] = MappingProxyType(
+    {"clinical": "Clinical only", "image": "Image only", "fused": "Fused"}
+)
+
+
+SIDE_NOT_KNOWN = "side not known"
 
 
 class Severity(StrEnum):
@@ -137,7 +146,7 @@ def refuse(
     return error(Finding(Severity.REFUSED, what, text(file), text(found), text(expected), hint))
 
 
-def _frozen(array: npt.NDArray) -> npt.NDArray:
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view = array.view()
     view.setflags(write=False)
     return view
@@ -147,12 +156,10 @@ def _frozen(array: npt.NDArray) -> npt.NDArray:
 class Volume:
     """A 3D image: ``data`` (i, j, k), ``affine`` 4x4 from voxel to world RAS+ mm."""
 
-    data: npt.NDArray
+    data: npt.NDArray[Any]
     affine: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        from bmcore.geometry import check_affine
-
         if self.data.ndim != 3 or 0 in self.data.shape:
             raise ValueError(
                 f"a Volume must be 3D and not empty, but its shape is {self.data.shape}"
@@ -162,7 +169,7 @@ class Volume:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return self.data.shape  # type: ignore[return-value]
+        return self.data.shape
 
 
 @dataclass(frozen=True)
@@ -217,17 +224,19 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What we accept: one patient, one time point; all sequences on one grid, t1c among them."""
+    """What we accept: one patient, one time point; all sequences on one grid, t1c among them.
+
+    side_doubt: why left and right cannot be told from the headers, in words; None where they can.
+    """
 
     case_id: str
     sequences: Mapping[str, Volume]
     clinical: ClinicalRecord = field(default_factory=ClinicalRecord)
     findings: tuple[Finding, ...] = ()
     truth: Truth | None = None
+    side_doubt: str | None = None
 
     def __post_init__(self) -> None:
-        from bmcore.geometry import same_grid
-
         unknown = set(self.sequences) - set(SEQUENCES)
         if unknown:
             raise refuse(
@@ -265,6 +274,19 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
+class Placement:
+    """What can be said of where lesions lie.
+
+    side, lobe: whether they can be told. turn: 4x4 signed permutation from the header's world axes
+    to those of the head as the picture shows it; None where they agree.
+    """
+
+    side: bool = True
+    lobe: bool = True
+    turn: npt.NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A case on the working grid: RAS+, 1 mm isotropic, cropped to the brain.
 
@@ -283,6 +305,7 @@ class Prepared:
     source_shape: tuple[int, int, int]
     source_affine: npt.NDArray[np.float64]
     findings: tuple[Finding, ...] = ()
+    placement: Placement = field(default_factory=Placement)
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[0] != len(SEQUENCES):
@@ -298,7 +321,7 @@ class Lesion:
     number: 1.. by falling volume.  volume_mm3: of TC; oedema_mm3: oedema nearest to this lesion.
     largest_diameter_mm: greatest distance between two voxel centres of TC plus one voxel.
     centroid_mm: world RAS mm; centroid_voxel: (i, j, k) on the grid it was found on.
-    side: "left", "right" or "midline"; region: lobe in words.
+    side: "left", "right", "midline" or SIDE_NOT_KNOWN; region: lobe in words, or "unknown".
     """
 
     number: int

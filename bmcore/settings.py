@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -18,6 +19,8 @@ class Settings(BaseSettings):
     bundle: folder of the model bundle; empty means the shipped demo models.
     demo: make three synthetic demo cases at first start.
     threads: CPU threads for the nets; 0 leaves the choice to PyTorch.
+    idle_minutes: who does nothing for so long is signed out.
+    frame_ancestors: which pages may frame the dashboard, as in Content-Security-Policy.
     keep_names: keep the names of the files a case came in, and name cases after them. Off: a name
         of a file may be a patient's.
     """
@@ -29,6 +32,8 @@ class Settings(BaseSettings):
     bundle: Path = PROJECT / "models" / "demo"
     demo: bool = True
     threads: int = 0
+    idle_minutes: float = Field(default=120.0, gt=0)
+    frame_ancestors: str = Field(default="'none'", pattern=r"^[\w\-.:/*' ]+$")
     keep_names: bool = False
 
     @property

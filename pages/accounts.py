@@ -7,9 +7,10 @@ import streamlit as st
 
 from bmcore.review import accounts
 from bmcore.review.access import Role
-from pages.parts import guard, loaders
-from pages.parts.guard import page
-from pages.parts.words import when
+from pages.parts import loaders
+from pages.parts.access import guard
+from pages.parts.access.guard import page
+from pages.parts.words import escaped, when
 
 ROLE_WORDS = {
     Role.READER: "Reader: reads cases and votes, sees no answers of others",
@@ -87,7 +88,7 @@ with page("Accounts", "accounts.manage"):
     st.header("Accounts", anchor=False)
     words = st.session_state.pop("account told", None)
     if words:
-        st.success(words, icon=":material/check:")
+        st.success(escaped(words), icon=":material/check:")
     listed = accounts.listed(loaders.store())
     if guard.user().local:
         st.info(

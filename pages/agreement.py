@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import agreement_filter, agreement_source, agreement_view, loaders, reader
-from pages.parts.guard import page
+from pages.parts import loaders
+from pages.parts.access.guard import page
+from pages.parts.agreement import filters, source, view
+from pages.parts.case import reader
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -19,33 +21,33 @@ NO_VOTES = (
 NO_ANSWERS = "No sheet of this study is locked yet. Readers find their lists on the Study page."
 
 
-def draw(picked: agreement_source.Picked, bar: DeltaGenerator) -> None:
+def draw(picked: source.Picked, bar: DeltaGenerator) -> None:
     """Summary first, then a tab a topic. bar: the row of boxes at the top."""
-    from bmcore.review import rows
+    from bmcore.review import row_mapping
     from bmcore.review.votes import current
 
     with bar:
-        choice = agreement_filter.draw(picked.source)
+        choice = filters.draw(picked.source)
         if st.button("Make the report", type="primary", icon=":material/description:"):
             st.switch_page("pages/reports.py")
-    st.caption(f"{agreement_filter.words(choice)} {agreement_view.HOW_TO_READ}")
-    results = agreement_source.results(picked, choice)
-    agreement_view.draw_summary(results)
-    names = list(agreement_view.TABS) + ["All votes"] * (picked.record is None)
+    st.caption(f"{filters.words(choice)} {view.HOW_TO_READ}")
+    results = source.results(picked, choice)
+    view.draw_summary(results)
+    names = list(view.TABS) + ["All votes"] * (picked.record is None)
     for place, name in zip(st.tabs(names), names, strict=True):
         with place:
-            keys = agreement_view.TABS.get(name, ())
+            keys = view.TABS.get(name, ())
             for key in keys:
                 section = results.section(key)
-                agreement_view.draw_section(section, results.summary, several=len(keys) > 1)
+                view.draw_section(section, results.summary, several=len(keys) > 1)
             if name == "All votes":
                 store = loaders.store()
                 stored = store.votes()
-                agreement_view.draw_votes(
+                view.draw_votes(
                     stored,
                     {v.id for v in current(stored)},
                     store.shown_to(reader.acting()),
-                    store.read(rows.unknown_order),
+                    store.read(row_mapping.unknown_order),
                 )
 
 
@@ -53,12 +55,12 @@ with page("Agreement", "agreement.see"):
     st.header("Agreement", anchor=False)
     bar = st.container(horizontal=True, vertical_alignment="bottom")
     with bar:
-        name = agreement_source.pick()
-    picked = agreement_source.gather(name)
+        name = source.pick()
+    picked = source.gather(name)
     if picked.running and picked.record is not None:
-        from bmcore.report.study_results import running
+        from bmcore.analysis.results import running
 
-        agreement_view.draw_running(picked.record, running(picked.source).words)
+        view.draw_running(picked.record, running(picked.source).words)
     elif not picked.source.readings:
         st.info(NO_VOTES if picked.record is None else NO_ANSWERS)
     else:

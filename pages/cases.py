@@ -8,11 +8,13 @@ import pandas as pd
 import streamlit as st
 
 from bmcore.domain import Finding
-from pages.parts import loaders, reader
-from pages.parts.add_case import add_case_form
-from pages.parts.guard import may, page, shield
-from pages.parts.run_models import progress_words
-from pages.parts.words import STATE_WORDS, clinical
+from pages.parts import loaders
+from pages.parts.access import guard
+from pages.parts.access.guard import may, page
+from pages.parts.case import reader
+from pages.parts.case.add import add_case_form
+from pages.parts.case.run_models import progress_words
+from pages.parts.words import STATE_WORDS, clinical, escaped
 
 OWN = "Added here"
 ORDERS = {
@@ -102,7 +104,7 @@ def draw_list(table: pd.DataFrame) -> None:
         alt="Work list: one row a case",
     )
     chosen = _chosen(table, event["selection"])
-    label = f"Open {chosen}" if chosen else "Open a case: click on its row first"
+    label = f"Open {escaped(chosen)}" if chosen else "Open a case: click on its row first"
     if opener.button(label, type="primary", disabled=chosen is None, icon=":material/radiology:"):
         st.switch_page("pages/review.py", query_params={"case": str(chosen)})
 
@@ -112,28 +114,26 @@ def _chosen(table: pd.DataFrame, selection) -> str | None:
     return table["Case"].iloc[rows[0]] if rows and rows[0] < len(table) else None
 
 
-@st.fragment(run_every=2.0)
+@guard.fragment("cases.see", run_every=2.0)
 def follow_pictures(missing: int) -> None:
     """Draw the page anew when pictures were made in the background."""
-    with shield():
-        left = loaders.pictures_missing()
-        st.caption(f"Preparing images for quick opening: {left} to go.")
-        if left < missing:
-            st.rerun(scope="app")
+    left = loaders.pictures_missing()
+    st.caption(f"Preparing images for quick opening: {left} to go.")
+    if left < missing:
+        st.rerun(scope="app")
 
 
-@st.fragment(run_every=2.0)
+@guard.fragment("cases.see", run_every=2.0)
 def follow_work(busy: dict[str, str]) -> None:
     """What the models are doing; the page is drawn anew when a case changes its state."""
     from bmcore.reading import jobs
 
-    with shield():
-        now = {case_id: jobs.state(loaders.home(), case_id) for case_id in busy}
-        if {case_id: state.state for case_id, state in now.items()} != busy:
-            st.rerun(scope="app")
-        for case_id, state in now.items():
-            done = min(1.0, max(0.0, state.fraction))
-            st.progress(done, f"{case_id}: {progress_words(state)}")
+    now = {case_id: jobs.state(loaders.home(), case_id) for case_id in busy}
+    if {case_id: state.state for case_id, state in now.items()} != busy:
+        st.rerun(scope="app")
+    for case_id, state in now.items():
+        done = min(1.0, max(0.0, state.fraction))
+        st.progress(done, f"{escaped(case_id)}: {progress_words(state)}")
 
 
 def busy_cases(cases: pd.DataFrame) -> dict[str, str]:

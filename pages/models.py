@@ -8,9 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from bmcore.settings import settings
-from pages.parts import loaders, model_card
-from pages.parts.guard import page
-from pages.parts.metrics import in_words, metric_rows
+from pages.parts import loaders
+from pages.parts.access.guard import page
+from pages.parts.models import card as model_card
+from pages.parts.models.metrics import in_words, metric_rows
+from pages.parts.words import escaped
 
 PART_WORDS = {
     "segmenter": ("Segmentation net", "Marks necrosis, oedema and enhancing tumour in the images."),
@@ -74,7 +76,7 @@ def _sentence(text: str) -> str:
 
 def draw_part(name: str, entry: dict[str, Any]) -> None:
     title, purpose = PART_WORDS.get(name, (name, ""))
-    with st.expander(f"{title}: {purpose}"):
+    with st.expander(f"{escaped(title)}: {purpose}"):
         rows = metric_rows(entry["metrics"])
         if rows:
             st.markdown("**Measured**")
@@ -86,7 +88,7 @@ def draw_part(name: str, entry: dict[str, Any]) -> None:
         left.json(entry["training"], expanded=1)
         right.markdown("**Configuration**")
         right.json(entry["config"], expanded=1)
-        st.caption(f"File {entry['file']}, sha256 {entry['sha256']}")
+        st.caption(escaped(f"File {entry['file']}, sha256 {entry['sha256']}"))
 
 
 def draw_comparison(parts: dict[str, Any]) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts import agreement_source, loaders, reader
-from pages.parts.guard import download, page
+from pages.parts import loaders
+from pages.parts.access.guard import download, page
+from pages.parts.agreement import source
+from pages.parts.case import reader
 
 KINDS = {
     "report.pdf": ("PDF", "application/pdf"),
@@ -25,29 +27,29 @@ BUILT = "report files"
 
 def build(name: str) -> dict[str, bytes]:
     """All files of the report on what is stored now: name to content."""
-    from bmcore.report import dossier
     from bmcore.report.make import make
+    from bmcore.report.write import write
     from bmcore.settings import settings
 
-    study = None if name == agreement_source.FREE else name
+    study = None if name == source.FREE else name
     _note_what_is_shown(name)
     made = make(
         loaders.home(),
         loaders.store(),
         settings().url,
-        agreement_source.predictions(),
-        agreement_source.known_primaries(),
+        source.predictions(),
+        source.known_primaries(),
         loaders.models().info,
         study,
     )
     with tempfile.TemporaryDirectory() as folder:
-        return {path.name: path.read_bytes() for path in dossier.write(made, Path(folder))}
+        return {path.name: path.read_bytes() for path in write(made, Path(folder))}
 
 
 def _closing(name: str) -> set[str]:
     """Cases whose answers of the models the report names and this user has not seen."""
-    named = set(agreement_source.predictions()) & {e.case_id for e in loaders.entries()}
-    if name != agreement_source.FREE:
+    named = set(source.predictions()) & {e.case_id for e in loaders.entries()}
+    if name != source.FREE:
         from bmcore.review.record import read_record
 
         named &= set(read_record(loaders.store(), name).study.cases)
@@ -97,8 +99,8 @@ with page("Reports", "report.build"):
         "changes of the plan, and the hashes that show that nothing was altered. It names readers "
         "and pseudonyms of cases, no patient."
     )
-    name = agreement_source.pick()
-    picked = agreement_source.gather(name)
+    name = source.pick()
+    picked = source.gather(name)
     if picked.running:
         st.info(
             "The study is running. Its report shows the plan and the progress; answers and effects "

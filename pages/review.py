@@ -9,72 +9,63 @@ from typing import Any
 import streamlit as st
 
 from bmcore.domain import Prediction
-from pages.parts import (
-    answers,
-    desk,
-    guard,
-    lesions,
-    loaders,
-    reader,
-    three_d,
-    viewer,
-    vote,
-    what_if,
-)
-from pages.parts.case_line import draw_case_header, pick_case
-from pages.parts.desk import Seat
-from pages.parts.guard import page, shield
-from pages.parts.run_models import run_models
+from pages.parts import loaders, viewer
+from pages.parts.access import guard
+from pages.parts.access.guard import error_boundary, page
+from pages.parts.case import answers, lesions, marks, reader, three_d, vote, what_if
+from pages.parts.case.header import draw_case_header, pick_case
+from pages.parts.case.marks import ReadingContext
+from pages.parts.case.run_models import run_models
 
 
-def draw_images(seat: Seat) -> None:
+def draw_images(reading: ReadingContext) -> None:
     """The viewer; without the models' answers nothing but images and own marks is sent."""
     overlays, jump = viewer.Overlays(), None
-    if seat.prediction is not None:
-        overlays = lesions.overlays(seat.prediction, desk.mask(seat))
-        jump = lesions.jump(seat.prediction)
-    with st.container(key="viewer_side"), shield():
-        images = loaders.images(seat.case_id)
-        viewer.show(images, overlays, jump, own_desk(seat))
-        desk.warn(seat)
+    if reading.prediction is not None:
+        overlays = lesions.overlays(reading.prediction, marks.mask(reading))
+        jump = lesions.jump(reading.prediction)
+    with st.container(key="viewer_side"), error_boundary():
+        images = loaders.images(reading.case_id)
+        viewer.show(images, overlays, jump, own_desk(reading))
+        marks.warn(reading)
         three_d.draw(images, overlays)
 
 
-def own_desk(seat: Seat) -> viewer.Desk:
+def own_desk(reading: ReadingContext) -> viewer.Desk:
     """Marks are taken from who may read the case, also after a sign-out in another window."""
-    found = desk.desk(seat)
+    found = marks.desk(reading)
     receive = found.receive
     assert receive is not None
 
     def take(kind: str, value: Mapping[str, Any]) -> None:
-        if guard.may("case.open", seat.case_id):
+        if guard.may("case.open", reading.case_id):
             receive(kind, value)
 
     return replace(found, receive=take)
 
 
-def draw_panel(seat: Seat, prediction: Prediction | None) -> None:
+def draw_panel(reading: ReadingContext, prediction: Prediction | None) -> None:
     """The right side: vote alone while the models are hidden, else tabs."""
-    if seat.prediction is None:
-        vote.draw(loaders.entry(seat.case_id), prediction, shown=False)
+    if reading.prediction is None:
+        vote.draw(loaders.entry(reading.case_id), prediction, shown=False)
         if prediction is not None:
-            reader.offer_models(seat.case_id, reader.current())
+            reader.offer_models(reading.case_id, reader.current())
         return
     names = ["Answers", "Lesions", "Why", "What if", "Your vote"]
     tabs = st.tabs(names, key="panel", on_change="rerun")
     with tabs[0]:
-        answers.draw(seat.prediction)
+        answers.draw(reading.prediction)
     with tabs[1]:
-        desk.draw_correction(seat)
-        lesions.draw(seat.prediction)
+        marks.draw_correction(reading)
+        lesions.draw(reading.prediction)
     with tabs[2]:
         if tabs[2].open:  # the first look loads a library for about a second
-            answers.draw_reasons(seat.prediction)
+            answers.draw_reasons(reading.prediction)
     with tabs[3]:
         if tabs[3].open:
-            what_if.draw(seat.prediction)
+            what_if.draw(reading.prediction)
     with tabs[4]:
-        vote.draw(loaders.entry(seat.case_id), seat.prediction, shown=True)
+        vote.draw(loaders.entry(reading.case_id), reading.prediction, shown=True)
 
 
 with page("Review", "review.see"):
@@ -87,12 +78,12 @@ with page("Review", "review.see"):
             shown = prediction if reader.models_shown(case_id, who) else None
             draw_case_header(loaders.entry(case_id), prediction is not None, shown)
     if case_id:
-        seat = Seat(case_id, who[0] if who else None, shown)
+        reading = ReadingContext(case_id, who[0] if who else None, shown)
         left, right = st.columns([2, 1], gap="medium")
         with left:
-            draw_images(seat)
+            draw_images(reading)
         with right:
             reader.identity()
             if prediction is None:
                 run_models(case_id)
-            draw_panel(seat, prediction)
+            draw_panel(reading, prediction)

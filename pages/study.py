@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pages.parts import study_case, study_list, study_seat
-from pages.parts.guard import page
+from pages.parts.access.guard import page
+from pages.parts.study import case, context, worklist
 
 with page("Study", "study.see"):
-    seat = study_seat.choose()
-    if seat is not None:
-        place = study_seat.open_place(seat)
+    reading = context.choose()
+    if reading is not None:
+        place = context.open_place(reading)
         if place is None:
-            study_list.draw(seat)
+            worklist.draw(reading)
         else:
-            study_case.draw(seat, place)
+            case.draw(reading, place)

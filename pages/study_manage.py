@@ -5,9 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from bmcore.review import plan
-from bmcore.review.desk import Desk
-from pages.parts import loaders, study_follow, study_plan, study_ready, study_settle
-from pages.parts.guard import check, page, shield
+from bmcore.review.reading_session import ReadingSession
+from pages.parts import loaders
+from pages.parts.access.guard import check, error_boundary, page
+from pages.parts.study import adjudication, progress, readiness
+from pages.parts.study import plan as study_plan
 
 TABS = ("Progress", "Plan and amendments", "Disagreements", "Consensus masks", "New study")
 
@@ -23,21 +25,21 @@ with page("Run a study", "study.manage"):
         if len(names) > 1:
             index = names.index(asked) if asked in names else 0
             name = st.selectbox("Study", names, index=index, width=420)
-        desk = Desk(loaders.store(), name)
+        desk = ReadingSession(loaders.store(), name)
         tabs = st.tabs(TABS, key="manage", on_change="rerun")
-        with tabs[0], shield():
-            study_ready.draw_in_the_way(desk.version.study)
-            study_follow.draw(desk)
-        with tabs[1], shield():
+        with tabs[0], error_boundary():
+            readiness.draw_in_the_way(desk.version.study)
+            progress.draw(desk)
+        with tabs[1], error_boundary():
             study_plan.draw_versions(name)
-        with tabs[2], shield():
+        with tabs[2], error_boundary():
             if tabs[2].open:
                 check("study.decide")
-                study_settle.draw(desk)
-        with tabs[3], shield():
+                adjudication.draw(desk)
+        with tabs[3], error_boundary():
             if tabs[3].open:
                 check("masks.export")
-                study_settle.draw_masks(desk)
-        with tabs[4], shield():
+                adjudication.draw_masks(desk)
+        with tabs[4], error_boundary():
             if tabs[4].open:
                 study_plan.draw_new()

@@ -41,9 +41,11 @@ def _distance_mm(grid: np.ndarray, centre: tuple[float, float, float]) -> np.nda
 
 
 def make_case(case_id: str = "TEST-1", sizes_mm: tuple[float, float, float] = (1, 1, 1)) -> Case:
-    """Four sequences: a grey ball (100) with a bright left lesion (300) on t1c and t2f."""
+    """Four sequences: a grey ball (about 100, brighter to one side, as an image without contrast
+    counts as none) with a bright left lesion (300) on t1c and t2f."""
     grid = affine(sizes_mm)
     ball = (_distance_mm(grid, (0, 0, 0)) < 19).astype(np.float32) * 100
+    ball += (ball > 0) * np.linspace(-8, 8, ball.shape[1], dtype=np.float32)[:, None]
     lesion = _distance_mm(grid, LEFT_MM) < 4
     sequences = {}
     for number, name in enumerate(("t1n", "t1c", "t2w", "t2f")):

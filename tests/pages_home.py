@@ -32,7 +32,7 @@ def add_case(home: Path, work: Path, case_id: str, record: ClinicalRecord | None
 
 def make_bundle(folder: Path) -> BundleInfo:
     """Models with random weights, complete and valid; their answers mean nothing."""
-    from bmcore.models.bundles import finish
+    from bmcore.models.bundle_writer import finish
     from tests.test_models_bundles import fill
 
     folder.mkdir(parents=True, exist_ok=True)

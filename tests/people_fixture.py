@@ -7,11 +7,12 @@ from typing import Any
 
 from bmcore.domain import BundleInfo
 from bmcore.review import accounts, plan
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import Store, open_store
 from bmcore.review.study import Study, parse_study
 from tests import pages_home
 
+TOKEN = "token of the test"  # in a page's session state: as whom a test drives it
 PASSWORD = "seven quiet horses"
 READER_A, READER_B = "Dr Ada", "Dr Bo"
 PEOPLE = {
@@ -76,6 +77,25 @@ def make_accounts(store: Store) -> None:
         accounts.add(store, name, role, PASSWORD)
 
 
+def use_tokens(monkeypatch: Any) -> None:
+    """Pages that run without a server read who is signed in from their ``TOKEN``."""
+    import streamlit as st
+
+    from pages.parts.access import session
+
+    real = session._token
+    monkeypatch.setattr(session, "_token", lambda: st.session_state.get(TOKEN) or real())
+
+
+def enter(home: Path, name: str) -> str:
+    """Sign somebody in; the value of the cookie."""
+    from pages.parts.access import session
+
+    with open_store(url(home)) as store:
+        found = {a.name: a for a in accounts.listed(store)}[name]
+    return session.REGISTER.enter(found.name, found.stamp)
+
+
 def url(home: Path) -> str:
     return f"sqlite:///{home / 'bmcore.sqlite'}"
 
@@ -97,7 +117,7 @@ def read_all(store: Store, study: Study, reader: str, text: str | None = None) -
     """Lock every sheet of a reader's list."""
     from bmcore.review.worklist import Seconds
 
-    desk = Desk(store, study.study)
+    desk = ReadingSession(store, study.study)
     while (work := desk.next(reader)) is not None:
         place = work.item.place
         values = answers_for(study, place.arm, text)

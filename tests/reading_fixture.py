@@ -98,26 +98,29 @@ def tiny_bundle(folder: Path) -> Path:
     import torch
 
     from bmcore.domain import PRIMARIES
-    from bmcore.models import bundles
-    from bmcore.models.autoencoder import AutoencoderConfig, build_autoencoder
+    from bmcore.models import bundle_writer
+    from bmcore.models.autoencoder import build_autoencoder
     from bmcore.models.clinical import FEATURE_KEYS
-    from bmcore.models.cnn import FEATURE_NAMES, CNNConfig, build_cnn
+    from bmcore.models.cnn import FEATURE_NAMES, build_cnn
+    from bmcore.models.configs import AutoencoderConfig, CNNConfig, SegmenterConfig
     from bmcore.models.mlr import MLR, MLRConfig
-    from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+    from bmcore.models.segmenter import build_segmenter
 
     torch.manual_seed(0)
-    shape = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,))
+    shape = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,))
     tensors = build_segmenter(shape).state_dict()
     bias = [name for name, value in tensors.items() if value.shape == (32,)][-1]
     tensors[bias][:8] += 100  # the eight outputs of the class "background"
-    bundles.write_part(folder, "segmenter", tensors, shape)
+    bundle_writer.write_part(folder, "segmenter", tensors, shape)
     cnn = CNNConfig(width=8, blocks=1, maps=4, embedding=4)
     weights = build_cnn(cnn).state_dict()
     weights["last_conv.bias"] += 1  # no unit is silent, so that Grad-CAM has something to show
     weights["embed.bias"] += 1
-    bundles.write_part(folder, "cnn", weights, cnn)
+    bundle_writer.write_part(folder, "cnn", weights, cnn)
     reducer = AutoencoderConfig(features=len(FEATURE_NAMES), hidden=8, code=3)
-    bundles.write_part(folder, "autoencoder", build_autoencoder(reducer).state_dict(), reducer)
+    bundle_writer.write_part(
+        folder, "autoencoder", build_autoencoder(reducer).state_dict(), reducer
+    )
     rng = np.random.default_rng(0)
     code = ("c1", "c2", "c3")
     for part, names in (
@@ -127,8 +130,8 @@ def tiny_bundle(folder: Path) -> Path:
     ):
         x, y = rng.normal(1, 1, (60, len(names))), np.arange(60) % len(PRIMARIES)
         model = MLR(names, MLRConfig(c=0.3)).fit(x, y)
-        bundles.write_part(folder, part, model.tensors(), {"features": list(names)})
-    bundles.finish(folder, "tiny", "1", "nothing", synthetic=True)
+        bundle_writer.write_part(folder, part, model.tensors(), {"features": list(names)})
+    bundle_writer.finish(folder, "tiny", "1", "nothing", synthetic=True)
     return folder
 
 
@@ -137,12 +140,12 @@ def bundle_that_sees_the_spot(folder: Path):  # type: ignore[no-untyped-def]
     import torch
 
     from bmcore.models.bundles import load_bundle
-    from bmcore.models.segmenter import SegmenterConfig
+    from bmcore.models.configs import SegmenterConfig
 
     class Threshold(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.config = SegmenterConfig(filters=8)
+            self.config = SegmenterConfig.of(filters=8)
             self.scale = torch.nn.Parameter(torch.ones(1))
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -21,15 +21,17 @@ from pathlib import Path
 
 import numpy as np
 
+from bmcore.analysis import collect
 from bmcore.domain import Prediction
 from bmcore.intake import library
 from bmcore.models.bundles import load_bundle
 from bmcore.phantom.cohort import draw_case
 from bmcore.phantom.cohort import write_case as write_phantom
-from bmcore.reading import archive, pipeline
-from bmcore.report import dossier, gather, make
+from bmcore.reading import archive, pipeline, references
+from bmcore.report import make
+from bmcore.report.write import write
 from bmcore.review import plan
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.votes import Evidence, VoteDraft
 from bmcore.review.worklist import Seconds
@@ -80,7 +82,7 @@ def _read_study(store) -> None:
     drawn = study_fixture.study(repeats=1, study="same", cases=list(CASES))
     plan.lock(store, drawn, "Ida Lund")
     clock = [DATE - timedelta(days=20)]
-    desk = Desk(store, "same", clock=lambda: clock[0])
+    desk = ReadingSession(store, "same", clock=lambda: clock[0])
     for who, reader in enumerate(drawn.readers):
         for number, work in enumerate(desk.work(reader.id)):
             clock[0] += timedelta(minutes=2)
@@ -97,14 +99,14 @@ def write_outputs(home: Path, out: Path) -> None:
     """All outputs of ``home`` by the code at hand, into the new folder ``out``."""
     out.mkdir(parents=True)
     bundle = load_bundle(PROJECT / "models" / "demo")
-    predictions = gather.light_predictions(home, bundle.info.digest)
-    known = gather.truths(home)
+    predictions = collect.light_predictions(home, bundle.info.digest)
+    known = references.truths(home)
     url = f"sqlite:///{home / 'bmcore.sqlite'}"
     with open_store(url) as store:
         for study in (None, "same"):
             made = make.make(home, store, url, predictions, known, bundle.info, study, DATE)
             folder = out / (study or "free")
-            for path in dossier.write(made, folder):
+            for path in write(made, folder):
                 if path.suffix == ".pdf":
                     subprocess.run(["pdftotext", "-layout", path, path.with_suffix(".txt")])
                     path.unlink()

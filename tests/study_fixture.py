@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from bmcore.analysis.readings import CaseFacts
 from bmcore.domain import PRIMARIES
-from bmcore.report.readings import CaseFacts
 from bmcore.review import plan
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import Store
 from bmcore.review.study import Study, parse_study
 from bmcore.review.worklist import Seconds
@@ -76,12 +76,12 @@ def facts() -> dict[str, CaseFacts]:
     return found
 
 
-def read(store: Store, plan_: Study, stop_after: int | None = None) -> Desk:
+def read(store: Store, plan_: Study, stop_after: int | None = None) -> ReadingSession:
     """Lock the plan and let both read to the end of their lists, or each ``stop_after`` sheets."""
     plan.lock(store, plan_, "Ida Lund")
     now = datetime(2026, 11, 1, 9, tzinfo=UTC)
     clock = [now]
-    desk = Desk(store, plan_.study, clock=lambda: clock[0])
+    desk = ReadingSession(store, plan_.study, clock=lambda: clock[0])
     for reader, *_ in READERS:
         for number, work in enumerate(desk.work(reader)):
             if number == stop_after:

@@ -1,7 +1,4 @@
-"""The dashboard in real Chromium: the viewer on its own, and the whole road.
-
-Pictures of the road go to docs/screenshots/ when BMCORE_SCREENSHOTS=1 (``make screenshots``).
-"""
+"""The dashboard in real Chromium: the viewer on its own, and the whole road."""
 
 from __future__ import annotations
 
@@ -41,7 +38,6 @@ SERVER = [
     "--browser.gatherUsageStats=false",
     "--server.fileWatcherType=none",
 ]
-SHOTS = PROJECT / "docs" / "screenshots"
 PATIENCE_MS = 240_000  # a slow machine with two cores
 pytestmark = [
     pytest.mark.browser,
@@ -122,12 +118,10 @@ class Page:
         self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
         self.page.wait_for_timeout(500)
 
-    def shoot(self, name: str) -> None:
+    def look(self) -> None:
+        """Let the page settle and check it."""
         self.settle()
         self.check()
-        if os.environ.get("BMCORE_SCREENSHOTS") == "1":
-            SHOTS.mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=SHOTS / f"{name}.png")
 
     def check(self) -> None:
         """No traceback, no script error, nothing fetched from elsewhere; the notice is there."""
@@ -298,7 +292,7 @@ def upload(page: Page, files: list[Path]) -> None:
     for path in files:
         guess = page.page.get_by_label(path.name, exact=True).input_value()
         assert guess == SEQUENCE_NAMES[path.name.split("-")[-1].removesuffix(".nii.gz")]
-    page.shoot("add-a-case")
+    page.look()
     page.page.get_by_label("Age (years)").fill("58")
     page.page.keyboard.press("Tab")
     page.settle()
@@ -343,36 +337,35 @@ def models_folder() -> Path:
 @pytest.mark.timeout(1500)
 def test_the_whole_road_from_upload_to_report(browser, files: list[Path], tmp_path: Path) -> None:
     home = tmp_path / "home"
-    demo = "1" if os.environ.get("BMCORE_SCREENSHOTS") == "1" else "0"
-    with serve("app.py", BMCORE_HOME=str(home), BMCORE_DEMO=demo) as address:
+    with serve("app.py", BMCORE_HOME=str(home), BMCORE_DEMO="0") as address:
         page = Page(browser)
         page.page.goto(address)
         page.page.get_by_text("Add a case", exact=True).wait_for()
-        page.shoot("cases")
+        page.look()
         upload(page, files)
         assert [len(files), page.viewer()["mask"]] == [4, "0"]
 
         page.button("Run the models on this case").click()
         page.page.get_by_test_id("stProgress").wait_for()
-        page.shoot("review-running")
+        page.look()
         sign_in(page)
         page.button("Show the models' answers").wait_for()
-        page.shoot("review-unaided")
+        page.look()
         vote(page, "Melanoma", "60")
         assert stored_votes(home) == [("unaided", "melanoma", 60)]
 
         page.button("Show the models' answers").click()
         page.page.wait_for_selector('.viewer[data-mask="1"]')
         page.page.get_by_test_id("stPlotlyChart").wait_for()
-        page.shoot("review-answers")
+        page.look()
         see_lesions(page)
         page.page.get_by_role("tab", name="Why").click()
         page.page.get_by_text("log-odds", exact=True).wait_for()
-        page.shoot("review-why")
+        page.look()
         page.page.get_by_role("tab", name="Your vote").click()
         page.settle()
         vote(page, "Breast", "75", "4 good")
-        page.shoot("review-stored")
+        page.look()
         assert stored_votes(home) == [("unaided", "melanoma", 60), ("aided", "breast", 75)]
 
         see_the_other_pages(page)
@@ -385,7 +378,7 @@ def see_lesions(page: Page) -> None:
     page.settle()
     table = page.page.get_by_test_id("stDataFrame").first
     if not table.count():
-        return page.shoot("review-lesions")
+        return page.look()
     before, received = page.viewer(), page.received
     box = table.bounding_box()
     page.page.mouse.click(box["x"] + 16, box["y"] + 52)
@@ -397,27 +390,27 @@ def see_lesions(page: Page) -> None:
     assert page.received - received < 300_000  # one sequence alone is over 1 MB
     page.button("Show for lesion 1").click()
     page.page.get_by_text(re.compile("^The (viewer shows the )?map for lesion 1")).wait_for()
-    page.shoot("review-lesions")
+    page.look()
 
 
 def see_the_other_pages(page: Page) -> None:
     page.page.get_by_role("link", name="Agreement").click()
     page.page.get_by_text("All votes", exact=True).wait_for()
-    page.shoot("agreement")
+    page.look()
     page.page.get_by_role("link", name="Reports").click()
     page.button("Build report").click()
     page.page.locator("iframe").wait_for()
-    page.shoot("reports")
+    page.look()
     with page.page.expect_download() as download:
         page.button("PDF").click()
     assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
     page.page.get_by_role("link", name="Models").click()
     page.page.get_by_role("tab", name="Use and limits").click()
     page.page.get_by_text("What they cannot do", exact=True).wait_for()
-    page.shoot("models")
+    page.look()
     page.page.get_by_role("link", name="Cases").click()
     page.page.get_by_text("Add a case", exact=True).wait_for()
-    page.shoot("work-list")
+    page.look()
 
 
 def test_a_deep_link_as_the_first_visit_has_the_menu(browser, tmp_path: Path) -> None:

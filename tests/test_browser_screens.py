@@ -91,7 +91,7 @@ def store_votes(home: Path, cases: list[str]) -> None:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[str]]]:
     from bmcore.intake import library
-    from pages.parts.viewer import shelf
+    from pages.parts.viewer import block_cache
 
     work = tmp_path_factory.mktemp("screens")
     home = work / "home"
@@ -99,7 +99,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[s
     environment, cases = demo_home(home) if SHOOT else small_home(home, work)
     store_votes(home, cases)
     for entry in library.list_cases(home):
-        shelf.block(home, entry, "t1c")  # and the picture of the work list
+        block_cache.block(home, entry, "t1c")  # and the picture of the work list
     with serve("app.py", BMCORE_HOME=str(home), **environment) as address:
         yield address, cases
 
@@ -250,7 +250,7 @@ def test_the_other_pages(browser, site: tuple[str, list[str]]) -> None:
 @pytest.fixture
 def study_site(tmp_path: Path) -> Iterator[str]:
     """Accounts and a study that has begun; reader A has read the first case without the models."""
-    from bmcore.review.desk import Desk
+    from bmcore.review.reading_session import ReadingSession
     from bmcore.review.store import open_store
     from bmcore.review.worklist import Seconds
 
@@ -260,7 +260,7 @@ def study_site(tmp_path: Path) -> Iterator[str]:
     study = people_fixture.make_study(cases[:2])
     people_fixture.start(home, study, with_accounts=True)
     with open_store(people_fixture.url(home)) as store:
-        desk = Desk(store, study.study)
+        desk = ReadingSession(store, study.study)
         work = desk.next("ra")
         assert work is not None
         place = work.item.place
@@ -271,7 +271,7 @@ def study_site(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.timeout(1500)
 def test_the_pages_of_a_study_and_of_accounts(browser, study_site: str) -> None:
-    reader = signed_in(browser, study_site, people_fixture.READER_A, lambda p: look(p, "sign-in"))
+    reader = signed_in(browser, study_site, people_fixture.READER_A, look_at_sign_in)
     reader.page.goto(f"{study_site}/study")
     read = reader.page.get_by_role("button", name=re.compile("^(Read next|Go on with) case"))
     read.first.wait_for()
@@ -286,6 +286,21 @@ def test_the_pages_of_a_study_and_of_accounts(browser, study_site: str) -> None:
         keeper.page.get_by_role("heading").first.wait_for()
         look(keeper, name.replace("_", "-"))
     keeper.page.close()
+
+
+def look_at_sign_in(page: Page) -> None:
+    """Our own page, without Streamlit: nothing sticks out, in any width and scheme."""
+    page.check()
+    for scheme in ("light", "dark"):
+        page.page.emulate_media(color_scheme=scheme)
+        for name, (width, height) in {**SIZES, "390": (390, 844)}.items():
+            page.page.set_viewport_size({"width": width, "height": height})
+            ground = page.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+            assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(18, 24, 29)")
+            assert page.page.evaluate(f"({WIDER})()") <= 0
+            if SHOOT and name in SIZES:
+                keep(page, f"sign-in-{scheme}-{name}")
+    page.page.set_viewport_size({"width": 1440, "height": 900})
 
 
 def signed_in(browser, address: str, name: str, before=lambda page: None) -> Page:

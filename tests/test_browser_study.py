@@ -14,7 +14,7 @@ import pytest
 
 from bmcore.domain import Answer
 from bmcore.review import plan
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.votes import VoteDraft
 from bmcore.review.worklist import Seconds
@@ -145,7 +145,7 @@ def plant_thirty(home: Path) -> dict[str, bytes]:
         cases = [f"Other-{n}" for n in range(12)]
         other = people_fixture.make_study([*CASES, *cases], study="other")
         plan.lock(store, other, "Prof Iris")
-        desk = Desk(store, "other")
+        desk = ReadingSession(store, "other")
         sheets = 0
         while sheets < 10:  # read to the tenth sheet, each with a remark
             place = desk.next("rb").item.place
@@ -242,15 +242,14 @@ def test_nobody_gets_a_file_or_leaves_one_without_a_sign_in(browser, site: str) 
     page = Ear(browser, site)
     page.page.goto(site)
     page.page.get_by_role("button", name="Sign in").wait_for()
-    page.settle()
     assert not page.page.get_by_role("link", name="Cases").count()  # no menu
     for how, where in (("put", "_stcore/upload_file/a/b"), ("get", "media/x.csv")):
-        assert getattr(page.page.request, how)(f"{site}/{where}").status == 403
+        assert getattr(page.page.request, how)(f"{site}/{where}").status == 401
     page.sign_in("Max Admin")
     assert page.page.request.get(f"{site}/media/x.csv").status == 404
     page.page.get_by_role("button", name="Sign out").click()
     page.page.get_by_role("button", name="Sign in").wait_for()
-    assert page.page.request.get(f"{site}/media/x.csv").status == 403
+    assert page.page.request.get(f"{site}/media/x.csv").status == 401
     page.page.reload()
     page.page.get_by_role("button", name="Sign in").wait_for()  # a reload does not bring it back
     page.page.context.close()

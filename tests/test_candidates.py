@@ -1,9 +1,8 @@
-"""The second look at candidates: what is cut out, what is learnt, what becomes of the answer."""
+"""False-positive reduction: what is cut out, what is learnt, what becomes of the answer."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,27 +11,40 @@ import pytest
 import torch
 
 from bmcore.domain import InputRefused
-from bmcore.models.bundles import load_bundle, write_part
+from bmcore.models.bundle_writer import write_part
+from bmcore.models.bundles import load_bundle
 from bmcore.models.candidates import (
     EDGE,
     FEATURES,
-    KNOTS,
     build_candidate_head,
+    classify,
     cut_cubes,
-    describe,
     enhancement,
+    extract_features,
     find_candidates,
-    judge,
 )
-from bmcore.models.second_look import revise, without_second_look
-from bmcore.models.segmenter import SegmenterConfig, build_segmenter, read_chances
+from bmcore.models.configs import KNOTS, SegmenterConfig
+from bmcore.models.false_positive_reduction import (
+    reduce_false_positives,
+    without_false_positive_reduction,
+)
+from bmcore.models.inference import predict_probabilities
+from bmcore.models.segmenter import build_segmenter
 from training import candidates as training
-from training.candidates import CandidateTraining, halved, measure, train
-from training.common import tensors_hash
-from training.gather import VIEWS, Found, load, load_crops, varied
-from training.segmenter import begin_with, settle
+from training.candidates import halved
+from training.data.candidate_dataset import (
+    VIEWS,
+    Found,
+    load,
+    load_crops,
+    varied,
+)
+from training.evaluation.small_nets import measure_classification
+from training.loops.false_positive_reduction import CandidateTraining, train
+from training.loops.segmenter_trainer import begin_with, settle
+from training.run.files import tensors_hash
 
-TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
+TINY = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
 DEMO = Path(__file__).resolve().parent.parent / "models" / "demo"
 
 
@@ -48,7 +60,7 @@ def _core() -> npt.NDArray[np.float32]:
 
 def _net(**more: object) -> torch.nn.Module:
     torch.manual_seed(0)
-    return build_segmenter(replace(TINY, **more)).eval()
+    return build_segmenter(TINY.changed(**more)).eval()
 
 
 class _Sure(torch.nn.Module):
@@ -65,7 +77,7 @@ class _Sure(torch.nn.Module):
 
 
 def _sure(**more: object) -> torch.nn.Module:
-    """A segmenter whose second look is ``_Sure``."""
+    """A segmenter whose head is ``_Sure``."""
     net = _net(candidates=8, candidate_chance=0.05, **more)
     net.candidates = _Sure()
     return net
@@ -107,7 +119,7 @@ def _cube(own: tuple[slice, ...], bright: tuple[slice, ...]) -> npt.NDArray[np.f
 
 def _row(cube: npt.NDArray[np.float32], peaks: tuple[float, ...] = (0.5,)) -> dict[str, float]:
     """The features of the first of the candidates, all in the same cube, by name."""
-    described = describe(np.stack([cube] * len(peaks)), np.array(peaks))
+    described = extract_features(np.stack([cube] * len(peaks)), np.array(peaks))
     assert described.shape == (len(peaks), len(FEATURES)) and described.dtype == np.float32
     assert np.isfinite(described).all()
     return dict(zip(FEATURES, described[0].tolist(), strict=True))
@@ -167,7 +179,7 @@ def test_large_thin_and_lone_candidates_are_measured_too() -> None:
     flat = _cube(DOT, DOT)
     flat[:4] = 0  # every sequence is missing here
     assert _row(flat)["bright from 0.5: ln(1 + voxels)"] == 0
-    assert describe(flat[None][:0], np.zeros(0)).shape == (0, len(FEATURES))
+    assert extract_features(flat[None][:0], np.zeros(0)).shape == (0, len(FEATURES))
 
 
 def test_the_other_candidates_of_the_scan_are_counted() -> None:
@@ -213,34 +225,38 @@ def test_each_candidate_is_judged() -> None:
     head = build_candidate_head(len(FEATURES), 8)
     cubes = np.stack([_cube(DOT, DOT), _cube(DOT, (slice(None),) * 3)])
     peaks = np.array([0.1, 0.9])
-    chances = judge(head, cubes, peaks)
+    probabilities = classify(head, cubes, peaks)
     with torch.inference_mode():
-        logits = head.eval()(torch.from_numpy(describe(cubes, peaks)))
-    assert np.allclose(chances, torch.sigmoid(logits)) and chances[0] != chances[1]
-    assert judge(head, cubes[:0], peaks[:0]).shape == (0,)
+        logits = head.eval()(torch.from_numpy(extract_features(cubes, peaks)))
+    assert (
+        np.allclose(probabilities, torch.sigmoid(logits)) and probabilities[0] != probabilities[1]
+    )
+    assert classify(head, cubes[:0], peaks[:0]).shape == (0,)
 
 
 def test_the_judged_probability_becomes_the_peak_and_everything_else_keeps_its_share() -> None:
     core = _core()
-    chances = np.stack([(1 - core) * 0.75, core * 0.25, (1 - core) * 0.25, core * 0.75])
+    probabilities = np.stack([(1 - core) * 0.75, core * 0.25, (1 - core) * 0.25, core * 0.75])
     images = np.zeros((4, *core.shape), np.float32)
-    out = revise(_sure(), images, core >= 0, chances)
+    out = reduce_false_positives(_sure(), images, core >= 0, probabilities)
     parts, _ = find_candidates(core, 0.05)
     now = out[1] + out[3]
     assert now[parts == 1].max() == pytest.approx(0.8, abs=1e-6)
     assert now[parts == 2].max() == pytest.approx(0.1, abs=1e-6)
     assert now[0, 5, 5] == pytest.approx(0.4, abs=1e-6)  # half of the peak, as before
-    assert np.array_equal(out[:, parts == 0], chances[:, parts == 0])
+    assert np.array_equal(out[:, parts == 0], probabilities[:, parts == 0])
     assert np.allclose(out.sum(0), 1, atol=1e-6)
     assert np.allclose(out[1], now / 4, atol=1e-6) and np.allclose(out[2], (1 - now) / 4, atol=1e-6)
-    assert chances[1, 22, 22, 22] == pytest.approx(0.225)  # the input is left alone
+    assert probabilities[1, 22, 22, 22] == pytest.approx(0.225)  # the input is left alone
 
 
 def test_a_part_that_was_certain_can_be_taken_back() -> None:
-    chances = np.zeros((4, 16, 16, 16), np.float32)
-    chances[0] = 1
-    chances[:, 4:8, 4:8, 4:8] = np.array([0, 0, 0, 1], np.float32)[:, None, None, None]
-    out = revise(_sure(), np.zeros((4, 16, 16, 16), np.float32), chances[0] >= 0, chances)
+    probabilities = np.zeros((4, 16, 16, 16), np.float32)
+    probabilities[0] = 1
+    probabilities[:, 4:8, 4:8, 4:8] = np.array([0, 0, 0, 1], np.float32)[:, None, None, None]
+    out = reduce_false_positives(
+        _sure(), np.zeros((4, 16, 16, 16), np.float32), probabilities[0] >= 0, probabilities
+    )
     assert np.isfinite(out).all() and np.allclose(out.sum(0), 1)
     assert out[3, 5, 5, 5] == pytest.approx(0.8, abs=1e-6)
     assert out[0, 5, 5, 5] == pytest.approx(0.2, abs=1e-6)
@@ -250,7 +266,7 @@ def test_the_contour_net_draws_what_the_head_judges() -> None:
     core = np.zeros((24, 24, 24), np.float32)
     core[10:13, 10:13, 10:13] = 0.1
     core[12:15, 12:15, 18:20] = 0.2
-    chances = np.stack([1 - core, core * 0, core * 0, core])
+    probabilities = np.stack([1 - core, core * 0, core * 0, core])
     brain = np.ones((24, 24, 24), bool)
     brain[:10] = False
     net = _sure(contours=8)
@@ -272,7 +288,7 @@ def test_the_contour_net_draws_what_the_head_judges() -> None:
             return logits
 
     net.contours = Ball()
-    out = revise(net, np.zeros((4, 24, 24, 24), np.float32), brain, chances)
+    out = reduce_false_positives(net, np.zeros((4, 24, 24, 24), np.float32), brain, probabilities)
     ball = np.zeros((24, 24, 24), bool)
     ball[10:14, 9:14, 9:14] = True  # not outside the brain
     assert np.allclose((out[1] + out[3])[ball], 0.8) and np.allclose(out[1][ball], 0.08)
@@ -282,32 +298,32 @@ def test_the_contour_net_draws_what_the_head_judges() -> None:
     wide = np.zeros((24, 24, 24), np.float32)
     wide[12, 12, 2:20] = 0.3
     wide[12, 12, 2] = 0.15
-    out = revise(net, np.zeros((4, 24, 24, 24), np.float32), brain,
+    out = reduce_false_positives(net, np.zeros((4, 24, 24, 24), np.float32), brain,
                  np.stack([1 - wide, wide * 0, wide * 0, wide]))  # fmt: skip
     assert np.allclose(out[3], wide * 0.8 / 0.3, atol=1e-6)  # too large to be drawn
 
 
-def test_contours_belong_to_a_second_look() -> None:
+def test_lesion_refinement_needs_false_positive_reduction() -> None:
     with pytest.raises(ValueError, match="give candidates too"):
-        replace(TINY, contours=8)
+        TINY.changed(contours=8)
     with pytest.raises(ValueError, match="contours must not be negative"):
-        replace(TINY, candidates=8, contours=-1)
+        TINY.changed(candidates=8, contours=-1)
     weights = _net(candidates=8, contours=8).state_dict()
-    assert without_second_look(weights).keys() == _net().state_dict().keys()
+    assert without_false_positive_reduction(weights).keys() == _net().state_dict().keys()
 
 
-def test_a_segmenter_with_a_second_look_answers_with_its_peaks() -> None:
+def test_a_segmenter_with_false_positive_reduction_answers_with_its_peaks() -> None:
     net = _net(candidates=8, candidate_chance=0.3)
     images = np.random.default_rng(1).normal(size=(4, 32, 32, 32)).astype(np.float32)
     brain = np.ones((32, 32, 32), bool)
     asked = net.config
-    net.config = replace(asked, candidates=0)
-    before = read_chances(net, images, brain)
+    net.config = asked.changed(candidates=0)
+    before = predict_probabilities(net, images, brain)
     net.config = asked
-    after = read_chances(net, images, brain)
+    after = predict_probabilities(net, images, brain)
     core = before[1] + before[3]
     parts, found = find_candidates(core, 0.3)
-    judged = judge(
+    judged = classify(
         net.candidates, cut_cubes(images, parts, found), np.array([c.peak for c in found])
     )
     assert len(found) > 0
@@ -315,14 +331,14 @@ def test_a_segmenter_with_a_second_look_answers_with_its_peaks() -> None:
         peak = (after[1] + after[3])[parts == candidate.number].max()
         assert peak == pytest.approx(chance, abs=1e-5)
     with pytest.raises(ValueError, match="candidate_chance"):
-        replace(TINY, candidate_chance=0.0)
+        TINY.changed(candidate_chance=0.0)
     with pytest.raises(ValueError, match="candidates must not be negative"):
-        replace(TINY, candidates=-1)
+        TINY.changed(candidates=-1)
 
 
 def test_what_does_not_enhance_is_no_metastasis() -> None:
     core = _core()
-    chances = np.stack([1 - core, core * 0.25, np.zeros_like(core), core * 0.75])
+    probabilities = np.stack([1 - core, core * 0.25, np.zeros_like(core), core * 0.75])
     images = np.zeros((4, *core.shape), np.float32)
     images[0] = images[2] = images[3] = 4  # the other sequences do not count
     images[1, 0:3, 5:8, 5:8] = 1.5
@@ -330,9 +346,9 @@ def test_what_does_not_enhance_is_no_metastasis() -> None:
     images[1, 22, 22, 22] = 6  # a single voxel of 216: noise
     images[1, 19, 22, 22] = 5  # beside the second
     parts, found = find_candidates(core, 0.05)
-    assert enhancement(images, chances, parts, found).tolist() == [1.5, 0.5]
+    assert enhancement(images, probabilities, parts, found).tolist() == [1.5, 0.5]
     for least, peaks in ((None, (0.8, 0.1)), (0.4, (0.8, 0.1)), (1.0, (0.8, 0)), (1.6, (0, 0))):
-        out = revise(_sure(least_t1c=least), images, core >= 0, chances)
+        out = reduce_false_positives(_sure(least_t1c=least), images, core >= 0, probabilities)
         now = out[1] + out[3]
         assert [now[parts == n].max() for n in (1, 2)] == pytest.approx(peaks, abs=1e-6)
         assert np.allclose(out.sum(0), 1, atol=1e-6)
@@ -340,23 +356,23 @@ def test_what_does_not_enhance_is_no_metastasis() -> None:
 
 def test_a_thin_rim_is_enough_to_enhance_and_an_unlikely_one_is_not() -> None:
     core = _core()
-    chances = np.stack([1 - core, core * 0.75, np.zeros_like(core), core * 0.25])
+    probabilities = np.stack([1 - core, core * 0.75, np.zeros_like(core), core * 0.25])
     images = np.zeros((4, *core.shape), np.float32)
     images[1, 20:26, 20:26, 20:26] = -2
     images[1, 20, 20:26, 20:23] = 3  # 18 of 216 voxels
     parts, found = find_candidates(core, 0.05)
-    assert enhancement(images, chances, parts, found)[1] == -2  # they are called necrosis
-    chances[[1, 3], 20, 20:26, 20:23] = chances[[3, 1], 20, 20:26, 20:23]
-    assert enhancement(images, chances, parts, found)[1] == 3
-    chances[[1, 3], 20, 20:26, 20:23] *= 0.4  # less than half as likely as the peak
-    assert enhancement(images, chances, parts, found)[1] == -2
+    assert enhancement(images, probabilities, parts, found)[1] == -2  # they are called necrosis
+    probabilities[[1, 3], 20, 20:26, 20:23] = probabilities[[3, 1], 20, 20:26, 20:23]
+    assert enhancement(images, probabilities, parts, found)[1] == 3
+    probabilities[[1, 3], 20, 20:26, 20:23] *= 0.4  # less than half as likely as the peak
+    assert enhancement(images, probabilities, parts, found)[1] == -2
 
 
-def test_a_second_look_is_left_out_of_the_weights_that_a_new_run_begins_with(
+def test_false_positive_reduction_is_left_out_of_the_weights_that_a_new_run_begins_with(
     tmp_path: Path,
 ) -> None:
     taught, plain = _net(candidates=8, contours=8), build_segmenter(TINY)
-    config = replace(TINY, candidates=8, contours=8)
+    config = TINY.changed(candidates=8, contours=8)
     said = {"steps": 7, "candidates": {"patients": 3}}
     file = write_part(tmp_path, "segmenter", taught.state_dict(), config.as_dict(), said)
     begin = begin_with(file, 0)
@@ -378,12 +394,12 @@ def _described(count: int, seed: int) -> Found:
     return Found(described.astype(np.float32), lesion, random.uniform(0.05, 0.3, count))
 
 
-def test_the_second_look_learns_what_the_peak_does_not_tell(tmp_path: Path) -> None:
+def test_false_positive_reduction_learns_what_the_peak_does_not_tell(tmp_path: Path) -> None:
     config = CandidateTraining(hidden=8, epochs=20, batch=16, rate=1e-2)
     result = train(_described(300, 1), config, tmp_path, "cpu")
     head = build_candidate_head(12, 8)
     head.load_state_dict(result["weights"])
-    found = measure(head, _described(200, 2), patients=40)
+    found = measure_classification(head, _described(200, 2), patients=40)
     assert found["second look"]["auc"] > 0.95 > 0.65 > found["peak"]["auc"]
     kept = found["second look"]["lesions_kept_at_false_per_patient"]
     assert 0.7 < kept["0.25"] <= kept["0.5"] <= kept["2"]
@@ -416,7 +432,7 @@ def test_from_candidates_of_one_kind_nothing_can_be_learnt(tmp_path: Path) -> No
         train(alone, CandidateTraining(batch=8), tmp_path, "cpu")
 
 
-def test_a_segmenter_is_taught_a_second_look_from_the_shell(tmp_path: Path) -> None:
+def test_a_segmenter_is_taught_false_positive_reduction_from_the_shell(tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = {"segmenter": DEMO, "out": out, "data": None, "cases": 3, "chance": 0.05,
                "hidden": 8, "epochs": 1, "channels": 4, "contour_epochs": 1,
@@ -424,12 +440,15 @@ def test_a_segmenter_is_taught_a_second_look_from_the_shell(tmp_path: Path) -> N
     training.main(**options)
     bundle = load_bundle(out)
     entry = bundle.manifest["parts"]["segmenter"]
-    assert entry["config"]["candidates"] == 8 and bundle.segmenter_config.candidate_chance == 0.05
+    assert entry["config"]["candidates"] == 8
+    assert bundle.segmenter_config.reduction.candidate_chance == 0.05
     said = entry["training"]["candidates"]
     assert said["patients"] == 2 and said["source"].startswith("synthetic")
     assert entry["metrics"]["candidates"]["patients"] == 1
     before, after = load_bundle(DEMO).segmenter.state_dict(), bundle.segmenter.state_dict()
-    assert all(torch.equal(v, after[k]) for k, v in without_second_look(before).items())
+    assert all(
+        torch.equal(v, after[k]) for k, v in without_false_positive_reduction(before).items()
+    )
     assert entry["config"]["contours"] == 4
     assert (
         said["contours"]["lesions"] > 0

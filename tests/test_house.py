@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,25 +21,53 @@ FLOORS = {
     "zips": 0,
     "settings": 0,
     "disk": 0,
+    "stats": 0,
     "intake": 1,
     "phantom": 1,
     "imaging": 2,
     "models": 3,
     "reading": 4,
     "review": 5,
-    "stats": 6,
-    "report": 6,
-    "cli": 7,
-    "cli_study": 7,
-    "cli_lock": 7,
-    "cli_account": 7,
-    "__main__": 7,
+    "analysis": 6,
+    "report": 7,
+    "cli": 8,
+    "cli_dicom": 8,
+    "cli_study": 8,
+    "cli_lock": 8,
+    "cli_account": 8,
+    "__main__": 8,
 }
 ALLOWED_ROOMS = {
     "streamlit": {"app.py", "pages"},
     "sqlalchemy": {"review"},
     "alembic": {"review"},
     "pydicom": {"intake", "report"},
+}
+LONGEST = 400  # lines of a file
+LONG: Mapping[str, str] = {  # files that may be longer, and why
+    "bmcore/domain.py": "the nouns of the project, each small",
+    "bmcore/intake/nifti_file.py": "every check of one file format",
+    "bmcore/review/schema.py": "all tables of the database, as the migrations left them",
+    "pages/parts/models/card.py": "one page's tables",
+    "training/bench/coverage.py": "a table of simulated studies",
+}
+CIRCLES: tuple[frozenset[str], ...] = ()
+# The files that stand between a page and ``review.access``; the others ask ``guard``.
+GATES = ("door", "guard", "header", "http_guard", "navigation", "session", "sign_in")
+NOUNS_OF_ACCESS = {"AccessRefused", "Role", "Standing", "User"}
+NAMES_OF_ACCESS = {
+    *("reader", "investigator", "administrator"),
+    *("unaided", "aided", "aided_explained"),
+}
+RULES_IN_PAGES: Mapping[str, int] = {  # what is there still, a place each; no place may be added
+    "pages/accounts.py": 1,  # a button is dead while the role is the one that is stored
+    "pages/parts/study/case.py": 3,  # asks ``allowed`` with the standing it read from the list
+    "pages/parts/study/worklist.py": 1,  # sheets that wait are not offered
+    "pages/parts/study/readiness.py": 2,  # a button for whom the action is at all
+    "pages/parts/study/context.py": 1,  # the standing of the sheet that is open
+    "pages/parts/study/sheet.py": 1,  # what an answer rests on
+    "pages/parts/study/waiting.py": 1,  # a hint for who runs the study
+    "pages/parts/case/vote.py": 3,  # which boxes the form has
 }
 HEAVY = ("torch", "monai", "shap", "captum", "SimpleITK")
 
@@ -102,10 +132,11 @@ def test_every_import_goes_down_and_libraries_stay_in_their_rooms() -> None:
         ("imaging", "from bmcore.reading import pipeline"),
         ("intake", "import bmcore.models.cnn"),
         ("stats", "from bmcore.domain import Case"),
+        ("analysis", "from bmcore.report.build import build"),
         ("models", "import streamlit as st"),
         ("reading", "from sqlalchemy import text"),
         ("models", "import pydicom"),
-        ("review", "from training import common"),
+        ("review", "from training.run import files"),
     ],
 )
 def test_a_planted_forbidden_import_is_found(room: str, line: str) -> None:
@@ -153,5 +184,277 @@ def test_no_page_loads_torch_or_its_like_when_imported() -> None:
     assert run.stdout.strip() == "[]", run.stdout + run.stderr
 
 
+def test_pydicom_is_imported_where_a_file_is_parsed_and_not_before() -> None:
+    files = sorted((ROOT / "bmcore" / "intake" / "dicom").glob("*.py"))
+    assert len(files) > 10
+    found = [
+        (path.name, name)
+        for path in files
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for name in _imports_of(node)
+        if name.split(".")[0] == "pydicom"
+    ]
+    assert found == []
+
+
 def _imports_of(node: ast.stmt) -> list[str]:
     return _imports(node) if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+
+
+def _module(path: Path) -> str:
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def _circles(sources: Mapping[str, str]) -> list[frozenset[str]]:
+    """Sets of modules that import each other, also inside functions or for types alone."""
+    needs = {
+        module: {
+            target
+            for name in _imports(ast.parse(source))
+            for target in (name, name.rsplit(".", 1)[0])
+            if target in sources and target != module
+        }
+        for module, source in sources.items()
+    }
+    reached = {module: _reached(needs, module) for module in needs}
+    return sorted(
+        {
+            frozenset({m for m in reached[module] if module in reached[m]})
+            for module in needs
+            if module in reached[module]
+        },
+        key=sorted,
+    )
+
+
+def _reached(needs: Mapping[str, set[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    ahead = list(needs[start])
+    while ahead:
+        module = ahead.pop()
+        if module not in found:
+            found.add(module)
+            ahead += needs[module]
+    return found
+
+
+def test_no_two_files_import_each_other() -> None:
+    sources = {_module(f): f.read_text(encoding="utf-8") for f in _product_files()}
+    new = [c for c in _circles(sources) if not any(c <= known for known in CIRCLES)]
+    assert not new, f"files import each other: {[sorted(c) for c in new]}"
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "import bmcore.b.one",
+        "from bmcore.b import one",
+        "from bmcore.b.one import thing",
+        "def late():\n    from bmcore.b import one",
+        "if TYPE_CHECKING:\n    from bmcore.b.one import Thing",
+    ],
+)
+def test_a_planted_circle_is_found(back: str) -> None:
+    there = {"bmcore.b.one": "from bmcore.a.two import x", "bmcore.a.two": "import bmcore.c"}
+    assert _circles(there | {"bmcore.c": "import math"}) == []
+    assert _circles(there | {"bmcore.c": back}) == [
+        frozenset({"bmcore.a.two", "bmcore.b.one", "bmcore.c"})
+    ]
+
+
+def _too_long(name: str, lines: int) -> list[str]:
+    return [f"{name} has {lines} lines"] if lines > LONGEST and name not in LONG else []
+
+
+def test_no_file_is_too_long() -> None:
+    files = {f.relative_to(ROOT).as_posix(): f for f in _product_files()}
+    counted = {name: f.read_text(encoding="utf-8").count("\n") for name, f in files.items()}
+    assert [fault for name, n in counted.items() for fault in _too_long(name, n)] == []
+    assert _too_long("bmcore/planted.py", LONGEST + 1)
+
+
+def _rules(path: Path, source: str) -> list[str]:
+    """Where a page decides by itself who may do or see what, in words."""
+    if path.stem in GATES:
+        return []
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "bmcore.review.access":
+            strange = {alias.name for alias in node.names} - NOUNS_OF_ACCESS
+            found += [f"line {node.lineno}: takes {name} from access" for name in sorted(strange)]
+        elif isinstance(node, ast.Attribute) and _is_name(node.value, "access"):
+            if node.attr not in NOUNS_OF_ACCESS and not node.attr.isupper():
+                found.append(f"line {node.lineno}: asks access.{node.attr} past the guard")
+        elif isinstance(node, ast.Compare) and any(map(_decides, [node.left, *node.comparators])):
+            found.append(f"line {node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _decides(node: ast.expr) -> bool:
+    """A role, an arm or a standing, or several of them: what a rule of access compares with."""
+    if isinstance(node, (ast.Tuple, ast.Set, ast.List)):
+        return any(map(_decides, node.elts))
+    if isinstance(node, ast.Constant):
+        return node.value in NAMES_OF_ACCESS
+    if isinstance(node, ast.Attribute):
+        return node.attr == "role" or ast.unparse(node.value).split(".")[-1] in ("Role", "Standing")
+    return False
+
+
+def test_pages_hold_no_rule_of_blinding_or_access() -> None:
+    faults = []
+    for path in [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]:
+        name = path.relative_to(ROOT).as_posix()
+        found = _rules(path, path.read_text(encoding="utf-8"))
+        if len(found) > RULES_IN_PAGES.get(name, 0):
+            faults.append(f"{name}: {'; '.join(found)}")
+    assert not faults, "rules live in bmcore/review; ask guard: " + " | ".join(faults)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "shown = user.role == 'administrator'",
+        "shown = user.role in (Role.READER, Role.ADMINISTRATOR)",
+        "hidden = place.arm != 'unaided'",
+        "hidden = 'aided' == phase",
+        "closed = standing is guard.Standing.CLOSED",
+        "from bmcore.review.access import RULES",
+        "may = access.allowed(user, 'report.make', standing)",
+        "may = user.role in RULES['report.make'].roles",
+    ],
+)
+def test_a_planted_rule_in_a_page_is_found(line: str) -> None:
+    assert _rules(ROOT / "pages" / "planted.py", line)
+    assert not _rules(ROOT / "pages" / "planted.py", "name = phase_names[place.arm]")
+
+
+def _unnamed(modules: list[str], text: str) -> list[str]:
+    """Modules that the map does not name in the line of their room."""
+    rooms = dict(re.findall(r"^- `([\w/]+)/?`: (.*)$", text, re.MULTILINE))
+    missing = []
+    for module in modules:
+        room, _, name = module.rpartition("/")
+        if not re.search(rf"`{re.escape(name)}`", rooms.get(room, "")):
+            missing.append(module)
+    return missing
+
+
+def test_the_map_names_every_module() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    modules = [
+        f.relative_to(ROOT).with_suffix("").as_posix()
+        for f in _product_files()
+        if f.stem not in ("__init__", "__main__", "app") and "migrations" not in f.parts
+    ]
+    assert _unnamed(modules, text) == [], "name them in docs/architecture.md, List of modules"
+    assert _unnamed(["bmcore/planted"], text) == ["bmcore/planted"]
+
+
+# --- models and training -------------------------------------------------------------------------
+
+BUILDERS = ("segmenter", "cnn", "autoencoder", "candidates", "lesion_refinement")
+METRICS = {"dice", "auc", "accuracy", "sensitivity", "specificity", "brier", "hd95", "coverage"}
+
+
+def _model_files() -> list[Path]:
+    found = [*(ROOT / "bmcore" / "models").rglob("*.py"), *(ROOT / "training").rglob("*.py")]
+    return sorted(f for f in found if "bench" not in f.parts)
+
+
+def _without_typing(tree: ast.AST) -> ast.AST:
+    """The tree without what stands below ``if TYPE_CHECKING``."""
+
+    class Drop(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> ast.AST | None:
+            return None if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
+
+    return Drop().visit(tree)
+
+
+def _model_faults(path: Path, source: str) -> list[str]:
+    """Nets elsewhere than in ``nets``, who imports those, and losses or metrics of training."""
+    place, faults = path.relative_to(ROOT).as_posix(), []
+    in_nets = place.startswith("bmcore/models/nets/")
+    training = place.startswith("training/")
+    tree = _without_typing(ast.parse(source))
+    at_once = [n for node in getattr(tree, "body", []) for n in _imports_of(node)]
+    for name in _imports(tree):
+        if name.startswith("bmcore.models.nets") and not in_nets:
+            builds = place in {f"bmcore/models/{b}.py" for b in BUILDERS}
+            if not builds or name in at_once:
+                faults.append(f"{place}: {name} is for the builders, when they build")
+        if training and name.startswith("sklearn.metrics"):
+            faults.append(f"{place}: metrics are those of bmcore.stats")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and not in_nets:
+            if any(ast.unparse(base).split(".")[-1] == "Module" for base in node.bases):
+                faults.append(f"{place}: the net {node.name} does not lie in models/nets")
+            if training and node.name.lower().endswith("loss"):
+                faults.append(f"{place}: training defines the loss {node.name}")
+        if isinstance(node, ast.FunctionDef) and training:
+            name = node.name.strip("_")
+            if name == "loss" or name.endswith("_loss"):
+                faults.append(f"{place}: training defines the loss {name}")
+            if name in METRICS or name.rpartition("_")[2] in {"dice", "auc"}:
+                faults.append(f"{place}: training defines the metric {name}")
+    return faults
+
+
+def test_training_defines_no_net_loss_or_metric_and_nets_are_for_their_builders() -> None:
+    files = [f for f in _product_files() if "bench" not in f.parts]  # those check bmcore's own
+    assert len(_model_files()) > 60
+    assert [x for f in files for x in _model_faults(f, f.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "source", "what"),
+    [
+        ("training/loops/x.py", "class Net(torch.nn.Module): ...", "does not lie in models/nets"),
+        ("bmcore/models/x.py", "def f():\n    class Net(nn.Module): ...", "lie in models/nets"),
+        ("training/x.py", "def _loss(logits): ...", "the loss loss"),
+        ("training/x.py", "class FocalLoss: ...", "the loss FocalLoss"),
+        ("training/x.py", "def soft_dice(a, b): ...", "the metric soft_dice"),
+        ("training/x.py", "def sensitivity(found): ...", "the metric sensitivity"),
+        ("training/x.py", "from sklearn.metrics import f1_score", "bmcore.stats"),
+        ("training/x.py", "def f():\n    from bmcore.models.nets import cnn", "for the builders"),
+        ("bmcore/models/cnn.py", "from bmcore.models.nets.lesion_cnn import A", "when they build"),
+        ("pages/x.py", "import bmcore.models.nets.segmenter", "for the builders"),
+    ],
+)
+def test_a_planted_net_loss_or_metric_is_found(place: str, source: str, what: str) -> None:
+    (fault,) = _model_faults(ROOT / place, source)
+    assert what in fault
+
+
+def test_a_builder_may_import_its_net_when_it_builds_and_for_types() -> None:
+    source = (
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from bmcore.models.nets.lesion_cnn import LesionNet\n"
+        "def build():\n    from bmcore.models.nets.lesion_cnn import LesionNet\n"
+    )
+    assert _model_faults(ROOT / "bmcore" / "models" / "cnn.py", source) == []
+
+
+def _heavy_of(modules: list[str]) -> str:
+    code = (
+        f"import sys\nfor name in {modules!r}: __import__(name)\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return run.stdout.strip() or run.stderr
+
+
+def test_models_and_training_load_no_torch_when_imported_but_the_nets_do() -> None:
+    names = [f.relative_to(ROOT).with_suffix("").as_posix() for f in _model_files()]
+    modules = [n.replace("/", ".").removesuffix(".__init__") for n in names]
+    light = [m for m in modules if ".nets." not in m]
+    assert _heavy_of(light) == "[]"
+    assert "torch" in _heavy_of(["bmcore.models.nets.autoencoder"])

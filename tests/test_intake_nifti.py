@@ -15,6 +15,7 @@ from bmcore.geometry import axis_codes, same_grid
 from bmcore.intake.nifti import clean_case_id, guess_sequences, read_case, write_volume
 from bmcore.intake.nifti_file import read_mask, read_volume
 from tests.volumes_fixture import (
+    ORIGIN_MM,
     SHAPE,
     affine,
     ball,
@@ -24,6 +25,8 @@ from tests.volumes_fixture import (
     save_yale,
     turned,
 )
+
+PLACED = affine(origin_mm=ORIGIN_MM)
 
 
 def refused(call, *args) -> list[str]:
@@ -129,14 +132,16 @@ def test_a_missing_t1c_is_refused_in_words(tmp_path):
     found = refused(
         read_case, [save(volume, tmp_path / "x_t2.nii"), save(volume, tmp_path / "x_t1.nii")]
     )
-    assert len(found) == 1 and "no T1 image after gadolinium (t1c)" in found[0]
+    assert len(found) == 3 and "no T1 image after gadolinium (t1c)" in found[0]
     assert "x_t1.nii as t1n" in found[0]
+    assert "x_t1.nii: taken for T1 native (t1n): its name says T1 and nothing" in found[1]
+    assert "x_t2.nii: taken for T2 (t2w): its name says T2" in found[2]
 
 
 def test_every_problem_of_every_file_is_told_at_once(tmp_path):
     folder = save_yale(tmp_path)
     stem = folder / folder.name
-    save(Volume(brain_image(shape=(40, 48, 30)), affine()), folder / f"{stem.name}-t2w.nii.gz")
+    save(Volume(brain_image(shape=(40, 48, 30)), PLACED), folder / f"{stem.name}-t2w.nii.gz")
     whole = (folder / f"{stem.name}-t2f.nii.gz").read_bytes()
     (folder / f"{stem.name}-t2f.nii.gz").write_bytes(whole[: len(whole) // 2])
     found = refused(read_case, folder)
@@ -149,9 +154,11 @@ def test_every_problem_of_every_file_is_told_at_once(tmp_path):
 def test_a_shift_of_2_mm_is_another_grid(tmp_path):
     case = make_case()
     save(case.grid, tmp_path / "t1c.nii")
-    save(Volume(case.sequences["t2f"].data, affine(origin_mm=(0, 2, 0))), tmp_path / "flair.nii")
+    moved = affine(origin_mm=(-20, -22, -18))
+    save(Volume(case.sequences["t2f"].data, moved), tmp_path / "flair.nii")
     found = refused(read_case, tmp_path)
-    assert "flair.nii" in found[0] and "from (0.0, 2.0, 0.0) mm" in found[0]
+    assert "flair.nii" in found[0] and "from (-20.0, -22.0, -18.0) mm" in found[0]
+    assert "turned by 0.00 degrees; middles 2.00 mm apart (+0.00, +2.00, +0.00" in found[0]
 
 
 def test_a_sequence_in_another_voxel_order_is_turned_without_resampling(tmp_path):
@@ -185,7 +192,7 @@ def test_two_cases_in_one_folder_are_refused(tmp_path):
 
 
 def _write(path, data, change=None):
-    image = nib.Nifti1Image(data, affine())
+    image = nib.Nifti1Image(data, PLACED)
     raw = bytearray(image.to_bytes())
     if change:
         change(raw)
@@ -291,13 +298,13 @@ def test_an_unset_orientation_is_a_warning(tmp_path):
 
 
 def test_a_qform_that_contradicts_the_sform_is_a_warning(tmp_path):
-    image = nib.Nifti1Image(_GOOD, affine())
-    image.set_sform(affine(), 1)
-    image.set_qform(affine(origin_mm=(30, 0, 0)), 1)
+    image = nib.Nifti1Image(_GOOD, PLACED)
+    image.set_sform(PLACED, 1)
+    image.set_qform(affine(origin_mm=(10, -24, -18)), 1)
     nib.save(image, tmp_path / "a.nii")
     volume, (finding,) = read_volume(tmp_path / "a.nii")
     assert "up to 30 mm apart" in str(finding.found)
-    np.testing.assert_allclose(volume.affine, affine())
+    np.testing.assert_allclose(volume.affine, PLACED)
 
 
 def test_a_trailing_axis_of_one_big_endian_and_a_gzip_named_nii_are_read(tmp_path):
@@ -314,7 +321,7 @@ def test_a_trailing_axis_of_one_big_endian_and_a_gzip_named_nii_are_read(tmp_pat
 def test_older_label_4_becomes_3_and_other_values_are_refused(tmp_path):
     labels = np.zeros(SHAPE, np.uint8)
     labels[5, 5, 5:9] = (0, 1, 2, 4)
-    path = save(Volume(labels, affine()), tmp_path / "m.nii", np.uint8)
+    path = save(Volume(labels, PLACED), tmp_path / "m.nii", np.uint8)
     mask, (finding,) = read_mask(path)
     assert mask.data[5, 5, 5:9].tolist() == [0, 1, 2, 3] and "label 4" in finding.what
     save(Volume(labels * 2, affine()), path, np.uint8)
@@ -327,7 +334,8 @@ def test_older_label_4_becomes_3_and_other_values_are_refused(tmp_path):
         ("BraTS-MET-00110-000", "BraTS-MET-00110-000"),
         ("../../etc/passwd", "etc-passwd"),
         ("a/../b", "a-.-b"),
-        ("Müller, Anna", "M-ller-Anna"),
+        ("Müller, Anna", "M-ller-Anna-5908"),
+        ("Möller_03", "M-ller_03-6e2f"),
         (".hidden", "hidden"),
     ],
 )

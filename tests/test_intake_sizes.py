@@ -102,7 +102,7 @@ def test_garbage_in_a_long_table_is_counted_not_listed(tmp_path):
 
 def test_a_user_reads_the_name_that_the_file_had_on_the_own_computer():
     from bmcore.domain import refuse
-    from pages.parts.guard import named
+    from pages.parts.access.guard import named
 
     with pytest.raises(InputRefused) as caught, named({"t2f.nii.gz": "Scan of June.nii"}):
         raise refuse("the file is damaged", file="t2f.nii.gz")

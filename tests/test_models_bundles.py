@@ -7,26 +7,22 @@ import pytest
 import torch
 
 from bmcore.domain import BundleRefused
-from bmcore.models.autoencoder import AutoencoderConfig, build_autoencoder
-from bmcore.models.bundles import (
-    MANIFEST,
-    PARTS,
-    belongs_to,
-    copy_part,
-    finish,
-    load_bundle,
-    pack_uncertainty,
-    write_part,
-)
+from bmcore.imaging.image_statistics import STATISTICS
+from bmcore.models.autoencoder import build_autoencoder
+from bmcore.models.bundle_writer import copy_part, finish, write_part
+from bmcore.models.bundles import load_bundle
 from bmcore.models.clinical import FEATURE_KEYS
-from bmcore.models.cnn import FEATURE_NAMES, CNNConfig, build_cnn
+from bmcore.models.cnn import FEATURE_NAMES, build_cnn
+from bmcore.models.configs import AutoencoderConfig, CNNConfig, SegmenterConfig
 from bmcore.models.conformal import Conformal
+from bmcore.models.manifest import MANIFEST, PARTS, belongs_to
 from bmcore.models.mlr import MLR
-from bmcore.models.novelty import STATISTICS, NoveltyModel
-from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+from bmcore.models.novelty import NoveltyModel
+from bmcore.models.optional_parts import pack_uncertainty
+from bmcore.models.segmenter import build_segmenter
 
 SMALL = CNNConfig(width=8, blocks=1)
-SEGMENTER = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,))
+SEGMENTER = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,))
 
 
 def fill(folder):

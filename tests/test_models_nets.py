@@ -5,22 +5,16 @@ import pytest
 import torch
 
 from bmcore.domain import Lesion
-from bmcore.models.autoencoder import (
-    AutoencoderConfig,
-    AutoencoderTraining,
-    build_autoencoder,
-    fit_autoencoder,
-)
+from bmcore.models.autoencoder import AutoencoderTraining, build_autoencoder, fit_autoencoder
 from bmcore.models.cnn import (
     FEATURE_NAMES,
-    TRAINED,
-    CNNConfig,
     build_cnn,
-    cells,
     lesion_logits,
     patient_features,
     patient_probabilities,
 )
+from bmcore.models.configs import TRAINED, AutoencoderConfig, CNNConfig
+from bmcore.models.nets.lesion_cnn import cells
 from bmcore.models.runtime import choose, inference
 
 

@@ -14,18 +14,16 @@ import pytest
 from scipy import ndimage
 
 from bmcore.domain import SEQUENCES, Prepared
+from bmcore.imaging.image_statistics import STATISTICS, statistics, words
 from bmcore.imaging.standardise import standardise
 from bmcore.models.novelty import (
     EXCHANGES,
     FOLDS,
     JITTERS,
-    STATISTICS,
-    Judged,
     NoveltyConfig,
     NoveltyModel,
-    statistics,
+    NoveltyResult,
     tolerance,
-    words,
 )
 
 GRID = (56, 68, 56)
@@ -89,7 +87,7 @@ def exchanged(row: np.ndarray, a: str, b: str) -> np.ndarray:
     return row[EXCHANGES[a, b]]
 
 
-def alarms(judged: Judged) -> bool:
+def alarms(judged: NoveltyResult) -> bool:
     return judged.image_score > 1
 
 

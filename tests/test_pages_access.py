@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import asyncio
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -24,9 +22,11 @@ from bmcore.review.access import (
     results_standing,
     sheet_standing,
 )
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
-from pages.parts import door, navigation, sign_in
+from pages.parts.access import navigation, reach, session
+from pages.parts.access.activity import Activity
+from pages.parts.access.register import LOCAL, Register
 from tests import people_fixture
 from tests.test_pages_app import ROOT, home, models, words
 
@@ -75,8 +75,8 @@ PAGES = {
 }
 EXPORTS = {
     ("reports.py", "report.export"),
-    ("study_plan.py", "study.manage"),  # the shipped example
-    ("study_settle.py", "masks.export"),
+    ("plan.py", "study.manage"),  # the shipped example
+    ("adjudication.py", "masks.export"),
 }
 
 
@@ -163,6 +163,11 @@ def test_a_planted_page_or_export_that_is_not_guarded_is_found() -> None:
 # ---- pages and people --------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    people_fixture.use_tokens(monkeypatch)
+
+
 @pytest.fixture
 def people(home: Path) -> Path:
     with open_store(people_fixture.url(home)) as store:
@@ -176,9 +181,7 @@ def visit(home: Path, file: str, name: str | None, **query: str) -> AppTest:
     for key, value in query.items():
         page.query_params[key] = value
     if name is not None:
-        with open_store(people_fixture.url(home)) as store:
-            found = {a.name: a for a in accounts.listed(store)}[name]
-        page.session_state[sign_in._SESSION] = (found.name, found.stamp)
+        page.session_state[people_fixture.TOKEN] = people_fixture.enter(home, name)
     return page.run()
 
 
@@ -196,7 +199,7 @@ def test_each_page_opens_for_its_roles_alone_and_for_nobody_without_a_sign_in(
         if refused:
             assert not page.dataframe and not page.get("bidi_component") and not page.tabs
     page = visit(people, file, None)
-    assert [b.label for b in page.button] == ["Sign in"]
+    assert not page.button and "Nobody is signed in" in words(page)
     assert not page.dataframe and not page.get("bidi_component") and not page.tabs
 
 
@@ -214,31 +217,59 @@ def test_where_others_can_reach_the_server_nothing_opens_without_accounts(
 
     real = st.get_option
     monkeypatch.setattr(
-        sign_in.st, "get_option", lambda key: address if key == "server.address" else real(key)
+        session.st, "get_option", lambda key: address if key == "server.address" else real(key)
     )
     page = visit(home, "agreement", None)
-    assert "Accounts are needed" in words(page)
+    assert "Nobody is signed in" in words(page)
     assert not page.button and not page.subheader
 
 
-def test_signing_in_and_out_by_the_form(people: Path) -> None:
-    page = visit(people, "models", None)
-    page.text_input[0].set_value("dr  ADA")
-    page.text_input[1].set_value("not her password")
-    page = page.button[0].click().run()
-    assert "Name or password are not right" in page.error[0].value
-    page.text_input[0].set_value("dr  ADA")
-    page.text_input[1].set_value(people_fixture.PASSWORD)
-    page = page.button[0].click().run()
+def test_signing_out_ends_the_pages_of_every_window(people: Path) -> None:
+    page = visit(people, "models", people_fixture.READER_A)
+    other = AppTest.from_file(str(ROOT / "pages" / "cases.py"), default_timeout=60)
+    other.session_state[people_fixture.TOKEN] = page.session_state[people_fixture.TOKEN]
     assert "Dr Ada, reader" in words(page) and page.tabs
+    assert "Dr Ada, reader" in words(other.run())
     page = next(b for b in page.button if b.label == "Sign out").click().run()
-    assert [b.label for b in page.button] == ["Sign in"] and not page.tabs
+    for ended in (page, other.run()):
+        assert "Nobody is signed in" in words(ended) and not ended.button and not ended.tabs
+
+
+def test_nothing_is_written_from_a_page_whose_sign_in_has_ended(people: Path) -> None:
+    """Whatever the page forgets to ask: the database asks before each write."""
+
+    def script() -> None:
+        import streamlit as st
+
+        from pages.parts import loaders
+        from pages.parts.access import session
+
+        if st.session_state.get("ended"):
+            session.REGISTER.leave(session._token())
+        try:
+            loaders.store().add_reader("Planted", "radiologist")
+            st.text("written")
+        except Exception as fault:
+            st.text(f"{fault}")
+
+    page = AppTest.from_function(script)
+    page.session_state[people_fixture.TOKEN] = people_fixture.enter(people, "Dr Ada")
+    page.session_state["ended"] = True
+    assert "nobody is signed in" in page.run().text[0].value
+    with open_store(people_fixture.url(people)) as store:
+        assert "Planted" not in [r.name for r in store.readers()]
+    page.session_state[people_fixture.TOKEN] = people_fixture.enter(people, "Dr Ada")
+    page.session_state["ended"] = False
+    assert page.run().text[0].value == "written"
 
 
 @pytest.mark.parametrize("change", ["disable", "role", "password"])
-def test_a_session_ends_when_its_account_changes(people: Path, change: str) -> None:
+def test_a_session_ends_when_its_account_changes(
+    people: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = visit(people, "models", people_fixture.READER_A)
     assert page.tabs
+    monkeypatch.setattr(accounts, "_listeners", [])  # as if another process did it
     with open_store(people_fixture.url(people)) as store:
         if change == "disable":
             accounts.set_disabled(store, people_fixture.READER_A, True)
@@ -247,7 +278,7 @@ def test_a_session_ends_when_its_account_changes(people: Path, change: str) -> N
         else:
             accounts.set_password(store, people_fixture.READER_A, "another long password")
     page = page.run()
-    assert not page.tabs and [b.label for b in page.button] == ["Sign in"]
+    assert not page.tabs and "Nobody is signed in" in words(page)
 
 
 # ---- standings in a running study --------------------------------------------------------------
@@ -262,7 +293,7 @@ def test_standings_follow_the_reader_through_the_study(tmp_path: Path) -> None:
         assert case_standing(store, ada, "elsewhere") is FREE
         assert case_standing(store, iris, "C1") is FREE
         assert results_standing(store, ada) is WAITING and results_standing(store, iris) is FREE
-        desk = Desk(store, "small")
+        desk = ReadingSession(store, "small")
         seen = []
         while (work := desk.next("ra")) is not None:
             place = work.item.place
@@ -292,106 +323,192 @@ def test_a_reader_with_an_account_reads_the_own_list_alone(
             radio.set_value("melanoma")
     page.run()
     with open_store(people_fixture.url(people)) as store:
-        desk = Desk(store, "small")
+        desk = ReadingSession(store, "small")
         assert desk.progress()["ra"]["draft"] == 1 and desk.progress()["rb"]["draft"] == 0
     page = visit(people, "study", "Prof Iris", seat="small/ra", reading="1")
     assert not page.get("bidi_component") and "There is no list for Prof Iris" in words(page)
 
 
-# ---- the guard of uploads and files ------------------------------------------------------------
+# ---- fragments and callbacks -------------------------------------------------------------------
 
 
-@dataclass
-class Browser:
-    """Asks the guarded server without a network, and keeps its cookie."""
-
-    needed: bool
-    cookie: str = ""
-    set_cookie: str = ""
-
-    def ask(self, path: str, method: str = "GET") -> int:
-        """The status of the answer."""
-        sent: list[dict] = []
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "scheme": "http",
-            "headers": [(b"cookie", self.cookie.encode())] if self.cookie else [],
-        }
-
-        async def page(scope, receive, send) -> None:
-            kind = b"text/html" if scope["path"] == "/" else b"text/plain"
-            await send(
-                {"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]}
-            )
-            await send({"type": "http.response.body", "body": b"inside"})
-
-        async def receive() -> dict:
-            return {"type": "http.request", "body": b""}
-
-        async def send(message) -> None:
-            sent.append(message)
-
-        guarded = door.Door(
-            page, lambda host: self.needed, lambda browser: door.REGISTER.find(browser) is not None
-        )
-        asyncio.run(guarded(scope, receive, send))
-        start, body = sent
-        if start["status"] != 200:
-            assert body["body"] != b"inside"
-        for name, value in start["headers"]:
-            if name == b"set-cookie":
-                self.set_cookie = value.decode()
-                self.cookie = self.set_cookie.split(";")[0]
-        return int(start["status"])
+def _fragments(source: str) -> list[str]:
+    """The action that each fragment names, or what stands where it should."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("fragment"):
+            found.append(_text(node, 0) or ast.unparse(node))
+        elif isinstance(node, ast.FunctionDef):
+            bare = [d for d in node.decorator_list if ast.unparse(d).endswith("fragment")]
+            found += [ast.unparse(d) for d in bare]
+    return found
 
 
-def test_uploads_and_files_wait_for_a_sign_in_in_this_browser() -> None:
-    mine, other = Browser(needed=True), Browser(needed=True)
-    upload, file = "/_stcore/upload_file/session/file", "/media/votes.csv"
-    assert mine.ask(file) == 403 and mine.cookie == ""
-    assert mine.ask("/") == 200 and other.ask("/") == 200
-    assert mine.ask(upload, "PUT") == mine.ask(upload, "DELETE") == mine.ask(file) == 403
-    assert mine.ask("/_stcore/health") == 200
-    name = mine.cookie.partition("=")[2]
-    door.REGISTER.enter(name, "Dr Ada", "stamp")
-    assert mine.ask(upload, "PUT") == mine.ask(file) == 200
-    assert other.ask(file) == 403
-    door.REGISTER.leave(name)
-    assert mine.ask(file) == 403
-    assert Browser(needed=False).ask(file) == 200
+def test_every_fragment_asks_again_who_may_see_it() -> None:
+    found = {
+        (path.name, action)
+        for path in (ROOT / "pages").rglob("*.py")
+        if path.name != "guard.py"
+        for action in _fragments(path.read_text())
+    }
+    assert len(found) >= 6
+    assert {action for _, action in found} <= set(MATRIX), found
+    assert all("st.fragment" not in p.read_text() for p in _pages() if p.name != "guard.py")
 
 
-def test_the_cookie_cannot_be_read_by_scripts_and_ends_after_two_idle_hours() -> None:
-    browser = Browser(needed=True)
-    browser.ask("/")
-    assert "HttpOnly" in browser.set_cookie and "SameSite=Strict" in browser.set_cookie
-    before = browser.cookie
-    browser.ask("/")
-    assert browser.cookie == before  # kept over a reload
-    now = [0.0]
-    register = door.Register(lambda: now[0])
-    register.enter("b", "Dr Ada", "stamp")
-    now[0] = door.IDLE_S - 1
-    assert register.find("b") is not None  # and counts anew from here
-    now[0] += door.IDLE_S + 1
-    assert register.find("b") is None
+def _pages() -> list[Path]:
+    return sorted((ROOT / "pages").rglob("*.py"))
+
+
+def test_a_planted_fragment_that_does_not_ask_is_found() -> None:
+    assert _fragments("@st.fragment\ndef f(): pass") == ["st.fragment"]
+    assert _fragments("@st.fragment(run_every=1.0)\ndef f(): pass") == [
+        "st.fragment(run_every=1.0)"
+    ]
+    assert _fragments('@guard.fragment("study.see")\ndef f(): pass') == ["study.see"]
+
+
+def test_a_fragment_draws_nothing_once_the_sign_in_has_ended(people: Path) -> None:
+    def script() -> None:
+        import streamlit as st
+
+        from pages.parts.access import guard, session
+
+        @guard.fragment("cases.see")
+        def part() -> None:
+            st.text("a question")
+
+        if st.session_state.get("ended"):
+            session.REGISTER.leave(session._token())
+        part()
+
+    page = AppTest.from_function(script)
+    page.session_state[people_fixture.TOKEN] = people_fixture.enter(people, "Dr Ada")
+    assert [t.value for t in page.run().text] == ["a question"]
+    page.session_state["ended"] = True
+    assert not page.run().text and "Nobody is signed in" in words(page)
+
+
+# ---- where requests come from ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("host", "needed"),
+    ("host", "here"),
     [
-        ("127.0.0.1:8501", False),
-        ("localhost:8501", False),
-        ("[::1]:8501", False),
-        (None, False),  # no browser: a test, or the command line
-        ("votes.hospital.org", True),
-        ("127.0.0.1.evil.org", True),
-        ("10.1.2.3:80", True),
+        ("127.0.0.1:8501", True),
+        ("localhost:8501", True),
+        ("[::1]:8501", True),
+        ("votes.hospital.org", False),
+        ("127.0.0.1.evil.org", False),
+        ("10.1.2.3:80", False),
+        ("127.0.0.1:8501/x", False),
+        ("a@127.0.0.1", False),
+        ("[::1", False),
     ],
 )
-def test_a_proxy_that_brings_others_in_is_seen_by_the_host_name(
-    home: Path, host: str | None, needed: bool
-) -> None:
-    assert sign_in.needed(host) is needed
+def test_a_proxy_that_brings_others_in_is_seen_by_the_host_name(host: str, here: bool) -> None:
+    assert reach.is_from_here([("host", host)], "127.0.0.1") is here
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via", "X-Client-IP"),
+        *("CF-Connecting-IP", "True-Client-IP", "X-Original-Forwarded-For", "Remote-User"),
+    ],
+)
+def test_a_header_of_a_proxy_means_that_others_can_reach_the_server(header: str) -> None:
+    host = ("Host", "127.0.0.1:8501")
+    assert reach.is_from_here([host, ("Accept", "*/*")], "127.0.0.1")
+    assert not reach.is_from_here([host, (header, "127.0.0.1")], "127.0.0.1")
+
+
+def test_other_peers_other_origins_and_two_hosts_are_not_this_computer() -> None:
+    host = ("host", "127.0.0.1:8501")
+    assert not reach.is_from_here([host], "192.168.1.7")
+    assert not reach.is_from_here([host], None)
+    assert not reach.is_from_here([host, host], "127.0.0.1")
+    assert not reach.is_from_here([host, ("origin", "https://votes.org")], "127.0.0.1")
+    assert not reach.is_from_here([host, ("referer", "https://votes.org/x")], "127.0.0.1")
+    assert reach.is_from_here([host, ("origin", "http://127.0.0.1:8501")], "127.0.0.1")
+
+
+def test_two_cookies_of_our_name_are_none_and_https_takes_its_own_alone() -> None:
+    mine, other = "a" * 43, "b" * 43
+    assert reach.token([("cookie", f"x=1; {reach.COOKIE}={mine}")], False) == mine
+    assert reach.token([("cookie", f"{reach.COOKIE}={mine}; {reach.COOKIE}={other}")]) is None
+    assert reach.token([("cookie", f"{reach.COOKIE}={mine}")], True) is None
+    both = [("cookie", f"{reach.COOKIE}={other}; {reach.SECURE_COOKIE}={mine}")]
+    assert reach.token(both, True) == mine and reach.token(both) == mine
+    assert reach.token([("cookie", f"{reach.COOKIE}=short")]) is None
+
+
+# ---- the register ------------------------------------------------------------------------------
+
+
+def test_a_cookie_is_made_by_the_register_alone_and_ends_after_idle_time() -> None:
+    now = [0.0]
+    register = Register(lambda: 60.0, lambda: now[0])
+    assert register.find("a" * 43) is None and register.find(None) is None
+    first, second = register.enter("Dr Ada", "s"), register.enter("Dr Ada", "s")
+    assert first != second
+    now[0] = 59.0
+    register.touch(first)
+    now[0] = 61.0
+    assert register.find(first) is not None and register.find(second) is None
+    now[0] = 118.0
+    assert register.find(first) is not None  # looking is no sign of life
+    now[0] = 120.0
+    assert register.find(first) is None
+
+
+def test_a_session_belongs_to_one_sign_in_for_good() -> None:
+    register = Register(lambda: 60.0)
+    mine, other = register.enter("Dr Ada", "s"), register.enter("Dr Bo", "s")
+    assert register.own("page", mine) and register.own("page", mine)
+    assert not register.own("page", other) and not register.own("page", LOCAL)
+    assert not register.own("new", "made up" * 6) and register.owner("new") is None
+    closed: list[frozenset[str]] = []
+    ended: list[str] = []
+    register.at_every_end(closed.append)
+    assert register.on_end(mine, "line", lambda: ended.append("line"))
+    register.leave(mine)
+    assert ended == ["line"] and closed == [frozenset({"page"})]
+    assert register.owner("page") is None and not register.on_end(mine, "line", ended.clear)
+
+
+# ---- what a person did -------------------------------------------------------------------------
+
+
+def _message(clicked: bool = False, clock: int = 0, auto: bool = False, text: str = "") -> bytes:
+    from streamlit.proto.BackMsg_pb2 import BackMsg
+
+    message = BackMsg()
+    state = message.rerun_script
+    state.is_auto_rerun = auto
+    told = state.widget_states.widgets.add(id="$$ID-0123-clock abc")
+    told.json_value = f"{clock}"
+    written = state.widget_states.widgets.add(id="$$ID-4567-comment x")
+    written.string_value = text
+    if clicked:
+        state.widget_states.widgets.add(id="$$ID-89ab-lock").trigger_value = True
+    return message.SerializeToString()
+
+
+def test_the_clock_and_what_streamlit_repeats_are_no_sign_of_a_person() -> None:
+    seen = Activity()
+    assert seen.see(_message()) == (True, False)  # the page itself
+    assert seen.see(_message(clock=15)) == (True, False)
+    assert seen.see(_message(clock=30, auto=True)) == (True, False)
+    assert seen.see(_message(clock=30, text="a word")) == (True, True)
+    assert seen.see(_message(clock=45, text="a word")) == (True, False)
+    assert seen.see(_message(clock=45, text="a word", clicked=True)) == (True, True)
+    assert seen.see(_message(clock=45, text="a word", clicked=True)) == (True, True)
+    assert seen.see(b"\xff\xff") == (True, False)  # Streamlit refuses it
+
+
+def test_messages_for_developers_are_not_handled() -> None:
+    from streamlit.proto.BackMsg_pb2 import BackMsg
+
+    assert Activity().see(BackMsg(clear_cache=True).SerializeToString()) == (False, False)
+    assert Activity().see(BackMsg(debug_shutdown_runtime=True).SerializeToString())[0] is False

@@ -10,15 +10,16 @@ import pytest
 import streamlit as st
 from typer.testing import CliRunner
 
+from bmcore.analysis.collect import case_facts, light_predictions, of_study
+from bmcore.analysis.readings import Choice
+from bmcore.analysis.results import results
 from bmcore.cli import app
 from bmcore.domain import PRIMARIES, Answer, BundleInfo
 from bmcore.reading.references import truths
-from bmcore.report.gather import case_facts, light_predictions, of_study
-from bmcore.report.readings import Choice
-from bmcore.report.study_results import results
 from bmcore.review.record import read_record
 from bmcore.review.store import open_store
 from bmcore.settings import settings
+from pages.parts.words import escaped
 from tests import pages_fixture, pages_home
 from tests import study_fixture as drawn
 from tests.test_pages_app import open_page, press, words
@@ -85,7 +86,7 @@ def test_the_page_shows_the_numbers_of_the_engine_and_those_of_the_report(home: 
     page = open_page("agreement")
     assert not page.exception and not page.error
     found = expected(home, models[1])
-    assert page.subheader[0].value == found.summary[0]
+    assert page.subheader[0].value == escaped(found.summary[0])
     shown = tables_on(page)
     listed = [table.texts() for section in found.sections for table in section.tables]
     assert len(shown) == len(listed) > 10
@@ -112,7 +113,7 @@ def test_the_filter_by_role_leaves_the_other_reader_out(home: Path, models):
     assert "Bo Ek" in told and "Ada Lund" not in told
     assert "Only readers: oncologist." in words(page)
     only = expected(home, models[1], Choice(roles=("oncologist",)))
-    assert only.summary[0] == page.subheader[0].value
+    assert escaped(only.summary[0]) == page.subheader[0].value
 
 
 def test_a_running_study_shows_how_far_it_is_and_no_number_of_its_result(home: Path, models):

@@ -180,7 +180,8 @@ def test_what_if_answers_at_once_for_changed_values(read_case: str, models) -> N
     from streamlit.testing.v1 import AppTest as App
 
     def script(case_id: str) -> None:
-        from pages.parts import loaders, what_if
+        from pages.parts import loaders
+        from pages.parts.case import what_if
 
         what_if.draw(loaders.prediction(case_id))
 

@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from bmcore.domain import Volume
 from bmcore.settings import PROJECT, settings
-from pages.parts import model_card, model_charts
+from pages.parts.models import card as model_card
+from pages.parts.models import charts
 from tests import pages_home
 
 SHIPPED = PROJECT / "models" / "demo" / "model_card.json"
@@ -47,9 +48,9 @@ def place(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def segmentation() -> dict:
     """Five cases with one lesion of 7 mm, found in four; a sixth without a lesion is clean."""
-    from training.common import _plain
-    from training.segmentation_case import Reading, Scoring, score
-    from training.segmentation_summary import summarise
+    from training.evaluation.segmentation_case import Reading, Scoring, score
+    from training.evaluation.segmentation_summary import summarise
+    from training.run.files import plain
 
     lesion = np.zeros((16, 16, 16), np.uint8)
     lesion[4:8, 4:8, 4:8] = 3
@@ -63,7 +64,7 @@ def segmentation() -> dict:
             {"case_id": str(number), "primary": "nsclc", "hardware": "cpu, fp32, 1 threads",
              "subsets": {"all": scores, "t1c": None}}
         )  # fmt: skip
-    return _plain(
+    return plain(
         summarise(records, minimum=3)
         | {"data": "drawn", "left_out": {"x": "no mask"}, "scoring": {"tolerance_mm": 1.0}}
     )
@@ -77,8 +78,8 @@ def old_card() -> dict:
 @pytest.fixture(scope="module")
 def new_card() -> dict:
     """The old card's answers with all that a new card holds besides."""
-    from training.answer_subgroups import Described, decision_curves, subgroups
-    from training.common import _plain
+    from training.evaluation.answer_subgroups import Described, decision_curves, subgroups
+    from training.run.files import plain
 
     card = old_card()
     rng = np.random.default_rng(0)
@@ -86,7 +87,7 @@ def new_card() -> dict:
     answers = {k: rng.dirichlet(np.ones(6), 60) for k in ("clinical", "image", "fused")}
     patients = [Described("female", 60.0, 1 + i % 2, 12.0) for i in range(60)]
     rows = [{"Variant": "no dropout", "Dice": card["answers"]["fused"]["accuracy"]}]
-    return card | _plain(
+    return card | plain(
         {
             "format": 2,
             "intended_use": ["Research on a drawn cohort."],
@@ -180,7 +181,7 @@ def estimate(value, low=None, high=None):
 
 def test_a_dot_has_its_interval_and_a_missing_number_no_dot() -> None:
     panels = [("A", [estimate(0.5, 0.4, 0.7), None, estimate(None)])]
-    figure = model_charts.intervals(panels, ["x", "y", "z"], ["#111111"] * 3, {0: 0.5})
+    figure = charts.intervals(panels, ["x", "y", "z"], ["#111111"] * 3, {0: 0.5})
     assert [t.y[0] for t in figure.data] == ["x"]
     assert figure.data[0].error_x.array[0] == pytest.approx(0.2)
     assert figure.data[0].error_x.arrayminus[0] == pytest.approx(0.1)
@@ -188,7 +189,7 @@ def test_a_dot_has_its_interval_and_a_missing_number_no_dot() -> None:
 
 
 def test_the_confusion_chart_is_shaded_by_the_share_of_the_row() -> None:
-    figure = model_charts.confusion([[3, 1], [0, 0]], ["a", "b"])
+    figure = charts.confusion([[3, 1], [0, 0]], ["a", "b"])
     assert [list(row) for row in figure.data[0].z] == [[0.75, 0.25], [0, 0]]
     assert list(figure.data[0].text[1]) == ["", ""]
 
@@ -198,11 +199,11 @@ def test_a_size_without_lesions_is_said_and_not_drawn_as_nought() -> None:
         {"lesions": 4, "sensitivity": estimate(0.5, 0.2, 0.8)},
         {"lesions": 0, "sensitivity": estimate(None)},
     ]
-    figure = model_charts.detection(rows, ["small", "large"])
+    figure = charts.detection(rows, ["small", "large"])
     assert list(figure.data[0].y) == [0.5, 0]
     assert [a.text for a in figure.layout.annotations] == ["none"]
 
 
 def test_an_empty_froc_curve_is_drawn_without_a_fault() -> None:
     empty = {"false_per_case": [], "sensitivity": [], "at": []}
-    assert len(model_charts.froc({"peak": empty}, {}).data) == 2
+    assert len(charts.froc({"peak": empty}, {}).data) == 2

@@ -14,7 +14,7 @@ import pytest
 from bmcore.domain import Case, InputRefused, Volume
 from bmcore.geometry import transform
 from bmcore.intake.library import CaseEntry
-from pages.parts.viewer import SCRIPTS, payload, script, shelf
+from pages.parts.viewer import SCRIPTS, block_cache, payload, script
 from tests import pages_fixture as fixture
 from tests.volumes_fixture import REALDATA, needs_realdata
 
@@ -132,7 +132,7 @@ def shelved(tmp_path: Path) -> tuple[Path, CaseEntry]:
 
 def test_blocks_on_disk_are_those_of_the_case_in_memory(tmp_path: Path) -> None:
     home, entry = shelved(tmp_path)
-    images = shelf.images(home, entry)
+    images = block_cache.images(home, entry)
     case = fixture.make_case("Case-1")
     assert list(images.ids) == ["t1n", "t1c", "t2w", "t2f"]
     assert images.shape == case.grid.shape
@@ -149,17 +149,17 @@ def test_a_file_that_was_changed_on_disk_is_refused(tmp_path: Path) -> None:
     home, entry = shelved(tmp_path)
     shutil.copy(entry.folder / "Case-1-t2w.nii.gz", entry.folder / "Case-1-t1c.nii.gz")
     with pytest.raises(InputRefused, match=r"Case-1-t1c.nii.gz: the stored file was changed"):
-        shelf.images(home, entry)
+        block_cache.images(home, entry)
     (entry.folder / "Case-1-t1c.nii.gz").unlink()
     with pytest.raises(InputRefused, match=r"Case-1-t1c.nii.gz: the stored file is gone"):
-        shelf.images(home, entry)
+        block_cache.images(home, entry)
 
 
 def test_a_thumbnail_is_made_with_the_first_block(tmp_path: Path) -> None:
     home, entry = shelved(tmp_path)
-    assert shelf.thumbnail(home, entry) is None
-    shelf.block(home, entry, "t1c")
-    picture = shelf.thumbnail(home, entry)
+    assert block_cache.thumbnail(home, entry) is None
+    block_cache.block(home, entry, "t1c")
+    picture = block_cache.thumbnail(home, entry)
     assert picture is not None and picture.startswith(b"\x89PNG") and len(picture) < 20_000
 
 
@@ -171,11 +171,14 @@ def test_cases_are_prepared_in_the_background_and_a_bad_one_stops_nothing(tmp_pa
     pages_home.add_case(home, tmp_path / "files", "Case-2")
     second = library.get_entry(home, "Case-2")
     (first.folder / "Case-1-t1c.nii.gz").write_bytes(b"not an image")
-    preparer = shelf.Preparer(home)
+    preparer = block_cache.Preparer(home)
     preparer.start([first, second])
     preparer.wait()
     assert list(preparer.failed) == ["Case-1"] and "was changed" in preparer.failed["Case-1"]
-    assert shelf.thumbnail(home, first) is None and shelf.thumbnail(home, second) is not None
+    assert (
+        block_cache.thumbnail(home, first) is None
+        and block_cache.thumbnail(home, second) is not None
+    )
 
 
 def test_the_joined_script_has_one_default_export_and_no_import_left() -> None:

@@ -16,10 +16,10 @@ from bmcore.reading import batch, jobs
 from bmcore.reading.jobs import JobState
 from bmcore.review import plan, readiness_gather, start
 from bmcore.review.allocation import Place
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.worklist import Seconds, skipped_with
-from pages.parts import study_ready
+from pages.parts.study import readiness
 from pages.parts.words import escaped
 from tests import pages_fixture, pages_home, people_fixture, waiting
 from tests.test_pages_app import home, models, open_page, press, sent_to_viewer, words
@@ -124,11 +124,14 @@ def test_the_words_of_a_plan_are_never_read_as_markdown(home: Path, cases) -> No
 
 @pytest.mark.parametrize(
     "text",
-    ["![x](http://a/b.png)", "[a](b)", "<b>", ":red[x]", "$x$", "# x", "- x", "1. x", "&lt;"],
+    [
+        *("![x](http://a/b.png)", "[a](b)", "<b>", ":red[x]", "$x$", "# x", "- x", "1. x", "&lt;"),
+        *(":smile:", ":material/home:", "http://a.org", "www.a.org", "WWW.a.org", "a@b.org", "->"),
+    ],
 )
 def test_every_mark_that_would_be_read_is_escaped(text: str) -> None:
     shown = escaped(text)
-    assert shown != text and "".join(c for c in shown if c != "\\") == text
+    assert shown != text and "".join(c for c in shown if c not in "\\\u2060") == text
 
 
 def amend(**changes) -> AppTest:
@@ -198,7 +201,7 @@ def aided(home: Path, cases):
     shutil.rmtree(home / "predictions" / "Case-1")
     with open_store(people_fixture.url(home)) as store:
         plan.lock(store, study, "Iris")
-        desk = Desk(store, "small")
+        desk = ReadingSession(store, "small")
         values = people_fixture.answers_for(study, "unaided")
         desk.submit(desk.next("ra").item.place, values, Seconds(), "u")
     return study
@@ -258,13 +261,13 @@ def test_a_case_that_the_models_cannot_read_may_be_skipped_in_plain_words(home, 
 @pytest.mark.parametrize("same", [True, False])
 def test_other_models_than_those_of_the_lock_are_not_shown(home, cases, same: bool) -> None:
     study = people_fixture.make_study(["Case-1"])
-    found = study_ready.facts(study)
+    found = readiness.facts(study)
     if not same:  # locked with models that are gone
         states = {c: replace(s, bundle="e" * 64) for c, s in found.cases.items()}
         found = replace(found, cases=states, bundle=replace(found.bundle, digest="e" * 64))
     with open_store(people_fixture.url(home)) as store:
         start.lock(store, study, found, "Iris", confirm="small", accept_warnings=True)
-        desk = Desk(store, "small")
+        desk = ReadingSession(store, "small")
         values = people_fixture.answers_for(study, "unaided")
         desk.submit(desk.next("ra").item.place, values, Seconds(), "u")
     page = sheet()

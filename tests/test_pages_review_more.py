@@ -148,7 +148,7 @@ def test_the_3d_view_gets_the_voxels_where_they_are() -> None:
     import nibabel as nib
     import numpy as np
 
-    from pages.parts import three_d as part
+    from pages.parts.case import three_d as part
 
     mask = fixture.make_prediction(fixture.make_case(sizes_mm=(1, 1, 5))).mask
     data = part.nifti((np.asarray(mask.data) > 0).astype(np.uint8), mask.affine)
@@ -244,11 +244,12 @@ def test_what_the_server_imports_at_its_start_is_there_and_no_page() -> None:
     import sys
 
     from bmcore.settings import PROJECT
-    from pages.parts import warm
+    from pages.parts import preload
 
-    code = "import gc; from pages.parts import warm; warm.up(); print(gc.get_freeze_count() > 1e4)"
+    code = "import gc; from pages.parts import preload as p; p.load(); "
+    code += "print(gc.get_freeze_count() > 1e4)"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "True" and "could not be imported" not in run.stderr
-    assert not any(name.startswith("pages") for name in warm.MODULES)
+    assert not any(name.startswith("pages") for name in preload.MODULES)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.worklist import Seconds
 from tests import pages_fixture, people_fixture
@@ -54,7 +54,7 @@ def answer(page: AppTest, primary: str = "melanoma") -> AppTest:
 
 def stored(home: Path):
     with open_store(people_fixture.url(home)) as store:
-        return Desk(store, "small").answers()
+        return ReadingSession(store, "small").answers()
 
 
 def test_a_reader_goes_from_the_list_through_all_arms_of_a_case(home: Path, study) -> None:
@@ -150,7 +150,7 @@ def test_a_correction_keeps_the_first_answer_and_needs_a_reason(home: Path, stud
     page = press(page.run(), "Store the correction")
     assert any("Corrected" in s.value for s in page.success)
     with open_store(people_fixture.url(home)) as store:
-        changed = [a for a in Desk(store, "small").history() if a.reason]
+        changed = [a for a in ReadingSession(store, "small").history() if a.reason]
         assert len(changed) == 1 and changed[0].value == {"choice": "breast", "confidence": 90}
 
 
@@ -167,7 +167,7 @@ def test_the_investigator_sees_progress_and_a_width_but_no_answer(home: Path, st
 
 def test_the_width_is_that_of_the_difference_and_says_nothing_of_its_sign(home: Path) -> None:
     """Ten cases; in both orders of the arms the width is the same."""
-    from pages.parts.study_follow import interval_width
+    from pages.parts.study.progress import interval_width
 
     cases = [f"C{n}" for n in range(10)]
     truths = dict.fromkeys(cases, "melanoma")
@@ -210,7 +210,7 @@ def fake_answer(case: str, arm: str, choice: str):
 def test_a_disagreement_is_settled_by_a_third_reader_alone(home: Path, study) -> None:
     with open_store(people_fixture.url(home)) as store:
         people_fixture.read_all(store, study, "ra")
-        desk = Desk(store, "small")
+        desk = ReadingSession(store, "small")
         work = desk.next("rb")
         values = {"primary": {"choice": "breast", "confidence": 20}}
         desk.submit(work.item.place, values, Seconds(), "k")
@@ -243,7 +243,7 @@ def test_the_clock_counts_active_and_idle_seconds_apart() -> None:
 
 def test_what_the_browser_counted_is_kept_with_the_draft(home: Path, study) -> None:
     """Times of another sheet, or what is no time, are left aside."""
-    from pages.parts import study_clock
+    from pages.parts.study import clock
 
     taken: list[Seconds] = []
     for value in (
@@ -253,7 +253,7 @@ def test_what_the_browser_counted_is_kept_with_the_draft(home: Path, study) -> N
         {"sheet": "a", "active": "x", "idle": 1},
         None,
     ):
-        study_clock.take_value({"seconds": value}, "a", taken.append)
+        clock.take_value({"seconds": value}, "a", taken.append)
     assert taken == [Seconds(12.5, 3.0)]
 
 
@@ -268,7 +268,7 @@ def test_in_a_crossover_the_second_period_waits_for_the_washout(
     people_fixture.make_home(home, tmp_path / "files", models[1], CASES)
     people_fixture.start(home, made, with_accounts=False)
     with open_store(people_fixture.url(home)) as store:
-        desk = Desk(store, "small")
+        desk = ReadingSession(store, "small")
         while (work := desk.next("ra")) is not None and work.item.period == 1:
             values = {"primary": {"choice": "breast", "confidence": 5}}
             desk.submit(work.item.place, values, Seconds(), f"k {work.item.place}")

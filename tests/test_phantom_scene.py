@@ -26,7 +26,8 @@ from bmcore.phantom.scene import (
 )
 from bmcore.phantom.style import CLINIC, WILD
 from bmcore.phantom.tissue import GRID
-from training.patches import PaintedPatches, Recipe, Sampling
+from training.data.patches import PaintedPatches, Recipe
+from training.data.sampling import Sampling
 from training.scenes import draw_heads
 
 

@@ -22,7 +22,7 @@ from bmcore.intake import library
 from bmcore.models.bundles import load_bundle
 from bmcore.reading import archive, jobs, pipeline, worker
 from bmcore.review import masks
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.settings import settings
 from tests import pages_fixture, pages_home, people_fixture, planted
@@ -60,7 +60,7 @@ def walk(brought: Path, left: Path) -> None:
     pages_home.make_bundle(brought / "models")
     (brought / "models" / f"{planted.STUDY_FILES['models']}.txt").write_text("who trained it")
     bring_by_page(brought)
-    assert library.add_case(home, write_folder(brought)).case_id == FOLDER
+    assert library.add_case(home, write_folder(brought), same_patient=True).case_id == FOLDER
     bring_old_case(home, brought)
     with open_store(people_fixture.url(home)):
         for case_id in CASES:
@@ -81,6 +81,7 @@ def bring_by_page(brought: Path) -> None:
         for n, v in case.sequences.items()
     ]
     page = next(u for u in page.file_uploader if u.key == "uploads").set_value(uploads).run()
+    page = next(c for c in page.checkbox if c.key == "same_patient").check().run()
     assert not page.exception and not page.error, [e.value for e in page.error]
     assert next(t for t in page.text_input if "pseudonym" in t.label).value == PAGE
     table = write_table(brought / f"{planted.TABLE_FILE}.csv")
@@ -141,7 +142,7 @@ def bring_old_case(home: Path, brought: Path) -> None:
 
 def fail_in_the_log(home: Path) -> None:
     """An exception whose message quotes what a user brought."""
-    from pages.parts import guard
+    from pages.parts.access import guard
 
     try:
         try:
@@ -171,7 +172,7 @@ def study(brought: Path, left: Path) -> None:
     with open_store(people_fixture.url(home)) as store:
         for person in ("ra", "rb"):
             people_fixture.read_all(store, plan, person)
-        desk = Desk(store, plan.study)
+        desk = ReadingSession(store, plan.study)
         digest = load_bundle(settings().bundle).info.digest
         written = masks.write_consensus(
             desk, home, left / "masks", "majority" if "majority" in masks.METHODS else
@@ -194,10 +195,10 @@ def study(brought: Path, left: Path) -> None:
 def predict_by_command(brought: Path, left: Path) -> None:
     table = brought / f"{planted.TABLE_FILE}.csv"
     folder = brought / planted.FOLDER
-    run("predict", folder, "--out", left / "predicted", "--clinical", table)
+    run("predict", folder, "--out", left / "predicted", "--clinical", table, "--same-patient")
     files = [folder / f"{name}.nii" for name in planted.FILES.values()]
     files = [p if p.exists() else p.with_name(f"{p.name}.gz") for p in files]
-    run("predict", *files, "--out", left / "from files")
+    run("predict", *files, "--out", left / "from files", "--same-patient")
 
 
 def run(*words: object) -> str:
@@ -263,7 +264,7 @@ def test_a_site_may_keep_the_names(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("BMCORE_KEEP_NAMES", "1")
     settings.cache_clear()
     try:
-        entry = library.add_case(tmp_path / "home", write_folder(tmp_path))
+        entry = library.add_case(tmp_path / "home", write_folder(tmp_path), same_patient=True)
     finally:
         settings.cache_clear()
     assert entry.case_id == planted.FOLDER

@@ -37,7 +37,8 @@ from bmcore.review import corrections
 from bmcore.reading.files import write_json
 from bmcore.review.store import open_store
 from bmcore.review.connect import make_engine
-from pages.parts import guard, loaders
+from pages.parts.access import guard
+from pages.parts import loaders
 from pages.parts.viewer import shelf
 from tests.reading_fixture import prediction
 from tests.volumes_fixture import make_case, save

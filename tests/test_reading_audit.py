@@ -127,7 +127,8 @@ def test_a_deletion_that_only_some_random_orders_exceed_fails() -> None:
 
 
 def test_a_lesion_smaller_than_three_cells_of_the_map_cannot_be_checked() -> None:
-    from bmcore.models.cnn import TRAINED, build_cnn
+    from bmcore.models.cnn import build_cnn
+    from bmcore.models.configs import TRAINED
 
     patch = np.zeros((1, 7, 32, 32, 32), np.float32)
     patch[0, :4] = 0.5

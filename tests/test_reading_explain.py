@@ -192,7 +192,8 @@ def test_a_cell_of_the_last_map_sees_the_patch_around_the_place_it_is_drawn_at()
     """Where one cell looks is asked of the net itself: the gradient of its value in the patch."""
     import torch
 
-    from bmcore.models.cnn import CNNConfig, build_cnn
+    from bmcore.models.cnn import build_cnn
+    from bmcore.models.configs import CNNConfig
 
     torch.manual_seed(1)
     net = build_cnn(CNNConfig(width=8, blocks=1, maps=4, embedding=4)).eval()

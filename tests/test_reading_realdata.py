@@ -44,7 +44,7 @@ def predicted(case: Case, bundle: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     mask = reference(case)
     monkeypatch.setattr(
-        pipeline, "find_tumour", lambda _b, prepared, _p=None: to_working_grid(mask, prepared)
+        pipeline, "find_tumour", lambda _b, prepared, *_: (to_working_grid(mask, prepared), None)
     )
     return pipeline.predict(case, bundle)
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from bmcore.domain import PRIMARIES, SEQUENCES, Answer, Case, Novelty, Prepared, Primary, Volume
-from bmcore.models import bundles
+from bmcore.imaging.image_statistics import STATISTICS
+from bmcore.models import bundle_writer, bundles, manifest, optional_parts
 from bmcore.models.conformal import Conformal
-from bmcore.models.novelty import STATISTICS, NoveltyModel, tolerance
+from bmcore.models.novelty import NoveltyModel, tolerance
 from bmcore.reading import pipeline, uncertainty
 from bmcore.settings import settings
 from tests import odd_images
@@ -116,8 +117,8 @@ def test_an_answer_cannot_be_half_weighed(wrong: dict[str, Any]) -> None:
 
 def heads() -> np.ndarray:
     """Statistics of twelve small heads: those of the fixture's, varied as tolerated."""
+    from bmcore.imaging.image_statistics import statistics
     from bmcore.imaging.preprocess import prepare
-    from bmcore.models.novelty import statistics
 
     row = statistics(prepare(fixture.head()))
     tolerated = np.array([tolerance(name) for name in STATISTICS])
@@ -130,10 +131,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Any:
     before = bundles.load_bundle(folder)
     sets = dict.fromkeys(("clinical", "image", "fused"), Conformal(np.linspace(0, 0.9, 40), 0.9))
     novelty = NoveltyModel(heads(), np.arange(12), [50.0, 100.0])
-    tensors, config = bundles.pack_uncertainty(sets, novelty)
-    config["belongs_to"] = bundles.belongs_to(before.manifest)
-    bundles.write_part(folder, "uncertainty", tensors, config)
-    bundles.finish(folder, "tiny", "2", "nothing", synthetic=True)
+    tensors, config = optional_parts.pack_uncertainty(sets, novelty)
+    config["belongs_to"] = manifest.belongs_to(before.manifest)
+    bundle_writer.write_part(folder, "uncertainty", tensors, config)
+    bundle_writer.finish(folder, "tiny", "2", "nothing", synthetic=True)
     return fixture.bundle_that_sees_the_spot(folder)
 
 

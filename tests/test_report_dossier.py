@@ -23,8 +23,13 @@ from bmcore.domain import (
     Primary,
     Volume,
 )
-from bmcore.report import dossier, figures, pdf, sheets
-from bmcore.report.outline import Heading, Picture, Table, Words, sections
+from bmcore.report.blocks import Heading, Picture, Table, Words
+from bmcore.report.build import build
+from bmcore.report.chapters.contents import sections
+from bmcore.report.dossier import DossierInputs
+from bmcore.report.figures.style import as_png
+from bmcore.report.render import data_files, pdf
+from bmcore.report.write import write
 from bmcore.review.votes import Vote
 
 INFO = BundleInfo("demo", "0.1.0", "600 synthetic patients", True, "digest-a")
@@ -108,13 +113,13 @@ def study():
 
 @pytest.fixture(scope="module")
 def built(study):
-    return dossier.build(*study, INFO)
+    return build(*study, INFO)
 
 
 @pytest.fixture(scope="module")
 def written(built, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
-    return {path.name: path for path in dossier.write(built, out)}
+    return {path.name: path for path in write(built, out)}
 
 
 def text_of(path):
@@ -172,7 +177,7 @@ def test_reliance_counts_the_answer_that_the_reader_saw(study, built):
     # With other models at hand now, the answer that was on the screen still counts.
     votes, predictions, truths = study
     other = {**predictions, "c1": prediction("c1", "nsclc", "nsclc", "nsclc")}
-    again = lines_of(dossier.build(votes, other, truths, INFO), "reliance", "reliance")
+    again = lines_of(build(votes, other, truths, INFO), "reliance", "reliance")
     assert again["Ada", "With the models"][3] == over
 
 
@@ -205,7 +210,7 @@ def test_confusion_and_quality_counts(built):
 def test_other_models_and_synthetic_training_are_told(study):
     votes, predictions, truths = study
     other = replace(INFO, digest="digest-b")
-    remarks = " ".join(dossier.build(votes, predictions, truths, other).remarks)
+    remarks = " ".join(build(votes, predictions, truths, other).remarks)
     assert "10 votes were given with other models" in remarks
     assert "4 predictions were made by other models" in remarks
     assert "trained on synthetic data" in remarks
@@ -232,14 +237,14 @@ def test_a_cell_that_could_be_a_formula_is_escaped(written):
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", "\r=", " =", "\n+", "\uff1d"])
 def test_every_way_to_begin_a_formula_is_escaped(start):
-    assert sheets.safe_cell(f"{start}1").startswith("'")
+    assert data_files.safe_cell(f"{start}1").startswith("'")
 
 
 def test_plain_text_and_numbers_are_left_as_they_are():
-    assert sheets.safe_cell("a = b") == "a = b"
-    assert sheets.safe_cell(70) == "70"
-    assert sheets.safe_cell(None) == ""
-    assert sheets.safe_cell(-0.25) == "-0.25"  # a number, no formula
+    assert data_files.safe_cell("a = b") == "a = b"
+    assert data_files.safe_cell(70) == "70"
+    assert data_files.safe_cell(None) == ""
+    assert data_files.safe_cell(-0.25) == "-0.25"  # a number, no formula
 
 
 def test_json_is_strict_and_says_the_same_numbers(written, built):
@@ -262,8 +267,8 @@ def test_json_is_strict_and_says_the_same_numbers(written, built):
 
 def test_the_digest_of_the_votes_follows_every_word(study, built):
     votes, predictions, truths = study
-    same = dossier.build(reversed(votes), predictions, truths, INFO)
-    other = dossier.build([*votes[:-1], replace(votes[-1], comment="!")], predictions, truths, INFO)
+    same = build(reversed(votes), predictions, truths, INFO)
+    other = build([*votes[:-1], replace(votes[-1], comment="!")], predictions, truths, INFO)
     assert same.votes_digest == built.votes_digest != other.votes_digest
 
 
@@ -299,8 +304,8 @@ def test_the_pdf_says_what_it_must_on_numbered_pages(written):
 
 @HAS_PDFTOTEXT
 def test_with_no_votes_every_part_says_so(tmp_path):
-    empty = dossier.build([], {}, {}, None)
-    files = dossier.write(empty, tmp_path / "new" / "folder")
+    empty = build([], {}, {}, None)
+    files = write(empty, tmp_path / "new" / "folder")
     text = " ".join(text_of(files[0]).split())
     for words in (
         "No votes yet.",
@@ -317,7 +322,7 @@ def test_with_no_votes_every_part_says_so(tmp_path):
 
 def test_one_reader_is_told_that_agreement_needs_a_second(study):
     def sentence(votes):
-        return dossier.build(votes, {}, {}, None).results.section("agreement").sentence
+        return build(votes, {}, {}, None).results.section("agreement").sentence
 
     alone = sentence([v for v in study[0] if v.reader == "Ada"])
     assert alone == "3 cases, one reader: agreement needs a second reader."
@@ -334,14 +339,14 @@ def test_every_block_has_matching_columns_and_every_picture_can_be_drawn(built):
             assert sum(block.widths) == pytest.approx(1)
         if isinstance(block, Picture):
             assert block.alt
-            assert figures.as_png(block.figure, dpi=20).startswith(b"\x89PNG")
+            assert as_png(block.figure, dpi=20).startswith(b"\x89PNG")
 
 
 def test_many_cases_and_a_long_comment_without_a_space_still_make_a_pdf(tmp_path):
     votes = [vote(n, NASTY, f"case {n:03d} " + "x" * 150, "rcc") for n in range(1, 41)]
     votes[0] = replace(votes[0], comment="y" * 4000)
-    built = dossier.build(votes, {}, {}, None)
-    files = dossier.write(built, tmp_path)
+    built = build(votes, {}, {}, None)
+    files = write(built, tmp_path)
     assert files[0].stat().st_size > 20_000
 
 
@@ -352,7 +357,7 @@ def test_characters_that_the_font_lacks_are_written_out():
 def test_a_folder_that_cannot_be_written_is_refused_and_nothing_is_half_there(tmp_path, built):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(BmcoreError, match="cannot be written here"):
-        dossier.write(built, tmp_path / "file")
+        write(built, tmp_path / "file")
 
 
 def test_a_fault_while_drawing_leaves_the_old_report_as_it_was(tmp_path, monkeypatch):
@@ -361,9 +366,9 @@ def test_a_fault_while_drawing_leaves_the_old_report_as_it_was(tmp_path, monkeyp
     def fail(*_):
         raise RuntimeError("drawn to fail")
 
-    monkeypatch.setattr(sheets, "write_json", fail)
+    monkeypatch.setattr(data_files, "write_json", fail)
     with pytest.raises(RuntimeError, match="drawn to fail"):
-        dossier.write(dossier.build([], {}, {}, None), tmp_path)
+        write(build([], {}, {}, None), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["report.pdf"]
     assert (tmp_path / "report.pdf").read_text() == "the old one"
 
@@ -371,7 +376,7 @@ def test_a_fault_while_drawing_leaves_the_old_report_as_it_was(tmp_path, monkeyp
 def test_the_same_data_and_date_give_the_same_bytes(study, tmp_path):
     at = datetime(2026, 11, 26, 9, tzinfo=UTC)
     for folder in ("first", "second"):
-        made = dossier.build(*study, INFO, dossier.Extra(created_at=at))
-        dossier.write(made, tmp_path / folder)
+        made = build(*study, INFO, DossierInputs(created_at=at))
+        write(made, tmp_path / folder)
     for path in sorted((tmp_path / "first").iterdir()):
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from bmcore.analysis.collect import marks_of_readers
+from bmcore.analysis.lesions import lesion_section
+from bmcore.analysis.readings import CaseFacts, LesionMarks, Person, Reading, StudyData
 from bmcore.domain import PRIMARIES, Answer, BundleInfo, InputRefused, Primary, Truth, Volume
-from bmcore.report import checklists, dossier, flow, outline_back
+from bmcore.report.build import build
+from bmcore.report.chapters import appendix, checklists, participants
+from bmcore.report.dossier import DossierInputs
 from bmcore.report.failures import MOST, find_failures
-from bmcore.report.gather import marks_of_readers
-from bmcore.report.readings import CaseFacts, Person, Reading, Source
-from bmcore.report.results_lesions import LesionMarks, lesion_section
 from bmcore.stats import afroc, learning
 from tests import pages_fixture as fixture
 from tests import pages_home
@@ -20,7 +22,7 @@ ROLES = (Person("Ada", "radiologist", 6), Person("Bo", "oncologist"))
 
 
 def source(facts, readings=()):
-    return Source("drawn", ("unaided", "aided"), ROLES, {f.case_id: f for f in facts}, readings)
+    return StudyData("drawn", ("unaided", "aided"), ROLES, {f.case_id: f for f in facts}, readings)
 
 
 def facts(case_id, truth, top, chance=0.75):
@@ -148,9 +150,9 @@ def test_marks_of_the_viewer_are_held_against_the_reference_mask(tmp_path):
 
 
 def built(readings=(), listed=()):
-    extra = dossier.Extra(datetime(2026, 11, 26, tzinfo=UTC), source(listed, tuple(readings)))
+    extra = DossierInputs(datetime(2026, 11, 26, tzinfo=UTC), source(listed, tuple(readings)))
     info = BundleInfo("demo", "1", "600 synthetic patients", True, "f" * 64)
-    return dossier.build([], {}, {}, info, extra)
+    return build([], {}, {}, info, extra)
 
 
 def test_the_flow_says_who_was_left_out_and_where():
@@ -159,7 +161,7 @@ def test_the_flow_says_who_was_left_out_and_where():
         Reading("Ada", "C1", "unaided", 0, "rcc", 50, 1),
         Reading("Ada", "C2", "unaided", 0, "gi", 50, 2),
     ]
-    steps = flow.steps(built(readings, listed))
+    steps = participants.steps(built(readings, listed))
     assert steps == [
         ("Cases at hand: 3", "not read: 1"),
         ("Cases with a reading, counted for agreement: 2", "primary not known: 1"),
@@ -169,7 +171,7 @@ def test_the_flow_says_who_was_left_out_and_where():
         ),
         ("Cases read by every reader in every phase: 0", ""),
     ]
-    table = dict(flow.patients(source(listed, tuple(readings))))
+    table = dict(participants.patients(source(listed, tuple(readings))))
     assert table["Cases"] == "2"
     assert table["Known primary: Renal cell"] == "1 of 2 (50 %)"
     assert table["Age, years"] == "not known in 2"
@@ -185,7 +187,7 @@ def test_the_checklists_hold_every_item_once_and_are_open_where_nothing_is_known
     state = {item.number: item.state for item in claim}
     assert state["37"] == state["39"] == state["18"] == "open"
     assert state["22"] == "filled"
-    words = " ".join(getattr(b, "text", "") for b in outline_back.checklists(empty))
+    words = " ".join(getattr(b, "text", "") for b in appendix.checklists(empty))
     assert "Radiol Artif Intell 2024;6(4):e240300" in words
     assert "BMJ 2024;385:e078378" in words
 
@@ -196,8 +198,8 @@ def test_items_are_filled_once_the_data_allow():
         for who in ("Ada", "Bo")
         for arm in ("unaided", "aided")
     ]
-    extra = dossier.Extra(source=source([facts("C1", "rcc", "gi")], tuple(read)))
-    made = dossier.build([], {}, {"C1": Primary.RCC}, None, extra)
+    extra = DossierInputs(data=source([facts("C1", "rcc", "gi")], tuple(read)))
+    made = build([], {}, {"C1": Primary.RCC}, None, extra)
     state = {item.number: (item.state, item.text) for item in checklists.claim(made)}
     assert state["37"][0] == "filled"
     assert state["39"] == ("filled", "1 case that went wrong, 0 with pictures.")

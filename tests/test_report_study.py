@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from bmcore.analysis.lesion_match import match_points
+from bmcore.analysis.readings import Choice, from_study
+from bmcore.analysis.results import results, running
+from bmcore.analysis.tables import Column, cell_text
 from bmcore.domain import InputRefused, Primary
 from bmcore.reading.references import truths
-from bmcore.report import dossier
-from bmcore.report.lesion_match import match_points
-from bmcore.report.readings import Choice, from_study
-from bmcore.report.result_tables import Column, cell_text
-from bmcore.report.study_results import results, running
+from bmcore.report.build import build
+from bmcore.report.dossier import DossierInputs
+from bmcore.report.write import write
 from bmcore.review import merge, plan
 from bmcore.review.record import read_record
 from bmcore.review.store import open_store
@@ -153,10 +155,10 @@ def test_no_number_is_shown_without_an_interval_and_n(record):
 
 def files_of(record, tmp_path, name):
     source = from_study(record, drawn.facts())
-    extra = dossier.Extra(created_at=AT, source=source, record=record)
+    extra = DossierInputs(created_at=AT, data=source, record=record)
     known = {case: Primary(t) for case, t in drawn.TRUTH.items()}
-    made = dossier.build([], {}, known, None, extra)
-    return made, {p.name: p for p in dossier.write(made, tmp_path / name)}
+    made = build([], {}, known, None, extra)
+    return made, {p.name: p for p in write(made, tmp_path / name)}
 
 
 def test_a_running_study_tells_the_width_of_the_interval_and_no_effect(store, tmp_path):

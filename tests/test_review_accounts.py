@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,9 +28,9 @@ def store(tmp_path: Path):
         yield opened
 
 
-def refused(store: Store, password: str, at: datetime) -> str:
+def refused(store: Store, password: str, at: datetime, name: str = "Dr Ada") -> str:
     with pytest.raises(AccessRefused) as fault:
-        accounts.sign_in(store, "Dr Ada", password, lambda: at)
+        accounts.sign_in(store, name, password, lambda: at)
     return " ".join(f.sentence for f in fault.value.findings)
 
 
@@ -65,11 +67,72 @@ def test_the_longest_lock_is_a_quarter_of_an_hour(store: Store) -> None:
 
 
 def test_a_name_without_an_account_is_told_the_same(store: Store) -> None:
-    now = datetime.now(UTC)
-    known = refused(store, "a wrong password", now)
-    with pytest.raises(AccessRefused) as fault:
-        accounts.sign_in(store, "Nobody", "a wrong password")
-    assert " ".join(f.sentence for f in fault.value.findings) == known
+    """Also at the sixth and the tenth wrong password, and for names that nobody can have."""
+    others = ["Nobody", "x" * 5000, "nul \0 and \ud800", ""]
+    for n in range(10):
+        now = datetime(2026, 11, 26, 8, 0, tzinfo=UTC) + timedelta(seconds=15 * n)
+        known = refused(store, "a wrong password", now)
+        assert ("is locked after" in known) is (5 <= n < 8 or n == 9), n
+        for name in others:
+            assert refused(store, "a wrong password", now, name) == known
+
+
+def test_what_was_typed_as_a_name_is_not_kept_and_old_attempts_go(store: Store) -> None:
+    now = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
+    refused(store, "a wrong password", now, "my password by mistake")
+    kept = store.read(lambda c: c.execute(sa.select(schema.sign_in_attempts)).all())
+    assert len(kept) == 1 and "mistake" not in str(kept)
+    refused(store, "a wrong password", now + timedelta(hours=25))
+    kept = store.read(lambda c: c.execute(sa.select(schema.sign_in_attempts)).all())
+    assert [row.tried_at for row in kept] == [now + timedelta(hours=25)]
+
+
+def test_the_counted_names_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "_MOST_COUNTED", 10)
+    monkeypatch.setattr(accounts, "_matches", lambda stored, password: False)
+    now = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
+    for n in range(25):
+        refused(store, "a wrong password", now + timedelta(seconds=n), f"Nobody {n}")
+    kept = store.read(lambda c: c.execute(sa.select(schema.sign_in_attempts)).all())
+    assert len(kept) == 10 and max(row.tried_at for row in kept) == now + timedelta(seconds=24)
+
+
+def test_a_wrong_password_takes_as_long_for_a_name_without_an_account(store: Store) -> None:
+    """Both compute one hash; the medians of a few lie within the noise of this computer."""
+    times: dict[str, list[float]] = {"Dr Ada": [], "Nobody": []}
+    for n in range(8):
+        for name in times:
+            start = time.perf_counter()
+            refused(store, "a wrong password", datetime(2026, 11, 1 + n, tzinfo=UTC), name)
+            times[name].append(time.perf_counter() - start)
+    known, unknown = (sorted(spent)[3] for spent in times.values())
+    assert 0.5 < known / unknown < 2
+
+
+def test_no_more_than_two_hashes_are_computed_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, most, lock = [0], [0], threading.Lock()
+
+    class Slow:
+        def verify(self, stored: str, password: str) -> bool:
+            with lock:
+                running[0] += 1
+                most[0] = max(most[0], running[0])
+            time.sleep(0.05)
+            with lock:
+                running[0] -= 1
+            return True
+
+    monkeypatch.setattr(accounts, "_hasher", lambda: Slow())
+    threads = [
+        threading.Thread(target=accounts._matches, args=("stored", "password")) for _ in range(12)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [2]
 
 
 def test_a_shut_account_does_not_let_in_and_ends_its_sessions(store: Store) -> None:

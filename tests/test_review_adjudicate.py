@@ -11,7 +11,7 @@ from bmcore.intake.datasets import YaleDataset
 from bmcore.review import plan
 from bmcore.review.adjudicate import decide, decisions, disagreements, lesion_verdicts
 from bmcore.review.answers import StudyAnswer
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.study import read_study
 from bmcore.review.verify import verify
@@ -53,7 +53,7 @@ def store(url):
             }
         )
         plan.lock(opened, small, "Ida Lund")
-        desk = Desk(opened, small.study)
+        desk = ReadingSession(opened, small.study)
         read_all(desk, "r01", "nsclc", 20)
         read_all(desk, "r02", "nsclc", 90)
         opened.add_reader("Third Reader", "neuroradiologist", 20)
@@ -66,7 +66,7 @@ def test_the_same_choice_with_another_confidence_is_no_disagreement(store):
 
 
 def test_a_disagreement_is_decided_once_by_a_third_reader_with_the_record_of_it(store, url):
-    read_all(Desk(store, "primary-2027"), "r03", "rcc")
+    read_all(ReadingSession(store, "primary-2027"), "r03", "rcc")
     found = disagreements(store, "primary-2027")
     assert [(d.case_id, d.arm, d.question) for d in found] == [
         (case, arm, "primary")
@@ -100,7 +100,7 @@ def test_a_disagreement_is_decided_once_by_a_third_reader_with_the_record_of_it(
 
 
 def test_answers_that_changed_since_the_list_was_drawn_are_not_decided(store):
-    desk = Desk(store, "primary-2027")
+    desk = ReadingSession(store, "primary-2027")
     read_all(desk, "r03", "rcc")
     stale = disagreements(store, "primary-2027")[0]
     changed = {"choice": "gi", "confidence": 9}

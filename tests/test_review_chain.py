@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from bmcore.cli import app
 from bmcore.domain import BmcoreError
-from bmcore.review import chain, rows, schema
+from bmcore.review import chain, row_mapping, schema
 from bmcore.review.connect import make_engine
 from bmcore.review.store import open_store
 from bmcore.review.verify import verify
@@ -222,6 +222,53 @@ def test_a_removed_guard_is_named_and_the_guards_stop_the_head_from_going_back(w
     assert [p for p in verify(url_of(copy)).problems if "votes_no_update" in p]
 
 
+@pytest.mark.parametrize(
+    ("planted", "said"),
+    [
+        ("CREATE TRIGGER votes_no_update BEFORE UPDATE ON votes BEGIN SELECT 1; END", "changed"),
+        (
+            "CREATE TRIGGER votes_no_update BEFORE UPDATE ON votes WHEN 0 "
+            "BEGIN SELECT RAISE(ABORT, 'votes are append-only'); END",
+            "changed",
+        ),
+        (
+            "CREATE TRIGGER votes_no_update BEFORE UPDATE ON drafts "
+            "BEGIN SELECT RAISE(ABORT, 'votes are append-only'); END",
+            "removed",
+        ),
+    ],
+)
+def test_a_guard_of_the_right_name_that_does_nothing_is_found(whole, tmp_path, planted, said):
+    copy = tmp_path / "copy.sqlite"
+    shutil.copy(whole, copy)
+    raw = sqlite3.connect(copy, isolation_level=None)
+    raw.execute("DROP TRIGGER votes_no_update")
+    raw.execute(planted)
+    raw.close()
+    (problem,) = verify(url_of(copy)).problems
+    assert problem.startswith(f"trigger votes_no_update: {said}")
+
+
+def test_a_trigger_that_is_not_ours_is_found(whole, tmp_path):
+    copy = tmp_path / "copy.sqlite"
+    shutil.copy(whole, copy)
+    raw = sqlite3.connect(copy, isolation_level=None)
+    raw.execute("CREATE TRIGGER planted AFTER INSERT ON votes BEGIN DELETE FROM drafts; END")
+    raw.close()
+    assert any("planted: not one of bmcore's" in p for p in verify(url_of(copy)).problems)
+
+
+def test_every_chained_table_has_its_guards():
+    from bmcore.review import triggers
+
+    made = triggers._made_by_sqlite()
+    for table in schema.CHAINED:
+        assert set(made[table.name]) == {
+            f"{table.name}_no_{verb}" for verb in ("update", "delete", "replace")
+        }
+    assert set(made["chains"]) == {"chains_forward", "chains_no_delete", "chains_no_replace"}
+
+
 def rewrite(path):
     """Forge the file well: the last three rows go, all others are chained anew, the head fits."""
     raw, triggers = unguarded(path)
@@ -310,7 +357,7 @@ def test_a_database_from_before_the_chain_is_chained_with_its_votes_unchanged(tm
         "1 votes of an earlier version may have b"
     ]
     with open_store(url_of(path)) as store:
-        assert store.read(rows.unknown_order) == {5}
+        assert store.read(row_mapping.unknown_order) == {5}
 
 
 def make_step_1(engine):

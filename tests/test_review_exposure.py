@@ -12,8 +12,8 @@ import pytest
 from bmcore.domain import BmcoreError, InputRefused
 from bmcore.review import chain, exposure, names, plan, schema
 from bmcore.review.access import LOCAL, Role, Standing, User, case_standing, results_standing
-from bmcore.review.desk import Desk
 from bmcore.review.merge import merge
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.verify import verify
 from bmcore.review.votes import Evidence, Reader, VoteDraft
@@ -177,7 +177,7 @@ def at(store, plan_):
         clock[0] += timedelta(minutes=1)
         return clock[0]
 
-    return Desk(store, plan_.study, clock=tick)
+    return ReadingSession(store, plan_.study, clock=tick)
 
 
 def answer(desk, place, evidence=Evidence()):
@@ -292,7 +292,7 @@ def test_in_a_crossover_a_skipped_sheet_is_over_once_the_case_was_read_in_the_ot
         for w in desk.work("r01")
         if w.item.place.case_id == first.case_id and w.item.place.arm != first.arm
     )
-    late = Desk(store, "drawn", clock=lambda: NOW + timedelta(days=9))
+    late = ReadingSession(store, "drawn", clock=lambda: NOW + timedelta(days=9))
     for work in late.work("r01"):
         if work.item.period == 2:
             if work.item.place.arm != "unaided":
@@ -319,7 +319,7 @@ def test_a_crossover_reads_without_the_models_after_the_washout_by_design(store,
             if work.item.place.arm != "unaided":
                 desk.show(work.item.place, SHOWN)
             answer(desk, work.item.place)
-    late = Desk(store, "drawn", clock=lambda: NOW + timedelta(days=9))
+    late = ReadingSession(store, "drawn", clock=lambda: NOW + timedelta(days=9))
     for work in late.work("r01"):
         if work.item.period == 2:
             assert work.state == "not started"

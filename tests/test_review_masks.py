@@ -12,9 +12,9 @@ from bmcore.domain import Label
 from bmcore.geometry import to_ras
 from bmcore.intake.datasets import YaleDataset
 from bmcore.review import corrections, plan
-from bmcore.review.desk import Desk
 from bmcore.review.masks import write_consensus
 from bmcore.review.owner import Owner, drawer
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.worklist import Seconds
 from tests import pages_fixture, people_fixture
@@ -31,7 +31,7 @@ def desk(tmp_path: Path):
     study = people_fixture.make_study([CASE], readers=readers)
     with open_store(people_fixture.url(tmp_path)) as store:
         plan.lock(store, study, "Prof Iris")
-        yield Desk(store, "small")
+        yield ReadingSession(store, "small")
 
 
 def read(case_id: str):
@@ -39,7 +39,7 @@ def read(case_id: str):
     return case, pages_fixture.make_prediction(case)
 
 
-def judge(desk: Desk, reader: str, second: str) -> None:
+def judge(desk: ReadingSession, reader: str, second: str) -> None:
     """All sheets; lesion 1 accepted, lesion 2 (on the right) as asked."""
     study = desk.version.study
     while (work := desk.next(reader)) is not None:
@@ -50,7 +50,7 @@ def judge(desk: Desk, reader: str, second: str) -> None:
         desk.submit(place, values, Seconds(), f"k {place}")
 
 
-def paint(desk: Desk, home: Path, reader: str, labels: np.ndarray) -> None:
+def paint(desk: ReadingSession, home: Path, reader: str, labels: np.ndarray) -> None:
     place = next(w.item.place for w in desk.work(reader))
     mask = read(CASE)[1].mask
     ras, _ = to_ras(labels, mask.affine)
@@ -75,7 +75,7 @@ def halves(mask: np.ndarray) -> tuple[bool, bool]:
 
 @pytest.mark.parametrize(("against", "stays"), [(1, True), (2, False)])
 def test_a_lesion_goes_where_more_readers_reject_than_keep_it(
-    desk: Desk, tmp_path: Path, against: int, stays: bool
+    desk: ReadingSession, tmp_path: Path, against: int, stays: bool
 ) -> None:
     for number, reader in enumerate(READERS):
         judge(desk, reader, "reject" if number < against else "accept")
@@ -86,7 +86,7 @@ def test_a_lesion_goes_where_more_readers_reject_than_keep_it(
 
 
 def test_the_majority_takes_what_was_painted_before_what_was_judged(
-    desk: Desk, tmp_path: Path
+    desk: ReadingSession, tmp_path: Path
 ) -> None:
     """Two readers paint the left lesion away, the third keeps the models' mask."""
     model = np.asarray(read(CASE)[1].mask.data)
@@ -100,7 +100,9 @@ def test_the_majority_takes_what_was_painted_before_what_was_judged(
     assert one.path is not None and np.array_equal(written(one.path), painted)
 
 
-def test_a_case_that_nobody_judged_is_told_and_not_written(desk: Desk, tmp_path: Path) -> None:
+def test_a_case_that_nobody_judged_is_told_and_not_written(
+    desk: ReadingSession, tmp_path: Path
+) -> None:
     (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "lesion votes", read)
     assert one.path is None and "nobody has judged" in one.words
     (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "staple", read)
@@ -109,7 +111,7 @@ def test_a_case_that_nobody_judged_is_told_and_not_written(desk: Desk, tmp_path:
 
 
 def test_a_correction_of_an_earlier_segmentation_is_told_and_not_used(
-    desk: Desk, tmp_path: Path
+    desk: ReadingSession, tmp_path: Path
 ) -> None:
     painted = np.zeros_like(np.asarray(read(CASE)[1].mask.data))
     for reader in READERS:
@@ -124,7 +126,9 @@ def test_a_correction_of_an_earlier_segmentation_is_told_and_not_used(
     assert one.path is None and "an earlier segmentation of the models" in one.words
 
 
-def test_a_mask_that_an_earlier_version_kept_in_a_file_is_used(desk: Desk, tmp_path: Path) -> None:
+def test_a_mask_that_an_earlier_version_kept_in_a_file_is_used(
+    desk: ReadingSession, tmp_path: Path
+) -> None:
     from bmcore.review import old_drafts
 
     model = np.asarray(read(CASE)[1].mask.data)

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from bmcore.cli import app
 from bmcore.domain import InputRefused
 from bmcore.models.bundles import load_bundle
-from bmcore.review.desk import Desk
 from bmcore.review.package import pack, unpack
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.settings import PROJECT, settings
 from tests import pages_fixture as fixture
@@ -145,7 +145,8 @@ for arm in range(3):
         page = page.run()
         assert page.get("plotly_chart"), "no reasons"
         from bmcore.domain import Primary
-        from pages.parts import lesions, loaders
+        from pages.parts import loaders
+        from pages.parts.case import lesions
         place = next(e.case_id for e in loaders.entries())
         found = lesions._gradcam(loaders.prediction(place), 1, Primary("melanoma"))
         assert found.shape == loaders.prediction(place).mask.shape
@@ -176,7 +177,7 @@ def test_a_reader_reads_the_unpacked_study_without_any_of_the_nets_libraries(
     )
     assert run.stdout.strip().endswith("read"), run.stdout[-1500:] + run.stderr[-3000:]
     with open_store(people_fixture.url(home)) as store:
-        assert Desk(store, "small").progress()["ra"]["aided locked"] == 2
+        assert ReadingSession(store, "small").progress()["ra"]["aided locked"] == 2
 
 
 @pytest.mark.parametrize("fault", ["changed", "missing", "extra", "outside"])

@@ -14,7 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from bmcore.domain import BmcoreError
-from bmcore.review import schema
+from bmcore.review import accounts, schema
+from bmcore.review.access import AccessRefused
 from bmcore.review.connect import make_engine
 from bmcore.review.merge import merge
 from bmcore.review.store import open_store
@@ -165,7 +166,25 @@ def test_the_chain_on_postgresql_is_whole_and_tampering_is_named(url):
             ),
             (f"DELETE FROM votes WHERE id >= {newest - 1}", "missing at the end of the chain"),
             ("UPDATE readers SET years = 40 WHERE name = 'Chained'", "readers 'Chained'"),
-            ("ALTER TABLE votes DISABLE TRIGGER votes_no_change", "trigger votes_no_change"),
+            (
+                "ALTER TABLE votes DISABLE TRIGGER votes_no_change",
+                "trigger votes_no_change: removed",
+            ),
+            (
+                "CREATE OR REPLACE FUNCTION rows_append_only() RETURNS trigger LANGUAGE plpgsql "
+                "AS $$ BEGIN RETURN NEW; END $$",
+                "trigger chains_forward: changed",
+            ),
+            (
+                "CREATE OR REPLACE TRIGGER votes_no_change BEFORE DELETE ON votes "
+                "FOR EACH ROW EXECUTE FUNCTION rows_append_only()",
+                "trigger votes_no_change: changed",
+            ),
+            (
+                "CREATE OR REPLACE TRIGGER chains_forward BEFORE UPDATE ON chains FOR EACH ROW "
+                "WHEN (NEW.own <> OLD.own) EXECUTE FUNCTION rows_append_only()",
+                "trigger chains_forward: changed",
+            ),
         ):
             problems = _tampered(url, store, statement)
             assert any(named in p for p in problems), (statement, problems)
@@ -222,11 +241,17 @@ def test_a_sqlite_database_moves_to_postgresql_and_a_user_with_few_rights_can_vo
     tables = ", ".join(table.name for table in schema.CHAINED)
     with sa.create_engine(moved, poolclass=sa.NullPool).begin() as c:  # as in docs/database.md
         c.exec_driver_sql(f"GRANT SELECT, INSERT ON {tables} TO few")
-        c.exec_driver_sql("GRANT SELECT, INSERT, UPDATE, DELETE ON drafts, vote_drafts TO few")
+        changing = "drafts, vote_drafts, sign_in_attempts"
+        c.exec_driver_sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {changing} TO few")
+        c.exec_driver_sql("GRANT SELECT, INSERT, UPDATE ON accounts TO few")
         c.exec_driver_sql("GRANT SELECT, UPDATE ON chains, alembic_version TO few")
     with open_store(moved.replace("bm@", "few@")) as store:
         store.add_reader("New", "oncologist")
         store.add_vote(draft(2, "New"))
+        accounts.add(store, "New", "administrator", "seven quiet horses")
+        with pytest.raises(AccessRefused, match="are not right"):
+            accounts.sign_in(store, "Nobody", "seven quiet horses")
+        accounts.sign_in(store, "New", "seven quiet horses")
         assert [(v.reader, v.supersedes) for v in store.votes()] == [
             ("Moved", None),
             ("Moved", 1),

@@ -18,9 +18,9 @@ from bmcore.intake import library
 from bmcore.models.bundles import load_bundle
 from bmcore.review import accounts, example, plan, readiness, start
 from bmcore.review.access import Role
-from bmcore.review.desk import Desk
 from bmcore.review.readiness_facts import AccountState, CaseState, Facts
 from bmcore.review.readiness_gather import forget, gather
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.start import NotReady
 from bmcore.review.store import open_store
 from bmcore.review.study import read_study_text
@@ -332,7 +332,7 @@ def test_who_has_seen_the_answers_is_known_from_votes_studies_and_from_outside(
     store.show_models(READER_A, "Case-1", Evidence(bundle="b"))
     other = study(study="other")
     plan.lock(store, other, "Iris")
-    desk = Desk(store, "other")
+    desk = ReadingSession(store, "other")
     place = desk.next("rb").item.place
     desk.submit(place, people_fixture.answers_for(other, "unaided"), Seconds(), "u")
     assert gathered(home, store).seen == {key_a: {"Case-1"}}  # an unaided sheet shows nothing

@@ -14,8 +14,7 @@ from bmcore.cli import app
 from bmcore.domain import BmcoreError, InputRefused
 from bmcore.review import plan, schema
 from bmcore.review.allocation import Place, repeated_cases, work_list
-from bmcore.review.answers import as_votes
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.study import parse_study, read_study
 from bmcore.review.verify import verify
@@ -233,7 +232,7 @@ def test_an_amendment_cannot_change_what_readings_rest_on(store, changes, senten
 @pytest.fixture
 def desk(store):
     plan.lock(store, study(), "Ida Lund")
-    return Desk(store, "primary-2027")
+    return ReadingSession(store, "primary-2027")
 
 
 def first_three(desk, reader="r01"):
@@ -268,7 +267,7 @@ def test_a_draft_survives_a_restart_and_goes_when_the_sheet_is_locked(desk, url)
     desk.save_draft(place, {"remarks": "dural tail?"}, Seconds(5, 1))
     desk.save_draft(place, {"remarks": "dural tail!"}, Seconds(9, 2))
     with open_store(url) as again:
-        other = Desk(again, "primary-2027")
+        other = ReadingSession(again, "primary-2027")
         assert other.draft(place).values == {"remarks": "dural tail!"}
         assert other.draft(place).seconds == Seconds(9, 2)
         assert other.work("r01")[0].state == "draft"
@@ -364,14 +363,14 @@ def test_a_stranger_and_an_unlocked_study_are_refused(desk, store):
     with pytest.raises(InputRefused, match="not on the reader's list"):
         desk.submit(Place("r01", "other case", "unaided"), SAID, Seconds(), "k")
     with pytest.raises(InputRefused, match="is not locked"):
-        Desk(store, "unknown")
+        ReadingSession(store, "unknown")
 
 
 def test_a_crossover_waits_for_the_washout(store):
     s = crossover(2, 2, ["unaided", "aided"])
     plan.lock(store, s, "Ida Lund")
     now = [datetime(2027, 1, 1, tzinfo=UTC)]
-    desk = Desk(store, s.study, clock=lambda: now[0])
+    desk = ReadingSession(store, s.study, clock=lambda: now[0])
     for n in range(2):
         desk.submit(desk.next("r00").item.place, SAID, Seconds(), str(n))
         now[0] += timedelta(hours=1)
@@ -382,19 +381,6 @@ def test_a_crossover_waits_for_the_washout(store):
     now[0] = datetime(2027, 1, 29, 1, 1, tzinfo=UTC)
     desk.submit(waiting.item.place, SAID, Seconds(), "late")
     assert desk.next("r00").not_before is None
-
-
-def test_answers_become_votes_for_the_agreement_and_the_reports(desk):
-    unaided, aided, _ = first_three(desk)
-    desk.submit(unaided, SAID, Seconds(), "u")
-    desk.submit(aided, SAID | LOOKED, Seconds(), "a")
-    votes = as_votes(study(), desk.history())
-    assert [
-        (v.id, v.reader, v.role, v.phase, v.primary, v.segmentation_quality) for v in votes
-    ] == [
-        (1, "Reader One", "radiologist", "unaided", "nsclc", None),
-        (2, "Reader One", "radiologist", "aided", "nsclc", 4),
-    ]
 
 
 # the commands

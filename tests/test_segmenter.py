@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bmcore.domain import InputRefused
+from bmcore.models.configs import SegmenterConfig
+from bmcore.models.inference import segment
 from bmcore.models.losses import (
     core_parts,
     deep_loss,
@@ -22,20 +24,16 @@ from bmcore.models.losses import (
     segmentation_loss,
     small_lesion_weights,
 )
-from bmcore.models.segmenter import (
-    SegmenterConfig,
-    build_segmenter,
-    drop_small_lesions,
-    quieten_specks,
-    segment,
-    to_labels,
-)
+from bmcore.models.postprocessing import drop_small_lesions, relabel_small_et_components, to_labels
+from bmcore.models.segmenter import build_segmenter
 from bmcore.phantom.cohort import write_cohort
-from training.patches import CutPatches, augment
-from training.segmenter import TrainConfig, split
+from training.data.patches import CutPatches
+from training.data.sampling import augment
+from training.loops.segmenter_trainer import TrainConfig
+from training.segmenter import split
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
+TINY = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
 
 
 def _ball(shape: tuple[int, int, int], centre: tuple[int, int, int], radius: float) -> np.ndarray:
@@ -69,7 +67,7 @@ def test_segmentation_is_0_outside_the_brain_and_tells_its_progress() -> None:
 
 
 def test_with_mirror_a_mirrored_volume_gives_the_mirrored_answer() -> None:
-    net = build_segmenter(replace(TINY, mirror=True))
+    net = build_segmenter(TINY.changed(mirror=True))
     images = np.random.default_rng(1).normal(size=(4, 32, 32, 32)).astype(np.float32)
     brain = np.ones((32, 32, 32), bool)
     there = segment(net, images, brain)
@@ -78,7 +76,7 @@ def test_with_mirror_a_mirrored_volume_gives_the_mirrored_answer() -> None:
 
 
 def test_windows_cover_a_volume_of_any_size_and_the_count_is_right() -> None:
-    net, seen = build_segmenter(replace(TINY, window=16)), []
+    net, seen = build_segmenter(TINY.changed(window=16)), []
     images = np.random.default_rng(2).normal(size=(4, 37, 20, 16)).astype(np.float32)
     brain = np.ones(images.shape[1:], bool)
     assert segment(net, images, brain, seen.append).shape == (37, 20, 16)
@@ -96,25 +94,39 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="over the brain"):
         segment(build_segmenter(TINY), images, brain)
     with pytest.raises(ValueError, match="multiple of 8"):
-        SegmenterConfig(filters=12)
+        SegmenterConfig.of(filters=12)
     with pytest.raises(ValueError, match="window must be a multiple of 16"):
-        SegmenterConfig(window=50)
+        SegmenterConfig.of(window=50)
+
+
+def test_a_config_lies_flat_on_disk_under_the_names_of_format_1() -> None:
+    manifest = json.loads((ROOT / "models" / "demo" / "manifest.json").read_text())
+    flat = manifest["parts"]["segmenter"]["config"]
+    config = SegmenterConfig.from_dict(flat)
+    assert config.as_dict() == {k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()}
+    assert config.architecture.filters == flat["filters"]
+    assert config.changed(window=96).inference.window == 96
+    with pytest.raises(TypeError, match="no width"):
+        config.changed(width=3)
 
 
 def test_oedema_stays_only_where_it_is_connected_with_tumour_core() -> None:
-    chances = np.zeros((4, 20, 20, 20), np.float32)
-    chances[0] = 0.6
-    chances[2, 4:12, 4:12, 4:12] = 0.8
-    chances[3, 7:9, 7:9, 7:9] = 0.9
-    chances[2, 15:18, 15:18, 15:18] = 0.8
-    chances[3, 2:4, 16:18, 2:4] = 0.7  # a core without oedema
+    probabilities = np.zeros((4, 20, 20, 20), np.float32)
+    probabilities[0] = 0.6
+    probabilities[2, 4:12, 4:12, 4:12] = 0.8
+    probabilities[3, 7:9, 7:9, 7:9] = 0.9
+    probabilities[2, 15:18, 15:18, 15:18] = 0.8
+    probabilities[3, 2:4, 16:18, 2:4] = 0.7  # a core without oedema
     brain = np.ones((20, 20, 20), bool)
-    labels = to_labels(chances, brain, TINY)
+    labels = to_labels(probabilities, brain, TINY.postprocessing)
     assert labels[5, 5, 5] == 2 and labels[7, 7, 7] == 3 and labels[3, 17, 3] == 3
     assert labels[16, 16, 16] == 0
-    assert to_labels(chances, brain, replace(TINY, lone_oedema=True))[16, 16, 16] == 2
-    unsure = replace(TINY, min_lesion_chance=0.95)  # the oedema of a dropped core goes with it
-    assert not to_labels(chances, brain, unsure).any()
+    assert (
+        to_labels(probabilities, brain, TINY.changed(lone_oedema=True).postprocessing)[16, 16, 16]
+        == 2
+    )
+    unsure = TINY.changed(min_lesion_chance=0.95)  # the oedema of a dropped core goes with it
+    assert not to_labels(probabilities, brain, unsure.postprocessing).any()
 
 
 def test_specks_of_tumour_go_and_oedema_stays() -> None:
@@ -140,18 +152,23 @@ def test_specks_of_enhancing_tumour_become_necrosis_and_the_core_stays() -> None
     labels[2, 26, 26] = 2
     expected = labels.copy()
     expected[10, 10, 9:11] = expected[15, 15, 15] = 1
-    kept = quieten_specks(labels, 0.02)
+    kept = relabel_small_et_components(labels, 0.02)
     assert np.array_equal(kept, expected) and labels[15, 15, 15] == 3
-    assert quieten_specks(kept, 0.02) is kept  # nothing is left to do
-    assert not quieten_specks(np.zeros((4, 4, 4), np.uint8), 0.02).any()
-    chances = np.stack([np.where(labels == label, np.float32(0.97), np.float32(0.01))
+    assert relabel_small_et_components(kept, 0.02) is kept  # nothing is left to do
+    assert not relabel_small_et_components(np.zeros((4, 4, 4), np.uint8), 0.02).any()
+    probabilities = np.stack([np.where(labels == label, np.float32(0.97), np.float32(0.01))
                         for label in range(4)])  # fmt: skip
     everywhere = np.ones(labels.shape, bool)
-    config = replace(TINY, min_lesion_voxels=1, speck_share=0.02)
-    assert to_labels(chances, everywhere, config)[15, 15, 15] == 1
-    assert to_labels(chances, everywhere, replace(config, speck_share=0.0))[15, 15, 15] == 3
+    config = TINY.changed(min_lesion_voxels=1, speck_share=0.02)
+    assert to_labels(probabilities, everywhere, config.postprocessing)[15, 15, 15] == 1
+    assert (
+        to_labels(probabilities, everywhere, config.changed(speck_share=0.0).postprocessing)[
+            15, 15, 15
+        ]
+        == 3
+    )
     with pytest.raises(ValueError, match="speck_share"):
-        replace(TINY, speck_share=1.0)
+        TINY.changed(speck_share=1.0)
 
 
 def test_a_small_lesion_weighs_more_than_a_large_one_and_background_weighs_1() -> None:
@@ -253,22 +270,22 @@ def test_pieces_on_a_gpu_are_those_of_the_cpu() -> None:
 def test_a_branch_at_1_mm_answers_in_the_same_shape_and_its_width_is_checked() -> None:
     import torch
 
-    net = build_segmenter(replace(TINY, fine=8)).eval()
+    net = build_segmenter(TINY.changed(fine=8)).eval()
     assert tuple(net(torch.zeros(1, 4, 32, 48, 32)).shape) == (1, 4, 32, 48, 32)
     deep = build_segmenter(
-        replace(TINY, blocks_down=(1, 1, 1), blocks_up=(1, 1), deep_supervision=True, fine=8)
+        TINY.changed(blocks_down=(1, 1, 1), blocks_up=(1, 1), deep_supervision=True, fine=8)
     )
     answers = deep(torch.zeros(1, 4, 32, 32, 32))
     assert [tuple(a.shape[1:3]) for a in answers] == [(4, 32), (4, 16)]
     with pytest.raises(ValueError, match="multiple of 8"):
-        replace(TINY, fine=4)
+        TINY.changed(fine=4)
 
 
 def test_deep_supervision_answers_at_each_level_in_training_and_once_in_use() -> None:
     import torch
 
     net = build_segmenter(
-        replace(TINY, blocks_down=(1, 1, 1), blocks_up=(1, 1), deep_supervision=True)
+        TINY.changed(blocks_down=(1, 1, 1), blocks_up=(1, 1), deep_supervision=True)
     )
     images = torch.zeros(1, 4, 32, 48, 32)
     assert [tuple(a.shape[2:]) for a in net(images)] == [(32, 48, 32), (16, 24, 16)]
@@ -302,22 +319,24 @@ def test_lesions_that_are_nowhere_likely_enough_go() -> None:
 
 
 def test_labels_follow_the_limit_of_the_core_and_are_0_outside_the_brain() -> None:
-    chances = np.zeros((4, 8, 8, 8), np.float32)
-    chances[0], chances[1], chances[2], chances[3] = 0.3, 0.15, 0.3, 0.25
-    chances[:, :4] = np.array((0.2, 0.3, 0.3, 0.2), np.float32)[:, None, None, None]
+    probabilities = np.zeros((4, 8, 8, 8), np.float32)
+    probabilities[0], probabilities[1], probabilities[2], probabilities[3] = 0.3, 0.15, 0.3, 0.25
+    probabilities[:, :4] = np.array((0.2, 0.3, 0.3, 0.2), np.float32)[:, None, None, None]
     brain = np.ones((8, 8, 8), bool)
     brain[:, :, 4:] = False
-    labels = to_labels(chances, brain, replace(TINY, core_chance=0.35))
+    labels = to_labels(probabilities, brain, TINY.changed(core_chance=0.35).postprocessing)
     assert (labels[:4, :, :4] == 1).all() and (labels[4:, :, :4] == 3).all()
     assert not labels[:, :, 4:].any()
-    labels = to_labels(chances, brain, replace(TINY, core_chance=0.45))
+    labels = to_labels(probabilities, brain, TINY.changed(core_chance=0.45).postprocessing)
     assert (labels[:4, :, :4] == 1).all() and not labels[4:].any()  # background is as likely
-    even = to_labels(chances, brain, replace(TINY, core_chance=0.5, lone_oedema=True))
+    even = to_labels(
+        probabilities, brain, TINY.changed(core_chance=0.5, lone_oedema=True).postprocessing
+    )
     assert (even[:4, :, :4] == 2).all()  # 0.5 is not more than 0.5
-    likeliest = to_labels(chances, brain, TINY)
+    likeliest = to_labels(probabilities, brain, TINY.postprocessing)
     assert (likeliest[:4, :, :4] == 1).all() and not likeliest[4:].any()
     with pytest.raises(ValueError, match="core_chance"):
-        replace(TINY, core_chance=1.0)
+        TINY.changed(core_chance=1.0)
 
 
 def test_augmentation_keeps_t1c_keeps_the_outside_0_and_may_drop_the_rest() -> None:

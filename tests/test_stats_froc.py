@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from bmcore.stats.bootstrap import Resampling
-from bmcore.stats.froc import Candidate, Detections, find_candidates, froc
+from bmcore.stats.froc import Detection, Detections, find_candidates, froc
 
 MM = (1.0, 1.0, 1.0)
 FAST = Resampling(resamples=300, seed=1)
 
 
 def candidate(peak, *hits, besides=False):
-    return Candidate(peak, peak / 2, 6.0, hits, besides)
+    return Detection(peak, peak / 2, 6.0, hits, besides)
 
 
 def test_a_curve_of_two_cases_step_by_step():
@@ -41,7 +41,7 @@ def test_lesions_below_the_least_size_neither_count_nor_make_a_candidate_false()
 
 
 def test_the_score_may_be_the_peak_or_the_mean():
-    first, second = Candidate(0.9, 0.3, 5, (0,)), Candidate(0.8, 0.7, 5, ())
+    first, second = Detection(0.9, 0.3, 5, (0,)), Detection(0.8, 0.7, 5, ())
     cases = [Detections((8.0,), (first, second))]
     assert froc(cases, "peak", resampling=FAST).false_per_case[1] == 0
     assert froc(cases, "mean", resampling=FAST).false_per_case[1] == 1

@@ -14,15 +14,22 @@ import torch
 from bmcore.domain import PRIMARIES, ClinicalRecord, InputRefused, Lesion, Primary
 from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.bundles import load_bundle
-from bmcore.models.cnn import FEATURE_NAMES, CNNConfig
+from bmcore.models.cnn import FEATURE_NAMES
+from bmcore.models.configs import CNNConfig
 from bmcore.models.folds import stratified_folds
-from bmcore.models.lesion_training import class_weights, patient_loss, rescan, vary
+from bmcore.models.lesion_training import (
+    augment_geometry,
+    augment_intensity,
+    class_weights,
+    patient_loss,
+)
 from bmcore.models.losses import largest_near
 from bmcore.models.mlr import MLRConfig, log_loss
-from training import autoencoder, cnn, learner, mlr
+from training import autoencoder, mlr
 from training import evaluate as evaluation
-from training.cnn import HeldOut, load_held_out, runs_of, train_all
-from training.cohort import (
+from training.cnn import runs_of, train_all
+from training.data import held_out as held_out_data
+from training.data.cohort import (
     Patient,
     load_cohort,
     load_patient,
@@ -30,9 +37,25 @@ from training.cohort import (
     save_patient,
     write_index,
 )
-from training.common import World, read_json, tensors_hash
-from training.evaluate import Reduction, differences, evaluate, held_out_probabilities, verdict
-from training.learner import CNNTraining, Run, Views, choose, make_views, train_net
+from training.data.held_out import HeldOut, load_held_out
+from training.evaluation.answers import (
+    Reduction,
+    differences,
+    evaluate,
+    held_out_probabilities,
+    verdict,
+)
+from training.loops import cnn_trainer
+from training.loops.cnn_trainer import (
+    CNNTraining,
+    Run,
+    Views,
+    choose,
+    make_views,
+    train_net,
+)
+from training.run.files import read_json, tensors_hash
+from training.run.processes import World
 
 ROOT = Path(__file__).resolve().parent.parent
 ALONE = World(0, 1, "cpu")
@@ -116,7 +139,7 @@ def test_augmentation_repeats_keeps_t1c_and_leaves_the_original():
     patches[:, 2] = 0  # a missing sequence
     before = patches.clone()
     patient = torch.tensor([0, 0, 1, 1, 2, 2])
-    for change in (vary, rescan):
+    for change in (augment_geometry, augment_intensity):
         first, second = (change(patches, patient, np.random.default_rng(3)) for _ in range(2))
         assert torch.equal(first, second) and torch.equal(patches, before)
         assert not torch.equal(first, before)
@@ -128,7 +151,7 @@ def test_gain_and_shift_are_those_of_the_sequence_in_images_and_in_tissue_bright
     """Channels 0-2 are masks; 3-6, 7-10 and 11-14 the four sequences in three tissues."""
     x = torch.ones(4, 15, 16, 16, 16)
     x[:, :, 0] = 0  # outside
-    out = rescan(x, torch.arange(4), np.random.default_rng(1))
+    out = augment_intensity(x, torch.arange(4), np.random.default_rng(1))
     assert not torch.equal(out[:, 3:7], x[:, 3:7]) and torch.equal(out[:, :3], x[:, :3])
     assert all(torch.equal(out[:, 3:7], out[:, k : k + 4]) for k in (7, 11))
     assert (out[:, 3:, 0] == 0).all()
@@ -141,7 +164,7 @@ def test_growing_masks_is_a_maximum_over_neighbours():
 
 def test_each_losable_sequence_is_lost_now_and_then_for_the_whole_patient():
     patches, patient = torch.ones(80, 7, 32, 32, 32), torch.arange(40).repeat_interleave(2)
-    out = rescan(patches, patient, np.random.default_rng(0))
+    out = augment_intensity(patches, patient, np.random.default_rng(0))
     lost = (out[:, :4] == 0).flatten(2).all(dim=2).reshape(40, 2, 4)
     assert torch.equal(lost[:, 0], lost[:, 1])
     share = lost[:, 0].float().mean(dim=0)
@@ -153,7 +176,7 @@ def test_a_turned_ball_in_the_middle_stays_a_ball():
     ball = ((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) <= 100
     patches = torch.zeros(20, 7, 32, 32, 32)
     patches[:, 6] = torch.from_numpy(ball.astype(np.float32))
-    out = vary(patches, torch.arange(20), np.random.default_rng(1))
+    out = augment_geometry(patches, torch.arange(20), np.random.default_rng(1))
     inner = torch.from_numpy(((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) <= 49)
     outer = torch.from_numpy(((np.mgrid[:32, :32, :32] - 15.5) ** 2).sum(axis=0) >= 196)
     assert out[:, 6][:, inner].min() > 0.99 and out[:, 6][:, outer].max() < 0.01
@@ -256,7 +279,7 @@ def test_epochs_setting_and_temperature_are_chosen_without_the_inner_held_out(mo
     members = [Views(v.case_id, f"person-{i // 2}", v.label, v.tensor) for i, v in enumerate(views)]
     learnt, judged, losses = [], [], []
 
-    class Spy(learner.Learner):
+    class Spy(cnn_trainer.CNNTrainer):
         def __init__(self, learn, *rest):
             super().__init__(learn, *rest)
             learnt.append({m.person for m in learn})
@@ -264,11 +287,11 @@ def test_epochs_setting_and_temperature_are_chosen_without_the_inner_held_out(mo
         def patient_logits(self, others):
             judged.append({m.person for m in others})
             logits = super().patient_logits(others)
-            t = learner.temperature(logits, np.array([m.label for m in others]))
+            t = cnn_trainer.temperature(logits, np.array([m.label for m in others]))
             losses.append(log_loss(logits / t, np.array([m.label for m in others])))
             return logits
 
-    monkeypatch.setattr(learner, "Learner", Spy)
+    monkeypatch.setattr(cnn_trainer, "CNNTrainer", Spy)
     choice = choose(members, Run("x", 1, (0, 1)), config, TINY, ALONE)
     assert len(learnt) == 2 and len(judged) == 4  # two settings, two looks each
     assert all(not a & b for a in learnt for b in judged) and len(judged[0] | learnt[0]) == 8
@@ -283,8 +306,8 @@ def test_the_temperature_chosen_inside_is_divided_out_of_the_net(tmp_path, monke
     config = CNNTraining(epochs=1, batch=2, views=1, lesions=2, inner=0)
     members, run = make_views(patients, config, TINY), Run("x", 0, ())
     plain = train_net(members, run, config, TINY, tmp_path / "a", ALONE, silent)
-    warm = learner.Choice(0, 1, 4.0, 1.0, 1)
-    monkeypatch.setattr(learner, "choose", lambda *_: warm)
+    warm = cnn_trainer.Choice(0, 1, 4.0, 1.0, 1)
+    monkeypatch.setattr(cnn_trainer, "choose", lambda *_: warm)
     cooled = train_net(members, run, config, TINY, tmp_path / "b", ALONE, silent)
     for name, value in plain.items():
         share = 4 if name.startswith("head.") else 1
@@ -482,7 +505,7 @@ def test_codes_are_learnt_without_the_test_fold(monkeypatch):
     labels = np.arange(80) % 2
     held_out = held_out_of(labels, labels * 1.0, random.normal(size=(80, 12)), 0)
     held_out.features[:, :, 1] = np.arange(80)[:, None]  # the patient's number, to know the row by
-    import training.evaluate as module
+    import training.evaluation.answers as module
 
     seen = []
     true_fit = module.fit_autoencoder
@@ -513,7 +536,7 @@ def test_the_whole_evaluation_states_counts_intervals_and_baselines():
 
 
 def test_features_of_another_version_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(cnn, "FEATURE_NAMES", ("a",))
+    monkeypatch.setattr(held_out_data, "FEATURE_NAMES", ("a",))
     (tmp_path / "cnn").mkdir()
     np.savez(tmp_path / "cnn" / "features.npz", names=np.array(["b"]))
     with pytest.raises(InputRefused, match="another version"):

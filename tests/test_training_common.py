@@ -8,18 +8,17 @@ import pytest
 import torch
 
 from bmcore.domain import InputRefused
-from training.common import (
-    EMA,
-    Checkpoint,
+from training.loops.ema import EMA
+from training.run.checkpoint import Checkpoint
+from training.run.files import (
     atomic_path,
-    distributed,
     fingerprint,
-    progress,
     read_json,
-    seed_everything,
     tensors_hash,
     write_json,
 )
+from training.run.processes import distributed, progress
+from training.run.random_state import seed_everything
 
 
 def draws(generator: np.random.Generator) -> list[float]:

@@ -10,23 +10,22 @@ import pytest
 import torch
 
 from bmcore.domain import InputRefused
-from bmcore.models.autoencoder import AutoencoderConfig, build_autoencoder
-from bmcore.models.bundles import (
-    belongs_to,
-    load_bundle,
-    pack_spread,
-    pack_uncertainty,
-    write_part,
-)
-from bmcore.models.cnn import FEATURE_NAMES, CNNConfig, build_cnn
+from bmcore.imaging.image_statistics import STATISTICS
+from bmcore.models.autoencoder import build_autoencoder
+from bmcore.models.bootstrap_refits import Refits
+from bmcore.models.bundle_writer import write_part
+from bmcore.models.bundles import load_bundle
+from bmcore.models.cnn import FEATURE_NAMES, build_cnn
+from bmcore.models.configs import AutoencoderConfig, CNNConfig, SegmenterConfig
 from bmcore.models.conformal import Conformal
+from bmcore.models.manifest import belongs_to
 from bmcore.models.mlr import MLR
-from bmcore.models.novelty import STATISTICS, NoveltyModel
-from bmcore.models.segmenter import SegmenterConfig, build_segmenter
-from bmcore.models.spread import Refits
+from bmcore.models.novelty import NoveltyModel
+from bmcore.models.optional_parts import pack_refits, pack_uncertainty
+from bmcore.models.segmenter import build_segmenter
 from training import demo_models
 
-SEGMENTER = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,))
+SEGMENTER = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,))
 
 
 class Steps:
@@ -49,7 +48,8 @@ class Steps:
 
     def command(self, module, *options):
         names = {
-            "threshold": "limits",
+            "postprocessing_search": "limits",
+            "bootstrap_refits": "spread",
             "evaluate_segmentation": "segmentation",
             "candidates": "second look",
         }
@@ -94,7 +94,7 @@ class Steps:
             write_part(out, step, tensors, config)
         elif step == "spread":
             one = Refits(np.zeros((2, 6, 1)), np.zeros((2, 1)), np.zeros((2, 6)))
-            tensors = pack_spread(dict.fromkeys(("clinical", "image", "fused"), one))
+            tensors = pack_refits(dict.fromkeys(("clinical", "image", "fused"), one))
             config = {"belongs_to": belongs_to(load_bundle(out).manifest)}
             write_part(out, step, tensors, config)
 
@@ -123,7 +123,11 @@ def test_the_chain_ends_in_a_complete_bundle_with_its_card_and_times(steps, tmp_
     assert set(bundle.manifest["timings_s"]) == {*ALL, "all"}
     card = (tmp_path / "bundle" / "model_card.md").read_text()
     assert card == f"# card of {bundle.info.trained_on}"
-    assert bundle.cnn is not None and bundle.novelty is not None and bundle.spread is not None
+    assert (
+        bundle.cnn is not None
+        and bundle.novelty is not None
+        and bundle.bootstrap_refits is not None
+    )
 
 
 def test_a_second_start_does_nothing_again_and_other_options_do(steps, tmp_path):

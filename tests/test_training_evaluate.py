@@ -8,19 +8,21 @@ import numpy as np
 import pytest
 
 from bmcore.domain import PRIMARIES, ClinicalRecord, InputRefused, Lesion
-from bmcore.models.bundles import finish
-from training import card, evaluate_segmentation, segmentation_case
-from training.answer_subgroups import (
+from bmcore.models.bundle_writer import finish
+from training import card, evaluate_segmentation
+from training.evaluation import segmentation_case
+from training.evaluation.answer_subgroups import (
     Described,
     decision_curves,
     describe,
     paired_tests,
     subgroups,
 )
-from training.card_text import card_lines, cell
-from training.common import read_json, write_json
-from training.segmentation_case import Reading, Scoring
-from training.segmentation_summary import summarise
+from training.evaluation.segmentation_case import Reading, Scoring
+from training.evaluation.segmentation_summary import summarise
+from training.model_card import build
+from training.model_card.text import card_lines, cell
+from training.run.files import read_json, write_json
 
 SHAPE = (32, 32, 32)
 SEQUENCES = ("t1n", "t1c", "t2w", "t2f")
@@ -178,7 +180,7 @@ def test_the_command_reads_by_the_road_of_daily_use(cohort, bundle, tmp_path, mo
     from bmcore.imaging.preprocess import prepare, restore
     from bmcore.intake.datasets import YaleDataset
     from bmcore.models.bundles import load_bundle
-    from bmcore.models.segmenter import segment
+    from bmcore.models.inference import segment
     from bmcore.stats.segmentation import dice, region
 
     out = tmp_path / "out"
@@ -237,7 +239,7 @@ def test_subgroups_of_the_answers_by_sex_age_and_lesions(answers):
 
 def test_patients_are_described_from_what_was_prepared(tmp_path):
     zero = (0.0, 0.0, 0.0)
-    from training.cohort import Patient, save_patient, write_index
+    from training.data.cohort import Patient, save_patient, write_index
 
     lesions = tuple(
         Lesion(i + 1, 9.0, 9.0, 0.0, 0.0, size, zero, zero, "left", "frontal")
@@ -305,13 +307,13 @@ def test_the_ablation_table_is_in_the_card_where_there_is_one(measured, bundle):
     estimate = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 12, "method": "m"}
     rows = [{"Variant": "as trained", "Dice": estimate}, {"Variant": "no dropout", "Dice": 0.25}]
     write_json(measured / "ablation.json", {"title": "What matters", "rows": rows, "notes": "A."})
-    assert card.rebuild_card(measured, bundle)
+    assert build.rebuild_card(measured, bundle)
     text = (measured / "model_card.md").read_text()
     assert "## What matters" in text and "| as trained | 0.500 (0.400 to 0.600) |" in text
     assert "| no dropout | 0.250 |" in text and "- A." in text
     write_json(measured / "ablation.json", {"rows": ["no dropout"]})
     with pytest.raises(InputRefused, match=r"ablation\.json"):
-        card.rebuild_card(measured, bundle)
+        build.rebuild_card(measured, bundle)
 
 
 def test_the_card_goes_into_the_bundle_too_when_one_is_named(measured, bundle, tmp_path):
@@ -327,14 +329,14 @@ def test_the_card_goes_into_the_bundle_too_when_one_is_named(measured, bundle, t
 def test_the_card_lists_the_runs_of_a_net_first_one_first():
     first = {"steps": 90, "batch": 8, "patch": 96, "seconds": 30, "hardware": "GPU"}
     last = first | {"steps": 40, "batch": 1, "seconds": 6.0, "hardware": "CPU"}
-    parts = {"segmenter": card._part(last | {"training_of_the_start": first | {"seed": 3}})}
+    parts = {"segmenter": build._part(last | {"training_of_the_start": first | {"seed": 3}})}
     assert [run["steps"] for run in parts["segmenter"]["runs"]] == [90, 40]
     text = "\n".join(
         card_lines({"notice": "N", "parts": parts, "limits": [], "segmentation": None})
     )
     assert "run 1: 90 steps of 8 patches of 96 voxels, GPU, 0.5 min" in text
     assert "run 2, from the weights of run 1: 40 steps of 1 patch of 96 voxels, CPU" in text
-    assert "runs" not in card._part(first)
+    assert "runs" not in build._part(first)
 
 
 def test_a_card_without_answers_or_without_segmentation_says_so(bundle, tmp_path):
@@ -342,7 +344,7 @@ def test_a_card_without_answers_or_without_segmentation_says_so(bundle, tmp_path
 
     manifest = load_bundle(bundle).manifest
     write_json(tmp_path / "metrics.json", {"evaluate": {}})
-    assert card.build_card(tmp_path, manifest) is None
+    assert build.build_card(tmp_path, manifest) is None
     bare = {"notice": "N", "parts": {}, "limits": ["L"], "segmentation": None}
     text = "\n".join(card_lines(bare))
     assert "Not measured on a cohort." in text and "## The answers\n\nNot measured." in text

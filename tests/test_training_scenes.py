@@ -14,17 +14,18 @@ import numpy as np
 import pytest
 
 from bmcore.domain import InputRefused
+from bmcore.models.configs import SegmenterConfig
 from bmcore.models.losses import small_lesion_weights
-from bmcore.models.segmenter import SegmenterConfig, build_segmenter
+from bmcore.models.segmenter import build_segmenter
 from bmcore.phantom.cohort import PhantomCase, draw_case
 from bmcore.phantom.scene import write_head
-from training import mix
+from training import average_weights
 from training.ablation import against
-from training.segmenter import begin_with, settle
-from training.threshold import best
+from training.loops.segmenter_trainer import begin_with, settle
+from training.postprocessing_search import best
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = SegmenterConfig(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
+TINY = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,8 @@ def test_of_the_limits_as_good_as_the_best_that_which_finds_most_lesions_is_take
 
 
 def test_limits_are_written_into_the_config_and_the_weights_stay(tmp_path: Path) -> None:
-    from bmcore.models.bundles import load_bundle, write_part
+    from bmcore.models.bundle_writer import write_part
+    from bmcore.models.bundles import load_bundle
 
     case = draw_case(3)
     cut = (slice(40, 88),) * 3  # a piece of the head: a small volume is quickly read
@@ -165,7 +167,7 @@ def test_limits_are_written_into_the_config_and_the_weights_stay(tmp_path: Path)
     write_part(tmp_path, "segmenter", {k: v.half() for k, v in net.state_dict().items()}, TINY)
     before = load_bundle(tmp_path).manifest["parts"]["segmenter"]
     run(
-        "-m", "training.threshold", "--data", str(tmp_path / "data"),
+        "-m", "training.postprocessing_search", "--data", str(tmp_path / "data"),
         "--segmenter", str(tmp_path), "--most-false", "1000", "--mirror", "--specks", "0.05",
     )  # fmt: skip
     after = load_bundle(tmp_path).manifest["parts"]["segmenter"]
@@ -197,18 +199,19 @@ def test_the_average_of_two_nets_lies_between_them_and_says_what_it_was_made_of(
 ) -> None:
     import torch
 
-    from bmcore.models.bundles import load_bundle, write_part
+    from bmcore.models.bundle_writer import write_part
+    from bmcore.models.bundles import load_bundle
 
     for name, value in (("a", 0.0), ("b", 1.0)):
         net = build_segmenter(TINY)
         weights = {k: torch.full_like(v, value) for k, v in net.state_dict().items()}
         write_part(tmp_path / name, "segmenter", weights, TINY, {"steps": 5})
-    mix.main(tmp_path / "a", tmp_path / "b", tmp_path / "out", share=0.7)
+    average_weights.main(tmp_path / "a", tmp_path / "b", tmp_path / "out", share=0.7)
     bundle = load_bundle(tmp_path / "out")
     assert all(torch.allclose(p, torch.tensor(0.7)) for p in bundle.segmenter.parameters())
     made = bundle.manifest["parts"]["segmenter"]["training"]
     assert made["share_of_this_run"] == 0.7 and len(made["averaged_with_sha256"]) == 64
-    other = build_segmenter(SegmenterConfig(filters=16, blocks_down=(1, 1), blocks_up=(1,)))
+    other = build_segmenter(SegmenterConfig.of(filters=16, blocks_down=(1, 1), blocks_up=(1,)))
     write_part(tmp_path / "a", "segmenter", other.state_dict(), other.config)
     with pytest.raises(InputRefused, match="differ in shape"):
-        mix.main(tmp_path / "a", tmp_path / "b", tmp_path / "out")
+        average_weights.main(tmp_path / "a", tmp_path / "b", tmp_path / "out")

@@ -12,13 +12,14 @@ import pytest
 
 from bmcore.domain import PRIMARIES, InputRefused
 from bmcore.geometry import transform, voxel_sizes_mm
-from bmcore.models import bundles
-from bmcore.models.autoencoder import AutoencoderConfig, AutoencoderTraining, fit_autoencoder
+from bmcore.imaging.image_statistics import STATISTICS
+from bmcore.models import bundle_writer, bundles
+from bmcore.models.autoencoder import AutoencoderTraining, fit_autoencoder
 from bmcore.models.cnn import FEATURE_NAMES
-from bmcore.models.novelty import STATISTICS
+from bmcore.models.configs import AutoencoderConfig
 from tests import reading_fixture as fixture
 from training import uncertainty
-from training.cnn import FEATURES_FILE, HeldOut
+from training.data.held_out import FEATURES_FILE, HeldOut
 
 PEOPLE = 24
 
@@ -70,7 +71,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(out / FEATURES_FILE, names=np.array(FEATURE_NAMES), **vars(held_out))
     config, how = AutoencoderConfig(len(FEATURE_NAMES), code=3), AutoencoderTraining(steps=20)
     net = fit_autoencoder(features[:, 0], config, how)
-    bundles.write_part(out, "autoencoder", net.state_dict(), config, vars(how))
+    bundle_writer.write_part(out, "autoencoder", net.state_dict(), config, vars(how))
     with (out / "held_out.csv").open("w", newline="") as stream:
         kinds = ("clinical", "image", "fused")
         rows = csv.writer(stream)
@@ -113,7 +114,7 @@ def test_the_part_is_written_with_what_was_measured_and_a_stopped_run_goes_on(
     asked.append("and on")
     uncertainty.main(cases, learnt, coverage=0.8)
     assert len(asked) == PEOPLE + 1  # each once
-    bundle = bundles.finish(learnt, "x", "1", "fabricated", True)
+    bundle = bundle_writer.finish(learnt, "x", "1", "fabricated", True)
     assert {k: c.n for k, c in bundle.conformal.items()} == dict.fromkeys(
         ("clinical", "image", "fused"), 60
     )

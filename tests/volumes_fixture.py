@@ -13,6 +13,7 @@ import pytest
 from bmcore.domain import Case, Volume
 
 SHAPE = (40, 48, 36)
+ORIGIN_MM = (-20.0, -24.0, -18.0)  # the brain in the middle; an origin of 0 is a header's default
 RADII = (14, 18, 13)
 ORIENTATIONS = [
     "".join(letters)
@@ -57,7 +58,7 @@ def turned(volume: Volume, codes: str) -> Volume:
 
 
 def make_case(grid: np.ndarray | None = None, shape=SHAPE, codes="RAS", **image) -> Case:
-    grid = affine() if grid is None else grid
+    grid = affine(origin_mm=ORIGIN_MM) if grid is None else grid
     names = ("t1n", "t1c", "t2w", "t2f")
     volumes = {
         n: turned(Volume(brain_image(i, shape, **image), grid), codes) for i, n in enumerate(names)
@@ -78,5 +79,9 @@ def save_yale(folder: Path, case_id="BraTS-MET-00110-000", codes="RAS", mask=Non
     for name, volume in case.sequences.items():
         save(volume, place / f"{case_id}-{name}.nii.gz")
     if mask is not None:
-        save(turned(Volume(mask, affine()), codes), place / f"{case_id}-seg.nii.gz", np.uint8)
+        save(
+            turned(Volume(mask, affine(origin_mm=ORIGIN_MM)), codes),
+            place / f"{case_id}-seg.nii.gz",
+            np.uint8,
+        )
     return place

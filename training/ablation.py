@@ -15,26 +15,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from training.common import (
-    DeviceOption,
-    OutOption,
-    SeedOption,
-    World,
+from training.data.patches import PaintedPatches
+from training.data.prepared import prepare_all
+from training.evaluation.validation import validate
+from training.loops.segmenter_trainer import Initialisation, TrainConfig, train
+from training.run.files import (
     atomic_path,
-    distributed,
     fingerprint,
     read_json,
-    run_app,
     tensors_hash,
     write_json,
 )
-from training.patches import PaintedPatches, prepare_all
-from training.segmenter import Beginning, TrainConfig, train, validate
+from training.run.options import (
+    DeviceOption,
+    OutOption,
+    SeedOption,
+    run_app,
+)
+from training.run.processes import World, distributed
 
 if TYPE_CHECKING:
     import torch
 
-    from bmcore.models.segmenter import SegmenterConfig
+    from bmcore.models.configs import SegmenterConfig
 
 # name -> changes of the training, changes of the net
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -49,7 +52,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Each scene always in the same look": ({"repaint": False}, {}),
     "No sequence ever missing": ({"drop": 0.0}, {}),
     "Deep supervision": ({}, {"deep_supervision": True}),
-    "Stopped after half of the steps": ({"halt": 0.5}, {}),
+    "Stopped after half of the steps": ({"early_stop": 0.5}, {}),
 }
 
 
@@ -75,22 +78,21 @@ def learn(name: str, heads: PaintedPatches, out: Path, base: TrainConfig, world:
     """Train one variant, or go on, or read what was trained before with the same options."""
     from safetensors.torch import load_file, save_file
 
-    from bmcore.models.segmenter import SegmenterConfig
+    from bmcore.models.configs import SegmenterConfig
 
     changes, net_changes = VARIANTS[name]
     config = replace(base, **changes)
-    net_config = replace(
-        SegmenterConfig(filters=16, blocks_down=(1, 1, 1, 1), fine=8, window=base.patch),
-        **net_changes,
+    net_config = SegmenterConfig.of(
+        filters=16, blocks_down=(1, 1, 1, 1), fine=8, window=base.patch, **net_changes
     )
     folder = _folder(out, name)
     file, about = folder / "weights.safetensors", folder / "learnt.json"
-    options = fingerprint(config, net_config)
+    options = fingerprint(config.as_dict(), net_config.as_dict())
     known = read_json(about) if about.exists() else {}
     if known.get("options") != options:
         folder.mkdir(parents=True, exist_ok=True)
         source = PaintedPatches(heads.folder, config, device=world.device, like=heads)
-        result = train(source, config, net_config, folder, world, Beginning(workers=1))
+        result = train(source, config, net_config, folder, world, Initialisation(workers=1))
         half = {k: v.half().cpu().contiguous() for k, v in result["weights"].items()}
         with atomic_path(file) as beside:
             save_file(half, beside)
@@ -112,7 +114,7 @@ def measure(
     kept = read_json(done) if done.exists() else {}
     if kept.get("options") == options:
         return kept["row"], kept["each"]
-    net = build_segmenter(replace(learnt.config, core_chance=CORE_CHANCE))
+    net = build_segmenter(learnt.config.changed(core_chance=CORE_CHANCE))
     net.load_state_dict(learnt.weights)
     net.to(world.device)
     full = validate(out / "cache", held, net, world)

@@ -6,7 +6,8 @@ the autoencoder and the MLR be fitted and tested on held-out features only, with
 their test (stacked generalisation, Wolpert 1992, nested). With 5 folds these are 10 nets on 60 % of
 the patients: six times the work of one net.
 
-How one of them is trained, and what it chooses from its own patients alone, stands in ``learner``.
+How one of them is trained, and what it chooses from its own patients alone, stands in
+``training.loops.cnn_trainer``.
 
 A killed run, started again with the same options, goes on to the bit. ``torchrun --nproc_per_node N
 -m training.cnn`` shares each batch among N processes.
@@ -15,7 +16,7 @@ A killed run, started again with the same options, goes on to the bit. ``torchru
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,40 +25,48 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from bmcore.domain import PRIMARIES, refuse
+from bmcore.domain import PRIMARIES
 from bmcore.models.cnn import (
     FEATURE_NAMES,
-    TRAINED,
-    CNNConfig,
     build_cnn,
     lesion_logits,
     patient_features,
     patient_probabilities,
 )
+from bmcore.models.configs import TRAINED, CNNConfig
 from bmcore.models.folds import stratified_folds
 from bmcore.models.lesion_training import AUGMENTATION
-from training.cohort import Cohort, person_of, prepare_cohort
-from training.common import (
+from training.data.cohort import Cohort, prepare_cohort
+from training.data.held_out import FEATURES_FILE, HeldOut
+from training.loops.cnn_trainer import (
+    CNNTraining,
+    Run,
+    Views,
+    make_views,
+    train_net,
+)
+from training.run.files import (
+    atomic_path,
+    fingerprint,
+    read_json,
+    tensors_hash,
+    update_metrics,
+)
+from training.run.options import (
     DataOption,
     DeviceOption,
     EpochsOption,
     OutOption,
     SeedOption,
+    run_app,
+)
+from training.run.processes import (
     Stopwatch,
     World,
-    atomic_path,
     board,
     distributed,
-    fingerprint,
     progress,
-    read_json,
-    run_app,
-    tensors_hash,
-    update_metrics,
 )
-from training.learner import CNNTraining, Run, Views, make_views, train_net
-
-FEATURES_FILE = Path("cnn") / "features.npz"
 
 
 def runs_of(folds: int) -> list[Run]:
@@ -70,50 +79,6 @@ def runs_of(folds: int) -> list[Run]:
 
 
 # --- all nets and what they say of patients they have not seen -----------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Features of each patient by nets that have not seen the patient.
-
-    features (n, K, f): entry [p, b] comes from the net that saw neither the fold of p nor fold b;
-    NaN where b is the fold of p. probabilities (n, K, 6): of the CNN alone, likewise.
-    fold, labels (n,); clinical (n, m); case_ids.
-    """
-
-    features: npt.NDArray[np.float32]
-    probabilities: npt.NDArray[np.float32]
-    fold: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-    clinical: npt.NDArray[np.float64]
-    case_ids: npt.NDArray
-
-    @property
-    def folds(self) -> int:
-        return int(self.features.shape[1])
-
-    @property
-    def persons(self) -> npt.NDArray[np.str_]:
-        """Whose scan each row is (n,)."""
-        return np.array([person_of(str(case_id)) for case_id in self.case_ids])
-
-    @property
-    def one_each(self) -> npt.NDArray[np.float32]:
-        """One row a patient (n, f), from one net that has not seen the patient."""
-        return self.features[np.arange(len(self.fold)), (self.fold + 1) % self.folds]
-
-
-def load_held_out(out: Path) -> HeldOut:
-    """What ``training.cnn`` left in OUT. Raises InputRefused where it has not been run."""
-    path = out / FEATURES_FILE
-    if not path.exists():
-        raise refuse(
-            "the features of the CNN are not there", file=path, hint="run training.cnn first."
-        )
-    with np.load(path, allow_pickle=False) as kept:
-        if kept["names"].tolist() != list(FEATURE_NAMES):
-            raise refuse("the features are of another version", file=path, hint="run it again.")
-        return HeldOut(**{name: kept[name] for name in HeldOut.__dataclass_fields__})
 
 
 def _describe(
@@ -160,7 +125,7 @@ def train_all(
     cohort: Cohort, out: Path, config: CNNTraining, net_config: CNNConfig, world: World
 ) -> None:
     """Train every net, write the held-out features, the bundle's part ``cnn`` and metrics.json."""
-    from bmcore.models.bundles import write_part
+    from bmcore.models.bundle_writer import write_part
 
     watch = Stopwatch()
     folds = min(config.folds, len(set(cohort.persons)))

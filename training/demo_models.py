@@ -1,7 +1,7 @@
 """All demo models from nothing: ``python -m training.demo_models --out models/demo --work DIR``.
 
 Synthetic cohort -> CNN -> autoencoder -> regressions -> evaluation; synthetic heads and a held-out
-cohort -> segmenter; patients of their own -> its second look at candidates; a third cohort -> its
+cohort -> segmenter; patients of their own -> its false-positive reduction; a third cohort -> its
 limits; all of it -> bundle and model card. Each step is
 a command of its own; a step that is done with the same options is skipped, and a step that was
 stopped goes on.
@@ -20,21 +20,15 @@ from typing import Annotated
 import typer
 
 from bmcore.domain import refuse
-from bmcore.models.bundles import MANIFEST
-from training.common import (
-    OutOption,
-    SeedOption,
-    Stopwatch,
-    fingerprint,
-    progress,
-    read_json,
-    run_app,
-    write_json,
-)
+from bmcore.models.manifest import MANIFEST
+from training.run.files import fingerprint, read_json, write_json
+from training.run.options import OutOption, SeedOption, run_app
+from training.run.processes import Stopwatch, progress
 from training.scenes import PLAN, draw_heads
 
 SETS = 3  # sets of lesions a head
 LEARNT = ("cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread")
+COMMANDS = {"spread": "bootstrap_refits"}  # step -> command, where they differ
 LEARNT_PARTS = (
     "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr", "uncertainty", "spread",
 )  # fmt: skip
@@ -99,8 +93,8 @@ def _draw_cohort(cases: int, seed: int, folder: Path, workers: int) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """heads, looks, held: numbers of synthetic heads, of patients that teach the second look, of
-    held-out patients. steps: of the segmenter."""
+    """heads, looks, held: numbers of synthetic heads, of patients that teach false-positive
+    reduction, of held-out patients. steps: of the segmenter."""
 
     heads: int
     looks: int
@@ -121,7 +115,7 @@ def road() -> list[str]:
 
 
 def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
-    """Draw heads, train the segmenter, teach it the second look, and choose its limits."""
+    """Draw heads, train the segmenter, teach it false-positive reduction, and choose its limits."""
     scenes, tuned, net = work / "scenes", work / "tune", work / "net"
     chain.step(
         "heads", f"{plan.heads} {plan.seed + 4}", scenes / PLAN,
@@ -148,7 +142,7 @@ def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
     limits += ["--most-false", "0.2", "--workers", str(plan.workers)]
     chain.step(
         "limits", " ".join(limits), out / MANIFEST,
-        lambda: _command("training.threshold", *limits),
+        lambda: _command("training.postprocessing_search", *limits),
     )  # fmt: skip
 
 
@@ -160,7 +154,7 @@ def main(
         int, typer.Option(min=1, help="Synthetic heads of the wild style, for the segmenter.")
     ] = 200,
     looks: Annotated[
-        int, typer.Option(min=2, help="Patients that teach the segmenter its second look.")
+        int, typer.Option(min=2, help="Patients that teach false-positive reduction.")
     ] = 280,
     held: Annotated[int, typer.Option(min=2, help="Patients that validate the segmenter.")] = 12,
     seed: SeedOption = 7,
@@ -176,7 +170,7 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw patients.")] = 2,
 ) -> None:
     """Train all demo models and write the bundle to OUT."""
-    from bmcore.models.bundles import copy_part, finish
+    from bmcore.models.bundle_writer import copy_part, finish
 
     work.mkdir(parents=True, exist_ok=True)
     cohort, learnt = work / "cohort", work / "answers"
@@ -191,7 +185,8 @@ def main(
         more = {"cnn": ["--epochs", str(epochs)], "uncertainty": ["--cases", str(described)]}
         options = [*place, *more.get(name, [])]
         done = learnt / ("model_card.json" if name == "evaluate" else f"{_part(name)}.safetensors")
-        chain.step(name, " ".join(options), done, partial(_command, f"training.{name}", *options))
+        command = f"training.{COMMANDS.get(name, name)}"
+        chain.step(name, " ".join(options), done, partial(_command, command, *options))
     chain.before = ""  # these do not depend on the steps above
     chain.step(
         "held-out cohort", f"{held} {seed + 5}", kept / "complete.json",

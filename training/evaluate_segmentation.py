@@ -17,18 +17,22 @@ from typing import Annotated, Any
 import typer
 
 from bmcore.domain import BmcoreError, refuse
-from training.card import rebuild_card
-from training.common import (
+from training.evaluation.segmentation_case import (
+    SUBSETS,
+    Scoring,
+    evaluate_case,
+    source_of,
+)
+from training.evaluation.segmentation_summary import MINIMUM, summarise
+from training.model_card.build import rebuild_card
+from training.run.files import read_json, write_json
+from training.run.options import (
     DataOption,
     DeviceOption,
     OutOption,
-    progress,
-    read_json,
     run_app,
-    write_json,
 )
-from training.segmentation_case import SUBSETS, Scoring, evaluate_case, source_of
-from training.segmentation_summary import MINIMUM, summarise
+from training.run.processes import progress
 
 NO_MASK = "no reference mask"
 

@@ -13,7 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import SEQUENCES, Volume
-from training.common import OutOption, SeedOption, atomic_path, progress, run_app
+from bmcore.imaging.masks import tumour_core
+from training.run.files import atomic_path
+from training.run.options import OutOption, SeedOption, run_app
+from training.run.processes import progress
 
 if TYPE_CHECKING:
     from bmcore.phantom.cohort import PhantomCase
@@ -26,7 +29,7 @@ def panels(case: PhantomCase) -> list[npt.NDArray[np.uint8]]:
     """The four sequences and t1c with its mask, each (h, w, 3) uint8."""
     from bmcore.imaging.slices import render_slice
 
-    core = np.isin(case.labels, (1, 3)).sum(axis=(0, 1))
+    core = tumour_core(case.labels).sum(axis=(0, 1))
     place = int(core.argmax()) if core.any() else case.labels.shape[2] // 2
     mask = Volume(case.labels, case.affine)
     pictures = [

@@ -9,40 +9,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
 import typer
 
-from bmcore.models.clinical import FEATURE_KEYS
 from bmcore.models.mlr import MLR, MLRConfig
-from training.cnn import load_held_out
-from training.common import (
+from training.data.held_out import load_held_out
+from training.data.regression_inputs import inputs, names
+from training.run.files import tensors_hash, update_metrics
+from training.run.options import (
     DataOption,
     OutOption,
     SeedOption,
-    Stopwatch,
     run_app,
-    tensors_hash,
-    update_metrics,
 )
-
-ANSWERS = ("clinical", "image", "fused")
-
-
-def code_names(size: int) -> tuple[str, ...]:
-    return tuple(f"code_{i + 1}" for i in range(size))
-
-
-def inputs(clinical: npt.NDArray, code: npt.NDArray) -> dict[str, npt.NDArray[np.float64]]:
-    """The matrix (n, m) of each answer, from clinical vectors (n, 12) and codes (n, d)."""
-    code = np.asarray(code, dtype=np.float64)
-    return {"clinical": clinical, "image": code, "fused": np.hstack([clinical, code])}
-
-
-def names(size: int) -> dict[str, tuple[str, ...]]:
-    """The column names of each answer's matrix."""
-    code = code_names(size)
-    return {"clinical": FEATURE_KEYS, "image": code, "fused": FEATURE_KEYS + code}
+from training.run.processes import Stopwatch
 
 
 def main(
@@ -54,7 +33,8 @@ def main(
     seed: SeedOption = 0,
 ) -> None:
     """Fit the regressions; writes OUT/{clinical,image,fused}_mlr.safetensors and metrics.json."""
-    from bmcore.models.bundles import load_bundle, write_part
+    from bmcore.models.bundle_writer import write_part
+    from bmcore.models.bundles import load_bundle
 
     watch = Stopwatch()
     held_out = load_held_out(out)

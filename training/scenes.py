@@ -13,14 +13,9 @@ import typer
 
 from bmcore.domain import refuse
 from bmcore.workers import in_processes
-from training.common import (
-    OutOption,
-    SeedOption,
-    progress,
-    read_json,
-    run_app,
-    write_json,
-)
+from training.run.files import read_json, write_json
+from training.run.options import OutOption, SeedOption, run_app
+from training.run.processes import progress
 
 PLAN = "scenes.json"
 

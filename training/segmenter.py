@@ -8,131 +8,36 @@ killed run, started again with the same options, goes on (on a CPU to the bit). 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 import typer
 
 from bmcore.domain import refuse
-from training.common import (
-    EMA,
-    Checkpoint,
+from training.data.patches import CutPatches, PaintedPatches, Source
+from training.data.prepared import prepare_all
+from training.data.sampling import AUGMENTATION
+from training.evaluation.validation import validate
+from training.loops.segmenter_trainer import TrainConfig, begin_with, train
+from training.run.files import (
+    read_json,
+    write_json,
+)
+from training.run.options import (
     DeviceOption,
     OutOption,
     SeedOption,
-    Stopwatch,
-    World,
-    board,
-    distributed,
-    fingerprint,
-    progress,
-    read_json,
     run_app,
-    seed_everything,
-    tensors_hash,
-    write_json,
 )
-from training.patches import (
-    AUGMENTATION,
-    CutPatches,
-    PaintedPatches,
-    Sampling,
-    Source,
-    prepare_all,
+from training.run.processes import (
+    World,
+    distributed,
 )
 from training.scenes import PLAN
 
 if TYPE_CHECKING:
-    import torch
-
-    from bmcore.models.segmenter import SegmenterConfig
-
-
-LOOK_EVERY = 20  # steps between looks at the loss
-
-
-@dataclass(frozen=True)
-class TrainConfig(Sampling):
-    """A sentence a field; the manifest holds all of them, those of ``Sampling`` too.
-
-    steps: optimiser steps.  rate, decay, warmup: peak learning rate (cosine to 0), weight decay,
-    steps of warm-up.  ema: decay of the averaged weights that are kept.  smoothing: label
-    smoothing.  dropout: of the net.  weigh: whether voxels of small lesions count more.
-    lesion_term: weight of the loss over single lesions.  halt: share of the steps after which the
-    run stops (early stopping).  validation: share of the patients held out.  save_every: steps
-    between checkpoints.
-    """
-
-    steps: int = 4000
-    rate: float = 7e-4
-    decay: float = 1e-2
-    warmup: int = 150
-    ema: float = 0.998
-    smoothing: float = 0.0
-    dropout: float = 0.0
-    weigh: bool = True
-    lesion_term: float = 1.0
-    halt: float = 1.0
-    validation: float = 0.06
-    save_every: int = 100
-
-
-@dataclass(frozen=True, eq=False)
-class Beginning:
-    """What a run starts with and leaves the result alone.
-
-    weights, digest, training: of a net trained before, the hash of its file, and what its manifest
-    says of its training, where one lies beside it; empty: a fresh net.
-    workers: processes that make patches ready.
-    """
-
-    weights: dict[str, torch.Tensor] | None = None
-    digest: str = ""
-    workers: int = 0
-    training: dict[str, Any] | None = None
-
-
-def begin_with(file: Path | None, workers: int) -> Beginning:
-    """Read the weights of ``segmenter.safetensors``; a fresh start where ``file`` is None.
-
-    A second look at candidates (``training.candidates``) belongs to the net it was learnt for: it
-    is left out.
-    """
-    if file is None:
-        return Beginning(workers=workers)
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from bmcore.models.bundles import MANIFEST
-    from bmcore.models.second_look import without_second_look
-
-    try:
-        weights = {k: v.float() for k, v in without_second_look(load_file(file)).items()}
-    except (OSError, SafetensorError) as error:
-        raise refuse("these weights cannot be read", file=file, found=error) from error
-    beside = file.parent / MANIFEST
-    parts = read_json(beside)["parts"] if beside.exists() else {}
-    training = parts.get("segmenter", {}).get("training")
-    if training is not None:
-        training = {k: v for k, v in training.items() if k != "candidates"}
-    return Beginning(weights, tensors_hash(weights), workers, training)
-
-
-def settle(net: torch.nn.Module, begin: Beginning) -> None:
-    """Give ``net`` the weights to begin with, if there are any; InputRefused if they do not fit."""
-    if begin.weights is None:
-        return
-    try:
-        net.load_state_dict(begin.weights)
-    except RuntimeError as error:
-        raise refuse(
-            "the weights to begin with do not fit the net",
-            found=str(error).splitlines()[-1].strip(),
-            hint="give the --filters of the run they come from.",
-        ) from error
+    from bmcore.models.configs import SegmenterConfig
 
 
 # --- training -----------------------------------------------------------------------------------
@@ -151,160 +56,6 @@ def _levels(text: str) -> tuple[int, ...]:
             hint="take --down 1,2,2,3.",
         )
     return levels
-
-
-def _rate(step: int, config: TrainConfig) -> float:
-    warm = min(1.0, (step + 1) / config.warmup)
-    return config.rate * warm * 0.5 * (1 + float(np.cos(np.pi * step / config.steps)))
-
-
-def train(
-    source: Source,
-    config: TrainConfig,
-    net_config: SegmenterConfig,
-    out: Path,
-    world: World,
-    begin: Beginning,
-) -> dict[str, Any]:
-    """Train to ``config.steps``; returns averaged weights (float32), loss curve and seconds."""
-    import torch
-
-    from bmcore.models import runtime
-    from bmcore.models.losses import deep_loss, lesion_loss
-    from bmcore.models.segmenter import build_segmenter
-
-    seed_everything(config.seed, world.rank)
-    net = build_segmenter(net_config).to(world.device)
-    settle(net, begin)
-    net = net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    ema = EMA(net, config.ema)
-    model = world.wrap(net)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=config.rate, weight_decay=config.decay)
-    options = fingerprint(
-        asdict(config), net_config.as_dict(), source.names, world.size, begin.digest
-    )
-    checkpoint = Checkpoint(out / f"checkpoint.rank{world.rank}.pt", options)
-    kept = checkpoint.load()
-    start, seconds, curve = 0, 0.0, []
-    if kept:
-        net.load_state_dict(kept["net"])
-        optimiser.load_state_dict(kept["optimiser"])
-        ema.load_state_dict(kept["ema"])
-        start, seconds, curve = kept["step"], kept["seconds"], kept["curve"]
-    watch = Stopwatch()
-    kind = "cuda" if world.device.startswith("cuda") else "cpu"
-    if kind == "cuda":  # the fastest kernels; there a run goes on, but not to the bit
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True
-    half = runtime.choose(kind).precision == "bf16"
-    stop = max(1, round(config.halt * config.steps))
-    with progress(world) as bars, board(out, world) as log:
-        task = bars.add_task("train", total=stop, completed=start)
-        recent, losses = 0.0, []
-        for step, batch in source.stream(start, stop, begin.workers):
-            images, labels, weights, parts = (t.to(world.device) for t in batch)
-            for group in optimiser.param_groups:
-                group["lr"] = _rate(step, config)
-            with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
-                logits = model(images)
-            answers = logits if isinstance(logits, list) else [logits]
-            loss = deep_loss(
-                answers,
-                labels,
-                weights if config.weigh else torch.ones_like(weights),
-                config.smoothing,
-            )
-            if config.lesion_term:
-                loss = loss + config.lesion_term * lesion_loss(answers[0], parts)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
-            optimiser.step()
-            ema.update(net)
-            losses.append(loss.detach())
-            save = (step + 1) % config.save_every == 0 or step + 1 == stop
-            if save or len(losses) == LOOK_EVERY:  # each look makes the GPU wait
-                values = torch.stack(losses).tolist()
-                first = step + 1 - len(values)
-                for place, value in enumerate(values, start=first):
-                    if not np.isfinite(value):
-                        raise RuntimeError(f"the loss is not finite at step {place}; lower --rate")
-                    recent = value if place == start else 0.98 * recent + 0.02 * value
-                    log("loss", value, place)
-                words = f"train, loss {recent:.3f}"
-                bars.update(task, completed=step + 1, description=words)
-                losses.clear()
-            if save:
-                curve.append([step + 1, recent])
-                state = {
-                    "net": net.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "ema": ema.state_dict(),
-                    "step": step + 1,
-                    "seconds": seconds + watch.seconds,
-                    "curve": curve,
-                }
-                checkpoint.save(state)
-    return {"weights": ema.shadow, "curve": curve, "seconds": seconds + watch.seconds}
-
-
-def validate(
-    cache: Path, names: list[str], net: torch.nn.Module, world: World, hidden: tuple[int, ...] = ()
-) -> dict[str, Any]:
-    """Figures on held-out cases: mean Dice a region, lesion-wise ET Dice, detection by size.
-
-    ``hidden``: indices of SEQUENCES to hide, to see what a missing sequence costs.
-    """
-    from bmcore.domain import REGIONS
-    from bmcore.models import runtime
-    from bmcore.models.segmenter import segment
-    from bmcore.stats import segmentation as metrics
-    from bmcore.stats.bootstrap import mean_statistic, patient_bootstrap
-
-    rows: list[dict[str, float]] = []
-    sizes: list[float] = []
-    hits: list[bool] = []
-    owners: list[int] = []
-    false_counts: list[int] = []
-    how = runtime.choose("cuda" if world.device.startswith("cuda") else "cpu")
-    with progress(world) as bars, runtime.inference(how):
-        task = bars.add_task("validate", total=len(names))
-        for number, name in enumerate(names):
-            images = np.load(cache / f"{name}.images.npy").astype(np.float32)
-            brain = (images != 0).any(0)
-            images[list(hidden)] = 0
-            truth = np.load(cache / f"{name}.labels.npy")
-            found = segment(net, images, brain)
-            row = {
-                f"dice_{r}": metrics.dice(metrics.region(found, k), metrics.region(truth, k))
-                for r, k in REGIONS.items()
-            }
-            by_region = {
-                r: metrics.lesion_wise(metrics.region(found, k), metrics.region(truth, k))
-                for r, k in REGIONS.items()
-                if r != "WT"
-            }
-            detection = by_region["TC"]
-            row["lesion_wise_dice_ET"] = by_region["ET"].dice
-            rows.append(row)
-            sizes += [s.diameter_mm for s in detection.lesions]
-            hits += [s.detected for s in detection.lesions]
-            owners += [number] * len(detection.lesions)
-            false_counts.append(detection.false_lesions)
-            bars.advance(task)
-    ids = np.arange(len(rows))
-
-    def mean(values: npt.NDArray[np.float64]) -> dict[str, Any]:
-        return asdict(patient_bootstrap(mean_statistic(values), ids))
-
-    return {
-        "cases": len(rows),
-        **{k: mean(np.array([r[k] for r in rows])) for k in rows[0]},
-        "detection_by_diameter": [
-            asdict(b) for b in metrics.detection_by_size(sizes, hits, owners)
-        ],
-        "false_lesions_per_case": asdict(metrics.false_lesions_per_case(false_counts)),
-        "lesion_wise_dice_ET_of_each": [r["lesion_wise_dice_ET"] for r in rows],
-    }
 
 
 def split(names: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
@@ -330,7 +81,7 @@ def publish(
     """Validate the averaged weights, as float16, and write the bundle part and metrics.json."""
     import torch
 
-    from bmcore.models.bundles import write_part
+    from bmcore.models.bundle_writer import write_part
     from bmcore.models.segmenter import build_segmenter
 
     half = {k: v.half().cpu() for k, v in result["weights"].items()}
@@ -343,7 +94,7 @@ def publish(
         hidden = validate(out / "cache", held, net, world, hidden=(0, 2, 3))
         metrics["validation_t1c_alone"] = hidden
     training = {
-        **asdict(config),
+        **config.as_dict(),
         "seconds": round(result["seconds"]),
         "hardware": "GPU" if world.device.startswith("cuda") else "CPU",
         "processes": world.size,
@@ -399,7 +150,7 @@ def main(
     device: DeviceOption = "auto",
 ) -> None:
     """Train the segmentation net on DATA and write OUT/segmenter.safetensors and metrics.json."""
-    from bmcore.models.segmenter import SegmenterConfig
+    from bmcore.models.configs import SegmenterConfig
 
     config = TrainConfig(
         batch=batch, patch=patch, steps=steps, rate=rate, decay=decay, dropout=dropout,
@@ -411,7 +162,7 @@ def main(
             expected="--data with cases, --scenes with synthetic heads, or both",
             hint="run python -m training.scenes --out DIR and give --scenes DIR.",
         )
-    net_config = SegmenterConfig(
+    net_config = SegmenterConfig.of(
         filters=filters, fine=fine, blocks_down=_levels(down), window=patch, dropout=dropout
     )
     out.mkdir(parents=True, exist_ok=True)

@@ -18,34 +18,36 @@ import numpy.typing as npt
 import typer
 
 from bmcore.domain import PRIMARIES, Volume, refuse
+from bmcore.imaging.image_statistics import STATISTICS, statistics
+from bmcore.imaging.masks import box_of
 from bmcore.models import conformal
 from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.novelty import (
     EXCHANGES,
-    STATISTICS,
-    Judged,
     NoveltyConfig,
     NoveltyModel,
-    statistics,
+    NoveltyResult,
 )
 from bmcore.reading.uncertainty import MAX_SET
 from bmcore.stats.estimate import Estimate, proportion
-from training.autoencoder import held_out_errors
-from training.cnn import HeldOut, load_held_out
-from training.cohort import INDEX, person_of
-from training.common import (
-    DataOption,
-    OutOption,
-    SeedOption,
-    Stopwatch,
+from bmcore.stats.prediction_sets import coverage_and_size
+from training.data.cohort import INDEX, person_of
+from training.data.held_out import HeldOut, load_held_out
+from training.data.regression_inputs import ANSWERS
+from training.evaluation.reconstruction import held_out_errors
+from training.run.files import (
     atomic_path,
     fingerprint,
-    progress,
-    run_app,
     tensors_hash,
     update_metrics,
 )
-from training.mlr import ANSWERS
+from training.run.options import (
+    DataOption,
+    OutOption,
+    SeedOption,
+    run_app,
+)
+from training.run.processes import Stopwatch, progress
 
 if TYPE_CHECKING:
     from bmcore.domain import Case
@@ -65,10 +67,9 @@ def as_scanned(case: Case, rng: np.random.Generator) -> Case:
 
     One axis gets slices of SLICES_MM, the other two 0.8 to 1.2 mm. What was background stays 0.
     """
-    from scipy import ndimage
 
     shown = np.any([v.data != v.data[0, 0, 0] for v in case.sequences.values()], axis=0)
-    box = ndimage.find_objects(shown.astype(np.uint8))[0]
+    box = box_of(shown)
     affine = np.array(case.grid.affine)
     affine[:3, 3] += affine[:3, :3] @ [s.start for s in box]
     target, shape = _scanner_grid(Volume(shown[box], affine), rng)
@@ -171,7 +172,7 @@ def novelty_metrics(model: NoveltyModel) -> dict[str, Any]:
     return out
 
 
-def _alarm(judged: Judged) -> bool:
+def _alarm(judged: NoveltyResult) -> bool:
     return judged.image_score > 1
 
 
@@ -204,7 +205,7 @@ def held_out_probabilities(out: Path, held_out: HeldOut) -> dict[str, npt.NDArra
     return found
 
 
-def conformal_metrics(
+def cross_conformal(
     p: npt.NDArray, labels: npt.NDArray, fold: npt.NDArray, coverage: float
 ) -> dict[str, Any]:
     """Coverage and size of the sets of each fold, with scores of the other folds."""
@@ -212,16 +213,7 @@ def conformal_metrics(
     for k in np.unique(fold):
         others = conformal.fit(p[fold != k], labels[fold != k], coverage)
         inside[fold == k] = others.members(p[fold == k])
-    hit, size = inside[np.arange(len(labels)), labels], inside.sum(axis=1)
-    return {
-        "coverage": proportion(int(hit.sum()), hit.size),
-        "coverage_per_primary": {
-            str(q): proportion(int(hit[labels == i].sum()), int((labels == i).sum()))
-            for i, q in enumerate(PRIMARIES)
-        },
-        "mean_set_size": float(size.mean()),
-        "abstains_undecided": proportion(int((size > MAX_SET).sum()), size.size),
-    }
+    return coverage_and_size(inside, labels, [str(q) for q in PRIMARIES], MAX_SET)
 
 
 def main(
@@ -237,7 +229,10 @@ def main(
 ) -> None:
     """Fit sets and novelty; writes OUT/uncertainty.safetensors and OUT/metrics.json."""
     from bmcore.intake.datasets import YaleDataset
-    from bmcore.models.bundles import belongs_to, load_bundle, pack_uncertainty, write_part
+    from bmcore.models.bundle_writer import write_part
+    from bmcore.models.bundles import load_bundle
+    from bmcore.models.manifest import belongs_to
+    from bmcore.models.optional_parts import pack_uncertainty
 
     watch = Stopwatch()
     if (data / INDEX).exists():
@@ -258,7 +253,7 @@ def main(
     tensors, config = pack_uncertainty(sets, novelty)
     config["belongs_to"] = belongs_to(bundle.manifest)
     metrics = {
-        kind: conformal_metrics(p, held_out.labels, held_out.fold, coverage)
+        kind: cross_conformal(p, held_out.labels, held_out.fold, coverage)
         for kind, p in answers.items()
     }
     metrics["novelty"] = novelty_metrics(novelty)

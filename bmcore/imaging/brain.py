@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from bmcore.domain import Finding, Severity
 from bmcore.geometry import Affine
+from bmcore.imaging.masks import box_of
 
 LARGEST_ML = 2200.0  # above the largest intracranial volumes of healthy adults
 SMALLEST_ML = 500.0
@@ -40,15 +41,20 @@ def foreground(image: npt.NDArray) -> npt.NDArray[np.bool_]:
     background. Else the background is noise, and Otsu's threshold parts it from the head.
     """
     image = np.asarray(image, np.float32)
-    border = np.concatenate([face.ravel() for face in _faces(image)])
+    value = background(image)
+    if value is None:
+        return image > otsu_threshold(image)
+    spread = np.abs(image - value)
+    sample = spread[spread > 0][::97]
+    least = 1e-3 * float(np.percentile(sample, 99)) if sample.size else 0.0
+    return spread > least
+
+
+def background(image: npt.NDArray) -> float | None:
+    """The value of most border voxels; None where there is none and the background is noise."""
+    border = np.concatenate([face.ravel() for face in _faces(np.asarray(image, np.float32))])
     values, counts = np.unique(border, return_counts=True)
-    if counts.max() > 0.5 * border.size:
-        value = values[counts.argmax()]
-        spread = np.abs(image - value)
-        sample = spread[spread > 0][::97]
-        least = 1e-3 * float(np.percentile(sample, 99)) if sample.size else 0.0
-        return spread > least
-    return image > otsu_threshold(image)
+    return float(values[counts.argmax()]) if counts.max() > 0.5 * border.size else None
 
 
 def otsu_threshold(image: npt.NDArray) -> float:
@@ -78,7 +84,7 @@ def filled(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Fill holes: background that is not connected with the outside."""
     if not mask.any():
         return mask
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    box = box_of(mask)
     inner = np.pad(mask[box], 1)
     labels, _ = ndimage.label(~inner)
     out = mask.copy()

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from scipy import ndimage, spatial
 
 from bmcore.anatomy import brain_to_mni, lobe
-from bmcore.domain import REGIONS, Label, Lesion
+from bmcore.domain import REGIONS, SIDE_NOT_KNOWN, Label, Lesion, Placement
 from bmcore.geometry import Affine, check_affine, transform, voxel_sizes_mm
+from bmcore.imaging.masks import connected
 
 IGNORED_VOXELS = 2  # BraTS-METS scoring ignores lesions of at most 2 voxels
 MIDLINE_MM = 3.0  # a centroid this close to the midline is "midline"; our choice
@@ -39,13 +40,18 @@ def label_lesions(mask: npt.NDArray, affine: Affine) -> npt.NDArray[np.int32]:
 
 
 def find_lesions(
-    mask: npt.NDArray, affine: Affine, brain: npt.NDArray[np.bool_] | None = None
+    mask: npt.NDArray,
+    affine: Affine,
+    brain: npt.NDArray[np.bool_] | None = None,
+    placement: Placement | None = None,
 ) -> tuple[Lesion, ...]:
     """Measure the lesions of ``mask``, numbered as ``label_lesions`` does.
 
     mask: labels 0-3 (i, j, k). affine: voxel to world RAS mm. brain: bool (i, j, k) on the same
     grid; side and lobe come from it. Without it the side is told from the middle of the grid and
-    the lobe is "unknown". Oedema belongs to the lesion whose nearest voxel is closest.
+    the lobe is "unknown". placement: what of both can be told at all (``imaging.orientation``); a
+    side that cannot is SIDE_NOT_KNOWN, a lobe "unknown". Oedema belongs to the lesion whose nearest
+    voxel is closest.
     ValueError where the mask is not 3D or ``brain`` has another shape.
     """
     mask = np.asarray(mask)
@@ -59,7 +65,7 @@ def find_lesions(
     oedema = _nearest_oedema(mask, parts, affine)
     centres = np.array([p.voxels.mean(axis=0) for p in parts])
     places = transform(affine, centres)
-    sides, lobes = _where(places, mask.shape, affine, brain)
+    sides, lobes = _where(places, mask.shape, affine, brain, placement or Placement())
     return tuple(
         Lesion(
             number=n + 1,
@@ -129,7 +135,7 @@ def _parts(mask: npt.NDArray, affine: Affine) -> list[_Part]:
     if mask.ndim != 3:
         raise ValueError(f"a mask must be 3D, but its shape is {mask.shape}")
     core = np.isin(mask, REGIONS["TC"])
-    numbers, _ = ndimage.label(core, structure=np.ones((3, 3, 3)))
+    numbers, _ = connected(core)
     parts = []
     for number, box in enumerate(ndimage.find_objects(numbers), start=1):
         inside = np.argwhere(numbers[box] == number)
@@ -159,8 +165,14 @@ def _nearest_oedema(mask: npt.NDArray, parts: list[_Part], affine: Affine) -> np
 
 
 def _where(
-    places: npt.NDArray, shape: tuple[int, ...], affine: Affine, brain: npt.NDArray | None
+    places: npt.NDArray,
+    shape: tuple[int, ...],
+    affine: Affine,
+    brain: npt.NDArray | None,
+    placement: Placement,
 ) -> tuple[list[str], list[str]]:
+    if placement.turn is not None:
+        affine, places = placement.turn @ affine, transform(placement.turn, places)
     if brain is not None and brain.any():
         mni = transform(brain_to_mni(brain, affine), places)
         across, lobes = mni[:, 0], lobe(mni)
@@ -169,4 +181,7 @@ def _where(
         across = (places - middle)[:, 0]
         lobes = [UNKNOWN_REGION] * len(places)
     sides = np.select([across < -MIDLINE_MM, across > MIDLINE_MM], ["left", "right"], "midline")
-    return [str(s) for s in sides], lobes
+    return (
+        [str(s) if placement.side else SIDE_NOT_KNOWN for s in sides],
+        lobes if placement.lobe else [UNKNOWN_REGION] * len(places),
+    )

@@ -13,6 +13,7 @@ from bmcore.domain import (
     SEQUENCES,
     Case,
     Finding,
+    Placement,
     Prepared,
     Severity,
     Volume,
@@ -20,8 +21,14 @@ from bmcore.domain import (
 )
 from bmcore.geometry import Affine, resample, to_ras, voxel_sizes_mm
 from bmcore.imaging.brain import find_brain
-from bmcore.imaging.exchange import exchanged_t1
+from bmcore.imaging.coarse import coarse
+from bmcore.imaging.coverage import gaps, without_flat
+from bmcore.imaging.masks import box_of
+from bmcore.imaging.orientation import place as place_head
+from bmcore.imaging.picture import doubts
 from bmcore.imaging.standardise import standardise
+from bmcore.imaging.swapped_t1 import EXCHANGED, swapped_t1
+from bmcore.imaging.together import misfits
 
 WORKING_MM = 1.0
 TOLERANCE_MM = 0.02  # voxel edges this close to 1 mm are taken as they are
@@ -35,7 +42,9 @@ def prepare(case: Case) -> Prepared:
     Turns to RAS+ (flips and swaps only), resamples to 1 mm where a voxel edge differs by more than
     TOLERANCE_MM, finds the brain, crops to it with a margin, pads each axis to a multiple of 16
     (the crop may reach past the image: zeros) and standardises each sequence inside the brain.
-    Oblique axes are kept: voxel axes stay those of the scan. InputRefused where no brain is found.
+    Oblique axes are kept: voxel axes stay those of the scan. A sequence without contrast counts as
+    missing. What the pictures say of their names, of each other and of the side is among the
+    findings. InputRefused where no brain is found, or T1 post-gadolinium has no contrast.
     """
     images = {name: to_ras(v.data, v.affine)[0] for name, v in case.sequences.items()}
     _, affine = to_ras(case.grid.data, case.grid.affine)
@@ -47,6 +56,10 @@ def prepare(case: Case) -> Prepared:
             expected="a head MRI, best with the skull removed",
             hint="look at the images in a viewer.",
         )
+    images, flat = without_flat(images, brain)
+    findings += flat
+    placement, said = _look(images, brain, affine, case.side_doubt)
+    findings += said
     if np.abs(voxel_sizes_mm(affine) - WORKING_MM).max() > TOLERANCE_MM:
         target, shape = _one_mm_grid(affine, brain.shape)
         findings += (_resampled(affine),)
@@ -54,14 +67,14 @@ def prepare(case: Case) -> Prepared:
         brain = resample(brain.astype(np.float32), affine, target, shape) > 0.5
         affine = target
     start, size = _window(brain)
-    brain = cut(brain, start, size)
+    brain = crop_or_pad(brain, start, size)
     stack = np.zeros((len(SEQUENCES), *brain.shape), np.float32)
     for place, name in enumerate(SEQUENCES):
         if name in images:
-            stack[place] = standardise(cut(images[name], start, size), brain)
-    findings += exchanged_t1(
-        {s: stack[place] for place, s in enumerate(SEQUENCES) if s in images}, brain
-    )
+            stack[place] = standardise(crop_or_pad(images[name], start, size), brain)
+    if not any(EXCHANGED in f.what for f in findings):
+        there = {s: stack[place] for place, s in enumerate(SEQUENCES) if s in images}
+        findings += swapped_t1(there, brain)
     return Prepared(
         case_id=case.case_id,
         images=stack,
@@ -71,7 +84,39 @@ def prepare(case: Case) -> Prepared:
         source_shape=case.grid.shape,
         source_affine=np.asarray(case.grid.affine),
         findings=findings,
+        placement=placement,
     )
+
+
+def inspect(case: Case) -> tuple[Finding, ...]:
+    """What the pictures of a case say, as ``prepare`` notices it, without preparing them.
+
+    For the door: a doubt is asked about before a case is kept. InputRefused as ``prepare``.
+    """
+    images = {name: to_ras(v.data, v.affine)[0] for name, v in case.sequences.items()}
+    _, affine = to_ras(case.grid.data, case.grid.affine)
+    brain, _ = find_brain(images, affine)
+    if not brain.any():
+        return ()  # refused by ``prepare``, with its words
+    images, flat = without_flat(images, brain)
+    return (*flat, *_look(images, brain, affine, case.side_doubt)[1])
+
+
+def _look(
+    images: dict[str, npt.NDArray],
+    brain: npt.NDArray[np.bool_],
+    affine: Affine,
+    side_doubt: str | None,
+) -> tuple[Placement, tuple[Finding, ...]]:
+    """What the pictures themselves say, on blocks of 4 mm (below 1 s a case)."""
+    small = coarse(images, brain, affine)
+    if not small.brain.any():
+        return Placement(side=side_doubt is None), ()
+    placement, findings = place_head(small, side_doubt)
+    apart = misfits(small)
+    told = {finding.file for finding in apart}  # what is moved leaves gaps; one sentence is enough
+    holes = [finding for finding in gaps(small) if finding.file not in told]
+    return placement, (*findings, *holes, *apart, *doubts(small))
 
 
 def restore(mask: npt.NDArray, prepared: Prepared) -> Volume:
@@ -106,7 +151,9 @@ def to_working_grid(volume: Volume, prepared: Prepared) -> npt.NDArray:
     return resample(volume.data, volume.affine, prepared.affine, working, order=0)
 
 
-def cut(data: npt.NDArray, start: npt.NDArray[np.int_], size: npt.NDArray[np.int_]) -> npt.NDArray:
+def crop_or_pad(
+    data: npt.NDArray, start: npt.NDArray[np.int_], size: npt.NDArray[np.int_]
+) -> npt.NDArray:
     """The box of ``size`` voxels from voxel ``start`` (may be negative); zeros past the image."""
     out = np.zeros(tuple(size), data.dtype)
     low = np.maximum(start, 0)
@@ -159,7 +206,7 @@ def _copy_through(
             start[place] = turned.shape[place] - 1 - offset
         else:
             start[place] = offset
-    return cut(turned, start, np.array(shape))
+    return crop_or_pad(turned, start, np.array(shape))
 
 
 def _one_mm_grid(affine: Affine, shape: tuple[int, ...]) -> tuple[Affine, tuple[int, int, int]]:
@@ -192,7 +239,7 @@ def _to_grid(
 
 
 def _window(brain: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
-    box = ndimage.find_objects(brain.astype(np.uint8))[0]
+    box = box_of(brain)
     low = np.array([s.start for s in box]) - MARGIN
     high = np.array([s.stop for s in box]) + MARGIN
     size = -(-(high - low) // MULTIPLE) * MULTIPLE

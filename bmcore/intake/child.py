@@ -36,6 +36,10 @@ TASKS: Mapping[str, tuple[str, str]] = {
     "start": ("bmcore.intake.images", "start_here"),
     "image": ("bmcore.intake.images", "read_here"),
     "table": ("bmcore.intake.spreadsheet", "read_here"),
+    "dicom headers": ("bmcore.intake.dicom.tasks", "headers_here"),
+    "dicom directory": ("bmcore.intake.dicom.tasks", "directory_here"),
+    "dicom digests": ("bmcore.intake.dicom.tasks", "digests_here"),
+    "dicom voxels": ("bmcore.intake.dicom.tasks", "voxels_here"),
 }
 _PROJECT = Path(__file__).resolve().parents[2]
 MEMORY = 1000 * 2**20

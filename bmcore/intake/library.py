@@ -33,7 +33,7 @@ from bmcore.domain import (
     Severity,
     refuse,
 )
-from bmcore.intake import neutral
+from bmcore.intake import gatekeeper, neutral
 from bmcore.intake.clean_file import content_digest, write_clean
 from bmcore.intake.nifti import Choice, Source, choose_files, read_case, read_choice
 from bmcore.plain import load_json
@@ -105,15 +105,25 @@ def add_case(
     case_id: str | None = None,
     clinical: ClinicalRecord | None = None,
     demo: bool = False,
+    *,
+    why: Mapping[str, str] | None = None,
+    same_patient: bool = False,
+    check: Callable[[Case], tuple[Finding, ...]] | None = None,
 ) -> CaseEntry:
     """Check the files as ``read_case`` does and keep their images below ``home/cases``.
 
     files: as for ``read_case``. case_id: where None, that of a public data set, else the next free
-    number. The same images under the same id give the entry that is there; other images, or other
-    clinical values, under an id in use raise InputRefused.
+    number. why: sequence -> reason, where ``files`` is a mapping. same_patient: whoever
+    brings them said that the files belong together, whatever their names. check: looks at the
+    images; what it finds is kept with the case, what it raises stops it. The same images under the
+    same id give the entry that is there; other images, or other clinical values, under an id in use
+    raise InputRefused.
     """
-    choice = choose_files(files)
+    choice = choose_files(files, why=why, same_patient=same_patient)
     case = read_choice(choice, case_id, clinical)
+    if check is not None:
+        case = replace(case, findings=gatekeeper.collect(case.findings, check(case)))
+    gatekeeper.stop(case.findings)
     cases = disk.private_folder(disk.open_home(Path(home)) / "cases")
     _sweep(cases)
     draft = cases / f".incoming-{uuid.uuid4().hex}"

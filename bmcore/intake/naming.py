@@ -2,85 +2,89 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePath
 
-from bmcore.domain import refuse
+from bmcore.domain import SEQUENCES, refuse
+from bmcore.intake import sequence_name
+from bmcore.intake.sequence_name import ASIDE, UNSAID, Proposal, propose
+from bmcore.intake.sequence_words import MASK
 
-_PLANES = r"(?:[23]d|axial|ax|sagittal|sag|coronal|cor|transversal|tra|mr)*"
-_TAILS = r"(?:[23]d|ax|sag|cor|tra|tse|fse|se|space|cube|blade|propeller|mprage|bravo|spgr|fspgr)*"
-_CONTRAST = r"(?:c|ce|gd|gad|gado|post|postgd|postgad|postcontrast|km|cm|contrast|enhanced)"
-_NATIVE = r"(?:n|native|nativ|pre|precontrast|nc)"
-
-_WORDS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("t1 contrast", re.compile(rf"{_PLANES}t1w?{_TAILS}{_CONTRAST}{_TAILS}")),
-    ("t1 contrast", re.compile(rf"(?:ce|gd|c|post){_PLANES}t1w?{_TAILS}")),
-    ("t1 native", re.compile(rf"{_PLANES}t1w?{_TAILS}{_NATIVE}{_TAILS}")),
-    ("t1", re.compile(rf"{_PLANES}t1w?{_TAILS}|{_PLANES}(?:mprage|mp2rage|bravo|f?spgr|vibe)")),
-    ("t2", re.compile(rf"{_PLANES}t2w?{_TAILS}")),
-    ("flair", re.compile(rf"{_PLANES}(?:t2w?{_TAILS})?(?:flair|fla|darkfluid){_TAILS}|t2w?f")),
-    (
-        "contrast",
-        re.compile(
-            r"(?:post)?(?:gd|gad|gado|gadolinium|gadovist|dotarem|contrast)|post|ce|km|enhanced"
-        ),
-    ),
-    ("native", re.compile(r"pre|native|nativ|precontrast|noncontrast|unenhanced|nongd|nogd")),
-    (
-        "other",
-        re.compile(
-            r"seg|segmentation|mask|labels?|pred|prediction|truth|gt|groundtruth|swi|swan|dwi|adc|"
-            r"trace|dti|fa|perf|perfusion|dsc|dce|asl|cbf|cbv|t2star|star|gre|pd|pdw|subtraction|"
-            r"subtracted|localizer|localiser|scout|bold|fmri|mra|tof|ct|pet|t1map|t2map|map"
-        ),
-    ),
-)
-_NEGATIONS = {"no", "non", "without", "ohne", "wo"}
 YALE_NAME = re.compile(r"(?P<case>[A-Za-z0-9._-]+)-(?P<kind>t1n|t1c|t2w|t2f|seg)\.nii(?:\.gz)?")
+
+
+def plain_name(name: str) -> str:
+    """The file name without what browsers and file managers add: ``t1c.nii (1).gz``."""
+    name = re.sub(r"(?i)\.(?:download|crdownload|part|tmp|bak)$", "", PurePath(name).name)
+    copy = r"\s*(?:\(\d+\)|-\s*(?:copy|kopie|copie|copia)(?:\s*\(\d+\))?)"
+    return re.sub(rf"(?i){copy}(?=(?:\.nii)?(?:\.gz)?$)", "", name)
 
 
 def stem(name: str) -> str:
     """The file name without folder and without ``.nii`` / ``.nii.gz``."""
-    return re.sub(r"\.nii(\.gz)?$|\.gz$", "", PurePath(name).name, flags=re.IGNORECASE)
+    return re.sub(r"\.nii(\.gz)?$|\.gz$", "", plain_name(name), flags=re.IGNORECASE)
+
+
+def propose_all(names: Iterable[str]) -> dict[str, Proposal]:
+    """What the name of each file proposes, seen together with the names of the others.
+
+    A sign of contrast that stands in every name ("post" in all of them) is none: T1 is then left
+    open. So is T1 without a word on contrast where another file is a native T1 by its words and
+    none is post-contrast.
+    """
+    wanted = list(names)
+    readings = {name: sequence_name.read(stem(name)) for name in wanted}
+    words = [reading.words for reading in readings.values()]
+    shared = frozenset.intersection(*words) if len(words) > 1 else frozenset()
+    found = {name: reading.proposal for name, reading in readings.items()}
+    for name, reading in readings.items():
+        own = {w for sign in reading.signs for w in sign.split()} - shared
+        if reading.proposal.sequence == "t1c" and reading.signs and not own:
+            found[name] = Proposal(None, 0.0, "says contrast, but so do the names of all files")
+    told = [p.sequence for p in found.values()]
+    if "t1c" in told:
+        return found
+    native = any(p.sequence == "t1n" and p.confidence > UNSAID for p in found.values())
+    for name, proposal in found.items():
+        if native and proposal.sequence == "t1n" and proposal.confidence <= UNSAID:
+            why = "says T1 and nothing of contrast, beside a native T1"
+            found[name] = Proposal(None, 0.0, why)
+    return found
 
 
 def guess_sequences(names: Iterable[str]) -> dict[str, str | None]:
-    """Guess the sequence of each file from its name.
+    """The sequence that each name proposes: "t1n", "t1c", "t2w", "t2f", or None.
 
-    names: file names, with or without folders and endings. Returns for each name "t1n", "t1c",
-    "t2w", "t2f", or None where the name does not say, says two things, or names something else
-    (a mask, SWI, diffusion ...). A name that says T1 and nothing of contrast counts as T1 native.
-    Words that stand in every name ("post" in all of them) are not taken as a sign of contrast.
+    None where the name does not say, says two things, or names something else (a mask, SWI,
+    diffusion, a subtraction ...). A name that says T1 and nothing of contrast counts as T1 native.
     """
-    wanted = list(names)
-    words = {name: _words(stem(name)) for name in wanted}
-    shared = set.intersection(*(set(w) for w in words.values())) if len(words) > 1 else set()
-    guesses: dict[str, str | None] = {}
-    for name in wanted:
-        own = [w for w in words[name] if w not in shared]
-        first = _decide(words[name])
-        if first == "t1c" and _only_shared_contrast(words[name], shared):
-            guesses[name] = None
-        else:
-            guesses[name] = first or _decide(own)
-    return guesses
+    proposals = propose_all(names)
+    return {n: p.sequence if p.sequence in SEQUENCES else None for n, p in proposals.items()}
 
 
 def looks_like_mask(name: str) -> bool:
     """True where the name speaks of a segmentation rather than of an image."""
-    masks = {"seg", "segmentation", "mask", "label", "labels", "pred", "prediction", "truth", "gt"}
-    return bool(masks & set(_words(stem(name))))
+    proposal = propose(stem(name))
+    return proposal.sequence == ASIDE and MASK in proposal.reason
 
 
 def clean_case_id(text: str) -> str:
     """A case id safe as a folder name: letters, digits, ``.``, ``_``, ``-``; 64 characters at most.
 
     Other characters become ``-``; leading and trailing dots and dashes fall away, so that no id
-    leaves its folder. InputRefused where nothing is left.
+    leaves its folder. Where letters or digits of another script were lost, four characters of a
+    hash tell ids apart that would look the same. It names a folder; it is never a key to a table.
+    InputRefused where nothing is left.
     """
+    text = unicodedata.normalize("NFC", text)
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", text)
     cleaned = re.sub(r"\.{2,}", ".", cleaned).strip("._-")[:64].strip("._-")
+    if any(c.isalnum() and not c.isascii() for c in text):
+        mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:4]
+        cleaned = f"{cleaned[:59].strip('._-')}-{mark}".strip("-")
     if not cleaned:
         raise refuse(
             "the case id holds no letter or digit",
@@ -99,50 +103,3 @@ def common_name(names: Iterable[str]) -> str:
     common = given[0][:same]
     cut = max(common.rfind(mark) for mark in "-_. ")
     return common[: cut if cut > 0 else None].strip("-_. ")
-
-
-def _words(text: str) -> list[str]:
-    lowered = text.lower().replace("+c", " contrast ").replace("t2*", " t2star ")
-    return [w for w in re.split(r"[^a-z0-9]+", lowered) if w]
-
-
-def _kinds(words: list[str]) -> list[str]:
-    kinds = []
-    for place, word in enumerate(words):
-        kind = next((k for k, pattern in _WORDS if pattern.fullmatch(word)), "")
-        before = words[place - 1] if place else ""
-        after = words[place + 1] if place + 1 < len(words) else ""
-        if word == "post" and after in ("op", "operative", "rt", "treatment", "surgery"):
-            kind = ""
-        if word == "pre" and after in ("op", "operative", "rt", "treatment", "surgery"):
-            kind = ""
-        if kind == "contrast" and (before in _NEGATIONS or (before == "pre" and word != "post")):
-            kind = "native"
-        if not kind and word == "c" and re.fullmatch(r"t1w?", before):
-            kind = "contrast"
-        kinds.append(kind)
-    return kinds
-
-
-def _decide(words: list[str]) -> str | None:
-    kinds = set(_kinds(words))
-    t1 = bool(kinds & {"t1", "t1 contrast", "t1 native"})
-    t2, flair = "t2" in kinds, "flair" in kinds
-    if "other" in kinds or (t1 and (t2 or flair)):
-        return None
-    if flair:
-        return "t2f"
-    if t2:
-        return "t2w"
-    if not t1:
-        return None
-    contrast = bool(kinds & {"t1 contrast", "contrast"})
-    native = bool(kinds & {"t1 native", "native"})
-    if contrast and native:
-        return None
-    return "t1c" if contrast else "t1n"
-
-
-def _only_shared_contrast(words: list[str], shared: set[str]) -> bool:
-    signs = [w for w, k in zip(words, _kinds(words), strict=True) if "contrast" in k]
-    return all(w in shared for w in signs)

@@ -47,13 +47,16 @@ def input_hashes(choice: Choice) -> dict[str, dict[str, str]]:
 
 
 def sources(choice: Choice) -> dict[str, dict[str, str]]:
-    """Sequence (or "seg") -> which of the given files it was ("file 2 of 5"), and its SHA-256."""
+    """Sequence (or "seg") -> which of the given files it was ("file 2 of 5"), its SHA-256, and why
+    it was taken for that sequence."""
     numbers = {path: number for number, path in enumerate(choice.given, start=1)}
     found = {}
     for name, path in choice.files.items():
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         found[name] = {"given": f"file {numbers[path]} of {len(numbers)}", "sha256": digest}
+        if name in choice.why:
+            found[name]["why"] = choice.why[name]
     return found
 
 
@@ -67,7 +70,7 @@ def without_names(case: Case, choice: Choice, case_id: str) -> Case:
 def _labels(choice: Choice) -> dict[str, str]:
     """Name of a file -> its sequence, or its place among the given; both where two share a name."""
     sequences = {path: name for name, path in choice.files.items()}
-    labels: dict[str, str] = {}
+    labels = {path.name: "another file" for path in choice.others}
     for number, path in enumerate(choice.given, start=1):
         own = sequences.get(path, f"file {number} of {len(choice.given)}")
         labels[path.name] = f"{labels[path.name]} or {own}" if path.name in labels else own

@@ -18,12 +18,15 @@ import numpy.typing as npt
 
 from bmcore import disk
 from bmcore.domain import Finding, InputRefused, Severity, Volume, refuse
-from bmcore.geometry import transform, voxel_sizes_mm
+from bmcore.geometry import axis_codes, transform, voxel_sizes_mm
+from bmcore.intake.naming import plain_name
 
 MAX_VOXELS = 512 * 512 * 400
 MIN_VOXELS_AN_AXIS = 8
 MAX_OFFSET = 16 * 2**20  # header extensions above 16 MiB are not headers
 VOXEL_MM = (0.2, 12.0)
+MASK_ROUNDING = 1e-3  # scaling in float32 moves whole labels by less
+SAME_SIZE = 0.01  # share of a voxel edge by which two statements of it may differ
 _PIECE = 2**21  # voxels that are read at once
 
 _NUMERIC = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8}
@@ -36,6 +39,15 @@ _NOT_GREY = {
     1: "single bits",
     1536: "128 bit numbers",
 }
+_UNITS = {1: ("metre", 1000.0), 2: ("millimetre", 1.0), 3: ("micrometre", 0.001)}
+NO_POSITION = (
+    "the header does not say how the image lies in the head; left and right may be swapped"
+)
+DEFAULT_POSITION = (
+    "the position in the header is a default one that programs write when they know none; left "
+    "and right may be swapped"
+)
+SIDE_DOUBTS = (NO_POSITION, DEFAULT_POSITION)
 _READ_ERRORS = (
     OSError,
     EOFError,
@@ -121,18 +133,31 @@ def _value_findings(image: _Image, infinite: int, lost: int) -> Iterator[Finding
 def read_mask(path: Path, room: Room = in_memory) -> tuple[Volume, tuple[Finding, ...]]:
     """Read a label mask: uint8 (i, j, k) with labels 0-3. Label 4 of older BraTS sets becomes 3.
 
-    InputRefused for any other value, as for images.
+    Values within MASK_ROUNDING of a whole number are rounded, which is said. InputRefused for any
+    other value, as for images.
     """
     with _opened(Path(path)) as image:
         labels = room(image.shape, np.uint8)
-        counts = np.zeros(256, np.int64)
+        counts, rounded = np.zeros(256, np.int64), 0
         for into, piece in image.pieces(labels):
             with np.errstate(invalid="ignore"):  # NaN fails the comparison
-                into[:] = piece.astype(np.uint8)
-            if not np.array_equal(into, piece):
+                into[:] = np.rint(piece).astype(np.uint8)
+                near = np.abs(into - piece) <= MASK_ROUNDING
+            if not near.all():
                 raise _no_labels(image, np.unique(piece))
+            rounded += int((into != piece).sum())
             counts += np.bincount(into, minlength=256)
     values, findings = np.flatnonzero(counts), list(image.findings)
+    if rounded:
+        findings.append(
+            Finding(
+                Severity.INFO,
+                "labels that were nearly whole numbers were rounded",
+                image.name,
+                found=f"{rounded} voxels up to {MASK_ROUNDING:g} off",
+                expected="whole numbers",
+            )
+        )
     older = 4 in values and 3 not in values
     if not np.isin(values, [0, 1, 2, 4] if older else [0, 1, 2, 3]).all():
         raise _no_labels(image, values)
@@ -204,6 +229,22 @@ def open_maybe_gzip(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if zipped else path.open("rb")  # type: ignore[return-value]
 
 
+def is_nifti(path: Path) -> bool:
+    """True for a file named .nii or .nii.gz, and for one renamed on its way ("t1c.nii (1).gz")
+    whose content, packed or not, begins as a NIfTI file does."""
+    name = path.name.lower()
+    if name.endswith((".nii", ".nii.gz")):
+        return True
+    if not plain_name(name).endswith((".nii", ".nii.gz")) and ".nii" not in name:
+        return False
+    try:
+        with open_maybe_gzip(path) as stream:
+            raw = stream.read(348)
+    except (OSError, EOFError, zlib.error):
+        return False
+    return raw[344:347] == b"n+1" or raw[4:7] == b"n+2"
+
+
 @dataclass(frozen=True, eq=False)
 class _Image:
     """A file whose header was found good; ``stream`` stands at the first voxel."""
@@ -247,8 +288,9 @@ def _opened(path: Path, least: int = MIN_VOXELS_AN_AXIS) -> Iterator[_Image]:
             header = (
                 nib.Nifti1Header(raw[:348]) if head.version == 1 else nib.Nifti2Header(raw[:540])
             )
-            affine = _check_affine(header, path)
-            findings = _orientation_findings(header, affine, shape, path)
+            affine, unit = _in_mm(header, path)
+            affine = _check_affine(affine, path)
+            findings = [*unit, *_orientation_findings(header, affine, shape, path)]
             stream.seek(head.offset)  # extensions are not looked at
             yield _Image(path.name, shape, affine, tuple(findings), header, stream)
             stream.read(2**20)  # reaching the end lets gzip compare its checksum
@@ -273,7 +315,7 @@ def _check_name(path: Path) -> None:
     name = path.name.lower()
     if not path.is_file():
         raise refuse("the file is not there", file=path.name, hint="check the path.")
-    if name.endswith((".nii", ".nii.gz")):
+    if is_nifti(path):
         return
     if name.endswith((".hdr", ".img", ".hdr.gz", ".img.gz")):
         raise refuse(
@@ -375,11 +417,35 @@ def _check_length(path: Path, header: _Header, shape: tuple[int, int, int]) -> N
         )
 
 
-def _check_affine(header: nib.Nifti1Header, path: Path) -> npt.NDArray[np.float64]:
+def _in_mm(header: nib.Nifti1Header, path: Path) -> tuple[npt.NDArray, list[Finding]]:
+    """The header's affine in mm, by the unit of length that it declares."""
+    affine = np.array(header.get_best_affine(), np.float64)
+    unit, factor = _UNITS.get(int(header["xyzt_units"]) & 0b111, ("none", 1.0))
+    if factor == 1.0 or not np.isfinite(affine).all():
+        return affine, []
+    scaled = np.diag([factor, factor, factor, 1.0]) @ affine
+    told = f"unit {unit}, voxel edges {_edges(affine)}"
+    if _plausible(scaled) or not _plausible(affine):
+        what = f"the header declares the unit {unit}; sizes were brought to mm by it"
+        return scaled, [Finding(Severity.INFO, what, path.name, found=told, expected="mm")]
+    what = f"the header declares the unit {unit}, which is not plausible; sizes were read as mm"
+    return affine, [Finding(Severity.WARNING, what, path.name, found=told, expected="mm")]
+
+
+def _edges(affine: npt.NDArray) -> str:
+    return " x ".join(f"{s:.3g}" for s in voxel_sizes_mm(affine))
+
+
+def _plausible(affine: npt.NDArray) -> bool:
+    sizes = voxel_sizes_mm(affine)
+    return bool(sizes.min() >= VOXEL_MM[0] and sizes.max() <= VOXEL_MM[1])
+
+
+def _check_affine(affine: npt.NDArray, path: Path) -> npt.NDArray[np.float64]:
     from bmcore.geometry import check_affine
 
     try:
-        affine = check_affine(header.get_best_affine())
+        affine = check_affine(affine)
     except ValueError as error:
         raise refuse(
             "the position in space in the header is damaged",
@@ -403,30 +469,32 @@ def _orientation_findings(
     header: nib.Nifti1Header, affine: npt.NDArray, shape: tuple[int, int, int], path: Path
 ) -> list[Finding]:
     sform, qform = int(header["sform_code"]), int(header["qform_code"])
+    hint = "check the side against another viewer; export again from the program that knew it."
     if sform == 0 and qform == 0:
-        return [
-            Finding(
-                Severity.WARNING,
-                "the header does not say how the image lies in the head; left and right may be "
-                "swapped",
-                path.name,
-                found="sform and qform both unset",
-                expected="one of them set",
-                hint="check the side against another viewer.",
-            )
-        ]
+        found, expected = "sform and qform both unset", "one of them set"
+        return [Finding(Severity.WARNING, NO_POSITION, path.name, found, expected, hint)]
+    findings = [*_two_sizes(header, affine, path)]
+    if _is_default(affine):
+        found = f"axes along the voxels, {axis_codes(affine)}, the first voxel at 0, 0, 0 mm"
+        expected = "the place that the scanner or a registration wrote"
+        findings.append(
+            Finding(Severity.WARNING, DEFAULT_POSITION, path.name, found, expected, hint)
+        )
     if sform == 0 or qform == 0:
-        return []
+        return findings
     try:
         other = header.get_qform()
     except (ValueError, nib.spatialimages.HeaderDataError) as error:
         what = "the qform is damaged; the sform was used"
-        return [Finding(Severity.INFO, what, path.name, found=_first_line(error))]
+        return [*findings, Finding(Severity.INFO, what, path.name, found=_first_line(error))]
+    factor = _UNITS.get(int(header["xyzt_units"]) & 0b111, ("", 1.0))[1]
+    if not np.allclose(header.get_sform(), affine):  # brought to mm by the declared unit
+        other = np.diag([factor, factor, factor, 1.0]) @ other
     ends = np.array([(0, 0, 0), np.array(shape) - 1])
     gap = float(np.abs(transform(affine, ends) - transform(other, ends)).max())
     if gap <= 1.0:
-        return []
-    return [
+        return findings
+    findings.append(
         Finding(
             Severity.WARNING,
             "the header gives two positions in space that disagree; the sform was used",
@@ -435,4 +503,37 @@ def _orientation_findings(
             expected="the same position",
             hint="check the side against another viewer.",
         )
-    ]
+    )
+    return findings
+
+
+def _is_default(affine: npt.NDArray) -> bool:
+    """True for what programs write that know no position: voxel axes along the world's, or turned
+    from DICOM's to them, and the first voxel at the origin.
+
+    No scanner and no atlas puts the origin into a corner of the image in all three axes.
+    """
+    axes = affine[:3, :3]
+    straight = np.count_nonzero(axes) == 3 and np.count_nonzero(np.diag(axes)) == 3
+    signs = tuple(np.sign(np.diag(axes)))
+    plain = signs in ((1, 1, 1), (-1, -1, 1), (-1, 1, 1))
+    return bool(straight and plain and not np.abs(affine[:3, 3]).any())
+
+
+def _two_sizes(header: nib.Nifti1Header, affine: npt.NDArray, path: Path) -> Iterator[Finding]:
+    """A warning where the voxel size beside the affine is another one."""
+    used = voxel_sizes_mm(affine)
+    stated = np.abs(np.asarray(header.get_zooms()[:3], np.float64))
+    factors = {1.0, _UNITS.get(int(header["xyzt_units"]) & 0b111, ("", 1.0))[1]}
+    if any((np.abs(stated * f / used - 1) <= SAME_SIZE).all() for f in factors):
+        return
+    yield Finding(
+        Severity.WARNING,
+        "the header gives two voxel sizes; that of the position in space was used, and volumes "
+        "rest on it",
+        path.name,
+        found=f"{_edges(affine)} mm used, {' x '.join(f'{s:.3g}' for s in stated)} mm stated "
+        "beside it (pixdim)",
+        expected="one size",
+        hint="ask whoever exported the image which one is right.",
+    )

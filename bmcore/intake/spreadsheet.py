@@ -27,6 +27,7 @@ MAX_CELLS = 2_000_000
 MAX_STRINGS = 1_000_000
 MAX_SHEETS = 1000
 MAX_CELL = 32_767  # characters, as in Excel
+MOST_NAMED = 10  # cells in a message
 SHEET = "Data"
 _BLOCK = 1 << 16
 _DAMAGE = (*zips.FAULTS, expat.ExpatError, zlib.error, IndexError)
@@ -57,7 +58,7 @@ def read_here(job: Mapping[str, Any]) -> dict[str, Any]:
             expected="an xlsx file",
             hint="open it in a spreadsheet program and save it again.",
         ) from error
-    return {"rows": rows.number}
+    return {"rows": rows.number, "formulas": rows.unstored, "formula_cells": rows.unstored_cells}
 
 
 def _check_size(archive: zipfile.ZipFile, name: str) -> None:
@@ -190,6 +191,10 @@ class _Rows:
         self.kind = self.value = ""
         self.pieces: list[str] | None = None
         self.spoken = 0
+        self.formula = False
+        self.place = ""
+        self.unstored = 0  # formulas without a result
+        self.unstored_cells: list[str] = []
 
     def read(self, archive: zipfile.ZipFile, part: str) -> Iterator[list[str]]:
         parser = _parser(self._start, self._end, self._text)
@@ -205,6 +210,8 @@ class _Rows:
         local = _local(tag)
         if local == "c":
             self._start_cell(attributes)
+        elif local == "f":
+            self.formula = True
         elif local in ("v", "t"):
             self.pieces = None if self.spoken else []
         elif local == "row":
@@ -227,6 +234,7 @@ class _Rows:
         place = attributes.get("r")
         self.column = self.column + 1 if place is None else _column(place)
         self.kind, self.value, self.pieces = attributes.get("t", "n"), "", None
+        self.formula, self.place = False, (place or f"row {self.number}")[:20]
         self.cells += 1
         if self.cells > MAX_CELLS:
             raise _too_large(self.name, f"more than {MAX_CELLS} cells")
@@ -238,6 +246,10 @@ class _Rows:
     def _end(self, tag: str) -> None:
         local = _local(tag)
         if local == "c":
+            if self.formula and not self.value:
+                self.unstored += 1
+                if len(self.unstored_cells) < MOST_NAMED:
+                    self.unstored_cells.append(self.place)
             if self.value:
                 self._keep(_cell(self._plain(), self.name))
         elif local in ("v", "t") and self.pieces is not None:

@@ -6,8 +6,10 @@ import csv
 import io
 import re
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bmcore.domain import Finding, Severity, refuse
 from bmcore.intake.child import Limits, ask
@@ -17,6 +19,8 @@ MAX_BYTES = 20 * 2**20
 MAX_CELLS = 5_000_000
 MAX_HEADING = 200  # characters
 _HEAD = 200_000  # characters in which the first line must begin
+_SAMPLE = 30  # lines that decide what parts the cells
+_TITLES = 6  # rows in which headings are looked for
 _START = re.compile(r"[^\r\n]+")
 
 
@@ -28,8 +32,14 @@ class Row:
     cells: tuple[str, ...]
 
 
-def read_rows(path: Path) -> tuple[list[str], list[Row], list[Finding]]:
-    """Headings, rows that are not empty, and findings. InputRefused where that is impossible."""
+def read_rows(
+    path: Path, known: Callable[[str], bool] | None = None
+) -> tuple[list[str], list[Row], list[Finding]]:
+    """Headings, rows that are not empty, and findings. InputRefused where that is impossible.
+
+    known: tells a heading that is understood; where none of the first row is and some of a later
+    one are, the refusal says where the headings seem to stand.
+    """
     if not path.is_file():
         raise refuse("the clinical file is not there", file=path.name, hint="check the path.")
     size = path.stat().st_size
@@ -43,7 +53,7 @@ def read_rows(path: Path) -> tuple[list[str], list[Row], list[Finding]]:
     start = path.read_bytes()[:8]
     notes: list[Finding] = []
     if start.startswith(b"PK"):
-        table = _xlsx(path)
+        table = _xlsx(path, notes)
     elif start.startswith(b"\xd0\xcf\x11\xe0"):
         raise refuse(
             "this is an old or a protected Excel file",
@@ -56,6 +66,7 @@ def read_rows(path: Path) -> tuple[list[str], list[Row], list[Finding]]:
     numbered = [(n, cells) for n, cells in enumerate(table, start=1) if any(cells)]
     if not numbered:
         raise refuse("the table is empty", file=path.name, expected="headings and rows")
+    _check_first_row(numbered, known, path)
     headings = list(numbered[0][1])
     while headings and not headings[-1]:
         headings.pop()
@@ -80,6 +91,23 @@ def read_rows(path: Path) -> tuple[list[str], list[Row], list[Finding]]:
         padded = (*cells[: len(headings)], *("",) * (len(headings) - len(cells)))
         rows.append(Row(number, padded))
     return headings, rows, notes
+
+
+def _check_first_row(
+    numbered: list[tuple[int, tuple[str, ...]]], known: Callable[[str], bool] | None, path: Path
+) -> None:
+    """Refuse a table whose headings stand below a title."""
+    if known is None or sum(map(known, numbered[0][1])) > 1:
+        return
+    for number, cells in numbered[1:_TITLES]:
+        if sum(map(known, cells)) > 1:
+            raise refuse(
+                f"the headings seem to stand in row {number}",
+                file=path.name,
+                found=f"row {numbered[0][0]}: " + ", ".join(c for c in numbered[0][1] if c)[:120],
+                expected="the headings in the first row, one in each cell",
+                hint="remove the rows above them, and merged cells.",
+            )
 
 
 def _csv(path: Path, notes: list[Finding]) -> list[tuple[str, ...]]:
@@ -107,8 +135,25 @@ def _csv(path: Path, notes: list[Finding]) -> list[tuple[str, ...]]:
                 hint="save it as UTF-8 if letters look wrong.",
             )
         )
-    first = next((line for line in _START.findall(text[:_HEAD]) if line.strip()), "")
-    return _split(text, max(",;\t", key=first.count), path)
+    declared = re.match(r"\ufeff?\"?sep=([,;\t|])\"?\r?\n", text, re.IGNORECASE)
+    if declared:  # Excel's own line; it stays as an empty row, so that rows count as in the file
+        return _split("\n" + text[declared.end() :], declared[1], path)
+    return _split(text, _delimiter(text), path)
+
+
+def _delimiter(text: str) -> str:
+    """The one of comma, semicolon and tab that parts the first rows into cells most evenly."""
+    lines = [line for line in _START.findall(text[:_HEAD]) if line.strip()][:_SAMPLE]
+
+    def evenness(delimiter: str) -> tuple[int, int, int]:
+        try:
+            counts = [len(c) for c in csv.reader(lines, delimiter=delimiter)]
+        except csv.Error:
+            return 0, 0, 0
+        first = counts[0] if counts else 0
+        return int(first > 1), sum(n == first for n in counts if first > 1), first
+
+    return max(",;\t", key=evenness)
 
 
 def _split(text: str, delimiter: str, path: Path) -> list[tuple[str, ...]]:
@@ -146,10 +191,26 @@ def _too_many(path: Path) -> Exception:
     )
 
 
-def _xlsx(path: Path) -> list[tuple[str, ...]]:
+def _xlsx(path: Path, notes: list[Finding]) -> list[tuple[str, ...]]:
     """The sheet as CSV, made by a child process."""
     with tempfile.TemporaryDirectory(prefix="bmcore-") as folder:
         out = Path(folder) / "sheet.csv"
         job = {"path": str(path.absolute()), "name": path.name, "out": str(out)}
-        ask("table", job, path.name, Limits.for_file(path, 2 * 2**20))
+        told = ask("table", job, path.name, Limits.for_file(path, 2 * 2**20))
+        if told.get("formulas"):
+            notes.append(_unstored(told, path))
         return _split(out.read_text(encoding="utf-8"), ",", path)
+
+
+def _unstored(told: Mapping[str, Any], path: Path) -> Finding:
+    count = int(told["formulas"])
+    cells = ", ".join(str(c) for c in told["formula_cells"])
+    return Finding(
+        Severity.WARNING,
+        f"{count} {'formula has' if count == 1 else 'formulas have'} no stored result; such cells "
+        "count as empty",
+        path.name,
+        found=f"cells {cells}" + (" ..." if count > len(told["formula_cells"]) else ""),
+        expected="values",
+        hint="open the file in a spreadsheet program, let it calculate, and save it again.",
+    )

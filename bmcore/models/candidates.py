@@ -1,10 +1,10 @@
-"""A second look at each place that may be a metastasis.
+"""False-positive reduction: each place that may be a metastasis is measured and classified.
 
 A segmentation net that is asked for every voxel leaves many small lesions at a low probability, and
 vessels in cross-section too. What tells them apart by eye is the shape of the bright thing, what
 lies around it and how many metastases the scan shows elsewhere. So each candidate is measured, as
 in computer-aided detection before there were nets, and a small head says whether it is a
-metastasis. What becomes of that answer: ``bmcore.models.second_look``.
+metastasis. What becomes of that answer: ``bmcore.models.false_positive_reduction``.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ import numpy.typing as npt
 from scipy import ndimage, special
 
 from bmcore.domain import SEQUENCES
-from bmcore.imaging.preprocess import cut
+from bmcore.imaging.masks import NEIGHBOURS, connected
+from bmcore.imaging.preprocess import crop_or_pad
 
 if TYPE_CHECKING:
-    import torch
+    from torch import nn
+
+    from bmcore.models.nets.candidate_head import CandidateHead
 
 EDGE = 32  # voxels of 1 mm of the cube around a candidate
 CHANNELS = len(SEQUENCES) + 1  # the images, and the candidate itself
 LEAST = 2  # voxels; what is smaller is no candidate
-KNOTS = 101  # quantiles of each feature that a head keeps
 BRIGHT = (0.35, 0.5, 0.7)  # shares of the contrast of a candidate in t1c from which it is bright
 REACHES = (2, 4, 8, 15)  # voxels around a candidate in which its surroundings are measured
 FEATURES = (
@@ -48,7 +50,6 @@ FEATURES = (
     "log odds of the peak",
 )  # fmt: skip
 _T1C = SEQUENCES.index("t1c")
-_TOUCHING = np.ones((3, 3, 3))
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,16 @@ def find_candidates(
     belongs to none, and the candidates in the order of their numbers. The centre is the voxel next
     to the mean place of those within a tenth of the peak.
     """
-    parts, _ = ndimage.label(core > least_chance, _TOUCHING)
+    parts, _ = connected(core > least_chance)
     found = []
     for number, box in enumerate(ndimage.find_objects(parts), start=1):
         own = parts[box] == number
         if np.count_nonzero(own) < LEAST:
             parts[box][own] = 0
             continue
-        chances = np.where(own, core[box], 0)
-        peak = float(chances.max())
-        top = np.argwhere(chances > 0.9 * peak)
+        probabilities = np.where(own, core[box], 0)
+        peak = float(probabilities.max())
+        top = np.argwhere(probabilities > 0.9 * peak)
         nearest = top[((top - top.mean(axis=0)) ** 2).sum(axis=1).argmin()]
         i, j, k = (int(a) + s.start for a, s in zip(nearest, box, strict=True))
         found.append(Candidate(number, (i, j, k), peak, box))
@@ -89,21 +90,22 @@ def find_candidates(
 
 def enhancement(
     images: npt.NDArray[np.float32],
-    chances: npt.NDArray[np.float32],
+    probabilities: npt.NDArray[np.float32],
     parts: npt.NDArray[np.int32],
     candidates: list[Candidate],
 ) -> npt.NDArray[np.float64]:
     """How bright each candidate is in t1c (n,), in units of the standardised images.
 
-    images, chances (4, i, j, k); parts (i, j, k) from ``find_candidates``. The 90th percentile over
-    the voxels that are at least half as likely tumour core as its peak and rather enhancing than
-    necrotic; over all of the former where none is. What is called enhancing is brighter than brain;
-    ventricles, cysts and old infarcts are not, however much their rim may look like it.
+    images, probabilities (4, i, j, k); parts (i, j, k) from ``find_candidates``. The 90th
+    percentile over the voxels that are at least half as likely tumour core as its peak and rather
+    enhancing than necrotic; over all of the former where none is. What is called enhancing is
+    brighter than brain; ventricles, cysts and old infarcts are not, however much their rim may look
+    like it.
     """
     t1c, levels = images[_T1C], []
     for candidate in candidates:
         here = candidate.box
-        necrosis, enhancing = chances[1][here], chances[3][here]
+        necrosis, enhancing = probabilities[1][here], probabilities[3][here]
         likely = (parts[here] == candidate.number) & (necrosis + enhancing >= candidate.peak / 2)
         chosen = likely & (enhancing >= necrosis)
         levels.append(np.percentile(t1c[here][chosen if chosen.any() else likely], 90))
@@ -124,12 +126,12 @@ def cut_cubes(
     out = np.zeros((len(candidates), CHANNELS, *size), np.float32)
     for cube, candidate in zip(out, candidates, strict=True):
         low = np.array(candidate.centre) - EDGE // 2
-        cube[:-1] = [cut(image, low, size) for image in images]
-        cube[-1] = cut(parts, low, size) == candidate.number
+        cube[:-1] = [crop_or_pad(image, low, size) for image in images]
+        cube[-1] = crop_or_pad(parts, low, size) == candidate.number
     return out
 
 
-def describe(
+def extract_features(
     cubes: npt.NDArray[np.float32], peaks: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float32]:
     """What is measured on all candidates of one scan, float32 (n, len(FEATURES)).
@@ -148,8 +150,8 @@ def describe(
 def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
     images, own = cube[:-1], cube[-1] > 0
     t1c, brain = images[_T1C], (images != 0).any(0)
-    near = ndimage.binary_dilation(own, _TOUCHING)
-    shell = ndimage.binary_dilation(near, _TOUCHING, iterations=3) & ~near & brain
+    near = ndimage.binary_dilation(own, NEIGHBOURS)
+    shell = ndimage.binary_dilation(near, NEIGHBOURS, iterations=3) & ~near & brain
     for wider in (~near, np.ones_like(own)):  # a large tumour fills its cube
         if np.count_nonzero(shell) < 5:
             shell = wider
@@ -177,7 +179,7 @@ def _measures(cube: npt.NDArray[np.float32]) -> list[float]:
 
 def _bright_part(bright: npt.NDArray[np.bool_], own: npt.NDArray[np.bool_]) -> list[float]:
     """Of the connected bright part that covers most of the candidate; zeros where none does."""
-    parts, count = ndimage.label(bright, _TOUCHING)
+    parts, count = connected(bright)
     covered = np.bincount(parts[own], minlength=count + 1)
     covered[0] = 0
     if not covered.any():
@@ -213,58 +215,26 @@ def _company(others: npt.NDArray[np.float64]) -> list[float]:
     return [*counts, np.log1p(len(others)), others.sum(), first, second, share]
 
 
-def build_candidate_head(features: int, hidden: int) -> torch.nn.Module:
+def build_candidate_head(features: int, hidden: int) -> CandidateHead:
     """A head from descriptions (n, features) to logits (n,): is this candidate a metastasis?
 
     ``knots`` (features, KNOTS): quantiles of each feature in the training's descriptions, rising.
     Each feature is replaced by the normal score of its rank among them (van der Waerden), so that
     neither units nor outliers matter.
     """
-    import torch
-    from torch import nn
+    from bmcore.models.nets.candidate_head import CandidateHead
 
-    class CandidateHead(nn.Module):
-        knots: torch.Tensor
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("knots", torch.linspace(0, 1, KNOTS).repeat(features, 1))
-            self.layers = nn.Sequential(
-                nn.Dropout(0.15),
-                nn.Linear(features, hidden),
-                nn.ReLU(),
-                nn.Dropout(0.3),
-                nn.Linear(hidden, hidden),
-                nn.ReLU(),
-                nn.Dropout(0.3),
-                nn.Linear(hidden, 1),
-            )
-
-        def forward(self, descriptions: torch.Tensor) -> torch.Tensor:
-            with torch.autocast(descriptions.device.type, enabled=False):
-                return self.layers(self.scores(descriptions))[:, 0]
-
-        def scores(self, descriptions: torch.Tensor) -> torch.Tensor:
-            """Normal scores (n, features), between -3 and 3; equal values share the mean rank."""
-            x = descriptions.T.contiguous()
-            first, behind = (torch.searchsorted(self.knots, x, right=r) for r in (False, True))
-            low = self.knots.gather(1, (behind - 1).clamp(0))
-            high = self.knots.gather(1, behind.clamp(max=KNOTS - 1))
-            between = ((x - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
-            rank = torch.where(first == behind, behind - 1 + between, (first + behind - 1) / 2)
-            share = rank.clamp(0, KNOTS - 1) / (KNOTS - 1)
-            return torch.special.ndtri(share.clamp(0.00135, 0.99865)).T
-
-    return CandidateHead()
+    return CandidateHead(features, hidden)
 
 
-def judge(
-    head: torch.nn.Module, cubes: npt.NDArray[np.float32], peaks: npt.NDArray[np.float64]
+def classify(
+    head: nn.Module, cubes: npt.NDArray[np.float32], peaks: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Probability (n,) that each candidate is a metastasis; cubes and peaks as for ``describe``."""
+    """Probability (n,) that each candidate is a metastasis; for cubes and peaks see
+    ``extract_features``."""
     import torch
 
     device = next(head.parameters()).device
     with torch.inference_mode():
-        logits = head.eval()(torch.from_numpy(describe(cubes, peaks)).to(device))
+        logits = head.eval()(torch.from_numpy(extract_features(cubes, peaks)).to(device))
     return torch.sigmoid(logits.double()).cpu().numpy()

@@ -15,54 +15,23 @@ Westin 1993), and its maps are pooled inside the tumour.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, SEQUENCES, Lesion
+from bmcore.models.configs import CNNConfig
+from bmcore.models.softmax import softmax
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
-PATCH_SHAPE = (7, 32, 32, 32)
-CELLS_SHAPE = (15, 16, 16, 16)  # a patch on 3 mm: what the kind "tissue" computes on
-KINDS = ("whole", "tissue")
+    from bmcore.models.nets.lesion_cnn import LesionNet
+
 MAX_LESIONS = 12  # the largest ones; more are counted and measured, but not shown to the CNN
 SHARES = ("cerebellum", "frontal", "temporal", "parietal", "occipital")
-
-
-@dataclass(frozen=True)
-class CNNConfig:
-    """The net. What is not given is as in bundles of the first version.
-
-    width: channels of the trunk on the 8 x 8 x 8 grid; blocks: residual blocks there; maps:
-    channels of the last convolution; embedding: numbers a lesion; dropout: before the last layer.
-    kind: "whole" computes on the patch and pools over all of it; "tissue" computes on the
-    brightness of the lesion's tissues in 3 mm cells and pools inside the lesion.
-    """
-
-    width: int = 48
-    blocks: int = 4
-    maps: int = 32
-    embedding: int = 24
-    dropout: float = 0.3
-    kind: str = "whole"
-
-    def __post_init__(self) -> None:
-        if min(self.width, self.blocks, self.maps, self.embedding) < 1 or self.width % 8:
-            raise ValueError(f"sizes must be 1 or more and width a multiple of 8: {self}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), but is {self.dropout}")
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, but is {self.kind!r}")
-
-
-TRAINED = CNNConfig(width=16, blocks=1, maps=12, embedding=8, dropout=0.2, kind="tissue")
 
 
 class ImageFeature(NamedTuple):
@@ -92,7 +61,7 @@ IMAGE_FEATURES: tuple[ImageFeature, ...] = (
 FEATURE_NAMES: tuple[str, ...] = tuple(f.key for f in IMAGE_FEATURES)
 
 
-def build_cnn(config: CNNConfig | None = None) -> Any:
+def build_cnn(config: CNNConfig | None = None) -> LesionNet:
     """A new ``LesionNet`` (an ``nn.Module``) with random weights.
 
     ``net(patches)``: (n, 7, 32, 32, 32) to logits (n, 6). ``net.features(patches)``: embedding (n,
@@ -100,125 +69,9 @@ def build_cnn(config: CNNConfig | None = None) -> Any:
     it and the logits lie a rectifier, pooling and two linear layers. ``net.prepare(patches)``: what
     the net computes on, made once for many passes, float32; it is taken in place of the patches.
     """
-    return _net_class()(config or CNNConfig())
+    from bmcore.models.nets.lesion_cnn import LesionNet
 
-
-def cells(patches: torch.Tensor) -> torch.Tensor:
-    """Patches (n, 7, 32, 32, 32) as (n, 15, 16, 16, 16) at 3 mm: means over 3 x 3 x 3 voxels.
-
-    Channels: the shares of necrosis, oedema and enhancing tumour; then the mean brightness of the
-    four sequences inside the enhancing tumour, the necrosis and the oedema of the cell, 0 where the
-    cell holds less than 1/20 of it. Cell n is centred on voxel 2 n.
-    """
-    import torch
-
-    images, masks = patches[:, :4], patches[:, 4:]
-    inside = [images * masks[:, tissue : tissue + 1] for tissue in (2, 0, 1)]
-    mean = _local_mean(torch.cat([masks, *inside], dim=1))
-    share = mean[:, (2, 2, 2, 2, 0, 0, 0, 0, 1, 1, 1, 1)]
-    bright = torch.where(share >= 0.05, mean[:, 3:] / share.clamp(min=0.05), 0)
-    return torch.cat([mean[:, :3], bright], dim=1)
-
-
-def _local_mean(x: torch.Tensor) -> torch.Tensor:
-    """Mean over 3 x 3 x 3 voxels at every second voxel; what lies outside does not count."""
-    from torch.nn import functional
-
-    return functional.avg_pool3d(x, 3, stride=2, padding=1, count_include_pad=False)
-
-
-@functools.lru_cache(maxsize=1)
-def _net_class() -> type[nn.Module]:
-    import torch
-    from torch import nn
-
-    class Block(nn.Module):
-        """x + 1x1x1(3x3x3(1x1x1(x))), each after group normalisation and a rectifier."""
-
-        def __init__(self, width: int) -> None:
-            super().__init__()
-            middle = width // 2
-            self.body = nn.Sequential(
-                nn.GroupNorm(4, width),
-                nn.ReLU(inplace=True),
-                nn.Conv3d(width, middle, 1, bias=False),
-                nn.GroupNorm(4, middle),
-                nn.ReLU(inplace=True),
-                nn.Conv3d(middle, middle, 3, padding=1, bias=False),
-                nn.GroupNorm(4, middle),
-                nn.ReLU(inplace=True),
-                nn.Conv3d(middle, width, 1),
-            )
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x + self.body(x)
-
-    class LesionNet(nn.Module):
-        """See ``build_cnn``."""
-
-        def __init__(self, config: CNNConfig) -> None:
-            super().__init__()
-            self.config = config
-            c = config
-            self.tissue = c.kind == "tissue"
-            if self.tissue:
-                self.down: nn.Module = nn.Conv3d(CELLS_SHAPE[0], c.width, 3, stride=2, padding=1)
-            else:
-                self.stem = nn.Conv3d(PATCH_SHAPE[0], 16, 3, stride=2, padding=1)
-                self.down = nn.Sequential(
-                    nn.ReLU(inplace=True), nn.Conv3d(16, c.width, 3, stride=2, padding=1)
-                )
-            self.trunk = nn.Sequential(*(Block(c.width) for _ in range(c.blocks)))
-            # without a bias, so that the maps, and Grad-CAM with them, are 0 outside the lesion
-            self.last_conv = nn.Conv3d(c.width, c.maps, 1, bias=not self.tissue)
-            self.embed = nn.Linear((4 if self.tissue else 2) * c.maps, c.embedding)
-            self.dropout = nn.Dropout(c.dropout)
-            self.head = nn.Linear(c.embedding, len(PRIMARIES))
-            if self.tissue:  # blocks begin as the identity (He et al. 2016, section 4)
-                for block in self.trunk:
-                    for weights in list(next(block.children()).children())[-1].parameters():
-                        nn.init.zeros_(weights)
-
-        def prepare(self, patches: torch.Tensor) -> torch.Tensor:
-            if patches.ndim != 5 or tuple(patches.shape[1:]) != PATCH_SHAPE:
-                raise ValueError(
-                    f"patches must be (n, {', '.join(map(str, PATCH_SHAPE))}), "
-                    f"but are {tuple(patches.shape)}"
-                )
-            return cells(patches) if self.tissue else patches
-
-        def features(self, patches: torch.Tensor) -> torch.Tensor:
-            ready = self.tissue and tuple(patches.shape[1:]) == CELLS_SHAPE
-            x = patches if ready else self.prepare(patches)
-            if not self.tissue:
-                maps = torch.relu(self.last_conv(self.trunk(self.down(self.stem(x)))))
-                pooled = torch.cat([maps.mean(dim=(2, 3, 4)), maps.amax(dim=(2, 3, 4))], dim=1)
-                return torch.relu(self.embed(pooled))
-            masks = _local_mean(x[:, :3])
-            tumour, oedema = masks[:, 0:1] + masks[:, 2:3], masks[:, 1:2]
-            inside = tumour + oedema > 0.01
-            maps = torch.relu(self.last_conv(self.trunk(self.down(x)) * inside))
-
-            def mean(weight: torch.Tensor) -> torch.Tensor:
-                total = weight.sum(dim=(2, 3, 4)).clamp(min=1e-3)
-                return (maps * weight).sum(dim=(2, 3, 4)) / total
-
-            peak = (maps * (tumour > 0.01)).amax(dim=(2, 3, 4))
-            whole = maps.mean(dim=(2, 3, 4))
-            pooled = torch.cat([mean(tumour), peak, mean(oedema), whole], dim=1)
-            return torch.relu(self.embed(pooled))
-
-        def forward(self, patches: torch.Tensor) -> torch.Tensor:
-            return self.head(self.dropout(self.features(patches)))
-
-    return LesionNet
-
-
-def __getattr__(name: str) -> Any:
-    """``cnn.LesionNet`` is made on first use, so that importing this file is cheap."""
-    if name == "LesionNet":
-        return _net_class()
-    raise AttributeError(name)
+    return LesionNet(config or CNNConfig())
 
 
 def lesion_logits(net: nn.Module, patches: npt.NDArray) -> npt.NDArray[np.float32]:
@@ -237,8 +90,7 @@ def lesion_logits(net: nn.Module, patches: npt.NDArray) -> npt.NDArray[np.float3
 
 def lesion_probabilities(logits: npt.NDArray) -> npt.NDArray[np.float32]:
     """Softmax of each lesion's logits: (n, 6) to (n, 6)."""
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return (e / e.sum(axis=1, keepdims=True)).astype(np.float32)
+    return softmax(logits).astype(np.float32)
 
 
 def patient_probabilities(logits: npt.NDArray) -> npt.NDArray[np.float32]:

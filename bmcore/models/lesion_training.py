@@ -1,8 +1,8 @@
 """What the lesion CNN is trained with: augmentation by name, and the loss. Torch tensors only.
 
-What changes the shape of things (``vary``) is done on patches, a few times a patient before the
-training; what changes the brightness of a scan (``rescan``) is done anew in each step, and on what
-the net computes on, which is smaller.
+What changes the shape of things (``augment_geometry``) is done on patches, a few times a patient
+before the training; what changes the brightness of a scan (``augment_intensity``) is done anew in
+each step, and on what the net computes on, which is smaller.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ AUGMENTATION: Mapping[str, str] = MappingProxyType(
 LOSABLE = (0, 2, 3)  # t1n, t2w, t2f; t1c is always there
 
 
-def vary(patches: torch.Tensor, patient: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+def augment_geometry(
+    patches: torch.Tensor, patient: torch.Tensor, random: np.random.Generator
+) -> torch.Tensor:
     """A copy of patches (n, 7, 32, 32, 32), mirrored, turned, with other mask edges and noise.
 
     patient: (n,) whole numbers from 0; lesions of one patient share mirror and noise level. A
@@ -62,11 +64,13 @@ def vary(patches: torch.Tensor, patient: torch.Tensor, random: np.random.Generat
     return out
 
 
-def rescan(x: torch.Tensor, patient: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+def augment_intensity(
+    x: torch.Tensor, patient: torch.Tensor, random: np.random.Generator
+) -> torch.Tensor:
     """A copy of x (n, 7 or 15, ...) with other gain and shift of each sequence, or without it.
 
     x: patches (images first) or ``cnn.cells`` of them (three masks, then the sequences in three
-    tissues); patient as in ``vary``. What is 0 (outside, missing) stays 0.
+    tissues); patient as in ``augment_geometry``. What is 0 (outside, missing) stays 0.
     """
     import torch
 

@@ -1,5 +1,5 @@
-"""The loss of the segmentation net: weighted cross-entropy, soft Dice over the regions, and soft
-Dice over each lesion by itself."""
+"""The losses of the segmentation net (weighted cross-entropy, soft Dice over the regions and over
+each lesion by itself) and of lesion refinement."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from bmcore.imaging.masks import connected, tumour_core
+
 if TYPE_CHECKING:
     import torch
 
 
-_TOUCHING = np.ones((3, 3, 3), bool)
 # Far below 0.5, the limit that decides later: where only what lies above 0.5 costs anything, a net
 # learns to answer 0.49 to every bright dot.
 SUSPECT = 0.2
+IGNORED = 255  # a label of ``refinement_loss`` that counts nowhere
 DICE_TERMS: tuple[tuple[tuple[int, ...], float], ...] = (
     ((3,), 1.0),  # enhancing tumour
     ((1, 3), 1.0),  # tumour core
@@ -34,7 +36,7 @@ def small_lesion_weights(
     (reference_voxels / size) ** (1/2), held between 1 and ``most``; after the inverse weighting of
     Shirokikh et al. (MICCAI 2020), with a root so that single voxels do not rule.
     """
-    parts, n = ndimage.label(np.isin(labels, (1, 3)), np.ones((3, 3, 3)))
+    parts, n = connected(tumour_core(labels))
     weights = np.ones(labels.shape, np.float32)
     if n == 0:
         return weights
@@ -84,13 +86,13 @@ def segmentation_loss(
     if smoothing:
         entropy = (1 - smoothing) * entropy - smoothing * logs.mean(1)
     total = (entropy * weights).mean()
-    chances = logs.exp()
+    probabilities = logs.exp()
     overlap = logs.new_zeros(())
     for classes, weight in DICE_TERMS:
-        p = chances[:, classes[0]]
+        p = probabilities[:, classes[0]]
         y = labels == classes[0]
         for other in classes[1:]:
-            p = p + chances[:, other]
+            p = p + probabilities[:, other]
             y = y | (labels == other)
         hit = torch.where(y, p, 0.0).sum()
         dice = (2 * hit + 1) / (p.sum() + y.sum() + 1)
@@ -100,7 +102,7 @@ def segmentation_loss(
 
 def core_parts(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Number of the part (26-neighbourhood) of the tumour core, 1-255, of each voxel; else 0."""
-    parts, _ = ndimage.label(np.isin(labels, (1, 3)), _TOUCHING)
+    parts, _ = connected(tumour_core(labels))
     return np.minimum(parts, 255).astype(np.uint8)
 
 
@@ -148,7 +150,7 @@ def _pieces(mask: torch.Tensor) -> torch.Tensor:
 
     if mask.device.type != "cpu":
         return hand_on(mask)
-    found = [ndimage.label(one, _TOUCHING)[0] for one in mask.numpy()]
+    found = [connected(one)[0] for one in mask.numpy()]
     before = np.cumsum([0, *(f.max() for f in found[:-1])])
     rows = [np.where(f > 0, f + int(n), 0) for f, n in zip(found, before, strict=True)]
     return torch.from_numpy(np.stack(rows).astype(np.int64))
@@ -183,3 +185,25 @@ def largest_near(values: torch.Tensor) -> torch.Tensor:
             torch.maximum(here, values.narrow(axis, come, rest), out=here)
         values = out
     return values
+
+
+def refinement_loss(logits: torch.Tensor, label: torch.Tensor, weight: float) -> torch.Tensor:
+    """What lesion refinement learns from: the mean over crops, each by itself; a scalar.
+
+    logits (b, 3, i, j, k): outside the tumour core, necrosis, enhancing tumour; label (b, i, j, k),
+    int64, of these, or IGNORED. 1 - soft Dice of enhancing tumour, plus ``weight`` times the
+    cross-entropy a voxel of core.
+    """
+    import torch
+    from torch.nn import functional
+
+    entropy = functional.cross_entropy(logits, label, reduction="none", ignore_index=IGNORED).sum(
+        (1, 2, 3)
+    )
+    known = label != IGNORED
+    core = ((label > 0) & known).sum((1, 2, 3))
+    drawn = torch.softmax(logits, 1)[:, 2] * known
+    tumour = (label == 2).float()
+    shared = 2 * (drawn * tumour).sum((1, 2, 3)) + 1
+    dice = shared / (drawn.sum((1, 2, 3)) + tumour.sum((1, 2, 3)) + 1)
+    return 1 - dice.mean() + weight * (entropy / (core + 10)).mean()

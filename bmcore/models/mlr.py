@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES
 from bmcore.models.folds import stratified_folds
+from bmcore.models.softmax import softmax
 
 Array = npt.NDArray[np.float64]
 CLASSES = len(PRIMARIES)
@@ -167,7 +168,7 @@ class MLR:
 
     def predict_proba(self, x: npt.ArrayLike) -> Array:
         """Probabilities (n, 6) in the order of ``PRIMARIES``; each row sums to 1."""
-        return _softmax(self.logits(x))
+        return softmax(self.logits(x))
 
     def contributions(self, x: npt.ArrayLike) -> Array:
         """SHAP values of the logits (n, 6, m): ``coef_`` times z.
@@ -218,11 +219,6 @@ class MLR:
         new.c_, new.temperature_ = (float(v) for v in tensors["fitted"][:2])
         new.n_ = int(tensors["fitted"][2])
         return new
-
-
-def _softmax(logits: Array) -> Array:
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
 
 
 def log_loss(logits: Array, y: Array) -> float:

@@ -164,14 +164,6 @@ def newest(home: Path | str, case_id: str, digest: str) -> Path | None:
     return runs[0] if runs else None
 
 
-def all_latest(home: Path | str, digest: str) -> dict[str, Prediction]:
-    """The newest prediction of every case by the bundle ``digest``: case id -> Prediction."""
-    shelves = Path(home) / "predictions"
-    cases = sorted(p.name for p in shelves.iterdir()) if shelves.is_dir() else []
-    found = {c: latest(home, c, digest) for c in cases if not c.startswith(".")}
-    return {case_id: prediction for case_id, prediction in found.items() if prediction is not None}
-
-
 def codes(home: Path | str, digest: str) -> dict[str, npt.NDArray[np.float32]]:
     """The image code of the newest prediction of every case by the bundle: case id -> (d,).
 

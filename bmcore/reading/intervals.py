@@ -1,6 +1,6 @@
 """The interval of each bar: how far an answer moves with other training patients.
 
-See ``models.spread`` for what it covers and what not.
+See ``models.bootstrap_refits`` for what it covers and what not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bmcore.domain import Prediction
-from bmcore.models.spread import LEVEL
+from bmcore.models.bootstrap_refits import LEVEL
 from bmcore.reading.pipeline import fused_vector
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def intervals(bundle: Bundle, prediction: Prediction) -> Mapping[str, tuple[Inte
 
     Kinds without an answer are left out.
     """
-    refits = bundle.spread
+    refits = bundle.bootstrap_refits
     if refits is None:
         return None
     inputs = {"clinical": prediction.clinical_vector}
@@ -43,7 +43,7 @@ def intervals(bundle: Bundle, prediction: Prediction) -> Mapping[str, tuple[Inte
 
 def words(bundle: Bundle) -> str:
     """What the lines on the bars mean, on one line; or that there are none."""
-    refits = bundle.spread
+    refits = bundle.bootstrap_refits
     if refits is None:
         return NO_INTERVALS
     return (

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import (
+    SEQUENCES,
     Answer,
     Case,
     ClinicalRecord,
@@ -23,9 +24,11 @@ from bmcore.domain import (
     Severity,
     Volume,
 )
+from bmcore.intake import gatekeeper
 
 if TYPE_CHECKING:
     from bmcore.models.bundles import Bundle
+    from bmcore.models.runtime import Runtime
 
 OnProgress = Callable[[str, float], None]
 NO_LESION = "No lesion found"
@@ -37,23 +40,18 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     ``on_progress(stage in words, fraction 0-1 of the whole)``. Lesions are found on the input's
     grid, in the mask that is returned; the CNN reads patches of the working grid. Where no lesion
     is found the image and the fused answer carry the reason ``NO_LESION`` and the clinical one
-    stays. Sets, abstention and novelty are those of ``reading.uncertainty``. The same case and
-    bundle give the same numbers on the same machine.
+    stays. InputRefused where a finding blocks the case. Sets, abstention and novelty are those of
+    ``reading.uncertainty``. The same case and bundle give the same numbers on the same machine.
     """
-    from bmcore.imaging.preprocess import prepare, restore
     from bmcore.reading import uncertainty
 
     clock = _Clock(on_progress)
-    with clock.stage("prepare", "Preparing the images", 0.02):
-        prepared = prepare(case)
-    with clock.stage("segment", "Finding the tumour", 0.12):
-        working = find_tumour(bundle, prepared, clock.within(0.12, 0.85))
-    with clock.stage("restore", "Placing the mask on your images", 0.86):
-        mask = restore(working, prepared)
+    segmented = _segment(case, bundle, clock)
+    prepared, mask = segmented.prepared, segmented.mask
     with clock.stage("lesions", "Measuring the lesions", 0.89):
         lesions = measure(mask, prepared)
     with clock.stage("features", "Reading each lesion", 0.93):
-        image = read_lesions(bundle, prepared, working, lesions)
+        image = read_lesions(bundle, prepared, segmented.labels, lesions)
     with clock.stage("novelty", "Comparing with what the models know", 0.97):
         novelty = uncertainty.novelty(prepared, image.reconstruction_error, bundle)
     with clock.stage("answers", "Naming the primary", 0.99):
@@ -62,7 +60,7 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     clock.done()
     return Prediction(
         case_id=case.case_id,
-        sequences=tuple(case.sequences),
+        sequences=tuple(s for s, there in zip(SEQUENCES, prepared.present, strict=True) if there),
         mask=mask,
         lesions=lesions,
         clinical=three[0],
@@ -79,6 +77,44 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
         findings=(*_findings(case, prepared, lesions), *uncertainty.findings(novelty)),
         novelty=novelty,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What the segmenter says of a case.
+
+    prepared: the case on the working grid. probabilities (4, i, j, k) of background, necrosis,
+    oedema and enhancing tumour and labels (i, j, k), 0-3, lie there too; mask: the labels on the
+    grid of the input.
+    """
+
+    prepared: Prepared
+    probabilities: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.uint8]
+    mask: Volume
+
+
+def segment_case(case: Case, bundle: Bundle, chosen: Runtime | None = None) -> Segmentation:
+    """Prepare a case, segment it and place the mask on the input's grid; nothing else does so.
+
+    chosen: device and precision, None for the best there is.
+    """
+    return _segment(case, bundle, _Clock(None), chosen)
+
+
+def _segment(
+    case: Case, bundle: Bundle, clock: _Clock, chosen: Runtime | None = None
+) -> Segmentation:
+    from bmcore.imaging.preprocess import prepare, restore
+
+    with clock.stage("prepare", "Preparing the images", 0.02):
+        prepared = prepare(case)
+        gatekeeper.stop((*case.findings, *prepared.findings))
+    with clock.stage("segment", "Finding the tumour", 0.12):
+        labels, probabilities = find_tumour(bundle, prepared, clock.within(0.12, 0.85), chosen)
+    with clock.stage("restore", "Placing the mask on your images", 0.86):
+        mask = restore(labels, prepared)
+    return Segmentation(prepared, probabilities, labels, mask)
 
 
 def answers(
@@ -110,16 +146,24 @@ def fused_vector(
 
 
 def find_tumour(
-    bundle: Bundle, prepared: Prepared, on_progress: Callable[[float], None] | None = None
-) -> npt.NDArray[np.uint8]:
-    """Labels 0-3 (i, j, k) on the working grid, on the best device and precision there is."""
-    from bmcore.models import runtime
-    from bmcore.models.segmenter import segment
+    bundle: Bundle,
+    prepared: Prepared,
+    on_progress: Callable[[float], None] | None = None,
+    chosen: Runtime | None = None,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """Labels 0-3 (i, j, k) and probabilities (4, i, j, k) on the working grid.
 
-    chosen = runtime.choose()
+    chosen: device and precision, None for the best there is.
+    """
+    from bmcore.models import runtime
+    from bmcore.models.inference import predict_probabilities
+    from bmcore.models.postprocessing import to_labels
+
+    chosen = chosen or runtime.choose()
     net = bundle.segmenter.to(chosen.device)
     with runtime.inference(chosen):
-        return segment(net, prepared.images, prepared.brain, on_progress)
+        probabilities = predict_probabilities(net, prepared.images, prepared.brain, on_progress)
+    return to_labels(probabilities, prepared.brain, net.config.postprocessing), probabilities
 
 
 def measure(mask: Volume, prepared: Prepared) -> tuple[Lesion, ...]:
@@ -128,7 +172,7 @@ def measure(mask: Volume, prepared: Prepared) -> tuple[Lesion, ...]:
     from bmcore.imaging.preprocess import restore
 
     brain = restore(prepared.brain.astype(np.uint8), prepared)
-    return find_lesions(mask.data, mask.affine, np.asarray(brain.data) > 0)
+    return find_lesions(mask.data, mask.affine, np.asarray(brain.data) > 0, prepared.placement)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,18 +256,16 @@ def _clinical_vector(record: ClinicalRecord) -> npt.NDArray[np.float64]:
 
 
 def _answer(kind: str, mlr, x: npt.NDArray[np.float64]) -> Answer:
-    chances = np.asarray(mlr.predict_proba(x[None]), float)[0]
-    return Answer(kind, tuple(float(p) for p in chances))
+    probabilities = np.asarray(mlr.predict_proba(x[None]), float)[0]
+    return Answer(kind, tuple(float(p) for p in probabilities))
 
 
 def _findings(case: Case, prepared: Prepared, lesions: Sequence[Lesion]) -> tuple[Finding, ...]:
-    found = list(dict.fromkeys((*case.findings, *prepared.findings)))
-    if not lesions:
-        found.append(
-            Finding(
-                Severity.WARNING,
-                NO_LESION,
-                hint="look at the images yourself: a small lesion can be missed.",
-            )
-        )
-    return tuple(found)
+    """All that was noticed of one case, each once, the gravest first."""
+    none = Finding(
+        Severity.WARNING,
+        NO_LESION,
+        hint="look at the images yourself: a small lesion can be missed.",
+    )
+    record = gatekeeper.of_record(case.clinical)
+    return gatekeeper.collect(case.findings, prepared.findings, record, () if lesions else (none,))

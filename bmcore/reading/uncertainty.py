@@ -24,6 +24,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bmcore.domain import (
+    ANSWER_NAMES,
     PRIMARY_NAMES,
     SEQUENCE_NAMES,
     SEQUENCES,
@@ -43,7 +44,6 @@ UNDECIDED = "no answer stands out"
 NO_CALIBRATION = "no calibration stored with these models"
 MAX_SET = 3  # of six primaries; a set of more than half of them rules out too little to be of use
 LOOKS_AT_IMAGES = ("image", "fused")
-KIND_WORDS = {"clinical": "Clinical only", "image": "Image only", "fused": "Fused"}
 MOST = 1000.0  # scores end here: further out, nothing more is said
 
 
@@ -52,7 +52,7 @@ def novelty(prepared: Prepared, error: float | None, bundle: Bundle) -> Novelty 
 
     ``error``: the autoencoder's reconstruction error, None where no lesion was found.
     """
-    from bmcore.models.novelty import statistics, words
+    from bmcore.imaging.image_statistics import statistics, words
 
     model = bundle.novelty
     if model is None:
@@ -123,7 +123,7 @@ def sentence(answer: Answer) -> str:
 
     For instance "Fused: abstains, no answer stands out. Not ruled out at 90% coverage: …".
     """
-    name = KIND_WORDS[answer.kind]
+    name = ANSWER_NAMES[answer.kind]
     if answer.probabilities is None:
         return f"{name}: no answer, because {answer.reason}."
     if answer.prediction_set is None:

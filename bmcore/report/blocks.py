@@ -15,6 +15,8 @@ NONE = "\u2013"
 
 @dataclass(frozen=True)
 class Heading:
+    """``level`` 2 begins a chapter, 3 a part of one."""
+
     text: str
     level: int = 2
 
@@ -48,6 +50,7 @@ class Picture:
 
     @cached_property
     def figure(self) -> Figure:
+        """The drawing, made once."""
         return self.make()
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bmcore.analysis.readings import CaseFacts, Reading, StudyData
 from bmcore.domain import (
     PRIMARY_NAMES,
     SEQUENCE_NAMES,
@@ -20,7 +21,6 @@ from bmcore.domain import (
 from bmcore.geometry import same_grid
 from bmcore.imaging.lesions import find_lesions
 from bmcore.imaging.slices import render_slice, slice_at
-from bmcore.report.readings import CaseFacts, Reading, Source
 
 MOST = 8
 Picture = npt.NDArray[np.uint8]
@@ -38,7 +38,7 @@ class Failure:
 
 
 def find_failures(
-    source: Source,
+    data: StudyData,
     predictions: Mapping[str, Prediction],
     images: Callable[[str], Case | None] | None = None,
     masks: Callable[[str], Prediction | None] | None = None,
@@ -49,13 +49,11 @@ def find_failures(
     masks: reads a prediction again where ``predictions`` come without voxels.
     """
     found: list[tuple[tuple[float, ...], str, str]] = []
-    for case, facts in sorted(source.cases.items()):
+    for case, facts in sorted(data.cases.items()):
         if facts.truth is None:
             continue
         readings = [
-            r
-            for r in source.readings
-            if r.case_id == case and r.arm != "unaided" and not r.occasion
+            r for r in data.readings if r.case_id == case and r.arm != "unaided" and not r.occasion
         ]
         wrong = sum(r.primary != facts.truth for r in readings)
         top, answers = facts.top(), facts.answers.get("fused")

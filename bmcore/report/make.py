@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
+from bmcore.analysis import collect
 from bmcore.domain import BundleInfo, Prediction, Primary
 from bmcore.intake import library
 from bmcore.reading import archive
-from bmcore.report import dossier, gather
+from bmcore.report.build import build
+from bmcore.report.dossier import Dossier, DossierInputs
 from bmcore.review.record import StudyRecord, read_record
 from bmcore.review.store import Store
 from bmcore.review.verify import verify
@@ -24,29 +26,29 @@ def make(
     bundle: BundleInfo | None,
     study: str | None = None,
     created_at: datetime | None = None,
-) -> dossier.Dossier:
+) -> Dossier:
     """The dossier of the free votes, or of ``study``. url: of the database, for the hash chain.
 
-    predictions, known: see ``dossier.build``; created_at: the date on the report, now if None.
+    predictions, known: see ``build.build``; created_at: the date on the report, now if None.
     Of ``known`` the report holds the cases that are here or were read, whatever else a table lists.
     """
     entries = library.list_cases(home)
     votes = store.votes() if study is None else []
     record: StudyRecord | None = None if study is None else read_record(store, study)
     told = {v.case_id for v in votes} | set(record.study.cases if record is not None else ())
-    known = gather.of_cases(known, {e.case_id for e in entries} | set(predictions) | told)
-    facts = gather.case_facts(entries, predictions, known)
+    known = collect.of_cases(known, {e.case_id for e in entries} | set(predictions) | told)
+    facts = collect.case_facts(entries, predictions, known)
     if record is None:
-        source, marks = gather.free_votes(home, store, votes, facts, predictions, store.readers())
+        data, marks = collect.free_votes(home, store, votes, facts, predictions, store.readers())
     else:
-        source, marks = gather.of_study(home, store, record, facts, predictions)
-    extra = dossier.Extra(
+        data, marks = collect.of_study(home, store, record, facts, predictions)
+    extra = DossierInputs(
         created_at=created_at,
-        source=source,
+        data=data,
         marks=marks,
         record=record,
         chain=verify(url, home=home),
-        images=lambda case: gather.load_images(home, case),
+        images=lambda case: collect.load_images(home, case),
         masks=lambda case: archive.latest(home, case, bundle.digest) if bundle else None,
     )
-    return dossier.build(votes, predictions, known, bundle, extra)
+    return build(votes, predictions, known, bundle, extra)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from bmcore.domain import BmcoreError, refuse
 from bmcore.review import plan
 from bmcore.review.allocation import Place
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import Store
 from bmcore.review.study import Study
 from bmcore.review.votes import Reader
@@ -158,8 +158,8 @@ def results_standing(store: Store, user: User) -> Standing:
     if not user.local:
         return _standing(store, user, None)
     for name in plan.studies(store):
-        desk = Desk(store, name)
-        if _least([list_standing(desk.work(r.id)) for r in desk.version.study.readers]) is (
+        session = ReadingSession(store, name)
+        if _least([list_standing(session.work(r.id)) for r in session.version.study.readers]) is (
             Standing.SKIPPED
         ):
             return Standing.SKIPPED
@@ -182,7 +182,7 @@ def _least(standings: Sequence[Standing]) -> Standing:
 
 
 def sheet_standing(study: Study, listed: Sequence[WorkItem], place: Place) -> Standing:
-    """How the reader of ``place`` stands to this sheet of the own list (``Desk.work``)."""
+    """How the reader of ``place`` stands to this sheet of the own list."""
     mine = next((w for w in listed if w.item.place == place), None)
     if mine is None:
         return Standing.FREE
@@ -200,12 +200,12 @@ def _standing(store: Store, user: User, case_id: str | None) -> Standing:
     """Over all studies (with the case, where one is meant), the one farthest from its end."""
     found = []
     for name in plan.studies(store):
-        desk = Desk(store, name)
-        study = desk.version.study
+        session = ReadingSession(store, name)
+        study = session.version.study
         if case_id is not None and case_id not in study.cases:
             continue
         found += [
-            list_standing(desk.work(reader.id))
+            list_standing(session.work(reader.id))
             for reader in study.readers
             if user.local or Reader(reader.name, "other").key == user.key
         ]

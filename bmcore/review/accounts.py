@@ -2,23 +2,27 @@
 
 After five wrong passwords in a row a name is locked for a minute, and twice as long with each
 further one, up to 15 minutes. An attempt is counted before the password is looked at, so many
-attempts at once gain nothing; a name without an account takes as long as one with.
+attempts at once gain nothing. A name without an account is counted, locked and answered like one
+with, and takes as long.
 """
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from bmcore.domain import refuse
-from bmcore.review import schema
+from bmcore.domain import InputRefused, refuse
+from bmcore.review import names, schema
 from bmcore.review.access import AccessRefused, Role, User
 from bmcore.review.store import Store
 from bmcore.review.votes import Reader
@@ -26,6 +30,11 @@ from bmcore.review.votes import Reader
 FREE_TRIES = 5
 FIRST_LOCK_S, LONGEST_LOCK_S = 60, 900
 SHORTEST, LONGEST = 12, 200  # characters of a password
+HASHES_AT_ONCE = 2  # each takes 64 MiB and a core
+_COUNTED_FOR = timedelta(days=1)  # a wrong password is forgotten after that
+_MOST_COUNTED = 10_000  # names; who has not been tried for longest is forgotten first
+_turns = threading.BoundedSemaphore(HASHES_AT_ONCE)
+_listeners: list[Callable[[str], None]] = []
 
 Clock = Callable[[], datetime]
 
@@ -41,9 +50,13 @@ class Account:
     name: str
     role: Role
     disabled: bool
-    locked_until: datetime | None
     stamp: str
     created_at: datetime
+
+
+def on_change(listener: Callable[[str], None]) -> None:
+    """Call ``listener`` with the key of the name after each change made by this process."""
+    _listeners.append(listener)
 
 
 def add(store: Store, name: str, role: str, password: str) -> Account:
@@ -54,10 +67,8 @@ def add(store: Store, name: str, role: str, password: str) -> Account:
         "name_key": person.key,
         "name": person.name,
         "role": _role(role).value,
-        "password": _hasher().hash(password),
+        "password": _hashed(password),
         "disabled": False,
-        "failures": 0,
-        "locked_until": None,
         "stamp": secrets.token_hex(8),
         "created_at": _now(),
     }
@@ -68,7 +79,7 @@ def add(store: Store, name: str, role: str, password: str) -> Account:
         connection.execute(sa.insert(schema.accounts).values(**row))
         return _account(_known(connection, person.key))
 
-    return store.write(enter)
+    return _told(person.key, store.write(enter))
 
 
 def listed(store: Store) -> list[Account]:
@@ -96,37 +107,55 @@ def set_disabled(store: Store, name: str, disabled: bool) -> Account:
 def set_password(store: Store, name: str, password: str) -> Account:
     """A new password; takes a lock away, and sessions that began before end."""
     _check_password(password, Reader(name, "other").name)
-    new = {"password": _hasher().hash(password), "failures": 0, "locked_until": None}
-    return _change(store, name, new)
+    changed = _change(store, name, {"password": _hashed(password)})
+    store.write(lambda connection: _forget_attempts(connection, names.key(name)))
+    return changed
 
 
 def sign_in(store: Store, name: str, password: str, clock: Clock = _now) -> Account:
     """The account of ``name`` if the password is right; AccessRefused, in one wording, if not."""
-    key = Reader(name, "other").key
-    row = store.write(lambda connection: _attempt(connection, key, clock()))
-    stored = row.password if row is not None else _nobody()
-    right = _matches(stored, password)
+    key, now = names.key(name), clock()
+    store.write(lambda connection: _attempt(connection, key, now))
+    row = store.read(lambda connection: _row(connection, key)) if _is_name(name) else None
+    nobody = _nobody()  # also where it is not needed: the first one takes time to make
+    right = _matches(row.password if row is not None else nobody, password)
     if row is None or row.disabled or not right:
         raise refuse(
             "name or password are not right",
             hint=f"after {FREE_TRIES} wrong passwords the name is locked for a while.",
             error=AccessRefused,
         )
-    new: dict[str, object] = {"failures": 0, "locked_until": None}
-    if _hasher().check_needs_rehash(row.password):
-        new["password"] = _hasher().hash(password)
+    fresh = _hashed(password) if _hasher().check_needs_rehash(row.password) else row.password
     t = schema.accounts
 
     def enter(connection: sa.Connection) -> Account:
-        connection.execute(sa.update(t).where(t.c.name_key == key).values(**new))
+        _forget_attempts(connection, key)
+        if fresh != row.password:
+            query = sa.update(t).where(t.c.name_key == key, t.c.password == row.password)
+            connection.execute(query.values(password=fresh))
         return _account(_known(connection, key))
 
     return store.write(enter)
 
 
+def _is_name(name: str) -> bool:
+    """False where no account can have this name: too long, or characters that no name holds."""
+    try:
+        Reader(name, "other")
+    except InputRefused:
+        return False
+    return True
+
+
+def _hashed(password: str) -> str:
+    with _turns:
+        return _hasher().hash(password)
+
+
 def _matches(stored: str, password: str) -> bool:
     try:
-        return bool(_hasher().verify(stored, password[: LONGEST + 1]))
+        with _turns:
+            return bool(_hasher().verify(stored, password[: LONGEST + 1]))
     except (VerificationError, InvalidHashError):
         return False
 
@@ -140,28 +169,50 @@ def session_user(store: Store, name: str, stamp: str) -> User | None:
     return User(row.name, Role(row.role))
 
 
-def _attempt(connection: sa.Connection, key: str, now: datetime) -> sa.Row | None:
-    """Count one attempt; refused while the name is locked."""
-    row = _row(connection, key)
-    if row is None:
-        return None
-    if row.locked_until is not None and row.locked_until > now:
+def _attempt(connection: sa.Connection, key: str, now: datetime) -> None:
+    """Count one attempt at a name, whether there is an account or not; refused while it is locked.
+
+    The name itself is not stored: somebody may have typed the password there.
+    """
+    t = schema.sign_in_attempts
+    connection.execute(sa.delete(t).where(t.c.tried_at < now - _COUNTED_FOR))
+    mine = t.c.name_digest == _digest(key)
+    row = connection.execute(sa.select(t).where(mine)).one_or_none()
+    if row is not None and row.locked_until is not None and row.locked_until > now:
         wait = int((row.locked_until - now).total_seconds()) + 1
         raise refuse(
             "this name is locked after too many wrong passwords",
             hint=f"try again in {wait} s, or ask an administrator for a new password.",
             error=AccessRefused,
         )
-    failures = row.failures + 1
+    failures = 1 if row is None else row.failures + 1
     over = failures - FREE_TRIES
     lock = None
     if over >= 0:
         lock = now + timedelta(seconds=min(LONGEST_LOCK_S, FIRST_LOCK_S * 2 ** min(over, 10)))
-    t = schema.accounts
-    connection.execute(
-        sa.update(t).where(t.c.name_key == key).values(failures=failures, locked_until=lock)
-    )
-    return row
+    values = {"failures": failures, "locked_until": lock, "tried_at": now}
+    if row is not None:
+        connection.execute(sa.update(t).where(mine).values(**values))
+        return
+    _make_room(connection)
+    connection.execute(sa.insert(t).values(name_digest=_digest(key), **values))
+
+
+def _make_room(connection: sa.Connection) -> None:
+    t = schema.sign_in_attempts
+    if connection.execute(sa.select(sa.func.count()).select_from(t)).scalar_one() < _MOST_COUNTED:
+        return
+    oldest = sa.select(t.c.name_digest).order_by(t.c.tried_at).limit(_MOST_COUNTED // 10)
+    connection.execute(sa.delete(t).where(t.c.name_digest.in_(oldest)))
+
+
+def _forget_attempts(connection: sa.Connection, key: str) -> None:
+    t = schema.sign_in_attempts
+    connection.execute(sa.delete(t).where(t.c.name_digest == _digest(key)))
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _change(
@@ -184,24 +235,30 @@ def _change(
             )
         return _account(_known(connection, key))
 
-    return store.write(enter)
+    return _told(key, store.write(enter))
 
 
-def _row(connection: sa.Connection, key: str) -> sa.Row | None:
+def _told(key: str, account: Account) -> Account:
+    for listener in _listeners:
+        listener(key)
+    return account
+
+
+def _row(connection: sa.Connection, key: str) -> sa.Row[Any] | None:
     t = schema.accounts
     return connection.execute(sa.select(t).where(t.c.name_key == key)).one_or_none()
 
 
-def _known(connection: sa.Connection, key: str) -> sa.Row:
+def _known(connection: sa.Connection, key: str) -> sa.Row[Any]:
     row = _row(connection, key)
     if row is None:
         raise refuse("there is no account of this name", found=key)
     return row
 
 
-def _account(row: sa.Row) -> Account:
+def _account(row: sa.Row[Any]) -> Account:
     role = Role(row.role)
-    return Account(row.name, role, row.disabled, row.locked_until, row.stamp, row.created_at)
+    return Account(row.name, role, row.disabled, row.stamp, row.created_at)
 
 
 def _role(role: str) -> Role:
@@ -234,4 +291,4 @@ def _hasher() -> PasswordHasher:
 
 @lru_cache(maxsize=1)
 def _nobody() -> str:
-    return _hasher().hash(secrets.token_hex(16))
+    return _hashed(secrets.token_hex(16))

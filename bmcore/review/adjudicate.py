@@ -222,7 +222,7 @@ def _decisions(connection: sa.Connection, study: str) -> list[Decision]:
     return [_decision(row) for row in connection.execute(query)]
 
 
-def _decision(row: sa.Row) -> Decision:
+def _decision(row: sa.Row[Any]) -> Decision:
     values = {f.name: row._mapping[f.name] for f in fields(Decision)}
     values |= {"value": json.loads(values["value"]), "basis": tuple(json.loads(values["basis"]))}
     return Decision(**values)

@@ -12,8 +12,6 @@ import sqlalchemy as sa
 
 from bmcore.review import schema
 from bmcore.review.allocation import Place
-from bmcore.review.study import Study
-from bmcore.review.votes import Vote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,38 +54,8 @@ def in_force(answers: Iterable[StudyAnswer]) -> list[StudyAnswer]:
     return [a for a in listed if (a.site, a.id) not in replaced]
 
 
-def answer(row: sa.Row) -> StudyAnswer:
+def answer(row: sa.Row[Any]) -> StudyAnswer:
     """One stored row as a StudyAnswer."""
     values = {f.name: row._mapping[f.name] for f in fields(StudyAnswer)}
     values["value"] = json.loads(values["value"])
     return StudyAnswer(**values)
-
-
-def as_votes(study: Study, answers: Iterable[StudyAnswer]) -> list[Vote]:
-    """The answers to the first question of kind primary, as votes for the agreement and reports.
-
-    First readings in the arms unaided and aided only: a vote has no third phase and no repeat.
-    Numbered 1.. in the order of time; corrected answers are left out.
-    """
-    said = sorted(in_force(answers), key=lambda a: (a.created_at, a.site, a.id))
-    asked = next(q.id for q in study.questions if q.kind == "primary")
-    rated = next((q.id for q in study.questions if q.kind == "quality"), None)
-    quality = {a.place: a.value for a in said if a.question == rated}
-    counted = [
-        a for a in said if a.question == asked and a.occasion == 0 and a.arm in ("unaided", "aided")
-    ]
-    return [
-        Vote(
-            id=number,
-            case_id=a.case_id,
-            reader=study.reader(a.reader).name,
-            role=study.reader(a.reader).role,
-            phase=a.arm,
-            primary=a.value["choice"],
-            confidence=a.value["confidence"],
-            segmentation_quality=quality.get(a.place),
-            idempotency_key=f"{a.site} answer {a.id}",
-            created_at=a.created_at,
-        )
-        for number, a in enumerate(counted, start=1)
-    ]

@@ -53,10 +53,10 @@ def _plain(value: Any) -> Any:
 def own_site(connection: sa.Connection) -> str:
     """The id of this database's own chain."""
     chains = schema.chains
-    return connection.execute(sa.select(chains.c.site).where(chains.c.own)).scalar_one()
+    return str(connection.execute(sa.select(chains.c.site).where(chains.c.own)).scalar_one())
 
 
-def append(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> sa.Row:
+def append(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> sa.Row[Any]:
     """Add one row to this site's chain, inside a transaction that writes; returns it as stored.
 
     Writers take turns (``connect``), and the row of ``chains`` is locked besides, so no two rows

@@ -3,7 +3,7 @@
 SQLite 3.7.0 to 3.51.2 can lose a commit when a WAL file is reset (https://sqlite.org/wal.html), so
 these versions use a rollback journal (TRUNCATE, synchronous=EXTRA); later ones use WAL.
 Writers take turns for a whole transaction: by BEGIN IMMEDIATE on SQLite (waiting 30 s at
-most, see ``turns``), by an advisory lock on PostgreSQL. So a writer sees all that was written
+most, see ``write_queue``), by an advisory lock on PostgreSQL. So a writer sees all that was written
 before.
 """
 
@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from bmcore import disk
 from bmcore.domain import BmcoreError, refuse
-from bmcore.review.turns import begin_immediate
+from bmcore.review.write_queue import begin_immediate
 
 BUSY_TIMEOUT_MS = 30_000
 _POSTGRES_LOCK = 5_101_837  # any number, the same for all programs of ours

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -28,9 +28,7 @@ from bmcore.geometry import same_grid, to_ras
 from bmcore.plain import brief
 from bmcore.review import chain, schema
 from bmcore.review.owner import Owner
-
-if TYPE_CHECKING:
-    from bmcore.review.store import Store
+from bmcore.review.transactions import Transactions
 
 MAX_STROKES = 2_000
 MAX_RUNS = 500_000  # in one message; a stroke has some hundreds
@@ -111,7 +109,7 @@ def paint(labels: Labels, strokes: Sequence[Stroke]) -> Labels:
     return flat.reshape(labels.shape, order="F")
 
 
-def save(store: Store, owner: Owner, strokes: Sequence[Stroke], canvas: Canvas) -> None:
+def save(store: Transactions, owner: Owner, strokes: Sequence[Stroke], canvas: Canvas) -> None:
     """Paint the strokes that are new on what stands, and keep the result as a version.
 
     Where another window has stored a version meanwhile, they are painted on that one.
@@ -138,7 +136,7 @@ def save(store: Store, owner: Owner, strokes: Sequence[Stroke], canvas: Canvas) 
     raise refuse("too many windows paint on this case at once", hint="close the other windows.")
 
 
-def drop(store: Store, owner: Owner, basis: str) -> None:
+def drop(store: Transactions, owner: Owner, basis: str) -> None:
     """Back to the models' segmentation; the correction is kept and can be brought back."""
 
     def enter(connection: sa.Connection) -> None:
@@ -149,7 +147,7 @@ def drop(store: Store, owner: Owner, basis: str) -> None:
     store.write(enter)
 
 
-def restore(store: Store, owner: Owner, basis: str) -> None:
+def restore(store: Transactions, owner: Owner, basis: str) -> None:
     """Bring the last correction back, as one of the segmentation ``basis``."""
 
     def enter(connection: sa.Connection) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -190,6 +191,6 @@ def _select(connection: sa.Connection, reader: str, case_id: str | None) -> list
     return [_exposure(row) for row in rows]
 
 
-def _exposure(row: sa.Row) -> Exposure:
+def _exposure(row: sa.Row[Any]) -> Exposure:
     names = ("site", "case_id", "reader", "study", "arm", "occasion", "bundle", "seq", "created_at")
     return Exposure(**{name: row._mapping[name] for name in names})

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,9 +21,7 @@ from bmcore.domain import BmcoreError, refuse
 from bmcore.plain import brief
 from bmcore.review import chain, corrections, schema
 from bmcore.review.owner import Owner
-
-if TYPE_CHECKING:
-    from bmcore.review.store import Store
+from bmcore.review.transactions import Transactions
 
 KINDS = ("accept", "reject", "missed", "length")
 PHASES = ("unaided", "aided")
@@ -56,6 +54,12 @@ class Mark:
     def length_mm(self) -> float | None:
         """Distance between the two points of a length, else None."""
         return math.dist(*self.points_mm) if self.kind == "length" else None
+
+    def visible(self, models_shown: bool, basis: str | None) -> bool:
+        """May it be drawn now? While the models are hidden, nothing that was made with their help
+        is shown either, and a verdict on another segmentation than ``basis`` is void.
+        """
+        return (models_shown or self.phase == "unaided") and self.basis in (None, basis)
 
     @property
     def content(self) -> str:
@@ -97,7 +101,7 @@ class _Change:
     mark: Mark | None
 
 
-def record(store: Store, owner: Owner, raw: object, scene: Scene) -> dict[str, str]:
+def record(store: Transactions, owner: Owner, raw: object, scene: Scene) -> dict[str, str]:
     """Store changes as the browser sends them, in order; {key of a change: why it was refused}.
 
     raw: [{"key", "mark" (its id), "action", "after", "content"}]. Refused as a whole where it is no
@@ -209,7 +213,7 @@ def in_force(
 
 
 def load(
-    store: Store, owner: Owner, site: str | None = None, phase: str | None = None
+    store: Transactions, owner: Owner, site: str | None = None, phase: str | None = None
 ) -> tuple[Mark, ...]:
     """The marks in force, see ``in_force``."""
     return store.read(lambda connection: in_force(connection, owner, site, phase)).marks
@@ -253,7 +257,7 @@ def as_values(marks: Sequence[Mark]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _stored(row: sa.Row) -> Mark:
+def _stored(row: sa.Row[Any]) -> Mark:
     values = json.loads(row.content)
     points = tuple((float(x), float(y), float(z)) for x, y, z in values["points_mm"])
     return Mark(

@@ -17,8 +17,8 @@ from bmcore.imaging import consensus
 from bmcore.review import corrections, old_drafts
 from bmcore.review.adjudicate import lesion_verdicts
 from bmcore.review.answers import StudyAnswer
-from bmcore.review.desk import Desk
 from bmcore.review.owner import Owner, drawer
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import Store
 from bmcore.review.study import Study
 
@@ -35,7 +35,7 @@ class Written:
 
 
 def write_consensus(
-    desk: Desk,
+    session: ReadingSession,
     home: Path,
     out: Path,
     method: str,
@@ -48,8 +48,8 @@ def write_consensus(
     """
     if method not in METHODS:
         raise refuse("no such method", found=method, expected=", ".join(METHODS))
-    study = desk.version.study
-    said = [a for a in desk.answers() if a.occasion == 0]
+    study = session.version.study
+    said = [a for a in session.answers() if a.occasion == 0]
     asked = next((q.id for q in study.questions if q.kind == "lesions"), None)
     written = []
     for case_id in study.cases:
@@ -58,7 +58,7 @@ def write_consensus(
             if prediction is None:
                 raise refuse("the models have not read this case")
             mine = [a for a in said if a.case_id == case_id]
-            seat = _Seat(study, desk.store, home, prediction.mask)
+            seat = _Seat(study, session.store, home, prediction.mask)
             made = _consensus(seat, method, mine, asked)
             path = consensus.write_yale(case, made, out)
             written.append(Written(case_id, path, made.method))

@@ -60,7 +60,7 @@ def merge(sources: Sequence[str], out: str) -> Merged:
     ``StoreRefused`` where a source is broken, or two sources hold different continuations of one
     site's chain, or a study's case has other images at another site, or ``out`` holds rows
     already. Nothing is written then. Free votes on cases of equal id and different images are
-    kept apart (``rows.shown_cases``), and told.
+    kept apart (``row_mapping.shown_cases``), and told.
     """
     if out in sources:
         raise refuse("the merged database must be a new one, not a source", file=shown(out))

@@ -52,6 +52,13 @@ def migrate(engine: sa.Engine, where: str) -> None:
         _try_to_write(connection)
 
 
+def run_steps(connection: sa.Connection) -> None:
+    """Make all tables and triggers in an empty database, as they are now."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
 def _missing_steps(connection: sa.Connection, steps: ScriptDirectory, where: str) -> bool:
     found = step_of(connection)
     known = {step.revision for step in steps.walk_revisions()}
@@ -80,7 +87,7 @@ def _missing_steps(connection: sa.Connection, steps: ScriptDirectory, where: str
 def _is_sound(connection: sa.Connection) -> bool:
     if connection.dialect.name != "sqlite":
         return True
-    return connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() == "ok"
+    return bool(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() == "ok")
 
 
 def _try_to_write(connection: sa.Connection) -> None:

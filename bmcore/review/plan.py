@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -157,7 +158,7 @@ def _versions(connection: sa.Connection, study: str) -> list[Version]:
     return [_version(row) for row in connection.execute(query)]
 
 
-def _version(row: sa.Row) -> Version:
+def _version(row: sa.Row[Any]) -> Version:
     values = row._mapping
     study = parse_study(json.loads(values["content"]), f"locked study {values['study']}")
     others = ("version", "digest", "author", "reason", "created_at", "site")

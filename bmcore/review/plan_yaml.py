@@ -52,7 +52,7 @@ class _StrictLoader(yaml.SafeLoader):
         self.depth = self.values = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         self.values += 1
         self.depth += 1
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:

@@ -14,6 +14,7 @@ TO_FILL_IN = "FILL IN"
 
 
 def readers(study: Study, facts: Facts) -> Iterator[Finding]:
+    """What is wrong with the readers that the plan names."""
     people: dict[str, StudyReader] = {}
     registered = {r.key: r for r in facts.registered}
     for reader in study.readers:
@@ -71,6 +72,7 @@ def _details(reader: StudyReader, known: Reader | None) -> Iterator[Finding]:
 
 
 def blinding(study: Study, facts: Facts) -> Iterator[Finding]:
+    """Readers who have seen the models' answers on a case of the study already."""
     for reader in study.readers:
         try:
             seen = facts.seen.get(Reader(reader.name, reader.role).key, frozenset())

@@ -1,7 +1,7 @@
 """One study as it stands, for the results and the report: plan, sheets, answers, decisions.
 
-Unlike the desk, which serves the readers of this site, it holds the rows of all sites in the
-database. Drafts are left out: what was not locked was not said.
+Unlike ``ReadingSession``, which serves the readers of this site, it holds the rows of all sites in
+the database. Drafts are left out: what was not locked was not said.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ class UTCDateTime(sa.types.TypeDecorator[datetime]):
     def process_result_value(self, value: Any | None, dialect: Any) -> datetime | None:
         if value is None:
             return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        stored: datetime = value
+        return stored.replace(tzinfo=UTC) if stored.tzinfo is None else stored.astimezone(UTC)
 
 
 def _evidence() -> list[sa.Column[Any]]:
@@ -379,8 +380,8 @@ drafts = sa.Table(
     sa.PrimaryKeyConstraint(*_PLACE),
 )
 
-# Who may sign in. password: an Argon2 hash; failures: wrong passwords in a row; stamp: changes with
-# the password and the role, and so ends sessions that began before. Not chained, not merged.
+# Who may sign in. password: an Argon2 hash; stamp: changes with the password and the role, and so
+# ends sessions that began before. Not chained, not merged.
 accounts = sa.Table(
     "accounts",
     metadata,
@@ -389,11 +390,21 @@ accounts = sa.Table(
     sa.Column("role", sa.String(20), nullable=False),
     sa.Column("password", sa.String(200), nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False),
-    sa.Column("failures", sa.Integer, nullable=False),
-    sa.Column("locked_until", UTCDateTime),
     sa.Column("stamp", sa.String(32), nullable=False),
     sa.Column("created_at", UTCDateTime, nullable=False),
     sa.CheckConstraint("role IN ('reader', 'investigator', 'administrator')", name="role"),
+)
+
+
+# Wrong passwords in a row for a name, whether there is an account of it or not; the name itself is
+# not kept. Not chained, not merged.
+sign_in_attempts = sa.Table(
+    "sign_in_attempts",
+    metadata,
+    sa.Column("name_digest", sa.String(64), primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("locked_until", UTCDateTime),
+    sa.Column("tried_at", UTCDateTime, nullable=False),
 )
 
 

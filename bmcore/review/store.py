@@ -12,11 +12,11 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from bmcore.domain import refuse
-from bmcore.review import chain, exposure, marks, names, rows, schema
+from bmcore.review import chain, exposure, marks, names, row_mapping, schema
 from bmcore.review.connect import WRITE, database_faults, make_engine, shown
 from bmcore.review.migrate import migrate
-from bmcore.review.turns import queue_of
 from bmcore.review.votes import Evidence, Reader, Vote, VoteDraft, current
+from bmcore.review.write_queue import queue_of
 
 _DRAFT_FIELDS = tuple(f.name for f in fields(VoteDraft))
 T = TypeVar("T")
@@ -45,6 +45,7 @@ class Store:
         self._engine = engine
         self._writing = engine.execution_options(**WRITE)
         self.where = where
+        self.before_write: Callable[[], None] | None = None  # may refuse the write
 
     def __enter__(self) -> Store:
         return self
@@ -79,8 +80,8 @@ class Store:
         return self.write(enter)
 
     def readers(self) -> list[Reader]:
-        """All readers, by name; see ``rows`` for names that two sites share."""
-        return self.read(rows.readers)
+        """All readers, by name; see ``row_mapping`` for names that two sites share."""
+        return self.read(row_mapping.readers)
 
     def add_vote(self, draft: VoteDraft) -> Vote:
         """Store ``draft`` and return it as stored; submitted twice, it is stored once.
@@ -105,7 +106,7 @@ class Store:
 
     def votes(self, case_id: str | None = None, phase: str | None = None) -> list[Vote]:
         """All votes, superseded ones too, oldest first."""
-        stored = self.read(lambda connection: rows.votes(connection, case_id))
+        stored = self.read(lambda connection: row_mapping.votes(connection, case_id))
         return [vote for vote in stored if phase is None or vote.phase == phase]
 
     def current_votes(self, case_id: str | None = None, phase: str | None = None) -> list[Vote]:
@@ -114,6 +115,8 @@ class Store:
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Do ``work`` in one transaction that writes; all of it is stored or nothing."""
+        if self.before_write is not None:
+            self.before_write()
         sqlite = self._engine.dialect.name == "sqlite"  # a server has its own fair queue
         with (
             queue_of(self.where).turn() if sqlite else nullcontext(),
@@ -134,7 +137,7 @@ def _append(connection: sa.Connection, draft: VoteDraft) -> Vote:
     once = sa.select(table).where(mine, table.c.idempotency_key == draft.idempotency_key)
     stored = connection.execute(once).one_or_none()
     if stored is not None:
-        return _same_vote(rows.vote(stored), draft)
+        return _same_vote(row_mapping.vote(stored), draft)
     reader = _known_reader(connection, draft)
     _check_order(connection, draft)
     _check_images(connection, draft)
@@ -145,7 +148,7 @@ def _append(connection: sa.Connection, draft: VoteDraft) -> Vote:
     )
     values["supersedes"] = _superseded(connection, draft, reader)
     values["created_at"] = datetime.now(UTC)
-    return rows.vote(chain.append(connection, table, values))
+    return row_mapping.vote(chain.append(connection, table, values))
 
 
 def _check_order(connection: sa.Connection, draft: VoteDraft) -> None:

@@ -243,6 +243,10 @@ def _findings(fault: ValidationError, where: str) -> Iterator[Finding]:
 
 
 def _finding(
-    what: str, where: str, found: str | None = None, expected: str | None = None, hint=None
+    what: str,
+    where: str,
+    found: str | None = None,
+    expected: str | None = None,
+    hint: str | None = None,
 ) -> Finding:
     return Finding(Severity.REFUSED, what, where, found, expected, hint)

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from bmcore.domain import refuse
 from bmcore.plain import MOST_BYTES, NotPlain, brief, read_json
-from bmcore.review import schema
+from bmcore.review import schema, triggers
 from bmcore.review.chain import GENESIS, digest
 from bmcore.review.connect import (
     StoreRefused,
@@ -30,8 +30,6 @@ from bmcore.review.connect import (
 from bmcore.review.migrate import newest_step, step_of
 from bmcore.review.verify_files import file_problems
 from bmcore.review.verify_order import clock_notes, order_problems
-
-_GUARDS = {"sqlite": ("update", "delete", "replace"), "postgresql": ("change", "truncate")}
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def _verify(url: str, where: str, anchors: Sequence[dict[str, Any]], home: Path 
     try:
         with database_faults(where), engine.connect() as connection:
             _refuse_other_steps(connection, where)
-            problems = list(_missing_guards(connection))
+            problems = list(triggers.problems(connection))
             heads = _all_heads(connection)
             rows = _all_rows(connection)
     finally:
@@ -234,20 +232,6 @@ def _time(value: Any) -> Any:
     except ValueError:
         return value
     return time if f"{time:%Y-%m-%d %H:%M:%S.%f}" == value else value
-
-
-def _missing_guards(connection: sa.Connection) -> Iterator[str]:
-    dialect = connection.dialect.name
-    query = (
-        "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-        if dialect == "sqlite"
-        else "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'"
-    )
-    there = set(connection.exec_driver_sql(query).scalars())
-    wanted = [f"{table.name}_no_{verb}" for table in schema.CHAINED for verb in _GUARDS[dialect]]
-    for name in [*wanted, "chains_forward", "chains_no_delete"]:
-        if name not in there:
-            yield f"trigger {name}: removed or switched off; it keeps rows from being changed"
 
 
 def _refuse_other_steps(connection: sa.Connection, where: str) -> None:

@@ -75,7 +75,7 @@ class Told:
     site: str = ""
     seq: int = 0
 
-    def after(self, event: sa.Row) -> Told:
+    def after(self, event: sa.Row[Any]) -> Told:
         """With one more event, in the order of writing."""
         if event.kind in ("flagged", "unflagged"):
             return replace(self, flagged=event.kind == "flagged")
@@ -112,7 +112,7 @@ def at(table: sa.Table, study: str, place: Place) -> list[sa.ColumnElement[bool]
     return [table.c[name] == value for name, value in columns(study, place).items()]
 
 
-def place_of(row: sa.Row) -> Place:
+def place_of(row: sa.Row[Any]) -> Place:
     """The place that a row belongs to."""
     return Place(row.reader, row.case_id, row.arm, row.occasion)
 
@@ -256,7 +256,7 @@ def earlier_arms(study: Study, place: Place) -> tuple[str, ...]:
     """Sequential: what of the same case is read before this arm."""
     if study.design.kind != "sequential":
         return ()
-    return study.design.arms[: study.design.arms.index(place.arm)]  # type: ignore[arg-type]
+    return study.design.arms[: study.design.arms.index(place.arm)]
 
 
 def skipped_with(study: Study, place: Place) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def compare_afroc(
     or fewer than two cases whose false marks count.
     """
     t, r, n = marks.false_marks.shape
-    areas, without = _figures(marks, false_from, weighted)
+    areas, without = figures(marks, false_from, weighted)
     covariance = mrmc.jackknife_covariance(without)
     name = (
         f"{_name(false_from, weighted)}, {marks.lesions.shape[2]} lesions in {n} cases, jackknife"
@@ -82,9 +82,10 @@ def afroc(
     t, r, n = marks.false_marks.shape
     name = f"{_name(false_from, weighted)}, {marks.lesions.shape[2]} lesions in {n} cases"
     try:
-        areas, without = _figures(marks, false_from, weighted)
+        areas, without = figures(marks, false_from, weighted)
     except TooFew as few:
-        return ((undefined(n, f"{name}; not defined: {few}"),) * r,) * t
+        none = undefined(n, f"{name}; not defined: {few}")
+        return tuple((none,) * r for _ in range(t))
     variances = np.diag(mrmc.jackknife_covariance(without))
     flat = [
         logit_interval(float(a), float(v), n, f"{name}; jackknife over cases", level=level)
@@ -93,16 +94,12 @@ def afroc(
     return tuple(tuple(flat[i * r : (i + 1) * r]) for i in range(t))
 
 
-class TooFew(ValueError):
-    """There are too few cases with a lesion, or too few whose false marks count."""
+def figures(marks: Marks, false_from: str, weighted: bool) -> tuple[Floats, Floats]:
+    """Areas (m,) of the m readings, conditions outer, and with each case left out, (m, cases).
 
-
-def _name(false_from: str, weighted: bool) -> str:
-    return ("weighted " if weighted else "") + ("AFROC" if false_from == "normal" else "AFROC1")
-
-
-def _figures(marks: Marks, false_from: str, weighted: bool) -> tuple[Floats, Floats]:
-    """Areas (m,) of the m readings, and with each case left out, (m, cases)."""
+    A reader without a mark on a case has rated its lesions -inf: they count as missed. ``TooFew``
+    and ValueError as in ``compare_afroc``.
+    """
     if false_from not in ("normal", "all"):
         raise ValueError(f"false_from must be normal or all, but is {false_from!r}")
     t, r, n = marks.false_marks.shape
@@ -127,3 +124,11 @@ def _figures(marks: Marks, false_from: str, weighted: bool) -> tuple[Floats, Flo
         left = total - rows - columns + np.diag(cells)
         without.append(left / ((counted.sum() - counted) * (weight.sum() - weight)))
     return np.array(areas), np.array(without)
+
+
+class TooFew(ValueError):
+    """There are too few cases with a lesion, or too few whose false marks count."""
+
+
+def _name(false_from: str, weighted: bool) -> str:
+    return ("weighted " if weighted else "") + ("AFROC" if false_from == "normal" else "AFROC1")

@@ -3,6 +3,8 @@
 A resample is a row of whole-number weights: how often each patient was drawn. A statistic takes
 weights (b, n_rows) and gives (b,) or (b, m) numbers; no data are copied.
 Percentile intervals: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
+Where every resample gives the same number there is no interval, and the method says so: a share of
+0 or 1 gets one from ``clustered`` or ``estimate.proportion``.
 """
 
 from __future__ import annotations
@@ -127,7 +129,8 @@ def median_statistic(values: npt.ArrayLike) -> Statistic:
         half = reached[:, -1:] / 2
         low = (reached < half).sum(axis=1)
         high = np.minimum((reached <= half).sum(axis=1), len(ranked) - 1)
-        return (ranked[low] + ranked[high]) / 2
+        middle: npt.NDArray[np.float64] = (ranked[low] + ranked[high]) / 2
+        return middle
 
     return statistic
 
@@ -167,6 +170,9 @@ def _percentile(
     if n < 2 or lost > len(draws) / 2:
         why = "a single patient" if n < 2 else f"{lost} of {len(draws)} resamples not defined"
         return Estimate(value, np.nan, np.nan, n, f"{name}no interval: {why}")
+    if np.ptp(used) < 1e-12:
+        why = f"no interval: all of {len(used)} resamples give the same number"
+        return Estimate(value, np.nan, np.nan, n, f"{name}{why}")
     tail = (1 - resampling.level) / 2
     low, high = np.quantile(used, [tail, 1 - tail])
     method = f"{name}patient bootstrap, {len(draws)} resamples, percentile {resampling.level:.0%}"

@@ -1,4 +1,4 @@
-"""How well one of K classes is named; every number with a patient bootstrap interval.
+"""How well one of K classes is named; every number with an interval over patients.
 
 truth, predicted: (n,) class indices from 0. A predicted index of K or more, or -1, is an answer
 outside the classes ("other", "cannot tell") and counts as wrong. probabilities: (n, K).
@@ -8,11 +8,14 @@ The ``*_statistic`` functions give weights (b, n) -> (b,) and serve ``bootstrap.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bmcore.stats import clustered, delong
 from bmcore.stats.bootstrap import (
     Resampling,
     Statistic,
@@ -21,9 +24,10 @@ from bmcore.stats.bootstrap import (
     patient_bootstrap,
     patient_bootstrap_many,
 )
-from bmcore.stats.estimate import Estimate, proportion, undefined
+from bmcore.stats.estimate import Estimate, mean_of_shares, proportion, undefined
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 _NO_CASE = "not defined: there is no case"
 PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1")
 _PAIRS_BELOW = 800  # rows up to which the AUC lays out all pairs: measured, training/bench
@@ -68,9 +72,14 @@ def accuracy(
     patients: npt.ArrayLike | None = None,
     resampling: Resampling = Resampling(),
 ) -> Estimate:
-    """Share of right answers, 0-1."""
+    """Share of right answers, 0-1, with the interval of ``clustered.ratio`` over patients.
+
+    Of ``resampling`` only the level counts here, in ``balanced_accuracy`` and in ``per_class`` but
+    for F1: shares have intervals that hold at 0 and 1, where the bootstrap has no width.
+    """
     t, p = _labels(truth, predicted)
-    return patient_bootstrap(accuracy_statistic(t, p), _ids(patients, len(t)), resampling)
+    ids = _ids(patients, len(t))
+    return clustered.by_patient(t == p, ids, "share of right answers", resampling.level)
 
 
 def balanced_accuracy(
@@ -80,10 +89,12 @@ def balanced_accuracy(
     patients: npt.ArrayLike | None = None,
     resampling: Resampling = Resampling(),
 ) -> Estimate:
-    """Mean sensitivity over the classes that occur in ``truth``, 0-1."""
+    """Mean sensitivity over the classes that occur in ``truth``, 0-1: see ``mean_of_shares``."""
     t, p = _labels(truth, predicted, n_classes)
-    statistic = balanced_accuracy_statistic(t, p, n_classes)
-    return patient_bootstrap(statistic, _ids(patients, len(t)), resampling)
+    ids = _ids(patients, len(t))
+    level = resampling.level
+    each = [clustered.by_patient((p == t)[t == c], ids[t == c], "", level) for c in np.unique(t)]
+    return mean_of_shares(each, f"mean of {len(each)} sensitivities", level)
 
 
 def per_class(
@@ -95,19 +106,29 @@ def per_class(
 ) -> dict[str, tuple[Estimate, ...]]:
     """Sensitivity, specificity, PPV, NPV and F1 of each class against the rest, K Estimates each.
 
-    A ratio with an empty denominator is not defined, never 0 (for instance the PPV of a class that
-    was never named).
+    The first four are shares of the patients with, without, said to have and said not to have the
+    class, and n is the number of those patients; F1 has a patient bootstrap of all of them. A ratio
+    with an empty denominator is not defined, never 0 (for instance the PPV of a class that was
+    never named).
     """
     t, p = _labels(truth, predicted, n_classes)
-    if len(t) == 0:
-        return {name: (undefined(0, _NO_CASE),) * n_classes for name in PER_CLASS}
-    onehot = _pair_columns(t, p, n_classes)
+    ids, level = _ids(patients, len(t)), resampling.level
+    found: dict[str, list[Estimate]] = {name: [] for name in PER_CLASS}
+    for c in range(n_classes):
+        ill, named = t == c, p == c
+        for name, hit, of in (
+            ("sensitivity", named, ill),
+            ("specificity", ~named, ~ill),
+            ("ppv", ill, named),
+            ("npv", ~ill, ~named),
+        ):
+            found[name].append(clustered.by_patient(hit[of], ids[of], name, level))
 
-    def statistic(w: Weights) -> Floats:
-        return np.concatenate(_rates(w @ onehot, n_classes), axis=1)
+        def f1(w: Weights, ill: Bools = ill, named: Bools = named) -> Floats:
+            return _ratio(2 * (w @ (ill & named)), w @ (ill.astype(float) + named))
 
-    flat = patient_bootstrap_many(statistic, _ids(patients, len(t)), resampling)
-    return {name: flat[i * n_classes : (i + 1) * n_classes] for i, name in enumerate(PER_CLASS)}
+        found["f1"].append(patient_bootstrap(f1, ids, resampling, "F1"))
+    return {name: tuple(each) for name, each in found.items()}
 
 
 def auc(
@@ -119,7 +140,8 @@ def auc(
     """AUC by ranks with ties counted half (Hanley and McNeil 1982, Radiology 143:29).
 
     ``macro`` is the plain mean over the classes that have both positive and negative cases; the
-    other classes are not defined.
+    other classes are not defined. Areas of exactly 0 or 1, which no resample changes, have the
+    interval of ``delong.area_at_the_end``, and the macro mean then the mean of their limits.
     """
     t, p = _scores(truth, probabilities)
     k = p.shape[1]
@@ -134,8 +156,10 @@ def auc(
         return np.column_stack([macro, areas])
 
     what = f"one class against the rest, {len(usable)} of {k} classes present"
-    macro, *each = patient_bootstrap_many(statistic, _ids(patients, len(t)), resampling, what)
-    return Aucs(macro, tuple(each))
+    ids, level = _ids(patients, len(t)), resampling.level
+    macro, *each = patient_bootstrap_many(statistic, ids, resampling, what)
+    each = [_area_ended(e, ids[t == c], ids[t != c], level) for c, e in enumerate(each)]
+    return Aucs(_macro_ended(macro, [each[c] for c in usable], level), tuple(each))
 
 
 def brier(
@@ -176,7 +200,8 @@ def calibration_error(
     gaps[np.arange(len(t)), _bin_of(p.max(axis=1), bins)] = (p.argmax(axis=1) == t) - p.max(axis=1)
 
     def statistic(w: Weights) -> Floats:
-        return np.abs(w @ gaps).sum(axis=1) / w.sum(axis=1)
+        error: Floats = np.abs(w @ gaps).sum(axis=1) / w.sum(axis=1)
+        return error
 
     return patient_bootstrap(statistic, _ids(patients, len(t)), resampling, f"{bins} bins")
 
@@ -211,7 +236,8 @@ def balanced_accuracy_statistic(
     present = onehot.any(axis=0)
 
     def statistic(w: Weights) -> Floats:
-        return _ratio(w @ right[:, present], w @ onehot[:, present]).mean(axis=1)
+        balanced: Floats = _ratio(w @ right[:, present], w @ onehot[:, present]).mean(axis=1)
+        return balanced
 
     return statistic
 
@@ -232,34 +258,13 @@ def brier_statistic(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Stati
 
 
 def log_loss_statistic(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Statistic:
+    return mean_statistic(log_loss_of_each(truth, probabilities))
+
+
+def log_loss_of_each(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floats:
+    """-ln(probability given to the truth) of each case (n,); held above 1e-15."""
     t, p = _scores(truth, probabilities)
-    return mean_statistic(-np.log(np.clip(p[np.arange(len(t)), t], 1e-15, 1.0)))
-
-
-def _rates(pairs: Floats, k: int) -> tuple[Floats, ...]:
-    """Weighted confusion (b, k * (k + 1)) -> sensitivity, specificity, PPV, NPV, F1, (b, k) each.
-
-    The last answer column holds every answer outside the classes.
-    """
-    table = pairs.reshape(len(pairs), k, k + 1)
-    hit = np.einsum("bkk->bk", table[:, :, :k])
-    positive, named = table.sum(axis=2), table[:, :, :k].sum(axis=1)
-    total = positive.sum(axis=1, keepdims=True)
-    true_negative = total - positive - named + hit
-    return (
-        _ratio(hit, positive),
-        _ratio(true_negative, total - positive),
-        _ratio(hit, named),
-        _ratio(true_negative, total - named),
-        _ratio(2 * hit, positive + named),
-    )
-
-
-def _pair_columns(t: npt.NDArray[np.int64], p: npt.NDArray[np.int64], k: int) -> Floats:
-    answer = np.where((p >= 0) & (p < k), p, k)
-    onehot = np.zeros((len(t), k * (k + 1)))
-    onehot[np.arange(len(t)), t * (k + 1) + answer] = 1
-    return onehot
+    return -np.log(np.clip(p[np.arange(len(t)), t], 1e-15, 1.0))
 
 
 def weighted_auc(positive: npt.NDArray[np.bool_], score: Floats) -> Statistic:
@@ -293,20 +298,44 @@ def _ranked_auc(w: Weights, positive: npt.NDArray[np.bool_], score: Floats) -> F
     return _ratio(wins, above.sum(axis=1) * below.sum(axis=1))
 
 
+def _area_ended(
+    found: Estimate,
+    positive: npt.NDArray[np.float64],
+    negative: npt.NDArray[np.float64],
+    level: float,
+) -> Estimate:
+    """The area with an interval from the numbers of patients where it is 0 or 1 and has none."""
+    n1, n0 = len(np.unique(positive)), len(np.unique(negative))
+    if found.has_interval or found.value not in (0.0, 1.0) or min(n1, n0) < 2:
+        return found
+    return delong.area_at_the_end(
+        found.value, n1, n0, f"AUC, {n1} positive and {n0} negative patients", level
+    )
+
+
+def _macro_ended(macro: Estimate, each: Sequence[Estimate], level: float) -> Estimate:
+    if macro.has_interval or not each or not all(e.has_interval for e in each):
+        return macro
+    low, high = (float(np.mean([getattr(e, end) for e in each])) for end in ("low", "high"))
+    method = f"macro AUC, mean of the limits of {len(each)} classes, {level:.0%}"
+    return Estimate(macro.value, min(low, macro.value), max(high, macro.value), macro.n, method)
+
+
 def _usable_classes(t: npt.NDArray[np.int64], k: int) -> list[int]:
     return [c for c in range(k) if 0 < (t == c).sum() < len(t)]
 
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:
     out = np.full(np.shape(bottom), np.nan)
-    return np.divide(top, bottom, out=out, where=bottom > 0)
+    ratio: Floats = np.divide(top, bottom, out=out, where=bottom > 0)
+    return ratio
 
 
 def _bin_of(values: Floats, bins: int) -> npt.NDArray[np.int64]:
     return np.minimum((values * bins).astype(np.int64), bins - 1)
 
 
-def _ids(patients: npt.ArrayLike | None, n: int) -> npt.NDArray:
+def _ids(patients: npt.ArrayLike | None, n: int) -> npt.NDArray[Any]:
     if patients is None:
         return np.arange(n)
     ids = np.asarray(patients)

@@ -103,7 +103,8 @@ def reader_dice(masks: npt.ArrayLike) -> Floats:
     flat = flat.reshape(len(flat), -1).astype(np.float64)
     sizes = flat.sum(axis=1)
     both = sizes[:, None] + sizes[None, :]
-    return np.divide(2 * flat @ flat.T, both, out=np.ones_like(both), where=both > 0)
+    dice: Floats = np.divide(2 * flat @ flat.T, both, out=np.ones_like(both), where=both > 0)
+    return dice
 
 
 def mean_reader_dice(tables: npt.ArrayLike, level: float = 0.95) -> Estimate:

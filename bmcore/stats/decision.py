@@ -66,7 +66,9 @@ def decision_curve(
 
 
 def net_benefit(
-    positive: npt.NDArray[np.bool_], probability: npt.NDArray, thresholds: npt.NDArray
+    positive: npt.NDArray[np.bool_],
+    probability: npt.NDArray[np.float64],
+    thresholds: npt.NDArray[np.float64],
 ) -> Statistic:
     """Net benefit at each threshold as a statistic, weights (b, n) -> (b, t)."""
     acted = probability[:, None] >= thresholds

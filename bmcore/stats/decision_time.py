@@ -70,7 +70,8 @@ def _log_change(first_s: npt.ArrayLike, second_s: npt.ArrayLike) -> Floats:
         raise ValueError(f"times must be alike in shape, but are {first.shape}, {second.shape}")
     if (first <= 0).any() or (second <= 0).any():
         raise ValueError("times must be above 0 s; a case without a time is NaN")
-    return np.log(second) - np.log(first)
+    change: Floats = np.log(second) - np.log(first)
+    return change
 
 
 def _as_ratio(found: Comparison) -> TimeRatio:

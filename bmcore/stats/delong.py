@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 from scipy.stats import rankdata
 
 from bmcore.stats.comparison import Comparison, compare, no_comparison, quantile
@@ -52,7 +53,7 @@ def auc(scores: npt.ArrayLike, truth: npt.ArrayLike, level: float = 0.95) -> Est
 
     The logit keeps the interval inside 0-1 and its coverage near 95 % for high areas (Pepe 2003,
     The Statistical Evaluation of Medical Tests, section 5.2). Not defined: no positive or no
-    negative case. No interval: one case of a kind, or an AUC of exactly 0 or 1.
+    negative case. No interval: one case of a kind. An AUC of 0 or 1: ``area_at_the_end``.
     """
     table, positive = _usable(scores, truth)
     n, n1 = len(positive), int(positive.sum())
@@ -62,6 +63,8 @@ def auc(scores: npt.ArrayLike, truth: npt.ArrayLike, level: float = 0.95) -> Est
     name = f"AUC, {n1} positive of {n} cases"
     if min(n1, n - n1) < 2:
         return Estimate(value, np.nan, np.nan, n, f"{name}; no interval: one case of a kind")
+    if value in (0.0, 1.0):
+        return area_at_the_end(value, n1, n - n1, name, level)
     variance = float(auc_covariance(table, positive)[1][0, 0])
     return logit_interval(value, variance, n, f"{name}; DeLong variance", level=level)
 
@@ -83,6 +86,25 @@ def auc_difference(
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     method = "AUC difference; paired DeLong variance"
     return compare(areas[0] - areas[1], variance, n, method, level=level, bounds=(-1.0, 1.0))
+
+
+def area_at_the_end(
+    value: float, positive: int, negative: int, name: str, level: float = 0.95
+) -> Estimate:
+    """Score interval of an area from its value and the numbers of cases alone, for areas of 0 or 1,
+    where DeLong's variance vanishes: Newcombe 2006 (Stat Med 25:559), method 5, which solves value
+    less area = z times the standard error at that area (Hanley and McNeil's, symmetrised)."""
+    z, m = quantile(level, math.inf), positive * negative
+    half = (positive + negative) / 2 - 1
+
+    def gap(area: float) -> float:
+        spread = 1 + half * ((1 - area) / (2 - area) + area / (1 + area))
+        return abs(value - area) - z * math.sqrt(area * (1 - area) * spread / m)
+
+    low = 0.0 if value == 0 else float(brentq(gap, 1e-12, value - 1e-12))
+    high = 1.0 if value == 1 else float(brentq(gap, value + 1e-12, 1 - 1e-12))
+    method = f"{name}; score interval (Newcombe 2006, method 5), {level:.0%}"
+    return Estimate(value, low, high, positive + negative, method)
 
 
 def logit_interval(

@@ -1,8 +1,12 @@
-"""A number that never travels alone: value, interval, n and method."""
+"""A number that never travels alone: value, interval, n and method.
+
+Also the intervals of counts that hold at the ends, where nothing or everything was seen.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scipy import stats as _scipy
@@ -67,8 +71,11 @@ def undefined(n: int, why: str) -> Estimate:
     return Estimate(math.nan, math.nan, math.nan, n, why)
 
 
-def proportion(successes: float, n: int, level: float = 0.95) -> Estimate:
-    """Share ``successes / n`` with the Wilson score interval (Wilson 1927, JASA 22:209)."""
+def proportion(successes: float, n: float, level: float = 0.95) -> Estimate:
+    """Share ``successes / n`` with the Wilson score interval (Wilson 1927, JASA 22:209).
+
+    n may be an effective sample size, a fraction; the Estimate holds its whole part.
+    """
     if n == 0:
         return undefined(0, "not defined: there is no case")
     if not 0 <= successes <= n:
@@ -79,4 +86,53 @@ def proportion(successes: float, n: int, level: float = 0.95) -> Estimate:
     half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     low = 0.0 if successes == 0 else max(0.0, middle - half)
     high = 1.0 if successes == n else min(1.0, middle + half)
-    return Estimate(p, low, high, n, f"Wilson score interval, {level:.0%}")
+    return Estimate(p, min(low, p), max(high, p), int(n), f"Wilson score interval, {level:.0%}")
+
+
+def exact_proportion(successes: int, n: int, level: float = 0.95) -> Estimate:
+    """Share ``successes / n`` with Clopper and Pearson's exact interval (1934, Biometrika 26:404).
+
+    It covers at least ``level`` whatever the share, and so is wider than Wilson's.
+    """
+    if n == 0:
+        return undefined(0, "not defined: there is no case")
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must be between 0 and n = {n}, but is {successes}")
+    tail = (1 - level) / 2
+    low = 0.0 if successes == 0 else _scipy.beta.ppf(tail, successes, n - successes + 1)
+    high = 1.0 if successes == n else _scipy.beta.ppf(1 - tail, successes + 1, n - successes)
+    return Estimate(successes / n, low, high, n, f"Clopper-Pearson interval, {level:.0%}")
+
+
+def poisson_rate(events: int, n: int, level: float = 0.95) -> Estimate:
+    """Mean number of ``events`` a case in ``n`` cases, exact Poisson interval (Garwood 1936,
+    Biometrika 28:437). It is right where events fall on cases independently of each other."""
+    if n == 0:
+        return undefined(0, "not defined: there is no case")
+    if events < 0:
+        raise ValueError(f"events must be 0 or more, but is {events}")
+    tail = (1 - level) / 2
+    low = 0.0 if events == 0 else float(_scipy.chi2.ppf(tail, 2 * events)) / 2
+    high = float(_scipy.chi2.ppf(1 - tail, 2 * events + 2)) / 2
+    return Estimate(events / n, low / n, high / n, n, f"exact Poisson interval, {level:.0%}")
+
+
+def mean_of_shares(shares: Sequence[Estimate], name: str, level: float = 0.95) -> Estimate:
+    """Plain mean of shares of different cases, for instance of the sensitivities of the classes.
+
+    Their intervals (of ``level``) are put together by the method of variance estimates recovery
+    (Zou and Donner 2008, Stat Med 27:1693), so the interval holds where shares are 0 or 1. n is the
+    sum of their n. A share that is not defined is left out; not defined where all are.
+    """
+    used = [s for s in shares if s.defined]
+    n = sum(s.n for s in used)
+    if not used:
+        return undefined(n, f"{name}; not defined: there is no case")
+    k = len(used)
+    value = sum(s.value for s in used) / k
+    if not all(s.has_interval for s in used):
+        return Estimate(value, math.nan, math.nan, n, f"{name}; no interval: a part has none")
+    below = math.sqrt(sum((s.value - s.low) ** 2 for s in used)) / k
+    above = math.sqrt(sum((s.high - s.value) ** 2 for s in used)) / k
+    method = f"{name}; intervals of {k} shares put together (Zou, Donner 2008), {level:.0%}"
+    return Estimate(value, max(0.0, value - below), min(1.0, value + above), n, method)

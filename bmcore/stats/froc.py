@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bmcore.stats.bootstrap import Resampling, Weights, patient_bootstrap_many
+from bmcore.stats.clustered import at_the_end
 from bmcore.stats.estimate import Estimate, undefined
 from bmcore.stats.segmentation import (
     Mask,
@@ -32,7 +33,7 @@ _TOUCHING = ndimage.generate_binary_structure(3, 3)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Detection:
     """One predicted part. ``peak`` and ``mean``: the greatest and the mean probability in it, 0-1.
     ``hits``: indices of the reference lesions it touches. ``besides``: True where it touches only
     reference lesions that are too small to count, so that it is neither right nor false."""
@@ -49,7 +50,7 @@ class Detections:
     """One case: the diameter of each reference lesion in mm, and the candidates."""
 
     diameters_mm: tuple[float, ...]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Detection, ...]
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def find_candidates(
         values = chance[place][inside]
         mine = tuple(hits.get(part, ()))
         found.append(
-            Candidate(
+            Detection(
                 float(values.max()),
                 float(values.mean()),
                 largest_diameter_mm(inside, spacing_mm),
@@ -156,7 +157,11 @@ def froc(
         return np.take_along_axis(share, last, axis=1)
 
     what = f"by the {score} probability, {total} lesions"
-    found = patient_bootstrap_many(statistic, np.arange(n), resampling, what)
+    ill = int((per_case > 0).sum())
+    found = tuple(
+        at_the_end(e, ill, resampling.level)
+        for e in patient_bootstrap_many(statistic, np.arange(n), resampling, what)
+    )
     rate, share = false.mean(axis=0), hits.sum(axis=0) / total
     at = [thresholds[int((rate <= r + 1e-9).sum()) - 1] for r in rates]
     return Froc(
@@ -183,3 +188,25 @@ def _counts(
                 false[row] += thresholds <= value
         hits[row] = (best[counts][:, None] >= thresholds).sum(axis=0)
     return thresholds, hits, false
+
+
+def area(scores: npt.NDArray[np.float64], lesion: npt.NDArray[np.bool_]) -> float:
+    """Area under the ROC curve of candidates: ``scores`` (n,), and which are lesions (n,)."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(lesion, scores))
+
+
+def kept_at_false_rates(
+    scores: npt.NDArray[np.float64],
+    lesion: npt.NDArray[np.bool_],
+    cases: int,
+    rates: Sequence[float],
+) -> dict[float, float]:
+    """Share of the lesions that score above the limit which leaves ``rates`` false ones a case.
+
+    scores (n,), lesion (n,): of all candidates of ``cases`` cases, at least one of either kind.
+    """
+    false = np.append(np.sort(scores[~lesion])[::-1], -np.inf)
+    limits = {rate: false[min(int(rate * cases), len(false) - 1)] for rate in rates}
+    return {rate: float((scores[lesion] > limit).mean()) for rate, limit in limits.items()}

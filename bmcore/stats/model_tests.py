@@ -128,7 +128,8 @@ def _area(scores: Floats, positive: npt.NDArray[np.bool_]) -> Floats:
     """AUC of each row of scores (b, n), by ranks with ties counted half."""
     ranks = _scipy.rankdata(scores, axis=1)
     m, n = int(positive.sum()), int((~positive).sum())
-    return (ranks[:, positive].sum(axis=1) - m * (m + 1) / 2) / (m * n)
+    areas: Floats = (ranks[:, positive].sum(axis=1) - m * (m + 1) / 2) / (m * n)
+    return areas
 
 
 def _checked(

@@ -11,7 +11,7 @@ A difference is always the later condition minus the earlier one, so aided minus
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -74,7 +74,8 @@ def compare_auc(
 
     A case that any reader did not score (NaN) is left out for all. ``covariance``: "delong" or
     "jackknife". ValueError with fewer than two usable positive or negative cases. With one reader
-    the random-reader results are not defined, and say so; the fixed ones are DeLong's.
+    the random-reader results are not defined, and say so; the fixed ones are DeLong's. A mean area
+    of exactly 0 or 1 has the interval of ``delong.area_at_the_end``.
     """
     table, positive = whole_cases(scores, truth)
     t, r, n = table.shape
@@ -86,7 +87,18 @@ def compare_auc(
     else:
         raise ValueError(f"covariance must be delong or jackknife, but is {covariance!r}")
     name = f"AUC, {int(positive.sum())} positive of {n} cases, {covariance} covariance"
-    return analyse(areas.reshape(t, r), between, n, name, level)
+    found = analyse(areas.reshape(t, r), between, n, name, level)
+    n1 = int(positive.sum())
+
+    def ended(one: Estimate) -> Estimate:
+        if one.has_interval or one.value not in (0.0, 1.0):
+            return one
+        what = one.method.split("; no interval")[0]
+        return delong.area_at_the_end(one.value, n1, n - n1, what, level)
+
+    return replace(
+        found, random=tuple(map(ended, found.random)), fixed=tuple(map(ended, found.fixed))
+    )
 
 
 def analyse(
@@ -156,7 +168,8 @@ def jackknife_covariance(left_out: npt.ArrayLike) -> Floats:
     values = np.atleast_2d(np.asarray(left_out, dtype=float))
     n = values.shape[1]
     centred = values - values.mean(axis=1, keepdims=True)
-    return (n - 1) / n * centred @ centred.T
+    covariance: Floats = (n - 1) / n * centred @ centred.T
+    return covariance
 
 
 def whole_cases(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats as _scipy
 
+from bmcore.stats.comparison import quantile
 from bmcore.stats.estimate import Estimate, proportion, undefined
 
 
@@ -52,12 +53,15 @@ def rate_difference(
     """Paired difference of two shares, first minus second, bool (n,) each.
 
     Hybrid score interval with the continuity-corrected correlation: Newcombe 1998 (Stat Med
-    17:2635), method 10. Not defined: no case.
+    17:2635), method 10. Where no case is right in one reading only, that interval comes out too
+    narrow: ``no_change``. Not defined: no case.
     """
     first, second = _right(first_right, second_right)
     n = len(first)
     if n == 0:
         return undefined(0, "paired difference of shares; not defined: there is no case")
+    if (first == second).all():
+        return no_change(n, "paired difference of shares", level)
     one, two = proportion(int(first.sum()), n, level), proportion(int(second.sum()), n, level)
     phi = _correlation(first, second)
     down, up = one.value - one.low, two.high - two.value
@@ -67,6 +71,15 @@ def rate_difference(
     value = one.value - two.value
     method = f"paired difference of shares, hybrid score interval (Newcombe 1998), {level:.0%}"
     return Estimate(value, max(-1.0, value - below), min(1.0, value + above), n, method)
+
+
+def no_change(n: int, name: str, level: float = 0.95) -> Estimate:
+    """A paired difference of 0 where none of ``n`` cases changed: Tango's score interval (1998,
+    Stat Med 17:891), which is z squared over (n + z squared) to either side."""
+    reach = quantile(level, math.inf) ** 2
+    reach /= n + reach
+    method = f"{name}; no case changed: score interval (Tango 1998) on cases, {level:.0%}"
+    return Estimate(0.0, -reach, reach, n, method)
 
 
 def _correlation(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:

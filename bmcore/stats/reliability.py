@@ -173,8 +173,10 @@ def _fisher_interval(
     error = float(np.arctanh(np.clip(used, -edge, edge)).std()) * math.sqrt(n / (n - 1))
     half = quantile(resampling.level, n - 1) * error
     centre = math.atanh(min(max(value, -edge), edge))
+    lost = len(draws) - len(used)
+    told = f", {lost} of {len(draws)} resamples not defined and left out" if lost else ""
     method = (
-        f"{name}; bootstrap of cases, {len(used)} resamples, on Fisher's z, "
+        f"{name}; bootstrap of cases, {len(used)} resamples{told}, on Fisher's z, "
         f"{resampling.level:.0%}{agreement.caution(n)}"
     )
     return Estimate(value, math.tanh(centre - half), math.tanh(centre + half), n, method)

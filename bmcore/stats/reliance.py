@@ -22,6 +22,8 @@ from bmcore.stats.paired import McNemar, mcnemar
 Bools = npt.NDArray[np.bool_]
 NAMES = ("helped", "harmed", "ignored", "over_reliance", "followed_error")
 
+Codes = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class Reliance:
@@ -125,13 +127,13 @@ def explanation_effect(
     return ExplanationEffect(random, fixed, each)
 
 
-def _change_of(true: npt.NDArray, before: npt.NDArray, after: npt.NDArray) -> McNemar:
+def _change_of(true: Codes, before: Codes, after: Codes) -> McNemar:
     both = (before >= 0) & (after >= 0)
     return mcnemar(after[both] == true[both], before[both] == true[both])
 
 
 def _events(
-    unaided: npt.NDArray, aided: npt.NDArray, model: npt.NDArray, truth: npt.NDArray
+    unaided: Codes, aided: Codes, model: Codes, truth: Codes
 ) -> dict[str, tuple[Bools, Bools]]:
     """For each name of ``NAMES`` (readers, n): what happened, and among which readings."""
     tables = tuple(np.atleast_2d(x) for x in (unaided, aided, model, truth))
@@ -149,7 +151,7 @@ def _events(
     }
 
 
-def _check(tables: tuple[npt.NDArray, ...]) -> None:
+def _check(tables: tuple[Codes, ...]) -> None:
     """unaided, aided, model, truth, all (readers, n); model and truth may be (1, n)."""
     shapes = [x.shape for x in tables]
     fits = all(s in (shapes[0], (1, *shapes[0][1:])) for s in shapes[2:])

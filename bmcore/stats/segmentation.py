@@ -17,6 +17,7 @@ import contextlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +25,14 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
+from bmcore.stats import clustered
 from bmcore.stats.bootstrap import Resampling, mean_statistic, patient_bootstrap
-from bmcore.stats.estimate import Estimate, undefined
+from bmcore.stats.estimate import Estimate, poisson_rate, undefined
 
 Mask = npt.NDArray[np.bool_]
 Spacing = Sequence[float] | npt.NDArray[np.float64]
 WORST_HD95_MM = 374.0
+SURFACE_CONVENTION = "surface voxels, distances between voxel centres (MONAI)"
 JOIN_MM = 1.0
 _TOUCHING = ndimage.generate_binary_structure(3, 3)  # 26 neighbours
 _SLACK = 1.05  # voxels up to 5 % larger than 1 mm still count as 1 mm
@@ -88,7 +91,7 @@ class FalseBin:
     per_case: Estimate
 
 
-def region(labels: npt.NDArray, of: Sequence[int]) -> Mask:
+def region(labels: npt.NDArray[np.integer], of: Sequence[int]) -> Mask:
     """The voxels of a label map that carry one of the labels ``of``, for instance TC is (1, 3)."""
     return np.isin(labels, list(of))
 
@@ -241,7 +244,8 @@ def detection_by_size(
     edges_mm: Sequence[float] = (0.0, 5.0, 10.0, 20.0, float("inf")),
     resampling: Resampling = Resampling(),
 ) -> tuple[SizeBin, ...]:
-    """Share of reference lesions found, by diameter; patients are resampled, not lesions.
+    """Share of reference lesions found, by diameter; patients are the sample, not lesions: see
+    ``clustered.by_patient``.
 
     diameters_mm, detected, patients: (n_lesions,) over all cases.
     """
@@ -262,10 +266,16 @@ def false_lesions_per_case(
     patients: npt.ArrayLike | None = None,
     resampling: Resampling = Resampling(),
 ) -> Estimate:
-    """Mean number of false lesions a case; ``counts`` (cases,), cases without any included."""
+    """Mean number of false lesions a case; ``counts`` (cases,), cases without any included.
+
+    Where there is none at all, the exact Poisson interval on patients (``estimate.poisson_rate``).
+    """
     number = np.asarray(counts, float)
     if number.size == 0:
         return undefined(0, "not defined: there is no case")
+    if not number.any():
+        n = len(number) if patients is None else len(np.unique(np.asarray(patients)))
+        return poisson_rate(0, n, resampling.level)
     ids = np.arange(len(number)) if patients is None else np.asarray(patients)
     return patient_bootstrap(mean_statistic(number), ids, resampling)
 
@@ -293,10 +303,10 @@ def false_lesions_by_size(
     return tuple(rows)
 
 
-def _share(hit: npt.NDArray[np.float64], ids: npt.NDArray, resampling: Resampling) -> Estimate:
+def _share(hit: npt.NDArray[np.float64], ids: npt.NDArray[Any], resampling: Resampling) -> Estimate:
     if len(hit) == 0:
         return undefined(0, "not defined: no lesion of this size")
-    return patient_bootstrap(mean_statistic(hit), ids, resampling)
+    return clustered.by_patient(hit, ids, "share of lesions found", resampling.level)
 
 
 def _score(own: Mask, found: Mask, spacing_mm: Spacing) -> LesionScore:
@@ -312,7 +322,8 @@ def _score(own: Mask, found: Mask, spacing_mm: Spacing) -> LesionScore:
 
 
 def _surface(mask: Mask) -> Mask:
-    return mask & ~ndimage.binary_erosion(mask)
+    rim: Mask = mask & ~ndimage.binary_erosion(mask)
+    return rim
 
 
 def _surface_distances(
@@ -354,3 +365,13 @@ def _pair(prediction: Mask, reference: Mask) -> tuple[Mask, Mask]:
     if a.ndim != 3 or a.shape != b.shape:
         raise ValueError(f"both masks must be 3D on one grid, but are {a.shape} and {b.shape}")
     return a, b
+
+
+def sensitivity(found: Sequence[Sequence[bool]]) -> Estimate:
+    """Share of lesions found; ``found`` holds the lesions of each patient."""
+    hits = np.array([sum(f) for f in found], float)
+    counts = np.array([len(f) for f in found], float)
+    if not counts.sum():
+        return undefined(len(found), "not defined: there is no lesion")
+
+    return clustered.ratio(hits, counts, f"share of {int(counts.sum())} lesions")

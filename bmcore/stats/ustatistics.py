@@ -148,7 +148,7 @@ def unbiased_variance(kernel: npt.ArrayLike) -> float:
         rest = tuple(axis for axis in range(table.ndim) if axis not in shared)
         products += (-1) ** len(shared) * float((table.sum(axis=rest) ** 2).sum())
     terms = math.prod(size * (size - 1) for size in table.shape)
-    return float(table.mean()) ** 2 - products / terms
+    return float(float(table.mean()) ** 2 - products / terms)
 
 
 def plugin_variance(kernel: npt.ArrayLike) -> float:

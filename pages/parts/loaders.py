@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from bmcore import disk
 from bmcore.domain import BmcoreError, BundleInfo, Case, Prediction, Volume
 from bmcore.settings import settings
+from pages.parts import database
+from pages.parts.access import session
 
 if TYPE_CHECKING:
     from bmcore.intake.library import CaseEntry
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from bmcore.reading.archive import Stored
     from bmcore.review.store import Store
     from bmcore.review.votes import Evidence
+    from pages.parts.viewer.block_cache import Preparer
     from pages.parts.viewer.payload import Images
-    from pages.parts.viewer.shelf import Preparer
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,10 @@ def _bundle(folder: Path, stamp: str) -> Any:
 
 
 def store() -> Store:
-    return _store(settings().url)
-
-
-@st.cache_resource(max_entries=2, show_spinner="Opening the database")
-def _store(url: str) -> Any:
-    from bmcore.review.store import open_store
-
-    disk.open_home(home())
-    return open_store(url)
+    """The database; a page writes to it only while somebody is signed in, see ``session``."""
+    opened = database.opened()
+    opened.before_write = session.require
+    return opened
 
 
 def entries() -> list[CaseEntry]:
@@ -101,17 +97,17 @@ def entry(case_id: str) -> CaseEntry:
 
 def images(case_id: str) -> Images:
     """The case as the viewer wants it; fast, because the blocks are kept on disk."""
-    from pages.parts.viewer import shelf
+    from pages.parts.viewer import block_cache
 
-    return shelf.images(home(), entry(case_id))
+    return block_cache.images(home(), entry(case_id))
 
 
 def thumbnail(entry: CaseEntry) -> bytes | None:
     """A small PNG of the case; None while it has not been made or cannot be."""
-    from pages.parts.viewer import shelf
+    from pages.parts.viewer import block_cache
 
     try:
-        return shelf.thumbnail(home(), entry)
+        return block_cache.thumbnail(home(), entry)
     except BmcoreError:
         return None  # the file is gone: opening the case says so in words
 
@@ -132,7 +128,7 @@ def pictures_missing() -> int:
 
 @st.cache_resource(show_spinner=False)
 def _preparer(folder: Path) -> Preparer:
-    from pages.parts.viewer.shelf import Preparer
+    from pages.parts.viewer.block_cache import Preparer
 
     return Preparer(folder)
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from bmcore.domain import PRIMARY_NAMES, Answer, ClinicalRecord, Lesion
+from bmcore.domain import (
+    PRIMARY_NAMES,
+    SIDE_NOT_KNOWN,
+    Answer,
+    BmcoreError,
+    ClinicalRecord,
+    Lesion,
+)
 
 ANSWER_WORDS = {
     "clinical": "clinical data alone",
@@ -19,8 +26,13 @@ STATE_WORDS = {
     "done": "Done",
     "failed": "Failed",
 }
-# What could begin a link, a picture, a style, a formula, an icon or an entity.
-_MARKS = re.compile(r"[\\`*_\[\]<>$~@]|:(?=\S)|&(?=[#\w])|(?<=www)\.")
+# What could begin a link, a picture, a style, a formula or an entity.
+_MARKS = re.compile(r"[\\`*_\[\]<>$~@]|:(?=\S)|&(?=[#\w])")
+# Streamlit makes icons, links and arrows out of text that was escaped, too. A character that is
+# not seen (word joiner) takes these apart.
+_JOINER = "\u2060"
+_BLANKS = re.compile(r"[^\S\u00a0\u202f]+")  # but those that keep a number and its unit together
+_TAKEN_APART = re.compile(r":(?=\S)|@|(?<=ww)w(?=\.)|[-<>=~](?=[-<>=~])", re.IGNORECASE)
 
 
 def best_guess(answer: Answer) -> str:
@@ -35,9 +47,20 @@ def best_guess(answer: Answer) -> str:
     return f"From {source}: {name} {first:.0%}, then {runner_up} {second:.0%}."
 
 
+def in_words(error: BmcoreError) -> str:
+    """Short sentences: what, why, what to do."""
+    lines = []
+    for finding in error.findings:
+        parts = [finding.what, finding.found, finding.hint]
+        told = [part.rstrip(".") for part in parts if part]
+        lines.append(" ".join(f"{part[:1].upper()}{part[1:]}." for part in told))
+    return " ".join(lines)
+
+
 def escaped(text: str) -> str:
     """Words of users and plans for what Streamlit reads as Markdown: shown as they were typed."""
-    plain = _MARKS.sub(r"\\\g<0>", " ".join(text.split()))
+    apart = _TAKEN_APART.sub(lambda mark: f"{mark[0]}{_JOINER}", _BLANKS.sub(" ", text).strip())
+    plain = _MARKS.sub(r"\\\g<0>", apart)
     return re.sub(r"^(\d*)([.)#+-])", r"\1\\\2", plain)
 
 
@@ -48,9 +71,11 @@ def clinical(record: ClinicalRecord) -> str:
 
 
 def place(lesion: Lesion) -> str:
-    """For instance "Left frontal lobe"."""
+    """For instance "Left frontal"; what cannot be told is said."""
     if lesion.region == "unknown":
         text = f"{lesion.side}, lobe not known"
+    elif lesion.side == SIDE_NOT_KNOWN:
+        text = f"{lesion.region}, {SIDE_NOT_KNOWN}"
     else:
         text = f"{'midline' if lesion.side == 'midline' else lesion.side} {lesion.region}"
     return text[:1].upper() + text[1:]

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 
-const source = readFileSync(new URL("../../pages/parts/study_clock.js", import.meta.url), "utf8");
+const source = readFileSync(new URL("../../pages/parts/study/clock.js", import.meta.url), "utf8");
 const { Clock } = await import(`data:text/javascript,${encodeURIComponent(source)}`);
 const start = (now = 0) => new Clock({ sheet: "s", active: 10, idle: 5 }, now);
 

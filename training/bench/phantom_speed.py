@@ -25,7 +25,8 @@ from bmcore.phantom.paint import draw_sequences, whole_head
 from bmcore.phantom.scene import paint_patches, read_head, write_head
 from bmcore.phantom.style import PRIORS, WILD
 from bmcore.phantom.tissue import Tissue, draw_map, draw_tissue
-from training.common import Stopwatch, run_app
+from training.run.options import run_app
+from training.run.processes import Stopwatch
 
 
 def whole(seed: int, tissue: Tissue, growth: Growth, edge: int) -> float:

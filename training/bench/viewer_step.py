@@ -9,7 +9,7 @@
 2. Opening, with ``--home``: from the click on "Open" until the first slice is drawn.
 3. First paint on the server's side, with ``--home``: the script run of the Cases page, the first
    one after a start. Once in a process that has done what the server does while it starts
-   (``pages.parts.warm``), once in one that has not; wall time and time on the processor.
+   (``pages.parts.preload``), once in one that has not; wall time and time on the processor.
 
 Each number is the median over the runs of that run's median and 95th percentile, with the load of
 the machine (processes that want a processor, mean of a minute) over the runs. They are measurements
@@ -163,8 +163,8 @@ def openings(browser: Any, home: Path, case_id: str, repeats: int) -> list[dict[
 PAINT = """import time
 from streamlit.testing.v1 import AppTest
 if {warm}:
-    from pages.parts import warm
-    warm.up()
+    from pages.parts import preload
+    preload.load()
 wall, cpu = time.perf_counter(), time.process_time()
 page = AppTest.from_file("{page}", default_timeout=120).run()
 assert not page.exception and not page.error

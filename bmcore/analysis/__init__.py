@@ -1,0 +1,1 @@
+"""Results of votes and studies: for the Agreement page and the report alike."""

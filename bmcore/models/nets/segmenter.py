@@ -1,0 +1,79 @@
+"""The segmentation net: MONAI's SegResNet between a space-to-depth stem and its inverse."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.nets import SegResNet
+from monai.networks.utils import pixelshuffle, pixelunshuffle
+from torch import nn
+
+from bmcore.domain import SEQUENCES
+from bmcore.models.candidates import FEATURES
+from bmcore.models.configs import CLASSES, SegmenterConfig
+from bmcore.models.nets.candidate_head import CandidateHead
+from bmcore.models.nets.contour_net import ContourNet
+
+
+class Segmenter(nn.Module):
+    """See ``bmcore.models.segmenter.build_segmenter``."""
+
+    def __init__(self, config: SegmenterConfig) -> None:
+        super().__init__()
+        self.config = config
+        shape, reduction = config.architecture, config.reduction
+        self.trunk = SegResNet(
+            spatial_dims=3,
+            init_filters=shape.filters,
+            in_channels=8 * len(SEQUENCES),
+            out_channels=8 * (shape.fine or CLASSES),
+            dropout_prob=config.training.dropout or None,
+            norm=("GROUP", {"num_groups": 8}),
+            blocks_down=shape.blocks_down,
+            blocks_up=shape.blocks_up,
+        )
+
+        if shape.fine:
+            self.fine = _Fine(shape.fine)
+        if reduction.candidates:
+            self.candidates = CandidateHead(len(FEATURES), reduction.candidates)
+        if reduction.contours:
+            self.contours = ContourNet(reduction.contours)
+        if config.training.deep_supervision:
+            levels = range(len(shape.blocks_up) - 1, 0, -1)
+            self.coarse = nn.ModuleList(
+                nn.Conv3d(shape.filters * 2**level, 8 * CLASSES, 1) for level in levels
+            )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        x, passed = self.trunk.encode(pixelunshuffle(images, 3, 2))
+        decoded = []  # maps at …, 4 mm, 2 mm
+        for level, (up, layer) in enumerate(
+            zip(self.trunk.up_samples, self.trunk.up_layers, strict=True)
+        ):
+            x = layer(up(x) + passed[-2 - level])
+            decoded.append(x)
+        wide = pixelshuffle(self.trunk.conv_final(decoded[-1]), 3, 2)
+        config = self.config
+        answer = self.fine(images, wide) if config.architecture.fine else wide
+        if not (config.training.deep_supervision and self.training):
+            return answer
+        coarse = zip(self.coarse, decoded[:-1], strict=True)
+        others = [pixelshuffle(layer(x), 3, 2) for layer, x in coarse]
+        return [answer, *reversed(others)]
+
+
+class _Fine(nn.Module):
+    """The images at 1 mm join the trunk's answer; one residual step, and then the logits."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv3d(len(SEQUENCES), channels, 3, padding=1)
+        self.norm = nn.GroupNorm(8, channels)
+        self.mix = nn.Conv3d(channels, channels, 3, padding=1)
+        self.last = nn.GroupNorm(8, channels)
+        self.out = nn.Conv3d(channels, CLASSES, 1)
+
+    def forward(self, images: torch.Tensor, wide: torch.Tensor) -> torch.Tensor:
+        x = wide + self.stem(images)
+        x = x + self.mix(torch.relu(self.norm(x)))
+        return self.out(torch.relu(self.last(x)))

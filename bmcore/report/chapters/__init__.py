@@ -1,0 +1,1 @@
+"""What the report says: a file a chapter, each as blocks."""

@@ -1,0 +1,1 @@
+"""The blocks and numbers of a report as PDF, web page, CSV and JSON."""

@@ -1,0 +1,146 @@
+"""Are confidences and probabilities right as often as they say? Intercept, slope and curve.
+
+Cox 1958 (Biometrika 45:562); Van Calster et al. 2019 (BMC Med 17:230). The slope is that of a
+logistic regression of the outcome on the log odds of the probability: below 1, probabilities are
+too extreme. The intercept is calibration in the large, with the log odds as an offset: above 0, the
+outcome is more frequent than said. For a model: the probability of a class against whether it was
+so. For a reader: his confidence over 100 in the class he named against whether he was right.
+Standard errors are clustered on patients; Student's t.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.stats.clustered import by_patient
+from bmcore.stats.comparison import interval
+from bmcore.stats.estimate import Estimate, undefined
+
+Floats = npt.NDArray[np.float64]
+_EDGE = 0.005  # probabilities are held inside 0.5 to 99.5 %: the log odds of 0 and 1 are infinite
+_LEAST = 10
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Rows whose probability lies in one of the bins of equal size: their mean ``said`` and how
+    often it was ``seen``."""
+
+    said: float
+    seen: Estimate
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """``intercept`` (0 is right), ``slope`` (1 is right), mean ``said`` less share ``seen`` in
+    ``excess``, and the ``curve``."""
+
+    intercept: Estimate
+    slope: Estimate
+    excess: Estimate
+    curve: tuple[CurvePoint, ...]
+
+
+def calibration(
+    said: npt.ArrayLike,
+    seen: npt.ArrayLike,
+    patients: npt.ArrayLike | None = None,
+    bins: int = 5,
+    level: float = 0.95,
+) -> Calibration:
+    """Calibration of probabilities ``said`` (n,), 0-1, against outcomes ``seen``, bool (n,).
+
+    patients: (n,) an id per row. Not defined with fewer than 10 outcomes or 10 non-outcomes, the
+    slope also where the probabilities separate them or are all alike. ValueError on a probability
+    outside 0-1 and on shapes that differ.
+    """
+    p, y = np.asarray(said, dtype=float), np.asarray(seen, dtype=bool)
+    if p.shape != y.shape or p.ndim != 1:
+        raise ValueError(f"said and seen must be (n,) alike, but are {p.shape} and {y.shape}")
+    if ((p < 0) | (p > 1) | np.isnan(p)).any():
+        raise ValueError("probabilities must lie between 0 and 1")
+    ids = np.arange(len(p)) if patients is None else np.asarray(patients)
+    n = len(np.unique(ids))
+    few = min(int(y.sum()), int((~y).sum()))
+    if few < _LEAST:
+        why = f"calibration; not defined: {int(y.sum())} of {len(y)} so, 10 of each kind are needed"
+        none = undefined(n, why)
+        return Calibration(none, none, none, _points(p, y, ids, bins, level) if len(p) else ())
+    odds = np.log(np.clip(p, _EDGE, 1 - _EDGE) / np.clip(1 - p, _EDGE, 1 - _EDGE))
+    ones = np.ones((len(p), 1))
+    intercept = _tested(ones, y, odds, ids, 0, "calibration in the large", level)
+    if np.ptp(odds) < 1e-9:
+        slope = undefined(n, "calibration slope; not defined: every probability is the same")
+    else:
+        both = np.column_stack([ones, odds])
+        slope = _tested(both, y, np.zeros(len(p)), ids, 1, "calibration slope", level)
+    gap = _by_patient_mean(p - y, ids, level)
+    return Calibration(intercept, slope, gap, _points(p, y, ids, bins, level))
+
+
+def _tested(
+    x: Floats,
+    y: npt.NDArray[np.bool_],
+    offset: Floats,
+    ids: npt.NDArray[Any],
+    which: int,
+    name: str,
+    level: float,
+) -> Estimate:
+    """One coefficient of a logistic regression by Newton's method, its error clustered on ids."""
+    n = len(np.unique(ids))
+    beta = np.zeros(x.shape[1])
+    for _ in range(50):
+        mean = 1 / (1 + np.exp(-(x @ beta + offset)))
+        information = x.T @ (x * (mean * (1 - mean))[:, None])
+        step = np.linalg.pinv(information) @ (x.T @ (y - mean))
+        beta = beta + step
+        if np.abs(step).max() < 1e-10 or np.abs(beta).max() > 30:
+            break
+    if np.abs(beta).max() > 30:
+        return undefined(n, f"{name}; not defined: the probabilities separate the outcomes")
+    parts = x * (y - mean)[:, None]
+    _, rows = np.unique(ids, return_inverse=True)
+    sums = np.zeros((n, x.shape[1]))
+    np.add.at(sums, rows, parts)
+    bread = np.linalg.inv(information)
+    covariance = bread @ (sums.T @ sums * n / (n - 1)) @ bread
+    method = f"{name}, logistic regression, error clustered on {n} patients"
+    return interval(
+        float(beta[which]), float(covariance[which, which]), n, method, df=n - 1, level=level
+    )
+
+
+def _by_patient_mean(values: Floats, ids: npt.NDArray[Any], level: float) -> Estimate:
+    _, rows = np.unique(ids, return_inverse=True)
+    sums, counts = np.bincount(rows, values), np.bincount(rows)
+    mean, n = float(values.mean()), len(counts)
+    variance = float(((sums - mean * counts) ** 2).sum() / counts.sum() ** 2 * n / (n - 1))
+    method = "mean said less share seen, error clustered on patients"
+    return interval(mean, variance, n, method, df=n - 1, level=level, bounds=(-1.0, 1.0))
+
+
+def _points(
+    p: Floats, y: npt.NDArray[np.bool_], ids: npt.NDArray[Any], bins: int, level: float
+) -> tuple[CurvePoint, ...]:
+    """Bins of equal size by rank; rows of one probability stay together."""
+    edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1]))
+    where = np.searchsorted(edges, p, side="right")
+    out = []
+    for b in np.unique(where):
+        inside = where == b
+        share = by_patient(y[inside], ids[inside], "share seen", level)
+        out.append(CurvePoint(float(p[inside].mean()), share))
+    return tuple(out)
+
+
+def reader_probability(confidence: float) -> float:
+    """A confidence of 0-100 as a probability; NaN stays NaN. ValueError outside 0-100."""
+    if not math.isnan(confidence) and not 0 <= confidence <= 100:
+        raise ValueError(f"confidence must lie in 0-100, but is {confidence:g}")
+    return confidence / 100

@@ -1,0 +1,250 @@
+"""The one way in which the endpoint of a reader study is computed.
+
+Headline, running width and report call ``compute``: one estimand, one method. The readers' figures
+of merit come from ``measures``, the analysis is ``weighted_mrmc``: Obuchowski and Rockette's with
+the jackknife over cases, for complete and incomplete designs alike.
+
+Superiority: the interval of coverage 1 - alpha lies above 0. Non-inferiority: its lower limit lies
+above minus the margin (so one-sided at alpha / 2). Equivalence: the interval of coverage
+1 - 2 alpha lies within the margins (two one-sided tests, Schuirmann 1987, J Pharmacokinet Biopharm
+15:657). "Above" is in the direction that is better. Decision times are compared as a ratio, and
+their margin is a share: 0.1 is ten per cent longer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from scipy import stats as _scipy
+
+from bmcore.stats import weighted_mrmc
+from bmcore.stats.clustered import at_the_end
+from bmcore.stats.comparison import Comparison, quantile
+from bmcore.stats.delong import logit_interval
+from bmcore.stats.endpoint_choice import NEEDS_CATEGORIES, SHARES, Endpoint
+from bmcore.stats.estimate import Estimate, poisson_rate
+from bmcore.stats.measures import MEASURES, Options
+from bmcore.stats.paired import no_change
+from bmcore.stats.readings import (
+    CANNOT_TELL,
+    CANNOT_TELL_RULES,
+    Reading,
+    by_arm_and_reader,
+    paired,
+)
+from bmcore.stats.weighted_mrmc import Contrast, Figure
+
+_UNBOUNDED = ("false lesions", "decision time")
+_FEW_READERS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What came out. ``arms``: the mean of each arm (seconds for decision times); ``difference``:
+    new less control (a ratio for decision times), with the interval that decides; ``p``: of the
+    test that belongs to the aim; ``verdict``: "shown", "not shown", "opposite" (the interval lies
+    wholly on the other side) or "cannot be said"; ``sentence``: all of it in words; ``left_out``:
+    readers who have read too little; ``contrast``: the analysis behind it."""
+
+    endpoint: Endpoint
+    arms: tuple[Estimate, Estimate]
+    difference: Estimate
+    p: float
+    verdict: str
+    sentence: str
+    readers: int
+    left_out: tuple[str, ...]
+    contrast: Contrast
+
+    @property
+    def width(self) -> float:
+        """Length of the interval that decides; NaN where there is none."""
+        return self.difference.high - self.difference.low
+
+
+def compute(
+    endpoint: Endpoint, readings: Iterable[Reading], categories: tuple[str, ...] = ()
+) -> Finding:
+    """Estimate, interval and verdict of ``endpoint`` from one row a reading.
+
+    categories: all answers of the primary question, for the measures that need them. A reader
+    enters with the cases he read in both arms, or with all of his where there is no such case.
+    ValueError: two readings of one case by one reader in one arm; categories that are needed and
+    not given. Where the data do not suffice, the verdict is "cannot be said" and the method says
+    why.
+    """
+    if endpoint.measure in NEEDS_CATEGORIES and not categories:
+        raise ValueError(f"{endpoint.measure} needs the categories of the primary question")
+    table = paired(by_arm_and_reader(readings, endpoint.arms))
+    figures, left_out = _figures(endpoint, table, categories)
+    bounds = (-math.inf, math.inf) if endpoint.measure in _UNBOUNDED else (-1.0, 1.0)
+    name = f"{endpoint.name}, difference"
+    found = weighted_mrmc.contrast(figures, name, endpoint.level, bounds)
+    chosen = _with_end(endpoint, _chosen(endpoint, found), figures, found.cases)
+    arms = tuple(_arm(endpoint, f) for f in figures)
+    verdict, p = _verdict(endpoint, chosen)
+    difference = _as_ratio(chosen.difference) if _timed(endpoint) else chosen.difference
+    sentence = _sentence(endpoint, difference, p, verdict, found.readers)
+    return Finding(
+        endpoint, (arms[0], arms[1]), difference, p, verdict, sentence, found.readers, left_out,
+        found,
+    )  # fmt: skip
+
+
+def sensitivity_analyses(
+    endpoint: Endpoint,
+    readings: Iterable[Reading],
+    categories: tuple[str, ...] = (),
+    least_share: float = 0.8,
+) -> dict[str, Finding]:
+    """The endpoint anew under other treatments of what is missing, by name.
+
+    Without drop-outs (readers with fewer than ``least_share`` of the cases in either arm); only
+    cases that everyone has read in both arms; for AUCs each other rule for "cannot tell", for
+    answers "cannot tell" left out.
+    """
+    rows = [r for r in readings if r.arm in endpoint.arms]
+    cases = {r.case for r in rows}
+    read = by_arm_and_reader(rows, endpoint.arms)
+    names = {r.reader for r in rows}
+    least = least_share * len(cases)
+    stayed = {r for r in names if all(len(arm.get(r, {})) >= least for arm in read.values())}
+    whole = {c for c in cases if all(c in arm.get(r, {}) for arm in read.values() for r in names)}
+    found = {
+        "without drop-outs": compute(endpoint, [r for r in rows if r.reader in stayed], categories),
+        "cases read by everyone": compute(
+            endpoint, [r for r in rows if r.case in whole], categories
+        ),
+    }
+    if endpoint.measure in ("AUC", "macro AUC"):
+        for rule in CANNOT_TELL_RULES:
+            if rule != endpoint.cannot_tell:
+                other = replace(endpoint, cannot_tell=rule)
+                found[f"cannot tell: {rule}"] = compute(other, rows, categories)
+    elif endpoint.measure not in (*_UNBOUNDED, "lesion sensitivity", "wAFROC"):
+        kept = [r for r in rows if r.answer != CANNOT_TELL]
+        found["cannot tell: left_out"] = compute(endpoint, kept, categories)
+    return found
+
+
+def _figures(
+    e: Endpoint,
+    table: Mapping[str, Mapping[str, Mapping[str, Reading]]],
+    categories: tuple[str, ...],
+) -> tuple[list[dict[str, Figure]], tuple[str, ...]]:
+    options = Options(e.category, categories, e.size_mm, e.false_from, e.cannot_tell)
+    measure = MEASURES[e.measure]
+    arms: list[dict[str, Figure]] = []
+    left_out: set[str] = set()
+    for of_arm in table.values():
+        if e.measure == "agreement":
+            rows = [row for reader in of_arm.values() for row in reader.values()]
+            kept, out = weighted_mrmc.usable({"all readers": measure(rows, options)})
+        else:
+            own = {r: measure(list(rows.values()), options) for r, rows in of_arm.items()}
+            kept, out = weighted_mrmc.usable(own)
+        arms.append(kept)
+        left_out.update(out)
+    both = set(arms[0]) & set(arms[1])
+    crossed = {r for r in set(arms[0]) | set(arms[1]) if all(r in rows for rows in table.values())}
+    left_out.update(crossed - both)
+    return [{r: f for r, f in a.items() if r not in left_out} for a in arms], tuple(
+        sorted(left_out)
+    )
+
+
+def _chosen(e: Endpoint, found: Contrast) -> Comparison:
+    return found.random if e.readers == "random" else found.fixed
+
+
+def _with_end(
+    e: Endpoint, found: Comparison, figures: list[dict[str, Figure]], n: int
+) -> Comparison:
+    """Where no reading of a share changed, Tango's interval on cases; else as it is."""
+    one = found.difference
+    if e.measure not in SHARES or one.has_interval or not one.defined or one.value != 0:
+        return found
+    same = all(
+        (f.left_out == figures[1][r].left_out).all() if r in figures[1] else False
+        for r, f in figures[0].items()
+    )
+    if not same:
+        return found
+    name = one.method.split("; no interval")[0]
+    return replace(found, difference=no_change(n, name, e.level))
+
+
+def _arm(e: Endpoint, figures: Mapping[str, Figure]) -> Estimate:
+    """The mean of one arm: on the logit scale for what lies between 0 and 1."""
+    found = weighted_mrmc.contrast([figures], e.name, 1 - e.alpha)
+    chosen = _chosen(e, found)
+    one, n = chosen.difference, found.cases
+    if _timed(e):
+        return _as_ratio(one)
+    if not one.defined or e.measure == "agreement":
+        return one
+    if e.measure == "false lesions":
+        return poisson_rate(0, n, 1 - e.alpha) if one.value == 0 else one
+    if one.value in (0.0, 1.0):
+        return at_the_end(one, n, 1 - e.alpha)
+    if not one.has_interval:
+        return one
+    variance = (one.value / chosen.statistic) ** 2
+    method = one.method.rsplit(", ", 1)[0]
+    return logit_interval(one.value, variance, n, method, df=chosen.df, level=1 - e.alpha)
+
+
+def _verdict(e: Endpoint, found: Comparison) -> tuple[str, float]:
+    """The verdict and the p-value of its test; limits are turned so that above 0 is better."""
+    one = found.difference
+    if not one.has_interval:
+        return "cannot be said", math.nan
+    low, high = (one.low, one.high) if e.better == "higher" else (-one.high, -one.low)
+    gain = one.value if e.better == "higher" else -one.value
+    margin = math.log(1 + e.margin) if _timed(e) else e.margin
+    error = max(one.high - one.value, one.value - one.low) / quantile(e.level, found.df)
+    if e.aim == "superiority":
+        verdict = "shown" if low > 0 else "opposite" if high < 0 else "not shown"
+        return verdict, found.p
+    if e.aim == "non-inferiority":
+        verdict = "shown" if low > -margin else "opposite" if high < -margin else "not shown"
+        return verdict, _tail((gain + margin) / error, found.df)
+    inside = low > -margin and high < margin
+    outside = high < -margin or low > margin
+    p = max(_tail((gain + margin) / error, found.df), _tail((margin - gain) / error, found.df))
+    return "shown" if inside else "opposite" if outside else "not shown", p
+
+
+def _tail(statistic: float, df: float) -> float:
+    if math.isnan(statistic):
+        return math.nan
+    return float(_scipy.norm.sf(statistic) if math.isinf(df) else _scipy.t.sf(statistic, df))
+
+
+def _sentence(e: Endpoint, difference: Estimate, p: float, verdict: str, readers: int) -> str:
+    said = {
+        "shown": f"{e.aim} was shown",
+        "not shown": f"{e.aim} was not shown",
+        "opposite": f"{e.aim} was not shown; the interval lies wholly on the other side",
+        "cannot be said": f"{e.aim} cannot be said: {difference.method}",
+    }[verdict]
+    margin = f" with a margin of {e.margin:g}" if e.margin else ""
+    change = f"{difference.text()}" + ("" if math.isnan(p) else f", p = {p:.3g}")
+    kind = "ratio of times" if _timed(e) else "difference"
+    words = (
+        f"{e.name}, {e.arms[1]} against {e.arms[0]}: {kind} {change}, {readers} readers, "
+        f"{e.readers}; {said}{margin}"
+    )
+    if e.readers == "random" and 0 < readers < _FEW_READERS:
+        words += f"; with {readers} readers such intervals cover less than they say (about 90-93 %)"
+    return words
+
+
+def _timed(e: Endpoint) -> bool:
+    return e.measure == "decision time"
+
+
+def _as_ratio(e: Estimate) -> Estimate:
+    return Estimate(math.exp(e.value), math.exp(e.low), math.exp(e.high), e.n, e.method)

@@ -1,0 +1,133 @@
+"""What the Agreement and the Reports page rest on: free votes or a study, read once and kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from bmcore.settings import settings
+from pages.parts import loaders
+
+if TYPE_CHECKING:
+    from bmcore.analysis.readings import Choice, LesionMarks, StudyData
+    from bmcore.analysis.results import Results
+    from bmcore.domain import Prediction
+    from bmcore.review.record import StudyRecord
+
+FREE = "Free votes"
+_KEPT = "readings that were chosen"  # a box forgets its value when another page is drawn
+
+
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """Readings to compute on. record: of a study, else None; stamp: changes with what is stored."""
+
+    source: StudyData
+    marks: LesionMarks
+    record: StudyRecord | None
+    stamp: str
+
+    @property
+    def running(self) -> bool:
+        return self.record is not None and not self.record.finished
+
+
+def pick() -> str:
+    """The box with free votes and every study; the name that is chosen."""
+    from bmcore.review import plan
+
+    names = [FREE, *plan.studies(loaders.store())]
+    if len(names) == 1:
+        return FREE
+    kept = st.session_state.get(_KEPT)
+    index = names.index(kept) if kept in names else len(names) - 1
+    found = st.selectbox("Readings of", names, index=index, width=320, key="readings_of")
+    st.session_state[_KEPT] = found
+    return found
+
+
+def gather(name: str) -> Picked:
+    """Votes or answers with the cases they belong to."""
+    from bmcore.review.record import read_record
+
+    store = loaders.store()
+    if name == FREE:
+        record, said = None, str(len(store.votes()))
+    else:
+        record = read_record(store, name)
+        states = "".join(s.state[0] + "f" * s.flagged for s in record.sheets)
+        counts = (len(record.versions), len(record.answers), len(record.decisions))
+        said = f"{states} {counts}"
+    stamp = "|".join((str(loaders.home()), settings().url, name, said, *_stamps()))
+    source, marks = _gathered(stamp, name, record)
+    return Picked(source, marks, record, stamp)
+
+
+def results(picked: Picked, choice: Choice) -> Results:
+    """Computed once for what is stored and a filter."""
+    return _results(picked.stamp, choice, picked)
+
+
+def predictions() -> dict[str, Prediction]:
+    """The newest predictions of the loaded models, without the voxels of their masks."""
+    info = loaders.models().info
+    if info is None:
+        return {}
+    return _predictions(loaders.home(), info.digest, _stamps()[0])
+
+
+def known_primaries() -> dict[str, Any]:
+    """The known primaries; none while the file that holds them cannot be read, with a warning."""
+    from bmcore.domain import BmcoreError
+    from bmcore.reading import demo, references
+
+    try:
+        return references.truths(loaders.home())
+    except BmcoreError as refused:
+        st.warning("The file with the known primaries cannot be used.")
+        st.text("\n".join(f.sentence for f in refused.findings))
+        return demo.truths(loaders.home())
+
+
+def _stamps() -> tuple[str, ...]:
+    """Of predictions, cases, readers' marks and the known primaries."""
+    from bmcore.review import marks
+
+    home = loaders.home()
+    tree = loaders._tree_stamp
+    info = loaders.models().info
+    return (
+        f"{info.digest if info else 'none'} {tree(home / 'predictions', '*/*/*/prediction.json')}",
+        tree(home / "cases", "*/case.json"),
+        f"{loaders.store().read(marks.stamp)} {tree(home / 'drafts', '*/*/*')}",
+        tree(home, "truth.*") + tree(home, "demo-cases.json"),
+    )
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading the predictions")
+def _predictions(home: Path, digest: str, stamp: str) -> Any:
+    from bmcore.analysis import collect
+
+    return collect.light_predictions(home, digest)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading votes and cases")
+def _gathered(stamp: str, name: str, _record: StudyRecord | None) -> Any:
+    from bmcore.analysis import collect
+
+    home, found = loaders.home(), predictions()
+    facts = collect.case_facts(loaders.entries(), found, known_primaries())
+    store = loaders.store()
+    if _record is None:
+        return collect.free_votes(home, store, store.votes(), facts, found, store.readers())
+    return collect.of_study(home, store, _record, facts, found)
+
+
+@st.cache_resource(max_entries=24, show_spinner="Computing")
+def _results(stamp: str, choice: Choice, _picked: Picked) -> Any:
+    from bmcore.analysis.results import results as compute
+
+    return compute(_picked.source, choice, _picked.marks)

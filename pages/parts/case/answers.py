@@ -1,0 +1,131 @@
+"""The three answers, and why: SHAP in the reader's words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary
+from bmcore.reading import intervals, uncertainty
+from pages.parts import loaders
+from pages.parts.case import charts, similar
+from pages.parts.words import best_guess, escaped
+
+if TYPE_CHECKING:
+    from bmcore.reading.explain import Attribution
+
+
+def draw(prediction: Prediction, alike: bool = True) -> None:
+    """The leading answer in words, the three as bars with their intervals, and what is missing.
+
+    alike: with similar cases, where this reader may see them.
+    """
+    given = [a for a in prediction.answers if a.probabilities is not None]
+    if given:
+        st.markdown(f"**{escaped(best_guess(given[-1]))}**")
+    for finding in uncertainty.findings(prediction.novelty):
+        st.error(escaped(finding.sentence), icon=":material/report:")
+    ends = _intervals(prediction)
+    st.plotly_chart(
+        charts.answers(prediction.answers, ends),
+        key="answers",
+        config={"displayModeBar": False},
+        alt="Probability of each primary from clinical data, from the images, and from both",
+    )
+    if given:
+        st.caption(intervals.words(loaders.bundle()))
+    _draw_standing(prediction)
+    for answer in prediction.answers:
+        if answer.probabilities is None:
+            st.info(escaped(best_guess(answer)))
+    if len({a.top for a in given if a.abstains is None}) > 1:
+        st.warning("The answers disagree about the most likely primary.", icon=":material/compare:")
+    missing = prediction.clinical_record.missing
+    if missing:
+        words = ", ".join(name.replace("_", " ") for name in missing)
+        st.caption(f"Not known and treated as such: {words}.")
+    if prediction.bundle.synthetic:
+        st.caption(
+            "Demo models, trained on synthetic data: these numbers mean nothing for a patient."
+        )
+    if alike:
+        similar.draw(prediction)
+
+
+def _intervals(prediction: Prediction) -> tuple[tuple[charts.Interval, ...] | None, ...]:
+    """The interval of each bar, answer by answer; None where there is none."""
+    found = intervals.intervals(loaders.bundle(), prediction) or {}
+    return tuple(found.get(a.kind) for a in prediction.answers)
+
+
+def _draw_standing(prediction: Prediction) -> None:
+    """Under the bars: each answer's prediction set, or that it abstains, in words."""
+    weighed = [a for a in prediction.answers if a.prediction_set is not None]
+    if weighed:
+        st.markdown("\n".join(f"- {escaped(uncertainty.sentence(a))}" for a in weighed))
+    elif any(a.probabilities is not None for a in prediction.answers):
+        st.caption(
+            f"There is {uncertainty.NO_CALIBRATION}: no prediction sets, no abstention, and no "
+            "check whether the images are like those the models know."
+        )
+
+
+def draw_reasons(prediction: Prediction) -> None:
+    """SHAP bars of one answer for one primary."""
+    from bmcore.reading.explain import words_for
+
+    given = {a.kind: a for a in prediction.answers if a.probabilities is not None}
+    if not given:
+        st.info("There is no answer to explain.")
+        return
+    kinds = list(given)
+    kind = st.segmented_control(
+        "Answer",
+        kinds,
+        default=kinds[-1],
+        format_func=lambda k: charts.ANSWER_NAMES[k],
+        key=f"why kind {prediction.case_id}",
+        required=True,
+    )
+    top = given[kind or kinds[-1]].top
+    primary = st.selectbox(
+        "Primary",
+        PRIMARIES,
+        index=PRIMARIES.index(top) if top else 0,
+        format_func=lambda p: PRIMARY_NAMES[p],
+        key=f"why primary {prediction.case_id} {kind}",
+    )
+    why = _attribution(prediction, kind or kinds[-1], primary)
+    names = [_bar_name(n, v) for n, v in zip(why.names, why.values, strict=True)]
+    st.plotly_chart(
+        charts.signed_bars(names, why.contributions, why.space),
+        key="reasons",
+        config={"displayModeBar": False},
+        alt="What moved the answer towards or away from the chosen primary",
+    )
+    st.caption(words_for(primary))
+
+
+def _bar_name(name: str, value: str) -> str:
+    """For instance "Age: 61 years", "Pack-years: 20"; the images are one bar without a value."""
+    from bmcore.reading.explain import IMAGE_BAR
+
+    if name == IMAGE_BAR:
+        return "All that the images show"
+    return f"{name}: {value.removesuffix(' pack-years')}"
+
+
+def _attribution(prediction: Prediction, kind: str, primary: Primary) -> Attribution:
+    code = b"" if prediction.code is None else prediction.code.tobytes()
+    content = prediction.clinical_vector.tobytes() + code
+    return _cached_attribution(prediction.bundle.digest, content, kind, primary, prediction)
+
+
+@st.cache_resource(max_entries=60, show_spinner="Working out the reasons")
+def _cached_attribution(
+    digest: str, content: bytes, kind: str, primary: Primary, _prediction: Prediction
+) -> Attribution:
+    from bmcore.reading import explain
+
+    return explain.attribute(loaders.bundle(), _prediction, kind, primary)

@@ -1,0 +1,78 @@
+"""Beside a Grad-CAM map: can it be believed? Three checks in words, and the deletion curve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from bmcore.domain import Prediction, Primary
+from pages.parts import loaders, viewer
+from pages.parts.case import charts
+
+if TYPE_CHECKING:
+    from bmcore.reading.audit import Audit
+
+ICONS = {
+    "passes": ":green[:material/check_circle:]",
+    "fails": ":red[:material/cancel:]",
+    "cannot tell": ":gray[:material/help:]",
+}
+
+
+def draw(prediction: Prediction, number: int, primary: Primary) -> None:
+    """A switch, and what was found once it is on; it stays on for the next map."""
+    asked = st.toggle("Check whether this map can be believed", key="audit_on")
+    if not asked:
+        return
+    with st.spinner("Checking the map; a few seconds the first time"):
+        found = _audit(prediction, number, primary)
+    if found.empty:
+        st.caption("The map is empty, so there is nothing to check.")
+        return
+    _draw_verdict([check.verdict for check in found.checks])
+    for check in found.checks:
+        st.markdown(
+            f"{ICONS[check.verdict]} **{check.question} "
+            f"{check.verdict[:1].upper()}{check.verdict[1:]}**,  \n"
+            f":small[because {check.because}.]"
+        )
+    if found.curve:
+        st.plotly_chart(
+            charts.deletion(found.curve, found.random_low, found.random_mean, found.random_high),
+            key="deletion",
+            config={"displayModeBar": False},
+            alt="Probability of the primary while the lesion is flattened, map against random",
+        )
+        st.caption(
+            "The places that the map marks most are made grey first. If they are what the net "
+            "used, the dark line falls below the grey band of random orders."
+        )
+
+
+def _draw_verdict(verdicts: list[str]) -> None:
+    """The three verdicts in one sentence."""
+    failed, unsure = verdicts.count("fails"), verdicts.count("cannot tell")
+    if failed:
+        words = f"Do not rely on this map: it fails {failed} of {len(verdicts)} checks."
+        st.warning(words, icon=":material/report:")
+    elif unsure:
+        st.info("This map cannot be checked.", icon=":material/help:")
+    else:
+        st.success("This map passes all checks.", icon=":material/check_circle:")
+
+
+def _audit(prediction: Prediction, number: int, primary: Primary) -> Audit:
+    mask = viewer.payload.content_id(prediction.mask)
+    stamp = f"{loaders.case_stamp(prediction.case_id)} {mask}"
+    return _cached(prediction.bundle.digest, stamp, number, primary, prediction)
+
+
+@st.cache_resource(max_entries=40, show_spinner=False)
+def _cached(
+    digest: str, stamp: str, number: int, primary: Primary, _prediction: Prediction
+) -> Audit:
+    from bmcore.reading import audit
+
+    case = loaders.case(_prediction.case_id)
+    return audit.audit(loaders.home(), loaders.bundle(), case, _prediction, number, primary)

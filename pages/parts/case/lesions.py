@@ -1,0 +1,172 @@
+"""The lesion table, the jump to a lesion, and Grad-CAM of the chosen lesion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary, Volume
+from pages.parts import loaders, viewer
+from pages.parts.case import gradcam_audit
+from pages.parts.words import place
+
+
+def _place(case_id: str) -> dict[str, Any]:
+    """The chosen row of a case. nonce grows with every jump, table with every choice made in the
+    picture (a table under a new key takes its selection from us)."""
+    return st.session_state.setdefault(
+        f"lesion of {case_id}", {"row": None, "nonce": 0, "table": 0}
+    )
+
+
+def _table_key(case_id: str) -> str:
+    return f"lesions {case_id} {_place(case_id)['table']}"
+
+
+def _chosen_row(prediction: Prediction) -> int | None:
+    state = st.session_state.get(_table_key(prediction.case_id))
+    if state is None:
+        row = _place(prediction.case_id)["row"]
+    else:
+        rows = state["selection"]["rows"]
+        row = rows[0] if rows else None
+    return row if row is not None and row < len(prediction.lesions) else None
+
+
+def choose(case_id: str, number: object) -> None:
+    """A lesion was chosen in the picture: select its row. The picture is there already."""
+    prediction = loaders.prediction(case_id)
+    numbers = [n.number for n in prediction.lesions] if prediction is not None else []
+    if number not in numbers:
+        return
+    place = _place(case_id)
+    place.update(row=numbers.index(number), table=place["table"] + 1)
+
+
+def jump(prediction: Prediction) -> viewer.Jump | None:
+    """Where the chosen row leads; the nonce grows with every new choice made in the table."""
+    row = _chosen_row(prediction)
+    seen = _place(prediction.case_id)
+    if row != seen["row"]:
+        seen.update(row=row, nonce=seen["nonce"] + 1)
+    if row is None or not seen["nonce"]:
+        return None
+    lesion = prediction.lesions[row]
+    return viewer.Jump(seen["nonce"], lesion.centroid_mm, lesion.number)
+
+
+def overlays(prediction: Prediction, mask: Volume | None = None) -> viewer.Overlays:
+    """Segmentation (``mask`` in place of the models' own), lesions and the Grad-CAM map."""
+    asked = st.session_state.get(_heat_key(prediction))
+    heat, name = None, ""
+    if asked is not None:
+        number, primary = asked
+        heat = _gradcam(prediction, number, primary)
+        name = f"Grad-CAM {number}"
+    shown = prediction.mask if mask is None else mask
+    return viewer.Overlays(shown, prediction.lesions, heat, name)
+
+
+def draw(prediction: Prediction) -> None:
+    """The table, and below it Grad-CAM for the chosen row."""
+    if not prediction.lesions:
+        st.info("The models found no lesion in these images.")
+        return
+    st.caption("A row leads to its lesion; a click on a lesion in the picture selects its row.")
+    row = _place(prediction.case_id)["row"]
+    st.dataframe(
+        _rows(prediction),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=_table_key(prediction.case_id),
+        selection_default={"selection": {"rows": [] if row is None else [row]}},
+        height="content" if len(prediction.lesions) <= 8 else 330,
+        column_config={
+            "Diameter": st.column_config.NumberColumn(format="%.1f mm"),
+            "Core": st.column_config.NumberColumn(format="%.2f ml", help="Enhancing and necrotic"),
+            "Oedema": st.column_config.NumberColumn(format="%.2f ml"),
+        },
+    )
+    _draw_gradcam(prediction)
+
+
+def _rows(prediction: Prediction) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "No.": [n.number for n in prediction.lesions],
+            "Place": [place(n) for n in prediction.lesions],
+            "Diameter": [n.largest_diameter_mm for n in prediction.lesions],
+            "Core": [n.volume_mm3 / 1000 for n in prediction.lesions],
+            "Oedema": [n.oedema_mm3 / 1000 for n in prediction.lesions],
+        }
+    )
+
+
+def _heat_key(prediction: Prediction) -> str:
+    return f"heat {prediction.case_id}"
+
+
+def _draw_gradcam(prediction: Prediction) -> None:
+    """Choose a map of the chosen lesion; below, what is known of the map that is shown."""
+    st.markdown("**Where the image net looked (Grad-CAM)**")
+    row = _chosen_row(prediction)
+    asked = st.session_state.get(_heat_key(prediction))
+    if row is None:
+        st.caption("Choose a lesion above to see its map.")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if row is not None:
+            _offer_map(prediction, prediction.lesions[row].number)
+        if asked is not None and st.button("Remove the map", key="hide_gradcam"):
+            del st.session_state[_heat_key(prediction)]
+            st.rerun()
+    if asked is None:
+        return
+    words = f"lesion {asked[0]} and {PRIMARY_NAMES[asked[1]]}"
+    if _gradcam(prediction, *asked).data.any():
+        st.markdown(f"The viewer shows the map for {words}.")
+    else:
+        st.info(f"The map for {words} is empty: nothing there speaks for this primary.")
+    gradcam_audit.draw(prediction, *asked)
+    st.caption(
+        "Bright places in this lesion's cube (48 mm) raised the net's score for this primary. "
+        "1 is the strongest place of this lesion alone, so lesions cannot be compared. The map "
+        "does not show where the tumour is, and not that the net is right."
+    )
+
+
+def _offer_map(prediction: Prediction, number: int) -> None:
+    top = prediction.image.top or prediction.fused.top
+    primary = st.selectbox(
+        "Evidence for",
+        PRIMARIES,
+        index=PRIMARIES.index(top) if top else 0,
+        format_func=lambda p: PRIMARY_NAMES[p],
+        key=f"gradcam primary {prediction.case_id}",
+    )
+    if st.button(f"Show for lesion {number}", key="show_gradcam"):
+        with st.spinner("Computing the map"):
+            _gradcam(prediction, number, primary)
+        st.session_state[_heat_key(prediction)] = (number, primary)
+        st.rerun()
+
+
+def _gradcam(prediction: Prediction, number: int, primary: Primary) -> Volume:
+    mask = viewer.payload.content_id(prediction.mask)
+    stamp = loaders.case_stamp(prediction.case_id)
+    return _cached_gradcam(prediction.bundle.digest, f"{stamp} {mask}", number, primary, prediction)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _cached_gradcam(
+    digest: str, stamp: str, number: int, primary: Primary, _prediction: Prediction
+) -> Volume:
+    from bmcore.reading import explain, maps
+
+    kept = maps.find_map(loaders.home(), _prediction, number, primary)
+    if kept is not None:
+        return kept  # from a package: this computer may have no nets
+    case = loaders.case(_prediction.case_id)
+    return explain.gradcam(loaders.bundle(), case, _prediction, number, primary)

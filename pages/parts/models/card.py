@@ -1,0 +1,417 @@
+"""The model card on the Models page: what the evaluation found, as sentences, charts and tables.
+
+A card is the plain data of model_card.json. What an older card does not hold is said in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from bmcore.domain import ANSWER_NAMES, PRIMARY_NAMES
+from bmcore.plain import NotPlain, load_json
+from pages.parts.case.charts import SHORT_PRIMARIES
+from pages.parts.models import charts
+from pages.parts.models.metrics import size_words, table_cell
+
+Card = Mapping[str, Any]
+INFORMED = dict(ANSWER_NAMES)
+ANSWERS = {"trivial": "Shares of the primaries", **INFORMED}
+REGIONS = {"ET": "Enhancing tumour", "TC": "Tumour core", "WT": "With oedema"}
+SUBSETS = {
+    "all": "All four",
+    "t1c": "T1 Gd alone",
+    "t1c+t2f": "T1 Gd and FLAIR",
+    "without t2w, t2f": "Without T2 and FLAIR",
+}
+CURVES = {
+    "peak": "Score: highest probability",
+    "mean": "Score: mean probability",
+    "peak_from_5_mm": "Lesions of 5 mm and more",
+}
+REGION_COLUMNS = {
+    "dice": "Dice",
+    "nsd": "Surface Dice",
+    "hd95_median_mm": "HD95, median (mm)",
+    "volume_error_relative": "Volume error (share)",
+    "lesion_dice": "Lesion-wise Dice",
+    "lesion_hd95_mm": "Lesion-wise HD95 (mm)",
+    "sensitivity": "Lesions found",
+    "false_per_case": "False lesions a case",
+}
+NO_CARD = (
+    "No model card lies beside these models, so it is not known how good they are. "
+    "Whoever trained them can make one: the evaluation writes it."
+)
+NO_SEGMENTATION = (
+    "How well these models mark lesions was not measured on a set of cases, or the models come "
+    "with an older card that does not say it. Look at every mask yourself."
+)
+
+
+def read(folder: Path) -> Card | None:
+    """The card of the bundle in ``folder``; None where there is none or it cannot be read."""
+    path = folder / "model_card.json"
+    if not path.is_file():
+        return None
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _read(path: Path, stamp: int) -> Card | None:
+    try:
+        card = load_json(path, finite=False)
+    except (NotPlain, OSError):
+        return None
+    return card if isinstance(card, dict) else None
+
+
+# --- in five seconds ------------------------------------------------------------------------------
+
+
+def how_good(card: Card | None) -> list[str]:
+    """One sentence for each thing the models do, from the measured numbers."""
+    if card is None:
+        return [NO_CARD]
+    lines = []
+    answers = card.get("answers") or {}
+    if "fused" in answers:
+        fused, floor = (answers[k]["accuracy"]["value"] for k in ("fused", "trivial"))
+        lines.append(
+            f"Names the right one of six primaries in **{fused:.0%}** of "
+            f"{card['patients']} patients{_range(answers['fused']['accuracy'])}; naming the "
+            f"commonest every time is right in {floor:.0%}."
+        )
+        lines.append(_images_add(card))
+    else:
+        lines.append("How well they name the primary was not measured.")
+    found = _whole(card)
+    if found:
+        core = found["regions"]["TC"]
+        share, false = core["sensitivity"]["value"], core["false_per_case"]["value"]
+        if share is not None:
+            lines.append(
+                f"Finds **{share:.0%}** of {card['segmentation']['lesions']} lesions in "
+                f"{found['cases']} cases{_range(core['sensitivity'])}, with {false:.1f} false "
+                f"ones a case; Dice {core['dice']['value']:.2f}."
+            )
+    else:
+        lines.append("How well they mark lesions was not measured on a set of cases.")
+    return lines
+
+
+def _range(estimate: Mapping[str, Any]) -> str:
+    """The 95 % interval of a share in brackets, or nothing where there is none."""
+    if estimate["low"] is None:
+        return ""
+    return f" (95 % interval {estimate['low']:.0%} to {estimate['high']:.0%})"
+
+
+def distrust(card: Card | None) -> list[str]:
+    """Where the measured numbers say that an answer should not be believed."""
+    lines = []
+    sensitivity = (((card or {}).get("answers") or {}).get("fused") or {}).get("per_class", {})
+    weak = [
+        PRIMARY_NAMES[p]
+        for p, e in sensitivity.get("sensitivity", {}).items()
+        if e["value"] is not None and e["value"] < 0.25
+    ]
+    if weak:
+        lines.append(f"Hardly ever recognised: {', '.join(weak)}.")
+    small = [
+        r for r in ((card or {}).get("segmentation") or {}).get("detection", [])
+        if r["sensitivity"]["value"] is not None and r["sensitivity"]["value"] < 0.9
+    ]  # fmt: skip
+    if small:
+        lines.append(
+            "Lesions are missed: "
+            + "; ".join(f"{size_words(r)}, {r['sensitivity']['value']:.0%} found" for r in small)
+            + "."
+        )
+    lines.append("Any primary other than the six gets a wrong answer.")
+    lines.append("Treated metastases, follow-up and other tumours: not meant for them.")
+    return lines
+
+
+def _images_add(card: Card) -> str:
+    """Whether the images add to the clinical record, by the paired interval of the macro AUC."""
+    gain = ((card.get("differences") or {}).get("fused_minus_clinical") or {}).get("macro_auc")
+    if not gain or gain["low"] is None:
+        return "Whether the images add to the clinical record was not measured."
+    if gain["low"] > 0:
+        return "The images add a little to the clinical record."
+    if gain["high"] < 0:
+        return "The images make the answer worse than the clinical record alone."
+    return "It is not shown that the images add anything to the clinical record."
+
+
+def _whole(card: Card) -> Card | None:
+    """The segmentation with all sequences, where it was measured."""
+    part = ((card.get("segmentation") or {}).get("subsets") or {}).get("all")
+    return part if part and part["regions"] else None
+
+
+# --- naming the primary ---------------------------------------------------------------------------
+
+
+def draw_answers(card: Card) -> None:
+    """The answers side by side, then one of them in detail."""
+    answers = card.get("answers")
+    if not answers:
+        st.info("How well these models name the primary was not measured.")
+        return
+    st.caption(
+        f"{card['patients']} patients, each answered by models that had not seen them. Dot: value; "
+        "line: 95 % interval. The clinical answer is the floor that images must beat."
+    )
+    measures = {
+        "accuracy": "Right answers",
+        "balanced_accuracy": "Right, each primary<br>counts the same",
+        "macro_auc": "Telling apart (AUC):<br>0.5 guessing, 1 perfect",
+        "log_loss": "Log loss:<br>lower is better",
+    }
+    kinds = [k for k in ANSWERS if k in answers]
+    panels = [(words, [answers[k].get(m) for k in kinds]) for m, words in measures.items()]
+    _chart(
+        charts.intervals(
+            panels, [ANSWERS[k] for k in kinds], [charts.COLOURS[k] for k in kinds], {2: 0.5}
+        ),
+        "answers",
+    )
+    st.markdown("\n".join(f"- {sentence}" for sentence in card.get("verdicts", [])))
+    kind = st.segmented_control(
+        "Look closer at", list(INFORMED), format_func=INFORMED.__getitem__, default="fused",
+        key="card answer",
+    ) or "fused"  # fmt: skip
+    left, right = st.columns(2, gap="large")
+    names = [SHORT_PRIMARIES[p] for p in PRIMARY_NAMES]
+    with left:
+        st.subheader("Who was taken for whom", anchor=False)
+        _chart(charts.confusion(answers[kind]["confusion"], names), "confusion")
+    with right:
+        st.subheader("Can the percentages be believed?", anchor=False)
+        _chart(charts.reliability(answers[kind]["reliability"], charts.COLOURS[kind]), "reliable")
+        st.caption(
+            "On the dotted line they can. Below it the model is too sure. Mean gap: "
+            f"{table_cell(answers[kind].get('calibration_error'))}."
+        )
+    st.subheader("Each primary", anchor=False)
+    _per_class(answers[kind]["per_class"])
+    _decision(card, kind)
+
+
+def _per_class(per_class: Card) -> None:
+    columns = {
+        "sensitivity": "Found (sensitivity)",
+        "specificity": "Others left alone (specificity)",
+        "ppv": "Right when named (PPV)",
+        "npv": "Right when not named (NPV)",
+        "f1": "F1",
+        "auc": "AUC",
+    }
+    shown = {k: v for k, v in columns.items() if k in per_class}
+    rows = [
+        {"Primary": word, **{v: table_cell(per_class[k][p]) for k, v in shown.items()}}
+        for p, word in PRIMARY_NAMES.items()
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+
+
+def _decision(card: Card, kind: str) -> None:
+    st.subheader("Would acting on it do more good than harm?", anchor=False)
+    found = card.get("decision")
+    if not found:
+        st.info("This card holds no decision curves.")
+        return
+    counts = card.get("primaries") or {}
+    commonest = max(counts, key=lambda p: counts[p]) if counts else next(iter(PRIMARY_NAMES))
+    options = [str(p) for p in PRIMARY_NAMES]
+    primary = st.selectbox(
+        "Primary", options, index=options.index(commonest), key="card decision",
+        format_func=lambda p: PRIMARY_NAMES[p], width=320,
+    )  # fmt: skip
+    curves = {k: c[primary] for k, c in found["answers"].items()}
+    _chart(charts.decision(found["thresholds"], curves, INFORMED, kind), "decision")
+    st.caption(
+        "Net benefit: right actions less wrong ones, a wrong one weighed by the probability from "
+        "which one would act. A curve is of use where it lies above both acting on all and acting "
+        f"on nobody (0). Band: 95 % interval of the {INFORMED[kind].lower()} answer."
+    )
+
+
+# --- finding lesions ------------------------------------------------------------------------------
+
+
+def draw_segmentation(card: Card) -> None:
+    found = card.get("segmentation")
+    whole = _whole(card)
+    if not found or not whole:
+        st.info(NO_SEGMENTATION)
+        return
+    seconds = whole["seconds"]["value"]
+    st.caption(
+        f"Cases with reference masks: {found['cases']}, without a lesion: "
+        f"{found['cases_without_lesion']}; lesions: {found['lesions']}. Value (95 % interval). "
+        f"About {seconds:.0f} s a case ({', '.join(found['hardware'])})."
+    )
+    if found["left_out"]:
+        st.warning(f"Cases that could not be measured and are left out: {len(found['left_out'])}.")
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Which lesions are found", anchor=False)
+        rows = found["detection"]
+        _chart(charts.detection(rows, [size_words(r) for r in rows]), "detection")
+    with right:
+        st.subheader("The price of finding more", anchor=False)
+        _chart(charts.froc(found["froc"], CURVES), "froc")
+    st.subheader("How well they are outlined", anchor=False)
+    rows = [
+        {"Region": REGIONS[r], **{v: table_cell(n.get(k)) for k, v in REGION_COLUMNS.items()}}
+        for r, n in whole["regions"].items()
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    st.caption(
+        f"Surface Dice: share of the outline within {found['scoring']['tolerance_mm']:g} mm. "
+        "Lesion-wise: as in BraTS-METS 2023, a missed and a false lesion each count Dice 0 and "
+        "374 mm."
+    )
+    st.subheader("With fewer sequences", anchor=False)
+    st.dataframe(pd.DataFrame(_subset_rows(found)), hide_index=True)
+    if found.get("goals"):
+        st.subheader("Goals set before measuring", anchor=False)
+        goals = [
+            {
+                "Goal": g["goal"],
+                "Found": table_cell(g["found"], 3),  # 0.746 misses 0.75
+                "Met": "yes" if g["met"] else "no",
+            }
+            for g in found["goals"]
+        ]
+        st.dataframe(pd.DataFrame(goals), hide_index=True)
+
+
+def _subset_rows(found: Card) -> list[dict[str, str]]:
+    rows = []
+    for name, part in found["subsets"].items():
+        change = (found["differences"].get(name) or {}).get("TC") or {}
+        row = {"Sequences": SUBSETS.get(name, name), "Cases": str(part["cases"])}
+        for region, words in REGIONS.items():
+            row[f"Dice, {words.lower()}"] = table_cell(
+                (part["regions"].get(region) or {}).get("dice")
+            )
+        rows.append(row | {"Change, tumour core": table_cell(change.get("dice"))})
+    return rows
+
+
+# --- for whom, and what the parts are worth -------------------------------------------------------
+
+
+def draw_subgroups(card: Card) -> None:
+    answers = {
+        "fused_accuracy": "Right, fused",
+        "clinical_accuracy": "Right, clinical",
+        "fused_macro_auc": "AUC, fused",
+        "clinical_macro_auc": "AUC, clinical",
+    }
+    masks = {
+        "dice": "Dice, tumour core",
+        "lesion_dice": "Lesion-wise Dice",
+        "sensitivity": "Lesions found",
+        "false_per_case": "False lesions a case",
+    }
+    segmentation = card.get("segmentation") or {}
+    drawn = _group_tables("Naming the primary", card.get("subgroups"), answers, card.get("minimum"))
+    drawn |= _group_tables(
+        "Finding lesions", segmentation.get("subgroups"), masks, segmentation.get("minimum")
+    )
+    if not drawn:
+        st.info("This card holds no numbers for parts of the patients.")
+
+
+def _group_tables(
+    heading: str, tables: Card | None, columns: Mapping[str, str], minimum: int | None
+) -> bool:
+    if not tables:
+        return False
+    st.subheader(heading, anchor=False)
+    st.caption(f"Value (95 % interval). Groups of fewer than {minimum} patients get no number.")
+    places = st.columns(2, gap="large")
+    for place, (title, rows) in enumerate(tables.items()):
+        body = []
+        for row in rows:
+            numbers = row["numbers"] or {}
+            cells = {v: table_cell(numbers.get(k)) for k, v in columns.items()}
+            if not row["numbers"]:
+                cells[next(iter(cells))] = row["words"]
+            body.append({title: row["name"], "Patients": row["n"], **cells})
+        places[place % 2].dataframe(pd.DataFrame(body), hide_index=True)
+    return True
+
+
+def draw_ablations(card: Card) -> None:
+    """What the code size and each part of the training are worth."""
+    reductions = card.get("reductions")
+    if reductions:
+        st.subheader("Short code of the image features: does it help?", anchor=False)
+        names = [_code_words(row["reduction"]) for row in reductions]
+        measures = {
+            "image_macro_auc": "Image only: AUC",
+            "fused_macro_auc": "Fused: AUC",
+            "image_log_loss": "Image only: log loss",
+            "fused_log_loss": "Fused: log loss",
+        }
+        panels = [(words, [r.get(k) for r in reductions]) for k, words in measures.items()]
+        _chart(charts.intervals(panels, names, [charts.COLOURS["fused"]] * len(names)), "codes")
+        st.dataframe(
+            pd.DataFrame(
+                [
+                    {"Code": n, **{v: table_cell(r.get(k)) for k, v in measures.items()}}
+                    for n, r in zip(names, reductions, strict=True)
+                ]
+            ),
+            hide_index=True,
+        )
+    table = card.get("ablation")
+    if table:
+        st.subheader(table["title"], anchor=False)
+        rows = [{k: table_cell(v) for k, v in row.items()} for row in table["rows"]]
+        st.dataframe(pd.DataFrame(rows), hide_index=True)
+        for note in table["notes"]:
+            st.caption(note)
+    if not reductions and not table:
+        st.info("This card does not compare ways of training.")
+
+
+def _code_words(reduction: str) -> str:
+    """``autoencoder, 8`` -> ``Autoencoder, 8 numbers``."""
+    kind, _, size = reduction.partition(", ")
+    name = {"pca": "PCA", "autoencoder": "Autoencoder", "no reduction": "All features"}.get(
+        kind, kind
+    )
+    return f"{name}, {size} numbers" if size else name
+
+
+def draw_use(card: Card | None, limits: Sequence[str]) -> None:
+    """Intended use and limits; ``limits`` stand where there is no card."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        for title, key in (("Meant for", "intended_use"), ("Not meant for", "not_for")):
+            if card and card.get(key):
+                st.subheader(title, anchor=False)
+                st.markdown("\n".join(f"- {s}" for s in card[key]))
+        st.subheader("What they cannot do", anchor=False)
+        st.markdown("\n".join(f"- {s}" for s in limits))
+    with right:
+        st.subheader("How to read the numbers", anchor=False)
+        if card and card.get("limits"):
+            st.markdown("\n".join(f"- {s}" for s in card["limits"]))
+        else:
+            st.info(NO_CARD)
+
+
+def _chart(figure: Any, key: str) -> None:
+    st.plotly_chart(figure, key=f"chart {key}", config={"displayModeBar": False})

@@ -1,0 +1,158 @@
+"""Who reads which study, and which sheet is open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from bmcore.review import access, plan
+from bmcore.review.allocation import Place
+from bmcore.review.reading_session import ReadingSession
+from bmcore.review.study import Study, StudyReader
+from bmcore.review.votes import Reader
+from bmcore.review.worklist import WorkItem
+from pages.parts import loaders
+from pages.parts.access import guard
+from pages.parts.words import escaped
+
+ARM_WORDS = {
+    "unaided": "without the models",
+    "aided": "with the models",
+    "aided_explained": "with the models and their reasons",
+}
+STATE_WORDS = {
+    "not started": "To do",
+    "draft": "Begun",
+    "unaided locked": "Locked",
+    "aided locked": "Locked",
+    "skipped": "Skipped",
+}
+_READING = "reading"
+
+
+@dataclass(frozen=True)
+class StudyContext:
+    """One reader in one locked study."""
+
+    desk: ReadingSession
+    study: Study
+    reader: StudyReader
+
+    @property
+    def key(self) -> str:
+        return f"{self.study.study}/{self.reader.id}"
+
+    def work(self) -> tuple[WorkItem, ...]:
+        return self.desk.work(self.reader.id)
+
+    def standing(self, place: Place) -> access.Standing:
+        return access.sheet_standing(self.study, self.work(), place)
+
+
+def choose() -> StudyContext | None:
+    """The study and reader of this session; None, with words, where there is none."""
+    seats = {f"{name}/{reader.id}": (name, reader) for name, reader in _mine()}
+    if not seats:
+        _say_none()
+        return None
+    keys = list(seats)
+    asked = st.query_params.get("seat")
+    local = guard.user().local
+    chosen: str | None
+    if len(keys) == 1 and not local:
+        chosen = keys[0]
+    elif asked in keys and _READING in st.query_params:
+        chosen = asked  # the screen belongs to the sheet
+    else:
+        chosen = st.selectbox(
+            "Who is reading?" if local else "Study",
+            keys,
+            index=keys.index(asked) if asked in keys else None,
+            format_func=lambda key: f"{seats[key][1].name}, study {seats[key][0]}",
+            placeholder="Choose",
+            width=420,
+            key=f"seat box {asked}",
+        )
+        if chosen is not None and chosen != asked:
+            st.query_params.from_dict({"seat": chosen})
+            st.rerun()
+    if chosen is None:
+        st.info("Choose who is reading. Each reader has a list and an order of their own.")
+        return None
+    name, reader = seats[chosen]
+    desk = ReadingSession(loaders.store(), name)
+    return StudyContext(desk, desk.version.study, reader)
+
+
+def _mine() -> list[tuple[str, StudyReader]]:
+    """(study, reader) that this user may read as: the own name; the local user any."""
+    user, store = guard.user(), loaders.store()
+    found = []
+    for name in plan.studies(store):
+        for reader in ReadingSession(store, name).version.study.readers:
+            if user.local or Reader(reader.name, "other").key == user.key:
+                found.append((name, reader))
+    return found
+
+
+def _say_none() -> None:
+    st.header("Study", anchor=False)
+    user = guard.user()
+    if user.local:
+        st.info("No study is running yet. Plan and start one on the page “Run a study”.")
+    else:
+        st.info(
+            f"There is no list for {escaped(user.name)}. The investigator names the readers of a "
+            "study in its plan; the name there must be that of your account."
+        )
+
+
+def open_place(reading: StudyContext) -> Place | None:
+    """The sheet that is being read; None while the list is shown.
+
+    It is the next one of the list, also after a reload, or a skipped one that was chosen.
+    """
+    if _READING not in st.query_params:
+        return None
+    listed = reading.work()
+    chosen = st.session_state.get(_skipped_key(reading))
+    if chosen is not None and any(w.item.place == chosen and not w.locked for w in listed):
+        return chosen
+    following = next_item(listed)
+    if following is None or following.not_before is not None:
+        close(reading)
+        return None
+    return following.item.place
+
+
+def next_item(listed: Sequence[WorkItem]) -> WorkItem | None:
+    return next((w for w in listed if not w.done), None)
+
+
+def open_sheet(reading: StudyContext, skipped: Place | None = None) -> None:
+    """Go to the next sheet, or to ``skipped``, at the next drawing."""
+    st.session_state[_skipped_key(reading)] = skipped
+    st.query_params[_READING] = "1"
+
+
+def close(reading: StudyContext) -> None:
+    """Back to the list at the next drawing."""
+    st.session_state.pop(_skipped_key(reading), None)
+    st.query_params.pop(_READING, None)
+
+
+def _skipped_key(reading: StudyContext) -> str:
+    return f"skipped sheet {reading.key}"
+
+
+def numbers(listed: Sequence[WorkItem]) -> dict[Place, int]:
+    """Case 1, 2, ... in the reader's order. A hidden repeat has a number like any other."""
+    found: dict[tuple[int, str, int], int] = {}
+    for w in listed:
+        found.setdefault((w.item.period, w.item.place.case_id, w.item.place.occasion), len(found))
+    return {
+        w.item.place: found[w.item.period, w.item.place.case_id, w.item.place.occasion] + 1
+        for w in listed
+    }

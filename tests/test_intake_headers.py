@@ -1,0 +1,145 @@
+"""Headers: default positions, two sizes, units, grids that nearly agree, masks nearly whole."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bmcore.domain import InputRefused, Severity, Volume
+from bmcore.geometry import same_grid
+from bmcore.intake.nifti import read_case
+from bmcore.intake.nifti_file import read_mask, read_volume
+from tests.volumes_fixture import ORIGIN_MM, SHAPE, affine, brain_image, make_case, save
+
+PLACED = affine(origin_mm=ORIGIN_MM)
+GOOD = brain_image()
+
+
+def words(findings) -> str:
+    return "\n".join(f.sentence for f in findings)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        np.eye(4),
+        np.diag([-1.0, -1, 1, 1]),
+        np.diag([0.94, 0.94, 5, 1]),
+        np.diag([-0.94, -0.94, 1, 1]),
+    ],
+    ids=["identity", "no position in DICOM's axes", "sizes only", "sizes in DICOM's axes"],
+)
+def test_a_default_header_leaves_the_side_open(tmp_path, header):
+    case = read_case({"t1c": save(Volume(GOOD, header), tmp_path / "a.nii")})
+    assert case.side_doubt is not None and "left and right may be swapped" in case.side_doubt
+    (said,) = [f for f in case.findings if "default" in f.what]
+    assert said.severity is Severity.WARNING and said.file == "a.nii"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [PLACED, np.array([[1, 0, 0, 0], [0, 1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1.0]])],
+    ids=["a place", "SRI24 of the Yale files"],
+)
+def test_a_header_with_a_place_does_not(tmp_path, header):
+    case = read_case({"t1c": save(Volume(GOOD, header), tmp_path / "a.nii")})
+    assert case.side_doubt is None and not [f for f in case.findings if "default" in f.what]
+
+
+def test_a_header_without_any_position_leaves_the_side_open(tmp_path):
+    image = nib.Nifti1Image(GOOD, None)
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+    nib.save(image, tmp_path / "a.nii")
+    assert read_case({"t1c": tmp_path / "a.nii"}).side_doubt is not None
+
+
+def test_two_voxel_sizes_are_both_named(tmp_path):
+    image = nib.Nifti1Image(GOOD, affine((3, 3, 3), (-60, -72, -54)))
+    image.header.set_zooms((1.5, 1.5, 1.5))
+    image.header["sform_code"], image.header["qform_code"] = 2, 0
+    raw = bytearray(image.to_bytes())
+    raw[80:92] = np.array([1.5, 1.5, 1.5], "<f4").tobytes()  # pixdim of the three axes
+    (tmp_path / "a.nii").write_bytes(raw)
+    volume, findings = read_volume(tmp_path / "a.nii")
+    assert np.allclose(np.diag(volume.affine)[:3], 3)
+    (said,) = findings
+    assert said.severity is Severity.WARNING
+    assert "3 x 3 x 3 mm used, 1.5 x 1.5 x 1.5 mm stated" in said.sentence
+
+
+def in_unit(path, unit, factor):
+    scaled = np.diag([factor, factor, factor, 1]) @ PLACED
+    image = nib.Nifti1Image(GOOD, scaled)
+    image.header.set_xyzt_units(unit)
+    nib.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("meter", 0.001), ("micron", 1000.0)])
+def test_sizes_are_brought_to_mm_by_the_declared_unit(tmp_path, unit, factor):
+    volume, (said,) = read_volume(in_unit(tmp_path / "a.nii", unit, factor))
+    np.testing.assert_allclose(volume.affine, PLACED, rtol=1e-5)
+    assert said.severity is Severity.INFO and "brought to mm" in said.what
+
+
+def test_a_unit_that_cannot_be_is_a_warning(tmp_path):
+    volume, (said,) = read_volume(in_unit(tmp_path / "a.nii", "meter", 1.0))
+    np.testing.assert_allclose(volume.affine, PLACED, rtol=1e-6)
+    assert said.severity is Severity.WARNING and "not plausible; sizes were read as mm" in said.what
+
+
+def pair(tmp_path, other):
+    case = make_case(grid=affine((0.9375, 0.9375, 1), (-19, -23, -18)))
+    save(case.grid, tmp_path / "t1c.nii")
+    save(Volume(case.sequences["t2f"].data, other), tmp_path / "flair.nii")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "other",
+    [affine((0.9387, 0.9387, 1), (-19, -23, -18)), affine((0.9375, 0.9375, 1), (-19, -22.94, -18))],
+    ids=["spacing .9387 against .9375", "origin .06 mm off"],
+)
+def test_nearly_the_same_grid_is_accepted_and_the_rule_is_said(tmp_path, other):
+    case = read_case(pair(tmp_path, other))
+    assert same_grid(case.grid, case.sequences["t2f"])
+    (said,) = [f for f in case.findings if "half a voxel" in f.what]
+    assert said.severity is Severity.INFO and "mm apart" in str(said.found)
+
+
+def turned_grid(degrees: float) -> np.ndarray:
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn = np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    return turn @ affine((0.9375, 0.9375, 1), (-19, -23, -18))
+
+
+@pytest.mark.parametrize(
+    ("other", "say"),
+    [
+        (affine((0.9375, 0.9375, 1), (-19, -20, -18)), "middles 3.00 mm apart (+0.00, +3.00, +0.0"),
+        (turned_grid(4), "turned by 4.00 degrees"),
+        (affine((0.97, 0.97, 1), (-19, -23, -18)), "voxel edges differ by +0.0325, +0.0325, +0"),
+    ],
+)
+def test_a_refusal_names_the_difference_in_mm_and_degrees(tmp_path, other, say):
+    with pytest.raises(InputRefused) as caught:
+        read_case(pair(tmp_path, other))
+    (said,) = [f.sentence for f in caught.value.findings]
+    assert said.startswith("flair.nii: t2f lies on another grid than t1c (t1c.nii)") and say in said
+
+
+def test_a_mask_nearly_whole_is_rounded_with_a_note(tmp_path):
+    labels = np.zeros(SHAPE, np.float32)
+    labels[5, 5, 5:9] = (0, 1, 2, 3)
+    mask, (said,) = read_mask(save(Volume(labels * 0.9999, PLACED), tmp_path / "m.nii"))
+    assert mask.data.dtype == np.uint8 and np.array_equal(mask.data, labels)
+    assert said.severity is Severity.INFO and said.found.startswith("3 voxels")
+
+
+def test_a_mask_further_off_is_refused(tmp_path):
+    labels = np.zeros(SHAPE, np.float32)
+    labels[5, 5, 5:9] = (0, 1, 2, 3)
+    with pytest.raises(InputRefused, match="no labels"):
+        read_mask(save(Volume(labels * 0.99, PLACED), tmp_path / "m.nii"))

@@ -1,0 +1,242 @@
+"""Clinical tables as clinics keep them: whose row it is, what codes mean, shapes of files."""
+
+from __future__ import annotations
+
+import openpyxl
+import pytest
+
+from bmcore.domain import ClinicalRecord, InputRefused, Severity
+from bmcore.intake.clinical import read_clinical
+from bmcore.intake.clinical_values import pairs_in, parse_legends
+
+
+def csv(tmp_path, text):
+    path = tmp_path / "clinical.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def table(tmp_path, text, **more):
+    return read_clinical(csv(tmp_path, text), **more)
+
+
+def said(read) -> str:
+    return "\n".join(f"{f.severity}: {f.sentence}" for f in read.findings)
+
+
+def how(read) -> dict[str, str]:
+    return {reading.heading: reading.how for reading in read.readings}
+
+
+def test_an_id_that_only_looks_alike_is_another_patients(tmp_path):
+    read = table(tmp_path, "case_id,age,sex\nMüller_03,61,F\n")
+    assert read.record_for("Möller_03") is None and read.record_for("M-ller_03") is None
+    assert read.record_for("Müller_03") == ClinicalRecord(61, "female")
+    assert read.record_for("Mu\u0308ller_03") == ClinicalRecord(61, "female")  # accent apart
+
+
+@pytest.mark.parametrize("case_id", ["12", "007", "100101", "張三-1", "Ж7"])
+def test_ids_match_as_they_are_written_in_any_script(tmp_path, case_id):
+    text = "Patient ID,Age,Sex\n12,61,F\n007,50,M\n100101,44,F\n張三-1,70,F\nЖ7,71,M\n"
+    assert table(tmp_path, text).record_for(case_id) is not None
+
+
+@pytest.mark.parametrize("case_id", ["7", "0012", "BraTS-MET-00013-000", "case 12"])
+def test_another_writing_of_a_number_is_no_match(tmp_path, case_id):
+    read = table(tmp_path, "Patient ID,Age\n12,61\n007,50\n")
+    assert read.record_for(case_id) is None
+
+
+def test_the_ids_that_could_be_meant_are_named(tmp_path):
+    read = table(tmp_path, "Patient ID,Age\n12,61\n007,50\nMüller_03,70\n")
+    assert read.like("7") == ("007",) and read.like("muller 03") == ("Müller_03",)
+
+
+@pytest.mark.parametrize("cells", [("1", "2", "1"), ("1", "1", "1"), ("0", "1", "0")], ids="".join)
+def test_codes_of_sex_without_a_legend_are_asked_for_never_guessed(tmp_path, cells):
+    rows = "".join(f"P{n},{50 + n},{c}\n" for n, c in enumerate(cells))
+    read = table(tmp_path, "case_id,age,sex\n" + rows)
+    assert {record.sex for record in read.records.values()} == {None}
+    (asked,) = read.asked
+    assert (asked.field, asked.codes) == ("sex", tuple(sorted(set(cells))))
+    assert "warning: clinical.csv: column 'sex' holds codes whose meaning is not said" in said(read)
+    answered = table(
+        tmp_path,
+        "case_id,age,sex\n" + rows,
+        legends=parse_legends(["sex: 0=female, 1=male, 2=female"]),
+    )
+    assert answered.records["P0"].sex == ("female" if cells[0] == "0" else "male")
+    assert answered.asked == () and "by the legend that was given" in how(answered)["sex"]
+
+
+@pytest.mark.parametrize(
+    ("heading", "first", "second"),
+    [
+        ("Extracranial metastases (0=yes, 1=no)", True, False),
+        ("Extracranial metastases (0 = no; 1 = yes)", False, True),
+        ("Extracranial metastases [yes=0, no=1]", True, False),
+        ("Extracranial metastases: 0=yes 1=no", True, False),
+    ],
+)
+def test_the_legend_in_the_heading_is_used(tmp_path, heading, first, second):
+    read = table(tmp_path, f'case_id;age;"{heading}"\nP1;61;0\nP2;55;1\n')
+    assert read.records["P1"].extracranial_metastases is first
+    assert read.records["P2"].extracranial_metastases is second
+    assert how(read)[heading].startswith("by the legend in the heading; ")
+
+
+def test_a_legend_that_is_not_understood_closes_the_column(tmp_path):
+    read = table(tmp_path, "case_id;age;Sex (1 = Klingon, 2 = Vulcan)\nP1;61;1\nP2;6;2\n")
+    assert read.records["P1"].sex is None
+    assert "was not used: the legend in its heading is not understood" in said(read)
+
+
+def test_pairs_are_found_in_either_order():
+    assert pairs_in("1 = male, 2 = female") == {"1": "male", "2": "female"}
+    assert pairs_in("male=1; female=2; 9=unknown") == {
+        "1": "male", "2": "female", "9": "unknown"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("heading", "cell", "years"),
+    [
+        ("Age (months)", "96", 8.0),
+        ("Age in months", "720", 60.0),
+        ("Age_months", "720", 60.0),
+        ("Age [years]", "61", 61.0),
+        ("Age (months)", "61 years", 61.0),
+        ("Age (decades)", "6", None),
+    ],
+)
+def test_the_unit_of_an_age_in_the_heading_counts(tmp_path, heading, cell, years):
+    read = table(tmp_path, f"case_id,{heading},sex\nP1,{cell},F\nP2,,M\n")
+    assert read.records["P1"].age_years == years
+    if years is None:
+        assert "was not used: its unit is not understood" in said(read)
+
+
+@pytest.mark.parametrize(
+    ("cell", "years", "words"),
+    [
+        (">89", 90, "'>89' was read as 90"),
+        ("90+", 90, "'90+' was read as 90"),
+        ("≥90", 90, "'≥90' was read as 90"),
+        ("061Y", 61, None),
+        ("018M", 1.5, "was read as 1.5 years"),
+        ("999", None, "cannot be read"),
+        ("-99", None, "cannot be read"),
+        ("n/a", None, None),
+        ('"61,5"', 61.5, None),
+        ("61 years", 61, None),
+        ("0", 0, "the age is below 18"),
+        ("17", 17, "the age is below 18"),
+        ("720 months", 60, "was read as 60.0 years"),
+        ("18-38", None, "cannot be read"),
+        (">40", None, "cannot be read"),
+    ],
+)
+def test_ages_as_clinics_write_them(tmp_path, cell, years, words):
+    read = table(tmp_path, f"case_id,age\nA,{cell}\nB,60\n")
+    assert read.records["A"].age_years == years
+    assert (words in said(read)) if words else read.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("cell", "packs"),
+    [("1.234", 1.234), ('"1,234"', None), ("20-30", None), (">40", None), ("1 234", None),
+     ('"1,5"', 1.5), ("40 py", 40)],
+)  # fmt: skip
+def test_pack_years_that_can_be_read_two_ways_are_not(tmp_path, cell, packs):
+    read = table(tmp_path, f"case_id,age,pack_years\nA,60,{cell}\nB,60,1\n")
+    assert read.records["A"].pack_years == packs
+    assert (packs is None) == ("pack-years cannot be read" in said(read))
+
+
+def test_words_with_two_meanings_are_missing_and_noted(tmp_path):
+    read = table(
+        tmp_path,
+        "case_id,age,extracranial metastases,smoking\n"
+        "P1,61,None,None\nP2,55,Liver,Never\nP3,60,-,never\nP4,60,yes,never\n",
+    )
+    assert read.records["P1"].extracranial_metastases is None and read.records["P1"].smoking is None
+    for row, word in ((2, "'None' may mean none"), (4, "'-' may mean none")):
+        assert f"row {row}, column 'extracranial metastases': {word} or not known" in said(read)
+    assert "row 2, column 'smoking': 'None' may mean" in said(read)
+    assert "found Liver" in said(read)
+
+
+def test_plus_and_minus_in_one_column_are_yes_and_no(tmp_path):
+    read = table(tmp_path, "case_id,age,extracranial metastases\nA,60,+\nB,61,-\n")
+    found = [read.records[c].extracranial_metastases for c in "AB"]
+    assert found == [True, False] and "+ as yes, - as no" in said(read)
+
+
+def test_a_2_forbids_reading_0_and_1_as_no_and_yes(tmp_path):
+    read = table(tmp_path, "case_id,age,extracranial metastases\nA,60,1\nB,61,2\n")
+    assert {r.extracranial_metastases for r in read.records.values()} == {None}
+    assert read.asked[0].codes == ("1", "2")
+
+
+def test_each_column_says_how_it_was_read(tmp_path):
+    read = table(tmp_path, "case_id,Age,Gender,Extranodal\nA,60,m,0\nB,90+,F,1\n")
+    assert how(read) == {
+        "case_id": "the id of the case, letter by letter",
+        "Age": "years",
+        "Gender": "'m' as male, 'F' as female",
+        "Extranodal": "0 as no, 1 as yes; '0' as no, '1' as yes",
+    }
+    kept = [f.sentence for f in read.as_findings("A")]
+    assert "sex was read from a table: 'm' as male, 'F' as female." in kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\ncase_id;age;sex\nP001;61;F\n",
+        'sep=,\n"case_id","age","sex"\nP001,61,F\n',
+        'case_id;age;sex;"extracranial mets (yes, no, unknown, n/a)"\nP001;61;F;yes\n',
+        "case_id\tage, in years\tsex\nP001\t61\tF\n",
+    ],
+)
+def test_separators_are_told_by_the_rows_and_by_excels_line(tmp_path, text):
+    read = table(tmp_path, text)
+    assert read.record_for("P001").sex == "female"
+
+
+def book(tmp_path, *rows, merged=None):
+    made = openpyxl.Workbook()
+    for row in rows:
+        made.active.append(row)
+    if merged:
+        made.active.merge_cells(merged)
+    path = tmp_path / "clinical.xlsx"
+    made.save(path)
+    return path
+
+
+@pytest.mark.parametrize("titles", [1, 3])
+def test_headings_below_a_merged_title_are_pointed_at(tmp_path, titles):
+    rows = [["Demographics"]] * titles + [["case_id", "Age", "Sex"], ["P001", 61, "F"]]
+    with pytest.raises(InputRefused) as caught:
+        read_clinical(book(tmp_path, *rows, merged="A1:C1"))
+    assert f"the headings seem to stand in row {titles + 1}" in str(caught.value)
+
+
+def test_formulas_without_a_stored_result_are_told(tmp_path):
+    rows = [["case_id", "Age", "Sex"], ["P001", '=DATEDIF(1,2,"Y")', "F"], ["P002", 61, "M"]]
+    read = read_clinical(book(tmp_path, *rows))
+    assert read.records["P001"].age_years is None
+    (warned,) = [f for f in read.findings if "no stored result" in f.what]
+    assert warned.severity is Severity.WARNING and warned.found == "cells B2"
+
+
+def test_a_wrong_dimension_tag_hides_no_row(tmp_path):
+    import zipfile
+
+    path = book(tmp_path, ["case_id", "Age"], *([f"P{n}", 60 + n] for n in range(5)))
+    changed = tmp_path / "changed.xlsx"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(changed, "w") as new:
+        for part in old.namelist():
+            new.writestr(part, old.read(part).replace(b'ref="A1:B6"', b'ref="A1:A2"'))
+    assert len(read_clinical(changed).records) == 5

@@ -1,0 +1,1 @@
+"""What is learnt from: cohorts, patches, candidates, held-out features."""

@@ -1,0 +1,266 @@
+"""Prepare each patient once: files -> lesion patches, measured lesions, clinical record, label.
+
+What is kept of a patient is one npz below OUT/cache, written at once or not at all, so a killed run
+goes on with the next patient. ``cohort.json`` there names all patients and those left out, and why;
+a folder with a ``cohort.json`` can be given as ``--data`` instead of the files it was made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.domain import (
+    PRIMARIES,
+    ClinicalRecord,
+    Finding,
+    InputRefused,
+    Lesion,
+    Primary,
+    refuse,
+)
+from bmcore.models.clinical import vector
+from bmcore.models.cnn import MAX_LESIONS
+from bmcore.models.configs import PATCH_SHAPE
+from training.run.files import (
+    atomic_path,
+    fingerprint,
+    read_json,
+    write_json,
+)
+from training.run.processes import World, progress
+
+if TYPE_CHECKING:
+    from bmcore.domain import Case
+    from bmcore.intake.datasets import YaleDataset
+
+VERSION = 1
+_TIME_POINT = re.compile(r"(BraTS-MET-\d+)-\d{3}")
+INDEX = "cohort.json"
+
+
+def person_of(case_id: str) -> str:
+    """The case id without the time point, ``BraTS-MET-00086`` of ``BraTS-MET-00086-001``.
+
+    Scans of one person must lie in one fold; case ids of other forms stand for a person each.
+    """
+    found = _TIME_POINT.fullmatch(case_id)
+    return found.group(1) if found else case_id
+
+
+@dataclass(frozen=True, eq=False)
+class Patient:
+    """patches float16 (n, 7, 32, 32, 32) of the n <= 12 largest of ``lesions``; label: primary."""
+
+    case_id: str
+    patches: npt.NDArray[np.float16]
+    lesions: tuple[Lesion, ...]
+    record: ClinicalRecord
+    primary: Primary
+
+    def __post_init__(self) -> None:
+        n = min(len(self.lesions), MAX_LESIONS)
+        if n == 0 or self.patches.shape != (n, *PATCH_SHAPE):
+            raise ValueError(
+                f"{self.case_id}: {len(self.lesions)} lesions, but patches {self.patches.shape}"
+            )
+
+    @property
+    def label(self) -> int:
+        return PRIMARIES.index(self.primary)
+
+    @property
+    def person(self) -> str:
+        """Who it is, see ``person_of``."""
+        return person_of(self.case_id)
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Patients with a primary and at least one lesion. left_out: case id -> reason.
+
+    digest: sha256 over the kept files, so that results of other patients are not taken for theirs.
+    """
+
+    patients: tuple[Patient, ...]
+    left_out: dict[str, str]
+    digest: str
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.int64]:
+        return np.array([p.label for p in self.patients], dtype=np.int64)
+
+    @cached_property
+    def persons(self) -> npt.NDArray[np.str_]:
+        return np.array([p.person for p in self.patients])
+
+    @cached_property
+    def clinical(self) -> npt.NDArray[np.float64]:
+        return np.stack([vector(p.record) for p in self.patients])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Patients of each primary, and of each reason for being left out."""
+        kept = Counter(str(p.primary) for p in self.patients)
+        reasons = Counter(f"left out: {reason}" for reason in self.left_out.values())
+        return {str(p): kept[str(p)] for p in PRIMARIES} | dict(reasons)
+
+
+def prepare_cohort(data: Path, out: Path, world: World) -> Cohort:
+    """Prepare what is not prepared yet (shared among the processes) and load all.
+
+    Raises InputRefused with one sentence a problem where cases cannot be read.
+    """
+    if (data / INDEX).exists():
+        return load_cohort(data)
+    from bmcore.intake.datasets import YaleDataset
+
+    dataset = YaleDataset(data)
+    cache = out / "cache"
+    problems: list[Finding] = []
+    with progress(world) as bars:
+        task = bars.add_task("prepare patients", total=len(dataset.case_ids))
+        for number, case_id in enumerate(dataset.case_ids):
+            if number % world.size == world.rank:
+                try:
+                    _prepare_one(dataset, data, case_id, cache)
+                except InputRefused as error:
+                    problems += error.findings
+            bars.advance(task)
+    if problems:
+        raise InputRefused(*problems)
+    world.barrier()
+    if world.main:
+        _write_index(cache, list(dataset.case_ids))
+    world.barrier()
+    return load_cohort(cache)
+
+
+def load_cohort(cache: Path) -> Cohort:
+    """Load a prepared cohort. Raises InputRefused where it is not whole or of another version."""
+    index = read_json(cache / INDEX)
+    if index.get("version") != VERSION:
+        raise refuse(
+            "the prepared patients are of another version",
+            file=cache / INDEX,
+            found=index.get("version"),
+            expected=VERSION,
+            hint="remove the folder and prepare them again.",
+        )
+    digest = hashlib.sha256()
+    patients = []
+    for case_id in index["cases"]:
+        path = cache / f"{case_id}.npz"
+        if not path.exists():
+            raise refuse("a prepared patient is not there", file=path, hint="prepare them again.")
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        patients.append(load_patient(path))
+    if len(patients) < 2:
+        raise refuse(
+            "too few patients can be used for training",
+            file=cache,
+            found=len(patients),
+            expected="patients with a known primary and at least one lesion",
+        )
+    return Cohort(tuple(patients), dict(index["left_out"]), digest.hexdigest())
+
+
+def save_patient(path: Path, patient: Patient, source: str = "") -> None:
+    """Write one patient; ``source`` says from what, so that a change is noticed."""
+    notes = {
+        "case_id": patient.case_id,
+        "lesions": [asdict(lesion) for lesion in patient.lesions],
+        "record": asdict(patient.record),
+        "primary": str(patient.primary),
+        "source": source,
+    }
+    with atomic_path(path) as beside, beside.open("wb") as stream:
+        np.savez_compressed(stream, patches=patient.patches, notes=np.array(json.dumps(notes)))
+
+
+def load_patient(path: Path) -> Patient:
+    with np.load(path, allow_pickle=False) as kept:
+        notes, patches = json.loads(str(kept["notes"])), kept["patches"]
+    for lesion in notes["lesions"]:
+        lesion.update({k: tuple(lesion[k]) for k in ("centroid_mm", "centroid_voxel")})
+    return Patient(
+        notes["case_id"],
+        patches,
+        tuple(Lesion(**lesion) for lesion in notes["lesions"]),
+        ClinicalRecord(**notes["record"]),
+        Primary(notes["primary"]),
+    )
+
+
+def write_index(cache: Path, cases: list[str], left_out: dict[str, str]) -> None:
+    """Name the patients of a prepared cohort."""
+    write_json(cache / INDEX, {"version": VERSION, "cases": cases, "left_out": left_out})
+
+
+def _write_index(cache: Path, case_ids: list[str]) -> None:
+    left_out = {
+        c: read_json(p)["reason"] for c in case_ids if (p := _reason_file(cache, c)).exists()
+    }
+    write_index(cache, [c for c in case_ids if c not in left_out], left_out)
+
+
+def _reason_file(cache: Path, case_id: str) -> Path:
+    return cache / f"{case_id}.left_out.json"
+
+
+def _prepare_one(dataset: YaleDataset, data: Path, case_id: str, cache: Path) -> None:
+    """Write the patient's npz, or why the patient is left out; nothing where that is done."""
+    source = fingerprint(VERSION, _files_of(data, case_id))
+    kept, reason_file = cache / f"{case_id}.npz", _reason_file(cache, case_id)
+    if kept.exists():
+        with np.load(kept, allow_pickle=False) as old:
+            if json.loads(str(old["notes"]))["source"] == source:
+                return
+    if reason_file.exists() and read_json(reason_file)["source"] == source:
+        return
+    kept.unlink(missing_ok=True)
+    reason_file.unlink(missing_ok=True)
+    patient, reason = patient_of(dataset.load(case_id))
+    if patient is None:
+        write_json(reason_file, {"reason": reason, "source": source})
+    else:
+        save_patient(kept, patient, source)
+
+
+def _files_of(data: Path, case_id: str) -> list[tuple[str, int, int]]:
+    """Name, size and time of the case's files and of the tables: a change means another patient."""
+    files = [*data.rglob(f"{case_id}*.nii*"), *data.rglob("*.xlsx"), *data.rglob("*.csv")]
+    return sorted((str(f.relative_to(data)), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+
+
+def patient_of(case: Case) -> tuple[Patient | None, str]:
+    """The patient, or None and the reason for leaving the case out."""
+    from bmcore.imaging.lesions import find_lesions
+    from bmcore.imaging.patches import lesion_patches
+    from bmcore.imaging.preprocess import prepare, to_working_grid
+
+    truth = case.truth
+    if truth is None or truth.primary is None:
+        return None, "the primary is not known or none of the six"
+    if truth.mask is None:
+        return None, "no reference mask"
+    prepared = prepare(case)
+    labels = np.where(prepared.brain, to_working_grid(truth.mask, prepared), 0).astype(np.uint8)
+    lesions = find_lesions(labels, prepared.affine, prepared.brain)
+    if not lesions:
+        return None, "no lesion in the reference mask"
+    shown = lesions[:MAX_LESIONS]
+    patches = lesion_patches(prepared.images, labels, shown, prepared.affine)
+    return Patient(
+        case.case_id, patches.astype(np.float16), lesions, case.clinical, truth.primary
+    ), ""

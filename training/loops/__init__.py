@@ -1,0 +1,1 @@
+"""How each net is trained."""

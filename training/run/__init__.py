@@ -1,0 +1,1 @@
+"""What every command shares: options, seeds, files, checkpoints, processes."""
