@@ -59,7 +59,9 @@ def hd_bet(data: npt.NDArray[np.float32], sizes_mm: npt.NDArray[np.float64]) -> 
     """
     import torch
 
-    shape = tuple(max(1, round(n * s / HD_BET_MM)) for n, s in zip(data.shape, sizes_mm, strict=True))
+    shape = tuple(
+        max(1, round(n * s / HD_BET_MM)) for n, s in zip(data.shape, sizes_mm, strict=True)
+    )
     small = _resized(data, shape, order=3)
     small = (small - small.mean()) / max(float(small.std()), 1e-6)
     asked = torch.from_numpy(np.ascontiguousarray(_padded(_to_lps(small))))[None, None]

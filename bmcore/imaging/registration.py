@@ -6,7 +6,8 @@ is given our axes as they are: it asks for no handedness, so nothing is turned t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,11 @@ from bmcore.geometry import Affine, voxel_sizes_mm
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-SHRINK = (4, 2, 1)
-SMOOTHING_MM = (4.0, 2.0, 1.0)
+SHRINK = (2, 1)
+SMOOTHING_MM = (2.0, 1.0)
 BINS = 32
 SHARE = 0.15  # of the voxels that the metric is computed on
-GRID_MM = 2.0  # heads are compared in voxels of this size
+GRID_MM, ROUGH_MM = 2.0, 6.0  # heads are compared in voxels of this size
 SEED = 1
 TRIED = 3  # starts that are followed at the coarsest level
 
@@ -39,11 +40,6 @@ class Registration:
     before: float
     after: float
     scale: float = 1.0
-
-    @property
-    def shift_mm(self) -> float:
-        """How far the middle of the fixed image's world moves, as ``moved`` says at the origin."""
-        return float(np.linalg.norm(self.matrix[:3, 3]))
 
     @property
     def turn_deg(self) -> float:
@@ -65,9 +61,34 @@ def register(
     headers (the identity) and the images' middles, matrices to begin from; the one of the highest
     mutual information is taken (Mattes et al., IEEE Trans. Med. Imaging 2003, 22:120).
     """
+    with _one_thread():
+        return _register(fixed, moving, mask, starts, scaled)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Several add up in another order each time, and the numbers would not be the same again."""
     import SimpleITK as sitk
 
-    a, b = _itk(_even(fixed)), _itk(_even(moving))
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def _register(
+    fixed: Volume,
+    moving: Volume,
+    mask: npt.NDArray[np.bool_] | None,
+    starts: Sequence[Affine],
+    scaled: bool,
+) -> Registration:
+    import SimpleITK as sitk
+
+    a, b = _itk(_even(fixed, GRID_MM)), _itk(_even(moving, GRID_MM))
+    rough_a, rough_b = _itk(_even(fixed, ROUGH_MM)), _itk(_even(moving, ROUGH_MM))
     inside = None
     if mask is not None:
         like = Volume(mask.astype(np.float32), fixed.affine)
@@ -75,14 +96,14 @@ def register(
     middle = _middle(fixed, mask)
     before = _score(a, b, inside, _transform(np.eye(4), middle, scaled))
     tried = [np.eye(4), *starts, *_turns(middle, _middle(moving, None))]
-    ranked = sorted(tried, key=lambda m: -_score(a, b, inside, _transform(m, middle, scaled)))
-    rough = []
-    for start in ranked[:TRIED]:
-        transform = _transform(start, middle, scaled)
-        _run(a, b, inside, transform, SHRINK[:1], SMOOTHING_MM[:1])
-        rough.append((_score(a, b, inside, transform), len(rough), transform))
-    best = max(rough)[2]
-    _run(a, b, inside, best, SHRINK[1:], SMOOTHING_MM[1:])
+    scores = [_score(rough_a, rough_b, inside, _transform(m, middle, scaled)) for m in tried]
+    followed = []
+    for place in np.argsort(scores)[::-1][:TRIED]:
+        transform = _transform(tried[place], middle, scaled)
+        _run(rough_a, rough_b, inside, transform, (1,), (0.0,))
+        followed.append((_score(rough_a, rough_b, inside, transform), int(place), transform))
+    best = max(followed)[2]
+    _run(a, b, inside, best, SHRINK, SMOOTHING_MM)
     matrix, after = _matrix(best), _score(a, b, inside, best)
     scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
     return Registration(matrix, before, after, scale)
@@ -153,17 +174,17 @@ def _score(a: Any, b: Any, inside: Any, transform: Any) -> float:
         raise
 
 
-def _even(volume: Volume) -> Volume:
-    """The image in voxels of ``GRID_MM`` along its own axes; finer ones are averaged."""
+def _even(volume: Volume, edge_mm: float) -> Volume:
+    """The image in voxels of this edge along its own axes; finer ones are averaged."""
     sizes = voxel_sizes_mm(volume.affine)
-    width = np.maximum(GRID_MM / sizes, 1)
+    width = np.maximum(edge_mm / sizes, 1)
     data = ndimage.uniform_filter(
         np.asarray(volume.data, np.float32), np.rint(width).astype(int), mode="nearest"
     )
-    step = np.diag([*(GRID_MM / sizes), 1.0])
+    step = np.diag([*(edge_mm / sizes), 1.0])
     step[:3, 3] = (np.diag(step)[:3] - 1) / 2
     affine = volume.affine @ step
-    counts = np.maximum(1, np.rint(np.array(volume.shape) * sizes / GRID_MM)).astype(int)
+    counts = np.maximum(1, np.rint(np.array(volume.shape) * sizes / edge_mm)).astype(int)
     matrix = np.diag(step)[:3]
     even = ndimage.affine_transform(
         data, matrix, step[:3, 3], output_shape=tuple(counts), order=1, mode="nearest"
