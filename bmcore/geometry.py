@@ -109,6 +109,15 @@ def to_ras(data: npt.NDArray, affine: Affine) -> tuple[npt.NDArray, Affine]:
     return turned, affine @ nib.orientations.inv_ornt_aff(turn, data.shape)
 
 
+def from_ras(data: npt.NDArray, affine: Affine) -> npt.NDArray:
+    """Turn an array of RAS+ voxel order back to the order of ``affine``; undoes ``to_ras``."""
+    import nibabel as nib
+
+    own = nib.io_orientation(affine)
+    turn = nib.orientations.ornt_transform(nib.io_orientation(np.eye(4)), own)
+    return np.ascontiguousarray(nib.apply_orientation(data, turn))
+
+
 def resample(
     data: npt.NDArray,
     affine: Affine,

@@ -30,7 +30,7 @@ def find_brain(
     votes = np.zeros(shown[0].shape, np.uint8)
     for one in shown:
         votes += one
-    mask = _filled(_largest_part(2 * votes >= len(shown)))
+    mask = filled(largest_part(2 * votes >= len(shown)))
     return mask, _plausible(mask, affine) if mask.any() else ()
 
 
@@ -71,7 +71,7 @@ def otsu_threshold(image: npt.NDArray) -> float:
     return float(middles[int(np.nanargmax(np.where(np.isfinite(gap), gap, -1)))])
 
 
-def _largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     labels, count = ndimage.label(mask)
     if count <= 1:
         return mask
@@ -80,7 +80,7 @@ def _largest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return labels == sizes.argmax()
 
 
-def _filled(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def filled(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Fill holes: background that is not connected with the outside."""
     if not mask.any():
         return mask
