@@ -101,7 +101,9 @@ class HDBET(nn.Module):
         for level in range(1, LEVELS + 1):
             skip, x = getattr(self, f"down{level}")(getattr(self, f"context{level}")(x))
             kept.append(skip)
-        x = leaky_relu(self.bn_after_context5(self.context5(x)), _HEAD_SLOPE)
+        x = leaky_relu(
+            self.bn_after_context5(getattr(self, f"context{LEVELS + 1}")(x)), _HEAD_SLOPE
+        )
         for level in range(1, LEVELS + 1):
             x = torch.cat((kept.pop(), getattr(self, f"up{level}")(x)), dim=1)
             if level < LEVELS:

@@ -164,7 +164,7 @@ def _working_grid(
     t = templates()
     rigid = without_scale(to_template, transform(t.affine, np.argwhere(t.brain)[::99]).mean(axis=0))
     points = transform(reference.affine, np.argwhere(brain)[::7])
-    there = transform(np.linalg.inv(rigid), points)
+    there = transform(np.asarray(np.linalg.inv(rigid), float), points)
     low = np.floor(there.min(axis=0) - MARGIN_MM)
     high = np.ceil(there.max(axis=0) + MARGIN_MM)
     start = np.diag([WORKING_MM, WORKING_MM, WORKING_MM, 1.0])
