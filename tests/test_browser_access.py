@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bmcore.review.desk import Desk
+from bmcore.review.reading_session import ReadingSession
 
 from bmcore.review import accounts
 from bmcore.review.store import open_store
@@ -207,4 +207,4 @@ def test_an_open_sheet_whose_reader_is_away_is_signed_out_and_its_draft_kept(
         assert "next=%2Fstudy%3Freading%3D1" in tab.page.url  # the way back to the sheet
         context.close()
     with open_store(people_fixture.url(made[0])) as store:
-        assert Desk(store, "small").progress()["ra"]["draft"] == 1
+        assert ReadingSession(store, "small").progress()["ra"]["draft"] == 1

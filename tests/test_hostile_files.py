@@ -267,12 +267,12 @@ FILES: list[tuple[str, Callable[[Path], None], str]] = [
 ]
 # Reads one file by itself; tells seconds, memory here and in children, and how it ended.
 ALONE = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from tests.mutants import READERS
+from tests.test_mutants import peak_bytes
 from bmcore.domain import BmcoreError
 from bmcore.intake import child
-unit = 1 if sys.platform == "darwin" else 1024
 read = READERS[sys.argv[1]][1]
 started = time.monotonic()
 try:
@@ -281,9 +281,9 @@ try:
 except BmcoreError as error:
     said = str(error)
 spent = time.monotonic() - started
+below = max((peak_bytes(one.process.pid) for one in child._idle), default=0)
 child.end_children()
-who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-print(spent, *(resource.getrusage(w).ru_maxrss * unit for w in who))
+print(spent, peak_bytes(), below)
 print(said)
 """
 

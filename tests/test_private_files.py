@@ -39,13 +39,13 @@ from bmcore.review.store import open_store
 from bmcore.review.connect import make_engine
 from pages.parts.access import guard
 from pages.parts import loaders
-from pages.parts.viewer import shelf
+from pages.parts.viewer import block_cache
 from tests.reading_fixture import prediction
 from tests.volumes_fixture import make_case, save
 
 home, work = Path({home!r}), Path({work!r})
 entry = library.add_case(home, [save(make_case().grid, work / "t1c.nii")])
-shelf.images(home, entry)
+block_cache.images(home, entry)
 made = prediction(case_id=entry.case_id)
 archive.keep(home, made)
 archive.pin(archive.newest(home, entry.case_id, made.bundle.digest))
