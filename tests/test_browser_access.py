@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bmcore.review.reading_session import ReadingSession
 
 from bmcore.review import accounts
+from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from tests import pages_home, people_fixture
 from tests.people_fixture import PASSWORD, READER_A

@@ -77,7 +77,10 @@ def test_every_csv_writer_of_bmcore_escapes_its_cells(tmp_path, monkeypatch):
             writers.append((path.relative_to(PROJECT / "bmcore").as_posix(), "safe_cell" in text))
     # spreadsheet.py makes CSV of what came in, for bmcore itself; it leaves no file
     assert [name for name, safe in writers if not safe] == ["intake/spreadsheet.py"]
-    assert ("reading/archive.py", True) in writers and ("report/render/data_files.py", True) in writers
+    assert ("reading/archive.py", True) in writers and (
+        "report/render/data_files.py",
+        True,
+    ) in writers
 
 
 def test_lesions_csv_escapes_what_a_spreadsheet_could_run(tmp_path):
