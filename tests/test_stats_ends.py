@@ -107,7 +107,7 @@ def test_lesions_of_one_patient_count_as_one_patient_at_the_ends():
     hit = found[1].sensitivity
     assert (hit.value, hit.n) == (1, 3)
     assert hit.low == pytest.approx(3 / (3 + Z2))
-    case = froc.Detections((8.0, 9.0), (froc.Candidate(0.9, 0.5, 8.0, (0, 1)),))
+    case = froc.Detections((8.0, 9.0), (froc.Detection(0.9, 0.5, 8.0, (0, 1)),))
     curve = froc.froc([case] * 5)
     assert curve.sensitivity_at[0].value == 1
     assert curve.sensitivity_at[0].low == pytest.approx(5 / (5 + Z2))

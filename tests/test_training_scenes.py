@@ -105,7 +105,9 @@ def test_an_ablation_gives_one_row_a_variant_with_intervals_and_goes_on(
 def test_the_change_of_a_variant_is_paired_by_patient() -> None:
     change = against([0.1, 0.9, 0.5], [0.2, 1.0, 0.6])
     assert change["value"] == pytest.approx(0.1) and change["n"] == 3
-    assert change["low"] == pytest.approx(0.1) and change["high"] == pytest.approx(0.1)
+    assert np.isnan(change["low"]) and np.isnan(
+        change["high"]
+    )  # all alike: nothing to tell it from
     far = against([0.1, 0.9, 0.5, 0.4], [0.9, 0.1, 0.5, 0.4])
     assert far["value"] == pytest.approx(0) and far["low"] < -0.1 and far["high"] > 0.1
 

@@ -97,10 +97,10 @@ def _check_first_row(
     numbered: list[tuple[int, tuple[str, ...]]], known: Callable[[str], bool] | None, path: Path
 ) -> None:
     """Refuse a table whose headings stand below a title."""
-    if known is None or sum(map(known, numbered[0][1])) > 1:
+    if known is None or _understood(numbered[0][1], known) > 1:
         return
     for number, cells in numbered[1:_TITLES]:
-        if sum(map(known, cells)) > 1:
+        if _understood(cells, known) > 1:
             raise refuse(
                 f"the headings seem to stand in row {number}",
                 file=path.name,
@@ -108,6 +108,11 @@ def _check_first_row(
                 expected="the headings in the first row, one in each cell",
                 hint="remove the rows above them, and merged cells.",
             )
+
+
+def _understood(cells: tuple[str, ...], known: Callable[[str], bool]) -> int:
+    """How many cells are known headings; what is longer than any heading is not looked at."""
+    return sum(known(cell) for cell in cells if len(cell) <= MAX_HEADING)
 
 
 def _csv(path: Path, notes: list[Finding]) -> list[tuple[str, ...]]:

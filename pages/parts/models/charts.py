@@ -131,7 +131,7 @@ def decision(
     band = curves[shaded]
     figure.add_scatter(
         x=[*thresholds, *reversed(thresholds)],
-        y=[*band["model_high"], *reversed(band["model_low"])],
+        y=[*_ends(band, "high"), *reversed(_ends(band, "low"))],
         fill="toself",
         fillcolor="rgba(43,136,179,0.16)",
         line={"width": 0},
@@ -154,10 +154,16 @@ def decision(
         line={"color": GUIDE, "dash": "dash"},
     )
     figure.add_hline(y=0, line={"color": GUIDE, "dash": "dot"})
-    top = max(v for c in curves.values() for v in [*c["model_high"], c["treat_all"][0]])
+    top = max(v for c in curves.values() for v in [*_ends(c, "high"), c["treat_all"][0]])
     figure.update_xaxes(title="Probability from which one would act", tickformat=".0%")
     figure.update_yaxes(title="Net benefit", range=[-0.35 * top - 0.01, top * 1.1 + 0.01])
     return legend(_calm(figure, height=380))
+
+
+def _ends(curve: Mapping[str, Any], end: str) -> list[float]:
+    """The ends of the intervals; the value itself where there is no interval."""
+    pairs = zip(curve[f"model_{end}"], curve["model_value"], strict=True)
+    return [value if at is None else at for at, value in pairs]
 
 
 def detection(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> go.Figure:
