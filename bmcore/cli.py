@@ -187,7 +187,7 @@ def report(
     """
     with cli_study.refusals():
         from bmcore.analysis import collect
-        from bmcore.reading import references
+        from bmcore.inference import references
         from bmcore.report import make
         from bmcore.report.write import write
         from bmcore.review.store import open_store
@@ -207,7 +207,7 @@ def report(
 
 
 def _predict_with_progress(case: Case, models: Bundle) -> Prediction:
-    from bmcore.reading import pipeline
+    from bmcore.inference import pipeline
 
     with _progress() as bar:
         task = bar.add_task("", total=1.0)
@@ -228,7 +228,7 @@ def _progress() -> Progress:
 def _write(
     prediction: Prediction, asked: cli_predict.Asked, inputs: Mapping[str, Mapping[str, str]]
 ) -> None:
-    from bmcore.reading.archive import write_outputs
+    from bmcore.inference.archive import write_outputs
 
     try:
         write_outputs(prediction, asked.out, inputs, asked.force)
@@ -242,7 +242,7 @@ def _show(prediction: Prediction, findings: Sequence[Finding], out: Path, second
     from rich.table import Table
 
     from bmcore.domain import PRIMARIES, PRIMARY_NAMES
-    from bmcore.reading.uncertainty import NO_CALIBRATION, calibration_words, sentence
+    from bmcore.inference.uncertainty import NO_CALIBRATION, calibration_words, sentence
 
     console = Console(highlight=False)
     table = Table("Primary", "Clinical only", "Image only", "Fused")

@@ -57,7 +57,7 @@ class Brought:
 
 def everything_needed(asked: Asked) -> tuple[Bundle, Brought]:
     """Read and check all input before any long work; all problems are told at once."""
-    from bmcore.reading.archive import check_out
+    from bmcore.inference.archive import check_out
 
     problems: list[Finding] = []
 

@@ -27,7 +27,7 @@ ORDERS = {
 
 def work_list() -> pd.DataFrame:
     """One row a case, in the order of the library. Nothing in it tells what the models found."""
-    from bmcore.reading import jobs
+    from bmcore.inference import jobs
 
     votes = loaders.votes_per_case()
     rows = []
@@ -126,7 +126,7 @@ def follow_pictures(missing: int) -> None:
 @guard.fragment("cases.see", run_every=2.0)
 def follow_work(busy: dict[str, str]) -> None:
     """What the models are doing; the page is drawn anew when a case changes its state."""
-    from bmcore.reading import jobs
+    from bmcore.inference import jobs
 
     now = {case_id: jobs.state(loaders.home(), case_id) for case_id in busy}
     if {case_id: state.state for case_id, state in now.items()} != busy:

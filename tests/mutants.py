@@ -224,8 +224,8 @@ MANIFEST = json.dumps(
 
 def prediction() -> bytes:
     """``prediction.json`` of a whole prediction; the other files stay whole in ``_prediction``."""
-    from bmcore.reading import serial
-    from bmcore.reading.files import to_json
+    from bmcore.inference import serial
+    from bmcore.inference.files import to_json
 
     return to_json(serial.full_dict(_made_up())).encode()
 
@@ -285,7 +285,7 @@ def _image(path: Path) -> object:
 
 def _arrays(path: Path) -> object:
     """``npz`` beside a prediction that is not there: its own faults come first."""
-    from bmcore.reading import archive
+    from bmcore.inference import archive
 
     (path.parent / "prediction.json").write_text("{}")
     path.rename(path.parent / "arrays.npz")
@@ -293,7 +293,7 @@ def _arrays(path: Path) -> object:
 
 
 def _prediction(path: Path) -> object:
-    from bmcore.reading import archive
+    from bmcore.inference import archive
 
     text = path.read_bytes()
     path.unlink()

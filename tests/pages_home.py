@@ -41,6 +41,6 @@ def make_bundle(folder: Path) -> BundleInfo:
 
 
 def store_prediction(home: Path, case: Case, info: BundleInfo, lesions: bool = True) -> None:
-    from bmcore.reading import archive
+    from bmcore.inference import archive
 
     archive.keep(home, fixture.make_prediction(case, info, lesions))

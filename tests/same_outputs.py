@@ -23,11 +23,11 @@ import numpy as np
 
 from bmcore.analysis import collect
 from bmcore.domain import Prediction
+from bmcore.inference import archive, pipeline, references
 from bmcore.intake import library
 from bmcore.models.bundles import load_bundle
 from bmcore.phantom.cohort import draw_case
 from bmcore.phantom.cohort import write_case as write_phantom
-from bmcore.reading import archive, pipeline, references
 from bmcore.report import make
 from bmcore.report.write import write
 from bmcore.review import plan

@@ -40,10 +40,10 @@ def browser():
 
 def demo_home(home: Path) -> tuple[dict[str, str], list[str]]:
     """The demo cases; the shipped models have read two of them."""
+    from bmcore.inference import archive, pipeline
+    from bmcore.inference.demo import ensure_demo_cases
     from bmcore.intake import library
     from bmcore.models.bundles import load_bundle
-    from bmcore.reading import archive, pipeline
-    from bmcore.reading.demo import ensure_demo_cases
 
     cases = ensure_demo_cases(home)
     bundle = load_bundle(PROJECT / "models" / "demo")

@@ -99,7 +99,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Home and models; the predictions hold values that can be looked for."""
     from dataclasses import replace
 
-    from bmcore.reading import archive
+    from bmcore.inference import archive
 
     root = tmp_path_factory.mktemp("study")
     home, models = root / "home", root / "models"

@@ -498,7 +498,7 @@ def test_before_the_unaided_vote_no_frame_holds_anything_of_the_models(
     from dataclasses import replace
 
     from bmcore.domain import Answer
-    from bmcore.reading import archive
+    from bmcore.inference import archive
     from pages.parts.viewer import payload
 
     home, models = tmp_path / "home", tmp_path / "models"

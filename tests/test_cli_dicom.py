@@ -28,7 +28,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def predicted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Case]:
     """Replaces the models by a made-up prediction; the list receives the cases asked for."""
-    from bmcore.reading import pipeline
+    from bmcore.inference import pipeline
 
     cases: list[Case] = []
 

@@ -39,8 +39,8 @@ def test_the_hashes_of_the_manifest_are_those_of_the_files() -> None:
 @pytest.mark.timeout(300)
 def test_the_segmenter_finds_the_large_lesions_of_an_unseen_synthetic_patient() -> None:
     from bmcore.imaging.preprocess import prepare, restore
+    from bmcore.inference.pipeline import find_tumour
     from bmcore.phantom.cohort import draw_case
-    from bmcore.reading.pipeline import find_tumour
     from bmcore.stats.segmentation import lesion_wise, region
 
     drawn = draw_case(7_000_000_010)  # a demo case, four lesions, beyond every cohort's seeds
@@ -60,7 +60,7 @@ def test_the_segmenter_is_quiet_on_a_brain_without_a_lesion(sequences: tuple[str
     """The mean of 152 healthy brains, T1: nothing like it was among the synthetic patients."""
     from bmcore.anatomy import templates
     from bmcore.imaging.preprocess import prepare
-    from bmcore.reading.pipeline import find_tumour
+    from bmcore.inference.pipeline import find_tumour
 
     mni = templates()
     image = Volume(np.where(mni.brain, mni.t1, 0).astype(np.float32), mni.affine)
@@ -76,8 +76,8 @@ def test_the_segmenter_agrees_with_another_program_on_a_real_metastasis(
     sequences: tuple[str, ...],
 ) -> None:
     from bmcore.imaging.preprocess import prepare, to_working_grid
+    from bmcore.inference.pipeline import find_tumour
     from bmcore.intake.nifti import read_case
-    from bmcore.reading.pipeline import find_tumour
     from bmcore.stats.segmentation import dice, lesion_wise, region
 
     case = read_case(REAL)

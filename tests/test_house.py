@@ -26,7 +26,7 @@ FLOORS = {
     "phantom": 1,
     "imaging": 2,
     "models": 3,
-    "reading": 4,
+    "inference": 4,
     "review": 5,
     "analysis": 6,
     "report": 7,
@@ -129,12 +129,12 @@ def test_every_import_goes_down_and_libraries_stay_in_their_rooms() -> None:
 @pytest.mark.parametrize(
     ("room", "line"),
     [
-        ("imaging", "from bmcore.reading import pipeline"),
+        ("imaging", "from bmcore.inference import pipeline"),
         ("intake", "import bmcore.models.cnn"),
         ("stats", "from bmcore.domain import Case"),
         ("analysis", "from bmcore.report.build import build"),
         ("models", "import streamlit as st"),
-        ("reading", "from sqlalchemy import text"),
+        ("inference", "from sqlalchemy import text"),
         ("models", "import pydicom"),
         ("review", "from training.run import files"),
     ],
@@ -175,7 +175,7 @@ def test_no_page_loads_torch_or_its_like_when_imported() -> None:
     assert found == []
     code = (
         "import sys; import bmcore.domain, bmcore.settings, bmcore.cli, bmcore.review.store, "
-        "bmcore.intake.library, bmcore.reading.jobs, bmcore.reading.archive, pages.parts; "
+        "bmcore.intake.library, bmcore.inference.jobs, bmcore.inference.archive, pages.parts; "
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )
     run = subprocess.run(

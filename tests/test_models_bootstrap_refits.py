@@ -85,7 +85,7 @@ def with_spread(folder: Any) -> Any:
 
 
 def test_a_bundle_gives_intervals_where_it_holds_them_and_none_where_not(tmp_path: Any) -> None:
-    from bmcore.reading.intervals import intervals
+    from bmcore.inference.intervals import intervals
 
     old = load_bundle(tiny_bundle(tmp_path / "old"))
     new = with_spread(tmp_path / "new")

@@ -142,7 +142,7 @@ def test_a_cell_of_the_last_map_lies_where_grad_cam_draws_it():
 def test_grad_cam_of_the_net_that_is_trained_now_stays_on_the_lesion():
     """A ball of 9 mm radius in the middle: nothing is marked farther than a cell from its box."""
     from bmcore.domain import PRIMARIES
-    from bmcore.reading.explain import evidence
+    from bmcore.inference.explain import evidence
 
     torch.manual_seed(3)
     net = build_cnn(TRAINED).eval()

@@ -77,7 +77,7 @@ def test_every_csv_writer_of_bmcore_escapes_its_cells(tmp_path, monkeypatch):
             writers.append((path.relative_to(PROJECT / "bmcore").as_posix(), "safe_cell" in text))
     # spreadsheet.py makes CSV of what came in, for bmcore itself; it leaves no file
     assert [name for name, safe in writers if not safe] == ["intake/spreadsheet.py"]
-    assert ("reading/archive.py", True) in writers and (
+    assert ("inference/archive.py", True) in writers and (
         "report/render/data_files.py",
         True,
     ) in writers
@@ -86,7 +86,7 @@ def test_every_csv_writer_of_bmcore_escapes_its_cells(tmp_path, monkeypatch):
 def test_lesions_csv_escapes_what_a_spreadsheet_could_run(tmp_path):
     from dataclasses import replace
 
-    from bmcore.reading.archive import write_outputs
+    from bmcore.inference.archive import write_outputs
     from tests.pages_fixture import make_case, make_prediction
 
     whole = make_prediction(make_case())

@@ -15,7 +15,7 @@ from bmcore.analysis.readings import Choice
 from bmcore.analysis.results import results
 from bmcore.cli import app
 from bmcore.domain import PRIMARIES, Answer, BundleInfo
-from bmcore.reading.references import truths
+from bmcore.inference.references import truths
 from bmcore.review.record import read_record
 from bmcore.review.store import open_store
 from bmcore.settings import settings
@@ -34,7 +34,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BundleInfo]:
 @pytest.fixture(scope="module")
 def cases(models, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the twelve cases, their primaries and predictions, and no study yet."""
-    from bmcore.reading import archive
+    from bmcore.inference import archive
 
     home, work = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("files")
     rows = ["case_id,primary", *(f"{c},{t}" for c, t in drawn.TRUTH.items())]

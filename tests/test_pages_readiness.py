@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bmcore.reading import batch, jobs
-from bmcore.reading.jobs import JobState
+from bmcore.inference import batch, jobs
+from bmcore.inference.jobs import JobState
 from bmcore.review import plan, readiness_gather, start
 from bmcore.review.allocation import Place
 from bmcore.review.reading_session import ReadingSession

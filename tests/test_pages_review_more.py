@@ -96,7 +96,7 @@ def test_nothing_of_similar_cases_is_sent_before_the_vote(
 
 
 def test_a_map_is_checked_in_words_when_asked(read_case: str) -> None:  # noqa: F811
-    from bmcore.reading import audit
+    from bmcore.inference import audit
 
     page = read_with_models(read_case)
     seen = []
@@ -168,8 +168,8 @@ def new_case(home: Path, tmp_path: Path) -> str:  # noqa: F811
 
 
 def put_state(home: Path, case_id: str, monkeypatch: pytest.MonkeyPatch, **values) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
-    from bmcore.reading import jobs
-    from bmcore.reading.jobs import JobState
+    from bmcore.inference import jobs
+    from bmcore.inference.jobs import JobState
 
     jobs.record(home, case_id, JobState(**values))
     monkeypatch.setattr(jobs, "_alive", lambda *_: True)

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 
 from bmcore.cli import app
 from bmcore.domain import Finding, Prediction, Severity
+from bmcore.inference import archive, jobs, pipeline, worker
 from bmcore.intake import library
 from bmcore.models.bundles import load_bundle
-from bmcore.reading import archive, jobs, pipeline, worker
 from bmcore.review import masks
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store

@@ -15,8 +15,8 @@ import pytest
 
 from bmcore import disk
 from bmcore.domain import Volume
+from bmcore.inference import archive, files
 from bmcore.intake import library
-from bmcore.reading import archive, files
 from bmcore.review import corrections
 from bmcore.review.store import open_store
 from tests.reading_fixture import prediction
@@ -32,9 +32,9 @@ os.umask({umask})
 import numpy as np
 from bmcore.domain import Volume
 from bmcore.intake import library
-from bmcore.reading import archive, jobs
+from bmcore.inference import archive, jobs
 from bmcore.review import corrections
-from bmcore.reading.files import write_json
+from bmcore.inference.files import write_json
 from bmcore.review.store import open_store
 from bmcore.review.connect import make_engine
 from pages.parts.access import guard

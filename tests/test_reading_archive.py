@@ -15,7 +15,7 @@ import pytest
 
 from bmcore import disk
 from bmcore.domain import InputRefused, Novelty, Prediction, Primary, Volume
-from bmcore.reading import archive
+from bmcore.inference import archive
 from tests.reading_fixture import prediction
 
 
@@ -268,7 +268,7 @@ def test_a_killed_replacement_keeps_the_earlier_results_and_says_where(tmp_path:
     archive.write_outputs(prediction(), tmp_path / "out")
     code = (
         "import os\nfrom pathlib import Path\nfrom bmcore import disk\n"
-        "from bmcore.reading import archive\nfrom tests.reading_fixture import prediction\n"
+        "from bmcore.inference import archive\nfrom tests.reading_fixture import prediction\n"
         "disk.move_in = lambda new, place: os._exit(9)\n"
         f"archive.write_outputs(prediction(), Path({str(tmp_path / 'out')!r}), force=True)"
     )

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bmcore.domain import InputRefused, Primary
-from bmcore.reading import audit, pipeline
-from bmcore.reading.audit import FAILS, OPEN, PASSES, Audit
+from bmcore.inference import audit, pipeline
+from bmcore.inference.audit import FAILS, OPEN, PASSES, Audit
 from tests import reading_fixture as fixture
 from tests.test_reading_explain import CORNERS, net_with_evidence_in_channels
 

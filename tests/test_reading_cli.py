@@ -48,7 +48,7 @@ def write_head(folder: Path) -> Path:
 @pytest.fixture
 def predicted(monkeypatch: pytest.MonkeyPatch) -> list[Case]:
     """Replaces the models by a made-up prediction; the list receives the cases asked for."""
-    from bmcore.reading import pipeline
+    from bmcore.inference import pipeline
 
     cases: list[Case] = []
 
@@ -118,7 +118,7 @@ def test_predict_writes_three_files_and_shows_the_three_answers(
 def test_predict_says_in_words_which_answers_stand_and_exits_0_when_they_abstain(
     tmp_path: Path, files: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bmcore.reading import pipeline
+    from bmcore.inference import pipeline
     from tests.test_reading_archive import weighed
 
     monkeypatch.setattr(pipeline, "predict", lambda *_: weighed())
@@ -243,7 +243,7 @@ def test_a_refusal_in_the_middle_leaves_an_earlier_result_as_it_was(
     tmp_path: Path, files: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bmcore.domain import refuse
-    from bmcore.reading import archive, pipeline
+    from bmcore.inference import archive, pipeline
 
     out = tmp_path / "out"
     archive.write_outputs(fixture.prediction(), out)
@@ -312,8 +312,8 @@ def test_demo_cases_are_made_once_and_a_removed_one_stays_away(
 ) -> None:
     import shutil
 
+    from bmcore.inference import demo
     from bmcore.intake.library import list_cases, load_case
-    from bmcore.reading import demo
 
     monkeypatch.setattr(demo, "DEMO_SEEDS", {"Demo-1": 1})
     assert demo.ensure_demo_cases(tmp_path) == ["Demo-1"]
@@ -331,8 +331,8 @@ def test_demo_cases_are_made_once_and_a_removed_one_stays_away(
 def test_a_start_that_was_stopped_half_way_goes_on_and_a_name_in_use_is_left_alone(
     tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch, quick_phantom: None
 ) -> None:
+    from bmcore.inference import demo
     from bmcore.intake.library import add_case, list_cases
-    from bmcore.reading import demo
 
     monkeypatch.setattr(demo, "DEMO_SEEDS", {"Demo-1": 1, "Demo-2": 2})
     add_case(tmp_path, files, "Demo-1")  # the user's own case
@@ -347,7 +347,7 @@ def test_demo_cases_survive_two_starts_at_once(
 ) -> None:
     import threading
 
-    from bmcore.reading import demo
+    from bmcore.inference import demo
 
     made: list[str] = []
 
@@ -378,9 +378,9 @@ def test_report_covers_the_votes_and_the_latest_predictions(
     tmp_path: Path, home: Path, files: Path
 ) -> None:
     pytest.importorskip("bmcore.report.write")
+    from bmcore.inference import archive
     from bmcore.intake.library import add_case
     from bmcore.models.bundles import load_bundle
-    from bmcore.reading import archive
 
     info = load_bundle(settings().bundle).info
     entry = add_case(home, files)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bmcore.domain import PRIMARIES, ClinicalRecord, InputRefused, Primary
-from bmcore.reading import explain, pipeline
+from bmcore.inference import explain, pipeline
 from tests import reading_fixture as fixture
 
 

@@ -15,8 +15,8 @@ import pytest
 from filelock import FileLock
 
 from bmcore.domain import InputRefused, Prediction
-from bmcore.reading import archive, jobs, worker
-from bmcore.reading.jobs import JobState
+from bmcore.inference import archive, jobs, worker
+from bmcore.inference.jobs import JobState
 from tests.reading_fixture import prediction
 from tests.waiting import until
 
@@ -29,7 +29,7 @@ def _child(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
         f"import sys, time, os, signal; sys.path[:0] = [{str(ROOT)!r}]\n"
         "from pathlib import Path\n"
         "from bmcore.domain import *\n"
-        "from bmcore.reading.worker import work\n"
+        "from bmcore.inference.worker import work\n"
         "from tests.reading_fixture import prediction\n"
         "def predict(home, case_id, tell):\n"
         "    tell('Looking', 0.5)\n"
@@ -214,7 +214,7 @@ def test_a_worker_outlives_the_process_that_submitted_it(tmp_path: Path) -> None
     code = (
         f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n"
         "import pytest, tests.test_reading_jobs as t\n"
-        "from bmcore.reading import jobs\n"
+        "from bmcore.inference import jobs\n"
         "with pytest.MonkeyPatch.context() as patch:\n"
         "    t._child(patch, 'time.sleep(1); return prediction(case_id)')\n"
         f"    jobs.submit({str(tmp_path)!r}, 'A')\n"

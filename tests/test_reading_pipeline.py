@@ -12,7 +12,7 @@ import pytest
 
 from bmcore.domain import PRIMARIES, Case, ClinicalRecord, Volume
 from bmcore.geometry import transform
-from bmcore.reading import pipeline, uncertainty
+from bmcore.inference import pipeline, uncertainty
 from tests import reading_fixture as fixture
 
 
@@ -159,9 +159,9 @@ def test_the_worker_predicts_a_case_of_the_library_in_its_own_process(
     """The real child, the real bundle on disk (it finds nothing), the real library."""
     import time
 
+    from bmcore.inference import archive, jobs
     from bmcore.intake.library import add_case
     from bmcore.intake.nifti import write_volume
-    from bmcore.reading import archive, jobs
 
     for name, volume in fixture.head().sequences.items():
         (tmp_path / "in").mkdir(exist_ok=True)

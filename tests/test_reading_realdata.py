@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bmcore.domain import Case, Volume
-from bmcore.reading import pipeline
+from bmcore.inference import pipeline
 from tests import reading_fixture as fixture
 from tests.test_reading_pipeline import turned
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bmcore.reading import archive, similar
+from bmcore.inference import archive, similar
 from tests import reading_fixture as fixture
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from bmcore.domain import PRIMARIES, SEQUENCES, Answer, Case, Novelty, Prepared, Primary, Volume
 from bmcore.imaging.image_statistics import STATISTICS
+from bmcore.inference import pipeline, uncertainty
 from bmcore.models import bundle_writer, bundles, manifest, optional_parts
 from bmcore.models.conformal import Conformal
 from bmcore.models.novelty import NoveltyModel, tolerance
-from bmcore.reading import pipeline, uncertainty
 from bmcore.settings import settings
 from tests import odd_images
 from tests import reading_fixture as fixture

@@ -12,7 +12,7 @@ from bmcore.analysis.readings import Choice, from_study
 from bmcore.analysis.results import results, running
 from bmcore.analysis.tables import Column, cell_text
 from bmcore.domain import InputRefused, Primary
-from bmcore.reading.references import truths
+from bmcore.inference.references import truths
 from bmcore.report.build import build
 from bmcore.report.dossier import DossierInputs
 from bmcore.report.write import write

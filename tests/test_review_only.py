@@ -94,8 +94,8 @@ def test_a_package_holds_maps_and_predictions_but_no_answer(package: Path) -> No
 
 def test_a_kept_map_is_the_map_that_the_nets_give(sender, package: Path, tmp_path: Path) -> None:
     from bmcore.domain import Primary
+    from bmcore.inference import archive, explain, maps
     from bmcore.intake import library
-    from bmcore.reading import archive, explain, maps
 
     home, bundle = sender
     unpack(package, tmp_path / "home", "Dr Ada")

@@ -481,7 +481,7 @@ def test_a_case_that_looks_like_a_number_stays_text_in_the_example(home, store, 
 
 
 def test_the_shipped_example_uses_the_demo_cases() -> None:
-    from bmcore.reading.demo import DEMO_SEEDS
+    from bmcore.inference.demo import DEMO_SEEDS
 
     assert yaml.safe_load(example.EXAMPLE.read_text())["cases"] == list(DEMO_SEEDS)
 

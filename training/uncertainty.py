@@ -20,6 +20,7 @@ import typer
 from bmcore.domain import PRIMARIES, Volume, refuse
 from bmcore.imaging.image_statistics import STATISTICS, statistics
 from bmcore.imaging.masks import box_of
+from bmcore.inference.uncertainty import MAX_SET
 from bmcore.models import conformal
 from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.novelty import (
@@ -28,7 +29,6 @@ from bmcore.models.novelty import (
     NoveltyModel,
     NoveltyResult,
 )
-from bmcore.reading.uncertainty import MAX_SET
 from bmcore.stats.estimate import Estimate, proportion
 from bmcore.stats.prediction_sets import coverage_and_size
 from training.data.cohort import INDEX, person_of

@@ -19,8 +19,8 @@ from bmcore.analysis.readings import (
     from_votes,
 )
 from bmcore.domain import REGIONS, Case, Prediction, Primary, Volume
+from bmcore.inference import archive
 from bmcore.intake import library
-from bmcore.reading import archive
 from bmcore.review import corrections, marks, old_drafts, row_mapping
 from bmcore.review.answers import in_force
 from bmcore.review.marks import Mark

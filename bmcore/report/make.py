@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bmcore.analysis import collect
 from bmcore.domain import BundleInfo, Prediction, Primary
+from bmcore.inference import archive
 from bmcore.intake import library
-from bmcore.reading import archive
 from bmcore.report.build import build
 from bmcore.report.dossier import Dossier, DossierInputs
 from bmcore.review.record import StudyRecord, read_record

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from bmcore.domain import refuse
+from bmcore.inference import archive
+from bmcore.inference.archive import Stored
 from bmcore.intake import library
-from bmcore.reading import archive
-from bmcore.reading.archive import Stored
 from bmcore.review import exposure
 from bmcore.review.store import Store
 from bmcore.review.votes import Evidence

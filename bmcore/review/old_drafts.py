@@ -12,9 +12,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from bmcore.domain import BmcoreError, Finding, InputRefused, refuse
+from bmcore.inference.files import folder_name
 from bmcore.intake.nifti_file import read_bytes
 from bmcore.plain import load_json
-from bmcore.reading.files import folder_name
 from bmcore.review import chain, corrections, marks, schema
 from bmcore.review.marks import Mark
 from bmcore.review.owner import Owner

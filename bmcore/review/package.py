@@ -20,11 +20,11 @@ from typing import Any
 
 from bmcore import disk, zips
 from bmcore.domain import Finding, InputRefused, Severity, refuse
+from bmcore.inference import archive, maps
 from bmcore.intake import library
 from bmcore.intake.neutral import old_findings
 from bmcore.models.bundles import Bundle
 from bmcore.plain import brief, read_json
-from bmcore.reading import archive, maps
 from bmcore.review import plan
 from bmcore.review.store import open_store
 from bmcore.review.study import Study, parse_study

@@ -12,10 +12,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from bmcore.domain import BmcoreError, Finding
+from bmcore.inference import archive, maps, references
 from bmcore.intake import library
 from bmcore.intake.library import CaseEntry
 from bmcore.models.bundles import Bundle
-from bmcore.reading import archive, maps, references
 from bmcore.review import accounts, exposure, names, plan, worklist
 from bmcore.review.readiness_facts import AccountState, CaseState, Facts
 from bmcore.review.store import Store

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bmcore.domain import BmcoreError
+from bmcore.inference import archive
 from bmcore.intake import library
-from bmcore.reading import archive
 from bmcore.review import corrections
 from bmcore.review.verify_order import Row
 

@@ -15,9 +15,9 @@ from pages.parts import database
 from pages.parts.access import session
 
 if TYPE_CHECKING:
+    from bmcore.inference.archive import Stored
     from bmcore.intake.library import CaseEntry
     from bmcore.models.bundles import Bundle
-    from bmcore.reading.archive import Stored
     from bmcore.review.store import Store
     from bmcore.review.votes import Evidence
     from pages.parts.viewer.block_cache import Preparer
@@ -82,7 +82,7 @@ def entries() -> list[CaseEntry]:
 
 @st.cache_resource(show_spinner="Preparing three synthetic demo cases; this happens once")
 def _demo_cases(folder: Path) -> bool:
-    from bmcore.reading.demo import ensure_demo_cases
+    from bmcore.inference.demo import ensure_demo_cases
 
     ensure_demo_cases(folder)
     return True
@@ -185,7 +185,7 @@ def stored(case_id: str) -> Stored | None:
 
 @st.cache_resource(max_entries=6, show_spinner=False)
 def _stored(folder: Path, url: str, case_id: str, digest: str, stamp: str) -> Stored | None:
-    from bmcore.reading import archive
+    from bmcore.inference import archive
     from bmcore.review import evidence
 
     found = archive.latest_stored(folder, case_id, digest)
@@ -223,7 +223,7 @@ def codes() -> Mapping[str, Any]:
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _codes(folder: Path, digest: str, stamp: str) -> Any:
-    from bmcore.reading import archive
+    from bmcore.inference import archive
 
     return archive.codes(folder, digest)
 

@@ -70,7 +70,7 @@ class Reading:
 def read(case: Case, bundle: Bundle, chosen: Runtime) -> Reading:
     """The road of a case as in use, from the same function."""
     from bmcore.imaging.preprocess import restore_map
-    from bmcore.reading.pipeline import segment_case
+    from bmcore.inference.pipeline import segment_case
 
     watch = Stopwatch()
     found = segment_case(case, bundle, chosen)

@@ -82,7 +82,7 @@ def predictions() -> dict[str, Prediction]:
 def known_primaries() -> dict[str, Any]:
     """The known primaries; none while the file that holds them cannot be read, with a warning."""
     from bmcore.domain import BmcoreError
-    from bmcore.reading import demo, references
+    from bmcore.inference import demo, references
 
     try:
         return references.truths(loaders.home())

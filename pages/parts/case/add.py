@@ -310,7 +310,7 @@ def _store(
 
 def _as_file(upload: UploadedFile, number: int, sequence: str, folder: Path) -> Path:
     """The upload as a file, named by its sequence unless the site keeps names."""
-    from bmcore.reading.files import folder_name
+    from bmcore.inference.files import folder_name
 
     ending = ".nii.gz" if upload.name.lower().endswith(".gz") else ".nii"
     name = f"{sequence}{ending}"

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary
-from bmcore.reading import intervals, uncertainty
+from bmcore.inference import intervals, uncertainty
 from pages.parts import loaders
 from pages.parts.case import charts, similar
 from pages.parts.words import best_guess, escaped
 
 if TYPE_CHECKING:
-    from bmcore.reading.explain import Attribution
+    from bmcore.inference.explain import Attribution
 
 
 def draw(prediction: Prediction, alike: bool = True) -> None:
@@ -73,7 +73,7 @@ def _draw_standing(prediction: Prediction) -> None:
 
 def draw_reasons(prediction: Prediction) -> None:
     """SHAP bars of one answer for one primary."""
-    from bmcore.reading.explain import words_for
+    from bmcore.inference.explain import words_for
 
     given = {a.kind: a for a in prediction.answers if a.probabilities is not None}
     if not given:
@@ -109,7 +109,7 @@ def draw_reasons(prediction: Prediction) -> None:
 
 def _bar_name(name: str, value: str) -> str:
     """For instance "Age: 61 years", "Pack-years: 20"; the images are one bar without a value."""
-    from bmcore.reading.explain import IMAGE_BAR
+    from bmcore.inference.explain import IMAGE_BAR
 
     if name == IMAGE_BAR:
         return "All that the images show"
@@ -126,6 +126,6 @@ def _attribution(prediction: Prediction, kind: str, primary: Primary) -> Attribu
 def _cached_attribution(
     digest: str, content: bytes, kind: str, primary: Primary, _prediction: Prediction
 ) -> Attribution:
-    from bmcore.reading import explain
+    from bmcore.inference import explain
 
     return explain.attribute(loaders.bundle(), _prediction, kind, primary)

@@ -11,7 +11,7 @@ from pages.parts import loaders, viewer
 from pages.parts.case import charts
 
 if TYPE_CHECKING:
-    from bmcore.reading.audit import Audit
+    from bmcore.inference.audit import Audit
 
 ICONS = {
     "passes": ":green[:material/check_circle:]",
@@ -72,7 +72,7 @@ def _audit(prediction: Prediction, number: int, primary: Primary) -> Audit:
 def _cached(
     digest: str, stamp: str, number: int, primary: Primary, _prediction: Prediction
 ) -> Audit:
-    from bmcore.reading import audit
+    from bmcore.inference import audit
 
     case = loaders.case(_prediction.case_id)
     return audit.audit(loaders.home(), loaders.bundle(), case, _prediction, number, primary)

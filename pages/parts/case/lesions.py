@@ -163,7 +163,7 @@ def _gradcam(prediction: Prediction, number: int, primary: Primary) -> Volume:
 def _cached_gradcam(
     digest: str, stamp: str, number: int, primary: Primary, _prediction: Prediction
 ) -> Volume:
-    from bmcore.reading import explain, maps
+    from bmcore.inference import explain, maps
 
     kept = maps.find_map(loaders.home(), _prediction, number, primary)
     if kept is not None:

@@ -11,14 +11,14 @@ from pages.parts.access import guard
 from pages.parts.words import duration, escaped, seconds_left
 
 if TYPE_CHECKING:
-    from bmcore.reading.jobs import JobState
+    from bmcore.inference.jobs import JobState
 
 QUIET_S = 120.0  # no sign of life for so long is said; the work may be waiting for the processor
 
 
 def run_models(case_id: str) -> None:
     """The button, or the progress while the work is going on; the page is drawn anew at the end."""
-    from bmcore.reading import jobs
+    from bmcore.inference import jobs
 
     problem = loaders.models().problem
     if problem:
@@ -50,7 +50,7 @@ def run_models(case_id: str) -> None:
 
 @guard.fragment("case.open", case=lambda case_id: case_id, run_every=1.0)
 def _follow(case_id: str) -> None:
-    from bmcore.reading import jobs
+    from bmcore.inference import jobs
 
     state = jobs.state(loaders.home(), case_id)
     if not state.busy:

@@ -12,7 +12,7 @@ from html import escape
 import streamlit as st
 
 from bmcore.domain import PRIMARY_NAMES, Prediction
-from bmcore.reading.similar import COUNT, Similar, nearest
+from bmcore.inference.similar import COUNT, Similar, nearest
 from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.case import reader

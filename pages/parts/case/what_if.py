@@ -19,7 +19,7 @@ _YES_NO = {True: "yes", False: "no", None: UNKNOWN}
 
 def draw(prediction: Prediction) -> None:
     """Controls that begin with the patient's values, and how each probability moves."""
-    from bmcore.reading import pipeline
+    from bmcore.inference import pipeline
 
     st.caption("Change a value: the answers move at once. Nothing is stored.")
     record = _controls(prediction)

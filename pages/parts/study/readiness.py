@@ -93,7 +93,7 @@ def _link(page: str, words: str, action: str) -> None:
 
 def draw_run(study: Study, found: Facts) -> None:
     """Run the models on the cases that they have not read, or how far that is."""
-    from bmcore.reading import batch, jobs
+    from bmcore.inference import batch, jobs
 
     unread = readiness.unread(study, found)
     home, queued = loaders.home(), set(batch.waiting(loaders.home()))
@@ -116,7 +116,7 @@ def draw_run(study: Study, found: Facts) -> None:
 @guard.fragment("study.manage", run_every=1.0)
 def _follow(cases: tuple[str, ...]) -> None:
     """How far the models are with these cases; the page is drawn anew at each that is read."""
-    from bmcore.reading import batch, jobs
+    from bmcore.inference import batch, jobs
 
     home = loaders.home()
     queued = set(batch.waiting(home))

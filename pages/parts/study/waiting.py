@@ -19,7 +19,7 @@ from pages.parts.case.run_models import progress_words
 from pages.parts.study.context import StudyContext
 
 if TYPE_CHECKING:
-    from bmcore.reading.jobs import JobState
+    from bmcore.inference.jobs import JobState
 
 _SEEN = "The investigator sees this on the page “Run a study”. What you have locked is safe."
 
@@ -50,7 +50,7 @@ def answer(reading: StudyContext, case_id: str) -> Prediction | Wait:
 
 
 def _work(case_id: str) -> Wait:
-    from bmcore.reading import batch
+    from bmcore.inference import batch
 
     state = _job(case_id)
     if state.busy or case_id in batch.waiting(loaders.home()):
@@ -59,7 +59,7 @@ def _work(case_id: str) -> Wait:
 
 
 def _job(case_id: str) -> JobState:
-    from bmcore.reading import jobs
+    from bmcore.inference import jobs
 
     return jobs.state(loaders.home(), case_id)
 
@@ -106,7 +106,7 @@ def _draw_work(reading: StudyContext, place: Place, wait: Wait) -> None:
 
 
 def _submit(case_id: str) -> None:
-    from bmcore.reading import jobs
+    from bmcore.inference import jobs
 
     jobs.submit(loaders.home(), case_id)
 

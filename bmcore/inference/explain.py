@@ -225,7 +225,7 @@ def place_patch(
 
 
 def _input(prediction: Prediction, kind: str) -> npt.NDArray[np.float64]:
-    from bmcore.reading.pipeline import fused_vector
+    from bmcore.inference.pipeline import fused_vector
 
     if kind == "clinical":
         return prediction.clinical_vector

@@ -23,8 +23,8 @@ from filelock import FileLock, Timeout
 
 from bmcore import disk
 from bmcore.domain import refuse
+from bmcore.inference.files import folder_name, write_json
 from bmcore.plain import load_json
-from bmcore.reading.files import folder_name, write_json
 from bmcore.settings import PROJECT
 
 START_GRACE_S = 60.0
@@ -124,7 +124,7 @@ def log_path(home: Path | str, case_id: str) -> Path:
 
 def worker_command(home: Path, case_id: str) -> list[str]:
     """The child's command line."""
-    return [sys.executable, "-m", "bmcore.reading.worker", str(home), case_id]
+    return [sys.executable, "-m", "bmcore.inference.worker", str(home), case_id]
 
 
 def record(home: Path | str, case_id: str, new: JobState) -> JobState:

@@ -27,9 +27,9 @@ import numpy.typing as npt
 
 from bmcore import disk
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Case, Prediction, Primary
+from bmcore.inference import explain
+from bmcore.inference.files import folder_name, write_json
 from bmcore.plain import load_json
-from bmcore.reading import explain
-from bmcore.reading.files import folder_name, write_json
 
 if TYPE_CHECKING:
     from torch import nn

@@ -41,9 +41,9 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     grid, in the mask that is returned; the CNN reads patches of the working grid. Where no lesion
     is found the image and the fused answer carry the reason ``NO_LESION`` and the clinical one
     stays. InputRefused where a finding blocks the case. Sets, abstention and novelty are those of
-    ``reading.uncertainty``. The same case and bundle give the same numbers on the same machine.
+    ``inference.uncertainty``. The same case and bundle give the same numbers on the same machine.
     """
-    from bmcore.reading import uncertainty
+    from bmcore.inference import uncertainty
 
     clock = _Clock(on_progress)
     segmented = _segment(case, bundle, clock)
@@ -127,7 +127,7 @@ def answers(
 
     ``code`` (d,) and ``novelty`` are the prediction's; ``code`` is None where no lesion was found.
     """
-    from bmcore.reading.uncertainty import weigh
+    from bmcore.inference.uncertainty import weigh
 
     vector = _clinical_vector(record)
     clinical = weigh(_answer("clinical", bundle.clinical_mlr, vector), bundle, novelty)

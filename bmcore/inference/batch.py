@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bmcore.domain import BmcoreError
-from bmcore.reading import jobs
-from bmcore.reading.jobs import JobState
+from bmcore.inference import jobs
+from bmcore.inference.jobs import JobState
 
 AT_ONCE = 2  # one works, the next has loaded already
 LOOK_S = 0.5

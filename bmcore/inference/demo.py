@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from bmcore import disk
 from bmcore.domain import Primary
-from bmcore.reading.files import write_json
+from bmcore.inference.files import write_json
 
 # One large lesion, three lesions, five lesions. So far from the seeds of any cohort (which start at
 # 100,003 times the cohort's seed) that no demo model has been trained on a demo case.

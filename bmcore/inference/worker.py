@@ -1,4 +1,4 @@
-"""The child process of one prediction: ``python -m bmcore.reading.worker HOME CASE_ID``.
+"""The child process of one prediction: ``python -m bmcore.inference.worker HOME CASE_ID``.
 
 Exit 0: the prediction is stored. Exit 1: it failed; the state file holds a sentence, the log (this
 process's stderr) the traceback.
@@ -16,15 +16,15 @@ from pathlib import Path
 
 from bmcore import disk
 from bmcore.domain import BmcoreError, Prediction
-from bmcore.reading import jobs
-from bmcore.reading.jobs import JobState
+from bmcore.inference import jobs
+from bmcore.inference.jobs import JobState
 
 Predict = Callable[[Path, str, Callable[[str, float], None]], Prediction]
 
 
 def main(argv: list[str]) -> int:
     if len(argv) != 2:
-        print("usage: python -m bmcore.reading.worker HOME CASE_ID", file=sys.stderr)
+        print("usage: python -m bmcore.inference.worker HOME CASE_ID", file=sys.stderr)
         return 2
     os.nice(5)  # the pages come first
     disk.private_process()
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
 
 def work(home: Path, case_id: str, predict: Predict) -> int:
     """Wait for the turn, run ``predict(home, case_id, on_progress)``, store, record the state."""
-    from bmcore.reading import archive
+    from bmcore.inference import archive
 
     with jobs.claim(home, case_id) as mine:
         progress = _Progress(home, case_id, mine)
@@ -52,9 +52,9 @@ def work(home: Path, case_id: str, predict: Predict) -> int:
 
 def predict_case(home: Path, case_id: str, on_progress: Callable[[str, float], None]) -> Prediction:
     """Predict a case of the library with the bundle of the settings."""
+    from bmcore.inference import pipeline
     from bmcore.intake.library import load_case
     from bmcore.models.bundles import load_bundle
-    from bmcore.reading import pipeline
     from bmcore.settings import settings
 
     on_progress("Loading the images", 0.0)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bmcore.domain import Prediction
+from bmcore.inference.pipeline import fused_vector
 from bmcore.models.bootstrap_refits import LEVEL
-from bmcore.reading.pipeline import fused_vector
 
 if TYPE_CHECKING:
     from bmcore.models.bundles import Bundle

@@ -27,10 +27,10 @@ import numpy.typing as npt
 
 from bmcore import __version__, disk, zips
 from bmcore.domain import BmcoreError, Prediction, refuse
+from bmcore.inference import serial
+from bmcore.inference.files import folder_name, staging, to_json
 from bmcore.intake.nifti_file import read_bytes
 from bmcore.plain import load_json, safe_cell
-from bmcore.reading import serial
-from bmcore.reading.files import folder_name, staging, to_json
 
 KEPT = 3
 FILES = ("prediction.json", "arrays.npz", "mask.nii.gz")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bmcore.domain import Primary
-from bmcore.reading import demo
+from bmcore.inference import demo
 
 TRUTH_FILES = ("truth.csv", "truth.xlsx")
 

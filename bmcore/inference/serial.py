@@ -24,7 +24,7 @@ from bmcore.domain import (
     Severity,
     Volume,
 )
-from bmcore.reading.uncertainty import calibration_words
+from bmcore.inference.uncertainty import calibration_words
 
 FORMAT = 1
 _ARRAYS = ("lesion_probabilities", "image_features", "code", "clinical_vector")

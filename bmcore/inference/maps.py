@@ -15,10 +15,10 @@ import numpy as np
 from bmcore import disk
 from bmcore.domain import PRIMARIES, Case, InputRefused, Prediction, Primary, Volume, refuse
 from bmcore.geometry import same_grid
+from bmcore.inference import explain
+from bmcore.inference.files import folder_name, staging
 from bmcore.intake.nifti_file import read_bytes
 from bmcore.models.bundles import Bundle
-from bmcore.reading import explain
-from bmcore.reading.files import folder_name, staging
 
 
 def keep_maps(home: Path, bundle: Bundle, case: Case, prediction: Prediction) -> list[Path]:

@@ -1,0 +1,1 @@
+"""bmcore.inference"""

@@ -1,1 +1,0 @@
-"""bmcore.reading"""
