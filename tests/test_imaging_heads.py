@@ -16,6 +16,7 @@ from bmcore.domain import InputRefused, Volume
 from bmcore.geometry import resample, transform
 from bmcore.imaging import alignment_quality, extraction, heads
 from bmcore.imaging.registration import Registration
+from bmcore.stats.segmentation import dice
 
 REALDATA = os.environ.get("BMCORE_REALDATA")
 
@@ -150,4 +151,4 @@ def test_the_brain_of_a_real_head_is_found_by_each_extraction() -> None:
     masks = [extraction.extract(head, package) for package in extraction.available()]
     litres = abs(float(np.linalg.det(image.affine[:3, :3]))) / 1e6
     assert all(1.3 < mask.sum() * litres < 1.8 for mask in masks)
-    assert all(alignment_quality.dice(masks[0], mask) > 0.95 for mask in masks)
+    assert all(dice(masks[0], mask) > 0.95 for mask in masks)

@@ -377,7 +377,6 @@ def home(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_report_covers_the_votes_and_the_latest_predictions(
     tmp_path: Path, home: Path, files: Path
 ) -> None:
-    pytest.importorskip("bmcore.report.write")
     from bmcore.inference import archive
     from bmcore.intake.library import add_case
     from bmcore.models.bundles import load_bundle

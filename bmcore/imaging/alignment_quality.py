@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from bmcore.domain import SEQUENCE_NAMES, Finding, Severity
 from bmcore.imaging.registration import Registration
+from bmcore.stats.segmentation import dice
 
 Mask = npt.NDArray[np.bool_]
 LEAST_DICE = 0.95  # of the two brain extractions
@@ -93,12 +94,6 @@ def _of_brain(second: float | None, brain: Mask) -> Iterator[Finding]:
             f"at least {LEAST_SYMMETRY}",
             _LOOK,
         )
-
-
-def dice(a: Mask, b: Mask) -> float:
-    """Dice of two masks; 1 where both are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 1.0
 
 
 def symmetry(brain: Mask) -> float:

@@ -18,13 +18,14 @@ from bmcore.anatomy import templates
 from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, Finding, Volume, refuse
 from bmcore.geometry import Affine, resample, same_grid, transform, voxel_sizes_mm
 from bmcore.imaging import extraction
-from bmcore.imaging.alignment_quality import dice, judge
+from bmcore.imaging.alignment_quality import judge
 from bmcore.imaging.brain import filled, find_brain, foreground, largest_part
+from bmcore.imaging.preprocess import WORKING_MM
 from bmcore.imaging.registration import Registration, register, without_scale
+from bmcore.stats.segmentation import dice
 
 Mask = npt.NDArray[np.bool_]
 REFERENCE = "t1c"
-WORKING_MM = 1.0
 MARGIN_MM = 12.0  # of the working grid around the brain
 DILATION_MM = 2.0  # HD-BET leaves 1-2 % of the cortex out
 AROUND_MM = 10.0  # the registration compares the brain and this much around it

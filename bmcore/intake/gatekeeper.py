@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from bmcore.domain import ClinicalRecord, Finding, InputRefused, Severity
+from bmcore.domain import (
+    SEQUENCE_NAMES,
+    SEQUENCES,
+    ClinicalRecord,
+    Finding,
+    InputRefused,
+    Severity,
+)
 from bmcore.intake.clinical_values import ADULT_YEARS
 
 _ORDER = (Severity.REFUSED, Severity.WARNING, Severity.INFO)
@@ -47,3 +54,16 @@ def of_record(record: ClinicalRecord) -> tuple[Finding, ...]:
 def as_named(findings: Iterable[Finding], names: Mapping[str, str]) -> tuple[Finding, ...]:
     """The findings with files as the user named them. names: sequence -> name of its file."""
     return tuple(replace(f, file=names.get(f.file or "", f.file)) for f in findings)
+
+
+def missing(there: Collection[str]) -> list[Finding]:
+    """A note for each sequence that is not ``there``."""
+    return [
+        Finding(
+            Severity.INFO,
+            f"the sequence {SEQUENCE_NAMES[s]} ({s}) is missing; the models work without it, "
+            "less surely",
+        )
+        for s in SEQUENCES
+        if s not in there
+    ]

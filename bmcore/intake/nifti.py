@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bmcore.domain import (
-    SEQUENCE_NAMES,
     SEQUENCES,
     Case,
     ClinicalRecord,
@@ -16,6 +15,7 @@ from bmcore.domain import (
     Truth,
     Volume,
 )
+from bmcore.intake import gatekeeper
 from bmcore.intake.choice import Choice, Source, choose_files, every_file
 from bmcore.intake.images import read_images, same_voxels
 from bmcore.intake.naming import clean_case_id, guess_sequences
@@ -68,7 +68,7 @@ def read_choice(
     volumes = on_one_grid(volumes, choice.files, problems, notes)
     if problems:
         raise InputRefused(*problems)
-    notes.extend(_missing(volumes))
+    notes.extend(gatekeeper.missing(volumes))
     notes.extend(_twins(volumes, choice.files))
     mask = volumes.pop("seg", None)
     truth = Truth(f"mask file {choice.files['seg'].name}", mask) if mask is not None else None
@@ -90,18 +90,6 @@ def _no_t1c(files: Mapping[str, Path]) -> Finding:
         expected="t1c and, if there, t1n, t2w, t2f",
         hint="if one of these files is the T1 after gadolinium, choose its sequence by hand.",
     )
-
-
-def _missing(volumes: Mapping[str, Volume]) -> list[Finding]:
-    return [
-        Finding(
-            Severity.INFO,
-            f"the sequence {SEQUENCE_NAMES[s]} ({s}) is missing; the models work without it, "
-            "less surely",
-        )
-        for s in SEQUENCES
-        if s not in volumes
-    ]
 
 
 def _twins(volumes: Mapping[str, Volume], files: Mapping[str, Path]) -> list[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 
 from bmcore.domain import (
-    SEQUENCE_NAMES,
-    SEQUENCES,
     Case,
     ClinicalRecord,
     Finding,
@@ -24,6 +22,7 @@ from bmcore.domain import (
     refuse,
 )
 from bmcore.geometry import same_grid
+from bmcore.intake import gatekeeper
 from bmcore.intake.child import Limits, ask
 from bmcore.intake.dicom.choose import NONE, TAKEN
 from bmcore.intake.dicom.deidentify import pseudonyms_of
@@ -63,7 +62,7 @@ def to_raw(choice: StudyChoice, home: Path, case_id: str | None = None) -> RawSt
         problems.append(_no_t1c(choice))
     if problems:
         raise InputRefused(*problems)
-    notes += _missing(volumes)
+    notes += gatekeeper.missing(volumes)
     names = pseudonyms_of(home)
     own_id = names.case_id(choice.patient.identity, choice.examination.uid)
     technical = {
@@ -220,15 +219,3 @@ def _no_t1c(choice: StudyChoice) -> Finding:
         expected="t1c and, if there, t1n, t2w, t2f",
         hint="if one of these series is the T1 after gadolinium, name it: --series t1c=NUMBER.",
     )
-
-
-def _missing(volumes: Mapping[str, Volume]) -> list[Finding]:
-    return [
-        Finding(
-            Severity.INFO,
-            f"the sequence {SEQUENCE_NAMES[s]} ({s}) is missing; the models work without it, "
-            "less surely",
-        )
-        for s in SEQUENCES
-        if s not in volumes
-    ]
