@@ -60,7 +60,7 @@ with page("Agreement", "agreement.see"):
     if picked.running and picked.record is not None:
         from bmcore.analysis.results import running
 
-        view.draw_running(picked.record, running(picked.source).words)
+        view.draw_running(picked.record, running(picked.source, picked.marks).words)
     elif not picked.source.readings:
         st.info(NO_VOTES if picked.record is None else NO_ANSWERS)
     else:

@@ -199,7 +199,7 @@ def package() -> bytes:
         "readers": [{"id": "a", "name": "A", "role": "radiologist", "years": 3}],
         "cases": ["Case-1"], "analysis_plan": "p",
         "questions": [{"id": "q", "kind": "primary", "text": "?"}],
-        "primary_endpoint": {"measure": "m", "compare": ["unaided", "aided"]},
+        "primary_endpoint": {"measure": "accuracy", "compare": ["unaided", "aided"]},
     }  # fmt: skip
     files = {
         "cases/Case-1/case.json": json.dumps(record).encode(),

@@ -46,7 +46,7 @@ def plan_data(cases: list[str], **changes: Any) -> dict[str, Any]:
             {"id": "remarks", "kind": "text", "text": "Remarks", "required": False},
         ],
         "repeats": {"count": 0, "min_distance": 1},
-        "primary_endpoint": {"measure": "Accuracy", "compare": ["unaided", aided]},
+        "primary_endpoint": {"measure": "accuracy", "compare": ["unaided", aided]},
         "analysis_plan": "Difference with a bootstrap over patients.",
         **changes,
     }

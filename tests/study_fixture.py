@@ -45,7 +45,7 @@ def study(repeats: int = 0, **changes: object) -> Study:
             {"id": "remarks", "kind": "text", "text": "Else?", "required": False},
         ],
         "repeats": {"count": repeats, "min_distance": 2},
-        "primary_endpoint": {"measure": "Accuracy", "compare": ["unaided", "aided"]},
+        "primary_endpoint": {"measure": "accuracy", "compare": ["unaided", "aided"]},
         "analysis_plan": "Difference of right answers.",
     }
     return parse_study({**whole, **changes}, "here")

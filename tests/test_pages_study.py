@@ -165,48 +165,6 @@ def test_the_investigator_sees_progress_and_a_width_but_no_answer(home: Path, st
     assert "CANARY" not in shown and "elanoma" not in shown
 
 
-def test_the_width_is_that_of_the_difference_and_says_nothing_of_its_sign(home: Path) -> None:
-    """Ten cases; in both orders of the arms the width is the same."""
-    from pages.parts.study.progress import interval_width
-
-    cases = [f"C{n}" for n in range(10)]
-    truths = dict.fromkeys(cases, "melanoma")
-    widths = []
-    for gains in (True, False):
-        study = people_fixture.make_study(cases)
-        answers = [
-            fake_answer(case, arm, "melanoma" if (arm == "aided") == gains or n % 2 else "breast")
-            for n, case in enumerate(cases)
-            for arm in ("unaided", "aided")
-        ]
-        widths.append(interval_width(study, answers, truths))
-    assert widths[0] == widths[1]
-    n, width = widths[0]
-    assert n == 10 and 0.4 < width < 0.8  # 5 of 10 differ: about 2 * 1.96 * sqrt(.25 / 10) = .62
-
-
-def fake_answer(case: str, arm: str, choice: str):
-    from datetime import UTC, datetime
-
-    from bmcore.review.answers import StudyAnswer
-
-    return StudyAnswer(
-        site="s",
-        id=1,
-        study="small",
-        version=1,
-        reader="ra",
-        case_id=case,
-        arm=arm,
-        occasion=0,
-        question="primary",
-        value={"choice": choice, "confidence": 50},
-        supersedes=None,
-        reason=None,
-        created_at=datetime.now(UTC),
-    )
-
-
 def test_a_disagreement_is_settled_by_a_third_reader_alone(home: Path, study) -> None:
     with open_store(people_fixture.url(home)) as store:
         people_fixture.read_all(store, study, "ra")

@@ -94,7 +94,7 @@ def test_lesion_marks_give_the_afroc_figure_of_the_statistics():
             hits[arm, "Ada", case] = (frozenset({1, 2}), 0)
             hits[arm, "Bo", case] = (frozenset({1}), int(n % 3 == 0))
     hits["aided", "Bo", "C01"] = (frozenset({1, 2}), 0)
-    marks = LesionMarks(hits, dict.fromkeys(cases, 2))
+    marks = LesionMarks(hits, dict.fromkeys(cases, (12.0, 4.0)))
     section = lesion_section(source([facts(c, "gi", "gi") for c in cases]), marks)
     found = {x.labels: x.cells for x in section.table("marks").lines}
     assert found["Bo", "Without the models"][0].value == 0.5

@@ -200,7 +200,7 @@ def test_two_spellings_of_one_person_are_told() -> None:
 def test_what_the_arms_do_not_show_is_not_asked_for() -> None:
     bare = study(
         design={"kind": "crossover", "arms": ["aided", "aided_explained"], "washout_days": 1},
-        primary_endpoint={"measure": "x", "compare": ["aided", "aided_explained"]},
+        primary_endpoint={"measure": "accuracy", "compare": ["aided", "aided_explained"]},
         questions=[{"id": "p", "kind": "primary", "text": "Primary?"}],
     )
     seen = replace(WHOLE, seen={Reader(READER_A, "other").key: frozenset(CASES)})

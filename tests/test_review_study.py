@@ -87,7 +87,10 @@ def test_the_example_is_a_sound_plan_and_comments_do_not_change_its_hash(tmp_pat
             "quality cannot be asked in",
         ),
         ({"questions": [{"id": "q", "kind": "text", "text": "?"}]}, "one of kind primary must be"),
-        ({"primary_endpoint": {"measure": "x", "compare": ["aided", "aided"]}}, "two different"),
+        (
+            {"primary_endpoint": {"measure": "accuracy", "compare": ["aided", "aided"]}},
+            "two different",
+        ),
     ],
 )
 def test_a_fault_in_the_file_names_the_key_what_was_found_and_expected(changes, sentence):

@@ -24,6 +24,7 @@ from bmcore.analysis.tables import (
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES
 from bmcore.stats import clustered, delong, reader, ustatistics
 from bmcore.stats.estimate import Estimate, proportion, undefined
+from bmcore.stats.readings import CANNOT_TELL
 
 KINDS: Mapping[str, str] = {
     "clinical": "Models, clinical data only",
@@ -60,7 +61,8 @@ def accuracy_section(data: StudyData, arrays: ReadingArrays, category: str) -> S
             columns,
             tuple(lines),
             "Other and cannot tell count as not right. AUC from the confidence that it is this "
-            f"primary against the rest; from {LEAST_OF_A_KIND} cases of either kind on.",
+            "primary against the rest; cannot tell ranks lowest, whatever its confidence; from "
+            f"{LEAST_OF_A_KIND} cases of either kind on.",
             drawings=(
                 Drawing(
                     "intervals",
@@ -109,7 +111,7 @@ def _pooled(answers: np.ndarray, truth: np.ndarray, category: str) -> tuple[Esti
 def _score(
     answers: np.ndarray, truth: np.ndarray, category: str, sure: np.ndarray
 ) -> tuple[Estimate | None, ...]:
-    found = reader.score_reader(answers, truth, code(category), sure)
+    found = reader.score_reader(answers, truth, code(category), sure, undecided=code(CANNOT_TELL))
     return (
         found.accuracy,
         found.sensitivity,
@@ -213,7 +215,7 @@ def class_scores(arrays: ReadingArrays, arm: int, category: str) -> np.ndarray:
     """Scores (readers, cases) for ``category`` from answers and confidences, NaN without."""
     return np.array(
         [
-            delong.class_scores(a, np.where(a >= 0, c, 0), code(category))
+            delong.class_scores(a, np.where(a >= 0, c, 0), code(category), code(CANNOT_TELL))
             for a, c in zip(arrays.answers[arm], arrays.confidences[arm], strict=True)
         ]
     ).reshape(len(arrays.readers), len(arrays.cases))

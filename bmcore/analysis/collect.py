@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bmcore.analysis.lesion_match import kept_lesions, match_points, number_lesions
+from bmcore.analysis.lesion_match import (
+    Labels,
+    diameters_mm,
+    kept_lesions,
+    match_points,
+    number_lesions,
+)
 from bmcore.analysis.readings import (
     CaseFacts,
     Floats,
@@ -22,13 +28,16 @@ from bmcore.domain import REGIONS, Case, Prediction, Primary, Volume
 from bmcore.inference import archive
 from bmcore.intake import library
 from bmcore.review import corrections, marks, old_drafts, row_mapping
+from bmcore.review.allocation import Place
 from bmcore.review.answers import in_force
 from bmcore.review.marks import Mark
-from bmcore.review.owner import Owner
+from bmcore.review.owner import Owner, drawer
 from bmcore.review.record import StudyRecord
 from bmcore.review.store import Store
+from bmcore.review.study import Study
 from bmcore.review.votes import Reader, Vote, current
 from bmcore.stats.continuous import reader_dice
+from bmcore.stats.endpoint_choice import ON_LESIONS
 
 if TYPE_CHECKING:
     from bmcore.intake.library import CaseEntry
@@ -103,11 +112,28 @@ def of_study(
     facts: Mapping[str, CaseFacts],
     predictions: Mapping[str, Prediction],
 ) -> tuple[StudyData, LesionMarks]:
-    """The answers of one study; lesion marks are the models' lesions that a reader kept."""
+    """The answers of one study, and what its readers took for lesions."""
     names = [r.name for r in record.study.readers]
     mine = {c: p for c, p in predictions.items() if c in record.study.cases}
     data = from_study(record, facts, mask_agreement(home, store, mine, names))
-    return data, marks_in_study(home, record, mine)
+    return data, marks_in_study(home, store, record, mine)
+
+
+def for_progress(
+    home: Path,
+    store: Store,
+    record: StudyRecord,
+    known: Mapping[str, Primary],
+    predictions: Mapping[str, Prediction],
+) -> tuple[StudyData, LesionMarks]:
+    """What the width of a running study's primary endpoint needs, and no more."""
+    cases = record.study.cases
+    facts = {c: CaseFacts(c, truth=str(known[c]) if c in known else None) for c in cases}
+    data = from_study(record, facts)
+    if record.study.primary_endpoint.measure not in ON_LESIONS:
+        return data, LesionMarks()
+    mine = {c: p for c, p in predictions.items() if c in cases}
+    return data, marks_in_study(home, store, record, mine)
 
 
 def mask_agreement(
@@ -161,33 +187,35 @@ def marks_of_readers(
     """Marks of the viewer on cases with a reference mask. wanted: (reader, case, phase) voted on.
 
     Unaided: the marks as they stood before the answers were seen. Aided: all marks, and the models'
-    lesions that the reader accepted. A reader who never marked anything on a case is not counted
-    there: he may not have marked at all.
+    lesions that the reader accepted. A case without a mark counts as all missed, unless the reader
+    never marked a lesion in that phase: he may not have marked at all.
     """
-    hits, lesions = {}, {}
     drawn = _drawn(home, store, {(case, reader) for reader, case, _ in wanted})
-    for case in sorted({case for case, _ in drawn}):
+    using = {
+        (reader, phase)
+        for (_, reader), phases in drawn.items()
+        for phase, found in phases.items()
+        if any(m.kind in ("missed", "accept") for m in found)
+    }
+    hits, sizes = {}, {}
+    counted = sorted(w for w in wanted if (w[0], w[2]) in using)
+    for case in sorted({case for _, case, _ in counted}):
         reference = reference_mask(home, case)
         if reference is None:
             continue
         numbered = number_lesions(reference)
-        lesions[case] = int(numbered.max())
-        centres = (
-            {n.number: n.centroid_mm for n in predictions[case].lesions}
-            if case in predictions
-            else {}
-        )
-        for reader, _, phase in sorted(w for w in wanted if w[1] == case):
-            if (case, reader) not in drawn:
-                continue
-            found = drawn[case, reader][phase]
+        sizes[case] = diameters_mm(numbered, reference.affine)
+        own = predictions.get(case)
+        centres = {n.number: n.centroid_mm for n in own.lesions} if own else {}
+        for reader, _, phase in (w for w in counted if w[1] == case):
+            found = drawn.get((case, reader), {}).get(phase, ())
             points = [m.points_mm[0] for m in found if m.kind == "missed"]
             if phase == "aided":
                 points += [
                     centres[m.lesion] for m in found if m.kind == "accept" and m.lesion in centres
                 ]
             hits[phase, reader, case] = match_points(points, numbered, reference.affine)
-    return LesionMarks(hits, lesions)
+    return LesionMarks(hits, sizes)
 
 
 def _drawn(
@@ -206,34 +234,59 @@ def _drawn(
 
 
 def marks_in_study(
-    home: Path, record: StudyRecord, predictions: Mapping[str, Prediction]
+    home: Path, store: Store, record: StudyRecord, predictions: Mapping[str, Prediction]
 ) -> LesionMarks:
-    """The models' lesions that readers kept (accepted or edited), against the reference mask.
+    """What readers took for lesions in each arm, against the reference mask.
 
-    Lesions that a reader called missed are not among them: the sheet holds their number alone.
+    The models' lesions that they kept (accepted or edited) on the sheet, and the lesions that they
+    marked in the viewer, where the arm asks for either. A locked sheet without a mark counts as all
+    missed.
     """
-    kinds = {q.id: q.kind for q in record.study.questions}
-    said = [
-        a for a in in_force(record.answers) if kinds.get(a.question) == "lesions" and not a.occasion
-    ]
-    hits, lesions = {}, {}
-    for case in sorted({a.case_id for a in said} & set(predictions)):
+    study = record.study
+    kinds = {q.id: q.kind for q in study.questions}
+    judged: dict[Place, Mapping[str, Any]] = {}
+    asked: dict[Place, str] = {}  # the site of each
+    for a in in_force(record.answers):
+        if kinds.get(a.question) in ("lesions", "marks") and not a.occasion:
+            asked[a.place] = a.site
+            if kinds[a.question] == "lesions":
+                judged[a.place] = a.value["lesions"]
+    hits, sizes = {}, {}
+    for case in sorted({place.case_id for place in asked}):
         reference = reference_mask(home, case)
         if reference is None:
             continue
         numbered = number_lesions(reference)
-        lesions[case] = int(numbered.max())
-        own = predictions[case]
-        stored = archive.latest(home, case, own.bundle.digest)
-        touched = kept_lesions(stored or own, numbered)
-        for a in said:
-            if a.case_id == case:
-                name = record.study.reader(a.reader).name
-                kept = [int(n) for n, v in a.value["lesions"].items() if v != "reject"]
-                on = [touched[n] for n in kept if n in touched]
-                found = frozenset(n for numbers in on for n in numbers)
-                hits[a.arm, name, case] = (found, sum(not numbers for numbers in on))
-    return LesionMarks(hits, lesions)
+        sizes[case] = diameters_mm(numbered, reference.affine)
+        touched = _touched(home, predictions.get(case), numbered)
+        for place in (p for p in asked if p.case_id == case):
+            kept = [int(n) for n, v in judged.get(place, {}).items() if v != "reject"]
+            on = [touched[n] for n in kept if n in touched]
+            points = _marked_points(store, study, place, asked[place])
+            own, beside = match_points(points, numbered, reference.affine)
+            found = own.union(*on)
+            false = beside + sum(not numbers for numbers in on)
+            hits[place.arm, study.reader(place.reader).name, case] = (found, false)
+    return LesionMarks(hits, sizes)
+
+
+def _touched(
+    home: Path, prediction: Prediction | None, numbered: Labels
+) -> Mapping[int, frozenset[int]]:
+    """{number of the models' lesion: reference lesions it lies on}; empty without a prediction."""
+    if prediction is None:
+        return {}
+    stored = archive.latest(home, prediction.case_id, prediction.bundle.digest)
+    return kept_lesions(stored or prediction, numbered)
+
+
+def _marked_points(
+    store: Store, study: Study, place: Place, site: str
+) -> list[tuple[float, float, float]]:
+    """The lesions that a reader marked in the viewer, as his answer in this arm rests on them."""
+    owner = Owner(place.case_id, drawer(study, place))
+    phase = "unaided" if place.arm == "unaided" else None
+    return [m.points_mm[0] for m in marks.load(store, owner, site, phase) if m.kind == "missed"]
 
 
 def reference_mask(home: Path, case_id: str) -> Volume | None:

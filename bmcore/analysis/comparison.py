@@ -3,47 +3,51 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 
-from bmcore.analysis.accuracy import NO_TRUTH, class_scores
-from bmcore.analysis.readings import ReadingArrays, StudyData, code
+from bmcore.analysis import endpoint_words
+from bmcore.analysis.accuracy import NO_TRUTH
+from bmcore.analysis.endpoints import as_readings, found, shortage
+from bmcore.analysis.readings import ReadingArrays, StudyData
 from bmcore.analysis.tables import (
-    ARM_NAMES,
-    LEAST_CASES,
-    LEAST_OF_A_KIND,
     TOO_FEW,
     Column,
     Drawing,
     Line,
     ResultTable,
     Section,
-    cell_text,
-    count,
     non_empty,
     phase_words,
 )
 from bmcore.domain import PRIMARY_NAMES
-from bmcore.stats import binary_mrmc, mrmc, paired, ustatistics
-from bmcore.stats.comparison import Comparison
-from bmcore.stats.estimate import undefined
+from bmcore.stats import incomplete, paired
+from bmcore.stats.comparison import Comparison, no_comparison
+from bmcore.stats.endpoint_choice import Endpoint
+from bmcore.stats.readings import Reading, by_arm_and_reader, class_score
+from bmcore.stats.readings import paired as paired_readings
 
 METHODS = ("Readers like these (OR)", "Readers like these (U)", "These readers (OR)")
+MEASURES = ("accuracy", "sensitivity", "specificity", "AUC")
+_LOWEST = -1000.0  # a finite stand-in for "ranks lowest"
 
 
 def comparison_section(
     data: StudyData, arrays: ReadingArrays, category: str, level: float = 0.95
 ) -> Section:
-    """Each two phases over all readers (MRMC) and for each reader (McNemar)."""
+    """Each two phases over all readers (MRMC) and for each reader (McNemar); exploratory."""
     title = "With the models against without"
     if len(arrays.arms) < 2:
         return Section("comparison", title, "One phase only: there is nothing to compare.")
     if not arrays.known.any():
         return Section("comparison", title, NO_TRUTH)
+    rows = as_readings(data)
     lines = []
-    for a, b in combinations(range(len(arrays.arms)), 2):
-        lines += _all_measures(arrays, a, b, category, level)
+    for first, second in combinations(arrays.arms, 2):
+        lines += _all_measures(rows, (first, second), category, level)
     tables = [
         ResultTable(
             "comparison",
@@ -51,79 +55,94 @@ def comparison_section(
             ("Phases", "Measure"),
             tuple(Column(m, "points") for m in METHODS),
             tuple(lines),
-            "Only cases that all readers answered in both phases. Readers like these: readers and "
-            "cases are samples, by Obuchowski and Rockette (OR) and by U-statistics (U). These "
-            "readers: it holds for them alone. p of the first column; an AUC in hundredths. All "
-            "but right answers: one primary against the rest."
+            "A reader counts with the cases that he read in both phases, and by how many these "
+            "are. Readers like these: readers and cases are samples, by Obuchowski and Rockette "
+            "(OR) and by U-statistics (U). These readers: it holds for them alone. p of the first "
+            "column; an AUC in hundredths. All but right answers: one primary against the rest."
             + ("" if level == 0.95 else f" The intervals here are {level:.0%} intervals."),
             "p",
             (Drawing("intervals", guide=0.0, only="Right answers"),),
         ),
         _by_reader(arrays),
     ]
-    return Section("comparison", title, verdict(data, arrays), non_empty(tables))
+    return Section("comparison", title, _sentence(rows, arrays, level), non_empty(tables))
 
 
-def _all_measures(arrays: ReadingArrays, a: int, b: int, category: str, level: float) -> list[Line]:
-    phases = phase_words(arrays.arms[a], arrays.arms[b])
+def _sentence(rows: Sequence[Reading], arrays: ReadingArrays, level: float) -> str:
+    """Of the right answers in the first two phases."""
+    readers = "random" if len(arrays.readers) > 1 else "fixed"
+    choice = Endpoint("accuracy", arrays.arms[:2], alpha=1 - level, readers=readers)  # type: ignore[arg-type]
+    return endpoint_words.verdict(found(choice, rows))
+
+
+def _all_measures(
+    rows: Sequence[Reading], arms: tuple[str, str], category: str, level: float
+) -> list[Line]:
     name = PRIMARY_NAMES[category]
+    words = ("Right answers", f"Sensitivity, {name}", f"Specificity, {name}", f"AUC, {name}")
     lines = []
-    for words, found in (
-        ("Right answers", measure(arrays, (a, b), "accuracy", category, level)),
-        (f"Sensitivity, {name}", measure(arrays, (a, b), "sensitivity", category, level)),
-        (f"Specificity, {name}", measure(arrays, (a, b), "specificity", category, level)),
-        (f"AUC, {name}", measure(arrays, (a, b), "auc", category, level)),
-    ):
-        lines.append(Line((phases, words), tuple(c.difference for c in found), found[0].p))
+    for label, what in zip(words, MEASURES, strict=True):
+        cells = measure(rows, arms, what, category, level)
+        label_ = (phase_words(*arms), label)
+        lines.append(Line(label_, tuple(c.difference for c in cells), cells[0].p))
     return lines
 
 
 def measure(
-    arrays: ReadingArrays, arms: tuple[int, int], what: str, category: str, level: float = 0.95
+    rows: Sequence[Reading],
+    arms: tuple[str, str],
+    what: str,
+    category: str,
+    level: float = 0.95,
 ) -> tuple[Comparison, Comparison, Comparison]:
-    """The difference of two phases by the three METHODS; what: "accuracy", "sensitivity",
-    "specificity" or "auc". Readers without an answer in either phase are left out; too few cases
-    give Comparisons that are not defined and say how many are needed."""
-    known = arrays.known
-    answers = arrays.answers[list(arms)][:, :, known]
-    both = (answers >= 0).any(axis=2).all(axis=0)
-    answers, truth = answers[:, both], arrays.truth[known]
-    whole = np.asarray((answers >= 0).all(axis=(0, 1)) & both.any())
-    ill = truth == code(category)
-    short = _shortage(what, whole, ill)
-    if short is not None:
-        return (short, short, short)
-    if what == "auc":
-        scores = np.array([class_scores(arrays, i, category)[both][:, known] for i in arms])
-        old = mrmc.compare_auc(scores, ill, level=level)
-        new = ustatistics.compare_auc(scores, ill, level)
-    else:
-        said = answers == (truth if what == "accuracy" else code(category))
-        marks = np.where(answers >= 0, said.astype(float), np.nan)
-        reference = np.ones(len(truth), bool) if what == "accuracy" else ill
-        old = binary_mrmc.compare_rates(marks, reference, what, level)
-        new = binary_mrmc.compare_rates_u(marks, reference, what, level)
-    pair = (0, 1)
-    return (old.differences_random[pair], new.differences_random[pair], old.differences_fixed[pair])
+    """The difference of two phases by the three METHODS; what: one of ``MEASURES``.
+
+    Too few cases give Comparisons that are not defined and say how many are needed.
+    """
+    kind = "" if what == "accuracy" else category
+    choice = Endpoint(what, arms, kind, alpha=round(1 - level, 12), readers="fixed")
+    finding = found(choice, rows)
+    short = shortage(choice, rows, finding)
+    if short:
+        none = no_comparison(finding.difference.n, TOO_FEW + short)
+        return (none, none, none)
+    random = finding.contrast.random
+    fixed = replace(finding.contrast.fixed, difference=finding.difference)
+    return (random, _by_u(rows, arms, what, category, level), fixed)
 
 
-def _shortage(what: str, whole: np.ndarray, ill: np.ndarray) -> Comparison | None:
-    """None where there are enough whole cases for a measure."""
-    n, positive = int(whole.sum()), int((whole & ill).sum())
-    why = ""
-    if what == "accuracy" and n < LEAST_CASES:
-        why = f"{count(n, 'case')} read by all in both phases, {LEAST_CASES} needed"
-    counted = {
-        "sensitivity": positive,
-        "specificity": n - positive,
-        "auc": min(positive, n - positive),
+def _by_u(
+    rows: Sequence[Reading], arms: tuple[str, str], what: str, category: str, level: float
+) -> Comparison:
+    """U-statistics over readers and cases, with what was read in both phases."""
+    table = paired_readings(by_arm_and_reader([r for r in rows if r.truth], arms))
+    readers = sorted({r for arm in table.values() for r in arm})
+    if len(readers) < 2:
+        return no_comparison(0, "not defined: readers like these need two readers or more")
+    truth = {
+        c: row.truth for arm in table.values() for own in arm.values() for c, row in own.items()
     }
-    if what in counted and counted[what] < LEAST_OF_A_KIND:
-        n = counted[what]
-        why = f"{count(n, 'case')} of the kind read by all twice, {LEAST_OF_A_KIND} needed"
-    if not why:
-        return None
-    return Comparison(undefined(n, TOO_FEW + why), math.nan, math.nan, math.nan)
+    cases = sorted(truth)
+    values = np.full((2, len(readers), len(cases)), math.nan)
+    for i, arm in enumerate(arms):
+        for j, reader in enumerate(readers):
+            for case, row in table[arm].get(reader, {}).items():
+                values[i, j, cases.index(case)] = _value(row, what, category)
+    ill = np.array([truth[c] == category for c in cases])
+    if what == "AUC":
+        study = incomplete.compare_auc(values, ill, level)
+    else:
+        kept = {"sensitivity": ill, "specificity": ~ill}.get(what)
+        study = incomplete.compare_shares(values, kept, level)
+    return study.differences[0, 1]
+
+
+def _value(row: Reading, what: str, category: str) -> float:
+    if what == "AUC":
+        return max(class_score(row, category), _LOWEST)
+    if what == "specificity":
+        return float(row.answer != category)
+    return float(row.answer == (row.truth if what == "accuracy" else category))
 
 
 def _by_reader(arrays: ReadingArrays) -> ResultTable:
@@ -156,55 +175,3 @@ def _by_reader(arrays: ReadingArrays) -> ResultTable:
             ),
         ),
     )
-
-
-def endpoint(data: StudyData, arrays: ReadingArrays) -> tuple[str, Comparison] | None:
-    """The primary comparison: what is measured, in words, and its result; None where it is none.
-
-    A plan's measure is read from its words: AUC, sensitivity and specificity by these names, right
-    answers for "accuracy"; anything else is not computed here.
-    """
-    arms = data.compared
-    if arms is None or not set(arms) <= set(arrays.arms):
-        return None
-    words = data.plan.primary_endpoint.measure.lower() if data.plan else "accuracy"
-    known = {
-        "auc": "auc",
-        "area under": "auc",
-        "sensitivity": "sensitivity",
-        "specificity": "specificity",
-        "accuracy": "accuracy",
-        "right answers": "accuracy",
-    }
-    what = next((name for part, name in known.items() if part in words), None)
-    if what is None:
-        return None
-    level = 1 - data.plan.primary_endpoint.alpha if data.plan else 0.95
-    pair = (arrays.arm(arms[0]), arrays.arm(arms[1]))
-    found = measure(arrays, pair, what, data.category, level)
-    use = found[0] if len(arrays.readers) > 1 else found[2]
-    named = {"accuracy": "right answers", "auc": "AUC"}.get(what, what)
-    if what != "accuracy":
-        named += f" for {PRIMARY_NAMES[data.category]}"
-    return named, use
-
-
-def verdict(data: StudyData, arrays: ReadingArrays) -> str:
-    """The primary comparison in one sentence."""
-    found = endpoint(data, arrays)
-    arms = data.compared
-    if found is None or arms is None:
-        return "The primary endpoint is not one that is computed here; the tables hold the others."
-    named, result = found
-    change = result.difference
-    if change.method.startswith(TOO_FEW):
-        return f"Whether the models help cannot be said yet: {change.method.removeprefix(TOO_FEW)}."
-    if not change.has_interval:
-        return "Whether the models help cannot be said: no reading differs between the phases."
-    shown = cell_text(Column("", "points"), change)
-    with_, without = (ARM_NAMES[a][0].lower() + ARM_NAMES[a][1:] for a in (arms[1], arms[0]))
-    if change.low > 0:
-        return f"More {named} {with_} than {without}: {shown}."
-    if change.high < 0:
-        return f"Fewer {named} {with_} than {without}: {shown}."
-    return f"No difference in {named} {with_} against {without} is shown: {shown}."

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from bmcore.domain import REGIONS, Prediction, Volume
 from bmcore.geometry import transform
-from bmcore.imaging.lesions import label_lesions
+from bmcore.imaging.lesions import label_lesions, largest_diameter_mm
 
 REACH_MM = 5.0  # a click beside a small lesion means that lesion
 Labels = npt.NDArray[np.int32]
@@ -18,6 +19,15 @@ Labels = npt.NDArray[np.int32]
 def number_lesions(reference: Volume) -> Labels:
     """Lesions of the tumour core numbered from 1, (i, j, k), 0 outside."""
     return label_lesions(np.asarray(reference.data), reference.affine)
+
+
+def diameters_mm(numbered: Labels, affine: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    """The longest diameter of each lesion in mm, in the order of their numbers."""
+    return tuple(
+        largest_diameter_mm(np.argwhere(numbered[box] == n) + [s.start for s in box], affine)
+        for n, box in enumerate(ndimage.find_objects(numbered), start=1)
+        if box is not None
+    )
 
 
 def match_points(

@@ -30,7 +30,8 @@ UNKNOWN = "not known"
 class Reading:
     """One reader's answers on one case. order: place of the case among those of this reader and
     arm, from 1; active_s: None where no time was taken; model: the models' answer that the reader
-    saw, None where none is on record; lesions: the verdicts, see ``review.sheet``."""
+    saw, None where none is on record; lesions: the verdicts, see ``review.sheet``; differential:
+    other primaries that he considered, likeliest first."""
 
     reader: str
     case_id: str
@@ -44,6 +45,7 @@ class Reading:
     lesions: Mapping[str, Any] | None = None
     active_s: float | None = None
     model: str | None = None
+    differential: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,7 @@ def from_study(
                 explanation=told.get("explanation"),
                 lesions=told.get("lesions"),
                 active_s=sheet.seconds.active_s or None,
+                differential=tuple(told.get("differential") or ()),
             )
         )
     arms = tuple(arm for arm in ARMS if arm in study.design.arms)
@@ -299,7 +302,13 @@ def roles_of(people: Sequence[Person]) -> tuple[str, ...]:
 class LesionMarks:
     """What a reader took for lesions, held against the reference mask. hits: {(arm, reader, case):
     (numbers of the reference lesions marked, number of marks on none)}; lesions: {case: number of
-    reference lesions}, for cases with a reference mask."""
+    reference lesions}, for cases with a reference mask; diameters_mm: {case: the longest diameter
+    of each of them, in the order of their numbers}."""
 
     hits: Mapping[tuple[str, str, str], tuple[frozenset[int], int]] = field(default_factory=dict)
-    lesions: Mapping[str, int] = field(default_factory=dict)
+    diameters_mm: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def lesions(self) -> Mapping[str, int]:
+        """{case: number of reference lesions}."""
+        return {case: len(sizes) for case, sizes in self.diameters_mm.items()}

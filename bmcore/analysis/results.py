@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from bmcore.analysis import endpoint_words
 from bmcore.analysis.accuracy import accuracy_section
 from bmcore.analysis.agreement import agreement_section
-from bmcore.analysis.comparison import comparison_section, endpoint, verdict
+from bmcore.analysis.comparison import comparison_section
 from bmcore.analysis.confidence import confidence_section
+from bmcore.analysis.endpoints import Answer, endpoint_section, primary
 from bmcore.analysis.lesions import lesion_section
 from bmcore.analysis.reading_time import time_section
 from bmcore.analysis.readings import (
@@ -26,7 +28,12 @@ from bmcore.analysis.readings import (
 )
 from bmcore.analysis.reliance import reliance_section
 from bmcore.analysis.subgroups import subgroup_section
-from bmcore.analysis.tables import LEAST_CASES, Section, count, width
+from bmcore.analysis.tables import TOO_FEW, Section, count
+from bmcore.stats.endpoint import Finding
+
+NEEDS_TRUTH = (
+    "accuracy", "balanced accuracy", "AUC", "macro AUC", "sensitivity", "specificity",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,11 +57,13 @@ class Results:
 @dataclass(frozen=True)
 class Running:
     """What may be known of an unfinished study. interval_width: of the primary comparison on what
-    is locked so far, NaN where there is none yet; words say it all in sentences."""
+    is locked so far, NaN where there is none yet; words say it all in sentences;
+    finding: for its width alone, None without one."""
 
     interval_width: float
     cases: int
     words: tuple[str, ...]
+    finding: Finding | None = None
 
 
 def results(
@@ -66,6 +75,7 @@ def results(
     category = choice.category or part.category
     level = 1 - part.plan.primary_endpoint.alpha if part.plan else 0.95
     sections = (
+        endpoint_section(part, marks),
         agreement_section(part, arrays),
         accuracy_section(part, arrays, category),
         comparison_section(part, arrays, category, level),
@@ -86,52 +96,52 @@ def results(
     )
 
 
-def running(data: StudyData) -> Running:
-    """The interval width of the primary comparison so far; nothing of its direction.
-
-    Readers who have read fewer than ``LEAST_CASES`` cases in both phases do not count yet.
-    """
-    part = _far_enough(data)
-    arrays = reading_arrays(part)
-    found = endpoint(part, arrays)
-    n = found[1].difference.n if found else 0
-    if found is None or not found[1].difference.has_interval:
-        known = any(facts.truth for facts in data.cases.values())
-        why = "too few cases are read in both phases" if known else "no primary is known"
-        return Running(math.nan, n, (f"The width of the interval cannot be told yet: {why}.",))
-    named, comparison = found
-    wide = width(comparison.difference)
-    level = 1 - data.plan.primary_endpoint.alpha if data.plan else 0.95
-    readers = count(len(arrays.readers), "reader")
+def running(data: StudyData, marks: LesionMarks = LesionMarks()) -> Running:
+    """The interval width of the primary endpoint so far, by the final method; nothing of its
+    direction."""
+    answer = primary(data, marks)
+    name = endpoint_words.name(answer.choice) if answer.choice else answer.name
+    finding = answer.finding
+    if finding is None or not finding.difference.has_interval:
+        n = finding.difference.n if finding else 0
+        return Running(
+            math.nan, n, (f"The width of the interval cannot be told yet: {_why(data, answer)}.",)
+        )
+    change = finding.difference
+    level = f"{finding.endpoint.level:.0%}"
     return Running(
-        wide,
-        n,
+        finding.width,
+        change.n,
         (
-            f"The {level:.0%} interval of the difference in {named} is {100 * wide:.0f} percentage "
-            f"points wide so far, on {count(n, 'case')} read in both phases by {readers}.",
+            f"The {level} interval of the difference in {name} is {width_words(finding)} wide so "
+            f"far, on {count(change.n, 'case')} read in both phases by "
+            f"{count(finding.readers, 'reader')}.",
         ),
+        finding,
     )
 
 
-def _far_enough(data: StudyData) -> StudyData:
-    """Without the readers who have hardly begun."""
-    arms = data.compared
-    if arms is None:
-        return data
-    read: dict[str, dict[str, set[str]]] = {}
-    for r in data.readings:
-        if not r.occasion and r.arm in arms:
-            read.setdefault(r.reader, {}).setdefault(r.case_id, set()).add(r.arm)
-    enough = {
-        name
-        for name, cases in read.items()
-        if sum(len(seen) == len(arms) for seen in cases.values()) >= LEAST_CASES
-    }
-    return replace(
-        data,
-        people=tuple(p for p in data.people if p.name in enough),
-        readings=tuple(r for r in data.readings if r.reader in enough),
-    )
+def width_words(finding: Finding) -> str:
+    """The width of the interval with its unit."""
+    unit = endpoint_words.change_unit(finding.endpoint)
+    if unit == "points":
+        return f"{100 * finding.width:.0f} percentage points"
+    return f"{finding.width:.2f}" + (" (as a ratio)" if unit == "ratio" else "")
+
+
+def _why(data: StudyData, answer: Answer) -> str:
+    if answer.finding is None:
+        return answer.why
+    if answer.finding.endpoint.measure in NEEDS_TRUTH and not any(
+        facts.truth for facts in data.cases.values()
+    ):
+        return "no primary is known"
+    method = answer.finding.difference.method
+    if method.startswith(TOO_FEW):
+        return f"too few cases are read in both phases ({method.removeprefix(TOO_FEW)})"
+    if not answer.finding.difference.defined:
+        return method.rsplit("not defined: ", 1)[-1].rsplit("not defined; ", 1)[-1]
+    return "no reading differs between the phases"
 
 
 def _summary(
@@ -141,8 +151,10 @@ def _summary(
     if not arrays.cases:
         return ("There is no reading yet.",)
     first = by_key["agreement"].sentence
-    if data.compared is not None and set(data.compared) <= set(arrays.arms) and arrays.known.any():
-        return (verdict(data, arrays), by_key["reliance"].sentence, first)
+    measure = data.plan.primary_endpoint.measure if data.plan else "accuracy"
+    read = data.compared is not None and set(data.compared) <= set(arrays.arms)
+    if read and (arrays.known.any() or measure not in NEEDS_TRUTH):
+        return (by_key["endpoint"].sentence, by_key["reliance"].sentence, first)
     if arrays.known.any():
         return (by_key["accuracy"].sentence, first)
     return (first,)

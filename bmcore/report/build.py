@@ -72,7 +72,7 @@ def build(
         data=data,
         cases=_case_rows(shown, predictions, truths, inputs.record, bool(open_)),
         results=None if open_ else results(data, marks=inputs.marks),
-        running=running(data) if open_ else None,
+        running=running(data, inputs.marks) if open_ else None,
         failures=() if open_ else find_failures(data, predictions, inputs.images, inputs.masks),
         fused_minus_clinical=_fused_minus_clinical(predictions, truths),
         confusion={arm: _confusion(shown, arm, data) for arm in data.arms},

@@ -193,7 +193,7 @@ def _read_list(packed: zipfile.ZipFile, package: Path) -> dict[str, str]:
 
 def _read_plan(packed: zipfile.ZipFile, package: Path) -> Study:
     data = read_json(zips.content(packed, _PLAN, _PLAN_BYTES), _PLAN_BYTES)
-    return parse_study(data, f"{package.name}/{_PLAN}")
+    return parse_study(data, f"{package.name}/{_PLAN}", locked=True)
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,8 @@ def _versions(connection: sa.Connection, study: str) -> list[Version]:
 
 def _version(row: sa.Row[Any]) -> Version:
     values = row._mapping
-    study = parse_study(json.loads(values["content"]), f"locked study {values['study']}")
+    study = parse_study(
+        json.loads(values["content"]), f"locked study {values['study']}", locked=True
+    )
     others = ("version", "digest", "author", "reason", "created_at", "site")
     return Version(study, **{name: values[name] for name in others})

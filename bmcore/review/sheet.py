@@ -1,8 +1,9 @@
 """An answer sheet: what may be said to each kind of question, checked before it is stored.
 
 Values are plain data (JSON): primary {"choice", "confidence"}; differential [choice, ...];
-lesions {"lesions": {"1": "accept" | "edit" | "reject"}, "missed": n}; quality 1-5; explanation
-"helpful" | "neutral" | "misleading"; text any text.
+lesions {"lesions": {"1": "accept" | "edit" | "reject"}, "missed": n}; marks True (every
+lesion that the reader sees is marked in the viewer); quality 1-5; explanation "helpful" | "neutral"
+| "misleading"; text any text.
 """
 
 from __future__ import annotations
@@ -90,6 +91,10 @@ def _lesions(value: Any) -> str | None:
     return _whole(value["missed"], 0, 1000)
 
 
+def _marks(value: Any) -> str | None:
+    return None if value is True else "true: every lesion is marked in the viewer"
+
+
 def _quality(value: Any) -> str | None:
     return _whole(value, 1, 5)
 
@@ -117,6 +122,7 @@ _CHECKS: Mapping[str, Callable[[Any], str | None]] = {
     "primary": _primary,
     "differential": _differential,
     "lesions": _lesions,
+    "marks": _marks,
     "quality": _quality,
     "explanation": _explanation,
     "text": _text,

@@ -7,26 +7,36 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from bmcore.domain import Finding, InputRefused, Severity, refuse
 from bmcore.plain import brief
 from bmcore.review import plan_yaml
+from bmcore.review.plan_endpoint import LOCKED, Endpoint, asked, canonical, problems
 
 Arm = Literal["unaided", "aided", "aided_explained"]
 ARMS: tuple[Arm, ...] = ("unaided", "aided", "aided_explained")
-Kind = Literal["primary", "differential", "lesions", "quality", "explanation", "text"]
+Kind = Literal["primary", "differential", "lesions", "marks", "quality", "explanation", "text"]
 # What has to be on the screen before a question makes sense.
 _SHOWN_IN: dict[str, tuple[Arm, ...]] = {
     "lesions": ("aided", "aided_explained"),
     "quality": ("aided", "aided_explained"),
     "explanation": ("aided_explained",),
 }
+_KEYED = re.compile(r"[a-z_]+(\[\d+\])?: ")  # a sentence that begins with the key it is about
 _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 _CaseId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
 _Text = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]+$")]
@@ -92,15 +102,6 @@ class Repeats(_Part):
     min_distance: Annotated[int, Field(ge=1)] = 1
 
 
-class Endpoint(_Part):
-    """The one primary endpoint: what is compared between which two arms, and how."""
-
-    measure: _Text
-    compare: tuple[Arm, Arm]
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    margin: float | None = None
-
-
 class Study(_Part):
     """The whole plan. ``Study.digest`` is its SHA-256 over canonical JSON."""
 
@@ -114,19 +115,34 @@ class Study(_Part):
     questions: Annotated[tuple[Question, ...], Field(min_length=1)]
     repeats: Repeats = Repeats()
     primary_endpoint: Endpoint
+    secondary_endpoints: Annotated[tuple[Endpoint, ...], Field(max_length=20)] = ()
+    multiplicity: Literal["holm", "fixed sequence"] = "fixed sequence"
     analysis_plan: _Text
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
-        problems = [*self._doubles(), *self._questions_problems(), *self._case_problems()]
-        absent = [arm for arm in self.primary_endpoint.compare if arm not in self.design.arms]
-        if absent:
-            problems.append(f"primary_endpoint.compare: {absent[0]} is no arm of the design")
-        if len(set(self.primary_endpoint.compare)) < 2:
-            problems.append("primary_endpoint.compare: name two different arms")
-        if problems:
-            raise ValueError("\n".join(problems))
+    def _fits(self, info: ValidationInfo) -> Self:
+        faults = [*self._doubles(), *self._questions_problems(), *self._case_problems()]
+        if not (info.context and info.context.get(LOCKED)):
+            faults += self._endpoint_problems()
+        if faults:
+            raise ValueError("\n".join(faults))
         return self
+
+    @property
+    def _on_lesions(self) -> tuple[Question, ...]:
+        return tuple(q for q in self.questions if q.kind in ("lesions", "marks"))
+
+    def _endpoint_problems(self) -> Iterator[str]:
+        lesions = {arm for q in self._on_lesions for arm in self.arms_of(q)}
+        named = [("primary_endpoint", self.primary_endpoint)]
+        named += [(f"secondary_endpoints[{i}]", e) for i, e in enumerate(self.secondary_endpoints)]
+        for key, endpoint in named:
+            held = asked(self.design.arms, len(self.readers), tuple(lesions), endpoint.compare)
+            for why in problems(endpoint, held):
+                yield f"{key}: {why}"
+        for i, endpoint in enumerate(self.secondary_endpoints):
+            if endpoint in (self.primary_endpoint, *self.secondary_endpoints[:i]):
+                yield f"secondary_endpoints[{i}]: this endpoint is named twice"
 
     def _doubles(self) -> Iterator[str]:
         names = [" ".join(r.name.split()).casefold() for r in self.readers]
@@ -187,8 +203,14 @@ class Study(_Part):
 
     @property
     def canonical(self) -> str:
-        """One line of JSON that says all of the plan and nothing else."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """One line of JSON that says all of the plan and nothing else. Keys that came after the
+        first plans were locked stand in it only where they say something."""
+        whole = self.model_dump(mode="json")
+        whole["primary_endpoint"] = canonical(whole["primary_endpoint"])
+        whole["secondary_endpoints"] = [canonical(e) for e in whole["secondary_endpoints"]]
+        if not self.secondary_endpoints:
+            del whole["secondary_endpoints"], whole["multiplicity"]
+        return json.dumps(whole, sort_keys=True, separators=(",", ":"))
 
     @property
     def digest(self) -> str:
@@ -211,8 +233,11 @@ def read_study_text(text: str, where: str) -> Study:
     return parse_study(plan_yaml.load(text, where), where)
 
 
-def parse_study(data: Any, where: str) -> Study:
-    """The study in plain data, as YAML or JSON give it."""
+def parse_study(data: Any, where: str, *, locked: bool = False) -> Study:
+    """The study in plain data, as YAML or JSON give it.
+
+    locked: it was locked before, so its endpoint may be named in words, as once was the rule.
+    """
     if not isinstance(data, dict):
         raise refuse(
             "the study file holds no keys",
@@ -221,7 +246,7 @@ def parse_study(data: Any, where: str) -> Study:
             expected="keys such as study, design, readers; see docs/examples/study.yaml",
         )
     try:
-        return Study.model_validate_json(json.dumps(data))
+        return Study.model_validate_json(json.dumps(data), context={LOCKED: locked})
     except ValidationError as fault:
         raise InputRefused(*_findings(fault, where)) from fault
 
@@ -232,7 +257,8 @@ def _findings(fault: ValidationError, where: str) -> Iterator[Finding]:
         key, kind = path.lstrip("."), error["type"]
         if kind == "value_error":  # our own sentences, several joined
             for line in str(error["ctx"]["error"]).splitlines():
-                yield _finding(f"{key}.{line}" if key else line, where)
+                joint = "." if _KEYED.match(line) else ": "
+                yield _finding(f"{key}{joint}{line}" if key else line, where)
         elif kind == "missing":
             yield _finding(f"{key} is missing", where, hint="see docs/examples/study.yaml.")
         elif kind == "extra_forbidden":

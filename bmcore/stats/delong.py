@@ -128,13 +128,20 @@ def logit_interval(
     return Estimate(value, low, high, n, f"{method}, logit interval, {level:.0%}")
 
 
+UNDECIDED = -102.0  # below every answer: -1 less the highest confidence is -101
+
+
 def class_scores(
-    answers: npt.ArrayLike, confidences: npt.ArrayLike, category: int
+    answers: npt.ArrayLike,
+    confidences: npt.ArrayLike,
+    category: int,
+    undecided: int | None = None,
 ) -> npt.NDArray[np.float64]:
     """A reader's answers and 0-100 confidences as scores for "it is ``category``", (n,).
 
-    The confidence itself where he named the category, minus the confidence where he named another:
-    the surer of something else, the lower. NaN where he gave no answer (-1).
+    1 plus the confidence where he named the category, less that where he named another: the surer
+    of something else, the lower. ``undecided`` ("cannot tell") ranks lowest, all tied, whatever its
+    confidence, as in ``readings.class_score``. NaN where he gave no answer (-1).
     """
     named, sure = np.asarray(answers), np.asarray(confidences, dtype=float)
     if named.shape != sure.shape or named.ndim != 1:
@@ -144,7 +151,10 @@ def class_scores(
     given = named >= 0
     if ((sure[given] < 0) | (sure[given] > 100) | np.isnan(sure[given])).any():
         raise ValueError("confidences must lie between 0 and 100 wherever there is an answer")
-    return np.where(given, np.where(named == category, sure, -sure), np.nan)
+    scores = np.where(named == category, 1 + sure, -1 - sure)
+    if undecided is not None:
+        scores = np.where(named == undecided, UNDECIDED, scores)
+    return np.where(given, scores, np.nan)
 
 
 def check_scores(

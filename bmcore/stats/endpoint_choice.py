@@ -16,6 +16,7 @@ Aim = Literal["superiority", "non-inferiority", "equivalence"]
 AIMS = ("superiority", "non-inferiority", "equivalence")
 NEEDS_CLASS = ("AUC", "sensitivity", "specificity")
 NEEDS_CATEGORIES = ("balanced accuracy", "macro AUC", "agreement")
+ON_LESIONS = ("lesion sensitivity", "false lesions", "wAFROC")
 LOWER_IS_BETTER = ("false lesions", "decision time")
 SHARES = ("accuracy", "balanced accuracy", "sensitivity", "specificity", "lesion sensitivity")
 
@@ -98,7 +99,7 @@ def cannot_compute(endpoint: Endpoint, asked: Asked) -> tuple[str, ...]:
         )
     if endpoint.measure in ("AUC", "macro AUC") and not asked.confidence:
         why.append(f"{endpoint.measure} needs confidences, which the sheet does not ask for")
-    if endpoint.measure in ("lesion sensitivity", "false lesions", "wAFROC") and not asked.marks:
+    if endpoint.measure in ON_LESIONS and not asked.marks:
         why.append(f"{endpoint.measure} needs lesion marks, which the sheet does not ask for")
     if endpoint.measure == "wAFROC" and not asked.ratings:
         why.append("wAFROC needs a rating of each mark, which the sheet does not ask for")

@@ -35,11 +35,13 @@ def score_reader(
     category: int,
     confidences: npt.ArrayLike | None = None,
     level: float = 0.95,
+    undecided: int | None = None,
 ) -> ReaderScore:
     """Accuracy over all categories; sensitivity, specificity and AUC for ``category``.
 
-    Wilson's interval for the shares; ``delong.auc`` of ``delong.class_scores`` for the AUC. A share
-    of no case (no case of the category, nothing answered) is not defined.
+    Wilson's interval for the shares; ``delong.auc`` of ``delong.class_scores`` for the AUC, in
+    which ``undecided`` ("cannot tell") ranks lowest. A share of no case (no case of
+    the category, nothing answered) is not defined.
     """
     named, true = _pair(answers, truth)
     given = named >= 0
@@ -47,7 +49,7 @@ def score_reader(
     ill = t == category
     area = undefined(len(a), "AUC; not defined: no confidences were given")
     if confidences is not None:
-        scores = delong.class_scores(named, confidences, category)[given]
+        scores = delong.class_scores(named, confidences, category, undecided)[given]
         area = delong.auc(scores, ill, level)
     return ReaderScore(
         accuracy=proportion(int((a == t).sum()), len(a), level),

@@ -39,7 +39,7 @@ def objectives(d: Dossier) -> Answer:
         return AUTHORS
     plan = d.record.study
     return partly(
-        f"{plan.title}. Primary endpoint: {plan.primary_endpoint.measure}. Hypotheses: for the "
+        f"{plan.title}. Primary endpoint: {plan.primary_endpoint.name}. Hypotheses: for the "
         "authors."
     )
 

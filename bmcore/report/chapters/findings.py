@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bmcore.analysis import endpoint_words
 from bmcore.analysis.tables import ARM_NAMES
 from bmcore.report.blocks import NONE, Block, Heading, Picture, Table, Words, moment
 from bmcore.report.chapters import participants
@@ -13,6 +14,7 @@ from bmcore.review.votes import ROLE_NAMES
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier
+    from bmcore.review.plan_endpoint import Endpoint
 
 DESIGNS = {
     "sequential": "Sequential: each case in all phases in turn",
@@ -47,14 +49,22 @@ def _study_rows(d: Dossier) -> list[tuple[str, str]]:
     if d.record is None:
         return [("Rests on", "Free votes: each reader chose what to read and when")]
     plan = d.record.study
-    first, second = plan.primary_endpoint.compare
-    compared = f"{ARM_NAMES[second].lower()} against {ARM_NAMES[first].lower()}"
+    others = [_in_full(e) for e in plan.secondary_endpoints]
     return [
         ("Study", f"{plan.title} ({plan.study}, version {d.record.versions[-1].version})"),
         ("Design", DESIGNS[plan.design.kind]),
-        ("Primary endpoint", f"{plan.primary_endpoint.measure}; {compared}"),
+        ("Primary endpoint", _in_full(plan.primary_endpoint)),
+        *((f"Secondary endpoint {i}", words) for i, words in enumerate(others, start=1)),
         ("Planned analysis", plan.analysis_plan),
     ]
+
+
+def _in_full(endpoint: Endpoint) -> str:
+    """An endpoint with all its fields; an old plan's own words where it has none."""
+    if endpoint.choice is not None:
+        return endpoint_words.in_full(endpoint.choice)
+    first, second = endpoint.compare
+    return f"{endpoint.measure}; {ARM_NAMES[second].lower()} against {ARM_NAMES[first].lower()}"
 
 
 def _cases_in_words(counts: dict[str, int]) -> str:

@@ -10,9 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from bmcore.domain import Primary
-from bmcore.review.answers import StudyAnswer
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.study import Study
+from pages.parts import loaders
 from pages.parts.access.guard import named
 from pages.parts.agreement import source
 from pages.parts.study.context import ARM_WORDS
@@ -65,27 +65,33 @@ def _draw_notes(desk: ReadingSession, study: Study) -> None:
 
 
 def _draw_width(desk: ReadingSession, study: Study) -> None:
-    first, second = study.primary_endpoint.compare
+    from bmcore.analysis import collect
+    from bmcore.analysis.results import running, width_words
+    from bmcore.review.record import read_record
+
+    endpoint = study.primary_endpoint
+    first, second = endpoint.compare
     st.caption(
-        f"{escaped(study.primary_endpoint.measure)}, {ARM_WORDS[first]} and "
-        f"{ARM_WORDS[second]}. The difference itself stays hidden until the study is over, so that "
-        "nobody stops or goes on because of it."
+        f"{escaped(endpoint.name)}, {ARM_WORDS[first]} and {ARM_WORDS[second]}. The difference "
+        "itself stays hidden until the study is over, so that nobody stops or goes on because of "
+        "it."
     )
-    truths = _references()
-    n, width = interval_width(study, desk.answers(), truths)
-    if not truths:
-        st.info("No reference primaries are known here. Add a table of them to see the width.")
-        return
-    if width is None:
-        read = "1 case is" if n == 1 else f"{n} cases are"
-        st.info(f"{read} read in both arms so far; the width needs at least two.")
+    record = read_record(loaders.store(), study.study)
+    data, marks = collect.for_progress(
+        loaders.home(), loaders.store(), record, _references(), source.predictions()
+    )
+    found = running(data, marks)
+    if found.finding is None:
+        st.info(escaped(" ".join(found.words)))
         return
     left, right = st.columns(2, width=520)
-    left.metric("Width of the 95 % interval", f"{100 * width:.0f} points")
-    right.metric("Cases read in both arms", f"{n} of {len(study.cases)}")
+    left.metric(
+        f"Width of the {found.finding.endpoint.level:.0%} interval", width_words(found.finding)
+    )
+    right.metric("Cases that count so far", f"{found.cases} of {len(study.cases)}")
     st.caption(
-        "Share of right primaries, in percentage points: the whole length of the interval of the "
-        "difference, bootstrap over patients. About half as long with four times the cases."
+        "The whole length of the interval of the difference, by the method of the final analysis. "
+        "About half as long with four times the cases."
     )
 
 
@@ -107,32 +113,3 @@ def _references() -> Mapping[str, Primary]:
                 table = read_clinical(path)
         found |= {c: p for c, p in table.primaries.items() if p is not None}
     return found
-
-
-def interval_width(
-    study: Study, answers: list[StudyAnswer], truths: Mapping[str, Primary]
-) -> tuple[int, float | None]:
-    """(cases read in both arms, length of the 95 % interval of the difference of accuracy).
-
-    First readings of cases with a reference; the mean over readers and cases of right in the
-    second arm less right in the first, percentile bootstrap over cases. None with fewer than two.
-    """
-    from bmcore.stats.bootstrap import mean
-
-    asked = next(q.id for q in study.questions if q.kind == "primary")
-    right = {
-        (a.site, a.reader, a.case_id, a.arm): a.value["choice"] == truths[a.case_id]
-        for a in answers
-        if a.question == asked and a.occasion == 0 and a.case_id in truths
-    }
-    first, second = study.primary_endpoint.compare
-    pairs = [
-        (case, float(right[site, reader, case, second]) - float(is_right))
-        for (site, reader, case, arm), is_right in right.items()
-        if arm == first and (site, reader, case, second) in right
-    ]
-    cases = [case for case, _ in pairs]
-    if len(set(cases)) < 2:
-        return len(set(cases)), None
-    found = mean([value for _, value in pairs], cases)
-    return len(set(cases)), found.high - found.low if found.has_interval else None

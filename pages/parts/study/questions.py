@@ -64,6 +64,9 @@ def draw(
                 horizontal=True,
                 **how,
             )
+        case "marks":
+            st.markdown(label)
+            st.checkbox("I have marked every lesion that I see, or there is none", **how)
         case "explanation":
             st.radio(
                 label,
@@ -174,6 +177,8 @@ def in_words(question: Question, stored: Any) -> str:
             return ", ".join(CHOICE_NAMES[choice] for choice in stored)
         case "quality":
             return QUALITY[stored]
+        case "marks":
+            return "every lesion marked"
         case "lesions":
             verdicts = ", ".join(f"{n} {v}" for n, v in _by_number(stored["lesions"]))
             return f"{verdicts or 'no lesion'}; missed: {stored['missed']}"

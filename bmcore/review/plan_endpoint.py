@@ -1,0 +1,143 @@
+"""The endpoints of a plan as fields; ``docs/study.md`` describes each key.
+
+Plans locked before endpoints were fields name theirs in words. Such a plan stays valid, and its
+hash stays what it was; ``Endpoint.choice`` says whether the words mean something that is computed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+
+from bmcore.domain import PRIMARIES
+from bmcore.stats.endpoint_choice import AIMS, Asked, cannot_compute
+from bmcore.stats.endpoint_choice import Endpoint as Choice
+from bmcore.stats.measures import MEASURES
+
+LOCKED = "locked"  # key of the validation context: the plan was locked before
+# The words of the example that plans were made from before endpoints were fields.
+_WORDS = {
+    "accuracy": "accuracy",
+    "right answers": "accuracy",
+    "accuracy of the most likely primary": "accuracy",
+}
+# Keys that came later: left out of the canonical text where they hold their default, so that the
+# hash of a plan from before stays the same.
+LATER: dict[str, Any] = {
+    "primary": None,
+    "direction": None,
+    "aim": "superiority",
+    "readers": "random",
+    "lesions_mm": None,
+    "false_marks": "all",
+    "cannot_tell": "lowest",
+}
+
+
+class Endpoint(BaseModel):
+    """What is compared between which two arms, and what is to be shown.
+
+    measure: one of ``stats.measures.MEASURES``; compare: (control, new); primary: of an AUC,
+    sensitivity or specificity; lesions_mm: diameters from and to below, None without a limit.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    measure: Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]+$")]
+    compare: tuple[str, str]
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    margin: float | None = None
+    primary: str | None = None
+    direction: Literal["higher", "lower"] | None = None
+    aim: str = "superiority"
+    readers: Literal["random", "fixed"] = "random"
+    lesions_mm: tuple[float | None, float | None] | None = None
+    false_marks: Literal["all", "normal"] = "all"
+    cannot_tell: str = "lowest"
+
+    @model_validator(mode="after")
+    def _fits(self, info: ValidationInfo) -> Self:
+        if info.context and info.context.get(LOCKED):
+            return self
+        problems = []
+        if self.measure not in MEASURES:
+            problems.append(
+                f"measure: {self.measure[:80]!r} is not computed; use one of {', '.join(MEASURES)}"
+            )
+        if self.aim not in AIMS:
+            problems.append(f"aim: {self.aim[:80]!r} is none of {', '.join(AIMS)}")
+        if self.primary is not None and self.primary not in PRIMARIES:
+            problems.append(
+                f"primary: {self.primary[:80]!r} is none of {', '.join(map(str, PRIMARIES))}"
+            )
+        if self.compare[0] == self.compare[1]:
+            problems.append("compare: name two different arms, the control first")
+        if not problems:
+            try:
+                self._chosen()
+            except ValueError as fault:
+                problems = [f"{line}" for line in str(fault).split("; ")]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _chosen(self) -> Choice:
+        low, high = self.lesions_mm or (None, None)
+        return Choice(
+            self.measure,
+            self.compare,
+            self.primary or "",
+            self.direction or "",
+            self.aim,  # type: ignore[arg-type]
+            self.margin or 0.0,
+            self.alpha,
+            self.readers,
+            (low or 0.0, math.inf if high is None else high),
+            self.false_marks,
+            self.cannot_tell,
+        )
+
+    @property
+    def choice(self) -> Choice | None:
+        """The endpoint that is computed; None where an old plan names it in words that mean
+        nothing that could be computed."""
+        if self.measure in MEASURES:
+            return self._chosen()
+        meant = _WORDS.get(" ".join(self.measure.lower().split()))
+        if meant is None or self.margin:
+            return None
+        return Choice(meant, self.compare, alpha=self.alpha)
+
+    @property
+    def name(self) -> str:
+        """For instance "sensitivity for melanoma"; an old plan's own words."""
+        choice = self.choice
+        return choice.name if choice is not None else self.measure
+
+
+def canonical(endpoint: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a dumped endpoint that go into the hash."""
+    return {k: v for k, v in endpoint.items() if k not in LATER or v != LATER[k]}
+
+
+def asked(
+    arms: tuple[str, ...], readers: int, lesions: tuple[str, ...], compare: tuple[str, str]
+) -> Asked:
+    """What a study holds for an endpoint that compares two arms. lesions: the arms in which lesions
+    are asked for; marks carry no rating."""
+    return Asked(
+        arms,
+        tuple(map(str, PRIMARIES)),
+        readers,
+        marks=all(arm in lesions for arm in compare),
+        ratings=False,
+        normal_cases=True,
+    )
+
+
+def problems(endpoint: Endpoint, study: Asked) -> tuple[str, ...]:
+    """Why the study cannot give this endpoint, a sentence each."""
+    choice = endpoint.choice
+    return () if choice is None else cannot_compute(choice, study)
