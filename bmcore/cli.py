@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bmcore import __version__, cli_account, cli_dicom, cli_lock, cli_predict, cli_study, disk
+from bmcore import (
+    __version__,
+    cli_account,
+    cli_dicom,
+    cli_lock,
+    cli_predict,
+    cli_statistics,
+    cli_study,
+    disk,
+)
 from bmcore.domain import RESEARCH_NOTICE, Finding, refuse
 
 if TYPE_CHECKING:
@@ -30,7 +39,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # they could hold a patient's values
     help=f"Brain metastases on MRI: find them and name the likely primary. {RESEARCH_NOTICE}",
 )
-cli_lock.mount(cli_study.mount(app))
+_STUDY = cli_study.mount(app)
+cli_lock.mount(_STUDY)
+cli_statistics.mount(app, _STUDY)
 cli_account.mount(app)
 
 
@@ -179,8 +190,15 @@ def report(
             help="Date (UTC) on the report; now if left out.",
         ),
     ] = None,
+    mixed_models: Annotated[
+        bool,
+        typer.Option(
+            "--mixed-models",
+            help="Period, subgroups and learning by mixed models too; takes minutes.",
+        ),
+    ] = False,
 ) -> None:
-    """Write the validation report of the current database: PDF, HTML, CSV and JSON.
+    """Write the validation report of the current database: PDF, HTML, CSV, Parquet and JSON.
 
     While a study runs, its report holds no answer and no effect. The same database, models and
     date give the same files.
@@ -200,7 +218,9 @@ def report(
         disk.open_home(home)
         when = None if date is None else date.replace(tzinfo=UTC)
         with open_store(url) as store:
-            made = make.make(home, store, url, predictions, known, models, study, when)
+            made = make.make(
+                home, store, url, predictions, known, models, study, when, mixed_models
+            )
         written = write(made, out)
     for path in written:
         typer.echo(str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import tempfile
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,16 @@ KINDS = {
     "answers.csv": ("Answers as CSV", "text/csv"),
     "results.csv": ("Results as CSV", "text/csv"),
     "report.json": ("JSON", "application/json"),
+    "readings.csv": ("Readings as CSV", "text/csv"),
+    "readings.parquet": ("Readings as Parquet", "application/vnd.apache.parquet"),
+    "codebook.csv": ("Codebook of the readings", "text/csv"),
+    "imrmc.csv": ("Scores for iMRMC", "text/csv"),
 }
+REPORT = ("report.pdf", "report.html")
 BUILT = "report files"
 
 
-def build(name: str) -> dict[str, bytes]:
+def build(name: str, mixed_models: bool = False) -> dict[str, bytes]:
     """All files of the report on what is stored now: name to content."""
     from bmcore.report.make import make
     from bmcore.report.write import write
@@ -41,6 +47,7 @@ def build(name: str) -> dict[str, bytes]:
         source.known_primaries(),
         loaders.models().info,
         study,
+        mixed_models=mixed_models,
     )
     with tempfile.TemporaryDirectory() as folder:
         return {path.name: path.read_bytes() for path in write(made, Path(folder))}
@@ -72,23 +79,31 @@ def _note_what_is_shown(name: str) -> None:
         loaders.store().write(enter)
 
 
-def draw_built(files: dict[str, bytes]) -> None:
-    """The files to take away, and the report as a page."""
+def draw_built(files: dict[str, bytes], stem: str) -> None:
+    """The report to take away, the data behind it, and the report as a page. stem: begins the
+    names of the files."""
     with st.container(horizontal=True):
-        for name, content in files.items():
-            label, mime = KINDS[name]
-            download(
-                "report.export",
-                label,
-                content,
-                file_name=f"bmcore-{name}",
-                mime=mime,
-                key=f"download {name}",
-            )
+        for name in REPORT:
+            _offer(name, files[name], stem)
+        with st.popover("Data behind it", icon=":material/table_view:"):
+            for name in files:
+                if name not in REPORT:
+                    _offer(name, files[name], stem)
     # A data address has an origin of its own: the report cannot reach into the dashboard.
     page_text = base64.b64encode(files["report.html"]).decode("ascii")
     address = f"data:text/html;charset=utf-8;base64,{page_text}"
     st.iframe(address, height=820, alt="Preview of the report")
+
+
+def _offer(name: str, content: bytes, stem: str) -> None:
+    label, mime = KINDS[name]
+    whole = f"{stem}.{name.split('.')[1]}" if name in REPORT else f"{stem}-{name}"
+    download("report.export", label, content, file_name=whole, mime=mime, key=f"download {name}")
+
+
+def file_stem(name: str, day: date) -> str:
+    """How the files of a report are named: by study and date."""
+    return f"{'free-votes' if name == source.FREE else name}-{day:%Y-%m-%d}"
 
 
 with page("Reports", "report.build"):
@@ -115,13 +130,18 @@ with page("Reports", "report.build"):
             f"The report names the models' answers. Once you have built it, you cannot vote "
             f"without the models on {cases} that you have not read with them."
         )
+    mixed = not picked.running and st.checkbox(
+        "Mixed models too: period, subgroups, learning (exploratory; minutes for a large study)",
+        key="mixed models",
+    )
     if st.button("Build report", type="primary", icon=":material/description:"):
         with st.spinner("Building the report; about half a minute"):
-            st.session_state[BUILT] = (picked.stamp, build(name))
+            stem = file_stem(name, datetime.now().astimezone().date())
+            st.session_state[BUILT] = (picked.stamp, build(name, mixed), stem)
     if BUILT in st.session_state:
-        then, files = st.session_state[BUILT]
+        then, files, stem = st.session_state[BUILT]
         if then != picked.stamp:
             st.warning(
                 "Something was stored or chosen since this report was built. Build it again."
             )
-        draw_built(files)
+        draw_built(files, stem)

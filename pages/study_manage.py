@@ -8,10 +8,12 @@ from bmcore.review import plan
 from bmcore.review.reading_session import ReadingSession
 from pages.parts import loaders
 from pages.parts.access.guard import check, error_boundary, page
-from pages.parts.study import adjudication, progress, readiness
+from pages.parts.study import adjudication, progress, readiness, sizing
 from pages.parts.study import plan as study_plan
 
-TABS = ("Progress", "Plan and amendments", "Disagreements", "Consensus masks", "New study")
+TABS = (
+    *("Progress", "Plan and amendments", "Disagreements", "Consensus masks", "New study", "Sizing"),
+)
 
 with page("Run a study", "study.manage"):
     st.header("Run a study", anchor=False)
@@ -19,6 +21,8 @@ with page("Run a study", "study.manage"):
     names = plan.studies(loaders.store())
     if not names:
         study_plan.draw_new(first=True)
+        with st.expander("How many readers and cases?", icon=":material/calculate:"):
+            sizing.draw()
     else:
         asked = st.query_params.get("study")
         name = names[0]
@@ -43,3 +47,6 @@ with page("Run a study", "study.manage"):
         with tabs[4], error_boundary():
             if tabs[4].open:
                 study_plan.draw_new()
+        with tabs[5], error_boundary():
+            if tabs[5].open:
+                sizing.draw()

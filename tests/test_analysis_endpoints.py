@@ -316,3 +316,34 @@ def test_too_few_cases_are_told_as_such():
     assert (
         "4 cases of the kind read in both phases, 5 needed" in endpoints.primary(melanoma).sentence
     )
+
+
+def test_mixed_models_are_in_the_report_where_they_are_asked_for():
+    said = data(plan(2, 12, readers="fixed"))
+    assert "effects" not in {s.key for s in results(said).sections}
+    section = results(said, mixed_models=True).section("effects")
+    assert "exploratory" in section.title
+    learning = section.table("learning_aided")
+    assert [x.labels[0] for x in learning.lines] == [
+        "Earlier phase", "Later phase", "Later less earlier",
+    ]  # fmt: skip
+    assert learning.lines[0].cells[0].has_interval
+    few = data(plan(2, 6, readers="fixed"))
+    assert "Needs two readers" in results(few, mixed_models=True).section("effects").sentence
+
+
+def test_confidences_are_held_against_right_answers_and_cannot_tell_counts_for_nothing():
+    said = data(plan())
+    table = results(said).section("confidence").table("calibration_readers")
+    all_of = table.lines[0]
+    assert all_of.labels == ("All readers", "Without the models")
+    right = [r for r in said.readings if r.arm == "unaided"]
+    share = np.mean([r.primary == said.cases[r.case_id].truth for r in right])
+    mean = np.mean([r.confidence for r in right]) / 100
+    assert all_of.cells[2].value == pytest.approx(mean - share)
+    unsure = tuple(replace(r, primary="cannot_tell", confidence=100) for r in said.readings[:8])
+    other = replace(said, readings=(*unsure, *said.readings[8:]))
+    again = results(other).section("confidence").table("calibration_readers").lines[0].cells[2]
+    kept = [r for r in other.readings if r.arm == "unaided" and r.primary != "cannot_tell"]
+    share = np.mean([r.primary == said.cases[r.case_id].truth for r in kept])
+    assert again.value == pytest.approx(np.mean([r.confidence for r in kept]) / 100 - share)

@@ -33,6 +33,7 @@ FLOORS = {
     "cli": 8,
     "cli_dicom": 8,
     "cli_predict": 8,
+    "cli_statistics": 8,
     "cli_study": 8,
     "cli_lock": 8,
     "cli_account": 8,

@@ -217,8 +217,9 @@ def test_other_models_and_synthetic_training_are_told(study):
     assert "1 vote was replaced" in remarks
 
 
-def test_five_whole_files_and_nothing_else(written):
+def test_the_whole_files_and_nothing_else(written):
     names = ["report.pdf", "report.html", "votes.csv", "results.csv", "report.json"]
+    names += ["readings.csv", "readings.parquet", "codebook.csv", "imrmc.csv"]
     assert list(written) == names
     folder = written["report.pdf"].parent
     assert sorted(p.name for p in folder.iterdir()) == sorted(written)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations, pairwise
+from types import MappingProxyType
 
 import numpy as np
 
 from bmcore.analysis.agreement import guarded_icc
-from bmcore.analysis.readings import ReadingArrays
+from bmcore.analysis.calibration import models_table, readers_table
+from bmcore.analysis.readings import CaseFacts, ReadingArrays
 from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
@@ -29,7 +32,9 @@ from bmcore.stats import (
 BINS = (0, 20, 40, 60, 80, 100)
 
 
-def confidence_section(arrays: ReadingArrays) -> Section:
+def confidence_section(
+    arrays: ReadingArrays, facts: Mapping[str, CaseFacts] = MappingProxyType({})
+) -> Section:
     """Is a sure reader right? Calibration, and agreement of the confidences."""
     title = "Confidence"
     if not arrays.cases:
@@ -60,6 +65,8 @@ def confidence_section(arrays: ReadingArrays) -> Section:
             "Above 0: surer than right. Bootstrap of patients.",
             drawings=(Drawing("intervals", guide=0.0),),
         ),
+        readers_table(arrays),
+        models_table(facts),
         *confidence_agreement(arrays),
     ]
     return Section("confidence", title, _confidence_sentence(over), non_empty(tables))

@@ -33,7 +33,7 @@ from bmcore.stats.estimate import undefined
 from bmcore.stats.readings import Reading, by_arm_and_reader, paired
 
 ANSWERS = (*map(str, PRIMARIES), "other")
-NO_ARMS = "the two phases that it compares have not both been read"
+NO_ARMS = "too few cases are read in both phases"
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from bmcore.analysis.lesion_sizes import size_tables
 from bmcore.analysis.readings import LesionMarks, Reading, StudyData
 from bmcore.analysis.tables import (
     ARM_NAMES,
@@ -45,6 +46,7 @@ def lesion_section(data: StudyData, marks: LesionMarks) -> Section:
             "Shares of the models' lesions; the lesions of one patient count as hanging together.",
         ),
         found,
+        *size_tables(data, marks),
         figures,
         changes,
         dice_table(data),

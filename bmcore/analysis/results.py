@@ -15,6 +15,7 @@ from bmcore.analysis.accuracy import accuracy_section
 from bmcore.analysis.agreement import agreement_section
 from bmcore.analysis.comparison import comparison_section
 from bmcore.analysis.confidence import confidence_section
+from bmcore.analysis.effects import effects_section
 from bmcore.analysis.endpoints import Answer, endpoint_section, primary
 from bmcore.analysis.lesions import lesion_section
 from bmcore.analysis.reading_time import time_section
@@ -67,9 +68,15 @@ class Running:
 
 
 def results(
-    data: StudyData, choice: Choice = Choice(), marks: LesionMarks = LesionMarks()
+    data: StudyData,
+    choice: Choice = Choice(),
+    marks: LesionMarks = LesionMarks(),
+    mixed_models: bool = False,
 ) -> Results:
-    """Every result on the part of ``data`` that ``choice`` lets through; any size, also none."""
+    """Every result on the part of ``data`` that ``choice`` lets through; any size, also none.
+
+    mixed_models: period, subgroups and learning by mixed models too, which takes long.
+    """
     part = chosen(data, choice)
     arrays = reading_arrays(part)
     category = choice.category or part.category
@@ -80,10 +87,11 @@ def results(
         accuracy_section(part, arrays, category),
         comparison_section(part, arrays, category, level),
         reliance_section(part, arrays),
-        confidence_section(arrays),
+        confidence_section(arrays, part.cases),
         lesion_section(part, marks),
         time_section(part, arrays),
         subgroup_section(part, arrays),
+        *((effects_section(part),) if mixed_models else ()),
     )
     return Results(
         title=part.title,

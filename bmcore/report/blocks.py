@@ -4,13 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NONE = "\u2013"
+
+
+class Titled(Protocol):
+    """What a drawn report says on each page."""
+
+    @property
+    def created_at(self) -> datetime: ...
+
+    @property
+    def notice(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Title:
+    """The date (UTC) and the notice of a report that is not a dossier."""
+
+    created_at: datetime
+    notice: str
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,9 @@ def build(
         current=frozenset(v.id for v in current(said)),
         data=data,
         cases=_case_rows(shown, predictions, truths, inputs.record, bool(open_)),
-        results=None if open_ else results(data, marks=inputs.marks),
+        results=None
+        if open_
+        else results(data, marks=inputs.marks, mixed_models=inputs.mixed_models),
         running=running(data, inputs.marks) if open_ else None,
         failures=() if open_ else find_failures(data, predictions, inputs.images, inputs.masks),
         fused_minus_clinical=_fused_minus_clinical(predictions, truths),
@@ -81,6 +83,7 @@ def build(
         remarks=_remarks(said, predictions, bundle, inputs),
         record=inputs.record,
         chain=inputs.chain,
+        marks=inputs.marks,
     )
 
 

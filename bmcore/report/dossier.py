@@ -48,7 +48,7 @@ class DossierInputs:
     created_at: the date on the report (UTC), now if None. source, marks: see ``analysis.collect``;
     made of the votes alone if None. record: the study, if the report is on one; then votes are not
     part of it. chain: what ``review.verify`` found. images, masks: the images and the stored
-    prediction of a case, for the pictures.
+    prediction of a case, for the pictures. mixed_models: see ``analysis.results.results``.
     """
 
     created_at: datetime | None = None
@@ -58,6 +58,7 @@ class DossierInputs:
     chain: ChainReport | None = None
     images: Callable[[str], Case | None] | None = None
     masks: Callable[[str], Prediction | None] | None = None
+    mixed_models: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,7 @@ class Dossier:
     remarks: tuple[str, ...]
     record: StudyRecord | None = None
     chain: ChainReport | None = None
+    marks: LesionMarks = field(default_factory=LesionMarks)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -26,6 +26,7 @@ def make(
     bundle: BundleInfo | None,
     study: str | None = None,
     created_at: datetime | None = None,
+    mixed_models: bool = False,
 ) -> Dossier:
     """The dossier of the free votes, or of ``study``. url: of the database, for the hash chain.
 
@@ -50,5 +51,6 @@ def make(
         chain=verify(url, home=home),
         images=lambda case: collect.load_images(home, case),
         masks=lambda case: archive.latest(home, case, bundle.digest) if bundle else None,
+        mixed_models=mixed_models,
     )
     return build(votes, predictions, known, bundle, extra)

@@ -72,14 +72,19 @@ def auc(rows: Rows, options: Options) -> Figure:
     read = ~np.isnan(scores)
     used = [r for r, ok in zip(used, read, strict=True) if ok]
     truth = np.array([r.truth == options.category for r in used], bool)
+    return auc_of_scores(scores[read], truth, tuple(r.case for r in used))
+
+
+def auc_of_scores(scores: Floats, truth: npt.NDArray[np.bool_], cases: tuple[str, ...]) -> Figure:
+    """One reader's area from scores (n,) of ``cases``, truth bool (n,); two of each kind needed."""
     n1, n0 = int(truth.sum()), int((~truth).sum())
     if min(n1, n0) < 2:
         return NOTHING
-    up, down = (p[0] for p in delong.placements(scores[read][None], truth))
-    value, without = float(up.mean()), np.empty(len(used))
+    up, down = (p[0] for p in delong.placements(scores[None], truth))
+    value, without = float(up.mean()), np.empty(len(cases))
     without[truth] = (n1 * value - up) / (n1 - 1)
     without[~truth] = (n0 * value - down) / (n0 - 1)
-    return Figure(value, without, tuple(r.case for r in used), n1 * n0 / (n1 + n0))
+    return Figure(value, without, cases, n1 * n0 / (n1 + n0))
 
 
 def macro_auc(rows: Rows, options: Options) -> Figure:

@@ -23,13 +23,14 @@ def results(d: Dossier) -> list[Block]:
         return [Heading("Results"), Words(withheld), *_progress(d)]
     blocks: list[Block] = []
     for section in d.results.sections:
-        blocks += _section(section)
+        blocks += section_blocks(section)
         if section.key == "accuracy" and d.fused_minus_clinical.defined:
             blocks.append(Words(fused_in_words(d.fused_minus_clinical)))
     return blocks
 
 
-def _section(section: Section) -> list[Block]:
+def section_blocks(section: Section) -> list[Block]:
+    """A section's sentence, its tables and figures."""
     blocks: list[Block] = [Heading(section.title)]
     if section.sentence:
         blocks.append(Words(section.sentence))

@@ -35,7 +35,7 @@ def write_csv(dossier: Dossier, path: Path) -> None:
     Nothing but the head while the study runs.
     """
     if dossier.record is not None:
-        _write(path, ANSWER_COLUMNS, _answers(dossier))
+        write_table(path, ANSWER_COLUMNS, _answers(dossier))
         return
     rows = []
     for vote in dossier.votes:
@@ -45,13 +45,13 @@ def write_csv(dossier: Dossier, path: Path) -> None:
             "in_force": "yes" if vote.id in dossier.current else "no",
         }
         rows.append([values[column] for column in COLUMNS])
-    _write(path, COLUMNS, rows)
+    write_table(path, COLUMNS, rows)
 
 
 def write_results(dossier: Dossier, path: Path) -> None:
     """Every number of the report, a row each, with interval, n and method; UTF-8."""
     sections = dossier.results.sections if dossier.results else ()
-    _write(path, CSV_COLUMNS, csv_rows(sections))
+    write_table(path, CSV_COLUMNS, csv_rows(sections))
 
 
 def _answers(dossier: Dossier) -> Iterator[list[object]]:
@@ -81,7 +81,8 @@ def _answers(dossier: Dossier) -> Iterator[list[object]]:
         ]
 
 
-def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_table(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A CSV file in UTF-8 whose cells no spreadsheet takes for a formula."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(head)

@@ -12,7 +12,7 @@ from bmcore.report.blocks import Block, Heading, Picture, Table, Words, moment
 from bmcore.report.figures.style import as_svg
 
 if TYPE_CHECKING:
-    from bmcore.report.dossier import Dossier
+    from bmcore.report.blocks import Titled
 
 _STYLE = """
 :root { color-scheme: light; --ink: #1f2933; --quiet: #52606d; --line: #cbd2d9; }
@@ -35,7 +35,7 @@ img { max-width: 100%; height: auto; display: block; margin: .6rem 0; }
 """
 
 
-def write_html(dossier: Dossier, blocks: Sequence[Block], path: Path) -> None:
+def write_html(dossier: Titled, blocks: Sequence[Block], path: Path) -> None:
     """Draw the blocks to ``path``; every text is escaped, and no script may run."""
     body = "\n".join(_drawn(block) for block in blocks)
     made = escape(moment(dossier.created_at))

@@ -13,14 +13,14 @@ from bmcore.report.blocks import Block, Heading, Picture, Table, Words, moment
 from bmcore.report.figures.style import INK, LINE, QUIET, SECOND, as_png
 
 if TYPE_CHECKING:
-    from bmcore.report.dossier import Dossier
+    from bmcore.report.blocks import Titled
 
 _MARGIN_MM = 18.0
 _PADDING = 6.0  # points that reportlab puts between its frame and the text
 _FONT, _BOLD = "bmcore-text", "bmcore-bold"
 
 
-def write_pdf(dossier: Dossier, blocks: Sequence[Block], path: Path) -> None:
+def write_pdf(dossier: Titled, blocks: Sequence[Block], path: Path) -> None:
     """Draw the blocks to ``path``."""
     from reportlab.lib.pagesizes import A4
     from reportlab.lib.units import mm

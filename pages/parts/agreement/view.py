@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HOW_TO_READ = "In brackets the 95 % interval; n counts cases."
 TABS = {
+    "Main result": ("endpoint",),
     "Agreement": ("agreement",),
     "Right or wrong": ("accuracy",),
     "With the models": ("comparison", "reliance"),

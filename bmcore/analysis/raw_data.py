@@ -1,0 +1,116 @@
+"""The readings themselves, one row each, with a codebook: for statisticians and other programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from bmcore.analysis.endpoints import as_readings
+from bmcore.analysis.readings import LesionMarks, StudyData
+from bmcore.domain import PRIMARIES
+from bmcore.review.votes import PRIMARY_CHOICES
+from bmcore.stats.imrmc_file import ImrmcStudy
+from bmcore.stats.readings import class_score
+
+_CHOICES = ", ".join(PRIMARY_CHOICES)
+# column -> (type, unit or values, what it is)
+CODEBOOK: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "reader": ("text", "", "the reader, as named in the study"),
+        "role": ("text", "", "the reader's role"),
+        "years": ("number", "years", "experience; empty where not known"),
+        "case": ("text", "", "id of the case (a pseudonym)"),
+        "arm": ("text", "unaided, aided, aided_explained", "what was shown"),
+        "occasion": ("whole number", "0, 1", "0 first reading, 1 hidden repeat"),
+        "place": ("whole number", "from 1", "place among the readings of this reader and arm"),
+        "reference": ("text", ", ".join(map(str, PRIMARIES)), "known primary; empty: not known"),
+        "answer": ("text", _CHOICES, "primary that the reader named"),
+        "confidence": ("whole number", "0-100", "how sure; of cannot_tell it means nothing"),
+        "differential": ("text", _CHOICES, "others considered, likeliest first, by |"),
+        "seconds": ("number", "s", "active time at the sheet; empty where none was taken"),
+        "quality": ("whole number", "1-5", "of the segmentation; empty where not asked"),
+        "explanation": ("text", "helpful, neutral, misleading", "empty where not asked"),
+        "model": ("text", _CHOICES, "the models' fused answer; empty where there is none"),
+        "lesions": ("whole number", "", "lesions of the reference mask; empty: no mask"),
+        "lesions_found": ("text", "numbers by |", "reference lesions that the reader marked"),
+        "lesions_mm": ("text", "mm by |", "their longest diameters, in the order of numbers"),
+        "false_marks": ("whole number", "", "marks on no reference lesion; empty: not asked"),
+    }
+)
+COLUMNS = tuple(CODEBOOK)
+
+
+def rows(data: StudyData, marks: LesionMarks = LesionMarks()) -> list[dict[str, Any]]:
+    """One row a reading in force, with every column of the codebook; None: missing."""
+    people = {p.name: p for p in data.people}
+    out = []
+    for r in data.readings:
+        person, facts = people.get(r.reader), data.cases.get(r.case_id)
+        told = None if r.occasion else marks.hits.get((r.arm, r.reader, r.case_id))
+        sizes = marks.diameters_mm.get(r.case_id)
+        out.append(
+            {
+                "reader": r.reader,
+                "role": person.role if person else None,
+                "years": person.years if person else None,
+                "case": r.case_id,
+                "arm": r.arm,
+                "occasion": r.occasion,
+                "place": r.order,
+                "reference": facts.truth if facts else None,
+                "answer": r.primary,
+                "confidence": r.confidence,
+                "differential": "|".join(r.differential) or None,
+                "seconds": r.active_s,
+                "quality": r.quality,
+                "explanation": r.explanation,
+                "model": r.model or (facts.top() if facts else None),
+                "lesions": None if sizes is None else len(sizes),
+                "lesions_found": None if told is None else "|".join(map(str, sorted(told[0]))),
+                "lesions_mm": None if sizes is None else "|".join(f"{d:.1f}" for d in sizes),
+                "false_marks": None if told is None else told[1],
+            }
+        )
+    return out
+
+
+def codebook() -> list[tuple[str, str, str, str]]:
+    """(column, type, unit or values, what it is) of each column of ``rows``."""
+    return [(name, *words) for name, words in CODEBOOK.items()]
+
+
+def imrmc(data: StudyData, category: str) -> ImrmcStudy:
+    """The readings as iMRMC takes them: a score a reading for ``category`` against the rest.
+
+    "Cannot tell" ranks below everything. Names lose their blanks and commas, which the format
+    cannot hold; two that would become one keep a number.
+    """
+    kept = [r for r in as_readings(data) if r.truth and not math.isnan(class_score(r, category))]
+    readers = _plain([r.reader for r in kept])
+    cases = _plain([r.case for r in kept])
+    truth = {cases[r.case]: int(r.truth == category) for r in sorted(kept, key=lambda r: r.case)}
+    scores = {
+        (readers[r.reader], cases[r.case], r.arm): max(class_score(r, category), -102.0)
+        for r in kept
+    }
+    heading = (
+        f"bmcore: {category} against the rest; score 1 + confidence where it was named, less that "
+        "where another was, -102 for cannot tell"
+    )
+    return ImrmcStudy(truth, scores, heading.replace(",", ";"))
+
+
+def _plain(names: list[str]) -> dict[str, str]:
+    """Each name without blanks and commas, all different."""
+    found: dict[str, str] = {}
+    taken: set[str] = {"-1", "truth"}
+    for name in sorted(set(names)):
+        base = "".join(name.replace(",", "").split()) or "x"
+        free, number = base, 2
+        while free in taken:
+            free, number = f"{base}{number}", number + 1
+        taken.add(free)
+        found[name] = free
+    return found
