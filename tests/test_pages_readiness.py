@@ -18,6 +18,7 @@ from bmcore.review import plan, readiness_gather, start
 from bmcore.review.allocation import Place
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
+from bmcore.review.study import parse_study
 from bmcore.review.worklist import Seconds, skipped_with
 from pages.parts.study import readiness
 from pages.parts.words import escaped
@@ -105,10 +106,11 @@ def test_the_words_of_a_plan_are_never_read_as_markdown(home: Path, cases) -> No
     readers = people_fixture.plan_data(CASES)["readers"]
     readers[0]["name"] = f"Ada {PICTURE}"
     endpoint = {"measure": PICTURE, "compare": ["unaided", "aided"]}
-    changes = {"title": PICTURE, "readers": readers, "primary_endpoint": endpoint}
+    changes = {"title": PICTURE, "readers": readers}
     pages = [manage(home, **changes)]
-    with open_store(people_fixture.url(home)) as store:
-        plan.lock(store, people_fixture.make_study(CASES, **changes), "Iris")
+    before = people_fixture.plan_data(CASES, **changes, primary_endpoint=endpoint)
+    with open_store(people_fixture.url(home)) as store:  # locked when endpoints were words
+        plan.lock(store, parse_study(before, "before", locked=True), "Iris")
     pages.append(open_page("study_manage"))
     pages.append(open_page("study", seat="small/ra"))
     for page in pages:

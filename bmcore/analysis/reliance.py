@@ -153,7 +153,10 @@ def _explanation_votes(data: StudyData, arrays: ReadingArrays) -> ResultTable:
 
 def _reliance_sentence(lines: list[Line]) -> str:
     if not lines:
-        return "No case was read without and with the models' answer yet."
+        return (
+            "What readers made of the models' answers cannot be said yet: it needs cases with a "
+            "known primary and an answer of the models, read in both phases."
+        )
     share = Column("", "share")
     helped, harmed, _, over, _ = lines[0].cells
     who = "The readers" if lines[0].labels[0] == "All readers" else lines[0].labels[0]

@@ -14,6 +14,7 @@ from bmcore.review.allocation import work_list
 from bmcore.review.study import Study, read_study_text
 from pages.parts import loaders
 from pages.parts.access import guard
+from pages.parts.study import form
 from pages.parts.study import readiness as study_ready
 from pages.parts.study.context import ARM_WORDS
 from pages.parts.words import count, escaped, when
@@ -30,12 +31,11 @@ def draw_new(first: bool = False) -> None:
     """Choose a plan, see what it means and what is missing, lock it."""
     if first:
         st.info(
-            "No study has been started. A study is planned in one file, study.yaml: readers, "
-            "cases, questions, order. It is checked here, and locked when you start it."
+            "No study has been started. Fill in its plan: readers, cases, questions, what is to be "
+            "shown. It is checked here, and locked when you start it."
         )
-    study = _chosen("new")
+    study = _planned()
     if study is None:
-        _offer_example()
         return
     _draw_summary(study)
     found = study_ready.facts(study)
@@ -43,6 +43,38 @@ def draw_new(first: bool = False) -> None:
     st.subheader("Is everything there?", anchor=False)
     study_ready.draw(study, found, checks)
     _draw_lock(study, [f for one in checks for f in one.findings])
+
+
+def _planned() -> Study | None:
+    """The plan from the form, or from a file."""
+    ways = {"form": "Fill in a form", "file": "Use a file"}
+    way = st.segmented_control(
+        "Plan",
+        list(ways),
+        default="file" if _kept("new") in st.session_state else "form",
+        format_func=ways.__getitem__,
+        key="plan way",
+        label_visibility="collapsed",
+        required=True,
+    )
+    if way == "file":
+        study = _chosen("new")
+        if study is None:
+            _offer_example()
+        return study
+    text = form.draw()
+    if text is None:
+        return None
+    study = read_study_text(text, "the form")
+    guard.download(
+        "study.manage",
+        "Download the plan",
+        text.encode("utf-8"),
+        file_name=f"{study.study}.yaml",
+        mime="application/yaml",
+        key="plan from the form",
+    )
+    return study
 
 
 def _offer_example() -> None:
