@@ -1,4 +1,5 @@
-"""The commands ``python -m bmcore account add | list | role | disable | enable | password``.
+"""The commands ``python -m bmcore account add``, ``invite``, ``list``, ``role``, ``disable``,
+``enable`` and ``password``.
 
 A password is asked for at the terminal or read as one line from stdin, never taken as an argument:
 arguments stand in the shell's history and in the list of processes.
@@ -32,6 +33,7 @@ def mount(app: typer.Typer) -> None:
     account.command("disable")(disable)
     account.command("enable")(enable)
     account.command("password")(password)
+    account.command("invite")(invite)
     app.add_typer(account, name="account")
 
 
@@ -52,6 +54,31 @@ def add(
             )
         made = accounts.add(store, name, role, _ask())
     typer.echo(f"{made.name}: {made.role}")
+
+
+def invite(
+    name: _Name,
+    role: Annotated[str, typer.Option(help="reader, investigator or administrator.")] = "reader",
+    site: Annotated[
+        str, typer.Option(help="Address of the dashboard, such as https://reader.clinic.org.")
+    ] = "http://localhost:8501",
+) -> None:
+    """A one-time link by which the person sets the own password. It works for a week.
+
+    For a name that has an account it sets a new password. There must be an administrator.
+    """
+    from bmcore.domain import refuse
+    from bmcore.review import accounts, invitations
+
+    with refusals(), _store() as store:
+        if not accounts.exist(store):
+            raise refuse(
+                "there is no account yet",
+                hint="make the first: python -m bmcore account add NAME --role administrator",
+            )
+        made, token = invitations.invite(store, name, role, "the command line")
+    typer.echo(f"{made.name}, {made.role}, until {made.expires_at:%Y-%m-%d %H:%M} UTC:")
+    typer.echo(f"{site.rstrip('/')}/invite?token={token}")
 
 
 def show() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit, urlunsplit
+
 import pandas as pd
 import streamlit as st
 
-from bmcore.review import accounts
+from bmcore.review import accounts, invitations
 from bmcore.review.access import Role
 from pages.parts import loaders
 from pages.parts.access import guard
@@ -30,24 +32,56 @@ def draw_list(found: list[accounts.Account]) -> None:
 
 
 def draw_new() -> None:
-    """The person changes nothing here: an administrator hands the password over."""
-    with st.form("new account", clear_on_submit=True):
+    """Invite somebody by a one-time link; the person sets the own password."""
+    with st.form("invite", clear_on_submit=True):
         name = st.text_input("Name", max_chars=80, help="As in the study's plan")
         role = st.radio("Role", list(Role), index=None, format_func=ROLE_WORDS.__getitem__)
-        password = st.text_input(
-            f"Password ({accounts.SHORTEST} characters or more)",
-            type="password",
-            autocomplete="new-password",
-            max_chars=accounts.LONGEST,
-        )
-        sent = st.form_submit_button("Add the account", type="primary")
+        sent = st.form_submit_button("Make the link", type="primary")
     if sent:
         guard.check("accounts.manage")
         if role is None:
             st.error("Choose a role.")
             return
-        made = accounts.add(loaders.store(), name, role, password)
-        told(f"{made.name} can sign in.")
+        made, token = invitations.invite(loaders.store(), name, role, guard.user().name)
+        st.session_state["invited"] = (made, token)
+    if "invited" in st.session_state:
+        made, token = st.session_state.pop("invited")
+        st.success(
+            escaped(
+                f"Send this link to {made.name}. It works once, until {when(made.expires_at)}."
+            ),
+            icon=":material/link:",
+        )
+        st.code(invitation_link(token), language=None, wrap_lines=True)
+        st.caption("It is shown this once. Whoever has it can set the password.")
+
+
+def invitation_link(token: str) -> str:
+    """The whole address of an invitation, as this browser reaches the server."""
+    here = urlsplit(str(st.context.url or ""))
+    base = here.path.rsplit("/accounts", 1)[0].rstrip("/")
+    return urlunsplit((here.scheme, here.netloc, f"{base}/invite", f"token={token}", ""))
+
+
+def draw_open() -> None:
+    """Invitations that still work, and the way to end one."""
+    found = invitations.open_ones(loaders.store())
+    if not found:
+        return
+    rows = {
+        "Invited": [i.name for i in found],
+        "Role": [i.role.capitalize() for i in found],
+        "By": [i.made_by for i in found],
+        "Until": [when(i.expires_at) for i in found],
+    }
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    name = st.selectbox(
+        "End an invitation", [i.name for i in found], index=None, placeholder="Choose", width=320
+    )
+    if name is not None and st.button("End it"):
+        guard.check("accounts.manage")
+        invitations.withdraw(loaders.store(), name)
+        told(f"The invitation of {name} has ended.")
 
 
 def draw_change(found: list[accounts.Account]) -> None:
@@ -93,12 +127,14 @@ with page("Accounts", "accounts.manage"):
     if guard.user().local:
         st.info(
             "There are no accounts: this computer is used by one person, without a password. The "
-            "first account is made on the command line; from then on everybody signs in."
+            "first account is made on the command line; from then on everybody signs in. A server "
+            "that others can reach prints a code for its first administrator when it starts."
         )
         st.code("python -m bmcore account add NAME --role administrator", language="shell")
     else:
         draw_list(listed)
         with st.expander("Change an account", icon=":material/manage_accounts:"):
             draw_change(listed)
-        st.subheader("New account", anchor=False)
+        st.subheader("Invite somebody", anchor=False)
         draw_new()
+        draw_open()

@@ -117,9 +117,10 @@ def running(
     base: str = "",
     command: tuple[str, ...] = STREAMLIT,
     log: Path | None = None,
+    more: tuple[str, ...] = (),
     **environment: str,
 ) -> Iterator[Site]:
-    """The server on a free port."""
+    """The server on a free port. more: further options."""
     log = log or home.parent / f"log of {home.name}{base.replace('/', ' ')}"
     site = Site(free_port(), log, home, base)
     port = f"--server.port={site.port}" if command == STREAMLIT else f"--port={site.port}"
@@ -127,7 +128,7 @@ def running(
     told = {"BMCORE_HOME": str(home), "BMCORE_DEMO": "0", **environment}
     with log.open("wb") as out:
         server = subprocess.Popen(
-            [*command, *flags, port],
+            [*command, *flags, *more, port],
             cwd=PROJECT,
             env={**os.environ, **told},
             stdout=out,

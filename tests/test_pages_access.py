@@ -62,6 +62,7 @@ MATRIX = {
     "report.export": (LEADS, OUTSIDE),
     "models.see": (ALL, ANY),
     "accounts.manage": (ADMINS, ANY),
+    "password.own": (ALL, ANY),
 }
 PAGES = {
     "cases": "cases.see",
@@ -72,6 +73,7 @@ PAGES = {
     "reports": "report.build",
     "models": "models.see",
     "accounts": "accounts.manage",
+    "my_password": "password.own",
 }
 EXPORTS = {
     ("reports.py", "report.export"),

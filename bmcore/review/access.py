@@ -110,6 +110,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "report.build": Rule("build the report", _LEADS, _OUTSIDE),
         "report.export": Rule("take the report away", _LEADS, _OUTSIDE),
         "models.see": Rule("see the models' card", _ALL),
+        "password.own": Rule("change the own password", _ALL),
         "accounts.manage": Rule("keep the accounts", frozenset({Role.ADMINISTRATOR})),
     }
 )

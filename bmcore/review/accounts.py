@@ -62,12 +62,12 @@ def on_change(listener: Callable[[str], None]) -> None:
 def add(store: Store, name: str, role: str, password: str) -> Account:
     """Make an account. Refused where the name is taken, or the password too short or the name."""
     person = Reader(name, "other")
-    _check_password(password, person.name)
+    check_password(password, person.name)
     row = {
         "name_key": person.key,
         "name": person.name,
-        "role": _role(role).value,
-        "password": _hashed(password),
+        "role": role_of(role).value,
+        "password": hashed(password),
         "disabled": False,
         "stamp": secrets.token_hex(8),
         "created_at": _now(),
@@ -80,6 +80,22 @@ def add(store: Store, name: str, role: str, password: str) -> Account:
         return _account(_known(connection, person.key))
 
     return _told(person.key, store.write(enter))
+
+
+def add_first(store: Store, name: str, password: str) -> Account:
+    """The first account, an administrator; refused where there is one already."""
+    person = Reader(name, "other")
+    check_password(password, person.name)
+    stored = hashed(password)
+
+    def enter(connection: sa.Connection) -> None:
+        count = sa.select(sa.func.count()).select_from(schema.accounts)
+        if connection.execute(count).scalar_one():
+            raise refuse("there is an account already", hint="ask its administrator for one.")
+        enter_password(connection, person.name, Role.ADMINISTRATOR, stored)
+
+    store.write(enter)
+    return told(store, person.name)
 
 
 def listed(store: Store) -> list[Account]:
@@ -96,7 +112,7 @@ def exist(store: Store) -> bool:
 
 def set_role(store: Store, name: str, role: str) -> Account:
     """Give another role; sessions that began before end."""
-    return _change(store, name, {"role": _role(role).value}, keeps_administrator=True)
+    return _change(store, name, {"role": role_of(role).value}, keeps_administrator=True)
 
 
 def set_disabled(store: Store, name: str, disabled: bool) -> Account:
@@ -106,10 +122,43 @@ def set_disabled(store: Store, name: str, disabled: bool) -> Account:
 
 def set_password(store: Store, name: str, password: str) -> Account:
     """A new password; takes a lock away, and sessions that began before end."""
-    _check_password(password, Reader(name, "other").name)
-    changed = _change(store, name, {"password": _hashed(password)})
+    check_password(password, Reader(name, "other").name)
+    changed = _change(store, name, {"password": hashed(password)})
     store.write(lambda connection: _forget_attempts(connection, names.key(name)))
     return changed
+
+
+def change_own_password(store: Store, name: str, old: str, new: str) -> Account:
+    """The person's own new password, for who knows the old one; every sign-in of theirs ends.
+
+    A wrong old password counts as at the sign-in.
+    """
+    check_password(new, Reader(name, "other").name)
+    sign_in(store, name, old)
+    return set_password(store, name, new)
+
+
+def enter_password(connection: sa.Connection, name: str, role: Role, stored: str) -> None:
+    """Inside a transaction: the password of ``name``, whose account is made where there is none;
+    one that is there keeps its role, and a lock on the name ends. stored: see ``hashed``."""
+    person, t = Reader(name, "other"), schema.accounts
+    known = _row(connection, person.key)
+    values = {"password": stored, "stamp": secrets.token_hex(8)}
+    if known is not None:
+        if known.disabled:
+            raise refuse("this account is shut", hint="an administrator can open it again.")
+        connection.execute(sa.update(t).where(t.c.name_key == person.key).values(**values))
+    else:
+        own = {"name_key": person.key, "name": person.name, "role": role.value}
+        rest = {"disabled": False, "created_at": _now()}
+        connection.execute(sa.insert(t).values(**own, **values, **rest))
+    _forget_attempts(connection, person.key)
+
+
+def told(store: Store, name: str) -> Account:
+    """The account of ``name`` as it is now, after the listeners were told of a change."""
+    key = Reader(name, "other").key
+    return _told(key, store.read(lambda connection: _account(_known(connection, key))))
 
 
 def sign_in(store: Store, name: str, password: str, clock: Clock = _now) -> Account:
@@ -125,7 +174,7 @@ def sign_in(store: Store, name: str, password: str, clock: Clock = _now) -> Acco
             hint=f"after {FREE_TRIES} wrong passwords the name is locked for a while.",
             error=AccessRefused,
         )
-    fresh = _hashed(password) if _hasher().check_needs_rehash(row.password) else row.password
+    fresh = hashed(password) if _hasher().check_needs_rehash(row.password) else row.password
     t = schema.accounts
 
     def enter(connection: sa.Connection) -> Account:
@@ -147,7 +196,8 @@ def _is_name(name: str) -> bool:
     return True
 
 
-def _hashed(password: str) -> str:
+def hashed(password: str) -> str:
+    """The Argon2id hash of a password, as it is stored."""
     with _turns:
         return _hasher().hash(password)
 
@@ -261,14 +311,16 @@ def _account(row: sa.Row[Any]) -> Account:
     return Account(row.name, role, row.disabled, row.stamp, row.created_at)
 
 
-def _role(role: str) -> Role:
+def role_of(role: str) -> Role:
+    """The role of this name; refused where there is none."""
     try:
         return Role(role)
     except ValueError:
         raise refuse("there is no such role", found=role, expected=", ".join(Role)) from None
 
 
-def _check_password(password: str, name: str) -> None:
+def check_password(password: str, name: str) -> None:
+    """Refuse a password that is too short, too long, or holds the name."""
     problem = None
     if not SHORTEST <= len(password) <= LONGEST:
         problem = f"{len(password)} characters"
@@ -291,4 +343,4 @@ def _hasher() -> PasswordHasher:
 
 @lru_cache(maxsize=1)
 def _nobody() -> str:
-    return _hashed(secrets.token_hex(16))
+    return hashed(secrets.token_hex(16))

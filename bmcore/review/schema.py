@@ -396,6 +396,21 @@ accounts = sa.Table(
 )
 
 
+# One-time links by which people set their own passwords. Not chained, not merged.
+invitations = sa.Table(
+    "invitations",
+    metadata,
+    sa.Column("token_digest", sa.String(64), primary_key=True),
+    sa.Column("name_key", sa.String(80), nullable=False, unique=True),
+    sa.Column("name", sa.String(80), nullable=False),
+    sa.Column("role", sa.String(20), nullable=False),
+    sa.Column("made_by", sa.String(80), nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    sa.Column("expires_at", UTCDateTime, nullable=False),
+    sa.CheckConstraint("role IN ('reader', 'investigator', 'administrator')", name="role"),
+)
+
+
 # Wrong passwords in a row for a name, whether there is an account of it or not; the name itself is
 # not kept. Not chained, not merged.
 sign_in_attempts = sa.Table(

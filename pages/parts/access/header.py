@@ -35,6 +35,8 @@ def _draw_badge(user: User) -> None:
         horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"
     ):
         st.text(f"{user.name}, {user.role}", width="content")
+        if st.button("Password", key="own_password", icon=":material/key:"):
+            st.switch_page("pages/my_password.py")
         st.button("Sign out", key="sign_out", on_click=session.sign_out, icon=":material/logout:")
 
 

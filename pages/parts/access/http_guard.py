@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 from anyio import to_thread
 from starlette.datastructures import MutableHeaders
@@ -34,7 +35,7 @@ _READ = ("GET", "HEAD")
 _CORE = ("/_stcore/host-config", "/_stcore/bidi-components/")  # of Streamlit's own, for who is in
 _PARTS = ("/component/", "/_stcore/bidi-components/")  # files that a page of ours frames
 _NO_PAGES = ("/_stcore/", "/media/", "/component/", "/static/", "/app/static/")
-_OUR_PAGES = ("/sign-in", "/sign-out")
+_OUR_PAGES = ("/sign-in", "/sign-out", "/invite", "/first")
 _log = logging.getLogger(__name__)
 
 
@@ -102,7 +103,7 @@ class HttpGuard:
     async def _our_page(
         self, asked: Asked, receive: Receive, token: str | None, user: User | None
     ) -> Response:
-        from pages.parts.access import sign_in
+        from pages.parts.access import invited, sign_in
 
         assert self._queue is not None
         if asked.method not in (*_READ, "POST"):
@@ -116,6 +117,8 @@ class HttpGuard:
             return sign_in.go_to("/")
         if token == LOCAL:
             return sign_in.go_to("/")
+        if asked.page in (invited.INVITE, invited.FIRST):
+            return await self._invited(asked, receive)
         if asked.method == "POST":
             request = Request(asked.scope, receive)
             return await sign_in.take(request, asked.token, asked.secure, self._queue)
@@ -123,6 +126,22 @@ class HttpGuard:
             return sign_in.go_to("/")
         shown = await to_thread.run_sync(sign_in.show_for, asked.scope.get("query_string", b""))
         return sign_in.drop_cookie(shown, asked.secure) if asked.token else shown
+
+    async def _invited(self, asked: Asked, receive: Receive) -> Response:
+        """The page of an invitation, or of the first administrator."""
+        from pages.parts.access import invited
+
+        assert self._queue is not None
+        if asked.method == "POST":
+            request = Request(asked.scope, receive)
+            return await invited.take(
+                request, str(asked.page), asked.token, asked.secure, self._queue
+            )
+        if asked.page == invited.FIRST:
+            return await to_thread.run_sync(invited.show_first)
+        query = asked.scope.get("query_string", b"").decode("latin-1")
+        token = parse_qs(query, max_num_fields=50).get("token", [""])[0]
+        return await to_thread.run_sync(invited.show_invited, token)
 
     async def _websocket(self, asked: Asked, receive: Receive, send: Send) -> None:
         from pages.parts.access.websocket import Line
@@ -228,6 +247,21 @@ class _NoQueries(logging.Filter):
         return True
 
 
+def _tell_first(base: Callable[[], str]) -> None:
+    """Print the code for the first account where others can reach the server and there is none."""
+    from streamlit import config
+
+    if reach.is_loopback(config.get_option("server.address")):
+        return
+    from pages.parts.access import invited, session
+
+    try:
+        if not session.accounts_exist():
+            invited.print_code(int(config.get_option("server.port")), base())
+    except BmcoreError:
+        _log.exception("the database cannot be read")
+
+
 def middleware() -> list[Any]:
     """For ``st.App``. What decides is looked up when asked, so nothing heavy is imported here."""
     for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
@@ -238,4 +272,5 @@ def middleware() -> list[Any]:
 
         return str(config.get_option("server.baseUrlPath") or "")
 
+    threading.Thread(target=_tell_first, args=(base,), name="first account", daemon=True).start()
     return [Middleware(HttpGuard, base=base)]

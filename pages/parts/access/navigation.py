@@ -35,7 +35,9 @@ MENU = (
     Entry("reports", "Reports", "description", "report.build"),
     Entry("models", "Models", "account_tree", "models.see"),
     Entry("accounts", "Accounts", "manage_accounts", "accounts.manage"),
+    Entry("my_password", "My password", "key", "password.own"),
 )
+_BY_LINK = ("my_password",)  # not in the menu: the name of who is signed in leads there
 
 
 def pages() -> st.Page:
@@ -57,12 +59,16 @@ def pages() -> st.Page:
                 title=e.title,
                 icon=f":material/{e.icon}:",
                 default=e.file == "cases",
-                visibility="visible" if user is None or _for(user, e) else "hidden",
+                visibility="visible" if _shown(user, e) else "hidden",
             )
             for e in MENU
         ],
         position="top" if user is not None or problem else "hidden",
     )
+
+
+def _shown(user: User | None, entry: Entry) -> bool:
+    return entry.file not in _BY_LINK and (user is None or _for(user, entry))
 
 
 def _for(user: User, entry: Entry) -> bool:

@@ -41,7 +41,8 @@ $told
 _NO_ACCOUNTS = """<section>
 <h1>Accounts are needed</h1>
 <p>Others than this computer can reach this address, and there are no accounts yet. Make the first
-one on the computer that runs the dashboard, then reload this page:</p>
+one <a href="first">with the code</a> that stands in the server's console, or on the computer that
+runs the dashboard:</p>
 <code>python -m bmcore account add NAME --role administrator</code>
 </section>"""
 _ENDED = "Your sign-in has ended. What you had filled in is kept as a draft."
@@ -78,19 +79,20 @@ def show(told: str = "", name: str = "", following: str = "/", status: int = 200
     inside = Template(_FORM).substitute(
         action="sign-in", told=said, name=escape(name), next=escape(following)
     )
-    return _page(inside, status)
+    return page(inside, status)
 
 
 def show_for(query: bytes) -> Response:
     """The page as it was asked for; of the query only where to go then is read."""
     if not session.accounts_exist():
-        return _page(_NO_ACCOUNTS, 403)
+        return page(_NO_ACCOUNTS, 403)
     asked = parse_qs(query.decode("latin-1"), max_num_fields=50)
     following = safe_next(asked.get("next", ["/"])[0])
     return show(_ENDED if "ended" in asked else "", following=following)
 
 
-def _page(inside: str, status: int) -> Response:
+def page(inside: str, status: int) -> Response:
+    """A page of its own around some HTML."""
     notice = escape(RESEARCH_NOTICE)
     words = _template().substitute(icon=_icon(), notice=notice, inside=inside)
     return HTMLResponse(words, status, {"Cache-Control": "no-store"})
@@ -133,6 +135,26 @@ async def take(request: Request, old: str | None, secure: bool, queue: Queue) ->
 
     The caller has made sure that the form is ours.
     """
+    sent = await read_form(request)
+    if isinstance(sent, Response):
+        return sent
+    name, password = (sent.get(key, "") for key in ("name", "password"))
+    following = safe_next(sent.get("next", "/"))
+    if not name.strip() or not password:
+        return show("Give your name and your password.", name[:80], following, 400)
+    if not await queue.enter():
+        return busy(following)
+    try:
+        account = await to_thread.run_sync(_sign_in, name, password)
+    except access.AccessRefused as error:
+        return show(in_words(error), name[:80], following, 401)
+    finally:
+        queue.leave()
+    return enter(account, following, old, secure)
+
+
+async def read_form(request: Request) -> dict[str, str] | Response:
+    """The fields of a form that was sent, the first value of each; else the refusal."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         return PlainTextResponse("Send the form of the sign-in page.", 415)
@@ -145,25 +167,28 @@ async def take(request: Request, old: str | None, secure: bool, queue: Queue) ->
         sent = parse_qs(body.decode("utf-8"), max_num_fields=10, errors="strict")
     except ValueError:
         return PlainTextResponse("The form cannot be read.", 400)
-    name, password = (sent.get(key, [""])[0] for key in ("name", "password"))
-    following = safe_next(sent.get("next", ["/"])[0])
-    if not name.strip() or not password:
-        return show("Give your name and your password.", name[:80], following, 400)
-    if not await queue.enter():
-        busy = show("Many people are signing in. Try again in a few seconds.", "", following, 503)
-        busy.headers["Retry-After"] = "5"
-        return busy
-    try:
-        account = await to_thread.run_sync(_sign_in, name, password)
-    except access.AccessRefused as error:
-        return show(in_words(error), name[:80], following, 401)
-    finally:
-        queue.leave()
+    return {key: values[0] for key, values in sent.items()}
+
+
+def busy(following: str = "/") -> Response:
+    """Too many passwords are waiting to be checked."""
+    answer = show("Many people are signing in. Try again in a few seconds.", "", following, 503)
+    answer.headers["Retry-After"] = "5"
+    return answer
+
+
+def enter(account: accounts.Account, following: str, old: str | None, secure: bool) -> Response:
+    """Begin a sign-in with a new cookie and go on; the sign-in of the ``old`` one ends."""
     session.REGISTER.leave(old)
     token = session.REGISTER.enter(account.name, account.stamp)
     answer = go_to(following)
     answer.headers.append("Set-Cookie", _cookie(token, secure))
     return answer
+
+
+def go_to_sign_in() -> Response:
+    """To the form with name and password."""
+    return RedirectResponse("./sign-in", 303, {"Cache-Control": "no-store"})
 
 
 def _sign_in(name: str, password: str) -> accounts.Account:
