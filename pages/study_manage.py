@@ -8,11 +8,17 @@ from bmcore.review import plan
 from bmcore.review.reading_session import ReadingSession
 from pages.parts import loaders
 from pages.parts.access.guard import check, error_boundary, page
-from pages.parts.study import adjudication, progress, readiness, sizing
+from pages.parts.study import adjudication, progress, readiness, references, sizing
 from pages.parts.study import plan as study_plan
 
 TABS = (
-    *("Progress", "Plan and amendments", "Disagreements", "Consensus masks", "New study", "Sizing"),
+    "Progress",
+    "Plan and amendments",
+    "Reference",
+    "Disagreements",
+    "Consensus masks",
+    "New study",
+    "Sizing",
 )
 
 with page("Run a study", "study.manage"):
@@ -38,15 +44,18 @@ with page("Run a study", "study.manage"):
             study_plan.draw_versions(name)
         with tabs[2], error_boundary():
             if tabs[2].open:
-                check("study.decide")
-                adjudication.draw(desk)
+                references.draw()
         with tabs[3], error_boundary():
             if tabs[3].open:
-                check("masks.export")
-                adjudication.draw_masks(desk)
+                check("study.decide")
+                adjudication.draw(desk)
         with tabs[4], error_boundary():
             if tabs[4].open:
-                study_plan.draw_new()
+                check("masks.export")
+                adjudication.draw_masks(desk)
         with tabs[5], error_boundary():
             if tabs[5].open:
+                study_plan.draw_new()
+        with tabs[6], error_boundary():
+            if tabs[6].open:
                 sizing.draw()

@@ -57,6 +57,7 @@ MATRIX = {
     "study.manage": (LEADS, ANY),
     "study.decide": (LEADS, OUTSIDE),
     "masks.export": (LEADS, OUTSIDE),
+    "references.keep": (LEADS, OUTSIDE),
     "agreement.see": (LEADS, OUTSIDE),
     "report.build": (LEADS, OUTSIDE),
     "report.export": (LEADS, OUTSIDE),

@@ -105,6 +105,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "study.correct": Rule("correct an answer", _ALL, _ANY),
         "study.manage": Rule("plan and follow studies", _LEADS),
         "study.decide": Rule("see and settle disagreements", _LEADS, _OUTSIDE),
+        "references.keep": Rule("see and keep the known primaries", _LEADS, _OUTSIDE),
         "masks.export": Rule("export consensus masks", _LEADS, _OUTSIDE),
         "agreement.see": Rule("see how far readers agree", _LEADS, _OUTSIDE),
         "report.build": Rule("build the report", _LEADS, _OUTSIDE),

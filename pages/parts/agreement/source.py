@@ -103,7 +103,7 @@ def _stamps() -> tuple[str, ...]:
         f"{info.digest if info else 'none'} {tree(home / 'predictions', '*/*/*/prediction.json')}",
         tree(home / "cases", "*/case.json"),
         f"{loaders.store().read(marks.stamp)} {tree(home / 'drafts', '*/*/*')}",
-        tree(home, "truth.*") + tree(home, "demo-cases.json"),
+        tree(home, "truth.*") + tree(home, "references.json") + tree(home, "demo-cases.json"),
     )
 
 

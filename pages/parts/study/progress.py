@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
-
 import pandas as pd
 import streamlit as st
 
-from bmcore.domain import Primary
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.study import Study
 from pages.parts import loaders
-from pages.parts.access.guard import named
 from pages.parts.agreement import source
 from pages.parts.study.context import ARM_WORDS
 from pages.parts.words import escaped, when
@@ -76,9 +70,12 @@ def _draw_width(desk: ReadingSession, study: Study) -> None:
         "itself stays hidden until the study is over, so that nobody stops or goes on because of "
         "it."
     )
+    known = source.known_primaries()
+    if not known:
+        st.caption("No primary is known here yet. Bring a table of them under Reference.")
     record = read_record(loaders.store(), study.study)
     data, marks = collect.for_progress(
-        loaders.home(), loaders.store(), record, _references(), source.predictions()
+        loaders.home(), loaders.store(), record, known, source.predictions()
     )
     found = running(data, marks)
     if found.finding is None:
@@ -93,23 +90,3 @@ def _draw_width(desk: ReadingSession, study: Study) -> None:
         "The whole length of the interval of the difference, by the method of the final analysis. "
         "About half as long with four times the cases."
     )
-
-
-def _references() -> Mapping[str, Primary]:
-    """The known primaries, and those of a table that is looked at and not kept."""
-    from bmcore.intake.clinical import read_clinical
-
-    found = dict(source.known_primaries())
-    with st.expander("Reference primaries"):
-        file = st.file_uploader(
-            "Table with one row a case (CSV or Excel)", type=["csv", "xlsx"], key="references"
-        )
-        st.caption("It is used for this number alone and is not stored.")
-    if file is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"table{Path(file.name).suffix.lower()}"
-            path.write_bytes(file.getvalue())
-            with named({path.name: file.name}):
-                table = read_clinical(path)
-        found |= {c: p for c, p in table.primaries.items() if p is not None}
-    return found
