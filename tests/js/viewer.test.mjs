@@ -7,6 +7,7 @@ import * as g from "../../pages/parts/viewer/geometry.js";
 import { splitBlock, unpack } from "../../pages/parts/viewer/blocks.js";
 import { heatColour, paintGrey, paintHeat, paintMask } from "../../pages/parts/viewer/paint.js";
 import { applyChanges, lengthMm, markWords, onSlice, verdictOf } from "../../pages/parts/viewer/marks.js";
+import * as v from "../../pages/parts/viewer/grey.js";
 import { savedWords, warning } from "../../pages/parts/viewer/link.js";
 import { keepView, loadView } from "../../pages/parts/viewer/memory.js";
 import { Annotator } from "../../pages/parts/viewer/annotate.js";
@@ -41,15 +42,13 @@ test("a slice of 1 x 5 mm voxels is drawn five times as tall per voxel", () => {
 });
 
 test("the head fills the pane, not the empty air around it", () => {
-  const data = new Uint8Array(10 * 10 * 10);
-  for (const [i, j, k] of [[2, 4, 0], [5, 7, 9]]) data[i + 10 * j + 100 * k] = 50;
-  const box = g.contentBox(data, [10, 10, 10], 12, 0);
-  assert.deepEqual(box, [[2, 5], [4, 7], [0, 9]]);
+  const box = g.withMargin([[2, 5], [4, 7], [0, 9]], 0);
   const place = g.placeSlice([10, 10, 10], [1, 1, 1], "axial", { width: 80, height: 80 }, { box });
   assert.equal(place.scale, 20); // 4 voxels fill 80 pixels
   const [x, y] = g.voxelToPane([3.5, 5.5, 0], place, [10, 10, 10], "axial");
   assert.deepEqual([x, y], [40, 40]); // the middle of the box is the middle of the pane
-  assert.equal(g.contentBox(new Uint8Array(8), [2, 2, 2], 12), null);
+  assert.deepEqual(g.withMargin([[2, 5], [4, 7], [0, 9]], 0.25)[0], [1, 6]);
+  assert.equal(g.withMargin(null), null);
 });
 
 test("pane pixels and voxels go there and back, zoomed and moved", () => {
@@ -96,9 +95,36 @@ test("world to voxel undoes an oblique affine", () => {
   voxel.forEach((v, axis) => assert.ok(Math.abs(v - [4, 5, 6][axis]) < 1e-9));
 });
 
+const coded = { header: { kind: "u16", low: 50, high: 2600, step: 10, decimals: 0, shape: [2, 1, 2], presets: [{ name: "Brain", low: 50, high: 306 }] }, data: Uint16Array.of(0, 5, 255, 1) };
+const float = { header: { ...coded.header, kind: "f32", low: -1, high: 9, decimals: 2 }, data: Float32Array.of(-1, 0.004, 2.5, 9) };
+
 test("a window of level 100 and width 50 is black at 75, white at 125, grey between", () => {
-  const table = g.windowTable(100, 50);
-  assert.deepEqual([table[75], table[100], table[125], table[255]], [0, 128, 255, 255]);
+  const [a, b] = v.scaleOf(coded, { level: 100, width: 50 });
+  const shown = [2, 5, 7.5, 9].map((raw) => new Uint8ClampedArray([a * raw + b])[0]); // 70, 100, 125, 140
+  assert.deepEqual(shown, [0, 127, 255, 255]);
+});
+
+test("a voxel has the value of the file, and a preview has none", () => {
+  assert.equal(v.valueAt(coded, [1, 0, 0], [2, 1, 2]), 100);
+  assert.equal(v.valueAt(coded, [0, 0, 1], [2, 1, 2]), 2600);
+  assert.equal(v.valueAt(float, [0, 0, 1], [2, 1, 2]), 2.5);
+  assert.equal(v.valueAt(coded, [1, 0, 0], [4, 2, 4]), null);
+  assert.equal(v.valueInWords(1030, coded.header), "1030");
+  assert.equal(v.valueInWords(-0.001, float.header), "0.00");
+});
+
+test("a difference takes the second image times its factor away, and a slab shows the greatest", () => {
+  const image = { minuend: coded, subtrahend: float, factor: 2, header: { ...coded.header, kind: "f32" } };
+  assert.equal(v.valueAt(image, [0, 0, 1], [2, 1, 2]), 2595);
+  const found = v.greySlice(image, "axial", 0.1).slice; // slice 0; the patient's right first
+  assert.ok(Math.abs(found[0] - (100 - 0.008)) < 1e-4 && found[1] === 52);
+  assert.deepEqual([...v.greySlice(coded, "axial", 0.1, 2).slice], [5, 255]);
+});
+
+test("a window stays within what the image holds", () => {
+  const { level, width } = v.boundWindow({ level: 9999, width: -5 }, coded.header);
+  assert.deepEqual([level, width], [2600, 1.28]);
+  assert.equal(v.windowStep(coded.header), 1);
 });
 
 test("the scale bar is the longest round length that fits", () => {
@@ -107,7 +133,7 @@ test("the scale bar is the longest round length that fits", () => {
 });
 
 test("grey pixels are opaque and follow the window", () => {
-  const rgba = paintGrey([0, 255], { level: 127.5, width: 255 }, new Uint8ClampedArray(8));
+  const rgba = paintGrey([0, 51], [5, 0], new Uint8ClampedArray(8));
   assert.deepEqual([...rgba], [0, 0, 0, 255, 255, 255, 255, 255]);
 });
 
@@ -419,15 +445,28 @@ test("heat rises from violet to yellow and low values do not hide the image", ()
   assert.equal(rgba[7], 255);
 });
 
-test("a block comes apart into its header and its voxels, and a short one is refused", async () => {
-  const header = new TextEncoder().encode(JSON.stringify({ id: "a", shape: [2, 1, 2] }));
+/** A block as Python packs it: the planes of the bytes one after the other. */
+function packed(header, ...planes) {
+  const text = new TextEncoder().encode(JSON.stringify(header));
   const head = new Uint8Array(8);
-  head.set([66, 77, 86, 49]);
-  new DataView(head.buffer).setUint32(4, header.length, true);
-  const bytes = Uint8Array.from([...head, ...header, ...gzipSync(Uint8Array.of(1, 2, 3, 4))]);
-  const block = splitBlock(bytes);
-  assert.equal(block.header.id, "a");
-  assert.deepEqual([...(await unpack(block.body, block.header.shape))], [1, 2, 3, 4]);
-  await assert.rejects(unpack(block.body, [3, 3, 3]), /4 voxels, expected 27/);
+  head.set([66, 77, 86, 50]);
+  new DataView(head.buffer).setUint32(4, text.length, true);
+  return Uint8Array.from([...head, ...text, ...gzipSync(Uint8Array.from(planes.flat()))]);
+}
+
+test("a block comes apart into its header and its voxels, and a short one is refused", async () => {
+  const { header, body } = splitBlock(packed({ id: "a", kind: "u8", shape: [2, 1, 2] }, [1, 2, 3, 4]));
+  assert.equal(header.id, "a");
+  assert.deepEqual([...(await unpack(body, header))], [1, 2, 3, 4]);
+  await assert.rejects(unpack(body, { ...header, shape: [3, 3, 3] }), /4 bytes, expected 27/);
   assert.throws(() => splitBlock(Uint8Array.of(1, 2, 3, 4)), /not an image block/);
+});
+
+test("voxels of two and of four bytes are put together from the planes of their bytes", async () => {
+  const codes = splitBlock(packed({ kind: "u16", shape: [2, 1, 1] }, [1, 255], [2, 255]));
+  assert.deepEqual([...(await unpack(codes.body, codes.header))], [513, 65535]);
+  const bytes = new Uint8Array(Float32Array.of(-1.5, 3e5).buffer);
+  const planes = [0, 1, 2, 3].map((n) => [bytes[n], bytes[4 + n]]);
+  const floats = splitBlock(packed({ kind: "f32", shape: [2, 1, 1] }, ...planes));
+  assert.deepEqual([...(await unpack(floats.body, floats.header))], [-1.5, 3e5]);
 });

@@ -22,7 +22,16 @@ from pages.parts.viewer.payload import Images
 
 _HERE = Path(__file__).parent
 SCRIPTS = (
-    *("geometry.js", "masks.js", "marks.js", "paint.js", "blocks.js", "unsent.js", "link.js"),
+    *(
+        "geometry.js",
+        "grey.js",
+        "masks.js",
+        "marks.js",
+        "paint.js",
+        "blocks.js",
+        "unsent.js",
+        "link.js",
+    ),
     *("annotate.js", "picture.js", "input.js", "toolbar.js", "own_marks.js", "memory.js"),
     "viewer.js",
 )
@@ -149,6 +158,9 @@ def show(
     _VIEWER(data=data, key=_KEY, **handlers)
     first = ["t1c", *(s for s in images.ids if s != "t1c")]
     with st.container(key="viewer_blocks"):
+        preview = images.preview()
+        if preview is not None:
+            _BLOCK(data=preview, key=f"block {payload.preview_id(images.ids['t1c'])}")
         for sequence in first:
             _BLOCK(data=images.read(sequence), key=f"block {images.ids[sequence]}")
         for kind, block_id, volume in extra:

@@ -3,7 +3,7 @@
 
 import { clampVoxel } from "./geometry.js";
 
-const VIEW_PREFIX = "bmcore view";
+const VIEW_PREFIX = "bmcore view 2";
 const LAYOUTS = ["three", "one", "two"];
 
 /** Name of the entry of a reader and case. */

@@ -1,6 +1,6 @@
 // Turn slices into pixels. Everything here works on plain arrays and a 2D canvas context.
 
-import { extractSlice, scaleBarMm, sliceSize, voxelToPane, windowTable } from "./geometry.js";
+import { scaleBarMm, voxelToPane } from "./geometry.js";
 import { outlines } from "./masks.js";
 
 // Colours of the mask labels, told apart by readers with red-green colour blindness too.
@@ -10,11 +10,10 @@ export const LABELS = {
   3: { name: "enhancing tumour", colour: [255, 183, 3] },
 };
 
-/** RGBA of a grey slice. */
-export function paintGrey(slice, window, out) {
-  const table = windowTable(window.level, window.width);
+/** RGBA of a grey slice: a pixel is a * raw + b, see `scaleOf`. */
+export function paintGrey(slice, [a, b], out) {
   for (let n = 0, p = 0; n < slice.length; n++, p += 4) {
-    out[p] = out[p + 1] = out[p + 2] = table[slice[n]];
+    out[p] = out[p + 1] = out[p + 2] = a * slice[n] + b;
     out[p + 3] = 255;
   }
   return out;
@@ -94,30 +93,21 @@ export class PanePainter {
       canvas.width = columns;
       canvas.height = rows;
       const context = canvas.getContext("2d");
-      layer = {
-        canvas,
-        context,
-        pixels: context.createImageData(columns, rows),
-        slice: new Uint8Array(columns * rows),
-      };
+      layer = { canvas, context, pixels: context.createImageData(columns, rows) };
       this.layers.set(name, layer);
     }
     return layer;
   }
 
-  /** Draw one volume's slice through `paint(slice, rgba)` onto `target` at `place`.
+  /** Draw a slice {slice, columns, rows} through `paint(slice, rgba)` onto `target` at `place`.
    * smooth: false, "low" or "high". */
-  stamp(target, name, block, plane, index, place, smooth, paint) {
-    const { shape } = block.header;
-    const [columns, rows] = sliceSize(shape, plane);
+  stamp(target, name, { slice, columns, rows }, place, smooth, paint) {
     const layer = this.layer(name, columns, rows);
-    extractSlice(block.data, shape, plane, index, layer.slice);
-    paint(layer.slice, layer.pixels.data);
+    paint(slice, layer.pixels.data);
     layer.context.putImageData(layer.pixels, 0, 0);
     target.imageSmoothingEnabled = Boolean(smooth);
     if (smooth) target.imageSmoothingQuality = smooth;
     target.drawImage(layer.canvas, place.left, place.top, place.width, place.height);
-    return layer.slice;
   }
 }
 

@@ -1,7 +1,8 @@
 // What a pane shows: the picture (image, map, segmentation), which is kept while nothing in it
 // changes, and what lies over it. The viewer builds on this class.
 
-import { PLANES, sliceSize, voxelToPane } from "./geometry.js";
+import { PLANES, voxelToPane } from "./geometry.js";
+import { greySlice, scaleOf } from "./grey.js";
 import { drawMarks } from "./marks.js";
 import { LABELS, drawCrosshair, drawHeatScale, drawNumbers, drawOutlines, paintGrey, paintHeat, paintMask } from "./paint.js";
 import { Annotator } from "./annotate.js";
@@ -19,7 +20,7 @@ export class Pictures extends Annotator {
     const { heat, mask } = this.layers();
     const { place } = scene;
     const key = JSON.stringify([
-      ...[data.sequences[scene.sequence].id, scene.plane, scene.index, width, height, level, range],
+      ...[this.imageOf(scene.sequence).header.id, scene.plane, scene.index, width, height, level, range],
       ...[place.left, place.top, place.width, place.height, state.heatOpacity, state.maskOpacity, state.labels],
       ...[heat?.header.id, mask?.header.id, mask === this.edit ? this.edit?.revision : null],
     ]);
@@ -57,19 +58,21 @@ export class Pictures extends Annotator {
     };
   }
 
-  drawLayers(context, pane, { plane, index, place, sequence, size }, heat, mask, smooth) {
+  drawLayers(context, pane, { plane, index, place, sequence }, heat, mask, smooth) {
     const { state, data } = this;
-    const stamp = (name, block, smooth, paint) =>
-      pane.painter.stamp(context, name, block, plane, index, place, smooth, paint);
-    const window = this.windowOf(sequence);
-    stamp("grey", this.imageOf(sequence), smooth, (slice, rgba) => paintGrey(slice, window, rgba));
+    const share = (index + 0.5) / data.shape[PLANES[plane].through];
+    const stamp = (name, found, smooth, paint) => pane.painter.stamp(context, name, found, place, smooth, paint);
+    const image = this.imageOf(sequence);
+    const scale = scaleOf(image, this.windowOf(sequence));
+    stamp("grey", greySlice(image, plane, share), smooth, (slice, rgba) => paintGrey(slice, scale, rgba));
     if (heat) {
-      stamp("heat", heat, smooth, (slice, rgba) => paintHeat(slice, state.heatOpacity, rgba));
-      drawHeatScale(context, size);
+      stamp("heat", greySlice(heat, plane, share), smooth, (slice, rgba) => paintHeat(slice, state.heatOpacity, rgba));
+      drawHeatScale(context, pane.size);
     }
     if (!mask) return;
-    const slice = stamp("mask", mask, false, (s, rgba) => paintMask(s, state.maskOpacity, state.labels, rgba));
-    drawOutlines(context, slice, ...sliceSize(data.shape, plane), place, state.labels);
+    const labels = greySlice(mask, plane, share);
+    stamp("mask", labels, false, (s, rgba) => paintMask(s, state.maskOpacity, state.labels, rgba));
+    drawOutlines(context, labels.slice, labels.columns, labels.rows, place, state.labels);
   }
 
   /** What lies over the picture: numbers of the lesions, marks, crosshair, brush. */

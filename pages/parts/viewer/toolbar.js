@@ -2,6 +2,7 @@
 
 import { LABELS } from "./paint.js";
 import { HELP } from "./input.js";
+import { valueInWords } from "./grey.js";
 import { verdictOf } from "./marks.js";
 
 export function element(tag, attributes = {}, ...children) {
@@ -140,12 +141,40 @@ export class Toolbar {
     return group("Tool", ...nodes);
   }
 
+  /** Presets, and level and width as numbers in the units of the file. */
   window() {
     const { viewer } = this;
+    const header = () => viewer.imageOf(viewer.state.sequence)?.header;
+    const presets = element("select", { "aria-label": "Window preset" });
+    presets.addEventListener("change", () => viewer.choosePreset(presets.value));
+    let listed = null;
+    this.syncers.push(() => {
+      const names = (header()?.presets ?? []).map((p) => p.name);
+      if (String(names) !== listed) {
+        listed = String(names);
+        presets.replaceChildren(...[...names, "Own window"].map((name) => element("option", {}, name)));
+        presets.lastChild.disabled = true;
+      }
+      presets.value = viewer.presetName(viewer.state.sequence) ?? "Own window";
+    });
+    const number = (text, title, get, set) => {
+      const input = element("input", { type: "number", class: "number", "aria-label": title, title, step: "any" });
+      input.addEventListener("change", () => {
+        if (input.value.trim() !== "" && Number.isFinite(Number(input.value))) set(Number(input.value));
+        viewer.draw();
+      });
+      this.syncers.push(() => {
+        const shown = header() ? valueInWords(get(), header()) : "";
+        if (input.getRootNode().activeElement !== input && input.value !== shown) input.value = shown;
+      });
+      return element("label", { title }, text, input);
+    };
+    const set = (change) => viewer.setWindow(viewer.state.sequence, { ...viewer.window, ...change });
     return group(
       "Window",
-      this.slider("Level", "Window level", [0, 255, 1], () => viewer.window.level, (v) => (viewer.window.level = v)),
-      this.slider("Width", "Window width", [4, 512, 1], () => viewer.window.width, (v) => (viewer.window.width = v)),
+      presets,
+      number("Level", "Window level", () => viewer.window.level, (level) => set({ level })),
+      number("Width", "Window width", () => viewer.window.width, (width) => set({ width })),
     );
   }
 

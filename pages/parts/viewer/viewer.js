@@ -11,10 +11,11 @@
 // Files: geometry, masks and marks are pure; paint and picture draw; annotate and own_marks keep marks
 // and the brush; toolbar, input and link are hands and voice; unsent and memory outlive a reload.
 
-import { PLANES, clamp, clampVoxel, contentBox, edgeLabels, originInside, paneToVoxel, panTo, placeSlice, planeView, transform, worldInWords, worldToVoxel } from "./geometry.js";
+import { PLANES, clamp, clampVoxel, edgeLabels, originInside, paneToVoxel, panTo, placeSlice, planeView, transform, withMargin, worldInWords, worldToVoxel } from "./geometry.js";
 import { lesionAt, nearestLesion } from "./masks.js";
 import { LABELS, PanePainter, drawNotes } from "./paint.js";
 import { blockStore } from "./blocks.js";
+import { boundWindow, presetWindow, valueAt, valueInWords, windowStep } from "./grey.js";
 import { Pictures } from "./picture.js";
 import { Link, savedWords, warning } from "./link.js";
 import { listen, onKey } from "./input.js";
@@ -95,7 +96,7 @@ export class Viewer extends Pictures {
     this.data = data;
     this.affine = data.affine;
     data.lesions.forEach((lesion) => (lesion.voxel = worldToVoxel(data.affine, lesion.world)));
-    this.store.keep([...data.sequences.map((s) => s.id), data.mask, data.heat?.id].filter(Boolean));
+    this.store.keep([...data.sequences.flatMap((s) => [s.id, `${s.id}/preview`]), data.mask, data.heat?.id].filter(Boolean));
     if (changed) this.open();
     else if (named) this.welcome();
     if (newHeat) this.state.showHeat = true;
@@ -209,16 +210,42 @@ export class Viewer extends Pictures {
     return visible.includes(this.focused) ? this.focused : this.panes[this.state.main];
   }
 
+  /** The block of a sequence; of a large one its preview, until all has come. */
   imageOf(sequence) {
-    return this.store.ready.get(this.data.sequences[sequence].id);
+    const { id } = this.data.sequences[sequence];
+    return this.store.ready.get(id) ?? this.store.ready.get(`${id}/preview`);
   }
 
+  /** {level, width} in the units of the file. */
   windowOf(sequence) {
     const { id } = this.data.sequences[sequence];
     const image = this.imageOf(sequence);
-    if (!image) return { level: 128, width: 256 };
-    const [low, high] = image.header.window;
-    return (this.state.windows[id] ??= { level: (low + high) / 2, width: high - low });
+    if (!image) return { level: 0.5, width: 1 };
+    return (this.state.windows[id] ??= presetWindow(image.header.presets[0]));
+  }
+
+  /** Name of the preset that the window is, or null. */
+  presetName(sequence) {
+    const image = this.imageOf(sequence);
+    const { level, width } = this.windowOf(sequence);
+    const same = (a, b) => Math.abs(a - b) <= 1e-6 * Math.max(1, Math.abs(a), Math.abs(b));
+    const found = image?.header.presets.map((p) => [p.name, presetWindow(p)]).find(([, w]) => same(w.level, level) && same(w.width, width));
+    return found?.[0] ?? null;
+  }
+
+  choosePreset(name, sequence = this.state.sequence) {
+    const preset = this.imageOf(sequence)?.header.presets.find((p) => p.name === name);
+    if (!preset) return;
+    this.state.windows[this.data.sequences[sequence].id] = presetWindow(preset);
+    this.say(`${this.data.sequences[sequence].name}: window ${name}`);
+    this.draw();
+  }
+
+  setWindow(sequence, window) {
+    const image = this.imageOf(sequence);
+    if (!image) return;
+    this.state.windows[this.data.sequences[sequence].id] = boundWindow(window, image.header);
+    this.draw();
   }
 
   get window() {
@@ -252,7 +279,7 @@ export class Viewer extends Pictures {
     const started = performance.now();
     const { state } = this;
     const first = this.imageOf(state.sequence);
-    if (!state.box && first) state.box = contentBox(first.data, this.data.shape, 12);
+    if (!state.box && first) state.box = withMargin(first.header.box);
     this.root.dataset.layout = state.layout;
     for (const pane of Object.values(this.panes)) {
       pane.box.hidden = !this.visiblePanes().includes(pane);
@@ -324,9 +351,9 @@ export class Viewer extends Pictures {
     parts.push(`voxel ${transform(toSource, voxel).map((v) => Math.round(v)).join(", ")}`);
     const image = this.imageOf(sequence);
     if (image) {
-      const { low, high } = image.header;
-      const byte = image.data[voxel[0] + shape[0] * (voxel[1] + shape[1] * voxel[2])];
-      parts.push(`${sequences[sequence].name} ${(low + (byte / 255) * (high - low)).toPrecision(3)}`);
+      const value = valueAt(image, voxel, shape);
+      const words = value === null ? "…" : valueInWords(value, image.header);
+      parts.push(`${sequences[sequence].name} ${words}`);
     }
     const label = this.labelAt(voxel, "");
     if (label) parts.push(label);
@@ -433,11 +460,14 @@ export class Viewer extends Pictures {
     this.moveCross(cross);
   }
 
+  /** Change a window by so many pixels of the pointer. */
   moveWindow(widthBy, levelBy, pane) {
-    const window = this.windowOf(pane ? this.sequenceOf(pane) : this.state.sequence);
-    window.width = clamp(window.width + widthBy, 4, 512);
-    window.level = clamp(window.level + levelBy, 0, 255);
-    this.draw();
+    const sequence = pane ? this.sequenceOf(pane) : this.state.sequence;
+    const image = this.imageOf(sequence);
+    if (!image) return;
+    const { level, width } = this.windowOf(sequence);
+    const step = windowStep(image.header);
+    this.setWindow(sequence, { level: level + levelBy * step, width: width + widthBy * step });
   }
 
   resetView() {
