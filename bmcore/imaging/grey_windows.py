@@ -19,7 +19,9 @@ from bmcore.imaging.brain import LARGEST_ML, background, foreground
 MEDIAN_GREY: Mapping[str, float] = MappingProxyType(
     {"t1n": 0.55, "t1c": 0.5, "t2w": 0.48, "t2f": 0.5}
 )
-_BLACK_SHARE = 0.35  # of the median: not higher is black, so that fluid on T1 is told from air
+# Which share of the 5th percentile is black: fluid is dark on T1 and FLAIR and must not be lost.
+_BLACK: Mapping[str, float] = MappingProxyType({"t1n": 1.0, "t1c": 0.5, "t2w": 0.3, "t2f": 0.8})
+_BLACKEST = 0.5  # of the median; not higher is black, however even the tissue
 _SAMPLE = 3_000_000  # voxels that the percentiles come from, evenly through the image
 _CROWN_MM = (25.0, 110.0)  # of a head with its skull: heights below the top that hold mostly brain
 _INNER = 0.6  # and this share of its width and length
@@ -38,7 +40,6 @@ class Window:
 class Tissue:
     """Percentiles of the grey values inside the brain, in the file's units."""
 
-    p0_5: float
     p5: float
     p25: float
     median: float
@@ -61,7 +62,7 @@ def tissue(data: npt.NDArray, affine: Affine) -> Tissue | None:
     values = sample[inside]
     if values.size == 0:
         return None
-    return Tissue(*(float(v) for v in np.percentile(values, (0.5, 5, 25, 50, 75, 95, 99.5, 99.9))))
+    return Tissue(*(float(v) for v in np.percentile(values, (5, 25, 50, 75, 95, 99.5, 99.9))))
 
 
 def presets(sequence: str, seen: Tissue | None, low: float, high: float) -> tuple[Window, ...]:
@@ -72,7 +73,9 @@ def presets(sequence: str, seen: Tissue | None, low: float, high: float) -> tupl
     whole = _window("All values", low, high)
     if seen is None:
         return (whole,)
-    black = min(seen.p0_5, _BLACK_SHARE * seen.median)
+    black = seen.p5
+    if seen.p5 > 0:
+        black = min(_BLACK[sequence] * seen.p5, _BLACKEST * seen.median)
     white = black + (seen.median - black) / MEDIAN_GREY[sequence]
     offered = [
         _window("Brain", black, white),

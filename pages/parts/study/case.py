@@ -134,7 +134,7 @@ def _draw_images(
     own = _context(reading, place, prediction)
     overlays, jump = viewer.Overlays(), None
     if prediction is not None:
-        overlays = viewer.Overlays(marks.mask(own), prediction.lesions)
+        overlays = viewer.Overlays(marks.mask(own), prediction.lesions, basis=prediction.mask)
         if explained:
             overlays = lesions.overlays(prediction, marks.mask(own))
         jump = _jump(reading, place, prediction, explained)

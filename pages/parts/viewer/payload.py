@@ -29,6 +29,7 @@ from bmcore.domain import SEQUENCE_NAMES, Case, Lesion, Volume
 from bmcore.geometry import to_ras, voxel_sizes_mm
 from bmcore.imaging import grey_codes, grey_windows
 from bmcore.imaging.brain import background
+from bmcore.imaging.diameters import LesionExtent
 from bmcore.review import corrections
 
 SHORT_NAMES: Mapping[str, str] = {"t1n": "T1", "t1c": "T1 Gd", "t2w": "T2", "t2f": "FLAIR"}
@@ -178,11 +179,16 @@ def content_id(volume: Volume) -> str:
     return _IDS[volume]
 
 
-def describe(images: Images, lesions: tuple[Lesion, ...] = ()) -> dict[str, Any]:
-    """The viewer's ``data`` without its changing parts."""
+def describe(
+    images: Images,
+    lesions: tuple[Lesion, ...] = (),
+    extents: tuple[LesionExtent, ...] = (),
+) -> dict[str, Any]:
+    """The viewer's ``data`` without its changing parts. extents: of the same lesions, by number."""
     _, ras = to_ras(np.broadcast_to(np.uint8(0), images.shape), images.affine)
     inverse = np.linalg.inv(images.affine)
     order = np.abs(inverse[:3, :3] @ ras[:3, :3]).argmax(axis=0)
+    known = {extent.number: extent for extent in extents}
     return {
         "case": images.case_id,
         "shape": [int(images.shape[axis]) for axis in order],
@@ -198,7 +204,20 @@ def describe(images: Images, lesions: tuple[Lesion, ...] = ()) -> dict[str, Any]
                 "number": n.number,
                 "world": list(n.centroid_mm),
                 "radiusMm": n.largest_diameter_mm / 2,
+                **(_where(known[n.number]) if n.number in known else {}),
             }
             for n in lesions
         ],
+    }
+
+
+def _where(extent: LesionExtent) -> dict[str, Any]:
+    axial = extent.axial
+    return {
+        "box": [list(side) for side in extent.box],
+        "axial": {
+            "slice": axial.slice,
+            "ends": [list(end) for end in axial.ends_mm],
+            "mm": [axial.longest_mm, axial.across_mm],
+        },
     }
