@@ -541,6 +541,7 @@ test("a lesion's number is only on slices that it reaches", () => {
 
 test("angle, area and two diameters are measured in the world", () => {
   const words = (kind, ...points) => q.measureWords({ kind, points });
+  assert.equal(words("length", [0, 3, 0]), ""); // the first point of a drag
   assert.equal(words("angle", [0, 3, 0], [0, 0, 0], [5, 0, 0]), "90°");
   assert.equal(words("area", [0, 0, 0], [20, 0, 0], [20, 0, 10], [0, 0, 10]), "2.00 cm²"); // a coronal plane
   assert.equal(words("area", [0, 0, 0], [4, 0, 0], [4, 3, 0]), "6.0 mm²");

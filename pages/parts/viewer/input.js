@@ -176,7 +176,7 @@ function nudge(viewer, plane, key) {
 
 export function onKey(viewer, event) {
   if (!viewer.state || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.matches("input, select, textarea")) return;
+  if (event.target.matches("input, select, textarea") && event.key !== "Escape") return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (event.target.matches("button") && (key === "Home" || key === "End" || key === " " || key === "Enter" || key === "Tab")) return;
   if (!act(viewer, key, event)) return;

@@ -61,6 +61,7 @@ export function complete({ kind, points }) {
 
 export function measureWords({ kind, points }) {
   const mm = (a, b) => distanceMm(points[a], points[b]).toFixed(1);
+  if (points.length < 2) return "";
   if (kind === "length") return `${mm(0, 1)} mm`;
   if (kind === "diameters") return points.length < 4 ? `${mm(0, 1)} mm` : `${mm(0, 1)} × ${mm(2, 3)} mm`;
   if (kind === "angle") return points.length < 3 ? "" : `${angleDegrees(points).toFixed(0)}°`;

@@ -219,7 +219,7 @@ export function drawSliceBar(target, { now, ticks }, pane) {
   const x = pane.width - 6;
   target.fillStyle = "rgba(200, 215, 228, 0.28)";
   target.fillRect(x - 1, 14, 2, pane.height - 28);
-  target.fillStyle = "rgb(255, 183, 3)";
+  target.fillStyle = "rgb(140, 205, 245)";
   for (const y of ticks) target.fillRect(x - 4, y - 1, 8, 2);
   target.fillStyle = "#d3dde6";
   target.fillRect(x - 3, now - 9, 6, 18);

@@ -57,7 +57,7 @@ export class Viewer extends Arrangement {
     this.status = element("div", { class: "status" });
     this.foot = element("div", { class: "foot" }, this.status, this.saved);
     this.live = element("div", { class: "live", "aria-live": "polite" });
-    this.where = element("div", { class: "live where", "aria-live": "polite" });
+    this.where = element("div", { class: "where", "aria-live": "polite" });
     this.presets = {};
     this.help = buildHelp(() => this.showHelp(false));
     this.root.append(this.bar, this.banner, this.grid, this.foot, this.live, this.where, this.help, this.ownMarks.box);
@@ -310,11 +310,11 @@ export class Viewer extends Arrangement {
   }
 
   /** Name and grey value of a sequence at a voxel, in words. */
-  valueWords(sequence, voxel) {
+  valueWords(sequence, voxel, name = this.nameOf(sequence)) {
     const image = this.imageOf(sequence);
     if (!image) return null;
     const value = valueAt(image, voxel, this.data.shape);
-    return `${this.nameOf(sequence)} ${value === null ? "…" : valueInWords(value, image.header)}`;
+    return `${name} ${value === null ? "…" : valueInWords(value, image.header)}`;
   }
 
   /** A plane is a slider for the screen reader: its value is the slice. */
@@ -323,7 +323,7 @@ export class Viewer extends Arrangement {
     canvas.setAttribute("aria-label", `${plane} plane, ${name}`);
     canvas.setAttribute("aria-valuemax", String(count));
     canvas.setAttribute("aria-valuenow", String(index + 1));
-    const value = this.valueWords(this.sequenceOf(pane), this.state.cross);
+    const value = this.valueWords(this.sequenceOf(pane), this.state.cross, "value");
     const words = `slice ${index + 1} of ${count}${value ? `, ${value}` : ""}${this.labelAt(this.state.cross, ", ")}`;
     canvas.setAttribute("aria-valuetext", words);
     if (pane === this.focusedPane()) this.speakSoon(`${name}, ${plane}, ${words}`);
