@@ -8,6 +8,7 @@ import pytest
 from bmcore.domain import Volume
 from bmcore.geometry import transform
 from bmcore.imaging.diameters import axial_diameters, lesion_extents
+from bmcore.imaging.lesions import find_lesions
 from tests.volumes_fixture import turned
 
 
@@ -24,14 +25,28 @@ SIZES = np.diag([0.5, 2.0, 3.0, 1.0])
 
 
 def test_a_rectangle_has_its_diagonal_and_the_chord_across_it() -> None:
-    """6 x 12 mm: the diagonal, and across it from one long side to the other."""
+    """12 by 6 voxels of 0.5 x 2 mm: 5.5 x 10 mm between centres, and a voxel along each way."""
     first, second = lesion_extents(Volume(plate(), SIZES))
-    diagonal = np.hypot(6, 12)
-    assert first.axial.longest_mm == pytest.approx(diagonal)
-    assert first.axial.across_mm == pytest.approx(6 * diagonal / 12)  # to both long sides
+    diagonal = np.hypot(5.5, 10)
+    along = np.array([5.5, 10]) / diagonal
+    voxel, voxel_across = np.hypot(*(along * (0.5, 2))), np.hypot(*(along[::-1] * (0.5, 2)))
+    assert first.axial.longest_mm == pytest.approx(diagonal + voxel)
+    assert first.axial.across_mm == pytest.approx(5.5 * diagonal / 10 + voxel_across)
     assert first.axial.slice in (8, 9)
     assert first.box == ((10, 21), (20, 25), (8, 10))
     assert second.box == ((30, 32), (5, 7), (3, 5)) and second.axial.slice == 4
+
+
+def test_the_longest_axial_diameter_is_at_most_the_one_in_space() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        mask = np.zeros((24, 24, 24), np.uint8)
+        grid = np.stack(np.meshgrid(*[np.arange(24)] * 3, indexing="ij"), -1)
+        mask[((grid - 12) ** 2 / rng.uniform(4, 60, 3)).sum(-1) < 1] = 3
+        for lesion, found in zip(
+            find_lesions(mask, np.eye(4)), lesion_extents(Volume(mask, np.eye(4))), strict=True
+        ):
+            assert found.axial.longest_mm <= lesion.largest_diameter_mm + 1e-9
 
 
 @pytest.mark.parametrize("codes", ["LPS", "SAL", "AIR"])
@@ -65,9 +80,12 @@ def test_a_disc_has_its_diameter_both_ways_and_an_empty_lesion_is_an_error() -> 
     grid = np.stack(np.meshgrid(np.arange(61), np.arange(61), [0], indexing="ij"), -1)
     disc = np.hypot(grid[..., 0] - 30, grid[..., 1] - 30) <= 20
     found = axial_diameters(disc, (0, 0, 0), np.eye(4))
-    assert found.longest_mm == pytest.approx(41.5, abs=0.6)
-    assert found.across_mm == pytest.approx(41.5, abs=0.9)
+    assert found.longest_mm == pytest.approx(41, abs=0.01)
+    assert found.across_mm == pytest.approx(41, abs=0.9)
     one = axial_diameters(np.ones((1, 1, 1), bool), (5, 6, 7), np.eye(4))
-    assert one.longest_mm == pytest.approx(np.sqrt(2)) and one.slice == 7
+    assert one.across_mm == 1
+    assert one.longest_mm == pytest.approx(1) and one.slice == 7
+    line = axial_diameters(np.ones((5, 1, 1), bool), (0, 0, 0), np.diag([2, 3, 1, 1]))
+    assert (line.longest_mm, line.across_mm) == (10, 3)
     with pytest.raises(ValueError, match="without voxels"):
         axial_diameters(np.zeros((2, 2, 2), bool), (0, 0, 0), np.eye(4))

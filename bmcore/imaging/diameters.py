@@ -2,8 +2,9 @@
 
 The longest diameter of the lesion on one axial slice, and the longest one at a right angle to it on
 the same slice (Lin et al., Lancet Oncol 2015, 16:e270-278). "Axial" is the plane of the image that
-lies nearest to the patient's: an oblique image is measured as it was taken. Diameters go from edge
-to edge of voxels and are those of the convex outline, as a reader's calliper spans a notch.
+lies nearest to the patient's: an oblique image is measured as it was taken. A diameter is the
+distance between voxel centres plus one voxel along it, as in ``lesions.largest_diameter_mm``, so
+that both can stand side by side; it is one of the convex outline, as a calliper spans a notch.
 """
 
 from __future__ import annotations
@@ -69,20 +70,15 @@ def axial_diameters(
     image that ``affine`` (voxel to world, RAS voxel order) is of. ValueError where it is empty.
     """
     sizes = voxel_sizes_mm(affine)[:2]
-    best: tuple[float, int, Points, Points] | None = None
     heights = np.flatnonzero(lesion.any(axis=(0, 1)))
-    middle = heights.mean() if heights.size else 0.0
-    # Of equally long ones the middle one counts.
-    for k in sorted(map(int, heights), key=lambda height: abs(height - middle)):
-        outline = _outline(np.argwhere(lesion[:, :, k])) * sizes
-        gaps = spatial.distance.cdist(outline, outline)
-        a, b = np.unravel_index(gaps.argmax(), gaps.shape)
-        if best is None or gaps[a, b] > best[0] + 1e-9:
-            best = (float(gaps[a, b]), k, outline[[a, b]], outline)
-    if best is None:
+    if not heights.size:
         raise ValueError("a lesion without voxels has no diameter")
-    longest, k, ends, outline = best
-    across = _widest_chord(outline, (ends[1] - ends[0]) / longest)
+    # Of equally long ones the middle one counts.
+    near = sorted(map(int, heights), key=lambda height: abs(height - heights.mean()))
+    found = [(k, *_longest(np.argwhere(lesion[:, :, k]) * sizes, sizes)) for k in near]
+    k, outline, ends = max(found, key=lambda one: float(np.linalg.norm(one[2][1] - one[2][0])))
+    longest = float(np.linalg.norm(ends[1] - ends[0]))
+    across = _widest_chord(outline, (ends[1] - ends[0]) / longest, sizes)
     flat = np.concatenate([ends, across]) / sizes
     voxels = np.c_[flat + np.asarray(starts)[:2], np.full(4, starts[2] + k)]
     places = transform(affine, voxels)
@@ -94,14 +90,24 @@ def axial_diameters(
     )
 
 
-def _outline(pixels: npt.NDArray[np.int_]) -> Points:
-    """Corners (n, 2) of the convex outline around pixels (m, 2), in pixels; a pixel is 1 wide."""
-    half = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]])
-    corners = np.unique((pixels[:, None] + half).reshape(-1, 2), axis=0)
-    return corners[spatial.ConvexHull(corners).vertices]
+def _longest(points: Points, sizes: Points) -> tuple[Points, Points]:
+    """Convex outline (n, 2) of the voxel centres ``points`` (m, 2) in mm, ends of the diameter."""
+    outline = points
+    if len(points) > 2 and np.linalg.matrix_rank(points - points[0]) == 2:
+        outline = points[spatial.ConvexHull(points).vertices]
+    gaps = spatial.distance.cdist(outline, outline)
+    a, b = np.unravel_index(gaps.argmax(), gaps.shape)
+    way = outline[b] - outline[a]
+    unit = way / gaps[a, b] if gaps[a, b] else np.array([1.0, 0.0])
+    half = unit * _one_voxel(unit, sizes) / 2
+    return outline, np.array([outline[a] - half, outline[b] + half])
 
 
-def _widest_chord(outline: Points, along: Points) -> Points:
+def _one_voxel(unit: Points, sizes: Points) -> float:
+    return float(np.sqrt(((unit * sizes) ** 2).sum()))
+
+
+def _widest_chord(outline: Points, along: Points, sizes: Points) -> Points:
     """Ends (2, 2) of the longest chord at a right angle to ``along`` (unit vector).
 
     The width of a convex outline is a concave function along the way, with kinks where its corners
@@ -114,7 +120,8 @@ def _widest_chord(outline: Points, along: Points) -> Points:
         low, high = _cut(place, height, at)
         best = max(best, (high - low, float(at), low, high))
     _, at, low, high = best
-    return np.array([at * along + low * across, at * along + high * across])
+    half = _one_voxel(across, sizes) / 2
+    return np.array([at * along + (low - half) * across, at * along + (high + half) * across])
 
 
 def _cut(place: Points, height: Points, at: float) -> tuple[float, float]:

@@ -126,7 +126,6 @@ export class Toolbar extends Controls {
   tools() {
     const nodes = [
       this.tool("cross", "Crosshair", "Move the crosshair; a click on a lesion chooses it (key V)"),
-      this.tool("scroll", "Scroll", "Drag up and down through the slices (key S)"),
       this.tool("window", "Window", "Drag: across for width, up and down for level (key W, or right button)"),
       this.tool("length", "Length", MEASURES.length.title + " (key D)"),
     ];
@@ -140,6 +139,7 @@ export class Toolbar extends Controls {
       const { name, title, key } = MEASURES[kind];
       return this.tool(kind, name, `${title} (key ${key})`);
     });
+    nodes.unshift(this.tool("scroll", "Scroll", "Drag up and down through the slices (key S); kept for your next cases"));
     nodes.push(this.tool("pan", "Pan", "Drag the image (key P, or Shift drag)"));
     if (viewer.data.canMark) {
       nodes.push(this.tool("missed", "Mark lesion", "Click on a lesion that you see and the models do not show (key M: at the crosshair)"));
@@ -270,7 +270,6 @@ export class Toolbar extends Controls {
       this.button("Fill between", "Paint the slices between your last two strokes of one label (key Z)", () => viewer.fillBetween(), {
         disabled: () => !viewer.lastStrokes,
       }),
-      element("span", { class: "words" }, "Each stroke is saved."),
     );
     return this.shownWhen(row, () => state.tool === "brush");
   }

@@ -294,7 +294,7 @@ export class Viewer extends Arrangement {
     const name = this.nameOf(sequence);
     const number = `${index + 1}/${count}`;
     const short = size.width < 260 ? number : `${plane[0].toUpperCase()}${plane.slice(1)} ${number}`;
-    const wide = size.width > 420 || state.layout === "two" || state.layout === "four";
+    const wide = size.width > 330 || state.layout === "two" || state.layout === "four";
     const parts = [wide ? name : null, short, slab > 1 ? `MIP ${state.slabMm} mm` : null];
     const title = parts.filter(Boolean).join(" · ");
     drawNotes(context, edgeLabels(data.affine, plane), [title, this.windowWords(sequence)], place, size);
