@@ -74,7 +74,7 @@ def axial_diameters(
     if not heights.size:
         raise ValueError("a lesion without voxels has no diameter")
     # Of equally long ones the middle one counts.
-    near = sorted(map(int, heights), key=lambda height: abs(height - heights.mean()))
+    near = sorted(map(int, heights), key=lambda height: (abs(height - heights.mean()), -height))
     found = [(k, *_longest(np.argwhere(lesion[:, :, k]) * sizes, sizes)) for k in near]
     k, outline, ends = max(found, key=lambda one: float(np.linalg.norm(one[2][1] - one[2][0])))
     longest = float(np.linalg.norm(ends[1] - ends[0]))
