@@ -249,6 +249,7 @@ def draw_downloads(reading: ReadingContext) -> None:
     own = correction(reading).mask
     if not shown and own is None:
         return
+    guard.check("case.open", reading.case_id)
     with st.container(horizontal=True):
         if shown:
             guard.download(
