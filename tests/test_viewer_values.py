@@ -131,6 +131,18 @@ def test_one_voxel_between_the_steps_makes_floats_of_them_all() -> None:
     )
 
 
+def test_floats_of_a_volume_too_large_for_a_browser_are_rounded_and_say_so(monkeypatch) -> None:
+    monkeypatch.setattr(grey_codes, "MOST_FLOATS", 1000)
+    rng = np.random.default_rng(0)
+    data = rng.normal(0, 300, (20, 20, 20)).astype(np.float32)
+    found = grey_codes.encode(data)
+    assert found.rounded and found.step is not None and found.codes.dtype == np.uint16
+    assert np.abs(found.values() - data).max() <= found.step * 0.51
+    header = payload.read_header(payload.image_block(Volume(data, np.eye(4)), "t1c", "x"))
+    assert header["rounded"] is True
+    assert grey_codes.encode(np.rint(data)).rounded is False
+
+
 # ---- windows -----------------------------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
 """The grey values of an image in as few bytes as hold every one of them: 16-bit codes or float32.
 
 Whole numbers, and those that a file scales with a slope, are evenly spaced; so a code of 16 bits
-and two numbers give each of them back. Values that are not stay 32-bit floats.
+and two numbers give each of them back. Values that are not stay 32-bit floats; of more than
+MOST_FLOATS voxels, which no browser would take, they are rounded to 16 bits, and marked so.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 CODES = 65_536
+MOST_FLOATS = 2**25
 _SAMPLE = 300_000  # voxels that a spacing is guessed from; every voxel is checked afterwards
 _PARTS = 4
 _FLOAT_EPS = float(np.finfo(np.float32).eps)
@@ -26,6 +28,7 @@ class GreyCodes:
 
     low, high: smallest and greatest value. step: None for float32. decimals: as many digits after
     the point as tell two values apart (float32: about five digits of the greatest value).
+    rounded: the values are not the file's to the last digit, but within half of a step.
     """
 
     codes: npt.NDArray[np.uint16] | npt.NDArray[np.float32]
@@ -33,6 +36,7 @@ class GreyCodes:
     high: float
     step: float | None
     decimals: int
+    rounded: bool = False
 
     def values(self) -> npt.NDArray[np.float32]:
         """The grey values (i, j, k)."""
@@ -49,7 +53,14 @@ def encode(data: npt.NDArray) -> GreyCodes:
         codes = _codes(data, low, step, high)
         if codes is not None:
             return GreyCodes(codes, low, high, step, _decimals_of_step(step))
-    return GreyCodes(data, low, high, None, _decimals_of_range(low, high))
+    decimals = _decimals_of_range(low, high)
+    if data.size <= MOST_FLOATS:
+        return GreyCodes(data, low, high, None, decimals)
+    step = (high - low) / (CODES - 1)
+    codes = np.empty(data.shape, np.uint16, order="F")
+    for k in range(data.shape[2]):
+        codes[:, :, k] = np.rint((data[:, :, k].astype(np.float64) - low) / step)
+    return GreyCodes(codes, low, high, step, decimals, rounded=True)
 
 
 def _steps(data: npt.NDArray[np.float32], low: float, high: float) -> Iterator[float]:

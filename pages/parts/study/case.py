@@ -148,7 +148,7 @@ def _draw_images(
         if now in (Standing.UNAIDED, Standing.AIDED, Standing.EXPLAINED):  # of this very place
             guard.check("study.answer", at=now)
             receive(kind, value)
-        elif kind != "lesion":
+        elif kind not in ("lesion", "settings"):
             marks.turn_away(own, "This sheet is not open any more, so nothing is added to it.")
 
     with st.container(key="viewer_side"), error_boundary():

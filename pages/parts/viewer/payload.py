@@ -4,7 +4,8 @@ A block is ``BMV2``, the length of its header as uint32 little endian, the heade
 gzipped voxels in RAS voxel order, i fastest (see blocks.js). The header's ``kind`` says what a
 voxel is: "u8" a label or a map, "u16" a code whose grey value is ``low + step * code``, "f32" the
 grey value itself. The bytes of a voxel lie in planes, all first (lowest) bytes before all second
-ones: that packs better. So every value of the file arrives, none is cut or rounded away.
+ones: that packs better. So every value of the file arrives, none is cut or rounded away; only
+floats of a very large volume are, and ``rounded`` says so.
 
 The header of an image also holds ``low`` and ``high``, the ``decimals`` worth showing, its windows
 (``presets``), the ``median`` of the brain and the ``box`` that the head fills; where it is stored,
@@ -96,6 +97,7 @@ def image_blocks(
         "high": found.high,
         "step": found.step,
         "decimals": found.decimals,
+        "rounded": found.rounded,
         "median": seen.median if seen else None,
         "presets": [{"name": w.name, "low": w.low, "high": w.high} for w in windows],
         "box": _box(data, windows[0]),

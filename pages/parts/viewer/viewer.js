@@ -314,7 +314,8 @@ export class Viewer extends Arrangement {
     const image = this.imageOf(sequence);
     if (!image) return null;
     const value = valueAt(image, voxel, this.data.shape);
-    return `${name} ${value === null ? "…" : valueInWords(value, image.header)}`;
+    const about = image.header.rounded ? "≈ " : "";
+    return `${name} ${value === null ? "…" : about + valueInWords(value, image.header)}`;
   }
 
   /** A plane is a slider for the screen reader: its value is the slice. */
