@@ -33,7 +33,8 @@ export class OwnMarks {
     const gone = [...removed].reverse().map((mark) => this.goneRow(mark));
     const none = rows.length ? [] : [element("p", {}, "No marks. Measure with D, mark a lesion with M.")];
     const head = gone.length ? [element("h4", {}, "Deleted")] : [];
-    this.box.replaceChildren(element("h4", {}, "Your marks"), ...none, ...rows, ...head, ...gone, close);
+    const away = rows.length ? [element("p", {}, "Below the viewer they can be taken away as a table.")] : [];
+    this.box.replaceChildren(element("h4", {}, "Your marks"), ...none, ...rows, ...away, ...head, ...gone, close);
   }
 
   words(mark) {
