@@ -28,6 +28,7 @@ def draw_images(reading: ReadingContext) -> None:
         images = loaders.images(reading.case_id)
         viewer.show(images, overlays, jump, own_desk(reading))
         marks.warn(reading)
+        marks.draw_downloads(reading)
         three_d.draw(images, overlays)
 
 

@@ -232,8 +232,10 @@ def test_the_segmentation_goes_and_comes_with_its_key(alone: Page) -> None:
 
 
 def test_the_right_button_changes_the_window(alone: Page) -> None:
+    """256 pixels are one width of the window that the image begins with."""
     level = alone.page.get_by_label("Window level")
     before = float(level.input_value())
+    width = float(alone.page.get_by_label("Window width").input_value())
     box = canvas(alone, "axial").bounding_box()
     x, y = box["x"] + 100, box["y"] + 100
     alone.page.mouse.move(x, y)
@@ -241,7 +243,7 @@ def test_the_right_button_changes_the_window(alone: Page) -> None:
     alone.page.mouse.move(x, y - 30, steps=3)
     alone.page.mouse.up(button="right")
     alone.page.wait_for_timeout(200)
-    assert float(level.input_value()) == pytest.approx(before + 30, abs=1)
+    assert float(level.input_value()) == pytest.approx(before + 30 * width / 256, abs=0.02)
 
 
 def test_a_slice_five_times_as_thick_is_drawn_five_times_as_tall(

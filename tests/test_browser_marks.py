@@ -12,7 +12,7 @@ import pytest
 
 from tests import pages_home
 from tests.test_browser import CHROMIUM, FLAGS, Page, canvas, playwright, serve, vote
-from tests.test_browser_viewer import READY, drag, keys, until
+from tests.test_browser_viewer import READY, drag, keys, tool, until
 
 pytestmark = [
     pytest.mark.browser,
@@ -216,13 +216,13 @@ def test_a_deleted_mark_can_be_brought_back_also_after_a_reload(review: Page, si
     canvas(review, "axial").focus()
     keys(review, "d", *["Shift+ArrowRight"] * 5, "d", "m")
     until(review, marks="length missed", **STORED)
-    review.button("Your marks 2").click()
+    tool(review, "Your marks 2")
     review.button("Delete: Measured 5.0 mm, axial").click()
     until(review, marks="missed", removed="1", **STORED)
     reload(review)
     named(review)
     until(review, marks="missed", removed="1")
-    review.button("Your marks 1").click()
+    tool(review, "Your marks 1")
     review.button("Bring back: Measured 5.0 mm, axial").click()
     until(review, marks="length missed", removed="0", **STORED)
     canvas(review, "axial").focus()

@@ -156,6 +156,14 @@ def test_the_window_is_chosen_from_what_is_not_background():
     assert picture[0, 0].tolist() == [0, 0, 0] and picture.max() == 255
 
 
+@pytest.mark.parametrize("codes", ["LPS", "SAL", "AIR"])
+def test_the_window_does_not_hang_on_the_voxel_order(codes):
+    """An image so large that only every second voxel is looked at."""
+    rng = np.random.default_rng(0)
+    volume = Volume(rng.gamma(2, 100, (128, 128, 122)).astype(np.float32), affine())
+    assert auto_window(turned(volume, codes)) == auto_window(volume)
+
+
 def test_questions_that_make_no_sense_are_errors():
     volume = marked((35, 40, 30))
     with pytest.raises(ValueError, match="axial slices go from 0 to 35, but 36"):

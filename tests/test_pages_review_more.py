@@ -253,3 +253,62 @@ def test_what_the_server_imports_at_its_start_is_there_and_no_page() -> None:
     )
     assert run.stdout.strip() == "True" and "could not be imported" not in run.stderr
     assert not any(name.startswith("pages") for name in preload.MODULES)
+
+
+def test_the_own_marks_and_the_corrected_segmentation_can_be_taken_away(
+    home: Path,  # noqa: F811
+    read_case: str,  # noqa: F811
+    models,  # noqa: F811
+) -> None:
+    """Only once there are some, and to the reader whose they are."""
+    from bmcore.inference import archive
+    from bmcore.review import corrections, marks
+    from bmcore.review.owner import Owner
+    from bmcore.review.store import open_store
+
+    def offered(page) -> list[str]:
+        return [b.proto.label for b in page.get("download_button")]
+
+    assert offered(sign_in(open_page("review", case=read_case))) == []
+    content = {"kind": "length", "points": [[0, 0, 0], [3, 4, 0]], "plane": "axial"}
+    change = {"key": "a/0", "mark": "a", "action": "set", "after": 0, "content": content}
+    mask = archive.latest(home, read_case, models[1].digest).mask
+    basis = corrections.content_id(mask)
+    stroke = corrections.read_strokes([{"id": "s", "runs": [0, 5, 3]}], mask.data.size)
+    with open_store(f"sqlite:///{home / 'bmcore.sqlite'}") as store:
+        store.add_reader("Dr A", "radiologist")
+        owner = Owner(read_case, "Dr A")
+        assert marks.record(store, owner, [change], marks.Scene("unaided")) == {}
+        corrections.save(store, owner, stroke, corrections.Canvas(home, mask, basis))
+    unaided = sign_in(open_page("review", case=read_case))
+    assert offered(unaided) == ["Your marks (CSV)"]  # the correction shows the models' own
+    assert offered(sign_in(open_page("review", case=read_case), "Dr B")) == []
+    page = read_with_models(read_case)
+    assert not page.exception and not page.error
+    assert offered(page) == ["Your marks (CSV)", "Your corrected segmentation (NIfTI)"]
+
+
+def test_the_lesion_table_has_both_axial_diameters_beside_the_one_in_space(
+    read_case: str,  # noqa: F811
+) -> None:
+    page = read_with_models(read_case)
+    table = next(t.value for t in page.dataframe if "Longest diameter (3D)" in t.value)
+    assert list(table["Axial diameters"]) == ["8.6 × 8.6 mm"] * 2
+    assert "Tumour core (enhancing + necrosis)" in table
+
+
+def test_how_a_reader_likes_the_viewer_is_kept_and_sent_with_the_next_case(
+    home: Path,  # noqa: F811
+    read_case: str,  # noqa: F811
+) -> None:
+    from bmcore.review import view_settings
+
+    def sent(page) -> dict:
+        found = [e.proto for e in page.get("bidi_component")]
+        return json.loads(next(p.json for p in found if p.component_name == "bmcore_viewer"))
+
+    assert sent(sign_in(open_page("review", case=read_case)))["settings"] == {}
+    view_settings.save(home, "Dr A", {"layout": "four"})
+    data = sent(sign_in(open_page("review", case=read_case)))
+    assert data["keepsSettings"] and data["settings"]["layout"] == "four"
+    assert sent(sign_in(open_page("review", case=read_case), "Dr B"))["settings"] == {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import sqlalchemy as sa
 
 from bmcore.domain import BmcoreError, InputRefused, Volume
 from bmcore.geometry import to_ras
-from bmcore.review import corrections, marks, old_drafts, schema, vote_drafts
+from bmcore.review import corrections, marks, marks_table, old_drafts, schema, vote_drafts
 from bmcore.review.corrections import Canvas
 from bmcore.review.marks import Scene
 from bmcore.review.owner import Owner
@@ -157,6 +159,42 @@ def test_a_mark_that_means_nothing_is_refused_and_the_others_are_stored(
 def test_a_change_that_means_nothing_is_refused(store: Store, bad: object) -> None:
     assert len(marks.record(store, ANN, [bad], UNAIDED)) == 1
     assert names(store) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "points", "measures"),
+    [
+        ("length", [[0, 0, 0], [3, 4, 0]], ((5.0, "mm"),)),
+        ("diameters", [[0, 0, 0], [9, 0, 0], [4, -2, 0], [4, 4, 0]], ((9.0, "mm"), (6.0, "mm"))),
+        ("angle", [[2, 0, 0], [0, 0, 0], [1, 1, 0]], ((45.0, "degrees"),)),
+        ("area", [[0, 0, 0], [4, 0, 0], [4, 0, 3], [0, 0, 3]], ((12.0, "mm2"),)),
+        ("missed", [[1, 2, 3]], ()),
+    ],
+)
+def test_each_kind_of_measurement_is_stored_with_what_it_measures(
+    store: Store, kind: str, points: list, measures: tuple
+) -> None:
+    content = {"kind": kind, "points": points, "lesion": None, "plane": "axial"}
+    assert send(store, change("a", content=content)) == {}
+    (mark,) = marks.load(store, ANN)
+    assert mark.kind == kind
+    assert [unit for _, unit in mark.measures] == [unit for _, unit in measures]
+    assert [v for v, _ in mark.measures] == pytest.approx([v for v, _ in measures])
+    for wrong in (points[: marks.POINTS[kind][0] - 1], [*points, *([[9, 9, 9]] * 200)]):
+        assert send(store, change("b", content={**content, "points": wrong}))
+
+
+def test_the_table_of_marks_has_a_row_a_mark_and_no_cell_that_a_spreadsheet_runs(
+    store: Store,
+) -> None:
+    two = raw("diameters", plane="axial", points=[[-1, 0, 0], [9, 0, 0], [4, -2, 0], [4, 4, 0]])
+    send(store, change("a", content=two), change("b"))
+    table = marks_table.marks_csv("Case-1", "=Ann()", marks.load(store, ANN))
+    first, second = csv.DictReader(io.StringIO(table))
+    assert (first["value"], first["unit"], first["second_value"]) == ("10.0", "mm", "6.0")
+    assert first["points_ras_mm"].startswith("(-1.00 0.00 0.00) (9.00")
+    assert first["reader"] == "'=Ann()"
+    assert (second["kind"], second["value"], second["made"]) == ("missed", "", "unaided")
 
 
 def test_too_many_marks_are_refused(store: Store) -> None:

@@ -38,9 +38,13 @@ def slice_at(volume: Volume, plane: str, point_mm: npt.ArrayLike) -> int:
 
 
 def auto_window(volume: Volume) -> tuple[float, float]:
-    """Grey-value limits that show the brain: percentiles 1 and 99.7 of what is not background."""
+    """Grey-value limits that show the brain: percentiles 1 and 99.7 of what is not background.
+
+    The same for every voxel order: every so many voxels along the patient's axes are looked at.
+    """
     step = max(1, round((volume.data.size / 500_000) ** (1 / 3)))
-    sample = np.asarray(volume.data[::step, ::step, ::step], np.float32)
+    data, _ = to_ras(volume.data, volume.affine)
+    sample = np.asarray(data[::step, ::step, ::step], np.float32)
     inside = sample[sample > sample.min()]
     inside = inside[inside != 0]
     if inside.size < 2:

@@ -13,8 +13,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 
 from bmcore.domain import BmcoreError, refuse
@@ -23,7 +25,17 @@ from bmcore.review import chain, corrections, schema
 from bmcore.review.owner import Owner
 from bmcore.review.transactions import Transactions
 
-KINDS = ("accept", "reject", "missed", "length")
+POINTS: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {
+        **dict.fromkeys(("accept", "reject", "missed"), (1, 1)),
+        "length": (2, 2),
+        "diameters": (4, 4),
+        "angle": (3, 3),
+        "area": (3, 200),
+    }
+)
+KINDS = tuple(POINTS)
+MEASURED = ("length", "diameters", "angle", "area")
 PHASES = ("unaided", "aided")
 ACTIONS = ("set", "removed", "restored")
 MAX_MARKS = 500
@@ -33,10 +45,12 @@ _FAR_MM = 5_000.0
 
 @dataclass(frozen=True)
 class Mark:
-    """One thing a reader marked. points_mm: world RAS; two for a length, else one.
+    """One thing a reader marked. points_mm: world RAS, as many as POINTS says.
 
     kind: "accept" or "reject" judge the models' lesion of this number, "missed" is a lesion that
-    the reader sees, "length" a measurement. plane: where a length was drawn. phase: "unaided"
+    the reader sees, those of MEASURED are measurements: the two ends of a length; of the longest
+    diameter and of the one across it; end, corner and end of an angle; the corners of an area.
+    plane: where a measurement was drawn. phase: "unaided"
     where it was made before the reader saw the models' answers. basis: the segmentation that it was
     given on; another segmentation makes the verdict void. version: of the last change.
     """
@@ -54,6 +68,23 @@ class Mark:
     def length_mm(self) -> float | None:
         """Distance between the two points of a length, else None."""
         return math.dist(*self.points_mm) if self.kind == "length" else None
+
+    @property
+    def measures(self) -> tuple[tuple[float, str], ...]:
+        """What was measured, each with its unit (mm, degrees or mm²); () for other kinds."""
+        points = np.array(self.points_mm)
+        if self.kind in ("length", "diameters"):
+            ends = points.reshape(-1, 2, 3)
+            return tuple((float(v), "mm") for v in np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1))
+        if self.kind == "angle":
+            legs = points[[0, 2]] - points[1]
+            cosine = legs[0] @ legs[1] / (np.linalg.norm(legs[0]) * np.linalg.norm(legs[1]))
+            return ((math.degrees(math.acos(float(np.clip(cosine, -1, 1)))), "degrees"),)
+        if self.kind == "area":
+            sides = points[1:] - points[0]
+            doubled = np.cross(sides[:-1], sides[1:]).sum(axis=0)
+            return ((float(np.linalg.norm(doubled)) / 2, "mm2"),)
+        return ()
 
     def visible(self, models_shown: bool, basis: str | None) -> bool:
         """May it be drawn now? While the models are hidden, nothing that was made with their help
@@ -295,10 +326,13 @@ def read_mark(identity: str, item: Any, scene: Scene) -> Mark:
         raise refuse("a mark cannot be read", found=brief(item)) from error
     if kind not in KINDS:
         raise refuse("a mark is of an unknown kind", found=brief(kind), expected=", ".join(KINDS))
-    if len(points) != (2 if kind == "length" else 1):
+    least, most = POINTS[kind]
+    if not least <= len(points) <= most:
         raise refuse(f"a mark of kind {kind} has {len(points)} points")
     if not all(math.isfinite(v) and abs(v) < _FAR_MM for point in points for v in point):
         raise refuse("a mark lies nowhere", found=brief(points), expected="world mm")
+    if kind == "angle" and (points[0] == points[1] or points[1] == points[2]):
+        raise refuse("an angle has a leg without length", found=brief(points))
     if plane not in (None, "axial", "coronal", "sagittal"):
         raise refuse("a mark cannot be read", found=brief(item))
     if kind in ("accept", "reject"):

@@ -15,7 +15,7 @@ import streamlit as st
 
 from bmcore.domain import Case, Volume
 from bmcore.geometry import to_ras
-from bmcore.review import corrections, marks
+from bmcore.review import corrections, marks, view_settings
 from pages.parts import viewer
 from tests import pages_fixture as fixture
 from tests.volumes_fixture import turned
@@ -62,6 +62,8 @@ back = state.setdefault(
 def receive(kind: str, value) -> None:
     if kind == "lesion":
         back["lesion"] = value["number"]
+    elif kind == "settings":
+        back["settings"] = view_settings.check(value["settings"])
     elif kind == "marks":
         for change in value["changes"]:
             there = {m.id: m for m in back["marks"]}
@@ -92,7 +94,7 @@ if predicted is not None and "unaided" not in asked:
     heat = None
     if "heat" in asked:
         heat = Volume((np.asarray(mask.data) > 0).astype(np.float32), mask.affine)
-    overlays = viewer.Overlays(back["mask"] or mask, lesions, heat, "Grad-CAM 1")
+    overlays = viewer.Overlays(back["mask"] or mask, lesions, heat, "Grad-CAM 1", mask)
 shown = marks.as_values(back["marks"])
 gone = [m for name, m in back["known"].items() if name not in {m.id for m in back["marks"]}]
 at = datetime.now(UTC).isoformat() if back["saved"] else None
@@ -102,6 +104,7 @@ desk = viewer.Desk(
     removed=marks.as_values(gone),
     saved=back["saved"],
     saved_at=at,
+    settings=back.get("settings", {}),
     receive=receive,
 )
 viewer.show(images, overlays, jump, desk)
@@ -109,6 +112,7 @@ painted = back["mask"].data if back["mask"] is not None else None
 report = {
     "lesion": back["lesion"],
     "marks": shown,
+    "settings": back.get("settings"),
     "painted": None if painted is None else np.bincount(painted.ravel(), minlength=4).tolist(),
 }
 st.code(json.dumps(report), language=None)

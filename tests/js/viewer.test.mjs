@@ -5,8 +5,12 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import * as g from "../../pages/parts/viewer/geometry.js";
 import { splitBlock, unpack } from "../../pages/parts/viewer/blocks.js";
-import { heatColour, paintGrey, paintHeat, paintMask } from "../../pages/parts/viewer/paint.js";
-import { applyChanges, lengthMm, markWords, onSlice, verdictOf } from "../../pages/parts/viewer/marks.js";
+import { heatColour, lesionOnSlice, paintGrey, paintHeat, paintMask } from "../../pages/parts/viewer/paint.js";
+import { applyChanges, markWords, onSlice, verdictOf } from "../../pages/parts/viewer/marks.js";
+import { between } from "../../pages/parts/viewer/between.js";
+import * as l from "../../pages/parts/viewer/layouts.js";
+import * as q from "../../pages/parts/viewer/measures.js";
+import * as v from "../../pages/parts/viewer/grey.js";
 import { savedWords, warning } from "../../pages/parts/viewer/link.js";
 import { keepView, loadView } from "../../pages/parts/viewer/memory.js";
 import { Annotator } from "../../pages/parts/viewer/annotate.js";
@@ -41,15 +45,13 @@ test("a slice of 1 x 5 mm voxels is drawn five times as tall per voxel", () => {
 });
 
 test("the head fills the pane, not the empty air around it", () => {
-  const data = new Uint8Array(10 * 10 * 10);
-  for (const [i, j, k] of [[2, 4, 0], [5, 7, 9]]) data[i + 10 * j + 100 * k] = 50;
-  const box = g.contentBox(data, [10, 10, 10], 12, 0);
-  assert.deepEqual(box, [[2, 5], [4, 7], [0, 9]]);
+  const box = g.withMargin([[2, 5], [4, 7], [0, 9]], 0);
   const place = g.placeSlice([10, 10, 10], [1, 1, 1], "axial", { width: 80, height: 80 }, { box });
   assert.equal(place.scale, 20); // 4 voxels fill 80 pixels
   const [x, y] = g.voxelToPane([3.5, 5.5, 0], place, [10, 10, 10], "axial");
   assert.deepEqual([x, y], [40, 40]); // the middle of the box is the middle of the pane
-  assert.equal(g.contentBox(new Uint8Array(8), [2, 2, 2], 12), null);
+  assert.deepEqual(g.withMargin([[2, 5], [4, 7], [0, 9]], 0.25)[0], [1, 6]);
+  assert.equal(g.withMargin(null), null);
 });
 
 test("pane pixels and voxels go there and back, zoomed and moved", () => {
@@ -96,9 +98,36 @@ test("world to voxel undoes an oblique affine", () => {
   voxel.forEach((v, axis) => assert.ok(Math.abs(v - [4, 5, 6][axis]) < 1e-9));
 });
 
+const coded = { header: { kind: "u16", low: 50, high: 2600, step: 10, decimals: 0, shape: [2, 1, 2], presets: [{ name: "Brain", low: 50, high: 306 }] }, data: Uint16Array.of(0, 5, 255, 1) };
+const float = { header: { ...coded.header, kind: "f32", low: -1, high: 9, decimals: 2 }, data: Float32Array.of(-1, 0.004, 2.5, 9) };
+
 test("a window of level 100 and width 50 is black at 75, white at 125, grey between", () => {
-  const table = g.windowTable(100, 50);
-  assert.deepEqual([table[75], table[100], table[125], table[255]], [0, 128, 255, 255]);
+  const [a, b] = v.scaleOf(coded, { level: 100, width: 50 });
+  const shown = [2, 5, 7.5, 9].map((raw) => new Uint8ClampedArray([a * raw + b])[0]); // 70, 100, 125, 140
+  assert.deepEqual(shown, [0, 127, 255, 255]);
+});
+
+test("a voxel has the value of the file, and a preview has none", () => {
+  assert.equal(v.valueAt(coded, [1, 0, 0], [2, 1, 2]), 100);
+  assert.equal(v.valueAt(coded, [0, 0, 1], [2, 1, 2]), 2600);
+  assert.equal(v.valueAt(float, [0, 0, 1], [2, 1, 2]), 2.5);
+  assert.equal(v.valueAt(coded, [1, 0, 0], [4, 2, 4]), null);
+  assert.equal(v.valueInWords(1030, coded.header), "1030");
+  assert.equal(v.valueInWords(-0.001, float.header), "0.00");
+});
+
+test("a difference takes the second image times its factor away, and a slab shows the greatest", () => {
+  const image = { minuend: coded, subtrahend: float, factor: 2, header: { ...coded.header, kind: "f32" } };
+  assert.equal(v.valueAt(image, [0, 0, 1], [2, 1, 2]), 2595);
+  const found = v.greySlice(image, "axial", 0.1).slice; // slice 0; the patient's right first
+  assert.ok(Math.abs(found[0] - (100 - 0.008)) < 1e-4 && found[1] === 52);
+  assert.deepEqual([...v.greySlice(coded, "axial", 0.1, 2).slice], [5, 255]);
+});
+
+test("a window stays within what the image holds", () => {
+  const { level, width } = v.boundWindow({ level: 9999, width: -5 }, coded.header);
+  assert.deepEqual([level, width], [2600, 1.28]);
+  assert.equal(v.windowStep(coded.header), 1);
 });
 
 test("the scale bar is the longest round length that fits", () => {
@@ -107,7 +136,7 @@ test("the scale bar is the longest round length that fits", () => {
 });
 
 test("grey pixels are opaque and follow the window", () => {
-  const rgba = paintGrey([0, 255], { level: 127.5, width: 255 }, new Uint8ClampedArray(8));
+  const rgba = paintGrey([0, 51], [5, 0], new Uint8ClampedArray(8));
   assert.deepEqual([...rgba], [0, 0, 0, 255, 255, 255, 255, 255]);
 });
 
@@ -154,12 +183,22 @@ test("the lesion under a voxel is all the tumour core that touches it, corners i
   assert.equal(m.nearestLesion([[4, 4, 4]], [0, 0, 0], [1, 1, 1], 4), -1);
 });
 
+const brush = (radiusMm, label, takes = null) => ({ plane: "axial", radiusMm, label, takes });
+
+test("a brush with a range of grey values takes only the voxels that are in it", () => {
+  const data = new Uint8Array(25);
+  const grey = (voxel) => voxel[0] >= 2;
+  m.paintDisc(data, [5, 5, 1], [1, 1, 1], [2, 2, 0], brush(2, 3, grey), new Map());
+  const painted = [...data.keys()].filter((offset) => data[offset]);
+  assert.ok(painted.length > 5 && painted.every((offset) => offset % 5 >= 2));
+});
+
 test("the brush paints a disc in mm on one slice, and undo brings the old labels back", () => {
   const size = [9, 9, 9];
   const data = new Uint8Array(729);
   data[4 + 9 * (4 + 9 * 4)] = 2;
   const undo = new Map();
-  const changed = m.paintDisc(data, size, [1, 2, 1], "axial", [4, 4, 4], 2, 3, undo);
+  const changed = m.paintDisc(data, size, [1, 2, 1], [4, 4, 4], brush(2, 3), undo);
   // Within 2 mm of the middle: 5 voxels along i (1 mm), 3 along j (2 mm).
   assert.equal(changed, 7);
   assert.equal(data.filter((v) => v === 3).length, 7);
@@ -167,7 +206,7 @@ test("the brush paints a disc in mm on one slice, and undo brings the old labels
   assert.equal(data[4 + 9 * (4 + 9 * 5)], 0); // the next slice is untouched
   for (const [offset, label] of undo) data[offset] = label;
   assert.equal(data.filter((v) => v).length, 1);
-  assert.equal(m.paintDisc(data, size, [1, 1, 1], "axial", [0, 0, 0], 1, 1, new Map()), 3); // a corner
+  assert.equal(m.paintDisc(data, size, [1, 1, 1], [0, 0, 0], brush(1, 1), new Map()), 3); // a corner
 });
 
 test("a stroke goes as runs of neighbours with one label, and is painted from them", () => {
@@ -348,13 +387,13 @@ test("what is not saved is said with its reason", () => {
 
 test("the view comes back after a reload, and what does not fit the case is left out", () => {
   const storage = new Storage();
-  const fresh = { cross: [5, 5, 5], sequence: 0, second: 1, zoom: 1, layout: "three", tool: "cross", box: null, windows: {} };
+  const fresh = { cross: [5, 5, 5], sequence: 0, second: 1, four: [0, 1], zoom: 1, layout: "three", tool: "cross", box: null, windows: {} };
   const scene = { shape: [10, 10, 10], sequences: [{}, {}], mask: null };
   assert.equal(loadView(storage, "v", fresh, scene), null);
   keepView(storage, "v", { ...fresh, cross: [1, 2, 3], sequence: 1, zoom: 2, box: [[0, 1]] });
   const { cross, sequence, zoom, box } = loadView(storage, "v", fresh, scene);
   assert.deepEqual([cross, sequence, zoom, box], [[1, 2, 3], 1, 2, null]);
-  const odd = { cross: [99, -5, 3], sequence: 7, layout: "none", tool: "brush", zoom: "big", more: 1 };
+  const odd = { cross: [99, -5, 3], sequence: 7, four: [0, 9], layout: "none", tool: "brush", zoom: "big", more: 1 };
   storage.setItem("v", JSON.stringify(odd));
   const mended = loadView(storage, "v", fresh, scene);
   assert.deepEqual(mended, { ...fresh, cross: [9, 0, 3] });
@@ -373,8 +412,7 @@ test("a length is measured in mm of the world, through an oblique anisotropic gr
     [0, 0, 5, 1],
   ];
   const points = [g.transform(affine, [2, 2, 4]), g.transform(affine, [8, 6, 4])];
-  const mark = { kind: "length", points, plane: "axial" };
-  assert.ok(Math.abs(lengthMm(mark) - 5) < 1e-9); // 6 x 0.5 = 3 mm across, 4 mm down
+  const mark = { kind: "length", points, plane: "axial" }; // 6 x 0.5 = 3 mm across, 4 mm down
   assert.equal(markWords(mark), "5.0 mm");
   assert.ok(onSlice(mark, affine, [0.5, 1, 5], "axial", 4));
   assert.ok(!onSlice(mark, affine, [0.5, 1, 5], "axial", 5));
@@ -419,15 +457,181 @@ test("heat rises from violet to yellow and low values do not hide the image", ()
   assert.equal(rgba[7], 255);
 });
 
-test("a block comes apart into its header and its voxels, and a short one is refused", async () => {
-  const header = new TextEncoder().encode(JSON.stringify({ id: "a", shape: [2, 1, 2] }));
+/** A block as Python packs it: the planes of the bytes one after the other. */
+function packed(header, ...planes) {
+  const text = new TextEncoder().encode(JSON.stringify(header));
   const head = new Uint8Array(8);
-  head.set([66, 77, 86, 49]);
-  new DataView(head.buffer).setUint32(4, header.length, true);
-  const bytes = Uint8Array.from([...head, ...header, ...gzipSync(Uint8Array.of(1, 2, 3, 4))]);
-  const block = splitBlock(bytes);
-  assert.equal(block.header.id, "a");
-  assert.deepEqual([...(await unpack(block.body, block.header.shape))], [1, 2, 3, 4]);
-  await assert.rejects(unpack(block.body, [3, 3, 3]), /4 voxels, expected 27/);
+  head.set([66, 77, 86, 50]);
+  new DataView(head.buffer).setUint32(4, text.length, true);
+  return Uint8Array.from([...head, ...text, ...gzipSync(Uint8Array.from(planes.flat()))]);
+}
+
+test("a block comes apart into its header and its voxels, and a short one is refused", async () => {
+  const { header, body } = splitBlock(packed({ id: "a", kind: "u8", shape: [2, 1, 2] }, [1, 2, 3, 4]));
+  assert.equal(header.id, "a");
+  assert.deepEqual([...(await unpack(body, header))], [1, 2, 3, 4]);
+  await assert.rejects(unpack(body, { ...header, shape: [3, 3, 3] }), /4 bytes, expected 27/);
   assert.throws(() => splitBlock(Uint8Array.of(1, 2, 3, 4)), /not an image block/);
+});
+
+test("voxels of two and of four bytes are put together from the planes of their bytes", async () => {
+  const codes = splitBlock(packed({ kind: "u16", shape: [2, 1, 1] }, [1, 255], [2, 255]));
+  assert.deepEqual([...(await unpack(codes.body, codes.header))], [513, 65535]);
+  const bytes = new Uint8Array(Float32Array.of(-1.5, 3e5).buffer);
+  const planes = [0, 1, 2, 3].map((n) => [bytes[n], bytes[4 + n]]);
+  const floats = splitBlock(packed({ kind: "f32", shape: [2, 1, 1] }, ...planes));
+  assert.deepEqual([...(await unpack(floats.body, floats.header))], [-1.5, 3e5]);
+});
+
+// ---- layouts -----------------------------------------------------------------------------------
+
+const named = (...keys) => keys.map((key) => ({ key, id: key, name: key }));
+const all = named("t1n", "t1c", "t2w", "t2f");
+
+test("a case begins with T1 Gd, another sequence beside it, and four from T1 to FLAIR", () => {
+  assert.deepEqual(l.hang(all), { sequence: 1, second: 3, four: [0, 1, 2, 3] });
+  assert.deepEqual(l.hang(named("t1c", "t2w")), { sequence: 0, second: 1, four: [0, 1] });
+  assert.deepEqual(l.hang(named("t1c")), { sequence: 0, second: 0, four: [0] });
+  assert.equal(l.partner(["t1n", "t1c", "t2w", "t2f"], 3), 1); // beside FLAIR: T1 Gd, never FLAIR
+});
+
+test("a reader's settings come back for the next case, in so far as it has the sequences", () => {
+  const state = { ...l.beginWith(all, {}), layout: "four", main: "coronal", sequence: 3, second: 0, four: [3, 2, 1, 0], tool: "scroll" };
+  const settings = l.settingsOf(state, all, { t1c: "Enhancement" });
+  const next = l.beginWith(all, settings);
+  assert.deepEqual([next.layout, next.main, next.sequence, next.second, next.four, next.tool], ["four", "coronal", 3, 0, [3, 2, 1, 0], "scroll"]);
+  const fewer = l.beginWith(named("t1c", "t2w"), settings);
+  assert.deepEqual([fewer.sequence, fewer.second, fewer.four], [0, 1, [1, 0]]);
+  assert.deepEqual(l.beginWith(all, { layout: "none", main: "skew", pair: ["t2f", "t2f"] }).second, 1);
+});
+
+test("the subtraction is there where both images are", () => {
+  assert.deepEqual(l.withSubtraction(all).at(-1).parts, ["t1c", "t1n"]);
+  assert.equal(l.withSubtraction(named("t1c", "t2w")).length, 2);
+});
+
+test("a mouse's notch is one slice, a trackpad is summed, and sideways counts nothing", () => {
+  assert.deepEqual(l.wheelSteps({ deltaY: -53, wheelDeltaY: 120 }).steps, 1);
+  assert.deepEqual(l.wheelSteps({ deltaY: 100 }).steps, -1);
+  let [left, steps] = [0, 0];
+  for (let n = 0; n < 30; n++) {
+    const found = l.wheelSteps({ deltaY: 10, deltaX: 3, wheelDeltaY: -30 }, left);
+    [left, steps] = [found.left, steps + found.steps];
+  }
+  assert.equal(steps, -3); // 300 pixels
+  assert.deepEqual(l.wheelSteps({ deltaY: 20, deltaX: -40 }, 0.5), { steps: 0, left: 0.5 });
+  assert.equal(l.wheelSteps({ deltaY: 100 }, 0.9).steps, -1); // the other way begins anew
+  assert.equal(l.wheelSteps({ deltaY: 3, deltaMode: 1 }).steps, -1);
+});
+
+test("the slice bar has the last slice at its top", () => {
+  assert.equal(l.barSlice(0, 50, 300), 49);
+  assert.equal(l.barSlice(300, 50, 300), 0);
+  assert.equal(l.barSlice(l.barPosition(17, 50, 300), 50, 300), 17);
+  assert.equal(l.slabSlices(10, 3), 3);
+  assert.equal(l.slabSlices(0, 1), 1);
+});
+
+test("a lesion's number is only on slices that it reaches", () => {
+  const lesion = { box: [[0, 9], [0, 9], [4, 6]], voxel: [5, 5, 5], radiusMm: 40 };
+  assert.deepEqual([3, 4, 6, 7].map((k) => lesionOnSlice(lesion, 2, k, 1)), [false, true, true, false]);
+});
+
+// ---- measurements ------------------------------------------------------------------------------
+
+test("angle, area and two diameters are measured in the world", () => {
+  const words = (kind, ...points) => q.measureWords({ kind, points });
+  assert.equal(words("length", [0, 3, 0]), ""); // the first point of a drag
+  assert.equal(words("angle", [0, 3, 0], [0, 0, 0], [5, 0, 0]), "90°");
+  assert.equal(words("area", [0, 0, 0], [20, 0, 0], [20, 0, 10], [0, 0, 10]), "2.00 cm²"); // a coronal plane
+  assert.equal(words("area", [0, 0, 0], [4, 0, 0], [4, 3, 0]), "6.0 mm²");
+  assert.equal(words("diameters", [0, 0, 0], [12, 0, 0], [5, -2, 0], [5, 6.04, 0]), "12.0 × 8.0 mm");
+});
+
+test("the diameter across stands at a right angle to the first, wherever the pointer goes", () => {
+  const end = q.acrossFrom([2, 1, 0], [9, 7, 0], [[0, 0, 0], [10, 0, 0]]);
+  assert.deepEqual(end, [2, 7, 0]);
+});
+
+test("what is a single place is no measurement", () => {
+  const done = (kind, ...points) => q.complete({ kind, points });
+  assert.ok(!done("length", [0, 0, 0], [0, 0, 0.01]));
+  assert.ok(done("length", [0, 0, 0], [0, 0, 1]));
+  assert.ok(!done("diameters", [0, 0, 0], [5, 0, 0]));
+  assert.ok(!done("angle", [0, 0, 0], [5, 0, 0], [5, 0, 0]));
+  assert.ok(!done("area", [0, 0, 0], [5, 0, 0], [10, 0, 0]));
+  assert.equal(q.thinned(Array.from({ length: 999 }, (_, n) => [n, 0, 0])).length, q.MOST_POINTS);
+});
+
+/** An annotator on a grid of 1 mm, crosshair at the slice 4. */
+function measuring() {
+  const a = annotator();
+  const identity = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]];
+  Object.assign(a, { affine: identity });
+  Object.assign(a.data, { sizesMm: [1, 1, 1], shape: [20, 20, 9] });
+  Object.assign(a.state, { cross: [5, 5, 4] });
+  return a;
+}
+
+test("two drags measure two diameters, and a drag elsewhere begins anew", () => {
+  const a = measuring();
+  a.startLine("axial", [2, 5, 4], "diameters");
+  a.moveLine([12, 5, 4]);
+  a.endLine();
+  assert.equal(a.marks.length, 0); // the second is still to come
+  a.startLine("axial", [7, 3, 4], "diameters");
+  a.moveLine([9, 9, 4]);
+  a.endLine();
+  assert.deepEqual([markWords(a.marks[0]), a.marks[0].points.length, a.line], ["10.0 × 6.0 mm", 4, null]);
+  a.startLine("axial", [2, 5, 4], "angle");
+  a.moveLine([8, 5, 4]);
+  a.endLine();
+  a.state.cross = [5, 5, 6]; // another slice: another measurement
+  a.startLine("axial", [2, 2, 6], "angle");
+  assert.equal(a.line.points.length, 1);
+  a.endLine(true);
+  assert.deepEqual([a.line, a.marks.length], [null, 1]);
+});
+
+test("keys alone measure: four points, an angle, an outline that is closed", () => {
+  const a = measuring();
+  const at = (i, j, kind, close) => {
+    a.state.cross = [i, j, 4];
+    a.measureByKey("axial", kind, close);
+  };
+  at(2, 5, "diameters");
+  at(12, 5, "diameters");
+  at(7, 2, "diameters");
+  at(9, 8, "diameters");
+  at(2, 2, "angle");
+  at(2, 8, "angle");
+  at(8, 8, "angle");
+  at(0, 0, "area");
+  at(10, 0, "area");
+  at(10, 10, "area");
+  at(0, 10, "area");
+  at(0, 10, "area", true);
+  assert.deepEqual(a.marks.map(markWords), ["10.0 × 6.0 mm", "90°", "1.00 cm²"]);
+  at(1, 1, "length");
+  at(1, 1, "length");
+  assert.deepEqual([a.marks.length, a.line], [3, null]); // no 0.0 mm
+});
+
+test("slices between two painted ones take on the shape between the two", () => {
+  const size = [20, 20, 9];
+  const data = new Uint8Array(20 * 20 * 9);
+  const disc = (k, radius) => {
+    const undo = new Map();
+    m.paintDisc(data, size, [1, 1, 1], [10, 10, k], brush(radius, 3), undo);
+    return { plane: "axial", index: k, label: 3, offsets: undo.keys() };
+  };
+  const [low, high] = [disc(2, 6), disc(6, 2)];
+  const painted = between(data, size, [1, 1, 1], low, high);
+  const perSlice = [3, 4, 5].map((k) => painted.filter((offset) => Math.floor(offset / 400) === k).length);
+  assert.equal(perSlice.reduce((sum, n) => sum + n), painted.length);
+  assert.ok(perSlice[0] > perSlice[1] && perSlice[1] > perSlice[2] && perSlice[2] > 13);
+  const middle = perSlice[1] / Math.PI;
+  assert.ok(Math.abs(Math.sqrt(middle) - 4) < 0.35); // half way: a radius of 4
+  assert.deepEqual(between(data, size, [1, 1, 1], low, { ...high, label: 1 }), []);
+  assert.deepEqual(between(data, size, [1, 1, 1], low, { ...high, index: 3 }), []);
 });

@@ -12,6 +12,10 @@ from pages.parts import loaders, viewer
 from pages.parts.case import gradcam_audit
 from pages.parts.words import place
 
+LONGEST = "Longest diameter (3D)"
+AXIAL = "Axial diameters"
+CORE = "Tumour core (enhancing + necrosis)"
+
 
 def _place(case_id: str) -> dict[str, Any]:
     """The chosen row of a case. nonce grows with every jump, table with every choice made in the
@@ -66,7 +70,7 @@ def overlays(prediction: Prediction, mask: Volume | None = None) -> viewer.Overl
         heat = _gradcam(prediction, number, primary)
         name = f"Grad-CAM {number}"
     shown = prediction.mask if mask is None else mask
-    return viewer.Overlays(shown, prediction.lesions, heat, name)
+    return viewer.Overlays(shown, prediction.lesions, heat, name, prediction.mask)
 
 
 def draw(prediction: Prediction) -> None:
@@ -85,8 +89,12 @@ def draw(prediction: Prediction) -> None:
         selection_default={"selection": {"rows": [] if row is None else [row]}},
         height="content" if len(prediction.lesions) <= 8 else 330,
         column_config={
-            "Diameter": st.column_config.NumberColumn(format="%.1f mm"),
-            "Core": st.column_config.NumberColumn(format="%.2f ml", help="Enhancing and necrotic"),
+            LONGEST: st.column_config.NumberColumn(format="%.1f mm"),
+            AXIAL: st.column_config.TextColumn(
+                help="RANO-BM: the longest diameter on an axial slice, and the longest at a right "
+                "angle to it on that slice"
+            ),
+            CORE: st.column_config.NumberColumn(format="%.2f ml"),
             "Oedema": st.column_config.NumberColumn(format="%.2f ml"),
         },
     )
@@ -94,12 +102,17 @@ def draw(prediction: Prediction) -> None:
 
 
 def _rows(prediction: Prediction) -> pd.DataFrame:
+    axial = {
+        extent.number: f"{extent.axial.longest_mm:.1f} × {extent.axial.across_mm:.1f} mm"
+        for extent in viewer.extents(prediction.mask)
+    }
     return pd.DataFrame(
         {
             "No.": [n.number for n in prediction.lesions],
             "Place": [place(n) for n in prediction.lesions],
-            "Diameter": [n.largest_diameter_mm for n in prediction.lesions],
-            "Core": [n.volume_mm3 / 1000 for n in prediction.lesions],
+            LONGEST: [n.largest_diameter_mm for n in prediction.lesions],
+            AXIAL: [axial.get(n.number) for n in prediction.lesions],
+            CORE: [n.volume_mm3 / 1000 for n in prediction.lesions],
             "Oedema": [n.oedema_mm3 / 1000 for n in prediction.lesions],
         }
     )

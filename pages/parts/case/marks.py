@@ -15,11 +15,12 @@ import streamlit as st
 
 from bmcore.domain import BmcoreError, Prediction, Volume, refuse
 from bmcore.geometry import to_ras
-from bmcore.review import corrections, marks, old_drafts
+from bmcore.review import corrections, marks, marks_table, old_drafts, view_settings
 from bmcore.review.corrections import Canvas, State
 from bmcore.review.marks import Kept, Scene
 from bmcore.review.owner import Owner
 from pages.parts import loaders, viewer
+from pages.parts.access import guard
 from pages.parts.access.guard import unexpected
 from pages.parts.case import lesions, reader
 from pages.parts.words import escaped
@@ -91,6 +92,7 @@ def desk(reading: ReadingContext) -> viewer.Desk:
         problem=noted.get("problem"),
         note=note,
         saved_at=max(times).isoformat() if times else None,
+        settings=view_settings.load(loaders.home(), reading.reader or reader.owner()),
         receive=lambda kind, value: receive(reading, kind, value),
     )
 
@@ -105,6 +107,9 @@ def receive(reading: ReadingContext, kind: str, value: Mapping[str, Any]) -> Non
             return  # the reader has moved on; the viewer of that case sends it again
         if kind == "lesion":
             lesions.choose(reading.case_id, value.get("number"))
+        elif kind == "settings":
+            who = reading.reader or reader.owner()
+            view_settings.save(loaders.home(), who, value.get("settings"))
         else:
             noted["refused"] = _keep(reading, kind, value)
             noted["problem"] = None
@@ -233,6 +238,35 @@ def draw_correction(reading: ReadingContext) -> None:
             "correction is not deleted; you can bring it back here."
         )
         _button("Put my correction aside", "drop_mask", reading)
+
+
+def draw_downloads(reading: ReadingContext) -> None:
+    """The reader's own marks as a table and the own corrected segmentation as a file."""
+    if reading.reader is None:
+        return
+    kept, _ = _kept(reading)
+    shown = [m for m in kept.marks if m.visible(reading.prediction is not None, reading.basis)]
+    own = correction(reading).mask
+    if not shown and own is None:
+        return
+    guard.check("case.open", reading.case_id)
+    with st.container(horizontal=True):
+        if shown:
+            guard.download(
+                "case.open",
+                "Your marks (CSV)",
+                marks_table.marks_csv(reading.case_id, reading.reader, shown),
+                file_name=f"{reading.case_id}-marks.csv",
+                mime="text/csv",
+            )
+        if own is not None:
+            guard.download(
+                "case.open",
+                "Your corrected segmentation (NIfTI)",
+                corrections.as_file(own),
+                file_name=f"{reading.case_id}-corrected-mask.nii.gz",
+                mime="application/gzip",
+            )
 
 
 def _button(words: str, key: str, reading: ReadingContext) -> None:

@@ -22,6 +22,8 @@ from bmcore.geometry import to_ras
 from pages.parts.viewer import Overlays, payload
 from pages.parts.viewer.payload import Images
 
+_GZIP_LEVEL = 1
+_MIDDLE_GREY = 160  # white of the window: what is brighter is told apart still
 SIDE = 560  # pixels; NiiVue draws a square
 CORE = (Label.NETC, Label.ET)
 
@@ -63,11 +65,11 @@ def _component() -> Callable[..., Any] | None:
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _brain(block_id: str, _images: Images) -> bytes:
     block = _images.read("t1c")
-    header = payload.read_header(block)
-    start = 8 + int.from_bytes(block[4:8], "little")
-    grey = np.frombuffer(gzip.decompress(block[start:]), np.uint8)
+    window = payload.read_header(block)["presets"][0]
+    share = (payload.read_voxels(block) - window["low"]) / (window["high"] - window["low"])
+    grey = np.clip(share * _MIDDLE_GREY, 0, 255).astype(np.uint8)
     _, affine = to_ras(np.broadcast_to(np.uint8(0), _images.shape), _images.affine)
-    return nifti(grey.reshape(header["shape"], order="F"), affine)
+    return nifti(grey, affine)
 
 
 def _tumour(mask: Volume) -> list[dict[str, Any]]:
@@ -88,4 +90,4 @@ def nifti(data: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64]) -> bytes
     """A gzipped NIfTI file of the voxels, in memory."""
     image = nib.Nifti1Image(data, affine)
     image.header.set_xyzt_units("mm")
-    return gzip.compress(image.to_bytes(), payload.GZIP_LEVEL, mtime=0)
+    return gzip.compress(image.to_bytes(), _GZIP_LEVEL, mtime=0)

@@ -134,7 +134,7 @@ def _draw_images(
     own = _context(reading, place, prediction)
     overlays, jump = viewer.Overlays(), None
     if prediction is not None:
-        overlays = viewer.Overlays(marks.mask(own), prediction.lesions)
+        overlays = viewer.Overlays(marks.mask(own), prediction.lesions, basis=prediction.mask)
         if explained:
             overlays = lesions.overlays(prediction, marks.mask(own))
         jump = _jump(reading, place, prediction, explained)
@@ -148,7 +148,7 @@ def _draw_images(
         if now in (Standing.UNAIDED, Standing.AIDED, Standing.EXPLAINED):  # of this very place
             guard.check("study.answer", at=now)
             receive(kind, value)
-        elif kind != "lesion":
+        elif kind not in ("lesion", "settings"):
             marks.turn_away(own, "This sheet is not open any more, so nothing is added to it.")
 
     with st.container(key="viewer_side"), error_boundary():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -20,24 +20,32 @@ from bmcore.domain import Lesion, Volume
 from pages.parts.viewer import payload
 from pages.parts.viewer.payload import Images
 
+if TYPE_CHECKING:
+    from bmcore.imaging.diameters import LesionExtent
+
 _HERE = Path(__file__).parent
 SCRIPTS = (
-    *("geometry.js", "masks.js", "marks.js", "paint.js", "blocks.js", "unsent.js", "link.js"),
-    *("annotate.js", "picture.js", "input.js", "toolbar.js", "own_marks.js", "memory.js"),
-    "viewer.js",
+    *("geometry.js", "grey.js", "layouts.js", "measures.js", "masks.js", "between.js", "marks.js"),
+    *("paint.js", "blocks.js", "unsent.js", "link.js", "annotate.js", "picture.js"),
+    *("arrangement.js", "controls.js", "help.js", "input.js", "toolbar.js", "own_marks.js"),
+    *("memory.js", "viewer.js"),
 )
-EVENTS = ("lesion", "marks", "mask")
+EVENTS = ("lesion", "marks", "mask", "settings")
 _KEY = "viewer"
 
 
 @dataclass(frozen=True)
 class Overlays:
-    """What lies over the images. heat_name: what the map shows, in words."""
+    """What lies over the images. heat_name: what the map shows, in words.
+
+    basis: the models' own segmentation, which the lesions are those of; ``mask`` may be a reader's.
+    """
 
     mask: Volume | None = None
     lesions: tuple[Lesion, ...] = ()
     heat: Volume | None = None
     heat_name: str = "Grad-CAM"
+    basis: Volume | None = None
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,9 @@ class Desk:
     those stored before and those taken away, as plain values. saved: kind of event -> number of the
     last one that was dealt with; refused: key of a change -> why; problem: why something was not
     stored; note: what else the reader has to know. saved_at: of the last change stored, ISO 8601.
-    receive: called with the kind
-    ("lesion", "marks" or "mask") and the value of what comes back, before the page is drawn.
+    settings: how the reader likes the viewer to begin (``review.view_settings``); None: they are
+    not kept. receive: called with the kind (one of EVENTS) and the value of what comes back, before
+    the page is drawn.
     """
 
     reader: str | None = None
@@ -74,6 +83,7 @@ class Desk:
     problem: str | None = None
     note: str | None = None
     saved_at: str | None = None
+    settings: Mapping[str, Any] | None = None
     receive: Callable[[str, Mapping[str, Any]], None] | None = None
 
     def values(self) -> dict[str, Any]:
@@ -91,6 +101,8 @@ class Desk:
             "problem": self.problem,
             "note": self.note,
             "savedAt": self.saved_at,
+            "keepsSettings": self.settings is not None,
+            "settings": dict(self.settings or {}),
         }
 
 
@@ -120,6 +132,18 @@ def _overlay(kind: str, block_id: str, _volume: Volume) -> bytes:
     return make[kind](_volume, block_id)
 
 
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _extents(content: str, _mask: Volume) -> tuple[LesionExtent, ...]:
+    from bmcore.imaging import diameters
+
+    return diameters.lesion_extents(_mask)
+
+
+def extents(basis: Volume | None) -> tuple[LesionExtent, ...]:
+    """Where the lesions of a segmentation lie, and their axial diameters; kept."""
+    return () if basis is None else _extents(payload.content_id(basis), basis)
+
+
 def _pass_on(kind: str, receive: Callable[[str, Mapping[str, Any]], None]) -> None:
     value = st.session_state[_KEY].get(kind)
     if value is not None:
@@ -133,7 +157,7 @@ def show(
     desk: Desk = Desk(),
 ) -> None:
     """Draw the viewer; t1c goes to the browser first, so that reading can begin with it."""
-    data = payload.describe(images, overlays.lesions)
+    data = payload.describe(images, overlays.lesions, extents(overlays.basis))
     extra: list[tuple[str, str, Volume]] = []
     for kind, volume in (("mask", overlays.mask), ("heat", overlays.heat)):
         if volume is not None:
@@ -149,6 +173,9 @@ def show(
     _VIEWER(data=data, key=_KEY, **handlers)
     first = ["t1c", *(s for s in images.ids if s != "t1c")]
     with st.container(key="viewer_blocks"):
+        preview = images.preview()
+        if preview is not None:
+            _BLOCK(data=preview, key=f"block {payload.preview_id(images.ids['t1c'])}")
         for sequence in first:
             _BLOCK(data=images.read(sequence), key=f"block {images.ids[sequence]}")
         for kind, block_id, volume in extra:

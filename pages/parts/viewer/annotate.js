@@ -5,7 +5,10 @@
 // still on its way; so a mark never goes because a window did not know of it.
 
 import { PLANES, clampVoxel, transform } from "./geometry.js";
+import { between } from "./between.js";
+import { valueAt } from "./grey.js";
 import { paintDisc, paintRuns, strokeRuns } from "./masks.js";
+import { MEASURES, acrossFrom, complete, thinned } from "./measures.js";
 import { applyChanges, isVerdict, markWords, onSlice } from "./marks.js";
 
 export class Annotator {
@@ -16,7 +19,8 @@ export class Annotator {
     this.redone = []; // the same for redo
     this.edit = null; // {data, header, base, revision}: the segmentation with strokes on their way
     this.revisions = 0;
-    this.line = null; // the measurement that is being drawn
+    this.line = null; // the measurement that is being drawn: a mark without some of its points yet
+    this.leg = 0; // points of it that stand; the others follow the pointer
     this.stroke = null; // {plane, undo, last}: the brush stroke that is being painted
   }
 
@@ -99,7 +103,8 @@ export class Annotator {
   markMissed(voxel) {
     if (!this.data.canMark) return;
     const world = transform(this.affine, clampVoxel(voxel, this.data.shape));
-    this.changeMarks([["set", this.newMark("missed", [world])]], "Lesion marked");
+    const words = this.data.reader ? "Lesion marked" : "Lesion marked. It is stored once you say who is reading.";
+    this.changeMarks([["set", this.newMark("missed", [world])]], words);
   }
 
   removeMark(mark) {
@@ -110,35 +115,81 @@ export class Annotator {
     this.changeMarks([["restored", mark.id]], `Brought back: ${markWords(mark)}`);
   }
 
-  startLine(plane, voxel) {
+  /** The pointer is down: begin a measurement, or the second leg of the one that is being drawn. */
+  startLine(plane, voxel, kind) {
     const { through } = PLANES[plane];
-    const at = voxel.map((v, axis) => (axis === through ? this.state.cross[through] : v));
-    this.line = this.newMark("length", [transform(this.affine, at), transform(this.affine, at)], { plane });
+    const at = transform(this.affine, voxel.map((v, axis) => (axis === through ? this.state.cross[axis] : v)));
+    const goesOn = this.line?.kind === kind && this.line.plane === plane && this.leg === 2 && this.line.points.length === 2;
+    if (!goesOn) this.line = this.newMark(kind, [], { plane });
+    else if (!onSlice(this.line, this.affine, this.data.sizesMm, plane, this.state.cross[through])) {
+      this.line = this.newMark(kind, [], { plane });
+    }
+    const { points } = this.line;
+    this.leg = kind === "angle" && points.length ? 2 : points.length + 1;
+    this.line = { ...this.line, points: kind === "angle" && points.length ? [points[0], points[1], at] : [...points, at] };
     this.draw();
   }
 
+  /** The pointer moves while it is down. */
   moveLine(voxel) {
-    if (!this.line) return;
-    this.line = { ...this.line, points: [this.line.points[0], transform(this.affine, voxel)] };
+    const { line } = this;
+    if (!line) return;
+    const at = transform(this.affine, voxel);
+    const fixed = line.points.slice(0, this.leg);
+    if (line.kind === "area") {
+      this.line = { ...line, points: [...line.points, at] };
+    } else if (line.kind === "diameters" && this.leg === 3) {
+      this.line = { ...line, points: [...fixed, acrossFrom(fixed[2], at, fixed)] };
+    } else this.line = { ...line, points: [...fixed, at] };
     this.draw();
   }
 
+  /** The pointer is up: the measurement is done, or its first leg. */
   endLine(cancelled) {
     const { line } = this;
-    this.line = null;
-    if (!line || cancelled || line.points[0].every((v, n) => v === line.points[1][n])) return this.draw();
-    this.changeMarks([["set", line]], markWords(line));
+    if (!line || cancelled) return this.dropLine();
+    const { points, kind } = line;
+    if (complete(line)) return this.keepLine();
+    const half = MEASURES[kind].points > 2 && kind !== "area" && points.length === 2;
+    if (!half || !complete({ kind: "length", points })) return this.dropLine();
+    this.leg = 2;
+    this.say(kind === "angle" ? "Now drag the other leg" : "Now drag the longest diameter across it");
+    this.draw();
   }
 
-  /** D at the start, D at the end; both at the crosshair. */
-  measureByKey(plane) {
+  keepLine() {
+    const mark = { ...this.line, points: thinned(this.line.points) };
+    this.dropLine();
+    this.changeMarks([["set", mark]], markWords(mark));
+  }
+
+  dropLine() {
+    this.line = null;
+    this.leg = 0;
+    this.draw();
+  }
+
+  /** A key sets one point of the measurement at the crosshair; `close` ends an outline. */
+  measureByKey(plane, kind, close = false) {
     const at = [...this.state.cross];
-    if (!this.line || this.line.plane !== plane) {
-      this.startLine(plane, at);
-      return this.say("Start of the measurement. Move with Shift and the arrow keys, then D.");
+    const goesOn = this.line?.kind === kind && this.line.plane === plane;
+    if (!goesOn || !onSlice(this.line, this.affine, this.data.sizesMm, plane, at[PLANES[plane].through])) {
+      this.line = this.newMark(kind, [], { plane });
     }
-    this.moveLine(at);
-    this.endLine(!onSlice(this.line, this.affine, this.data.sizesMm, plane, at[PLANES[plane].through]));
+    let point = transform(this.affine, at);
+    const { points } = this.line;
+    if (kind === "diameters" && points.length === 3) point = acrossFrom(points[2], point, points);
+    if (!close) this.line = { ...this.line, points: [...points, point] };
+    this.leg = this.line.points.length;
+    if (complete(this.line) && (kind !== "area" || close)) return this.keepLine();
+    if (close || this.leg >= MEASURES[kind].points) {
+      this.dropLine();
+      return this.say("This measures nothing: the points are one place");
+    }
+    const { key } = MEASURES[kind];
+    const end = kind === "area" && this.leg > 2 ? ` Shift ${key} closes the outline.` : "";
+    this.say(`Point ${this.leg}. Move with Shift and the arrow keys, then ${key}.${end}`);
+    this.draw();
   }
 
   // ---- undo ----------------------------------------------------------------------------------
@@ -157,7 +208,8 @@ export class Annotator {
   reverse(entry, other, words) {
     if (!entry || this.stroke) return;
     const back = entry.stroke ? this.reverseStroke(entry.stroke) : this.perform(entry.steps);
-    if (back.size) other.push({ stroke: back });
+    const { plane, index, label } = entry;
+    if (back.size) other.push({ stroke: back, plane, index, label });
     else if (back.length) other.push({ steps: back });
     this.say(words);
     this.draw();
@@ -184,10 +236,22 @@ export class Annotator {
     return true;
   }
 
-  startStroke(plane, voxel) {
+  startStroke(plane, voxel, pane) {
     if (!this.data.reader || !this.beginEdit()) return;
-    this.stroke = { plane, undo: new Map(), last: voxel };
+    const index = this.state.cross[PLANES[plane].through];
+    this.stroke = { plane, index, label: this.state.brushLabel, undo: new Map(), last: voxel, takes: this.rangeOf(pane) };
     this.moveStroke(voxel);
+  }
+
+  /** Which voxels the brush takes: those with grey values in the range, where one is set. */
+  rangeOf(pane) {
+    const { brushRange, brushLow, brushHigh } = this.state;
+    if (!brushRange) return null;
+    const image = this.imageOf(this.sequenceOf(pane ?? this.focusedPane()));
+    return (voxel) => {
+      const value = image && valueAt(image, voxel, this.data.shape);
+      return value != null && value >= brushLow && value <= brushHigh;
+    };
   }
 
   /** Paint from the last place to this one, in steps of half a voxel. */
@@ -200,7 +264,8 @@ export class Annotator {
       const at = voxel.map((v, a) =>
         a === through ? state.cross[a] : stroke.last[a] + ((v - stroke.last[a]) * n) / steps,
       );
-      paintDisc(this.edit.data, data.shape, data.sizesMm, stroke.plane, at, state.brushMm / 2, state.brushLabel, stroke.undo);
+      const brush = { plane: stroke.plane, radiusMm: state.brushMm / 2, label: stroke.label, takes: stroke.takes };
+      paintDisc(this.edit.data, data.shape, data.sizesMm, at, brush, stroke.undo);
     }
     stroke.last = voxel;
     this.edit.revision = ++this.revisions;
@@ -217,9 +282,38 @@ export class Annotator {
       for (const [offset, label] of stroke.undo) this.edit.data[offset] = label;
       this.edit.revision = ++this.revisions;
     } else if (this.sendStroke(stroke.undo)) {
-      this.history.push({ stroke: stroke.undo });
+      const { plane, index, label, undo } = stroke;
+      this.history.push({ stroke: undo, plane, index, label });
       this.redone = [];
     }
+    this.draw();
+  }
+
+  /** The last two strokes that can be joined: same plane and label, slices between them. */
+  get lastStrokes() {
+    const strokes = this.history.filter((entry) => entry.stroke && entry.plane).reverse();
+    const [last] = strokes;
+    const other = strokes.find((s) => s.plane === last.plane && s.label === last.label && Math.abs(s.index - last.index) > 1);
+    return last && other ? [other, last] : null;
+  }
+
+  /** Paint the slices between the last two strokes of one plane and label. */
+  fillBetween() {
+    const pair = this.lastStrokes;
+    if (!pair || !this.beginEdit()) return this.say("Paint the lesion on two slices first, with others between them");
+    const [first, second] = pair.map((s) => ({ ...s, offsets: s.stroke.keys() }));
+    const { data } = this;
+    const undo = new Map();
+    for (const offset of between(this.edit.data, data.shape, data.sizesMm, first, second)) {
+      if (this.edit.data[offset] === first.label) continue;
+      undo.set(offset, this.edit.data[offset]);
+      this.edit.data[offset] = first.label;
+    }
+    if (this.sendStroke(undo)) {
+      this.history.push({ stroke: undo });
+      this.redone = [];
+    }
+    this.say(`${Math.abs(first.index - second.index) - 1} slices between filled: ${undo.size} voxels`);
     this.draw();
   }
 
@@ -236,6 +330,6 @@ export class Annotator {
   /** A second finger turns the beginning of a stroke or line into zooming. */
   cancelStroke() {
     if (this.stroke) this.endStroke(true);
-    this.line = null;
+    this.dropLine();
   }
 }

@@ -1,7 +1,8 @@
 """Image blocks and thumbnails on disk, so that a case opens without decompressing its files.
 
-They lie in ``HOME/cache/viewer/CASE``. A name holds the time and size of the file that a block was
-made from: another file gives another name. Everything here can be deleted at any time.
+They lie in ``HOME/cache/viewer/CASE``. A name holds the hash of the file that a block was made from
+as the case knows it, and the file's time and size: another file gives another name. Everything here
+can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from pages.parts.viewer import payload
 if TYPE_CHECKING:
     from bmcore.intake.library import CaseEntry
 
-_FORMAT = 1  # a new number makes every stored block anew
+_FORMAT = 2  # a new number makes every stored block anew
 THUMB_PIXELS = 96
+_PREVIEW = "preview"
 
 
 def images(home: Path, entry: CaseEntry) -> payload.Images:
@@ -37,20 +39,35 @@ def images(home: Path, entry: CaseEntry) -> payload.Images:
         tuple(source["shape"]),
         np.array(source["affine"], float),
         lambda sequence: block(home, entry, sequence),
+        lambda: _preview(home, entry),
     )
 
 
 def block(home: Path, entry: CaseEntry, sequence: str) -> bytes:
     """The block of one sequence, from disk or made now and kept."""
-    path = _folder(home, entry) / f"{sequence}-{_stamp(entry, sequence)}.bmv"
+    path = _path(home, entry, sequence)
     if path.is_file():
         return path.read_bytes()
     volume = _read(entry, sequence)
-    made = payload.image_block(volume, _block_id(entry, sequence), with_grid=True)
-    _write(path, made)
+    made, preview = payload.image_blocks(
+        volume, sequence, _block_id(entry, sequence), with_grid=True
+    )
     if sequence == "t1c":
+        if preview is not None:
+            _write(_path(home, entry, _PREVIEW), preview)
         _write(_thumb(home, entry), _picture(volume))
+    _write(path, made)
     return made
+
+
+def _preview(home: Path, entry: CaseEntry) -> bytes | None:
+    path = _path(home, entry, _PREVIEW)
+    return path.read_bytes() if path.is_file() else None
+
+
+def _path(home: Path, entry: CaseEntry, what: str) -> Path:
+    sequence = "t1c" if what == _PREVIEW else what
+    return _folder(home, entry) / f"{what}-{_stamp(entry, sequence)}.bmv"
 
 
 def thumbnail(home: Path, entry: CaseEntry) -> bytes | None:
@@ -107,7 +124,8 @@ def _stamp(entry: CaseEntry, sequence: str) -> str:
             file=_file(entry, sequence).name,
             hint="remove the case and add it again.",
         ) from None
-    return f"{stat.st_mtime_ns:x}-{stat.st_size:x}-{_FORMAT}"
+    content = entry.sha256.get(_file(entry, sequence).name, "")[:12]
+    return f"{content}-{stat.st_mtime_ns:x}-{stat.st_size:x}-{_FORMAT}"
 
 
 def _block_id(entry: CaseEntry, sequence: str) -> str:

@@ -105,28 +105,12 @@ export function panTo(voxel, shape, sizesMm, box) {
   });
 }
 
-/** First and last voxel along each axis with a value above `floor`, with a margin, or null. */
-export function contentBox(data, shape, floor, marginShare = 0.04) {
-  const low = [...shape];
-  const high = [-1, -1, -1];
-  let n = 0;
-  for (let k = 0; k < shape[2]; k++) {
-    for (let j = 0; j < shape[1]; j++) {
-      for (let i = 0; i < shape[0]; i++, n++) {
-        if (data[n] <= floor) continue;
-        if (i < low[0]) low[0] = i;
-        if (i > high[0]) high[0] = i;
-        if (j < low[1]) low[1] = j;
-        if (j > high[1]) high[1] = j;
-        if (k < low[2]) low[2] = k;
-        if (k > high[2]) high[2] = k;
-      }
-    }
-  }
-  if (high[0] < 0) return null;
-  return shape.map((_, axis) => {
-    const margin = (high[axis] - low[axis] + 1) * marginShare;
-    return [low[axis] - margin, high[axis] + margin];
+/** A box (first and last voxel along each axis) with a margin, or null. */
+export function withMargin(box, marginShare = 0.04) {
+  if (!box) return null;
+  return box.map(([low, high]) => {
+    const margin = (high - low + 1) * marginShare;
+    return [low - margin, high + margin];
   });
 }
 
@@ -203,14 +187,6 @@ export function originInside(affine, shape) {
   const origin = worldToVoxel(affine, [0, 0, 0]);
   const share = origin.map((v, axis) => v / (shape[axis] - 1));
   return share[0] > 1 / 3 && share[0] < 2 / 3 && share.every((v) => v > 0 && v < 1);
-}
-
-/** Look-up table byte -> grey for a window given in bytes (level = centre, width > 0). */
-export function windowTable(level, width) {
-  const table = new Uint8ClampedArray(256);
-  const low = level - width / 2;
-  for (let v = 0; v < 256; v++) table[v] = ((v - low) / width) * 255;
-  return table;
 }
 
 /** Length of a scale bar: the longest of 1, 2, 5, 10, 20, 50, 100 mm within `maxPixels`. */

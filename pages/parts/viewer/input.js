@@ -1,29 +1,14 @@
 // Mouse, touch and keyboard of the viewer. Each function takes the viewer and changes its state.
 
 import { PLANES, clamp, panForZoom, placeSlice, planeView } from "./geometry.js";
+import { barSlice, wheelSteps } from "./layouts.js";
+import { MEASURES, isMeasure } from "./measures.js";
 
-const TOUCH_STEP = 7; // pixels of a finger's way for one slice
+const DRAG_STEP = 7; // pixels of the way of a finger or a mouse for one slice
 const STILL = 5; // a pointer that moved less than this has clicked
-
-export const HELP = [
-  ["Wheel, arrow keys", "next or previous slice (Page keys: ten)"],
-  ["Click or drag", "with Point: move the crosshair in all planes; a click on a lesion chooses it"],
-  ["Shift + arrow keys", "move the crosshair inside the plane"],
-  ["Right button drag", "window: across for width, up and down for level (or tool W)"],
-  ["Shift drag, middle button", "move the image (or tool P)"],
-  ["Ctrl wheel, + and −", "zoom; 0 resets view and window"],
-  ["1 to 4", "sequence of the plane you are in"],
-  ["F, C", "one plane alone; two sequences side by side"],
-  ["Double click, Enter", "make this plane the large one"],
-  ["L, Shift L", "next, previous lesion"],
-  ["O, G, Space", "segmentation, Grad-CAM on or off; hold all marks back"],
-  ["A, X", "accept, reject the chosen lesion"],
-  ["M", "mark a lesion at the crosshair"],
-  ["D", "measure: drag, or D at the start and D at the end"],
-  ["B, [ and ]", "brush for the segmentation; smaller, larger"],
-  ["U, Shift U", "take the last change back, and bring it back"],
-  ["Touch", "one finger through the slices, tap to point, two fingers to zoom and move"],
-];
+const PAUSE_MS = 300; // after which a wheel begins anew
+export const BAR_PIXELS = 16; // width of the slice bar at the right of a plane
+const FINGER_BAR_PIXELS = 44;
 
 // ---- pointer ---------------------------------------------------------------------------------
 
@@ -43,8 +28,12 @@ export function listen(viewer, pane) {
 function onWheel(viewer, pane, event) {
   event.preventDefault();
   if (!viewer.state) return;
-  if (event.ctrlKey) zoomAt(viewer, pane, event.deltaY < 0 ? 1.15 : 1 / 1.15, event.offsetX, event.offsetY);
-  else viewer.step(viewer.planeOf(pane), event.deltaY < 0 ? 1 : -1);
+  if (event.ctrlKey) return zoomAt(viewer, pane, event.deltaY < 0 ? 1.15 : 1 / 1.15, event.offsetX, event.offsetY);
+  const fresh = event.timeStamp - (pane.wheeledAt ?? 0) > PAUSE_MS;
+  pane.wheeledAt = event.timeStamp;
+  const { steps, left } = wheelSteps(event, fresh ? 0 : pane.wheeled);
+  pane.wheeled = left;
+  if (steps) viewer.step(viewer.planeOf(pane), steps);
 }
 
 /** Zoom so that what lies under pane pixel (x, y) stays there. */
@@ -73,9 +62,12 @@ function movePan(viewer, pane, dx, dy) {
   viewer.draw();
 }
 
-function kindOf(viewer, event) {
+function kindOf(viewer, pane, event) {
   if (event.button === 2) return "window";
+  const wide = event.pointerType === "touch" ? FINGER_BAR_PIXELS : BAR_PIXELS;
+  if (event.button === 0 && event.offsetX > pane.size.width - wide) return "bar";
   if (event.button === 1 || event.shiftKey) return "pan";
+  if (viewer.line && viewer.state.tool === "cross") return viewer.line.kind; // begun by a key
   if (event.pointerType === "touch" && viewer.state.tool === "cross") return "scroll";
   return viewer.state.tool;
 }
@@ -91,12 +83,13 @@ function onDown(viewer, pane, event) {
     viewer.drag = { kind: "pinch" };
     return;
   }
-  const kind = kindOf(viewer, event);
+  const kind = kindOf(viewer, pane, event);
   viewer.drag = { kind, x: event.clientX, y: event.clientY, moved: 0, left: 0 };
   const voxel = viewer.locate(event, pane);
   if (kind === "cross") viewer.moveCross(voxel);
-  else if (kind === "measure") viewer.startLine(viewer.planeOf(pane), voxel);
-  else if (kind === "brush") viewer.startStroke(viewer.planeOf(pane), voxel);
+  else if (kind === "bar") dragBar(viewer, pane, event);
+  else if (isMeasure(kind)) viewer.startLine(viewer.planeOf(pane), voxel, kind);
+  else if (kind === "brush") viewer.startStroke(viewer.planeOf(pane), voxel, pane);
 }
 
 function onMove(viewer, pane, event) {
@@ -111,17 +104,26 @@ function onMove(viewer, pane, event) {
   Object.assign(drag, { x: event.clientX, y: event.clientY });
   if (drag.kind === "cross") viewer.moveCross(voxel);
   else if (drag.kind === "window") viewer.moveWindow(dx, -dy, pane);
-  else if (drag.kind === "measure") viewer.moveLine(voxel);
+  else if (drag.kind === "bar") dragBar(viewer, pane, event);
+  else if (isMeasure(drag.kind)) viewer.moveLine(voxel);
   else if (drag.kind === "brush") viewer.moveStroke(voxel);
-  else if (drag.kind === "scroll") scrollByFinger(viewer, pane, dy);
+  else if (drag.kind === "scroll") scrollByDrag(viewer, pane, dy);
   else if (drag.kind === "pan") movePan(viewer, pane, dx, dy);
 }
 
-function scrollByFinger(viewer, pane, dy) {
+function scrollByDrag(viewer, pane, dy) {
   const way = viewer.drag.left + dy;
-  const slices = Math.trunc(way / TOUCH_STEP);
-  viewer.drag.left = way - slices * TOUCH_STEP;
+  const slices = Math.trunc(way / DRAG_STEP);
+  viewer.drag.left = way - slices * DRAG_STEP;
   if (slices) viewer.step(viewer.planeOf(pane), -slices);
+}
+
+/** The slice bar: its top is the last slice. */
+function dragBar(viewer, pane, event) {
+  const plane = viewer.planeOf(pane);
+  const { through } = PLANES[plane];
+  const index = barSlice(event.offsetY, viewer.data.shape[through], pane.size.height);
+  viewer.step(plane, index - viewer.state.cross[through]);
 }
 
 function onPinch(viewer, pane, event) {
@@ -147,7 +149,7 @@ function onUp(viewer, pane, event, cancelled = false) {
   }
   viewer.drag = null;
   const clicked = !cancelled && drag.moved < STILL;
-  if (drag.kind === "measure") viewer.endLine(cancelled);
+  if (isMeasure(drag.kind)) viewer.endLine(cancelled);
   else if (drag.kind === "brush") viewer.endStroke(cancelled);
   else if (drag.kind === "missed" && clicked) viewer.markMissed(viewer.locate(event, pane));
   else if (drag.kind === "scroll" && clicked) viewer.moveCross(viewer.locate(event, pane));
@@ -156,8 +158,10 @@ function onUp(viewer, pane, event, cancelled = false) {
 
 // ---- keyboard --------------------------------------------------------------------------------
 
-const STEPS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10 };
-const TOOLS = { v: "cross", w: "window", p: "pan", b: "brush" };
+const STEPS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10, Home: -1e6, End: 1e6 };
+const TOOLS = { v: "cross", s: "scroll", w: "window", p: "pan", b: "brush" };
+const LAYOUT_KEYS = { f: "one", c: "two", q: "four" };
+const MEASURE_KEYS = Object.fromEntries(Object.entries(MEASURES).map(([kind, { key }]) => [key.toLowerCase(), kind]));
 
 /** Shift and an arrow key: one voxel along the screen, whatever the plane. */
 function nudge(viewer, plane, key) {
@@ -172,9 +176,9 @@ function nudge(viewer, plane, key) {
 
 export function onKey(viewer, event) {
   if (!viewer.state || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.matches("input, select, textarea")) return;
+  if (event.target.matches("input, select, textarea") && event.key !== "Escape") return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (event.target.matches("button") && (key === " " || key === "Enter" || key === "Tab")) return;
+  if (event.target.matches("button") && (key === "Home" || key === "End" || key === " " || key === "Enter" || key === "Tab")) return;
   if (!act(viewer, key, event)) return;
   event.preventDefault();
   event.stopPropagation(); // Streamlit has keys of its own
@@ -195,15 +199,21 @@ function act(viewer, key, event) {
   else if (key === "-") zoomAt(viewer, pane, 1 / 1.15);
   else if (key === "o") viewer.flip("showMask", "Segmentation");
   else if (key === "g") viewer.flip("showHeat", "Grad-CAM");
-  else if (key === " ") viewer.flip("shown", "All marks");
-  else if (key === "f") viewer.setLayout(state.layout === "one" ? "three" : "one");
-  else if (key === "c") viewer.setLayout(state.layout === "two" ? "three" : "two");
+  else if (key === " ") viewer.flip("shown", "All overlays");
+  else if (key in LAYOUT_KEYS) viewer.setLayout(state.layout === LAYOUT_KEYS[key] ? "three" : LAYOUT_KEYS[key]);
+  else if (key === "n") viewer.nextPlane();
+  else if (key === "t") viewer.nextSlab();
+  else if (key === "i") viewer.nextPreset();
   else if (key === "l") viewer.nextLesion(event.shiftKey ? -1 : 1);
   else if (key === "Enter") viewer.setMain(plane);
   else if (key === "a") viewer.judge("accept");
   else if (key === "x") viewer.judge("reject");
   else if (key === "m") viewer.markMissed(state.cross);
-  else if (key === "d") viewer.measureByKey(plane);
+  else if (key in MEASURE_KEYS) viewer.measureByKey(plane, MEASURE_KEYS[key], event.shiftKey && key === "k");
+  else if (key === "j") viewer.flipBrushRange();
+  else if (key === "z") viewer.fillBetween();
+  else if (key === "y") viewer.ownMarks.toggle();
+  else if (key === ".") viewer.toolbar.showMenu(viewer.toolbar.menu.hidden);
   else if (key === "u") event.shiftKey ? viewer.redo() : viewer.undo();
   else if (key === "[" || key === "]") viewer.setBrush(state.brushMm + (key === "]" ? 1 : -1));
   else if (key in TOOLS) viewer.setTool(state.tool === TOOLS[key] ? "cross" : TOOLS[key]);

@@ -14,7 +14,7 @@ export class Link {
     this.nonce = Date.now(); // grows over page loads too
     this.unsent = new Unsent(storage("localStorage"), storage("sessionStorage"));
     this.sentAt = new Map(); // kind -> time of the last message
-    this.told = null; // {kind, value, tries}: what was told last and has not been heard yet
+    this.told = new Map(); // kind -> {value, tries}: what was told last and has not been heard yet
     this.refused = {}; // key -> why
     this.problem = null;
     this.basis = null;
@@ -40,8 +40,9 @@ export class Link {
 
   /** Say something that is of the moment: once more where another message overtook it. */
   tell(kind, value) {
-    this.told = { kind, value: { ...value, nonce: ++this.nonce }, tries: 2 };
-    this.send?.(kind, this.told.value);
+    const told = { value: { ...value, nonce: ++this.nonce }, tries: 2 };
+    this.told.set(kind, told);
+    this.send?.(kind, told.value);
   }
 
   /** Send a change that must arrive; `key` names it. */
@@ -74,7 +75,7 @@ export class Link {
   /** What Python has dealt with: {kind: number}, what it refused, and why nothing was stored. */
   confirm({ saved = {}, refused = {}, problem = null }) {
     this.problem = problem;
-    if (this.told && saved[this.told.kind] >= this.told.value.nonce) this.told = null;
+    for (const [kind, told] of this.told) if (saved[kind] >= told.value.nonce) this.told.delete(kind);
     const known = Object.keys(this.refused);
     for (const kind of Object.keys(LISTS)) {
       for (const item of this.items(kind)) {
@@ -107,8 +108,10 @@ export class Link {
     const changed = connected !== this.connected;
     this.connected = connected;
     if (connected) {
-      if (this.told && this.told.tries-- > 0) this.send?.(this.told.kind, this.told.value);
-      else this.told = null;
+      for (const [kind, told] of this.told) {
+        if (told.tries-- > 0) this.send?.(kind, told.value);
+        else this.told.delete(kind);
+      }
       for (const kind of this.waiting) {
         if (back || Date.now() - (this.sentAt.get(kind) ?? 0) >= RESEND_MS) this.flush(kind);
       }

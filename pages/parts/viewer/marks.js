@@ -1,12 +1,13 @@
 // Reader marks: what a reader says of a place in the images. A mark is
-//   {id, version, kind: "accept" | "reject" | "missed" | "length", points: [[x, y, z], …] in world RAS mm,
-//    lesion: number | null, plane: name | null}
-// "accept" and "reject" judge a lesion of the models, "missed" is a lesion that the reader sees,
-// "length" has two points. The lists are never changed in place.
+//   {id, version, kind, points: [[x, y, z], …] in world RAS mm, lesion: number | null, plane: name | null}
+// "accept" and "reject" judge a lesion of the models, "missed" is a lesion that the reader sees; the
+// measurements are those of measures.js. The lists are never changed in place.
 
-import { PLANES, distanceMm, voxelToPane, worldToVoxel } from "./geometry.js";
+import { PLANES, voxelToPane, worldToVoxel } from "./geometry.js";
+import { isMeasure, measureWords } from "./measures.js";
 
-export const MARK_COLOURS = { accept: "#7be495", reject: "#ff8a80", missed: "#ffe066", length: "#f1f5f9" };
+const MEASURED = "#f1f5f9";
+export const MARK_COLOURS = { accept: "#7be495", reject: "#ff8a80", missed: "#ffe066" };
 const NEAR_MM = 3; // a point mark is drawn on slices within this distance
 
 /** Lists {marks, removed} as they are once `changes` ({mark, action, after, content}) have arrived. A
@@ -38,13 +39,8 @@ export function verdictOf(marks, lesion) {
   return marks.find((m) => m.lesion === lesion && isVerdict(m))?.kind ?? null;
 }
 
-/** Length of a "length" mark in mm. */
-export function lengthMm(mark) {
-  return distanceMm(mark.points[0], mark.points[1]);
-}
-
 export function markWords(mark) {
-  if (mark.kind === "length") return `${lengthMm(mark).toFixed(1)} mm`;
+  if (isMeasure(mark.kind)) return measureWords(mark);
   if (mark.kind === "missed") return "lesion marked by you";
   return `lesion ${mark.lesion} ${mark.kind}ed`;
 }
@@ -53,7 +49,7 @@ export function markWords(mark) {
 export function onSlice(mark, affine, sizesMm, plane, index) {
   const { through } = PLANES[plane];
   const away = mark.points.map((p) => Math.abs(worldToVoxel(affine, p)[through] - index));
-  if (mark.kind === "length") return mark.plane === plane && away.every((v) => v < 0.51);
+  if (isMeasure(mark.kind)) return mark.plane === plane && away.every((v) => v < 0.51);
   return away[0] * sizesMm[through] <= NEAR_MM;
 }
 
@@ -64,29 +60,35 @@ export function drawMarks(target, marks, scene) {
     if (!onSlice(mark, affine, sizesMm, plane, index)) continue;
     const at = mark.points.map((p) => voxelToPane(worldToVoxel(affine, p), place, shape, plane));
     // Twice: a wide dark line below, so that the mark is seen on white and on black.
-    for (const [colour, width] of [["rgba(0,0,0,0.8)", 4.5], [MARK_COLOURS[mark.kind], 2]]) {
+    for (const [colour, width] of [["rgba(0,0,0,0.8)", 4.5], [MARK_COLOURS[mark.kind] ?? MEASURED, 2]]) {
       target.strokeStyle = colour;
       target.lineWidth = width;
       target.beginPath();
       tracePath(target, mark, at);
       target.stroke();
     }
-    if (mark.kind === "length") drawLength(target, mark, at);
+    if (isMeasure(mark.kind)) drawWords(target, markWords(mark), at);
+  }
+}
+
+function traceLine(target, [[x, y], [u, v]]) {
+  target.moveTo(x, y);
+  target.lineTo(u, v);
+  const angle = Math.atan2(v - y, u - x) + Math.PI / 2;
+  const [a, b] = [Math.cos(angle) * 5, Math.sin(angle) * 5];
+  for (const [p, q] of [[x, y], [u, v]]) {
+    target.moveTo(p - a, q - b);
+    target.lineTo(p + a, q + b);
   }
 }
 
 function tracePath(target, mark, at) {
   const [x, y] = at[0];
-  if (mark.kind === "length") {
-    const [u, v] = at[1];
-    target.moveTo(x, y);
-    target.lineTo(u, v);
-    const angle = Math.atan2(v - y, u - x) + Math.PI / 2;
-    const [a, b] = [Math.cos(angle) * 5, Math.sin(angle) * 5];
-    for (const [p, q] of at) {
-      target.moveTo(p - a, q - b);
-      target.lineTo(p + a, q + b);
-    }
+  if (mark.kind === "length" || mark.kind === "diameters") {
+    for (let n = 0; n + 1 < at.length; n += 2) traceLine(target, [at[n], at[n + 1]]);
+  } else if (isMeasure(mark.kind)) {
+    at.forEach(([u, v], n) => (n ? target.lineTo(u, v) : target.moveTo(u, v)));
+    if (mark.kind === "area") target.closePath();
   } else if (mark.kind === "missed") {
     target.rect(x - 8, y - 8, 16, 16);
   } else if (mark.kind === "accept") {
@@ -101,15 +103,15 @@ function tracePath(target, mark, at) {
   }
 }
 
-function drawLength(target, mark, at) {
-  const x = Math.max(at[0][0], at[1][0]) + 8;
-  const y = at[0][0] > at[1][0] ? at[0][1] : at[1][1];
+/** Words beside the rightmost point, with a dark edge. */
+function drawWords(target, words, at) {
+  const [x, y] = at.reduce((right, p) => (p[0] > right[0] ? p : right));
   target.font = "600 13px system-ui, sans-serif";
   target.textAlign = "left";
   target.textBaseline = "middle";
   target.lineWidth = 3;
   target.strokeStyle = "rgba(0,0,0,0.8)";
-  target.strokeText(markWords(mark), x, y);
-  target.fillStyle = MARK_COLOURS.length;
-  target.fillText(markWords(mark), x, y);
+  target.strokeText(words, x + 8, y);
+  target.fillStyle = MEASURED;
+  target.fillText(words, x + 8, y);
 }

@@ -87,10 +87,11 @@ export function nearestLesion(centres, voxel, sizesMm, toleranceMm) {
 }
 
 /**
- * Paint a disc of `radiusMm` on the slice of `plane` through `voxel`; the voxel itself always counts.
- * Old values go to `undo` (offset -> label) unless they are there already. Returns how many changed.
+ * Paint a disc on the slice through `voxel`; the voxel itself always counts. brush: {plane, radiusMm,
+ * label, takes: null or a test that a voxel must pass}. Old values go to `undo` (offset -> label)
+ * unless they are there already. Returns how many changed.
  */
-export function paintDisc(data, shape, sizesMm, plane, voxel, radiusMm, label, undo) {
+export function paintDisc(data, shape, sizesMm, voxel, { plane, radiusMm, label, takes }, undo) {
   const { across, down } = PLANES[plane];
   const stride = [1, shape[0], shape[0] * shape[1]];
   const centre = voxel.map(Math.round);
@@ -104,7 +105,7 @@ export function paintDisc(data, shape, sizesMm, plane, voxel, radiusMm, label, u
       at[down] += d;
       if (at.some((v, axis) => v < 0 || v >= shape[axis])) continue;
       const offset = at[0] * stride[0] + at[1] * stride[1] + at[2] * stride[2];
-      if (data[offset] === label) continue;
+      if (data[offset] === label || (takes && !takes(at))) continue;
       if (!undo.has(offset)) undo.set(offset, data[offset]);
       data[offset] = label;
       changed++;

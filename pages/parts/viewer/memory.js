@@ -2,9 +2,9 @@
 // that a reload or another page brings back the same view. Nothing of it goes to the server.
 
 import { clampVoxel } from "./geometry.js";
+import { LAYOUTS } from "./layouts.js";
 
-const VIEW_PREFIX = "bmcore view";
-const LAYOUTS = ["three", "one", "two"];
+const VIEW_PREFIX = "bmcore view 2";
 
 /** Name of the entry of a reader and case. */
 export function viewName({ owner, case: name, reader }) {
@@ -34,8 +34,9 @@ export function loadView(storage, name, fresh, { shape, sequences, mask }) {
   const fits = Object.entries(kept).filter(([key, value]) => key in fresh && sameKind(value, fresh[key]));
   const state = { ...fresh, ...Object.fromEntries(fits), box: null };
   state.cross = clampVoxel(state.cross, shape);
+  if (!state.four.every((n) => sequences[n])) state.four = fresh.four;
   for (const key of ["sequence", "second"]) if (!sequences[state[key]]) state[key] = fresh[key];
-  if (!LAYOUTS.includes(state.layout)) state.layout = fresh.layout;
+  if (!(state.layout in LAYOUTS)) state.layout = fresh.layout;
   if (state.tool === "brush" && !mask) state.tool = "cross";
   return state;
 }

@@ -1,10 +1,11 @@
 // The list of the reader's own marks: each leads to its place, can be deleted and brought back.
 
 import { worldToVoxel } from "./geometry.js";
+import { isMeasure } from "./measures.js";
 import { markWords } from "./marks.js";
-import { element } from "./toolbar.js";
+import { element } from "./controls.js";
 
-const KINDS = { accept: "Accepted", reject: "Rejected", missed: "Marked", length: "Measured" };
+const KINDS = { accept: "Accepted", reject: "Rejected", missed: "Marked" };
 
 export class OwnMarks {
   constructor(viewer) {
@@ -18,6 +19,7 @@ export class OwnMarks {
     this.shown = shown;
     this.sync();
     if (shown) this.box.querySelector("button")?.focus();
+    else this.viewer.root.querySelector(".marks-button:not([hidden])")?.focus();
   }
 
   sync() {
@@ -31,12 +33,13 @@ export class OwnMarks {
     const gone = [...removed].reverse().map((mark) => this.goneRow(mark));
     const none = rows.length ? [] : [element("p", {}, "No marks. Measure with D, mark a lesion with M.")];
     const head = gone.length ? [element("h4", {}, "Deleted")] : [];
-    this.box.replaceChildren(element("h4", {}, "Your marks"), ...none, ...rows, ...head, ...gone, close);
+    const away = rows.length ? [element("p", {}, "Below the viewer they can be taken away as a table.")] : [];
+    this.box.replaceChildren(element("h4", {}, "Your marks"), ...none, ...rows, ...away, ...head, ...gone, close);
   }
 
   words(mark) {
     const number = this.viewer.marks.filter((m) => m.kind === mark.kind).findIndex((m) => m.id === mark.id) + 1;
-    if (mark.kind === "length") return `${KINDS.length} ${markWords(mark)}, ${mark.plane}`;
+    if (isMeasure(mark.kind)) return `Measured ${markWords(mark)}, ${mark.plane}`;
     if (mark.kind === "missed") return number ? `${KINDS.missed} lesion ${number} of yours` : "Marked lesion of yours";
     return `${KINDS[mark.kind]} lesion ${mark.lesion}`;
   }

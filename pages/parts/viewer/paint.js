@@ -1,6 +1,6 @@
 // Turn slices into pixels. Everything here works on plain arrays and a 2D canvas context.
 
-import { extractSlice, scaleBarMm, sliceSize, voxelToPane, windowTable } from "./geometry.js";
+import { PLANES, scaleBarMm, voxelToPane } from "./geometry.js";
 import { outlines } from "./masks.js";
 
 // Colours of the mask labels, told apart by readers with red-green colour blindness too.
@@ -10,11 +10,10 @@ export const LABELS = {
   3: { name: "enhancing tumour", colour: [255, 183, 3] },
 };
 
-/** RGBA of a grey slice. */
-export function paintGrey(slice, window, out) {
-  const table = windowTable(window.level, window.width);
+/** RGBA of a grey slice: a pixel is a * raw + b, see `scaleOf`. */
+export function paintGrey(slice, [a, b], out) {
   for (let n = 0, p = 0; n < slice.length; n++, p += 4) {
-    out[p] = out[p + 1] = out[p + 2] = table[slice[n]];
+    out[p] = out[p + 1] = out[p + 2] = a * slice[n] + b;
     out[p + 3] = 255;
   }
   return out;
@@ -94,30 +93,21 @@ export class PanePainter {
       canvas.width = columns;
       canvas.height = rows;
       const context = canvas.getContext("2d");
-      layer = {
-        canvas,
-        context,
-        pixels: context.createImageData(columns, rows),
-        slice: new Uint8Array(columns * rows),
-      };
+      layer = { canvas, context, pixels: context.createImageData(columns, rows) };
       this.layers.set(name, layer);
     }
     return layer;
   }
 
-  /** Draw one volume's slice through `paint(slice, rgba)` onto `target` at `place`.
+  /** Draw a slice {slice, columns, rows} through `paint(slice, rgba)` onto `target` at `place`.
    * smooth: false, "low" or "high". */
-  stamp(target, name, block, plane, index, place, smooth, paint) {
-    const { shape } = block.header;
-    const [columns, rows] = sliceSize(shape, plane);
+  stamp(target, name, { slice, columns, rows }, place, smooth, paint) {
     const layer = this.layer(name, columns, rows);
-    extractSlice(block.data, shape, plane, index, layer.slice);
-    paint(layer.slice, layer.pixels.data);
+    paint(slice, layer.pixels.data);
     layer.context.putImageData(layer.pixels, 0, 0);
     target.imageSmoothingEnabled = Boolean(smooth);
     if (smooth) target.imageSmoothingQuality = smooth;
     target.drawImage(layer.canvas, place.left, place.top, place.width, place.height);
-    return layer.slice;
   }
 }
 
@@ -150,16 +140,17 @@ export function drawCrosshair(target, cross, place, shape, plane, pane) {
   target.stroke();
 }
 
-/** Side letters [left, right, top, bottom], title and scale bar. */
-export function drawNotes(target, edges, title, place, pane) {
+/** Side letters [left, right, top, bottom], title, window and scale bar. */
+export function drawNotes(target, edges, [title, window], place, pane) {
   const [left, right, top, bottom] = edges;
   target.font = "600 14px system-ui, sans-serif";
   label(target, left, 8, pane.height / 2, "left", "middle");
-  label(target, right, pane.width - 8, pane.height / 2, "right", "middle");
+  label(target, right, pane.width - 18, pane.height / 2, "right", "middle");
   label(target, top, pane.width / 2, 8, "center", "top");
   label(target, bottom, pane.width / 2, pane.height - 8, "center", "bottom");
   target.font = "12px system-ui, sans-serif";
   label(target, title, 8, 8, "left", "top", "#d3dde6");
+  if (pane.width > 240) label(target, window, pane.width - 18, 8, "right", "top", "#b9c6d2");
   const mm = scaleBarMm(place.scale, Math.min(140, pane.width / 3));
   const length = mm * place.scale;
   const y = pane.height - 12;
@@ -174,30 +165,70 @@ export function drawNotes(target, edges, title, place, pane) {
   label(target, mm >= 10 ? `${mm / 10} cm` : `${mm} mm`, 10, y - 8, "left", "bottom", "#b9c6d2");
 }
 
+/** The longest axial diameter of a lesion and the longest across it, as dashed lines. */
+export function drawDiameters(target, ends, words) {
+  for (const [colour, width] of [["rgba(0,0,0,0.7)", 3.5], ["#ffffff", 1.5]]) {
+    target.strokeStyle = colour;
+    target.lineWidth = width;
+    target.setLineDash(width > 2 ? [] : [6, 4]);
+    target.beginPath();
+    for (let n = 0; n + 1 < ends.length; n += 2) {
+      target.moveTo(...ends[n]);
+      target.lineTo(...ends[n + 1]);
+    }
+    target.stroke();
+  }
+  target.setLineDash([]);
+  const [x, y] = ends.reduce((low, p) => (p[1] > low[1] ? p : low));
+  target.font = "600 12px system-ui, sans-serif";
+  label(target, words, x + 6, y + 6, "left", "top", "#ffffff");
+}
+
+/** True where a lesion is on this slice: from its first to its last voxel along the axis. */
+export function lesionOnSlice(lesion, through, index, sizeMm) {
+  if (lesion.box) return lesion.box[through][0] <= index && index <= lesion.box[through][1];
+  return Math.abs(lesion.voxel[through] - index) * sizeMm <= lesion.radiusMm;
+}
+
 /** Numbers beside the lesions that this slice cuts; the chosen one is framed. */
-export function drawNumbers(target, lesions, chosen, place, shape, plane, index, through, sizeMm) {
+export function drawNumbers(target, lesions, chosen, place, shape, plane, index, sizesMm) {
+  const { across, down, through } = PLANES[plane];
   target.font = "600 12px system-ui, sans-serif";
   lesions.forEach((lesion, n) => {
-    if (Math.abs(lesion.voxel[through] - index) * sizeMm > lesion.radiusMm) return;
-    const [x, y] = voxelToPane(lesion.voxel, place, shape, plane);
-    const off = lesion.radiusMm * place.scale * 0.75 + 7;
+    if (!lesionOnSlice(lesion, through, index, sizesMm[through])) return;
+    const middle = lesion.box ? lesion.box.map(([low, high]) => (low + high) / 2) : lesion.voxel;
+    const reach = (axis) => (lesion.box ? ((lesion.box[axis][1] - lesion.box[axis][0] + 1) * sizesMm[axis]) / 2 : lesion.radiusMm);
+    const radius = Math.max(reach(across), reach(down)) * place.scale;
+    const [x, y] = voxelToPane(middle, place, shape, plane);
     if (n === chosen) {
       target.strokeStyle = "#ffffff";
       target.lineWidth = 1.5;
       target.setLineDash([5, 4]);
       target.beginPath();
-      target.arc(x, y, Math.max(12, lesion.radiusMm * place.scale * 1.35), 0, 2 * Math.PI);
+      target.arc(x, y, Math.max(12, radius * 1.35), 0, 2 * Math.PI);
       target.stroke();
       target.setLineDash([]);
     }
+    const off = radius * 0.75 + 7;
     label(target, String(lesion.number), x + off, y - off, "left", "bottom", n === chosen ? "#ffffff" : "#cfd9e2");
   });
+}
+
+/** The bar at the right: where the slice stands, and where lesions are. ys: {now, ticks}. */
+export function drawSliceBar(target, { now, ticks }, pane) {
+  const x = pane.width - 6;
+  target.fillStyle = "rgba(200, 215, 228, 0.28)";
+  target.fillRect(x - 1, 14, 2, pane.height - 28);
+  target.fillStyle = "rgb(140, 205, 245)";
+  for (const y of ticks) target.fillRect(x - 4, y - 1, 8, 2);
+  target.fillStyle = "#d3dde6";
+  target.fillRect(x - 3, now - 9, 6, 18);
 }
 
 /** The scale of a Grad-CAM map: a ramp from 0 to 1 at the lower right. */
 export function drawHeatScale(target, pane) {
   const width = Math.min(120, pane.width / 4);
-  const [x, y] = [pane.width - width - 26, pane.height - 26];
+  const [x, y] = [pane.width - width - 36, pane.height - 26];
   for (let n = 0; n < width; n++) {
     target.fillStyle = `rgb(${HEAT[Math.round((n / width) * 255)].join(",")})`;
     target.fillRect(x + n, y, 1.5, 8);

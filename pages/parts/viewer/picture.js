@@ -1,9 +1,11 @@
 // What a pane shows: the picture (image, map, segmentation), which is kept while nothing in it
 // changes, and what lies over it. The viewer builds on this class.
 
-import { PLANES, sliceSize, voxelToPane } from "./geometry.js";
+import { PLANES, voxelToPane, worldToVoxel } from "./geometry.js";
+import { greySlice, scaleOf } from "./grey.js";
 import { drawMarks } from "./marks.js";
-import { LABELS, drawCrosshair, drawHeatScale, drawNumbers, drawOutlines, paintGrey, paintHeat, paintMask } from "./paint.js";
+import { barPosition } from "./layouts.js";
+import { LABELS, drawCrosshair, drawDiameters, drawHeatScale, drawNumbers, drawOutlines, drawSliceBar, paintGrey, paintHeat, paintMask } from "./paint.js";
 import { Annotator } from "./annotate.js";
 
 const REST_MS = 150;
@@ -19,7 +21,7 @@ export class Pictures extends Annotator {
     const { heat, mask } = this.layers();
     const { place } = scene;
     const key = JSON.stringify([
-      ...[data.sequences[scene.sequence].id, scene.plane, scene.index, width, height, level, range],
+      ...[this.imageOf(scene.sequence).header.id, scene.plane, scene.index, scene.slab, width, height, level, range],
       ...[place.left, place.top, place.width, place.height, state.heatOpacity, state.maskOpacity, state.labels],
       ...[heat?.header.id, mask?.header.id, mask === this.edit ? this.edit?.revision : null],
     ]);
@@ -57,33 +59,53 @@ export class Pictures extends Annotator {
     };
   }
 
-  drawLayers(context, pane, { plane, index, place, sequence, size }, heat, mask, smooth) {
+  drawLayers(context, pane, { plane, index, place, sequence, slab }, heat, mask, smooth) {
     const { state, data } = this;
-    const stamp = (name, block, smooth, paint) =>
-      pane.painter.stamp(context, name, block, plane, index, place, smooth, paint);
-    const window = this.windowOf(sequence);
-    stamp("grey", this.imageOf(sequence), smooth, (slice, rgba) => paintGrey(slice, window, rgba));
+    const share = (index + 0.5) / data.shape[PLANES[plane].through];
+    const stamp = (name, found, smooth, paint) => pane.painter.stamp(context, name, found, place, smooth, paint);
+    const image = this.imageOf(sequence);
+    const scale = scaleOf(image, this.windowOf(sequence));
+    stamp("grey", greySlice(image, plane, share, slab), smooth, (slice, rgba) => paintGrey(slice, scale, rgba));
     if (heat) {
-      stamp("heat", heat, smooth, (slice, rgba) => paintHeat(slice, state.heatOpacity, rgba));
-      drawHeatScale(context, size);
+      stamp("heat", greySlice(heat, plane, share), smooth, (slice, rgba) => paintHeat(slice, state.heatOpacity, rgba));
+      drawHeatScale(context, pane.size);
     }
     if (!mask) return;
-    const slice = stamp("mask", mask, false, (s, rgba) => paintMask(s, state.maskOpacity, state.labels, rgba));
-    drawOutlines(context, slice, ...sliceSize(data.shape, plane), place, state.labels);
+    const labels = greySlice(mask, plane, share);
+    // Under a map only the outline: a fill would change the colours that the map is read by.
+    const opacity = heat ? 0 : state.maskOpacity;
+    if (opacity) stamp("mask", labels, false, (s, rgba) => paintMask(s, opacity, state.labels, rgba));
+    drawOutlines(context, labels.slice, labels.columns, labels.rows, place, state.labels);
   }
 
   /** What lies over the picture: numbers of the lesions, marks, crosshair, brush. */
   drawOver(context, pane, { plane, index, place, size }) {
     const { state, data } = this;
+    this.drawBar(context, plane, index, size);
     if (!state.shown) return;
-    const { through } = PLANES[plane];
-    if (this.layers().mask) {
-      drawNumbers(context, data.lesions, state.lesion, place, data.shape, plane, index, through, data.sizesMm[through]);
-    }
+    if (this.layers().mask) this.drawLesions(context, plane, index, place);
     const scene = { place, shape: data.shape, affine: data.affine, sizesMm: data.sizesMm, plane, index };
     drawMarks(context, this.line ? [...this.marks, this.line] : this.marks, scene);
     drawCrosshair(context, state.cross, place, data.shape, plane, size);
     if (state.tool === "brush" && this.hover?.pane === pane) this.drawBrush(context, place, plane);
+  }
+
+  /** Numbers of the lesions on this slice; of the chosen one the two axial diameters too. */
+  drawLesions(context, plane, index, place) {
+    const { state, data } = this;
+    drawNumbers(context, data.lesions, state.lesion, place, data.shape, plane, index, data.sizesMm);
+    const axial = data.lesions[state.lesion]?.axial;
+    if (!axial || plane !== "axial" || axial.slice !== index) return;
+    const ends = axial.ends.map((world) => voxelToPane(worldToVoxel(data.affine, world), place, data.shape, plane));
+    drawDiameters(context, ends, `${axial.mm[0].toFixed(1)} × ${axial.mm[1].toFixed(1)} mm`);
+  }
+
+  drawBar(context, plane, index, size) {
+    const { data, state } = this;
+    const { through } = PLANES[plane];
+    const y = (n) => barPosition(n, data.shape[through], size.height);
+    const known = state.shown && this.layers().mask ? data.lesions : [];
+    drawSliceBar(context, { now: y(index), ticks: known.map((lesion) => y(lesion.voxel[through])) }, size);
   }
 
   drawBrush(context, place, plane) {

@@ -1,67 +1,66 @@
-// The buttons and sliders above the images. `syncers` bring every control up to date with the state.
+// The row above the images. What does not fit into it goes into the menu "More", in the order in which
+// it is needed least; nothing is ever out of reach.
 
-import { LABELS } from "./paint.js";
-import { HELP } from "./input.js";
+import { Controls, element, group } from "./controls.js";
+import { valueInWords } from "./grey.js";
+import { LAYOUTS, SLABS_MM } from "./layouts.js";
 import { verdictOf } from "./marks.js";
+import { MEASURES } from "./measures.js";
+import { LABELS } from "./paint.js";
+import { PLANES } from "./geometry.js";
 
-export function element(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value === true) node.setAttribute(name, "");
-    else if (value !== false && value != null) node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
-
-const group = (name, ...nodes) =>
-  element("div", { class: "group", role: "group", "aria-label": name }, ...nodes);
-
-export class Toolbar {
+export class Toolbar extends Controls {
   constructor(viewer) {
-    this.viewer = viewer;
-    this.syncers = [];
+    super(viewer);
     const { data } = viewer;
-    const rows = [[this.sequences(), this.layouts(), this.general()], [this.tools(), this.window()]];
-    if (data.lesions.length) rows[1].push(this.lesions());
-    if (data.mask) rows[1].push(this.mask());
-    if (data.heat) rows[1].push(this.heat());
-    if (data.mask) rows.push([this.brush()]);
-    this.rows = rows.map((groups) => element("div", { class: "row" }, ...groups));
-    if (data.mask) this.shownWhen(this.rows.at(-1), () => viewer.state.tool === "brush" || viewer.edit);
+    const lesions = data.lesions.length > 0;
+    this.groups = [
+      this.sequences(),
+      this.layouts(),
+      lesions && this.lesions(),
+      this.tools(),
+      this.general(),
+      lesions && data.canMark && this.verdicts(),
+      this.changes(),
+      data.canMark && this.marks(),
+      this.window(),
+      data.mask && this.mask(),
+      data.heat && this.heat(),
+      this.measures(),
+      this.view(),
+    ].filter(Boolean);
+    this.row = element("div", { class: "row" });
+    this.menu = element("div", { class: "menu", role: "group", "aria-label": "More tools", hidden: true });
+    this.more = this.button("More", "Windows, overlays, measurements, settings (key .)", () => this.showMenu(this.menu.hidden));
+    this.more.setAttribute("aria-expanded", "false");
+    this.helpButton = this.button("?", "Keys, mouse and touch (key ?)", () => viewer.showHelp(viewer.help.hidden));
+    this.helpButton.setAttribute("aria-label", "Help");
+    this.end = element("div", { class: "group end" }, this.more, this.helpButton);
+    this.line = element("div", { class: "line" }, this.row, this.end);
+    this.rows = [this.line];
+    if (data.mask && data.canMark && data.reader) this.rows.push(this.brush());
   }
 
-  sync() {
-    for (const sync of this.syncers) sync();
+  showMenu(shown) {
+    this.menu.hidden = !shown;
+    this.more.setAttribute("aria-expanded", String(shown));
+    if (shown) this.menu.querySelector("button, input, select")?.focus();
+    else this.more.focus();
   }
 
-  // ---- kinds of controls ---------------------------------------------------------------------
-
-  button(text, title, click, { pressed, disabled } = {}) {
-    const node = element("button", { type: "button", title }, text);
-    node.addEventListener("click", () => {
-      click();
-      this.viewer.draw();
-    });
-    if (pressed) this.syncers.push(() => node.setAttribute("aria-pressed", String(Boolean(pressed()))));
-    if (disabled) this.syncers.push(() => (node.disabled = Boolean(disabled())));
-    return node;
-  }
-
-  slider(text, title, [min, max, step], get, set) {
-    const input = element("input", { type: "range", min, max, step, "aria-label": title });
-    input.addEventListener("input", () => {
-      set(Number(input.value));
-      this.viewer.draw();
-    });
-    this.syncers.push(() => (input.value = String(get())));
-    return element("label", { title }, text, input);
-  }
-
-  shownWhen(node, when) {
-    this.syncers.push(() => (node.hidden = !when()));
-    return node;
+  /** Put into the row what fits, the rest into the menu; called when the width has changed. */
+  fit() {
+    const focused = this.row.getRootNode().activeElement;
+    this.row.replaceChildren(...this.groups);
+    const rest = [];
+    while (this.row.scrollWidth > this.row.clientWidth + 1 && this.row.childElementCount > 1) {
+      rest.unshift(this.row.lastElementChild);
+      this.row.lastElementChild.remove();
+    }
+    this.menu.replaceChildren(...rest);
+    this.more.hidden = !rest.length;
+    if (!rest.length) this.menu.hidden = true;
+    if (focused && this.row.getRootNode().activeElement !== focused) focused.focus?.();
   }
 
   // ---- groups --------------------------------------------------------------------------------
@@ -70,9 +69,9 @@ export class Toolbar {
     const { viewer } = this;
     const buttons = viewer.data.sequences.map((s, n) => {
       const node = this.button(s.name, `${s.words} (key ${n + 1})`, () => viewer.setSequence(n), {
-        pressed: () => viewer.state.sequence === n,
+        pressed: () => viewer.active === n,
       });
-      this.syncers.push(() => node.setAttribute("aria-busy", String(!viewer.store.ready.has(s.id))));
+      this.syncers.push(() => node.setAttribute("aria-busy", String(!viewer.imageOf(n))));
       return node;
     });
     return group("Sequence", ...buttons);
@@ -80,72 +79,116 @@ export class Toolbar {
 
   layouts() {
     const { viewer } = this;
-    const choose = (layout, text, title) =>
-      this.button(text, title, () => viewer.setLayout(layout), {
-        pressed: () => viewer.state.layout === layout,
-      });
-    const second = element("select", { "aria-label": "Sequence on the right", title: "Sequence on the right" });
-    viewer.data.sequences.forEach((s, n) => second.append(element("option", { value: n }, s.name)));
-    second.addEventListener("change", () => viewer.setSequence(Number(second.value), viewer.panes.compare));
-    this.syncers.push(() => (second.value = String(viewer.state.second)));
-    this.shownWhen(second, () => viewer.state.layout === "two");
+    const names = Object.fromEntries(Object.entries(LAYOUTS).filter(([key]) => key !== "four" || viewer.state.four.length > 1));
+    const planes = Object.fromEntries(Object.keys(PLANES).map((plane) => [plane, plane[0].toUpperCase() + plane.slice(1)]));
+    const plane = this.choice("Plane (key N)", () => planes, () => viewer.state.main, (main) => viewer.setMain(main));
+    this.shownWhen(plane, () => viewer.state.layout !== "three");
     return group(
       "Layout",
-      choose("three", "3 planes", "Three planes, linked"),
-      choose("one", "1", "The large plane alone (key F)"),
-      choose("two", "Compare", "Two sequences side by side, linked (key C)"),
-      second,
+      this.choice("Layout (keys F, C, Q)", () => names, () => viewer.state.layout, (layout) => viewer.setLayout(layout)),
+      plane,
     );
+  }
+
+  lesions() {
+    const { viewer } = this;
+    const step = (text, title, by) => {
+      const node = this.button(text, title, () => viewer.nextLesion(by));
+      node.setAttribute("aria-label", title.split(" (")[0]);
+      return node;
+    };
+    return group(
+      "Lesions",
+      step("◀", "Previous lesion (Shift L)", -1),
+      this.words(() => viewer.lesionWords()),
+      step("▶", "Next lesion (key L)", 1),
+    );
+  }
+
+  verdicts() {
+    const { viewer } = this;
+    const judge = (kind, text, key) => {
+      const node = this.button(text, `${text} the chosen lesion (key ${key}); once more takes it back`, () => viewer.judge(kind), {
+        pressed: () => verdictOf(viewer.marks, viewer.lesionNumber) === kind,
+        disabled: () => viewer.state.lesion < 0,
+      });
+      node.classList.add(kind);
+      return node;
+    };
+    return group("Verdict on the lesion", judge("accept", "Accept", "A"), judge("reject", "Reject", "X"));
+  }
+
+  tool(name, text, title) {
+    const { viewer } = this;
+    return this.button(text, title, () => viewer.setTool(name), { pressed: () => viewer.state.tool === name });
+  }
+
+  tools() {
+    const nodes = [
+      this.tool("cross", "Crosshair", "Move the crosshair; a click on a lesion chooses it (key V)"),
+      this.tool("window", "Window", "Drag: across for width, up and down for level (key W, or right button)"),
+      this.tool("length", "Length", MEASURES.length.title + " (key D)"),
+    ];
+    return group("Tool", ...nodes);
+  }
+
+  /** The rarer tools and measurements. */
+  measures() {
+    const { viewer } = this;
+    const nodes = ["diameters", "angle", "area"].map((kind) => {
+      const { name, title, key } = MEASURES[kind];
+      return this.tool(kind, name, `${title} (key ${key})`);
+    });
+    nodes.unshift(this.tool("scroll", "Scroll", "Drag up and down through the slices (key S); kept for your next cases"));
+    nodes.push(this.tool("pan", "Pan", "Drag the image (key P, or Shift drag)"));
+    if (viewer.data.canMark) {
+      nodes.push(this.tool("missed", "Mark lesion", "Click on a lesion that you see and the models do not show (key M: at the crosshair)"));
+      if (viewer.data.mask && viewer.data.reader) nodes.push(this.tool("brush", "Brush", "Correct the segmentation (key B)"));
+    }
+    return group("Measure and mark", ...nodes);
   }
 
   general() {
     const { viewer } = this;
-    const help = this.button("?", "Keys, mouse and touch (key ?)", () => viewer.showHelp(viewer.help.hidden));
-    help.setAttribute("aria-label", "Help");
-    this.helpButton = help;
-    const marks = this.button("Your marks", "List of your marks: show, delete, bring back", () => viewer.ownMarks.toggle());
-    this.syncers.push(() => (marks.textContent = `Your marks ${viewer.marks.length}`));
-    this.syncers.push(() => marks.setAttribute("aria-expanded", String(viewer.ownMarks.shown)));
     return group(
-      "View",
-      viewer.saved,
-      ...(viewer.data.canMark ? [marks] : []),
-      this.button("Hide marks", "Hold everything back: images only (Space)", () => viewer.flip("shown", "All marks"), {
+      "Overlays",
+      this.button("Hide overlays", "Hold everything back: images only (Space)", () => viewer.flip("shown", "All overlays"), {
         pressed: () => !viewer.state.shown,
       }),
-      this.button("Reset", "Reset zoom, position and window (key 0)", () => viewer.resetView()),
-      help,
     );
   }
 
-  tools() {
-    const { viewer } = this;
-    const tool = (name, text, title) =>
-      this.button(text, title, () => viewer.setTool(name), { pressed: () => viewer.state.tool === name });
-    const nodes = [
-      tool("cross", "Point", "Move the crosshair; a click on a lesion chooses it (key V)"),
-      tool("window", "Window", "Drag: across for width, up and down for level (key W, or right button)"),
-      tool("pan", "Move", "Drag the image (key P, or Shift drag)"),
-      tool("measure", "Measure", "Drag from end to end; length in mm (key D)"),
-    ];
-    if (viewer.data.canMark) {
-      nodes.push(tool("missed", "Mark lesion", "Click on a lesion that you see and the models do not show (key M: at the crosshair)"));
-      if (viewer.data.mask && viewer.data.reader) nodes.push(tool("brush", "Brush", "Correct the segmentation (key B)"));
-    }
-    nodes.push(
-      this.button("Undo", "Take the last change back (key U; Shift U brings it back)", () => viewer.undo(), {
-        disabled: () => !viewer.canUndo,
-      }),
-    );
-    return group("Tool", ...nodes);
-  }
-
-  window() {
+  changes() {
     const { viewer } = this;
     return group(
+      "Changes",
+      this.button("Undo", "Take the last change back (key U)", () => viewer.undo(), { disabled: () => !viewer.canUndo }),
+      this.button("Redo", "Bring it back (Shift U)", () => viewer.redo(), { disabled: () => !viewer.redone.length }),
+    );
+  }
+
+  marks() {
+    const { viewer } = this;
+    const node = this.button("Your marks", "List of your marks: show, delete, bring back (key Y)", () => viewer.ownMarks.toggle());
+    node.classList.add("marks-button");
+    this.syncers.push(() => (node.textContent = `Your marks ${viewer.marks.length}`));
+    this.syncers.push(() => node.setAttribute("aria-expanded", String(viewer.ownMarks.shown)));
+    return group("Marks", node);
+  }
+
+  /** Presets, and level and width as numbers in the units of the file. */
+  window() {
+    const { viewer } = this;
+    const header = () => viewer.imageOf(viewer.active)?.header;
+    const inWords = (get) => () => (header() ? valueInWords(get(), header()) : "");
+    const window = () => viewer.windowOf(viewer.active);
+    const set = (change) => viewer.setWindow(viewer.active, { ...window(), ...change });
+    const names = () => Object.fromEntries((header()?.presets ?? []).map((p) => [p.name, p.name]));
+    return group(
       "Window",
-      this.slider("Level", "Window level", [0, 255, 1], () => viewer.window.level, (v) => (viewer.window.level = v)),
-      this.slider("Width", "Window width", [4, 512, 1], () => viewer.window.width, (v) => (viewer.window.width = v)),
+      this.choice("Window preset (key I)", names, () => viewer.presetName(viewer.active), (name) => viewer.choosePreset(name), "Own window"),
+      this.number("Level", "Window level", inWords(() => window().level), (level) => set({ level })),
+      this.number("Width", "Window width", inWords(() => window().width), (width) => set({ width })),
     );
   }
 
@@ -167,7 +210,7 @@ export class Toolbar {
         pressed: () => state.showMask,
       }),
       ...labels,
-      this.slider("Fill", "Opacity of the segmentation; 0 leaves the outline", [0, 1, 0.05], () => state.maskOpacity, (v) => (state.maskOpacity = v)),
+      this.slider("Opacity", "Opacity of the segmentation; 0 leaves the outline, as Grad-CAM does", [0, 1, 0.05], () => state.maskOpacity, (v) => (state.maskOpacity = v)),
     );
   }
 
@@ -183,24 +226,13 @@ export class Toolbar {
     );
   }
 
-  lesions() {
+  view() {
     const { viewer } = this;
-    const words = element("span", { class: "words" });
-    this.syncers.push(() => (words.textContent = viewer.lesionWords()));
-    const judge = (kind, text, key) => {
-      const node = this.button(text, `${text} the chosen lesion (key ${key}); once more takes it back`, () => viewer.judge(kind), {
-        pressed: () => verdictOf(viewer.marks, viewer.lesionNumber) === kind,
-        disabled: () => viewer.state.lesion < 0,
-      });
-      node.classList.add(kind);
-      return node;
-    };
+    const slabs = Object.fromEntries(SLABS_MM.map((mm) => [mm, mm ? `MIP slab ${mm} mm` : "Single slices"]));
     return group(
-      "Lesions",
-      this.button("◀", "Previous lesion (Shift L)", () => viewer.nextLesion(-1)),
-      words,
-      this.button("▶", "Next lesion (key L)", () => viewer.nextLesion(1)),
-      ...(viewer.data.canMark ? [judge("accept", "Accept", "A"), judge("reject", "Reject", "X")] : []),
+      "View",
+      this.choice("Slab, brightest values (key T)", () => slabs, () => String(viewer.state.slabMm), (mm) => viewer.setSlab(Number(mm))),
+      this.button("Reset view", "Reset zoom, position and windows (key 0)", () => viewer.resetView()),
     );
   }
 
@@ -211,28 +243,34 @@ export class Toolbar {
       this.button(text, `The brush paints: ${text}`, () => (state.brushLabel = label), {
         pressed: () => state.brushLabel === label,
       });
-    const size = element("span", { class: "words" });
-    this.syncers.push(() => (size.textContent = `${state.brushMm} mm`));
-    return group(
-      "Brush",
-      ...[3, 1, 2].map((n) => paint(n, LABELS[n].name)),
-      paint(0, "erase"),
-      this.slider("Size", "Diameter of the brush in mm (keys [ and ])", [1, 30, 1], () => state.brushMm, (v) => viewer.setBrush(v)),
-      size,
-      element("span", { class: "words" }, "Each stroke is saved."),
+    const header = () => viewer.imageOf(viewer.active)?.header;
+    const limit = (name, title) =>
+      this.shownWhen(
+        this.number(name === "brushLow" ? "from" : "to", title, () => (header() ? valueInWords(state[name], header()) : ""), (v) => (state[name] = v)),
+        () => state.brushRange,
+      );
+    const row = element(
+      "div",
+      { class: "row wraps" },
+      group(
+        "Brush",
+        ...[3, 1, 2].map((n) => paint(n, LABELS[n].name)),
+        paint(0, "erase"),
+        this.slider("Size", "Diameter of the brush in mm (keys [ and ])", [1, 30, 1], () => state.brushMm, (v) => viewer.setBrush(v)),
+        this.words(() => `${state.brushMm} mm`),
+      ),
+      group(
+        "Which voxels the brush takes",
+        this.button("Only grey values", "The brush takes only voxels in this range of the image that you paint on (key J)", () => viewer.flipBrushRange(), {
+          pressed: () => state.brushRange,
+        }),
+        limit("brushLow", "Lowest grey value that the brush takes"),
+        limit("brushHigh", "Highest grey value that the brush takes"),
+      ),
+      this.button("Fill between", "Paint the slices between your last two strokes of one label (key Z)", () => viewer.fillBetween(), {
+        disabled: () => !viewer.lastStrokes,
+      }),
     );
+    return this.shownWhen(row, () => state.tool === "brush");
   }
-}
-
-/** The sheet of keys; a dialog that takes the focus and gives it back. */
-export function buildHelp(close) {
-  const rows = HELP.map(([keys, text]) =>
-    element("tr", {}, element("th", { scope: "row" }, keys), element("td", {}, text)),
-  );
-  return element(
-    "div",
-    { class: "help", role: "dialog", "aria-modal": "true", "aria-label": "Keys, mouse and touch", hidden: true },
-    element("table", {}, ...rows),
-    element("button", { type: "button", onclick: close }, "Close"),
-  );
 }

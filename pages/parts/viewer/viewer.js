@@ -3,30 +3,41 @@
 // Only a chosen lesion, the reader's marks and a corrected segmentation go back (link.js).
 //
 // data: {case, shape, affine, toSource, sizesMm, sequences: [{id, key, name, words}],
-//        mask: id | null, heat: {id, name} | null, lesions: [{number, world, radiusMm}],
+//        mask: id | null, heat: {id, name} | null,
+//        lesions: [{number, world, radiusMm, box: [[first, last], …], axial: {slice, ends, mm}}],
 //        jump: {nonce, world, lesion} | null, canMark, reader, owner, phase, basis, marks: [mark],
 //        removed: [mark], saved: {kind: nonce}, refused: {key: words}, problem, note: words | null,
-//        savedAt: ISO time | null}
+//        savedAt: ISO time | null, keepsSettings, settings: see layouts.js}
 // shape, affine and blocks are in RAS voxel order; toSource leads to the file's own voxel numbers.
-// Files: geometry, masks and marks are pure; paint and picture draw; annotate and own_marks keep marks
-// and the brush; toolbar, input and link are hands and voice; unsent and memory outlive a reload.
+// Files: geometry, grey, layouts, measures, masks, between and marks are pure; paint and picture draw;
+// annotate and own_marks keep marks and the brush, arrangement what stands where; toolbar, controls,
+// help, input and link are hands and voice; unsent and memory outlive a reload.
 
-import { PLANES, clamp, clampVoxel, contentBox, edgeLabels, originInside, paneToVoxel, panTo, placeSlice, planeView, transform, worldInWords, worldToVoxel } from "./geometry.js";
-import { lesionAt, nearestLesion } from "./masks.js";
-import { LABELS, PanePainter, drawNotes } from "./paint.js";
+import { PLANES, clamp, clampVoxel, edgeLabels, originInside, paneToVoxel, panTo, placeSlice, planeView, transform, withMargin, worldInWords, worldToVoxel } from "./geometry.js";
 import { blockStore } from "./blocks.js";
-import { Pictures } from "./picture.js";
+import { valueAt, valueInWords } from "./grey.js";
+import { beginWith, withSubtraction } from "./layouts.js";
+import { lesionAt, nearestLesion } from "./masks.js";
+import { MEASURES } from "./measures.js";
+import { LABELS, PanePainter, drawNotes } from "./paint.js";
+import { Arrangement } from "./arrangement.js";
 import { Link, savedWords, warning } from "./link.js";
 import { listen, onKey } from "./input.js";
-import { Toolbar, buildHelp, element } from "./toolbar.js";
+import { element } from "./controls.js";
+import { Toolbar } from "./toolbar.js";
+import { buildHelp } from "./help.js";
 import { OwnMarks } from "./own_marks.js";
 import { keepView, loadView, viewName } from "./memory.js";
 
 const MEMORY = Symbol.for("bmcore.views"); // what can be undone of each case, while the page lives
 const KEEP_MS = 300;
-const TOOL_WORDS = { cross: "Point", window: "Window", pan: "Move", measure: "Measure", missed: "Mark lesion", brush: "Brush" };
+const SPEAK_MS = 700; // after the last step: where one is, for the screen reader
+const TOOL_WORDS = {
+  ...Object.fromEntries(Object.entries(MEASURES).map(([kind, { name }]) => [kind, name])),
+  ...{ cross: "Crosshair", scroll: "Scroll", window: "Window", pan: "Pan", missed: "Mark lesion", brush: "Brush" },
+};
 
-export class Viewer extends Pictures {
+export class Viewer extends Arrangement {
   constructor(parent) {
     super();
     this.store = blockStore();
@@ -44,9 +55,12 @@ export class Viewer extends Pictures {
     this.ownMarks = new OwnMarks(this);
     this.touched = false; // since the case was opened
     this.status = element("div", { class: "status" });
+    this.foot = element("div", { class: "foot" }, this.status, this.saved);
     this.live = element("div", { class: "live", "aria-live": "polite" });
+    this.where = element("div", { class: "where", "aria-live": "polite" });
+    this.presets = {};
     this.help = buildHelp(() => this.showHelp(false));
-    this.root.append(this.bar, this.banner, this.grid, this.status, this.live, this.help, this.ownMarks.box);
+    this.root.append(this.bar, this.banner, this.grid, this.foot, this.live, this.where, this.help, this.ownMarks.box);
     parent.append(this.root);
     this.onBlocks = () => this.draw();
     this.store.addEventListener("change", this.onBlocks);
@@ -60,6 +74,8 @@ export class Viewer extends Pictures {
       this.draw();
     });
     for (const pane of Object.values(this.panes)) this.observer.observe(pane.box);
+    this.fitter = new ResizeObserver(() => this.toolbar?.fit());
+    this.fitter.observe(this.bar);
     this.link = new Link(() => {
       if (this.data) this.gatherMarks();
       this.draw();
@@ -73,6 +89,9 @@ export class Viewer extends Pictures {
 
   destroy() {
     this.remember();
+    if (this.settling) this.tellSettings();
+    clearTimeout(this.speaking);
+    this.fitter.disconnect();
     removeEventListener("pagehide", this.onHide);
     clearTimeout(this.keeping);
     this.link.close();
@@ -92,19 +111,33 @@ export class Viewer extends Pictures {
     const changed = !sameCase || (before.reader !== data.reader && !named);
     const newHeat = data.heat && data.heat.id !== before?.heat?.id;
     if (changed && before) this.remember();
-    this.data = data;
+    this.data = { ...data, sequences: withSubtraction(data.sequences) };
     this.affine = data.affine;
     data.lesions.forEach((lesion) => (lesion.voxel = worldToVoxel(data.affine, lesion.world)));
-    this.store.keep([...data.sequences.map((s) => s.id), data.mask, data.heat?.id].filter(Boolean));
+    this.store.keep([...data.sequences.flatMap((s) => [s.id, `${s.id}/preview`]), data.mask, data.heat?.id].filter(Boolean));
     if (changed) this.open();
     else if (named) this.welcome();
     if (newHeat) this.state.showHeat = true;
     this.listenTo(data, before);
     if (this.state.lesion >= data.lesions.length) this.state.lesion = -1;
     if (data.jump && data.jump.nonce !== this.seenJump) this.jump(data.jump);
-    this.toolbar = new Toolbar(this);
-    this.bar.replaceChildren(...this.toolbar.rows);
+    this.buildBar();
     this.draw();
+  }
+
+  /** The toolbar hangs on what there is; a menu that is open stays open. */
+  buildBar() {
+    const { data } = this;
+    const key = JSON.stringify([data.sequences, data.lesions.length, data.mask !== null, data.heat?.name, data.canMark, data.reader, this.state === this.barState]);
+    if (key === this.barKey) return;
+    const open = this.toolbar && !this.toolbar.menu.hidden;
+    this.toolbar = new Toolbar(this);
+    this.bar.replaceChildren(...this.toolbar.rows, this.toolbar.menu);
+    this.toolbar.sync();
+    this.toolbar.fit();
+    if (open && this.toolbar.menu.childElementCount) this.toolbar.menu.hidden = false;
+    this.barState = this.state;
+    this.barKey = JSON.stringify([...JSON.parse(key).slice(0, -1), true]);
   }
 
   /** Take up what waits for this reader, and what Python has confirmed. */
@@ -127,14 +160,11 @@ export class Viewer extends Pictures {
 
   /** Begin with a case, or take it up where this tab left it. */
   open() {
-    const { shape, sequences } = this.data;
-    const keys = sequences.map((s) => s.key);
-    const first = Math.max(0, keys.indexOf("t1c"));
-    const flair = keys.indexOf("t2f");
+    const { shape, sequences, settings } = this.data;
+    this.presets = { ...settings?.presets };
     const fresh = {
+      ...beginWith(sequences, settings),
       cross: shape.map((n) => Math.floor(n / 2)),
-      sequence: first,
-      second: flair >= 0 ? flair : (first + 1) % keys.length,
       windows: {},
       showMask: true,
       showHeat: true,
@@ -142,15 +172,16 @@ export class Viewer extends Pictures {
       labels: { 1: true, 2: true, 3: true },
       maskOpacity: 0.2,
       heatOpacity: 0.7,
-      layout: "three",
-      main: "axial",
+      slabMm: 0,
       zoom: 1,
       pan: [0, 0, 0],
       box: null,
       lesion: -1,
-      tool: "cross",
       brushMm: 6,
       brushLabel: 3,
+      brushRange: false,
+      brushLow: 0,
+      brushHigh: 0,
     };
     const left = this.memory.get(this.memoryKey);
     this.fresh = fresh;
@@ -158,13 +189,18 @@ export class Viewer extends Pictures {
     this.history = left?.history ?? [];
     this.redone = left?.redone ?? [];
     this.hover = this.drag = this.line = this.stroke = this.focused = this.edit = null;
+    this.leg = 0;
+    this.told = undefined;
     this.seenJump = left?.seenJump ?? null;
     this.touched = false;
   }
 
   /** The reader is named: the view stays, unless it was not used and the reader has one of the own. */
   welcome() {
-    if (!this.touched) this.state = this.leftView() ?? this.state;
+    if (this.touched) return;
+    const { sequences, settings } = this.data;
+    this.presets = { ...settings?.presets };
+    this.state = this.leftView() ?? { ...this.state, ...beginWith(sequences, settings), windows: {} };
   }
 
   leftView() {
@@ -189,41 +225,6 @@ export class Viewer extends Pictures {
   }
 
   // ---- what there is -------------------------------------------------------------------------
-
-  planeOf(pane) {
-    return pane.key === "compare" ? this.state.main : pane.key;
-  }
-
-  sequenceOf(pane) {
-    return pane.key === "compare" ? this.state.second : this.state.sequence;
-  }
-
-  visiblePanes() {
-    const { layout, main } = this.state;
-    if (layout === "three") return Object.keys(PLANES).map((plane) => this.panes[plane]);
-    return layout === "two" ? [this.panes[main], this.panes.compare] : [this.panes[main]];
-  }
-
-  focusedPane() {
-    const visible = this.visiblePanes();
-    return visible.includes(this.focused) ? this.focused : this.panes[this.state.main];
-  }
-
-  imageOf(sequence) {
-    return this.store.ready.get(this.data.sequences[sequence].id);
-  }
-
-  windowOf(sequence) {
-    const { id } = this.data.sequences[sequence];
-    const image = this.imageOf(sequence);
-    if (!image) return { level: 128, width: 256 };
-    const [low, high] = image.header.window;
-    return (this.state.windows[id] ??= { level: (low + high) / 2, width: high - low });
-  }
-
-  get window() {
-    return this.windowOf(this.state.sequence);
-  }
 
   get lesionNumber() {
     return this.data.lesions[this.state.lesion]?.number ?? null;
@@ -251,12 +252,13 @@ export class Viewer extends Pictures {
   render() {
     const started = performance.now();
     const { state } = this;
-    const first = this.imageOf(state.sequence);
-    if (!state.box && first) state.box = contentBox(first.data, this.data.shape, 12);
+    const first = this.imageOf(this.sequenceOf(this.panes[state.main]));
+    if (!state.box && first) state.box = withMargin(first.header.box);
     this.root.dataset.layout = state.layout;
     for (const pane of Object.values(this.panes)) {
       pane.box.hidden = !this.visiblePanes().includes(pane);
       pane.box.classList.toggle("main", pane.key === state.main);
+      pane.box.classList.toggle("used", state.layout !== "one" && pane === this.focusedPane());
     }
     for (const pane of this.visiblePanes()) this.drawPane(pane);
     this.toolbar.sync();
@@ -280,7 +282,8 @@ export class Viewer extends Pictures {
     const sequence = this.sequenceOf(pane);
     const place = placeSlice(data.shape, data.sizesMm, plane, size, planeView(state, plane));
     pane.place = place;
-    const scene = { plane, index, place, sequence, size };
+    const slab = this.slabOf(plane);
+    const scene = { plane, index, place, sequence, size, slab };
     const ready = Boolean(this.imageOf(sequence));
     if (ready) context.drawImage(this.picture(pane, scene, ratio), 0, 0);
     else context.clearRect(0, 0, width, height);
@@ -288,13 +291,31 @@ export class Viewer extends Pictures {
     if (ready) this.drawOver(context, pane, scene);
     else this.drawWaiting(context, sequence, size);
     const count = data.shape[through];
-    const { name } = data.sequences[sequence];
+    const name = this.nameOf(sequence);
     const number = `${index + 1}/${count}`;
     const short = size.width < 260 ? number : `${plane[0].toUpperCase()}${plane.slice(1)} ${number}`;
-    const title = size.width < 420 ? short : `${short} · ${name}`; // the letter above has its place
-    drawNotes(context, edgeLabels(data.affine, plane), title, place, size);
+    const wide = size.width > 330 || state.layout === "two" || state.layout === "four";
+    const parts = [wide ? name : null, short, slab > 1 ? `MIP ${state.slabMm} mm` : null];
+    const title = parts.filter(Boolean).join(" · ");
+    drawNotes(context, edgeLabels(data.affine, plane), [title, this.windowWords(sequence)], place, size);
     context.setTransform(1, 0, 0, 1, 0, 0);
     this.describePane(pane, plane, index, count, name);
+  }
+
+  windowWords(sequence) {
+    const image = this.imageOf(sequence);
+    if (!image) return "";
+    const { level, width } = this.windowOf(sequence);
+    return `W ${valueInWords(width, image.header)}  L ${valueInWords(level, image.header)}`;
+  }
+
+  /** Name and grey value of a sequence at a voxel, in words. */
+  valueWords(sequence, voxel, name = this.nameOf(sequence)) {
+    const image = this.imageOf(sequence);
+    if (!image) return null;
+    const value = valueAt(image, voxel, this.data.shape);
+    const about = image.header.rounded ? "≈ " : "";
+    return `${name} ${value === null ? "…" : about + valueInWords(value, image.header)}`;
   }
 
   /** A plane is a slider for the screen reader: its value is the slice. */
@@ -303,8 +324,19 @@ export class Viewer extends Pictures {
     canvas.setAttribute("aria-label", `${plane} plane, ${name}`);
     canvas.setAttribute("aria-valuemax", String(count));
     canvas.setAttribute("aria-valuenow", String(index + 1));
-    canvas.setAttribute("aria-valuetext", `slice ${index + 1} of ${count}${this.labelAt(this.state.cross, ", ")}`);
+    const value = this.valueWords(this.sequenceOf(pane), this.state.cross, "value");
+    const words = `slice ${index + 1} of ${count}${value ? `, ${value}` : ""}${this.labelAt(this.state.cross, ", ")}`;
+    canvas.setAttribute("aria-valuetext", words);
+    if (pane === this.focusedPane()) this.speakSoon(`${name}, ${plane}, ${words}`);
     this.root.dataset[plane] = String(index);
+  }
+
+  /** Say where one is once the steps have stopped. */
+  speakSoon(words) {
+    if (words === this.spoken) return;
+    this.spoken = words;
+    clearTimeout(this.speaking);
+    this.speaking = setTimeout(() => (this.where.textContent = words), SPEAK_MS);
   }
 
   labelAt(voxel, before) {
@@ -319,15 +351,13 @@ export class Viewer extends Pictures {
     const { affine, toSource, sequences, shape, mask } = this.data;
     const { state } = this;
     const voxel = clampVoxel(this.hover?.voxel ?? state.cross, shape);
-    const sequence = this.hover ? this.sequenceOf(this.hover.pane) : state.sequence;
+    const sequence = this.hover ? this.sequenceOf(this.hover.pane) : this.active;
+    const image = this.imageOf(sequence);
     const parts = [`${worldInWords(transform(affine, voxel), originInside(affine, shape))} mm`];
     parts.push(`voxel ${transform(toSource, voxel).map((v) => Math.round(v)).join(", ")}`);
-    const image = this.imageOf(sequence);
-    if (image) {
-      const { low, high } = image.header;
-      const byte = image.data[voxel[0] + shape[0] * (voxel[1] + shape[1] * voxel[2])];
-      parts.push(`${sequences[sequence].name} ${(low + (byte / 255) * (high - low)).toPrecision(3)}`);
-    }
+    const side = state.layout === "two" || state.layout === "four";
+    const shown = side ? this.visiblePanes().map((pane) => this.sequenceOf(pane)) : [sequence];
+    parts.push(...[...new Set(shown)].map((n) => this.valueWords(n, voxel)).filter(Boolean));
     const label = this.labelAt(voxel, "");
     if (label) parts.push(label);
     if (state.lesion >= 0) parts.push(this.lesionWords());
@@ -336,8 +366,10 @@ export class Viewer extends Pictures {
     Object.assign(this.root.dataset, {
       ready: image ? "1" : "0",
       loaded: String(sequences.filter((s) => this.store.ready.has(s.id)).length),
-      sequence: sequences[state.sequence].key,
+      sequence: sequences[this.sequenceOf(this.visiblePanes()[0])].key,
       second: sequences[state.second].key,
+      shows: this.visiblePanes().map((pane) => sequences[this.sequenceOf(pane)].key).join(" "),
+      slab: String(state.slabMm),
       mask: mask && this.store.ready.has(mask) ? "1" : "0",
       maskId: mask ?? "",
       lesion: String(this.lesionNumber ?? ""),
@@ -356,7 +388,7 @@ export class Viewer extends Pictures {
     const { state, text } = savedWords(standing, this.data.savedAt);
     if (this.saved.textContent !== text) this.saved.textContent = text;
     this.root.dataset.saved = this.saved.dataset.state = state;
-    const hidden = this.state.shown ? "" : "Marks are hidden. Space shows them again.";
+    const hidden = this.state.shown ? "" : "Overlays are hidden. Space shows them again.";
     const words = warning(standing) || this.data.note || hidden;
     if (this.bannerWords.textContent !== words) this.bannerWords.textContent = words;
     this.banner.hidden = !words;
@@ -383,7 +415,7 @@ export class Viewer extends Pictures {
   buildPanes() {
     this.grid = element("div", { class: "grid" });
     this.panes = {};
-    for (const key of [...Object.keys(PLANES), "compare"]) {
+    for (const key of [...Object.keys(PLANES), "compare", "third", "fourth"]) {
       const canvas = element("canvas", {
         tabindex: "0",
         role: "slider",
@@ -433,46 +465,38 @@ export class Viewer extends Pictures {
     this.moveCross(cross);
   }
 
-  moveWindow(widthBy, levelBy, pane) {
-    const window = this.windowOf(pane ? this.sequenceOf(pane) : this.state.sequence);
-    window.width = clamp(window.width + widthBy, 4, 512);
-    window.level = clamp(window.level + levelBy, 0, 255);
-    this.draw();
-  }
-
   resetView() {
     Object.assign(this.state, { zoom: 1, pan: [0, 0, 0], windows: {} });
-    this.draw();
-  }
-
-  setSequence(number, pane) {
-    const right = pane?.key === "compare" && this.state.layout === "two";
-    this.state[right ? "second" : "sequence"] = number;
-    this.say(`${this.data.sequences[number].words}${right ? ", on the right" : ""}`);
-    this.draw();
-  }
-
-  setMain(plane) {
-    this.state.main = plane;
-    this.draw();
-  }
-
-  setLayout(layout) {
-    this.state.layout = layout;
-    this.say({ three: "Three planes", one: "One plane", two: "Two sequences side by side" }[layout]);
-    this.draw();
+    this.presets = {};
+    this.say("View and windows as at the beginning");
+    this.changed();
   }
 
   setTool(tool) {
     if (tool === "brush" && !(this.data.mask && this.data.canMark && this.data.reader)) return;
     this.state.tool = tool;
     this.root.dataset.tool = tool;
+    if (tool === "cross" || tool === "scroll") this.state.drag = tool; // kept for the next case
     this.say(`Tool: ${TOOL_WORDS[tool]}`);
-    this.draw();
+    this.changed();
   }
 
   setBrush(mm) {
     this.state.brushMm = clamp(Math.round(mm), 1, 30);
+    this.draw();
+  }
+
+  /** The brush takes every voxel, or only grey values in a range: at first the brighter ones. */
+  flipBrushRange() {
+    const { state } = this;
+    const header = this.imageOf(this.active)?.header;
+    if (!header) return;
+    state.brushRange = !state.brushRange;
+    if (state.brushRange && state.brushLow >= state.brushHigh) {
+      const { level, width } = this.windowOf(this.active);
+      Object.assign(state, { brushLow: level + width / 10, brushHigh: header.high });
+    }
+    this.say(state.brushRange ? "The brush takes only grey values in the range" : "The brush takes every voxel");
     this.draw();
   }
 
@@ -485,13 +509,14 @@ export class Viewer extends Pictures {
   escape() {
     if (!this.help.hidden) return this.showHelp(false);
     if (this.ownMarks.shown) return this.ownMarks.toggle(false);
-    this.line = null;
+    if (!this.toolbar.menu.hidden) return this.toolbar.showMenu(false);
+    this.dropLine();
     this.setTool("cross");
   }
 
   showHelp(shown) {
     this.help.hidden = !shown;
-    if (shown) this.help.querySelector("button").focus();
+    if (shown) this.help.focus();
     else this.toolbar.helpButton.focus();
   }
 
