@@ -81,7 +81,7 @@ def test_a_failure_while_copying_leaves_no_half_case(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(library, "_write_record", full)
+    monkeypatch.setattr(library, "write_record", full)
     with pytest.raises(OSError, match="No space left"):
         library.add_case(tmp_path, [file], "X")
     assert list((tmp_path / "cases").iterdir()) == []

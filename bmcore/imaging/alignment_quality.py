@@ -74,7 +74,7 @@ def measure(
     return Quality(
         information={name: (r.before, r.after) for name, r in registrations.items()},
         turns_deg={name: r.turn_deg for name, r in registrations.items()},
-        outlines={n: dice(a[there], b[there]) for n, (a, b, there) in outlines.items()},
+        outlines={n: dice(a & there, b & there) for n, (a, b, there) in outlines.items()},
         second=None if second is None else dice(first, second),
         template_scale=1 / to_template.scale,
         **of_mask(brain),

