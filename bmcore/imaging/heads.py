@@ -16,10 +16,11 @@ from scipy import ndimage
 
 from bmcore.anatomy import templates
 from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, Finding, Volume, refuse
-from bmcore.geometry import Affine, resample, transform, voxel_sizes_mm
+from bmcore.geometry import Affine, resample, to_ras, transform, voxel_sizes_mm
 from bmcore.imaging import extraction
-from bmcore.imaging.alignment_quality import Quality, judge, measure
+from bmcore.imaging.alignment_quality import Found, Quality, judge, measure
 from bmcore.imaging.brain import filled, find_brain
+from bmcore.imaging.orientation import CUT_MM2, SIDES
 from bmcore.imaging.registration import Registration, register, without_scale
 from bmcore.imaging.resampling import WORKING_MM, onto
 from bmcore.imaging.skull import stripped
@@ -68,15 +69,6 @@ class Alignment:
         return Origin(self.shape, self.source, self.moves, self.extraction)
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """A brain in a head (i, j, k), by which net, and what the second net says; None without one."""
-
-    brain: Mask
-    extraction: str
-    second: Mask | None = None
-
-
 def align(
     images: Mapping[str, Volume], on_step: OnStep = lambda words, fraction: None
 ) -> Alignment:
@@ -104,7 +96,7 @@ def align(
     inside = filled(grown(_nearest(found.brain, reference.affine, grid, shape), grid, DILATION_MM))
     moves = {name: registration.matrix for name, registration in registrations.items()}
     outlines = _outlines(images, found, moves, Working(grid, shape), on_step)
-    quality = measure(registrations, to_template, (found.brain, found.second), outlines, inside)
+    quality = measure(registrations, to_template, found, outlines, inside)
     return Alignment(
         grid, inside, reference.shape, np.asarray(reference.affine), moves, found.extraction,
         quality,
@@ -190,12 +182,33 @@ def find(head: Volume) -> Found:
     """
     if stripped(head):
         data = {REFERENCE: np.asarray(head.data)}
-        return Found(find_brain(data, np.asarray(head.affine))[0], BACKGROUND)
+        brain = find_brain(data, np.asarray(head.affine))[0]
+        return Found(brain, BACKGROUND, None, cuts(brain, head.affine))
     packages = extraction.available()
     if not packages:
         raise refuse(NOT_INSTALLED, hint=INSTALL)
     masks = [extraction.extract(head, package) for package in packages]
-    return Found(masks[0], packages[0], masks[1] if len(masks) > 1 else None)
+    second = masks[1] if len(masks) > 1 else None
+    return Found(masks[0], packages[0], second, cuts(masks[0], head.affine))
+
+
+def cuts(brain: Mask, affine: Affine) -> tuple[str, ...]:
+    """The sides at which the image ends within the brain (i, j, k), by the area of brain there.
+
+    A neck may leave the image; a slice of brain as large as ``orientation.CUT_MM2`` may not.
+    """
+    turned, affine = to_ras(brain, affine)
+    sizes = voxel_sizes_mm(affine)
+    out = []
+    for axis, (low, high) in enumerate(SIDES):
+        area = float(np.prod(sizes) / sizes[axis])
+        layers = np.moveaxis(turned, axis, 0)
+        out += [
+            name
+            for name, place in ((low, 0), (high, -1))
+            if float(layers[place].sum()) * area > CUT_MM2
+        ]
+    return tuple(out)
 
 
 def grown(mask: Mask, affine: Affine, by_mm: float) -> Mask:

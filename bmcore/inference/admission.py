@@ -94,7 +94,8 @@ def admit(
     if skull.needs_alignment(raw.volumes):
         _check_possible(raw.volumes)
         key = alignment_store.key_of(raw.volumes)
-        alignment = None if home is None else alignment_store.read(home, key)
+        if home is not None:
+            alignment = alignment_store.read(home, key, raw.volumes["t1c"])
         if alignment is None:
             alignment = heads.align(raw.volumes, lambda w, f: watch(w, 0.02 + 0.9 * f))
             if home is not None:
@@ -149,17 +150,24 @@ def _admission(
 ) -> Admission:
     """The case, as it is or drawn on the working grid, with all findings."""
     volumes: Mapping[str, Volume] = raw.volumes
-    truth, origin = raw.truth, None
+    truth, origin, side_doubt = raw.truth, None, raw.side_doubt
     new: tuple[Finding, ...] = ()
     if alignment is not None:
         volumes = heads.draw(raw.volumes, alignment)
-        origin = replace(alignment.origin, side_doubt=raw.side_doubt)
+        side_doubt = side_doubt or _cut_sideways(alignment.quality)
+        origin = replace(alignment.origin, side_doubt=side_doubt)
         truth = truth and _on_working_grid(truth, alignment)
         new = alignment.findings
     stored, shown = (gatekeeper.collect(f, new) for f in (raw.stored, raw.findings))
     gatekeeper.stop(stored)
-    case = Case(raw.case_id, volumes, clinical, stored, truth, raw.side_doubt, origin)
+    case = Case(raw.case_id, volumes, clinical, stored, truth, side_doubt, origin)
     return Admission(case, shown, raw, alignment, watch.done())
+
+
+def _cut_sideways(quality: Quality) -> str | None:
+    """Why the side cannot be told where a side of the brain is missing: its middle is not known."""
+    sides = [side for side in quality.cuts if side in ("left", "right")]
+    return f"the image ends within the brain at the {sides[0]}" if sides else None
 
 
 def _on_working_grid(truth: Truth, alignment: heads.Alignment) -> Truth:
