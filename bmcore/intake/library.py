@@ -7,96 +7,49 @@ files are kept.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from filelock import FileLock
 from nibabel.spatialimages import HeaderDataError
 
 from bmcore import disk
 from bmcore.domain import (
-    SEQUENCES,
     Case,
     ClinicalRecord,
     Finding,
     InputRefused,
     Severity,
+    Volume,
     refuse,
 )
 from bmcore.intake import gatekeeper, neutral
+from bmcore.intake.case_record import CaseEntry, file_digest, read_record, write_record
 from bmcore.intake.clean_file import content_digest, write_clean
-from bmcore.intake.nifti import Choice, Source, choose_files, read_case, read_choice
-from bmcore.plain import load_json
+from bmcore.intake.nifti import (
+    Choice,
+    Source,
+    choose_files,
+    clean_case_id,
+    read_case,
+    read_choice,
+    write_volume,
+)
 from bmcore.settings import settings
 
-_FORMAT = 1
-_RECORD = "case.json"
 _TRACES = ("predictions", "drafts", "maps")
 _STALE_S = 24 * 3600
-
-
-@dataclass(frozen=True)
-class CaseEntry:
-    """What the work list needs of a case; no image is read for it.
-
-    sequences: those that are there. added: UTC. sha256: file in ``folder`` -> digest.
-    content_sha256: sequence (or "seg") -> digest of the image before gzip, the same at every site;
-    empty in a case that an earlier version added. sources: sequence -> which file it was ("file 2
-    of 5") and that file's digest. original_names: sequence -> its name, where names are kept.
-    An entry whose record on disk is damaged has no sequences and one REFUSED finding.
-    """
-
-    case_id: str
-    folder: Path
-    sequences: tuple[str, ...]
-    clinical: ClinicalRecord
-    findings: tuple[Finding, ...]
-    demo: bool
-    added: datetime
-    original_names: Mapping[str, str] = field(default_factory=dict)
-    sha256: Mapping[str, str] = field(default_factory=dict)
-    content_sha256: Mapping[str, str] = field(default_factory=dict)
-    sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    @property
-    def pseudonym(self) -> str:
-        return self.case_id
-
-    @property
-    def has_reference_mask(self) -> bool:
-        return "seg" in self.files
-
-    @property
-    def files(self) -> dict[str, Path]:
-        """Sequence, or "seg" for the reference mask, -> its file."""
-        names = {n: f"{self.case_id}-{n}.nii.gz" for n in (*SEQUENCES, "seg")}
-        return {n: self.folder / name for n, name in names.items() if name in self.sha256}
-
-    @property
-    def images_sha256(self) -> str:
-        """SHA-256 (hex) over the digests of the sequences; the reference mask is left out.
-
-        The same images give the same one at every site. A case that an earlier version added has
-        no digests of its images, and that of its files stands in.
-        """
-        stored = {n: self.sha256.get(f"{self.case_id}-{n}.nii.gz", "") for n in self.sequences}
-        images = {n: self.content_sha256.get(n, digest) for n, digest in stored.items()}
-        text = json.dumps(images, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    @property
-    def readable(self) -> bool:
-        return bool(self.sequences)
 
 
 def add_case(
@@ -124,18 +77,70 @@ def add_case(
     if check is not None:
         case = replace(case, findings=gatekeeper.collect(case.findings, check(case)))
     gatekeeper.stop(case.findings)
+    with _draft(home) as draft:
+        content = {n: write_clean(p, draft / f"{n}.nii.gz") for n, p in choice.files.items()}
+        name = case.case_id if case_id or settings().keep_names else neutral.public_id(case.case_id)
+        if name is not None:
+            return _enter(_of_files(case, choice, name, draft.parent, demo), content, draft)
+        with FileLock(Path(home) / "case-names.lock", mode=disk.FILE_MODE):
+            name = _known_as(home, content) or next_id(home)
+            return _enter(_of_files(case, choice, name, draft.parent, demo), content, draft)
+
+
+def add_volumes(
+    home: Path,
+    case: Case,
+    sources: Mapping[str, Mapping[str, str]] | None = None,
+    *,
+    case_id: str | None = None,
+    names: Mapping[str, str] | None = None,
+) -> CaseEntry:
+    """Keep the images of ``case`` as they are in memory, for instance without the skull they had.
+
+    Its findings must name no file. sources: sequence -> what may be stored of where it came from.
+    case_id: the next free number where None. names: sequence -> its file's name, where they are
+    kept. Images under an id in use are treated as ``add_case`` does.
+    """
+    gatekeeper.stop(case.findings)
+    images = {**case.sequences}
+    if case.truth is not None and case.truth.mask is not None:
+        images["seg"] = case.truth.mask
+    with _draft(home) as draft:
+        content = {}
+        for name, volume in images.items():
+            written = write_volume(volume, draft / "made" / f"{name}.nii.gz", _dtype(volume))
+            content[name] = write_clean(written, draft / f"{name}.nii.gz")
+        shutil.rmtree(draft / "made")
+        with FileLock(Path(home) / "case-names.lock", mode=disk.FILE_MODE):
+            name = case_id or _known_as(home, content) or next_id(home)
+            entry = CaseEntry(
+                case_id=clean_case_id(name),
+                folder=draft.parent / clean_case_id(name),
+                sequences=tuple(case.sequences),
+                clinical=case.clinical,
+                findings=case.findings,
+                demo=False,
+                added=datetime.now(UTC).replace(microsecond=0),
+                original_names=dict(names or {}) if settings().keep_names else {},
+                sources=sources or {},
+                origin=case.origin,
+            )
+            return _enter(entry, content, draft)
+
+
+def _dtype(volume: Volume) -> npt.DTypeLike:
+    return np.uint8 if np.asarray(volume.data).dtype == np.uint8 else np.float32
+
+
+@contextmanager
+def _draft(home: Path) -> Iterator[Path]:
+    """A folder beside the cases to write a new one in; removed unless it was moved away."""
     cases = disk.private_folder(disk.open_home(Path(home)) / "cases")
     _sweep(cases)
     draft = cases / f".incoming-{uuid.uuid4().hex}"
     draft.mkdir(mode=disk.FOLDER_MODE)
     try:
-        content = {n: write_clean(p, draft / f"{n}.nii.gz") for n, p in choice.files.items()}
-        name = case.case_id if case_id or settings().keep_names else neutral.public_id(case.case_id)
-        if name is not None:
-            return _enter(case, choice, name, content, draft, demo)
-        with FileLock(Path(home) / "case-names.lock", mode=disk.FILE_MODE):
-            name = _known_as(home, content) or next_id(home)
-            return _enter(case, choice, name, content, draft, demo)
+        yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -164,7 +169,7 @@ def list_cases(home: Path) -> list[CaseEntry]:
     entries = []
     for folder in folders:
         try:
-            entries.append(_read_record(folder))
+            entries.append(read_record(folder))
         except InputRefused as error:
             at = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
             nothing = ClinicalRecord()
@@ -178,7 +183,7 @@ def get_entry(home: Path, case_id: str) -> CaseEntry:
     plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", case_id)
     if plain is None or not folder.is_dir():
         raise refuse(f"there is no case {case_id[:80]!r}", hint="choose a case of the work list.")
-    return _read_record(folder)
+    return read_record(folder)
 
 
 def load_case(home: Path, case_id: str) -> Case:
@@ -192,12 +197,13 @@ def load_case(home: Path, case_id: str) -> Case:
             hint="remove the case and add it again.",
         )
         for name, digest in entry.sha256.items()
-        if not (entry.folder / name).is_file() or _digest(entry.folder / name) != digest
+        if not (entry.folder / name).is_file() or file_digest(entry.folder / name) != digest
     ]
     if changed:
         raise InputRefused(*changed)
     case = read_case(entry.files, case_id, entry.clinical, own=True)
-    return replace(case, findings=entry.findings)
+    doubt = case.side_doubt if entry.origin is None else entry.origin.side_doubt
+    return replace(case, findings=entry.findings, origin=entry.origin, side_doubt=doubt)
 
 
 def images_on_disk(home: Path, case_id: str) -> str:
@@ -208,7 +214,7 @@ def images_on_disk(home: Path, case_id: str) -> str:
     if entry.content_sha256:
         content = {n: _digest_now(images.get(n), content_digest) for n in there}
         return replace(entry, content_sha256=content).images_sha256
-    files = {p.name: _digest_now(p, _digest) for p in images.values()}
+    files = {p.name: _digest_now(p, file_digest) for p in images.values()}
     return replace(entry, sha256=files).images_sha256
 
 
@@ -235,32 +241,22 @@ def _digest_of(path: Path, of: Callable[[Path], str], *stamp: int) -> str:
 def update_clinical(home: Path, case_id: str, record: ClinicalRecord) -> CaseEntry:
     """Replace the clinical record of a case."""
     entry = replace(get_entry(home, case_id), clinical=record)
-    _write_record(entry, entry.folder)
+    write_record(entry, entry.folder)
     return entry
 
 
-def _enter(
-    case: Case, choice: Choice, name: str, content: Mapping[str, str], draft: Path, demo: bool
-) -> CaseEntry:
-    """Name the case in ``draft`` and move it into the library; the entry as it is there."""
+def _enter(entry: CaseEntry, content: Mapping[str, str], draft: Path) -> CaseEntry:
+    """Name the files in ``draft`` as the entry says and move it into the library; the entry as it
+    is there."""
+    name = entry.case_id
     for sequence in content:
         (draft / f"{sequence}.nii.gz").rename(draft / f"{name}-{sequence}.nii.gz")
-    keep = settings().keep_names
-    findings = case.findings if keep else neutral.without_names(case, choice, name).findings
-    entry = CaseEntry(
-        case_id=name,
-        folder=draft.parent / name,
-        sequences=tuple(case.sequences),
-        clinical=case.clinical,
-        findings=findings,
-        demo=demo,
-        added=datetime.now(UTC).replace(microsecond=0),
-        original_names={n: p.name for n, p in choice.files.items()} if keep else {},
-        sha256={p.name: _digest(p) for p in (draft / f"{name}-{n}.nii.gz" for n in content)},
+    entry = replace(
+        entry,
+        sha256={p.name: file_digest(p) for p in (draft / f"{name}-{n}.nii.gz" for n in content)},
         content_sha256=content,
-        sources=neutral.sources(choice),
     )
-    _write_record(entry, draft)
+    write_record(entry, draft)
     try:
         disk.move_in(draft, entry.folder)
     except OSError:
@@ -270,13 +266,30 @@ def _enter(
     return entry
 
 
+def _of_files(case: Case, choice: Choice, name: str, cases: Path, demo: bool) -> CaseEntry:
+    """The entry of images that were brought as files."""
+    keep = settings().keep_names
+    findings = case.findings if keep else neutral.without_names(case, choice, name).findings
+    return CaseEntry(
+        case_id=name,
+        folder=cases / name,
+        sequences=tuple(case.sequences),
+        clinical=case.clinical,
+        findings=findings,
+        demo=demo,
+        added=datetime.now(UTC).replace(microsecond=0),
+        original_names={n: p.name for n, p in choice.files.items()} if keep else {},
+        sources=neutral.sources(choice),
+    )
+
+
 def _known_as(home: Path, content: Mapping[str, str]) -> str | None:
     """The name under which these images are in the library already."""
     return next((e.case_id for e in list_cases(home) if e.content_sha256 == content), None)
 
 
 def _already_there(entry: CaseEntry) -> CaseEntry:
-    there = _read_record(entry.folder)
+    there = read_record(entry.folder)
     if _content(there) != entry.content_sha256:
         raise refuse(
             f"there is already a case {entry.case_id} with other images",
@@ -298,11 +311,6 @@ def _content(entry: CaseEntry) -> Mapping[str, str]:
     return entry.content_sha256 or {n: content_digest(path) for n, path in entry.files.items()}
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def without_names(entry: CaseEntry, work: Path) -> CaseEntry:
     """The entry as it may leave the site: images only, no reference mask, no name of a file.
 
@@ -314,7 +322,7 @@ def without_names(entry: CaseEntry, work: Path) -> CaseEntry:
         folder = disk.private_folder(work / entry.case_id)
         old, images = images, {n: folder / path.name for n, path in images.items()}
         content = {n: write_clean(path, images[n]) for n, path in old.items()}
-        digests = {path.name: _digest(path) for path in images.values()}
+        digests = {path.name: file_digest(path) for path in images.values()}
         entry = replace(entry, folder=folder, content_sha256=content, sha256=digests)
     return replace(
         entry,
@@ -324,59 +332,6 @@ def without_names(entry: CaseEntry, work: Path) -> CaseEntry:
         content_sha256={n: entry.content_sha256[n] for n in images},
         sources={},
     )
-
-
-def _write_record(entry: CaseEntry, folder: Path) -> None:
-    disk.write(folder / _RECORD, record_text(entry))
-
-
-def record_text(entry: CaseEntry) -> str:
-    """The record of a case as it stands in ``case.json``."""
-    record = {
-        "format": _FORMAT,
-        "pseudonym": entry.pseudonym,
-        "sequences": list(entry.sequences),
-        "clinical": asdict(entry.clinical),
-        "findings": [asdict(f) for f in entry.findings],
-        "demo": entry.demo,
-        "added": entry.added.isoformat(),
-        "original_names": dict(entry.original_names),
-        "sha256": dict(entry.sha256),
-        "content_sha256": dict(entry.content_sha256),
-        "sources": {name: dict(source) for name, source in entry.sources.items()},
-    }
-    return json.dumps(record, indent=1, ensure_ascii=False)
-
-
-def _read_record(folder: Path) -> CaseEntry:
-    try:
-        record = load_json(folder / _RECORD)
-        if record["format"] != _FORMAT:
-            raise ValueError(f"format {record['format']}, but this version reads {_FORMAT}")
-        if record["pseudonym"] != folder.name:
-            raise ValueError(f"it belongs to case {record['pseudonym']}")
-        return CaseEntry(
-            case_id=folder.name,
-            folder=folder,
-            sequences=tuple(s for s in SEQUENCES if s in record["sequences"]),
-            clinical=ClinicalRecord(**record["clinical"]),
-            findings=tuple(
-                Finding(**{**f, "severity": Severity(f["severity"])}) for f in record["findings"]
-            ),
-            demo=bool(record["demo"]),
-            added=datetime.fromisoformat(record["added"]).astimezone(UTC),
-            original_names=record["original_names"],
-            sha256=record["sha256"],
-            content_sha256=record.get("content_sha256", {}),  # absent in an earlier version's
-            sources=record.get("sources", {}),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise refuse(
-            "the record of the case is damaged",
-            file=f"{folder.name}/{_RECORD}",
-            found=f"{type(error).__name__}: {error}"[:160],
-            hint="remove the folder of the case and add the case again.",
-        ) from error
 
 
 def _sweep(cases: Path) -> None:
