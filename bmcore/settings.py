@@ -22,7 +22,7 @@ class Settings(BaseSettings):
     idle_minutes: who does nothing for so long is signed out.
     frame_ancestors: which pages may frame the dashboard, as in Content-Security-Policy.
     upload_gb: the largest upload, in GB.
-    inbox: a folder of this computer whose folders and archives the Cases page offers; none if empty.
+    inbox: a folder of this computer whose folders and zips the Cases page offers; none if empty.
     keep_names: keep the names of the files a case came in, and name cases after them. Off: a name
         of a file may be a patient's.
     """

@@ -74,7 +74,7 @@ def test_an_upload_belongs_to_who_began_it(tmp_path: Path) -> None:
 
 
 def test_limits_are_said_before_a_byte_is_sent(tmp_path: Path, monkeypatch) -> None:
-    with pytest.raises(InputRefused, match="found 2.0 GB; expected at most 1 MB"):
+    with pytest.raises(InputRefused, match=r"found 2\.0 GB; expected at most 1 MB"):
         uploads.begin(tmp_path, "ada", [("a", 2 * 10**9)], "", MOST)
     free = uploads.SPARE + 100
     monkeypatch.setattr(uploads.shutil, "disk_usage", lambda _: Free(free))

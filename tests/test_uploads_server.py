@@ -1,4 +1,4 @@
-"""Uploads to the real server, by a raw client: to the disk, by whom it may be, and by no one else."""
+"""Uploads to the real server, by a raw client: to the disk, by whom it may be, by no one else."""
 
 from __future__ import annotations
 

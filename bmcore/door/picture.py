@@ -1,0 +1,65 @@
+"""Pictures of an arrival: the outline of the brain over T1 post-gadolinium; a slice of a series."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from bmcore.domain import Volume
+from bmcore.geometry import transform
+from bmcore.imaging.slices import PLANES, auto_window, render_slice, slice_at
+
+OUTLINE = (64, 224, 208)  # stands out from grey in both schemes, and is no colour of a label
+_SMALL = 160
+
+
+def outlines(image: Volume, brain: Volume) -> Iterator[tuple[str, bytes]]:
+    """(plane, PNG) of the slices through the middle of the brain, its outline drawn.
+
+    image, brain: on one grid; brain is not 0 inside. ValueError where the brain is empty.
+    """
+    inside = np.asarray(brain.data) > 0
+    if not inside.any():
+        raise ValueError("the outline of the brain is empty")
+    middle = transform(brain.affine, np.argwhere(inside).mean(axis=0))
+    window, mask = auto_window(image), Volume(inside.astype(np.float32), brain.affine)
+    for plane in reversed(PLANES):
+        at = slice_at(image, plane, middle)
+        picture = render_slice(image, plane, at, window=window).copy()
+        filled = render_slice(mask, plane, at, window=(0, 1))[..., 0] > 127
+        picture[_edge(filled, max(1, min(picture.shape[:2]) // 160))] = OUTLINE
+        yield plane, _png(picture)
+
+
+def _edge(filled: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
+    thinner = ndimage.binary_erosion(filled, iterations=width, border_value=0)
+    return np.asarray(filled & ~thinner)
+
+
+def small(values: npt.NDArray[np.float32], aspect: float) -> bytes:
+    """A slice as a small PNG. values: (column, row). aspect: height of a pixel over its width."""
+    from PIL import Image
+
+    low, high = (float(v) for v in np.percentile(values, (1, 99.5)))
+    grey = np.clip((values.T - low) / (high - low if high > low else 1.0), 0, 1)
+    picture = Image.fromarray(np.rint(grey * 255).astype(np.uint8))
+    height = picture.height * aspect
+    scale = _SMALL / max(picture.width, height)
+    size = (max(1, round(picture.width * scale)), max(1, round(height * scale)))
+    return _encoded(picture.resize(size, Image.Resampling.BILINEAR))
+
+
+def _png(picture: npt.NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
+    return _encoded(Image.fromarray(picture))
+
+
+def _encoded(picture: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")  # type: ignore[attr-defined]
+    return buffer.getvalue()
