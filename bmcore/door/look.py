@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from bmcore.domain import SEQUENCES, Finding, InputRefused, Severity, refuse
+import numpy as np
+
+from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, Finding, InputRefused, Severity, refuse
+from bmcore.door import picture
 from bmcore.door.found import ExaminationRow, Found, SeriesRow, numbered
-from bmcore.geometry import voxel_sizes_mm
+from bmcore.geometry import to_ras, voxel_sizes_mm
 from bmcore.intake import dicom
 from bmcore.intake.dicom.files import list_files
 from bmcore.intake.dicom.found import (
@@ -21,11 +24,15 @@ from bmcore.intake.dicom.found import (
     SourceFile,
     StudyFound,
 )
+from bmcore.intake.images import read_images
 from bmcore.intake.naming import propose_all
-from bmcore.intake.nifti_file import is_nifti
-from bmcore.intake.sequence_name import ASIDE
+from bmcore.intake.nifti_file import MIN_VOXELS_AN_AXIS, is_nifti
+from bmcore.intake.sequence_name import ASIDE, Proposal
 
 _LISTED = 20
+_MOST_PICTURES = 24
+_MOST_READ = 12  # files of NIfTI that are read at once; more are no examination
+Keep = Callable[[str, str, bytes], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,15 +87,19 @@ def _listed(files: Sequence[SourceFile]) -> str:
     if not files:
         return "no file"
     names = ", ".join(file.name for file in files[:_LISTED])
-    return f"{len(files)} other files: {names}{' …' if len(files) > _LISTED else ''}"
+    return f"{len(files)} files: {names}{' …' if len(files) > _LISTED else ''}"
 
 
-def look(sources: Iterable[Path | SourceFile]) -> Found:
-    """What is there, as plain values. InputRefused where nothing can be used."""
+def look(sources: Iterable[Path | SourceFile], keep: Keep = lambda *_: None) -> Found:
+    """What is there, as plain values. InputRefused where nothing can be used.
+
+    keep: given (examination, series, PNG) of a slice of what may be chosen.
+    """
     with opened(sources) as brought:
         if brought.study is not None:
+            _pictures(brought.study, keep)
             return _of_dicom(brought.study, brought.files)
-        return _of_nifti(brought.nifti, brought.files)
+        return _of_nifti(brought.nifti, brought.files, keep)
 
 
 # --- DICOM ---------------------------------------------------------------------------------------
@@ -138,31 +149,77 @@ def _row(series: SeriesFound) -> SeriesRow:
     )
 
 
+def _pictures(study: StudyFound, keep: Keep) -> None:
+    """A picture of the middle slice of every volume that could be a sequence."""
+    wanted = [
+        (examination.label, series)
+        for _, examination in study.examinations()
+        for series in examination.series
+        if series.stack is not None and series.stack.shape[2] >= MIN_VOXELS_AN_AXIS
+    ]
+    wanted.sort(key=lambda pair: pair[1].sequence is None)
+    for examination, series in wanted[:_MOST_PICTURES]:
+        assert series.stack is not None
+        middle = series.stack.images[len(series.stack.images) // 2]
+        try:
+            values = dicom.read_image(middle)
+        except InputRefused:
+            continue  # the reason comes where the series is read as a whole
+        sizes = voxel_sizes_mm(series.stack.affine)
+        keep(examination, series.label, picture.small(values, float(sizes[1] / sizes[0])))
+
+
 # --- NIfTI ---------------------------------------------------------------------------------------
 
 
-def _of_nifti(files: dict[str, SourceFile], looked_at: int) -> Found:
+def _of_nifti(files: Mapping[str, SourceFile], looked_at: int, keep: Keep) -> Found:
     """One examination of all files: whose they are, NIfTI does not say."""
-    names = {label: file.name for label, file in files.items()}
-    proposals = propose_all(dict.fromkeys(names.values()))
-    counts = Counter(proposals[name].sequence for name in names.values())
-    rows, proposed, questions = [], {}, {}
-    for label, name in names.items():
-        sequence, confidence, reason = proposals[name]
-        own = sequence if sequence in SEQUENCES else None
-        aside = " It is left out." if sequence == ASIDE else ""
-        rows.append(SeriesRow(label, name, "", own, confidence, f"its name {reason}.{aside}"))
-        if own is None:
+    if len(files) > _MOST_READ:
+        raise refuse(
+            "these are too many images for one patient at one time",
+            found=_listed(list(files.values())),
+            expected=f"two to four sequences, at most {_MOST_READ} files",
+            hint="choose the files of one examination.",
+        )
+    proposals = propose_all(dict.fromkeys(file.name for file in files.values()))
+    rows = [_file_row(label, file, proposals[file.name], keep) for label, file in files.items()]
+    proposed: dict[str, str] = {}
+    questions: dict[str, str] = {}
+    for sequence in SEQUENCES:
+        fitting = [row for row in rows if row.sequence == sequence]
+        if not fitting:
             continue
-        proposed.setdefault(own, label)
-        if counts[own] > 1:
-            questions[own] = f"{counts[own]} files are named like this sequence. Which one is it?"
-        elif confidence < SURE:
-            questions[own] = f"Is it {name}? Its name {reason}."
+        likeliest = max(fitting, key=lambda row: (row.usable, row.confidence))
+        proposed[sequence] = likeliest.label
+        if len(fitting) > 1:
+            questions[sequence] = f"{len(fitting)} files are named like it. Which one is it?"
+        elif likeliest.confidence < SURE and not any(row.sequence == "t1c" for row in rows):
+            questions[sequence] = f"Is it {likeliest.name}? {likeliest.reason}"
     left = looked_at - len(files)
-    notes = (f"{left} other files were passed over: neither DICOM nor NIfTI.",) if left else ()
+    many = "1 other file was" if left == 1 else f"{left} other files were"
+    notes = (f"{many} passed over: neither DICOM nor NIfTI.",) if left else ()
     examination = ExaminationRow("1", "", "", tuple(rows), proposed, questions)
     return Found("nifti", (examination,), looked_at, notes)
+
+
+def _file_row(label: str, file: SourceFile, proposal: Proposal, keep: Keep) -> SeriesRow:
+    """What a file is by its name, and whether it can be read."""
+    sequence = proposal.sequence if proposal.sequence in SEQUENCES else None
+    aside = "Left out: its name" if proposal.sequence == ASIDE else "Its name"
+    kind = SEQUENCE_NAMES.get(sequence or "", "")
+    reason = f"{aside} {proposal.reason}."
+    row = SeriesRow(label, file.name, kind, sequence, proposal.confidence, reason)
+    with tempfile.TemporaryDirectory(prefix="bmcore-") as folder:
+        path = as_nifti(file, Path(folder) / "image")
+        volumes, problems, _ = read_images({"image": path})
+        if problems:
+            said = (replace(problem, file=None) for problem in problems)
+            return replace(row, usable=False, problems=tuple(p.sentence for p in said))
+        data, affine = to_ras(np.asarray(volumes["image"].data), volumes["image"].affine)
+        sizes = [float(size) for size in voxel_sizes_mm(affine)]
+        middle = np.asarray(data[::-1, ::-1, data.shape[2] // 2], np.float32)
+        keep("1", label, picture.small(middle, sizes[1] / sizes[0]))
+        return replace(row, size=numbered(data.shape, sizes))
 
 
 # --- words ---------------------------------------------------------------------------------------
@@ -181,11 +238,13 @@ def for_page(finding: Finding) -> Finding:
     return replace(finding, hint=hint if finding.severity is not Severity.INFO else None)
 
 
-def link(source: SourceFile, path: Path) -> Path:
-    """``source`` under another name, without a copy where the disk allows it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def as_nifti(file: SourceFile, place: Path) -> Path:
+    """The file under another name, with the ending of what it is; no copy where the disk allows."""
+    with file.path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    path = place.with_name(f"{place.name}.nii{'.gz' if packed else ''}")
     try:
-        path.hardlink_to(source.path)
+        path.hardlink_to(file.path)
     except OSError:
-        shutil.copyfile(source.path, path)
+        shutil.copyfile(file.path, path)
     return path

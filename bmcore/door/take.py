@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bmcore.domain import SEQUENCE_NAMES, Finding, InputRefused, Severity, refuse
 from bmcore.door.found import NONE
-from bmcore.door.look import Brought, link
+from bmcore.door.look import Brought, as_nifti
 from bmcore.intake import dicom, gatekeeper
 from bmcore.intake.dicom.convert import content_digest
 from bmcore.intake.dicom.found import RawStudy, SourceFile
@@ -47,7 +47,9 @@ def _of_nifti(
             hint="if one of these files is the T1 after gadolinium, choose it.",
         )
     with tempfile.TemporaryDirectory(prefix="bmcore-") as folder:
-        paths = {name: _named(files[label], Path(folder) / name) for name, label in chosen.items()}
+        paths = {
+            name: as_nifti(files[label], Path(folder) / name) for name, label in chosen.items()
+        }
         own = {path.name: name for name, path in paths.items()}
         volumes, problems, notes = read_images(paths)
 
@@ -70,10 +72,3 @@ def _of_nifti(
     told = tuple(renamed(f, names) for f in (*taken, *notes))
     stored = tuple(renamed(f, {name: name for name in names}) for f in (*taken, *notes))
     return RawStudy("", volumes, told, stored, technical), names
-
-
-def _named(file: SourceFile, place: Path) -> Path:
-    """The file under a name that says its sequence and its kind."""
-    with file.path.open("rb") as stream:
-        packed = stream.read(2) == b"\x1f\x8b"
-    return link(file, place.parent / f"{place.name}.nii{'.gz' if packed else ''}")

@@ -11,7 +11,7 @@ in ``geometry`` and nowhere else. Files are parsed in the child process of ``int
 """
 
 from bmcore.intake.dicom.choose import TAKEN, choose, propose
-from bmcore.intake.dicom.convert import read_volume, to_case, to_raw
+from bmcore.intake.dicom.convert import read_image, read_volume, to_case, to_raw
 from bmcore.intake.dicom.files import holds_dicom
 from bmcore.intake.dicom.found import ChoiceNeeded, RawStudy, SeriesFound, StudyChoice, StudyFound
 from bmcore.intake.dicom.study import of_files, read_study
@@ -28,6 +28,7 @@ __all__ = [
     "holds_dicom",
     "of_files",
     "propose",
+    "read_image",
     "read_study",
     "read_volume",
     "table",

@@ -1,0 +1,61 @@
+"""The third step: the outline of the brain over T1 post-gadolinium, looked at before it counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from bmcore.domain import SEQUENCE_NAMES
+from bmcore.door import work
+from pages.parts import loaders
+from pages.parts.access import guard
+from pages.parts.words import escaped
+
+if TYPE_CHECKING:
+    from bmcore.door.arrival import Arrival
+
+_PLANES = {"axial": "Axial", "coronal": "Coronal", "sagittal": "Sagittal"}
+
+
+def draw(of: Arrival) -> None:
+    """Pictures, what is doubtful in words, and the button that adds the case."""
+    from bmcore.door import steps
+
+    ready = steps.aligned(of)
+    st.markdown("**Does the line follow the edge of the brain?**")
+    st.caption(
+        "The models see only what lies inside of the line. Look at the vertex, the temporal poles, "
+        "the cerebellum, and at lesions near the surface."
+    )
+    for column, plane in zip(st.columns(3), _PLANES, strict=True):
+        column.image(steps.outline_picture(of, plane).read_bytes(), caption=_PLANES[plane])
+    doubts = [words for severity, words in ready.findings if severity == "warning"]
+    for words in doubts:
+        st.warning(escaped(words), icon=":material/warning:")
+    if not doubts:
+        st.success(ready.sentence, icon=":material/check:")
+    with st.expander("What was noted on the way"):
+        for severity, words in ready.findings:
+            if severity != "warning":
+                st.markdown(f"- {escaped(words)}")
+        took = ", ".join(f"{escaped(step)} {seconds:.0f} s" for step, seconds in ready.steps_s.items())
+        st.caption(took)
+    label = "It fits: add the case" if not doubts else "I looked, it fits: add the case"
+    add, back = st.columns([2, 3], vertical_alignment="center")
+    if add.button(label, type="primary", key="store", icon=":material/add:", width="stretch"):
+        guard.check("cases.add")
+        work.submit(loaders.home(), of, work.STORE)
+        st.rerun()
+    if back.button("Back to the series", key="back", icon=":material/arrow_back:"):
+        work.forget(of, work.ALIGN)
+        st.rerun()
+    _correct(of, ready)
+
+
+def _correct(of: Arrival, ready: object) -> None:
+    """What to do where the outline is wrong."""
+
+
+def sequences(names: list[str]) -> str:
+    return ", ".join(SEQUENCE_NAMES[name] for name in names)
