@@ -36,7 +36,8 @@ class Arrival:
 
     files: (name as the user knows it, bytes), in the order of their numbers; empty for a place of
     the inbox. place: the file or folder of the inbox, which is read where it lies, and left there.
-    mark: what the browser calls this set of files, so that an interrupted upload finds itself.
+    demo: it is the synthetic study. mark: what the browser calls this set of files, so that an
+    interrupted upload finds itself.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Arrival:
     files: tuple[tuple[str, int], ...] = ()
     place: Path | None = None
     mark: str = ""
+    demo: bool = False
 
     @property
     def size(self) -> int:
@@ -93,6 +95,7 @@ def begin(
     *,
     place: Path | None = None,
     mark: str = "",
+    demo: bool = False,
 ) -> Arrival:
     """Make the folder of a new arrival. InputRefused for too many files or none at all."""
     kept = listed(files)
@@ -108,9 +111,10 @@ def begin(
     name = secrets.token_hex(16)
     folder = disk.private_folder(folder_of(home) / name)
     disk.private_folder(folder / _FILES)
-    made = Arrival(name, folder, owner, _shown(label), datetime.now(UTC), kept, place, mark)
+    made = Arrival(name, folder, owner, _shown(label), datetime.now(UTC), kept, place, mark, demo)
     record = {
         "owner": owner, "label": made.label, "begun": made.begun.isoformat(), "mark": mark,
+        "demo": demo,
         "files": [list(pair) for pair in kept], "place": None if place is None else str(place),
     }  # fmt: skip
     disk.write(folder / _RECORD, json.dumps(record))
@@ -157,6 +161,19 @@ def drop(arrival: Arrival) -> None:
     shutil.rmtree(arrival.folder, ignore_errors=True)
 
 
+def empty(arrival: Arrival) -> None:
+    """Remove what was brought and all that was made of it; what became of it can still be told."""
+    kept = {_RECORD, "work.json", "work.log", LOCK, "submit.lock"}
+    for path in arrival.folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name not in kept:
+            path.unlink(missing_ok=True)
+    record = load_json(arrival.folder / _RECORD)
+    bare = {**record, "label": "Added", "files": [], "place": str(arrival.folder), "mark": ""}
+    disk.write(arrival.folder / _RECORD, json.dumps(bare))
+
+
 def sweep(home: Path) -> int:
     """Remove what nobody has been at for ``KEPT_HOURS``; how many arrivals that were."""
     oldest, gone = time.time() - 3600 * KEPT_HOURS, 0
@@ -195,6 +212,7 @@ def _read(folder: Path) -> Arrival | None:
             files=tuple((str(name), int(size)) for name, size in record["files"]),
             place=None if record["place"] is None else Path(record["place"]),
             mark=str(record["mark"]),
+            demo=bool(record["demo"]),
         )
     except (OSError, KeyError, ValueError, TypeError, BmcoreError):
         return None  # half made, half removed, or not ours: swept later

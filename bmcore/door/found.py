@@ -41,7 +41,8 @@ class SeriesRow:
 @dataclass(frozen=True)
 class ExaminationRow:
     """One patient at one time. proposed: sequence -> label; questions: sequence -> what is asked,
-    where the proposal is not sure. notes: what else was noticed."""
+    where the proposal is not sure. notes: what else was noticed. case_id: the pseudonym of the
+    patient and the examination; "" where the files name none."""
 
     label: str
     patient: str
@@ -50,6 +51,7 @@ class ExaminationRow:
     proposed: Mapping[str, str] = field(default_factory=dict)
     questions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    case_id: str = ""
 
     @property
     def title(self) -> str:
@@ -95,6 +97,7 @@ def load(path: Path) -> Found:
             e["proposed"],
             e["questions"],
             tuple(e["notes"]),
+            e["case_id"],
         )
         for e in told["examinations"]
     )

@@ -16,6 +16,7 @@ from bmcore.door import picture
 from bmcore.door.found import ExaminationRow, Found, SeriesRow, numbered
 from bmcore.geometry import to_ras, voxel_sizes_mm
 from bmcore.intake import dicom
+from bmcore.intake.dicom.deidentify import pseudonyms_of
 from bmcore.intake.dicom.files import list_files
 from bmcore.intake.dicom.found import (
     SURE,
@@ -90,25 +91,33 @@ def _listed(files: Sequence[SourceFile]) -> str:
     return f"{len(files)} files: {names}{' …' if len(files) > _LISTED else ''}"
 
 
-def look(sources: Iterable[Path | SourceFile], keep: Keep = lambda *_: None) -> Found:
+def look(
+    sources: Iterable[Path | SourceFile],
+    keep: Keep = lambda *_: None,
+    home: Path | None = None,
+) -> Found:
     """What is there, as plain values. InputRefused where nothing can be used.
 
-    keep: given (examination, series, PNG) of a slice of what may be chosen.
+    keep: given (examination, series, PNG) of a slice of what may be chosen. home: where the key of
+    the pseudonyms lies; None where none are needed.
     """
     with opened(sources) as brought:
         if brought.study is not None:
             _pictures(brought.study, keep)
-            return _of_dicom(brought.study, brought.files)
+            return _of_dicom(brought.study, brought.files, home)
         return _of_nifti(brought.nifti, brought.files, keep)
 
 
 # --- DICOM ---------------------------------------------------------------------------------------
 
 
-def _of_dicom(study: StudyFound, files: int) -> Found:
-    several = len(study.patients) > 1
+def _of_dicom(study: StudyFound, files: int, home: Path | None) -> Found:
+    names = None if home is None else pseudonyms_of(home)
     examinations = tuple(
-        _examination(examination, patient.label if several or patient.label else "")
+        replace(
+            _examination(examination, patient.label),
+            case_id="" if names is None else names.case_id(patient.identity, examination.uid),
+        )
         for patient, examination in study.examinations()
     )
     return Found("dicom", examinations, files, told(study.notes))

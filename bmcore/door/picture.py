@@ -15,6 +15,8 @@ from bmcore.imaging.slices import PLANES, auto_window, render_slice, slice_at
 
 OUTLINE = (64, 224, 208)  # stands out from grey in both schemes, and is no colour of a label
 _SMALL = 160
+STEP = 2  # voxels of the working grid, 1 mm, in one that the brush paints on
+MOST_BRUSH = 256**3
 
 
 def outlines(image: Volume, brain: Volume) -> Iterator[tuple[str, bytes]]:
@@ -35,9 +37,55 @@ def outlines(image: Volume, brain: Volume) -> Iterator[tuple[str, bytes]]:
         yield plane, _png(picture)
 
 
+def plain(image: Volume) -> Iterator[tuple[str, bytes]]:
+    """(plane, PNG) of the slices through the middle of what is not background."""
+    data = np.asarray(image.data)
+    middle = transform(image.affine, np.argwhere(data > data.min())[::97].mean(axis=0))
+    window = auto_window(image)
+    for plane in reversed(PLANES):
+        yield plane, _png(render_slice(image, plane, slice_at(image, plane, middle), window=window))
+
+
 def _edge(filled: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
     thinner = ndimage.binary_erosion(filled, iterations=width, border_value=0)
     return np.asarray(filled & ~thinner)
+
+
+def for_brush(image: Volume, brain: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[np.uint8]]:
+    """What the brush paints on: every second voxel of ``image`` as grey values, and the mask.
+
+    image, brain: (i, j, k) of the working grid, axes to the right, front and top.
+    """
+    low, high = auto_window(image)
+    grey = np.clip((np.asarray(image.data)[::STEP, ::STEP, ::STEP] - low) / (high - low), 0, 1)
+    return {"image": np.rint(grey * 255).astype(np.uint8), "brain": coarse(brain).astype(np.uint8)}
+
+
+def coarse(brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Blocks of 2 x 2 x 2 voxels: True where at least half of a block is."""
+    sizes = [-(-n // STEP) for n in brain.shape]
+    padded = np.zeros([n * STEP for n in sizes], np.uint8)
+    padded[tuple(slice(0, n) for n in brain.shape)] = brain
+    a, b, c = sizes
+    blocks = padded.reshape(a, STEP, b, STEP, c, STEP).sum(axis=(1, 3, 5))
+    return np.asarray(blocks >= STEP**3 // 2)
+
+
+def corrected(
+    brain: npt.NDArray[np.bool_], painted: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """``brain`` with the blocks that were painted otherwise; the rest of its edge stays fine.
+
+    painted: of the shape of ``coarse(brain)``; ValueError otherwise.
+    """
+    before = coarse(brain)
+    if painted.shape != before.shape:
+        raise ValueError(f"what was painted must be {before.shape}, but is {painted.shape}")
+    changed = painted != before
+    for axis in range(3):
+        changed, painted = (np.repeat(a, STEP, axis) for a in (changed, painted))
+    inside = tuple(slice(0, n) for n in brain.shape)
+    return np.where(changed[inside], painted[inside], brain)
 
 
 def small(values: npt.NDArray[np.float32], aspect: float) -> bytes:

@@ -39,12 +39,14 @@ STOPPED = (
 @dataclass(frozen=True)
 class Work:
     """step: "look", "align" or "store", or "" before the first. state: none, queued, running,
-    done or failed. words: what is being done. done: the steps of it that are finished, in words.
+    done or failed. words: what is being done. fraction: 0-1 of the step. done: what is finished of
+    it, in words.
     refused: why it failed, a sentence each. case_id: of the case that was stored."""
 
     step: str = ""
     state: str = "none"
     words: str = ""
+    fraction: float = 0.0
     done: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     submitted_at: float = 0.0

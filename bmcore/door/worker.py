@@ -22,7 +22,7 @@ from bmcore.door import arrival, work
 from bmcore.door.arrival import LOCK, Arrival
 from bmcore.door.work import Work
 
-Step = Callable[[Path, Arrival, Callable[[str], None]], str | None]
+Step = Callable[[Path, Arrival, Callable[[str, float], None]], str | None]
 
 
 def main(argv: list[str]) -> int:
@@ -32,13 +32,13 @@ def main(argv: list[str]) -> int:
     os.nice(5)  # the pages come first
     disk.private_process()
     home = Path(argv[0])
-    return run(home, arrival.find(home, argv[1], argv[2]), steps())
+    return run(home, arrival.find(home, argv[1], argv[2]), known_steps())
 
 
-def steps() -> Mapping[str, Step]:
-    from bmcore.door import take
+def known_steps() -> Mapping[str, Step]:
+    from bmcore.door import steps
 
-    return {work.LOOK: take.look_step, work.ALIGN: take.align_step, work.STORE: take.store_step}
+    return {work.LOOK: steps.look_step, work.ALIGN: steps.align_step, work.STORE: steps.store_step}
 
 
 def run(home: Path, of: Arrival, known: Mapping[str, Step]) -> int:
@@ -62,15 +62,16 @@ class _Told:
     def __init__(self, of: Arrival, now: Work) -> None:
         self._of, self._now = of, now
 
-    def __call__(self, words: str) -> None:
+    def __call__(self, words: str, fraction: float) -> None:
         if words == self._now.words:
             return
         begun = self._now.words not in ("", "Starting")
         done = (*self._now.done, self._now.words) if begun else self._now.done
-        self._now = work.record(self._of, replace(self._now, words=words, done=done))
+        new = replace(self._now, words=words, done=done, fraction=min(1.0, max(0.0, fraction)))
+        self._now = work.record(self._of, new)
 
     def end(self, state: str, **more: object) -> None:
-        self("")
+        self("", self._now.fraction)
         changed = replace(self._now, state=state, ended_at=time.time(), **more)  # type: ignore[arg-type]
         self._now = work.record(self._of, changed)
 

@@ -29,9 +29,8 @@ def _demo() -> None:
     )
     if take.button("Try the synthetic study", key="demo_take", width="stretch"):
         guard.check("cases.add")
-        arrival.begin(
-            loaders.home(), guard.user().key, "Synthetic study", place=demo.place(loaders.home())
-        )
+        home, owner = loaders.home(), guard.user().key
+        arrival.begin(home, owner, "Synthetic study", place=demo.place(home), demo=True)
         st.rerun()
     with load:
         guard.download(

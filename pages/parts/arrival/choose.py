@@ -1,4 +1,4 @@
-"""The second step: what was found, and which series is which sequence; what is not sure is asked."""
+"""The second step: what was found, and which series is which sequence; doubts are asked."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def _examination(told: Found) -> ExaminationRow | None:
         f"These files hold {many}. Which one is it? A case is one patient at one time.",
         labels,
         index=labels.index(likeliest.label) if likeliest else None,
-        format_func=lambda label: escaped(next(e for e in told.examinations if e.label == label).title),
+        format_func=lambda label: escaped(
+            next(e for e in told.examinations if e.label == label).title
+        ),
         key="examination",
     )
     return told.examination(chosen) if chosen else None
@@ -137,7 +139,9 @@ def _boxes(of: Arrival, examination: ExaminationRow) -> dict[str, str | None]:
                 SEQUENCE_NAMES[sequence],
                 options,
                 index=start,
-                format_func=lambda label: "Not there, or leave it out" if label == NONE else words[label],
+                format_func=lambda label: (
+                    "Not there, or leave it out" if label == NONE else words[label]
+                ),
                 placeholder="Please choose",
                 key=f"series {of.id} {examination.label} {sequence}",
             )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from bmcore.domain import SEQUENCE_NAMES
 from bmcore.door import work
 from pages.parts import loaders
 from pages.parts.access import guard
@@ -23,11 +22,14 @@ def draw(of: Arrival) -> None:
     from bmcore.door import steps
 
     ready = steps.aligned(of)
-    st.markdown("**Does the line follow the edge of the brain?**")
-    st.caption(
-        "The models see only what lies inside of the line. Look at the vertex, the temporal poles, "
-        "the cerebellum, and at lesions near the surface."
-    )
+    if ready.outline:
+        st.markdown("**Does the line follow the edge of the brain?**")
+        st.caption(
+            "The models see only what lies inside of the line. Look at the vertex, the temporal "
+            "poles, the cerebellum, and at lesions near the surface."
+        )
+    else:
+        st.markdown("**Are these the images that you meant?**")
     for column, plane in zip(st.columns(3), _PLANES, strict=True):
         column.image(steps.outline_picture(of, plane).read_bytes(), caption=_PLANES[plane])
     doubts = [words for severity, words in ready.findings if severity == "warning"]
@@ -39,9 +41,11 @@ def draw(of: Arrival) -> None:
         for severity, words in ready.findings:
             if severity != "warning":
                 st.markdown(f"- {escaped(words)}")
-        took = ", ".join(f"{escaped(step)} {seconds:.0f} s" for step, seconds in ready.steps_s.items())
+        took = ", ".join(
+            f"{escaped(step)} {seconds:.0f} s" for step, seconds in ready.steps_s.items()
+        )
         st.caption(took)
-    label = "It fits: add the case" if not doubts else "I looked, it fits: add the case"
+    label = "Add the case" if not doubts else "I looked at this: add the case"
     add, back = st.columns([2, 3], vertical_alignment="center")
     if add.button(label, type="primary", key="store", icon=":material/add:", width="stretch"):
         guard.check("cases.add")
@@ -50,12 +54,19 @@ def draw(of: Arrival) -> None:
     if back.button("Back to the series", key="back", icon=":material/arrow_back:"):
         work.forget(of, work.ALIGN)
         st.rerun()
-    _correct(of, ready)
+    if ready.outline:
+        _correct(of)
 
 
-def _correct(of: Arrival, ready: object) -> None:
-    """What to do where the outline is wrong."""
+def _correct(of: Arrival) -> None:
+    """The brush, for where the outline is wrong; what was painted is looked at again."""
+    from bmcore.door import steps
+    from pages.parts.arrival import brush
 
-
-def sequences(names: list[str]) -> str:
-    return ", ".join(SEQUENCE_NAMES[name] for name in names)
+    with st.expander("Correct the outline with the brush", icon=":material/brush:"):
+        painted = brush.draw(of)
+    if painted is not None:
+        guard.check("cases.add")
+        steps.paint(of, painted)
+        work.submit(loaders.home(), of, work.ALIGN)
+        st.rerun()
