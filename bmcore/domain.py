@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.geometry import check_affine, same_grid
+from bmcore.origin import Origin
 
 RESEARCH_NOTICE = (
     "Research software, not a medical device. Not for diagnosis or treatment decisions."
@@ -227,6 +228,8 @@ class Case:
     """What we accept: one patient, one time point; all sequences on one grid, t1c among them.
 
     side_doubt: why left and right cannot be told from the headers, in words; None where they can.
+    origin: where the images lay before bmcore brought them onto this grid and took the skull away;
+    None where they are as they came.
     """
 
     case_id: str
@@ -235,6 +238,7 @@ class Case:
     findings: tuple[Finding, ...] = ()
     truth: Truth | None = None
     side_doubt: str | None = None
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         unknown = set(self.sequences) - set(SEQUENCES)
@@ -322,6 +326,8 @@ class Lesion:
     largest_diameter_mm: greatest distance between two voxel centres of TC plus one voxel.
     centroid_mm: world RAS mm; centroid_voxel: (i, j, k) on the grid it was found on.
     side: "left", "right", "midline" or SIDE_NOT_KNOWN; region: lobe in words, or "unknown".
+    at_edge: it reaches the edge of a brain mask that bmcore drew: the mask may cut it, or it may be
+    something left outside of the brain.
     """
 
     number: int
@@ -334,6 +340,7 @@ class Lesion:
     centroid_voxel: tuple[float, float, float]
     side: str
     region: str
+    at_edge: bool = False
 
 
 @dataclass(frozen=True)
@@ -434,7 +441,7 @@ class Prediction:
     mask: labels 0-3 (uint8) on the input's grid. lesion_probabilities: (n_lesions, 6) of the CNN.
     image_features: (f,) patient-level image features, code: (d,) from the autoencoder, both None
     where no lesion was found. clinical_vector: (m,) as fed to the MLR. timings_s: stage -> seconds.
-    novelty: None where the models hold no calibration.
+    novelty: None where the models hold no calibration. origin: as the case's.
     """
 
     case_id: str
@@ -454,6 +461,7 @@ class Prediction:
     timings_s: Mapping[str, float]
     findings: tuple[Finding, ...] = ()
     novelty: Novelty | None = None
+    origin: Origin | None = None
 
     @property
     def answers(self) -> tuple[Answer, Answer, Answer]:

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     "domain": 0,
     "geometry": 0,
+    "origin": 0,
     "anatomy": 0,
     "workers": 0,
     "plain": 0,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,80 +21,145 @@ FAR_DEG = 35.0  # more than a head turns between two sequences of one examinatio
 SCALES = (0.8, 1.25)  # of a head to the template
 LEAST_INFORMATION = 0.1  # nats, of a sequence to T1 post-gadolinium after registration
 LEAST_SYMMETRY = 0.85
-_LOOK = "look at the outline of the brain, and correct it with the brush."
+LEAST_OUTLINE = 0.9  # Dice of the brain in two sequences
+LOOK = "look at the outline of the brain, and correct it with the brush."
 
 
-def judge(
+@dataclass(frozen=True)
+class Quality:
+    """What was measured of an alignment and of the outline of the brain.
+
+    information: sequence -> mutual information (nats) with T1 post-gadolinium by the headers alone
+    and after registration. turns_deg: how far each was turned. outlines: Dice of the brain that the
+    second net sees in each sequence with that of T1 post-gadolinium, where both have values.
+    second: Dice of the two nets on T1 post-gadolinium; None with one net, or without a skull.
+    template_scale: size of the head over the template's. brain_ml, symmetry (Dice with its mirror
+    image), parts (connected pieces of more than 1 ml): of the mask as it is used.
+    """
+
+    information: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    turns_deg: Mapping[str, float] = field(default_factory=dict)
+    outlines: Mapping[str, float] = field(default_factory=dict)
+    second: float | None = None
+    template_scale: float = 1.0
+    brain_ml: float = 0.0
+    symmetry: float = 0.0
+    parts: int = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "information": {k: list(v) for k, v in self.information.items()}}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Quality:
+        told = {name: (float(a), float(b)) for name, (a, b) in values["information"].items()}
+        return cls(**{**values, "information": told})
+
+
+def measure(
     registrations: Mapping[str, Registration],
     to_template: Registration,
-    second: float | None,
+    nets: tuple[Mask, Mask | None],
+    outlines: Mapping[str, tuple[Mask, Mask, Mask]],
     brain: Mask,
-) -> tuple[Finding, ...]:
-    """What a reader should look at before trusting the result.
+) -> Quality:
+    """The numbers behind ``judge``.
 
-    registrations: of each sequence onto T1 post-gadolinium. second: Dice of the two extractions.
-    brain: (i, j, k) of 1 mm voxels, the first axis from left to right.
+    registrations: of each sequence onto T1 post-gadolinium. nets: the brain by the first and the
+    second net. outlines: sequence -> the brain of T1 post-gadolinium, that of the sequence, and
+    where the sequence has values, on one grid. brain: (i, j, k) of 1 mm voxels, the first axis from
+    left to right.
     """
-    return (
-        *_of_sequences(registrations),
-        *_of_template(to_template),
-        *_of_brain(second, brain),
+    first, second = nets
+    return Quality(
+        information={name: (r.before, r.after) for name, r in registrations.items()},
+        turns_deg={name: r.turn_deg for name, r in registrations.items()},
+        outlines={n: dice(a[there], b[there]) for n, (a, b, there) in outlines.items()},
+        second=None if second is None else dice(first, second),
+        template_scale=1 / to_template.scale,
+        **of_mask(brain),
     )
 
 
-def _of_sequences(registrations: Mapping[str, Registration]) -> Iterator[Finding]:
-    for name, found in registrations.items():
+def of_mask(brain: Mask) -> dict[str, Any]:
+    """brain_ml, symmetry and parts of a mask (i, j, k) of 1 mm voxels."""
+    sizes = np.bincount(ndimage.label(brain)[0].ravel())[1:]
+    return {
+        "brain_ml": float(brain.sum()) / 1000,
+        "symmetry": symmetry(brain),
+        "parts": int((sizes > 1000).sum()),
+    }
+
+
+def judge(quality: Quality) -> tuple[Finding, ...]:
+    """What a reader should look at before trusting the result."""
+    return (*_of_sequences(quality), *_of_template(quality), *_of_brain(quality))
+
+
+def _of_sequences(quality: Quality) -> Iterator[Finding]:
+    for name, (before, after) in quality.information.items():
         words = SEQUENCE_NAMES[name]
-        if found.after < LEAST_INFORMATION:
+        if after < LEAST_INFORMATION or after < before:
             yield _doubt(
                 f"{words} may not fit T1 post-gadolinium after alignment",
-                f"{found.after:.2f} nats of mutual information",
-                f"at least {LEAST_INFORMATION}",
+                f"{after:.2f} nats of mutual information, {before:.2f} before",
+                f"at least {LEAST_INFORMATION}, and no less than before",
                 "look at the edges of the brain in both, side by side.",
+                name,
             )
-        if found.turn_deg > FAR_DEG:
+        if quality.turns_deg[name] > FAR_DEG:
             yield _doubt(
                 f"{words} was turned far to fit T1 post-gadolinium",
-                f"{found.turn_deg:.0f} degrees",
+                f"{quality.turns_deg[name]:.0f} degrees",
                 f"at most {FAR_DEG:.0f}",
                 "check that it is of the same patient and examination.",
+                name,
+            )
+    for name, overlap in quality.outlines.items():
+        if overlap < LEAST_OUTLINE:
+            yield _doubt(
+                f"the outline of the brain in {SEQUENCE_NAMES[name]} is not that in T1 "
+                "post-gadolinium",
+                f"Dice {overlap:.2f}",
+                f"at least {LEAST_OUTLINE}",
+                f"{LOOK} Check that both are of one patient.",
+                name,
             )
 
 
-def _of_template(to_template: Registration) -> Iterator[Finding]:
-    size = 1 / to_template.scale
-    if not SCALES[0] <= size <= SCALES[1]:
+def _of_template(quality: Quality) -> Iterator[Finding]:
+    if not SCALES[0] <= quality.template_scale <= SCALES[1]:
         yield _doubt(
             "the head hardly fits the template; it may not have been turned upright",
-            f"a scale of {size:.2f}",
+            f"a scale of {quality.template_scale:.2f}",
             f"{SCALES[0]} to {SCALES[1]}",
             "look at the planes: left and right, front and back.",
         )
 
 
-def _of_brain(second: float | None, brain: Mask) -> Iterator[Finding]:
-    if second is not None and second < LEAST_DICE:
+def _of_brain(quality: Quality) -> Iterator[Finding]:
+    if quality.second is not None and quality.second < LEAST_DICE:
         yield _doubt(
             "the two brain extractions do not agree",
-            f"Dice {second:.2f}",
+            f"Dice {quality.second:.2f}",
             f"at least {LEAST_DICE}",
-            _LOOK,
+            LOOK,
         )
-    millilitres = float(brain.sum()) / 1000
-    if not BRAIN_ML[0] <= millilitres <= BRAIN_ML[1]:
+    if not BRAIN_ML[0] <= quality.brain_ml <= BRAIN_ML[1]:
         yield _doubt(
             "the brain has an unusual size",
-            f"{millilitres:.0f} ml",
+            f"{quality.brain_ml:.0f} ml",
             f"{BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f} ml",
-            _LOOK,
+            LOOK,
         )
-    halves = symmetry(brain)
-    if halves < LEAST_SYMMETRY:
+    if quality.parts != 1:
+        yield _doubt("the brain is not in one piece", f"{quality.parts} pieces", "one", LOOK)
+    if quality.symmetry < LEAST_SYMMETRY:
         yield _doubt(
             "the outline of the brain is not the same left and right",
-            f"Dice {halves:.2f} of the two halves",
+            f"Dice {quality.symmetry:.2f} of the two halves",
             f"at least {LEAST_SYMMETRY}",
-            _LOOK,
+            LOOK,
         )
 
 
@@ -105,5 +172,5 @@ def symmetry(brain: Mask) -> float:
     return dice(inner, inner[::-1])
 
 
-def _doubt(what: str, found: str, expected: str, hint: str) -> Finding:
-    return Finding(Severity.WARNING, what, found=found, expected=expected, hint=hint)
+def _doubt(what: str, found: str, expected: str, hint: str, sequence: str | None = None) -> Finding:
+    return Finding(Severity.WARNING, what, sequence, found, expected, hint)

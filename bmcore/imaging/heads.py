@@ -16,95 +16,150 @@ from scipy import ndimage
 
 from bmcore.anatomy import templates
 from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, Finding, Volume, refuse
-from bmcore.geometry import Affine, resample, same_grid, transform, voxel_sizes_mm
+from bmcore.geometry import Affine, resample, transform, voxel_sizes_mm
 from bmcore.imaging import extraction
-from bmcore.imaging.alignment_quality import judge
-from bmcore.imaging.brain import filled, find_brain, foreground, largest_part
-from bmcore.imaging.preprocess import WORKING_MM
+from bmcore.imaging.alignment_quality import Quality, judge, measure
+from bmcore.imaging.brain import filled, find_brain
 from bmcore.imaging.registration import Registration, register, without_scale
-from bmcore.stats.segmentation import dice
+from bmcore.imaging.resampling import WORKING_MM, onto
+from bmcore.imaging.skull import stripped
+from bmcore.origin import Origin
 
 Mask = npt.NDArray[np.bool_]
+OnStep = Callable[[str, float], None]
 REFERENCE = "t1c"
 MARGIN_MM = 12.0  # of the working grid around the brain
 DILATION_MM = 2.0  # HD-BET leaves 1-2 % of the cortex out
 AROUND_MM = 10.0  # the registration compares the brain and this much around it
-STRIPPED_ML = (500.0, 2200.0)  # see ``bmcore.imaging.brain``
-_BLOCK_MM = 4.0  # what ``stripped`` looks at
+BACKGROUND = "background"  # how the brain was found where the skull was gone before
+BY_HAND = "by hand"
+_SECOND = "deepbet"  # asked on each sequence for its outline: two seconds a piece
+_TO_BRAIN, _TO_MOVES, _TO_TEMPLATE, _TO_OUTLINES = 0.45, 0.7, 0.8, 0.95  # shares of the time
 
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """A head on its working grid.
+    """How the sequences of one head come onto one grid; no image is in it.
 
-    images: sequence -> Volume, all on one grid, 0 outside the brain. brain: (i, j, k) there.
-    shape, affine: of the T1 post-gadolinium as it came. registrations: of the others onto it, by
-    sequence. to_template: from the template's world to that of T1 post-gadolinium, rigid.
-    second_dice: how far the two extractions agree, None with one only. findings: what is doubtful.
+    affine: of the working grid. brain: (i, j, k) there. shape, source: shape and affine of T1
+    post-gadolinium as it came. moves: sequence -> 4x4 from its world to that of the sequence.
+    extraction: which net drew the brain, or BACKGROUND, or BY_HAND. quality: what was measured.
     """
 
-    images: Mapping[str, Volume]
+    affine: Affine
     brain: Mask
     shape: tuple[int, int, int]
-    affine: Affine
-    registrations: Mapping[str, Registration]
-    to_template: Registration
-    second_dice: float | None
-    findings: tuple[Finding, ...]
+    source: Affine
+    moves: Mapping[str, Affine]
+    extraction: str
+    quality: Quality
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return judge(self.quality)
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.shape, self.source, self.moves, self.extraction)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A brain in a head (i, j, k), by which net, and what the second net says; None without one."""
+
+    brain: Mask
+    extraction: str
+    second: Mask | None = None
 
 
 def align(
-    images: Mapping[str, Volume], on_step: Callable[[str], None] = lambda words: None
+    images: Mapping[str, Volume], on_step: OnStep = lambda words, fraction: None
 ) -> Alignment:
-    """Bring the sequences of one head onto one grid and take the skull away.
+    """Find how the sequences of one head come onto one grid, and where its brain is.
 
     images: sequence -> Volume on its own grid, "t1c" among them. on_step: told in words what
-    begins. InputRefused without T1 post-gadolinium, without a brain, or where brain extraction is
-    needed and not installed.
+    begins, and how far (0-1) the work is. InputRefused without T1 post-gadolinium, without a
+    brain, or where brain extraction is needed and not installed.
     """
     if REFERENCE not in images:
         raise refuse("there is no T1 post-gadolinium", hint="add that sequence.")
     reference = images[REFERENCE]
-    on_step("Looking for the brain")
-    brain, agreement = find(reference)
-    around = grown(brain, reference.affine, AROUND_MM)
+    others = [s for s in SEQUENCES if s in images and s != REFERENCE]
+    on_step("Looking for the brain", 0.0)
+    found = find(reference)
+    around = grown(found.brain, reference.affine, AROUND_MM)
     registrations = {}
-    for name in (s for s in SEQUENCES if s in images and s != REFERENCE):
-        on_step(f"Aligning {SEQUENCE_NAMES[name]} to T1 post-gadolinium")
+    for place, name in enumerate(others):
+        share = _TO_BRAIN + (_TO_MOVES - _TO_BRAIN) * place / len(others)
+        on_step(f"Aligning {SEQUENCE_NAMES[name]} to T1 post-gadolinium", share)
         registrations[name] = register(reference, images[name], around)
-    on_step("Turning the head to the template")
-    to_template = _to_template(reference, brain)
-    on_step("Writing the images on one grid")
-    grid, shape = _working_grid(reference, brain, to_template)
-    inside = resample(brain.astype(np.float32), reference.affine, grid, shape) > 0.5
-    inside = filled(grown(inside, grid, DILATION_MM))
-    out = {}
-    for name, volume in images.items():
-        move = registrations[name].matrix if name in registrations else np.eye(4)
-        out[name] = Volume(_once(volume, move @ grid, shape) * inside, grid)
-    findings = judge(registrations, to_template, agreement, inside)
+    on_step("Turning the head to the template", _TO_MOVES)
+    to_template = _to_template(reference, found.brain)
+    grid, shape = _working_grid(reference, found.brain, to_template)
+    inside = filled(grown(_nearest(found.brain, reference.affine, grid, shape), grid, DILATION_MM))
+    moves = {name: registration.matrix for name, registration in registrations.items()}
+    outlines = {}
+    for place, name in enumerate(others if found.second is not None else ()):
+        share = _TO_TEMPLATE + (_TO_OUTLINES - _TO_TEMPLATE) * place / len(others)
+        on_step(f"Comparing the outline of the brain in {SEQUENCE_NAMES[name]}", share)
+        seen = extraction.extract(images[name], _SECOND)
+        outlines[name] = (
+            _nearest(found.brain, reference.affine, grid, shape),
+            _nearest(seen, images[name].affine, moves[name] @ grid, shape),
+            _nearest(np.ones(seen.shape, bool), images[name].affine, moves[name] @ grid, shape),
+        )
+    quality = measure(registrations, to_template, (found.brain, found.second), outlines, inside)
     return Alignment(
-        out, inside, reference.shape, np.asarray(reference.affine), registrations, to_template,
-        agreement, findings,
+        grid, inside, reference.shape, np.asarray(reference.affine), moves, found.extraction,
+        quality,
     )  # fmt: skip
 
 
-def back(labels: Volume, alignment: Alignment) -> Volume:
-    """Labels (i, j, k) of the working grid on the grid of T1 post-gadolinium as it came."""
-    data = resample(
-        np.asarray(labels.data), labels.affine, alignment.affine, alignment.shape, order=0
+def draw(
+    images: Mapping[str, Volume], alignment: Alignment, brain: Mask | None = None
+) -> dict[str, Volume]:
+    """The sequences on the working grid, 0 outside the brain.
+
+    brain: (i, j, k) there instead of the one that was found, for instance corrected by hand.
+    """
+    inside = alignment.brain if brain is None else brain
+    return {
+        name: Volume(np.asarray(head(images, alignment, name).data) * inside, alignment.affine)
+        for name in images
+    }
+
+
+def head(images: Mapping[str, Volume], alignment: Alignment, name: str = REFERENCE) -> Volume:
+    """One sequence on the working grid with all that surrounds the brain, for looking at it."""
+    volume, move = images[name], alignment.moves.get(name, np.eye(4))
+    shape: tuple[int, int, int] = alignment.brain.shape  # type: ignore[assignment]
+    target = move @ alignment.affine
+    return Volume(
+        onto(np.asarray(volume.data), volume.affine, target, shape, "constant"), alignment.affine
     )
-    return Volume(data, alignment.affine)
 
 
-def find(head: Volume) -> tuple[Mask, float | None]:
-    """The brain in ``head`` (i, j, k), and the Dice of the second extraction where there is one.
+def back(volume: Volume, origin: Origin) -> Volume:
+    """What lies on the grid of a case on that of T1 post-gadolinium as it came.
+
+    Labels and masks (whole numbers) take the nearest voxel and keep their type; maps of real
+    numbers are interpolated (float32).
+    """
+    data = np.asarray(volume.data)
+    order = 1 if data.dtype.kind == "f" else 0
+    out = resample(data, volume.affine, origin.affine, origin.shape, order=order)
+    return Volume(out, origin.affine)
+
+
+def find(head: Volume) -> Found:
+    """The brain in ``head`` (i, j, k).
 
     An image whose skull was taken away is not stripped again: the background says where its brain
     is.
     """
     if stripped(head):
-        return find_brain({"t1c": np.asarray(head.data)}, np.asarray(head.affine))[0], None
+        data = {REFERENCE: np.asarray(head.data)}
+        return Found(find_brain(data, np.asarray(head.affine))[0], BACKGROUND)
     packages = extraction.available()
     if not packages:
         raise refuse(
@@ -113,43 +168,25 @@ def find(head: Volume) -> tuple[Mask, float | None]:
             "(for instance with HD-BET or SynthStrip).",
         )
     masks = [extraction.extract(head, package) for package in packages]
-    return masks[0], dice(*masks[:2]) if len(masks) > 1 else None
-
-
-def stripped(head: Volume) -> bool:
-    """True where the background reaches to the brain: one constant value at the border, and what
-    is not background is no larger than a brain and has no shell around a gap."""
-    data = np.asarray(head.data, np.float32)
-    faces = np.concatenate(
-        [np.moveaxis(data, axis, 0)[place].ravel() for axis in range(3) for place in (0, -1)]
-    )
-    counts = np.unique(faces, return_counts=True)[1]
-    if counts.max() < 0.9 * faces.size:
-        return False
-    shown = foreground(data)
-    millilitres = float(shown.sum()) * abs(float(np.linalg.det(head.affine[:3, :3]))) / 1000
-    if not STRIPPED_ML[0] <= millilitres <= STRIPPED_ML[1]:
-        return False
-    whole = filled(largest_part(shown))
-    return bool(_dark_shell(data, whole, head.affine) < 0.5)
-
-
-def _dark_shell(data: npt.NDArray[np.float32], whole: Mask, affine: Affine) -> float:
-    """Brightness 3-8 mm below the surface over that 12-25 mm below it, upside down: near 0 for a
-    brain, whose cortex is as bright as the rest; near 1 for a head, with dark bone there."""
-    depth = ndimage.distance_transform_edt(whole, sampling=voxel_sizes_mm(affine))
-    shell, deep = (depth > 3) & (depth < 8), (depth > 12) & (depth < 25)
-    if not shell.any() or not deep.any():
-        return 1.0
-    low = float(np.median(data[~whole])) if (~whole).any() else 0.0
-    middle = float(np.median(data[deep])) - low
-    return 1.0 - (float(np.median(data[shell])) - low) / middle if middle > 0 else 1.0
+    return Found(masks[0], packages[0], masks[1] if len(masks) > 1 else None)
 
 
 def grown(mask: Mask, affine: Affine, by_mm: float) -> Mask:
     """The mask and all voxels within ``by_mm`` of it."""
-    distance = ndimage.distance_transform_edt(~mask, sampling=voxel_sizes_mm(affine))
-    return np.asarray(distance <= by_mm)
+    sizes = voxel_sizes_mm(affine)
+    reach = np.ceil(by_mm / sizes).astype(int) + 1
+    if not mask.any():
+        return mask.copy()
+    (box,) = ndimage.find_objects(mask.astype(np.uint8))
+    near = tuple(slice(max(0, b.start - r), b.stop + r) for b, r in zip(box, reach, strict=True))
+    out = np.zeros(mask.shape, bool)
+    out[near] = ndimage.distance_transform_edt(~mask[near], sampling=sizes) <= by_mm
+    return out
+
+
+def _nearest(mask: Mask, affine: Affine, target: Affine, shape: tuple[int, int, int]) -> Mask:
+    """A mask on another grid: where half of it or more is."""
+    return np.asarray(resample(mask.astype(np.float32), affine, target, shape) > 0.5)
 
 
 def _to_template(reference: Volume, brain: Mask) -> Registration:
@@ -172,25 +209,3 @@ def _working_grid(
     start[:3, 3] = low
     count = np.ceil((high - low) / WORKING_MM).astype(int) + 1
     return rigid @ start, (int(count[0]), int(count[1]), int(count[2]))
-
-
-def _once(volume: Volume, affine: Affine, shape: tuple[int, int, int]) -> npt.NDArray[np.float32]:
-    """The image at the voxels of a grid: linear, axes finer than the grid smoothed before."""
-    sizes = voxel_sizes_mm(np.asarray(volume.affine))
-    width = np.sqrt(np.maximum(WORKING_MM**2 - sizes**2, 0)) / sizes
-    data = np.asarray(volume.data, np.float32)
-    if width.max() > 0.5:
-        data = ndimage.gaussian_filter(data, width / 2.355, mode="nearest", truncate=2)
-    matrix = np.linalg.inv(volume.affine) @ affine
-    return np.asarray(
-        ndimage.affine_transform(
-            data, matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=1, mode="constant"
-        ),
-        np.float32,
-    )
-
-
-def needs_alignment(images: Mapping[str, Volume]) -> bool:
-    """True where the sequences lie on several grids, or T1 post-gadolinium still has its skull."""
-    reference = images[REFERENCE]
-    return not all(same_grid(reference, v) for v in images.values()) or not stripped(reference)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from bmcore.domain import (
     SEQUENCES,
@@ -26,11 +25,11 @@ from bmcore.imaging.coverage import gaps, without_flat
 from bmcore.imaging.masks import box_of
 from bmcore.imaging.orientation import place as place_head
 from bmcore.imaging.picture import doubts
+from bmcore.imaging.resampling import WORKING_MM, onto
 from bmcore.imaging.standardise import standardise
 from bmcore.imaging.swapped_t1 import EXCHANGED, swapped_t1
 from bmcore.imaging.together import misfits
 
-WORKING_MM = 1.0
 TOLERANCE_MM = 0.02  # voxel edges this close to 1 mm are taken as they are
 MARGIN = 4  # voxels kept around the brain
 MULTIPLE = 16  # what four halvings of the nets need
@@ -63,7 +62,7 @@ def prepare(case: Case) -> Prepared:
     if np.abs(voxel_sizes_mm(affine) - WORKING_MM).max() > TOLERANCE_MM:
         target, shape = _one_mm_grid(affine, brain.shape)
         findings += (_resampled(affine),)
-        images = {n: _to_grid(d, affine, target, shape) for n, d in images.items()}
+        images = {n: onto(d, affine, target, shape) for n, d in images.items()}
         brain = resample(brain.astype(np.float32), affine, target, shape) > 0.5
         affine = target
     start, size = _window(brain)
@@ -217,25 +216,6 @@ def _one_mm_grid(affine: Affine, shape: tuple[int, ...]) -> tuple[Affine, tuple[
     matrix = np.diag([*step, 1.0])
     matrix[:3, 3] = step / 2 - 0.5
     return affine @ matrix, (int(counts[0]), int(counts[1]), int(counts[2]))
-
-
-def _to_grid(
-    data: npt.NDArray, affine: Affine, target: Affine, shape: tuple[int, int, int]
-) -> npt.NDArray:
-    """Linear resampling; axes finer than the target are first smoothed to its resolution.
-
-    Smoothing: full width at half maximum sqrt(target² - source²), the usual match of two
-    Gaussian point spreads. The border value, not 0, fills what lies past the last voxel centre.
-    """
-    sizes = voxel_sizes_mm(affine)
-    width = np.sqrt(np.maximum(WORKING_MM**2 - sizes**2, 0)) / sizes
-    data = np.asarray(data, np.float32)
-    if width.max() > 1:
-        data = ndimage.gaussian_filter(data, width / 2.355, mode="nearest", truncate=2)
-    matrix = np.linalg.inv(affine) @ target
-    return ndimage.affine_transform(
-        data, matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=1, mode="nearest"
-    )
 
 
 def _window(brain: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:

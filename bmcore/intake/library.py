@@ -14,12 +14,15 @@ import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from filelock import FileLock
 from nibabel.spatialimages import HeaderDataError
 
@@ -31,11 +34,21 @@ from bmcore.domain import (
     Finding,
     InputRefused,
     Severity,
+    Volume,
     refuse,
 )
 from bmcore.intake import gatekeeper, neutral
 from bmcore.intake.clean_file import content_digest, write_clean
-from bmcore.intake.nifti import Choice, Source, choose_files, read_case, read_choice
+from bmcore.intake.nifti import (
+    Choice,
+    Source,
+    choose_files,
+    clean_case_id,
+    read_case,
+    read_choice,
+    write_volume,
+)
+from bmcore.origin import Origin
 from bmcore.plain import load_json
 from bmcore.settings import settings
 
@@ -53,6 +66,7 @@ class CaseEntry:
     content_sha256: sequence (or "seg") -> digest of the image before gzip, the same at every site;
     empty in a case that an earlier version added. sources: sequence -> which file it was ("file 2
     of 5") and that file's digest. original_names: sequence -> its name, where names are kept.
+    origin: where the images lay before they were brought onto one grid without skull, if they were.
     An entry whose record on disk is damaged has no sequences and one REFUSED finding.
     """
 
@@ -67,6 +81,7 @@ class CaseEntry:
     sha256: Mapping[str, str] = field(default_factory=dict)
     content_sha256: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    origin: Origin | None = None
 
     @property
     def pseudonym(self) -> str:
@@ -124,18 +139,70 @@ def add_case(
     if check is not None:
         case = replace(case, findings=gatekeeper.collect(case.findings, check(case)))
     gatekeeper.stop(case.findings)
+    with _draft(home) as draft:
+        content = {n: write_clean(p, draft / f"{n}.nii.gz") for n, p in choice.files.items()}
+        name = case.case_id if case_id or settings().keep_names else neutral.public_id(case.case_id)
+        if name is not None:
+            return _enter(_of_files(case, choice, name, draft.parent, demo), content, draft)
+        with FileLock(Path(home) / "case-names.lock", mode=disk.FILE_MODE):
+            name = _known_as(home, content) or next_id(home)
+            return _enter(_of_files(case, choice, name, draft.parent, demo), content, draft)
+
+
+def add_volumes(
+    home: Path,
+    case: Case,
+    sources: Mapping[str, Mapping[str, str]] | None = None,
+    *,
+    case_id: str | None = None,
+    names: Mapping[str, str] | None = None,
+) -> CaseEntry:
+    """Keep the images of ``case`` as they are in memory, for instance without the skull they had.
+
+    Its findings must name no file. sources: sequence -> what may be stored of where it came from.
+    case_id: the next free number where None. names: sequence -> its file's name, where they are
+    kept. Images under an id in use are treated as ``add_case`` does.
+    """
+    gatekeeper.stop(case.findings)
+    images = {**case.sequences}
+    if case.truth is not None and case.truth.mask is not None:
+        images["seg"] = case.truth.mask
+    with _draft(home) as draft:
+        content = {}
+        for name, volume in images.items():
+            written = write_volume(volume, draft / "made" / f"{name}.nii.gz", _dtype(volume))
+            content[name] = write_clean(written, draft / f"{name}.nii.gz")
+        shutil.rmtree(draft / "made")
+        with FileLock(Path(home) / "case-names.lock", mode=disk.FILE_MODE):
+            name = case_id or _known_as(home, content) or next_id(home)
+            entry = CaseEntry(
+                case_id=clean_case_id(name),
+                folder=draft.parent / clean_case_id(name),
+                sequences=tuple(case.sequences),
+                clinical=case.clinical,
+                findings=case.findings,
+                demo=False,
+                added=datetime.now(UTC).replace(microsecond=0),
+                original_names=dict(names or {}) if settings().keep_names else {},
+                sources=sources or {},
+                origin=case.origin,
+            )
+            return _enter(entry, content, draft)
+
+
+def _dtype(volume: Volume) -> npt.DTypeLike:
+    return np.uint8 if np.asarray(volume.data).dtype == np.uint8 else np.float32
+
+
+@contextmanager
+def _draft(home: Path) -> Iterator[Path]:
+    """A folder beside the cases to write a new one in; removed unless it was moved away."""
     cases = disk.private_folder(disk.open_home(Path(home)) / "cases")
     _sweep(cases)
     draft = cases / f".incoming-{uuid.uuid4().hex}"
     draft.mkdir(mode=disk.FOLDER_MODE)
     try:
-        content = {n: write_clean(p, draft / f"{n}.nii.gz") for n, p in choice.files.items()}
-        name = case.case_id if case_id or settings().keep_names else neutral.public_id(case.case_id)
-        if name is not None:
-            return _enter(case, choice, name, content, draft, demo)
-        with FileLock(Path(home) / "case-names.lock", mode=disk.FILE_MODE):
-            name = _known_as(home, content) or next_id(home)
-            return _enter(case, choice, name, content, draft, demo)
+        yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -197,7 +264,8 @@ def load_case(home: Path, case_id: str) -> Case:
     if changed:
         raise InputRefused(*changed)
     case = read_case(entry.files, case_id, entry.clinical, own=True)
-    return replace(case, findings=entry.findings)
+    doubt = case.side_doubt if entry.origin is None else entry.origin.side_doubt
+    return replace(case, findings=entry.findings, origin=entry.origin, side_doubt=doubt)
 
 
 def images_on_disk(home: Path, case_id: str) -> str:
@@ -239,26 +307,16 @@ def update_clinical(home: Path, case_id: str, record: ClinicalRecord) -> CaseEnt
     return entry
 
 
-def _enter(
-    case: Case, choice: Choice, name: str, content: Mapping[str, str], draft: Path, demo: bool
-) -> CaseEntry:
-    """Name the case in ``draft`` and move it into the library; the entry as it is there."""
+def _enter(entry: CaseEntry, content: Mapping[str, str], draft: Path) -> CaseEntry:
+    """Name the files in ``draft`` as the entry says and move it into the library; the entry as it
+    is there."""
+    name = entry.case_id
     for sequence in content:
         (draft / f"{sequence}.nii.gz").rename(draft / f"{name}-{sequence}.nii.gz")
-    keep = settings().keep_names
-    findings = case.findings if keep else neutral.without_names(case, choice, name).findings
-    entry = CaseEntry(
-        case_id=name,
-        folder=draft.parent / name,
-        sequences=tuple(case.sequences),
-        clinical=case.clinical,
-        findings=findings,
-        demo=demo,
-        added=datetime.now(UTC).replace(microsecond=0),
-        original_names={n: p.name for n, p in choice.files.items()} if keep else {},
+    entry = replace(
+        entry,
         sha256={p.name: _digest(p) for p in (draft / f"{name}-{n}.nii.gz" for n in content)},
         content_sha256=content,
-        sources=neutral.sources(choice),
     )
     _write_record(entry, draft)
     try:
@@ -268,6 +326,23 @@ def _enter(
             raise
         return _already_there(entry)
     return entry
+
+
+def _of_files(case: Case, choice: Choice, name: str, cases: Path, demo: bool) -> CaseEntry:
+    """The entry of images that were brought as files."""
+    keep = settings().keep_names
+    findings = case.findings if keep else neutral.without_names(case, choice, name).findings
+    return CaseEntry(
+        case_id=name,
+        folder=cases / name,
+        sequences=tuple(case.sequences),
+        clinical=case.clinical,
+        findings=findings,
+        demo=demo,
+        added=datetime.now(UTC).replace(microsecond=0),
+        original_names={n: p.name for n, p in choice.files.items()} if keep else {},
+        sources=neutral.sources(choice),
+    )
 
 
 def _known_as(home: Path, content: Mapping[str, str]) -> str | None:
@@ -344,6 +419,7 @@ def record_text(entry: CaseEntry) -> str:
         "sha256": dict(entry.sha256),
         "content_sha256": dict(entry.content_sha256),
         "sources": {name: dict(source) for name, source in entry.sources.items()},
+        "origin": None if entry.origin is None else entry.origin.as_dict(),
     }
     return json.dumps(record, indent=1, ensure_ascii=False)
 
@@ -369,6 +445,7 @@ def _read_record(folder: Path) -> CaseEntry:
             sha256=record["sha256"],
             content_sha256=record.get("content_sha256", {}),  # absent in an earlier version's
             sources=record.get("sources", {}),
+            origin=None if record.get("origin") is None else Origin.from_dict(record["origin"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise refuse(

@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from bmcore.domain import Case, Finding, Truth
+from bmcore.intake.choice import Choice
 from bmcore.intake.clean_file import content_digest
-from bmcore.intake.nifti import Choice
+from bmcore.intake.raw import RawStudy
 
 # Pseudonyms that a public data set gave; any other name of a folder or file may be a person's.
 _PUBLIC = re.compile(r"BraTS-[A-Z]{2,6}-\d{5}-\d{3}")
@@ -65,6 +66,12 @@ def without_names(case: Case, choice: Choice, case_id: str) -> Case:
     truth = case.truth and Truth("mask file", case.truth.mask, case.truth.primary)
     findings = neutral_findings(case.findings, _labels(choice))
     return replace(case, case_id=case_id, findings=findings, truth=truth)
+
+
+def raw_without_names(raw: RawStudy, choice: Choice) -> RawStudy:
+    """``raw`` with findings to store that name no file; its id and the screen's stay."""
+    truth = raw.truth and Truth("mask file", raw.truth.mask, raw.truth.primary)
+    return replace(raw, stored=neutral_findings(raw.stored, _labels(choice)), truth=truth)
 
 
 def _labels(choice: Choice) -> dict[str, str]:

@@ -15,12 +15,14 @@ from bmcore.domain import (
     Truth,
     Volume,
 )
-from bmcore.intake import gatekeeper
+from bmcore.intake import gatekeeper, neutral
 from bmcore.intake.choice import Choice, Source, choose_files, every_file
 from bmcore.intake.images import read_images, same_voxels
 from bmcore.intake.naming import clean_case_id, guess_sequences
 from bmcore.intake.nifti_file import SIDE_DOUBTS, write_volume
 from bmcore.intake.one_grid import describe_grid, on_one_grid
+from bmcore.intake.raw import RawStudy
+from bmcore.settings import settings
 
 __all__ = [
     "Choice",
@@ -31,6 +33,7 @@ __all__ = [
     "guess_sequences",
     "read_case",
     "read_choice",
+    "read_raw",
     "write_volume",
 ]
 
@@ -80,6 +83,38 @@ def read_choice(
         truth,
         next((f.what for f in found if f.what in SIDE_DOUBTS), None),
     )
+
+
+def read_raw(choice: Choice, case_id: str | None = None, *, own: bool = False) -> RawStudy:
+    """The volumes of files that were chosen already, each on its own grid: nothing is refused for
+    lying elsewhere. ``technical`` holds the hashes of the files. InputRefused as ``read_case``.
+    """
+    if "t1c" not in choice.files:
+        raise InputRefused(_no_t1c(choice.files), *every_file(choice))
+    volumes, problems, found = read_images(choice.files, own)
+    if problems:
+        raise InputRefused(*problems)
+    notes = [*choice.findings, *found]
+    if len(volumes) > 1:  # what almost lies on one grid, or only needs turning, is brought there
+        off: list[Finding] = []
+        turned: list[Finding] = []
+        placed = on_one_grid(dict(volumes), choice.files, off, turned)
+        if not off:
+            volumes, notes = placed, [*notes, *turned]
+    notes.extend(gatekeeper.missing(volumes))
+    notes.extend(_twins(volumes, choice.files))
+    mask = volumes.pop("seg", None)
+    truth = Truth(f"mask file {choice.files['seg'].name}", mask) if mask is not None else None
+    raw = RawStudy(
+        clean_case_id(case_id) if case_id else choice.case_id,
+        volumes,
+        tuple(notes),
+        tuple(notes),
+        neutral.input_hashes(choice),
+        next((f.what for f in found if f.what in SIDE_DOUBTS), None),
+        truth,
+    )
+    return raw if settings().keep_names else neutral.raw_without_names(raw, choice)
 
 
 def _no_t1c(files: Mapping[str, Path]) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tempfile
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from bmcore.intake.dicom.pieces import piece, seconds_for
 from bmcore.intake.naming import clean_case_id
 from bmcore.intake.nifti import describe_grid
 from bmcore.intake.nifti_file import MAX_VOXELS
+from bmcore.intake.raw import content_digest
 
 _VENDORS = ("siemens", "ge", "philips", "canon", "toshiba", "hitachi", "fujifilm", "united imaging",
             "hyperfine", "bruker", "esaote", "neusoft")  # fmt: skip
@@ -167,15 +167,6 @@ def _one_scale(pieces: Sequence[dict[str, Any]], series: SeriesFound) -> list[Fi
         one["RescaleIntercept"] = float(one["RescaleIntercept"]) / factor
     what = "its slices have different scales; their values were brought to one by the scale slope"
     return [Finding(Severity.WARNING, what, series.title)]
-
-
-def content_digest(volume: Volume) -> str:
-    """SHA-256 of shape, affine and voxels."""
-    digest = hashlib.sha256(repr(volume.shape).encode())
-    digest.update(np.round(volume.affine, 6).astype("<f8").tobytes())
-    for k in range(volume.shape[2]):
-        digest.update(np.asarray(volume.data[..., k], "<f4").tobytes(order="F"))
-    return digest.hexdigest()
 
 
 def _given(choice: StudyChoice, series: SeriesFound) -> str:

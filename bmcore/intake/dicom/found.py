@@ -16,7 +16,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bmcore.domain import Finding, InputRefused, Volume
+from bmcore.domain import Finding, InputRefused
+from bmcore.intake.raw import RawStudy
+
+__all__ = [
+    "SURE",
+    "ChoiceNeeded",
+    "ExaminationFound",
+    "Image",
+    "PatientFound",
+    "RawStudy",
+    "SeriesFound",
+    "SourceFile",
+    "Stack",
+    "StudyChoice",
+    "StudyFound",
+    "title",
+]
 
 SURE = 0.7  # below, the user is asked
 
@@ -177,18 +193,3 @@ class StudyChoice:
     examination: ExaminationFound
     series: Mapping[str, SeriesFound]
     notes: tuple[Finding, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class RawStudy:
-    """The volumes of one examination, each on its own grid: float32, affine to world RAS+ mm.
-
-    findings: for the screen, in the words of the user's files; stored: the same, naming sequences
-    only. technical: sequence -> values of the measurement that may be stored.
-    """
-
-    case_id: str
-    volumes: Mapping[str, Volume]
-    findings: tuple[Finding, ...]
-    stored: tuple[Finding, ...]
-    technical: Mapping[str, Mapping[str, str]]
