@@ -29,6 +29,7 @@ FLOORS = {
     "models": 3,
     "inference": 4,
     "review": 5,
+    "door": 5,
     "analysis": 6,
     "report": 7,
     "cli": 8,

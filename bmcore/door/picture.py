@@ -11,9 +11,10 @@ from scipy import ndimage
 
 from bmcore.domain import Volume
 from bmcore.geometry import transform
-from bmcore.imaging.slices import PLANES, auto_window, render_slice, slice_at
+from bmcore.imaging.slices import auto_window, render_slice, slice_at
 
 OUTLINE = (64, 224, 208)  # stands out from grey in both schemes, and is no colour of a label
+_ORDER = ("axial", "coronal", "sagittal")
 _SMALL = 160
 STEP = 2  # voxels of the working grid, 1 mm, in one that the brush paints on
 MOST_BRUSH = 256**3
@@ -29,7 +30,7 @@ def outlines(image: Volume, brain: Volume) -> Iterator[tuple[str, bytes]]:
         raise ValueError("the outline of the brain is empty")
     middle = transform(brain.affine, np.argwhere(inside).mean(axis=0))
     window, mask = auto_window(image), Volume(inside.astype(np.float32), brain.affine)
-    for plane in reversed(PLANES):
+    for plane in _ORDER:
         at = slice_at(image, plane, middle)
         picture = render_slice(image, plane, at, window=window).copy()
         filled = render_slice(mask, plane, at, window=(0, 1))[..., 0] > 127
@@ -42,7 +43,7 @@ def plain(image: Volume) -> Iterator[tuple[str, bytes]]:
     data = np.asarray(image.data)
     middle = transform(image.affine, np.argwhere(data > data.min())[::97].mean(axis=0))
     window = auto_window(image)
-    for plane in reversed(PLANES):
+    for plane in _ORDER:
         yield plane, _png(render_slice(image, plane, slice_at(image, plane, middle), window=window))
 
 

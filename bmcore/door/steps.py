@@ -79,7 +79,8 @@ def align_step(home: Path, of: Arrival, told: Told) -> None:
         for plane, png in picture.outlines(outline.image, brain):
             disk.write(outline_picture(of, plane), png)
         with disk.beside(of.folder / BRAIN) as new, disk.create(new) as file:
-            np.savez_compressed(file, **picture.for_brush(outline.image, outline.brain))
+            blocks = picture.for_brush(outline.image, outline.brain)
+            np.savez_compressed(file, image=blocks["image"], brain=blocks["brain"])
     else:
         image = admission.case.sequences["t1c"]
         for plane, png in picture.plain(image):
@@ -99,14 +100,15 @@ def store_step(home: Path, of: Arrival, told: Told) -> str:
     told("Storing the images", 0.95)
     read_as = tuple(_finding(values) for values in asked["read_as"])
     findings = gatekeeper.collect(admission.case.findings, read_as)
-    case = replace(admission.case, case_id=asked["case_id"], findings=findings)
-    entry = library.add_volumes(home, case, admission.raw.technical)
+    case = replace(admission.case, findings=findings)
+    entry = library.add_volumes(home, case, admission.raw.technical, case_id=asked["case_id"])
     arrival.empty(of)
     return entry.case_id
 
 
 def _admitted(home: Path, of: Arrival, told: Told) -> Admission:
     """The choice of the user as a case; an alignment that was made before is found again."""
+    from bmcore.imaging import preprocess
     from bmcore.inference import admission
 
     asked = work.asked(of, work.ALIGN)
@@ -121,7 +123,12 @@ def _admitted(home: Path, of: Arrival, told: Told) -> Admission:
             told("Applying your outline", 0.94)
             mask = load_arrays(painted, picture.MOST_BRUSH)["brain"] > 0
             made = admission.admit_again(made, picture.corrected(made.alignment.brain, mask))
-    return replace(made, findings=gatekeeper.as_named(made.findings, names))
+        told("Comparing the sequences with each other", 0.96)
+        doubts = preprocess.inspect(made.case)
+    stored = gatekeeper.collect(made.case.findings, doubts)
+    shown = gatekeeper.as_named(gatekeeper.collect(made.findings, doubts), names)
+    gatekeeper.stop(shown)
+    return replace(made, case=replace(made.case, findings=stored), findings=shown)
 
 
 @contextmanager

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from bmcore.domain import SEQUENCE_NAMES, Finding, InputRefused, Severity, refuse
+from bmcore.domain import SEQUENCE_NAMES, InputRefused, refuse
 from bmcore.door.found import NONE
 from bmcore.door.look import Brought, as_nifti
 from bmcore.intake import dicom, gatekeeper
-from bmcore.intake.dicom.convert import content_digest
-from bmcore.intake.dicom.found import RawStudy, SourceFile
-from bmcore.intake.images import read_images
+from bmcore.intake.dicom.found import SourceFile
+from bmcore.intake.naming import propose_all
+from bmcore.intake.nifti import choose_files, read_raw
+from bmcore.intake.raw import RawStudy
 
 
 def raw(
@@ -39,6 +40,13 @@ def _of_nifti(
     if unknown:
         raise refuse("there is no such file", found=", ".join(unknown))
     names = {name: files[label].name for name, label in chosen.items()}
+    proposals = propose_all(dict.fromkeys(file.name for file in files.values()))
+    why = {
+        name: f"its name {proposals[own].reason}"
+        if proposals[own].sequence == name
+        else "chosen by hand"
+        for name, own in names.items()
+    }
     if "t1c" not in chosen:
         raise refuse(
             "there is no T1 image after gadolinium (t1c), and nothing can be said without it",
@@ -47,28 +55,14 @@ def _of_nifti(
             hint="if one of these files is the T1 after gadolinium, choose it.",
         )
     with tempfile.TemporaryDirectory(prefix="bmcore-") as folder:
-        paths = {
-            name: as_nifti(files[label], Path(folder) / name) for name, label in chosen.items()
-        }
-        own = {path.name: name for name, path in paths.items()}
-        volumes, problems, notes = read_images(paths)
-
-    def renamed(finding: Finding, to: Mapping[str, str]) -> Finding:
-        name = own.get(finding.file or "", "")
-        return replace(finding, file=to.get(name, finding.file))
-
-    if problems:
-        raise InputRefused(*(renamed(problem, names) for problem in problems))
-    notes += gatekeeper.missing(volumes)
-    taken = [
-        Finding(Severity.INFO, f"{dicom.TAKEN}{SEQUENCE_NAMES[name]} ({name})", path.name)
-        for name, path in paths.items()
-    ]
-    technical = {
-        name: {"given": f"file {label} of {len(files)}",
-               "content_sha256": content_digest(volumes[name])}
-        for name, label in chosen.items()
-    }  # fmt: skip
-    told = tuple(renamed(f, names) for f in (*taken, *notes))
-    stored = tuple(renamed(f, {name: name for name in names}) for f in (*taken, *notes))
-    return RawStudy("", volumes, told, stored, technical), names
+        place = Path(folder)
+        paths = {name: as_nifti(files[label], place / name) for name, label in chosen.items()}
+        users = {path.name: names[name] for name, path in paths.items()}
+        try:
+            made = read_raw(choose_files(paths, why=why))
+        except InputRefused as error:
+            raise InputRefused(*gatekeeper.as_named(error.findings, users)) from error
+    given = {name: f"file {label} of {len(files)}" for name, label in chosen.items()}
+    technical = {name: {**values, "given": given[name]} for name, values in made.technical.items()}
+    shown = gatekeeper.as_named(made.findings, users)
+    return replace(made, findings=shown, technical=technical), names

@@ -49,7 +49,7 @@ def write_series(volume: Volume, folder: Path, values: Mapping[str, Any], number
         own = {
             **values, **shared, "SOPInstanceUID": uid_of(series, k), "InstanceNumber": k + 1,
             "ImagePositionPatient": [_number(v) for v in place],
-            "SliceLocation": _number(place @ normal / np.linalg.norm(normal)),
+            "SliceLocation": _number(float(place @ normal / np.linalg.norm(normal))),
         }  # fmt: skip
         pixels = np.clip(np.rint(volume.data[:, :, k].T), 0, 32767).astype("<u2")
         _write(folder / f"IM{k + 1:04d}", own, pixels)
@@ -63,6 +63,7 @@ def _number(value: float) -> str:
 def _write(path: Path, values: Mapping[str, Any], pixels: np.ndarray) -> None:
     from pydicom import Dataset, dcmwrite
     from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID
 
     made = Dataset()
     for keyword, value in values.items():
@@ -74,8 +75,8 @@ def _write(path: Path, values: Mapping[str, Any], pixels: np.ndarray) -> None:
     made.PixelData = pixels.tobytes()
     made["PixelData"].VR = "OW"
     made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = _EXPLICIT_LITTLE
-    made.file_meta.MediaStorageSOPClassUID = _MR
+    made.file_meta.TransferSyntaxUID = UID(_EXPLICIT_LITTLE)
+    made.file_meta.MediaStorageSOPClassUID = UID(_MR)
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     with disk.create(path) as file:
         dcmwrite(file, made, enforce_file_format=True)

@@ -26,18 +26,25 @@ _TITLES = {
 }
 
 
-def draw() -> bool:
-    """Draw what waits of this user, and the way to bring more; True while an arrival is open."""
-    home, owner = loaders.home(), guard.user().key
-    arrival.sweep(home)
-    waiting = arrival.of(home, owner)
-    current = _current([a for a in waiting if a.complete])
+def is_open() -> bool:
+    """True while files of this user are on the road, or were interrupted."""
+    return bool(arrival.of(loaders.home(), guard.user().key))
+
+
+def draw_open() -> bool:
+    """Draw where the files are that have arrived; False where none have."""
+    arrival.sweep(loaders.home())
+    current = _current([a for a in arrival.of(loaders.home(), guard.user().key) if a.complete])
     if current is not None:
         _one(current)
-        return True
-    _others([a for a in waiting if not a.complete])
+    return current is not None
+
+
+def draw_new() -> None:
+    """Draw the ways to bring files, and what was interrupted."""
+    mine = arrival.of(loaders.home(), guard.user().key)
+    _others([a for a in mine if not a.complete])
     bring.draw()
-    return False
 
 
 def _current(complete: list[Arrival]) -> Arrival | None:
