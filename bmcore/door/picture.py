@@ -15,7 +15,7 @@ from bmcore.imaging.slices import auto_window, render_slice, slice_at
 
 OUTLINE = (64, 224, 208)  # stands out from grey in both schemes, and is no colour of a label
 _ORDER = ("axial", "coronal", "sagittal")
-_SMALL = 160
+_SMALL, _LARGE = 160, 560  # pixels of the longer side
 STEP = 2  # voxels of the working grid, 1 mm, in one that the brush paints on
 MOST_BRUSH = 256**3
 
@@ -32,9 +32,9 @@ def outlines(image: Volume, brain: Volume) -> Iterator[tuple[str, bytes]]:
     window, mask = auto_window(image), Volume(inside.astype(np.float32), brain.affine)
     for plane in _ORDER:
         at = slice_at(image, plane, middle)
-        picture = render_slice(image, plane, at, window=window).copy()
-        filled = render_slice(mask, plane, at, window=(0, 1))[..., 0] > 127
-        picture[_edge(filled, max(1, min(picture.shape[:2]) // 160))] = OUTLINE
+        picture = _large(render_slice(image, plane, at, window=window))
+        filled = _large(render_slice(mask, plane, at, window=(0, 1)))[..., 0] > 127
+        picture[_edge(filled, 2)] = OUTLINE
         yield plane, _png(picture)
 
 
@@ -44,7 +44,17 @@ def plain(image: Volume) -> Iterator[tuple[str, bytes]]:
     middle = transform(image.affine, np.argwhere(data > data.min())[::97].mean(axis=0))
     window = auto_window(image)
     for plane in _ORDER:
-        yield plane, _png(render_slice(image, plane, slice_at(image, plane, middle), window=window))
+        at = slice_at(image, plane, middle)
+        yield plane, _png(_large(render_slice(image, plane, at, window=window)))
+
+
+def _large(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Drawn larger, without steps, so that a thin line can be seen."""
+    from PIL import Image
+
+    by = max(1.0, _LARGE / max(picture.shape[:2]))
+    size = (round(picture.shape[1] * by), round(picture.shape[0] * by))
+    return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 
 def _edge(filled: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:

@@ -24,7 +24,7 @@ from filelock import FileLock
 
 from bmcore import disk
 from bmcore.door import arrival
-from bmcore.door.arrival import LOCK, Arrival
+from bmcore.door.arrival import Arrival
 from bmcore.plain import load_json
 from bmcore.settings import PROJECT
 
@@ -150,5 +150,4 @@ def read(of: Arrival) -> Work:
 def _alive(of: Arrival, seen: Work) -> bool:
     if arrival.busy(of.folder):
         return True
-    starting = seen.pid is None and time.time() - seen.submitted_at < START_GRACE_S
-    return starting and not (of.folder / LOCK).exists()
+    return seen.pid is None and time.time() - seen.submitted_at < START_GRACE_S

@@ -122,7 +122,7 @@ def _table(examination: ExaminationRow, told: Found) -> None:
 def _boxes(of: Arrival, examination: ExaminationRow) -> dict[str, str | None]:
     """A box a sequence, with a slice of what is chosen; unset where it is not sure."""
     offered = [row for row in examination.series if row.usable and row.size]
-    words = {row.label: _offer(row.name, row.sequence) for row in offered}
+    words = {row.label: row.name for row in offered}
     st.markdown("**Which series is which sequence?**")
     columns = st.columns(4)
     chosen: dict[str, str | None] = {}
@@ -155,10 +155,6 @@ def _boxes(of: Arrival, examination: ExaminationRow) -> dict[str, str | None]:
             elif picked is None:
                 st.caption(":material/help: No series was recognised. Is it one of these?")
     return {sequence: chosen[sequence] for sequence in SEQUENCES}
-
-
-def _offer(name: str, sequence: str | None) -> str:
-    return name if sequence is None else f"{name}: {SEQUENCE_NAMES[sequence]}"
 
 
 def _picture(of: Arrival, examination: str, label: str | None) -> None:

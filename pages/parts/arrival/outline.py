@@ -31,7 +31,8 @@ def draw(of: Arrival) -> None:
     else:
         st.markdown("**Are these the images that you meant?**")
     for column, plane in zip(st.columns(3), _PLANES, strict=True):
-        column.image(steps.outline_picture(of, plane).read_bytes(), caption=_PLANES[plane])
+        shown = steps.outline_picture(of, plane).read_bytes()
+        column.image(shown, caption=_PLANES[plane], width="stretch")
     doubts = [words for severity, words in ready.findings if severity == "warning"]
     for words in doubts:
         st.warning(escaped(words), icon=":material/warning:")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bmcore.door.work import Work
 
 _STEPS = ("Bring the files", "Check the series", "Check the brain outline", "Add the case")
-_AT = {"": 0, work.LOOK: 1, work.ALIGN: 2, work.STORE: 3}
+_AT = {"": 1, work.LOOK: 1, work.ALIGN: 2, work.STORE: 3}
 _TITLES = {
     work.LOOK: "Looking at the files",
     work.ALIGN: "Aligning the sequences and finding the brain",
@@ -97,8 +97,7 @@ def _one(of: Arrival) -> None:
 def _head(of: Arrival, now: Work) -> None:
     """Which files these are, and where on the road they are."""
     words, button = st.columns([5, 1], vertical_alignment="center")
-    at = _AT[now.step] + (now.state == "done" and now.step != work.STORE)
-    at = max(1, min(at, 3)) if now.busy or now.state != "done" else at
+    at = _AT[now.step]
     names = " → ".join(f"**{name}**" if n == at else name for n, name in enumerate(_STEPS))
     words.markdown(f"{escaped(of.label)}  \n:small[{names}]")
     if now.step != work.STORE and button.button(
