@@ -34,6 +34,7 @@ FLOORS = {
     "report": 7,
     "cli": 8,
     "cli_dicom": 8,
+    "cli_import": 8,
     "cli_predict": 8,
     "cli_study": 8,
     "cli_lock": 8,
