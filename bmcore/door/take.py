@@ -11,7 +11,7 @@ from bmcore.domain import SEQUENCE_NAMES, InputRefused, refuse
 from bmcore.door.found import NONE
 from bmcore.door.look import Brought, as_nifti
 from bmcore.intake import dicom, gatekeeper
-from bmcore.intake.dicom.found import SourceFile
+from bmcore.intake.dicom.found import SourceFile, StudyFound
 from bmcore.intake.naming import propose_all
 from bmcore.intake.nifti import choose_files, read_raw
 from bmcore.intake.raw import RawStudy
@@ -27,9 +27,19 @@ def raw(
     """
     if brought.study is None:
         return _of_nifti(brought.nifti, series)
-    choice = dicom.choose(brought.study, series, study)
+    choice = dicom.choose(brought.study, _by_hand(brought.study, series, study), study)
     names = {name: own.title for name, own in choice.series.items()}
     return dicom.to_raw(choice, home), names
+
+
+def _by_hand(found: StudyFound, series: Mapping[str, str], study: str | None) -> dict[str, str]:
+    """What the user decided otherwise than, or beyond, what the files say by themselves."""
+    examination = next((e for _, e in found.examinations() if e.label == study), None)
+    if examination is None:
+        return dict(series)
+    proposed, questions = dicom.propose(examination)
+    said = {name: own.label for name, own in proposed.items() if name not in questions}
+    return {name: label for name, label in series.items() if said.get(name, NONE) != label}
 
 
 def _of_nifti(
