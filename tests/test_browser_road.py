@@ -50,8 +50,8 @@ def browser():
 
 @pytest.fixture
 def page(browser, site) -> Iterator[Page]:
-    opened = Page(browser)
-    opened.page.set_default_timeout(60_000)
+    opened = Page(browser, (1440, 1500))
+    opened.page.set_default_timeout(40_000)
     opened.page.goto(site[0])
     opened.settle()
     yield opened
@@ -62,7 +62,7 @@ def page(browser, site) -> Iterator[Page]:
 
 def choose(page: Page, button: str, files: object) -> None:
     with page.page.expect_file_chooser() as chooser:
-        page.page.get_by_role("button", name=button, exact=True).click()
+        page.page.get_by_role("button", name=button).click()
     chooser.value.set_files(files)
 
 
@@ -76,11 +76,11 @@ def test_a_folder_is_sent_and_looked_at(page: Page, site) -> None:
     names = [name.removeprefix("DISC/") for name, _ in here.files]
     assert sent == b"".join((site[2] / name).read_bytes() for name in names)
     for width in (1440, 1024, 390):
-        page.page.set_viewport_size({"width": width, "height": 900})
+        page.page.set_viewport_size({"width": width, "height": 1500})
         page.page.wait_for_timeout(400)
         wider = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.page.evaluate(wider) <= 0
-    page.page.set_viewport_size({"width": 1440, "height": 900})
+    page.page.set_viewport_size({"width": 1440, "height": 1500})
     page.page.get_by_role("button", name="Remove these files").click()
     page.page.get_by_text("Drop a folder, a zip or files").wait_for()
     assert arrival.of(site[1], OWNER) == []
@@ -107,7 +107,7 @@ def test_a_broken_line_is_tried_again_and_a_reload_resumes(page: Page, site, tmp
 
     page.page.route("**/uploads/**", pass_on)
     choose(page, "Choose files or a zip", big)
-    until(lambda: len(pieces) >= 5)
+    until(lambda: page.page.wait_for_timeout(100) or len(pieces) >= 5, 60)
     (half,) = arrival.of(site[1], OWNER)
     there = half.received
     assert 0 < there < half.size == 60_000_000
@@ -152,6 +152,7 @@ def test_the_brush_corrects_the_outline_where_it_paints(page: Page, site) -> Non
     page.page.get_by_text("Correct the outline with the brush").click()
     canvas = page.page.locator("canvas[data-at=canvas]")
     canvas.wait_for()
+    canvas.scroll_into_view_if_needed()
     page.page.wait_for_timeout(800)
     box = canvas.bounding_box()
     by = box["width"] / 420 * min(420 / 60, 420 / 70)  # pixels a block of 60 x 70
