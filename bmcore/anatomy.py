@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from bmcore.geometry import Affine, transform
+from bmcore.geometry import Affine, transform, voxel_sizes_mm
 
 LOBES = ("frontal", "parietal", "temporal", "occipital", "cerebellum", "brainstem", "deep")
 
@@ -92,19 +92,34 @@ def _box(brain: npt.NDArray[np.bool_], affine: Affine) -> npt.NDArray[np.float64
     return np.percentile(points, (0.5, 99.5), axis=0)
 
 
+def _axes(affine: Affine) -> Affine:
+    """World to the image's own axes, in the order and direction of the world's that they follow.
+
+    The identity where the voxels lie along the world's axes; a turn back where they are oblique.
+    """
+    along = affine[:3, :3] / voxel_sizes_mm(affine)
+    turn = nib.io_orientation(affine)
+    order = np.argsort(turn[:, 0])
+    out = np.eye(4)
+    out[:3, :3] = np.linalg.inv(along[:, order] * turn[order, 1])
+    return out
+
+
 def brain_to_mni(brain: npt.NDArray[np.bool_], affine: Affine) -> Affine:
     """4x4 affine from the world (RAS mm) of ``brain`` (i, j, k) to approximate MNI mm.
 
-    Fits the box that holds 99 % of the brain onto that of the template, axis by axis. World
-    origins differ between data sets (SRI24 files of BraTS start at a corner), so left and right
-    must come from the brain itself, never from the sign of a world coordinate.
+    Fits the box that holds 99 % of the brain, along the voxels' axes, onto that of the template,
+    axis by axis: slices are laid out by the head, not by the scanner. World origins differ between
+    data sets (SRI24 files of BraTS start at a corner), so left and right must come from the brain
+    itself, never from the sign of a world coordinate.
     ValueError on an empty mask.
     """
     if not brain.any():
         raise ValueError("the brain mask is empty")
-    low, high = _box(brain, affine)
+    own = _axes(affine)
+    low, high = _box(brain, own @ affine)
     low_mni, high_mni = mni_box()
     scale = (high_mni - low_mni) / np.maximum(high - low, 1e-6)
     out = np.diag([*scale, 1.0])
     out[:3, 3] = low_mni - scale * low
-    return out
+    return out @ own

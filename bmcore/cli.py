@@ -7,7 +7,7 @@ Heavy modules are imported inside the commands, so that ``--help`` answers at on
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -29,7 +29,7 @@ from bmcore.domain import RESEARCH_NOTICE, Finding, refuse
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from bmcore.domain import Case, Prediction
+    from bmcore.domain import Prediction
     from bmcore.models.bundles import Bundle
 
 app = typer.Typer(
@@ -140,9 +140,9 @@ def predict(
         told = cli_predict.Told(same_patient, tuple(legend or ()))
         asked = cli_predict.Asked(images, out, given, clinical, bundle, case_id, force, told)
         models, brought = cli_predict.everything_needed(asked)
-        prediction = _predict_with_progress(brought.case, models)
+        prediction = _predict_with_progress(brought, models)
         _write(prediction, asked, brought.inputs)
-    more = [f for f in prediction.findings if f not in brought.case.findings]
+    more = [f for f in prediction.findings if f not in brought.raw.stored]
     remarks = gatekeeper.collect(brought.remarks, gatekeeper.as_named(more, brought.names))
     _show(prediction, remarks, out, time.perf_counter() - started)
 
@@ -216,14 +216,17 @@ def report(
         typer.echo(str(path))
 
 
-def _predict_with_progress(case: Case, models: Bundle) -> Prediction:
+def _predict_with_progress(brought: cli_predict.Brought, models: Bundle) -> Prediction:
+    """Admission, then prediction; each step is told in words."""
     from bmcore.inference import pipeline
 
     with _progress() as bar:
-        task = bar.add_task("", total=1.0)
-        return pipeline.predict(
-            case, models, lambda stage, done: bar.update(task, description=stage, completed=done)
-        )
+        task = bar.add_task("", total=2.0)
+
+        def tell(before: float) -> Callable[[str, float], None]:
+            return lambda stage, done: bar.update(task, description=stage, completed=before + done)
+
+        return pipeline.predict(cli_predict.admitted(brought, tell(0.0)), models, tell(1.0))
 
 
 def _progress() -> Progress:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bmcore.domain import SEQUENCES, Finding, refuse
+from bmcore.domain import SEQUENCES, refuse
 
 if TYPE_CHECKING:
-    from bmcore.domain import Case
     from bmcore.intake.dicom import StudyFound
+    from bmcore.intake.raw import RawStudy
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,8 @@ def is_dicom(wanted: Wanted) -> bool:
     return bool(dicom)
 
 
-def read(
-    wanted: Wanted, case_id: str | None, home: Path
-) -> tuple[Case, tuple[Finding, ...], dict[str, dict[str, str]]]:
-    """The case as it may be stored, the findings in the user's words, and inputs by sequence.
+def read(wanted: Wanted, case_id: str | None, home: Path) -> RawStudy:
+    """The volumes, each on its own grid, with what was noticed.
 
     The table of what was found is printed on stderr before anything is chosen.
     """
@@ -60,9 +58,7 @@ def read(
     with dicom.read_study(wanted.all_paths) as found:
         typer.echo(dicom.table(found), err=True)
         series = {**_by_path(wanted, found), **_by_word(wanted.series)}
-        raw = dicom.to_raw(dicom.choose(found, series, wanted.study), home, case_id)
-        inputs = {name: dict(values) for name, values in raw.technical.items()}
-        return dicom.to_case(raw), raw.findings, inputs
+        return dicom.to_raw(dicom.choose(found, series, wanted.study), home, case_id)
 
 
 def _by_word(words: Sequence[str]) -> dict[str, str]:

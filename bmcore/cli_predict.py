@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bmcore import cli_dicom
-from bmcore.domain import BmcoreError, ClinicalRecord, Finding, refuse
+from bmcore.domain import BmcoreError, ClinicalRecord, Finding, InputRefused, refuse
 
 if TYPE_CHECKING:
     from bmcore.domain import Case
+    from bmcore.intake.raw import RawStudy
     from bmcore.models.bundles import Bundle
 
 T = TypeVar("T")
@@ -41,14 +42,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Brought:
-    """What the user of ``predict`` brought. case: as it may be stored, without names of files.
+    """What the user of ``predict`` brought. raw: as it may be stored, without names of files.
 
     inputs: sequence -> hashes. remarks: what was noticed, in the words of the user's own files.
     own_id: the id as the user or the names give it, for the clinical table. names: sequence -> name
     of its file.
     """
 
-    case: Case
+    raw: RawStudy
+    clinical: ClinicalRecord
     inputs: Mapping[str, Mapping[str, str]]
     remarks: tuple[Finding, ...]
     own_id: str
@@ -71,7 +73,7 @@ def everything_needed(asked: Asked) -> tuple[Bundle, Brought]:
     attempt(lambda: check_out(asked.out, asked.force))
     attempt(lambda: _not_among_inputs(asked))
     typed = attempt(lambda: ClinicalRecord(**asked.given))  # type: ignore[arg-type]
-    images = attempt(lambda: _read_case(asked))
+    images = attempt(lambda: _read(asked))
     brought = None
     if typed is not None and images is not None:
         brought = attempt(lambda: _with_clinical(images, typed, asked))
@@ -94,42 +96,44 @@ def _not_among_inputs(asked: Asked) -> None:
         )
 
 
-def _read_case(asked: Asked) -> tuple[Case, Brought]:
-    """The case as the user knows it, and as it may be stored."""
+def _read(asked: Asked) -> Brought:
+    """What was named, each sequence on its own grid; to be stored and as the user knows it."""
     from bmcore.intake import neutral
-    from bmcore.intake.nifti import choose_files, read_choice
+    from bmcore.intake.nifti import choose_files, read_raw
     from bmcore.settings import settings
 
     wanted, told = asked.images, asked.told
     if not wanted.all_paths:
         raise refuse("no image was named", expected="CASE, or --t1c and other sequences")
     if cli_dicom.is_dicom(wanted):
-        case, remarks, inputs = cli_dicom.read(wanted, asked.case_id, settings().home)
-        return case, Brought(case, inputs, remarks, asked.case_id or case.case_id, {})
+        raw = cli_dicom.read(wanted, asked.case_id, settings().home)
+        inputs = {name: dict(values) for name, values in raw.technical.items()}
+        return Brought(
+            raw, ClinicalRecord(), inputs, raw.findings, asked.case_id or raw.case_id, {}
+        )
     source = wanted.paths[0] if len(wanted.paths) == 1 else (wanted.paths or wanted.named)
     settled = wanted.named if wanted.paths else {}
     choice = choose_files(source, settled, same_patient=told.same_patient)
+    raw = read_raw(choice, asked.case_id)
     own_id = asked.case_id or choice.own_id
     names = {n: path.name for n, path in choice.files.items()}
-    case = read_choice(choice, asked.case_id, None)
-    inputs = neutral.input_hashes(choice)
+    inputs = {n: dict(hashes) for n, hashes in raw.technical.items()}
     if settings().keep_names:
-        named = {n: {**hashes, "file": choice.files[n].name} for n, hashes in inputs.items()}
-        return case, Brought(case, named, case.findings, own_id, names)
-    own = asked.case_id and case.case_id
-    stored_id = own or neutral.public_id(case.case_id) or neutral.id_of_images(inputs)
-    stored = neutral.without_names(case, choice, stored_id)
-    return case, Brought(stored, inputs, case.findings, own_id, names)
+        inputs = {n: {**hashes, "file": choice.files[n].name} for n, hashes in inputs.items()}
+    else:
+        own = asked.case_id and raw.case_id
+        stored_id = own or neutral.public_id(raw.case_id) or neutral.id_of_images(inputs)
+        raw = replace(raw, case_id=stored_id)
+    return Brought(raw, ClinicalRecord(), inputs, raw.findings, own_id, names)
 
 
-def _with_clinical(images: tuple[Case, Brought], typed: ClinicalRecord, asked: Asked) -> Brought:
+def _with_clinical(brought: Brought, typed: ClinicalRecord, asked: Asked) -> Brought:
     """The case with its record from the table if given, overruled by what was typed.
 
     How columns were read is kept with the case; what the table's headings and cells are called is
     told on the screen only.
     """
-    case, brought = images
-    record, remarks, stored = case.clinical, brought.remarks, brought.case
+    record, remarks, raw = brought.clinical, brought.remarks, brought.raw
     if asked.clinical is not None:
         from bmcore.intake.clinical import read_clinical
         from bmcore.intake.clinical_values import parse_legends
@@ -147,11 +151,22 @@ def _with_clinical(images: tuple[Case, Brought], typed: ClinicalRecord, asked: A
             )
         kept = read.as_findings(brought.own_id)
         record, remarks = own, (*remarks, *kept, *read.findings)
-        stored = replace(stored, findings=(*stored.findings, *kept))
-    brought = replace(brought, case=stored)
+        raw = replace(raw, stored=(*raw.stored, *kept))
     values = {f.name: getattr(typed, f.name) for f in fields(typed)}
     record = replace(record, **{k: v for k, v in values.items() if v is not None})
-    return replace(brought, case=replace(brought.case, clinical=record), remarks=remarks)
+    return replace(brought, raw=raw, clinical=record, remarks=remarks)
+
+
+def admitted(brought: Brought, on_step: Callable[[str, float], None]) -> Case:
+    """The case on one grid without skull; told as ``inference.admission`` does."""
+    from bmcore.inference.admission import admit
+    from bmcore.intake import gatekeeper
+    from bmcore.settings import settings
+
+    try:
+        return admit(brought.raw, brought.clinical, settings().home, on_step).case
+    except InputRefused as refusal:
+        raise InputRefused(*gatekeeper.as_named(refusal.findings, brought.names)) from refusal
 
 
 def load_models(folder: Path | None) -> Bundle:

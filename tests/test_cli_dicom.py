@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from bmcore.cli import app
 from bmcore.domain import Case
+from bmcore.imaging import extraction, skull
 from bmcore.intake.nifti import write_volume
 from bmcore.settings import settings
 from tests import dicom_fixture
@@ -38,6 +39,7 @@ def predicted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Case]:
         return fixture.replace(made, findings=case.findings)
 
     monkeypatch.setattr(pipeline, "predict", predict)
+    monkeypatch.setattr(skull, "needs_alignment", lambda images: False)  # the images are no heads
     monkeypatch.setenv("BMCORE_HOME", str(tmp_path / "home"))
     settings.cache_clear()
     yield cases
@@ -124,13 +126,19 @@ def test_another_patients_series_for_one_sequence_is_asked(tmp_path, predict, pr
     assert result.exit_code == 2 and "2 patients" in result.stderr and not predicted
 
 
-def test_other_grids_are_refused_with_both(tmp_path, predict):
+def test_other_grids_are_refused_where_nothing_can_align_them(tmp_path, predict, monkeypatch):
+    monkeypatch.setattr(skull, "needs_alignment", lambda images: True)
+    monkeypatch.setattr(extraction, "available", lambda: ())
     dicom_fixture.four(tmp_path / "a")
     shutil.rmtree(tmp_path / "a" / "S13")
     other = dicom_fixture.volume(9, affine=dicom_fixture.oblique(origin=(0.0, 0.0, 0.0)))
     dicom_fixture.save(dicom_fixture.slices(other, "t2w", 3), tmp_path / "a" / "S13")
     result = predict(tmp_path / "a")
     assert result.exit_code == 2 and "t2w lies on another grid than t1c" in result.stderr
+    assert (
+        "no brain extraction is installed" in result.stderr
+        and "as the README says" in result.stderr
+    )
 
 
 def test_nifti_by_sequence_and_in_one_with_dicom(tmp_path, predict, predicted):

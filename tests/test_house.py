@@ -164,6 +164,7 @@ def test_the_top_level_holds_only_what_the_house_allows() -> None:
         *(".streamlit", "pyproject.toml", "Makefile", ".ci", "CHANGELOG.md", "docs", "models"),
         *("LICENSE", ".gitignore"),
         *("requirements.lock", "requirements-cpu.lock", "requirements-torch.lock"),
+        "requirements-weights.lock",
     }
     assert top <= allowed
 

@@ -9,7 +9,7 @@ from scipy.spatial.distance import pdist
 from bmcore.anatomy import templates
 from bmcore.domain import Volume
 from bmcore.geometry import transform
-from bmcore.imaging.lesions import find_lesions, label_lesions, largest_diameter_mm
+from bmcore.imaging.lesions import at_edge, find_lesions, label_lesions, largest_diameter_mm
 from tests.volumes_fixture import SHAPE, affine, ball, turned
 
 GRID = affine()
@@ -190,3 +190,23 @@ def test_a_brain_of_another_shape_is_an_error():
         find_lesions(empty(), GRID, np.ones((3, 3, 3), bool))
     with pytest.raises(ValueError, match="3D"):
         label_lesions(np.zeros((4, 4), np.uint8), GRID)
+
+
+def test_a_lesion_within_three_millimetres_of_the_outside_of_the_brain_is_marked():
+    brain = np.zeros((40, 40, 40), bool)
+    brain[5:35, 5:35, 5:35] = True
+    mask = np.zeros(brain.shape, np.uint8)
+    mask[7:10, 18:22, 18:22] = 3  # its first voxel is the third inside
+    mask[18:21, 18:21, 18:21] = 3
+    lesions = find_lesions(mask, np.eye(4), brain)
+    marked = at_edge(lesions, mask, np.eye(4), brain)
+    near = {lesion.number: lesion.at_edge for lesion in marked}
+    where = {lesion.number: lesion.centroid_voxel[0] for lesion in marked}
+    assert {n: where[n] < 12 for n in where} == near
+    coarse = np.diag([0.5, 0.5, 0.5, 1])  # the same voxels are nearer in mm
+    assert [lesion.at_edge for lesion in at_edge(lesions, mask, coarse, brain)].count(True) == 1
+    mask[7:10] = 0
+    mask[9:12, 18:22, 18:22] = 3  # five voxels inside: 5 mm off, or 2.5
+    lesions = find_lesions(mask, np.eye(4), brain)
+    assert not any(lesion.at_edge for lesion in at_edge(lesions, mask, np.eye(4), brain))
+    assert any(lesion.at_edge for lesion in at_edge(lesions, mask, coarse, brain))

@@ -7,9 +7,10 @@ import numpy as np
 import openpyxl
 import pytest
 
-from bmcore.domain import ClinicalRecord, InputRefused, Primary, Severity, Volume
+from bmcore.domain import Case, ClinicalRecord, InputRefused, Primary, Severity, Volume
 from bmcore.intake import library
 from bmcore.intake.datasets import YaleDataset
+from bmcore.origin import Origin
 from tests.volumes_fixture import SHAPE, brain_image, make_case, save, save_yale
 
 RECORD = ClinicalRecord(age_years=61, sex="female")
@@ -81,7 +82,7 @@ def test_a_failure_while_copying_leaves_no_half_case(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(library, "_write_record", full)
+    monkeypatch.setattr(library, "write_record", full)
     with pytest.raises(OSError, match="No space left"):
         library.add_case(tmp_path, [file], "X")
     assert list((tmp_path / "cases").iterdir()) == []
@@ -171,3 +172,32 @@ def test_a_yale_folder_without_spreadsheet_says_so_and_an_empty_one_is_refused(t
     assert data.load("BraTS-MET-00110-000").truth.primary is None
     (tmp_path / "empty").mkdir()
     assert "no case in the Yale layout" in sentences(YaleDataset, tmp_path / "empty")
+
+
+def test_images_from_memory_are_kept_with_the_way_back(tmp_path):
+    case = make_case()
+    doubt = "the image ends within the brain at the left"
+    origin = Origin((9, 8, 7), np.diag([1.0, 2, 3, 1]), {"t2f": np.eye(4)}, "by hand", doubt)
+    images = dict(case.sequences)
+    own = Case("X", images, RECORD, (), None, doubt, origin)
+    entry = library.add_volumes(tmp_path, own, {"t1c": {"sha256": "0" * 64}})
+    assert entry.case_id == "case-0001" and entry.sources["t1c"]["sha256"] == "0" * 64
+    loaded = library.load_case(tmp_path, entry.case_id)
+    assert loaded.side_doubt == doubt and loaded.clinical == RECORD
+    assert loaded.origin.as_dict() == origin.as_dict()
+    for name, volume in images.items():
+        assert np.array_equal(loaded.sequences[name].data, volume.data)
+        np.testing.assert_allclose(loaded.sequences[name].affine, volume.affine, atol=1e-6)
+    assert library.add_volumes(tmp_path, own).case_id == "case-0001"  # the same images
+    assert library.add_volumes(tmp_path, own, case_id="Y").case_id == "Y"
+
+
+def test_a_damaged_way_back_is_told(tmp_path):
+    entry = library.add_volumes(tmp_path, make_case())
+    record = json.loads((entry.folder / "case.json").read_text())
+    record["origin"] = {"shape": [9, 8], "affine": np.eye(4).tolist(), "moves": {},
+                        "extraction": "", "side_doubt": None}  # fmt: skip
+    (entry.folder / "case.json").write_text(json.dumps(record))
+    assert "the record of the case is damaged" in sentences(
+        library.get_entry, tmp_path, entry.case_id
+    )

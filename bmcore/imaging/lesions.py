@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from bmcore.imaging.masks import connected
 IGNORED_VOXELS = 2  # BraTS-METS scoring ignores lesions of at most 2 voxels
 MIDLINE_MM = 3.0  # a centroid this close to the midline is "midline"; our choice
 UNKNOWN_REGION = "unknown"
+EDGE_MM = 3.0  # the outline is drawn 2 mm outside of what brain extraction finds
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,22 @@ def find_lesions(
         )
         for n, part in enumerate(parts)
     )
+
+
+def at_edge(
+    lesions: tuple[Lesion, ...], mask: npt.NDArray, affine: Affine, brain: npt.NDArray[np.bool_]
+) -> tuple[Lesion, ...]:
+    """The lesions of ``mask``, marked where they come within EDGE_MM of the outside of ``brain``.
+
+    For a brain that was drawn here: its outline may cut a lesion, or leave something that is none.
+    """
+    if not lesions:
+        return lesions
+    numbers = label_lesions(mask, affine)
+    sizes = voxel_sizes_mm(affine)
+    depth = ndimage.distance_transform_edt(np.pad(brain, 1), sampling=sizes)[1:-1, 1:-1, 1:-1]
+    near = set(np.unique(numbers[depth <= EDGE_MM]).tolist())
+    return tuple(replace(lesion, at_edge=lesion.number in near) for lesion in lesions)
 
 
 def largest_diameter_mm(voxels: npt.ArrayLike, affine: Affine) -> float:

@@ -30,7 +30,7 @@ WHOLE_MM = 100.0  # from left to right
 Turn = tuple[tuple[int, int, int], tuple[int, int, int]]  # axes, and 1 or -1 for each
 STRAIGHT: Turn = ((0, 1, 2), (1, 1, 1))
 _WORDS = ("left to right", "back to front", "top to bottom")
-_CODES = (("left", "right"), ("back", "front"), ("bottom", "top"))
+SIDES = (("left", "right"), ("back", "front"), ("bottom", "top"))
 
 
 def place(case: Coarse, side_doubt: str | None) -> tuple[Placement, tuple[Finding, ...]]:
@@ -67,8 +67,8 @@ def _turned(turn: Turn) -> Finding:
         how = " and ".join(_WORDS[a] for a in range(3) if signs[a] < 0)
     else:
         told = [
-            f"its {_CODES[axis][0 if sign > 0 else 1]}-to-{_CODES[axis][1 if sign > 0 else 0]} is "
-            f"the head's {_CODES[place][0]}-to-{_CODES[place][1]}"
+            f"its {SIDES[axis][0 if sign > 0 else 1]}-to-{SIDES[axis][1 if sign > 0 else 0]} is "
+            f"the head's {SIDES[place][0]}-to-{SIDES[place][1]}"
             for place, (axis, sign) in enumerate(zip(axes, signs, strict=True))
             if place and place != axis
         ]
@@ -188,7 +188,7 @@ def _cuts(case: Coarse) -> tuple[tuple[bool, bool, bool], list[Finding]]:
         flat = bool(narrow or (one_side and (axis != 2 or high > low)))
         cut.append(flat)
         if flat:
-            where = _CODES[axis][int(high > low)]
+            where = SIDES[axis][int(high > low)]
             findings.append(_cut_finding(axis, where, max(low, high)))
     return (cut[0], cut[1], cut[2]), findings
 

@@ -17,8 +17,8 @@ from bmcore.anatomy import brain_to_mni, templates
 from bmcore.domain import SEQUENCE_NAMES, Finding, Severity
 from bmcore.geometry import Affine
 from bmcore.imaging.coarse import Coarse, coarse
-from bmcore.imaging.swapped_t1 import EXCHANGED
 
+EXCHANGED = "T1 native and T1 post-gadolinium look exchanged"
 FLUID_BRIGHT = 0.5  # spreads above the median of the brain
 TISSUE = 0.15  # spreads between white and grey matter, in T1
 BRIGHTER = 2.0  # spreads by which T1 post-gadolinium exceeds T1 native

@@ -5,6 +5,9 @@ The working grid: voxel order RAS+, 1 mm, cropped to the brain, each axis a mult
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,7 +30,6 @@ from bmcore.imaging.orientation import place as place_head
 from bmcore.imaging.picture import doubts
 from bmcore.imaging.resampling import WORKING_MM, onto
 from bmcore.imaging.standardise import standardise
-from bmcore.imaging.swapped_t1 import EXCHANGED, swapped_t1
 from bmcore.imaging.together import misfits
 
 TOLERANCE_MM = 0.02  # voxel edges this close to 1 mm are taken as they are
@@ -35,19 +37,31 @@ MARGIN = 4  # voxels kept around the brain
 MULTIPLE = 16  # what four halvings of the nets need
 
 
-def prepare(case: Case) -> Prepared:
-    """Bring a case onto the working grid.
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What the pictures of a case say.
 
-    Turns to RAS+ (flips and swaps only), resamples to 1 mm where a voxel edge differs by more than
-    TOLERANCE_MM, finds the brain, crops to it with a margin, pads each axis to a multiple of 16
-    (the crop may reach past the image: zeros) and standardises each sequence inside the brain.
-    Oblique axes are kept: voxel axes stay those of the scan. A sequence without contrast counts as
-    missing. What the pictures say of their names, of each other and of the side is among the
-    findings. InputRefused where no brain is found, or T1 post-gadolinium has no contrast.
+    images: sequence -> (i, j, k) in voxel order RAS+, those with contrast. brain: there. affine: of
+    both. placement: what can be said of sides and lobes. findings: what the pictures say of their
+    names, each other and the side; outline: how plausible the brain is.
+    """
+
+    images: Mapping[str, npt.NDArray]
+    brain: npt.NDArray[np.bool_]
+    affine: Affine
+    placement: Placement
+    findings: tuple[Finding, ...]
+    outline: tuple[Finding, ...] = ()
+
+
+def look(case: Case) -> Looked:
+    """Find the brain of a case and what speaks against its images, before anything is resampled.
+
+    InputRefused where no brain is found, or T1 post-gadolinium has no contrast.
     """
     images = {name: to_ras(v.data, v.affine)[0] for name, v in case.sequences.items()}
     _, affine = to_ras(case.grid.data, case.grid.affine)
-    brain, findings = find_brain(images, affine)
+    brain, outline = find_brain(images, affine)
     if not brain.any():
         raise refuse(
             f"no brain was found in case {case.case_id}",
@@ -56,9 +70,31 @@ def prepare(case: Case) -> Prepared:
             hint="look at the images in a viewer.",
         )
     images, flat = without_flat(images, brain)
-    findings += flat
     placement, said = _look(images, brain, affine, case.side_doubt)
-    findings += said
+    return Looked(images, brain, affine, placement, (*flat, *said), outline)
+
+
+def inspect(case: Case) -> tuple[Finding, ...]:
+    """What the pictures of a case say, as ``prepare`` notices it, without preparing them.
+
+    For the door: a doubt is asked about before a case is kept. InputRefused as ``look``.
+    """
+    return look(case).findings
+
+
+def prepare(case: Case, looked: Looked | None = None) -> Prepared:
+    """Bring a case onto the working grid.
+
+    Turns to RAS+ (flips and swaps only), resamples to 1 mm where a voxel edge differs by more than
+    TOLERANCE_MM, finds the brain, crops to it with a margin, pads each axis to a multiple of 16
+    (the crop may reach past the image: zeros) and standardises each sequence inside the brain.
+    Oblique axes are kept: voxel axes stay those of the scan. A sequence without contrast counts as
+    missing. What the pictures say of their names, of each other and of the side is among the
+    findings. looked: of the same case, where ``look`` was asked before. InputRefused as ``look``.
+    """
+    looked = looked or look(case)
+    images, brain, affine = dict(looked.images), looked.brain, looked.affine
+    findings = (*looked.outline, *looked.findings)
     if np.abs(voxel_sizes_mm(affine) - WORKING_MM).max() > TOLERANCE_MM:
         target, shape = _one_mm_grid(affine, brain.shape)
         findings += (_resampled(affine),)
@@ -71,9 +107,6 @@ def prepare(case: Case) -> Prepared:
     for place, name in enumerate(SEQUENCES):
         if name in images:
             stack[place] = standardise(crop_or_pad(images[name], start, size), brain)
-    if not any(EXCHANGED in f.what for f in findings):
-        there = {s: stack[place] for place, s in enumerate(SEQUENCES) if s in images}
-        findings += swapped_t1(there, brain)
     return Prepared(
         case_id=case.case_id,
         images=stack,
@@ -83,22 +116,8 @@ def prepare(case: Case) -> Prepared:
         source_shape=case.grid.shape,
         source_affine=np.asarray(case.grid.affine),
         findings=findings,
-        placement=placement,
+        placement=looked.placement,
     )
-
-
-def inspect(case: Case) -> tuple[Finding, ...]:
-    """What the pictures of a case say, as ``prepare`` notices it, without preparing them.
-
-    For the door: a doubt is asked about before a case is kept. InputRefused as ``prepare``.
-    """
-    images = {name: to_ras(v.data, v.affine)[0] for name, v in case.sequences.items()}
-    _, affine = to_ras(case.grid.data, case.grid.affine)
-    brain, _ = find_brain(images, affine)
-    if not brain.any():
-        return ()  # refused by ``prepare``, with its words
-    images, flat = without_flat(images, brain)
-    return (*flat, *_look(images, brain, affine, case.side_doubt)[1])
 
 
 def _look(

@@ -14,13 +14,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bmcore.domain import Case, ClinicalRecord, Finding, InputRefused, Truth, Volume
+from bmcore.domain import (
+    Case,
+    ClinicalRecord,
+    Finding,
+    InputRefused,
+    Severity,
+    Truth,
+    Volume,
+)
 from bmcore.geometry import resample
-from bmcore.imaging import alignment_quality, heads, skull
+from bmcore.imaging import alignment_quality, extraction, heads, skull
 from bmcore.imaging.alignment_quality import Quality
 from bmcore.inference import alignment_store
 from bmcore.intake import gatekeeper, library
 from bmcore.intake.library import CaseEntry
+from bmcore.intake.one_grid import off_grid
 from bmcore.intake.raw import RawStudy
 from bmcore.origin import Origin
 
@@ -83,8 +92,10 @@ def admit(
     watch("Looking whether the images fit together", 0.0)
     alignment = None
     if skull.needs_alignment(raw.volumes):
+        _check_possible(raw.volumes)
         key = alignment_store.key_of(raw.volumes)
-        alignment = None if home is None else alignment_store.read(home, key)
+        if home is not None:
+            alignment = alignment_store.read(home, key, raw.volumes["t1c"])
         if alignment is None:
             alignment = heads.align(raw.volumes, lambda w, f: watch(w, 0.02 + 0.9 * f))
             if home is not None:
@@ -92,6 +103,14 @@ def admit(
     if alignment is not None:
         watch("Writing the images on one grid", 0.93)
     return _admission(raw, alignment, clinical or ClinicalRecord(), watch)
+
+
+def _check_possible(volumes: Mapping[str, Volume]) -> None:
+    """Without brain extraction only heads that came without skull can be aligned."""
+    if not extraction.available() and not skull.stripped(volumes["t1c"]):
+        what, hint = heads.NOT_INSTALLED, heads.INSTALL
+        skull_there = Finding(Severity.REFUSED, what, "t1c", hint=hint)
+        raise InputRefused(skull_there, *off_grid(volumes, hint))
 
 
 def admit_again(admission: Admission, brain: Mask) -> Admission:
@@ -131,17 +150,24 @@ def _admission(
 ) -> Admission:
     """The case, as it is or drawn on the working grid, with all findings."""
     volumes: Mapping[str, Volume] = raw.volumes
-    truth, origin = raw.truth, None
+    truth, origin, side_doubt = raw.truth, None, raw.side_doubt
     new: tuple[Finding, ...] = ()
     if alignment is not None:
         volumes = heads.draw(raw.volumes, alignment)
-        origin = replace(alignment.origin, side_doubt=raw.side_doubt)
+        side_doubt = side_doubt or _cut_sideways(alignment.quality)
+        origin = replace(alignment.origin, side_doubt=side_doubt)
         truth = truth and _on_working_grid(truth, alignment)
         new = alignment.findings
     stored, shown = (gatekeeper.collect(f, new) for f in (raw.stored, raw.findings))
     gatekeeper.stop(stored)
-    case = Case(raw.case_id, volumes, clinical, stored, truth, raw.side_doubt, origin)
+    case = Case(raw.case_id, volumes, clinical, stored, truth, side_doubt, origin)
     return Admission(case, shown, raw, alignment, watch.done())
+
+
+def _cut_sideways(quality: Quality) -> str | None:
+    """Why the side cannot be told where a side of the brain is missing: its middle is not known."""
+    sides = [side for side in quality.cuts if side in ("left", "right")]
+    return f"the image ends within the brain at the {sides[0]}" if sides else None
 
 
 def _on_working_grid(truth: Truth, alignment: heads.Alignment) -> Truth:

@@ -18,6 +18,7 @@ import numpy as np
 
 from bmcore import disk, zips
 from bmcore.domain import Volume
+from bmcore.geometry import to_ras
 from bmcore.imaging import extraction
 from bmcore.imaging.alignment_quality import Quality
 from bmcore.imaging.heads import Alignment
@@ -29,8 +30,15 @@ _BYTES = 64 * 2**20
 
 
 def key_of(volumes: Mapping[str, Volume]) -> str:
-    """A digest of the images, of the nets that are installed and of this version."""
-    contents = {name: content_digest(volume) for name, volume in volumes.items()}
+    """A digest of the images, of the nets that are installed and of this version.
+
+    The order of voxels in the file does not matter: an image has the same key out of NIfTI and out
+    of DICOM, if places agree within 0.001 mm.
+    """
+    contents = {}
+    for name, volume in volumes.items():
+        data, affine = to_ras(np.asarray(volume.data), volume.affine)
+        contents[name] = content_digest(Volume(data, np.round(affine, 3) + 0.0))
     text = json.dumps([_VERSION, extraction.available(), contents], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -40,8 +48,6 @@ def keep(home: Path, key: str, alignment: Alignment) -> None:
     folder = disk.private_folder(disk.open_home(Path(home)) / "heads")
     about = {
         "affine": np.asarray(alignment.affine).tolist(),
-        "shape": list(alignment.shape),
-        "source": np.asarray(alignment.source).tolist(),
         "moves": {name: np.asarray(move).tolist() for name, move in alignment.moves.items()},
         "extraction": alignment.extraction,
         "quality": asdict(alignment.quality),
@@ -59,8 +65,9 @@ def keep(home: Path, key: str, alignment: Alignment) -> None:
         old.unlink(missing_ok=True)
 
 
-def read(home: Path, key: str) -> Alignment | None:
-    """What ``keep`` wrote; None where there is none, or it cannot be read (it is made again)."""
+def read(home: Path, key: str, reference: Volume) -> Alignment | None:
+    """What ``keep`` wrote, for T1 post-gadolinium as it comes now (``reference``); None where there
+    is none, or it cannot be read (it is made again)."""
     path = Path(home) / "heads" / f"{key}.npz"
     if not path.is_file():
         return None
@@ -73,8 +80,8 @@ def read(home: Path, key: str) -> Alignment | None:
         return Alignment(
             np.array(about["affine"], float),
             brain,
-            tuple(about["shape"]),
-            np.array(about["source"], float),
+            reference.shape,
+            np.asarray(reference.affine),
             {name: np.array(move, float) for name, move in about["moves"].items()},
             about["extraction"],
             Quality.from_dict(about["quality"]),

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore import __version__, disk, zips
-from bmcore.domain import BmcoreError, Prediction, refuse
+from bmcore.domain import BmcoreError, Prediction, Volume, refuse
 from bmcore.inference import serial
 from bmcore.inference.files import folder_name, staging, to_json
 from bmcore.intake.nifti_file import read_bytes
@@ -250,14 +250,15 @@ def write_outputs(
 ) -> list[Path]:
     """Write ``mask.nii.gz``, ``lesions.csv`` and ``prediction.json`` into ``out``; returns them.
 
-    inputs: sequence -> hashes of its file, for ``prediction.json``. Earlier results are replaced
+    The mask lies on the grid of T1 post-gadolinium as it came. inputs: sequence -> hashes of its
+    file, for ``prediction.json``. Earlier results are replaced
     only with ``force``, all three or none; anything else in ``out`` is left alone.
     ``prediction.json`` goes away first and comes last: where it stands, all three belong together.
     """
     out = check_out(out, force)
     existed = out.exists()
     with staging(out if existed else out.absolute().parent, "bmcore-out") as beside:
-        disk.save_image(serial.mask_image(prediction.mask), beside / "mask.nii.gz")
+        disk.save_image(serial.mask_image(mask_as_came(prediction)), beside / "mask.nii.gz")
         with disk.create(beside / "lesions.csv", "w", newline="", encoding="utf-8") as stream:
             rows = csv.DictWriter(stream, serial.LESION_COLUMNS)
             rows.writeheader()
@@ -271,6 +272,15 @@ def write_outputs(
             _check_earlier(out, force)  # somebody may have been quicker
             _exchange(beside, out)
     return [out / name for name in OUTPUT_FILES]
+
+
+def mask_as_came(prediction: Prediction) -> Volume:
+    """The mask on the grid of T1 post-gadolinium as it came; its own where nothing was aligned."""
+    if prediction.origin is None:
+        return prediction.mask
+    from bmcore.imaging.heads import back
+
+    return back(prediction.mask, prediction.origin)
 
 
 def _run(prediction: Prediction, inputs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

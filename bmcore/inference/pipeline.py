@@ -24,6 +24,7 @@ from bmcore.domain import (
     Severity,
     Volume,
 )
+from bmcore.inference.serial import AT_EDGE
 from bmcore.intake import gatekeeper
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     segmented = _segment(case, bundle, clock)
     prepared, mask = segmented.prepared, segmented.mask
     with clock.stage("lesions", "Measuring the lesions", 0.89):
-        lesions = measure(mask, prepared)
+        lesions = measure(mask, prepared, drawn=case.origin is not None)
     with clock.stage("features", "Reading each lesion", 0.93):
         image = read_lesions(bundle, prepared, segmented.labels, lesions)
     with clock.stage("novelty", "Comparing with what the models know", 0.97):
@@ -76,6 +77,7 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
         timings_s=clock.timings_s,
         findings=(*_findings(case, prepared, lesions), *uncertainty.findings(novelty)),
         novelty=novelty,
+        origin=case.origin,
     )
 
 
@@ -166,13 +168,17 @@ def find_tumour(
     return to_labels(probabilities, prepared.brain, net.config.postprocessing), probabilities
 
 
-def measure(mask: Volume, prepared: Prepared) -> tuple[Lesion, ...]:
-    """The lesions of a mask on the input's grid; centroids in world mm and input voxels."""
-    from bmcore.imaging.lesions import find_lesions
+def measure(mask: Volume, prepared: Prepared, drawn: bool = False) -> tuple[Lesion, ...]:
+    """The lesions of a mask on the input's grid; centroids in world mm and input voxels.
+
+    drawn: the outline of the brain is ours, so lesions at it are marked.
+    """
+    from bmcore.imaging.lesions import at_edge, find_lesions
     from bmcore.imaging.preprocess import restore
 
-    brain = restore(prepared.brain.astype(np.uint8), prepared)
-    return find_lesions(mask.data, mask.affine, np.asarray(brain.data) > 0, prepared.placement)
+    brain = np.asarray(restore(prepared.brain.astype(np.uint8), prepared).data) > 0
+    lesions = find_lesions(mask.data, mask.affine, brain, prepared.placement)
+    return at_edge(lesions, np.asarray(mask.data), mask.affine, brain) if drawn else lesions
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,4 +274,20 @@ def _findings(case: Case, prepared: Prepared, lesions: Sequence[Lesion]) -> tupl
         hint="look at the images yourself: a small lesion can be missed.",
     )
     record = gatekeeper.of_record(case.clinical)
-    return gatekeeper.collect(case.findings, prepared.findings, record, () if lesions else (none,))
+    more = [*_at_edge(lesions), *(() if lesions else (none,))]
+    return gatekeeper.collect(case.findings, prepared.findings, record, more)
+
+
+def _at_edge(lesions: Sequence[Lesion]) -> list[Finding]:
+    near = [str(lesion.number) for lesion in lesions if lesion.at_edge]
+    if not near:
+        return []
+    which = f"lesion {near[0]} lies" if len(near) == 1 else f"lesions {', '.join(near)} lie"
+    return [
+        Finding(
+            Severity.WARNING,
+            f"{which} {AT_EDGE}",
+            hint="look at the outline of the brain: it may cut the lesion, or what was found may "
+            "lie outside of the brain.",
+        )
+    ]

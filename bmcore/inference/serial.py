@@ -25,8 +25,10 @@ from bmcore.domain import (
     Volume,
 )
 from bmcore.inference.uncertainty import calibration_words
+from bmcore.origin import Origin
 
 FORMAT = 1
+AT_EDGE = "at the edge of the brain mask: check"
 _ARRAYS = ("lesion_probabilities", "image_features", "code", "clinical_vector")
 
 
@@ -66,6 +68,19 @@ def summary(prediction: Prediction) -> dict[str, Any]:
         },
         "abstains": {a.kind: a.abstains for a in prediction.answers},
         "novelty": _novelty_dict(prediction.novelty),
+        "mask": _mask_dict(prediction),
+    }
+
+
+def _mask_dict(prediction: Prediction) -> dict[str, Any]:
+    """On which grid ``mask.nii.gz`` of the command line lies, and how it came there."""
+    origin = prediction.origin
+    if origin is None:
+        return {"grid": "that of the images", "shape": list(prediction.mask.shape), "origin": None}
+    return {
+        "grid": "that of T1 post-gadolinium as it came; lesions were measured on 1 mm voxels",
+        "shape": list(origin.shape),
+        "origin": origin.as_dict(),
     }
 
 
@@ -135,7 +150,13 @@ def from_parts(
         timings_s=dict(values["timings_s"]),
         findings=tuple(finding_from(f) for f in values["findings"]),
         novelty=_novelty(values.get("novelty")),
+        origin=_origin(values.get("mask")),
     )
+
+
+def _origin(mask: Mapping[str, Any] | None) -> Origin | None:
+    """None in files of an earlier version, too."""
+    return Origin.from_dict(mask["origin"]) if mask and mask["origin"] else None
 
 
 def _answer(kind: str, values: Mapping[str, Any]) -> Answer:
@@ -153,7 +174,8 @@ def _answer(kind: str, values: Mapping[str, Any]) -> Answer:
 
 
 def _lesion(row: Mapping[str, Any]) -> Lesion:
-    known: dict[str, Any] = {f.name: row[f.name] for f in fields(Lesion)}
+    known: dict[str, Any] = {f.name: row[f.name] for f in fields(Lesion) if f.name != "at_edge"}
+    known["at_edge"] = bool(row.get("at_edge", False))  # absent in files of an earlier version
     places = {name: tuple(known[name]) for name in ("centroid_mm", "centroid_voxel")}
     return Lesion(**(known | places))
 
@@ -179,6 +201,7 @@ def lesion_rows(prediction: Prediction) -> list[dict[str, str | int | float]]:
         if prediction.lesion_probabilities is not None:
             chances = prediction.lesion_probabilities[index]
             row |= {f"p_{p}": round(float(v), 4) for p, v in zip(PRIMARIES, chances, strict=True)}
+        row["remark"] = AT_EDGE if lesion.at_edge else ""
         rows.append(row)
     return rows
 
@@ -196,4 +219,5 @@ LESION_COLUMNS: tuple[str, ...] = (
     "side",
     "region",
     *(f"p_{p}" for p in PRIMARIES),
+    "remark",
 )

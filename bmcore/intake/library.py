@@ -7,8 +7,6 @@ files are kept.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import shutil
 import time
@@ -16,7 +14,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +26,6 @@ from nibabel.spatialimages import HeaderDataError
 
 from bmcore import disk
 from bmcore.domain import (
-    SEQUENCES,
     Case,
     ClinicalRecord,
     Finding,
@@ -38,6 +35,7 @@ from bmcore.domain import (
     refuse,
 )
 from bmcore.intake import gatekeeper, neutral
+from bmcore.intake.case_record import CaseEntry, file_digest, read_record, write_record
 from bmcore.intake.clean_file import content_digest, write_clean
 from bmcore.intake.nifti import (
     Choice,
@@ -48,70 +46,10 @@ from bmcore.intake.nifti import (
     read_choice,
     write_volume,
 )
-from bmcore.origin import Origin
-from bmcore.plain import load_json
 from bmcore.settings import settings
 
-_FORMAT = 1
-_RECORD = "case.json"
 _TRACES = ("predictions", "drafts", "maps")
 _STALE_S = 24 * 3600
-
-
-@dataclass(frozen=True)
-class CaseEntry:
-    """What the work list needs of a case; no image is read for it.
-
-    sequences: those that are there. added: UTC. sha256: file in ``folder`` -> digest.
-    content_sha256: sequence (or "seg") -> digest of the image before gzip, the same at every site;
-    empty in a case that an earlier version added. sources: sequence -> which file it was ("file 2
-    of 5") and that file's digest. original_names: sequence -> its name, where names are kept.
-    origin: where the images lay before they were brought onto one grid without skull, if they were.
-    An entry whose record on disk is damaged has no sequences and one REFUSED finding.
-    """
-
-    case_id: str
-    folder: Path
-    sequences: tuple[str, ...]
-    clinical: ClinicalRecord
-    findings: tuple[Finding, ...]
-    demo: bool
-    added: datetime
-    original_names: Mapping[str, str] = field(default_factory=dict)
-    sha256: Mapping[str, str] = field(default_factory=dict)
-    content_sha256: Mapping[str, str] = field(default_factory=dict)
-    sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    origin: Origin | None = None
-
-    @property
-    def pseudonym(self) -> str:
-        return self.case_id
-
-    @property
-    def has_reference_mask(self) -> bool:
-        return "seg" in self.files
-
-    @property
-    def files(self) -> dict[str, Path]:
-        """Sequence, or "seg" for the reference mask, -> its file."""
-        names = {n: f"{self.case_id}-{n}.nii.gz" for n in (*SEQUENCES, "seg")}
-        return {n: self.folder / name for n, name in names.items() if name in self.sha256}
-
-    @property
-    def images_sha256(self) -> str:
-        """SHA-256 (hex) over the digests of the sequences; the reference mask is left out.
-
-        The same images give the same one at every site. A case that an earlier version added has
-        no digests of its images, and that of its files stands in.
-        """
-        stored = {n: self.sha256.get(f"{self.case_id}-{n}.nii.gz", "") for n in self.sequences}
-        images = {n: self.content_sha256.get(n, digest) for n, digest in stored.items()}
-        text = json.dumps(images, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    @property
-    def readable(self) -> bool:
-        return bool(self.sequences)
 
 
 def add_case(
@@ -231,7 +169,7 @@ def list_cases(home: Path) -> list[CaseEntry]:
     entries = []
     for folder in folders:
         try:
-            entries.append(_read_record(folder))
+            entries.append(read_record(folder))
         except InputRefused as error:
             at = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
             nothing = ClinicalRecord()
@@ -245,7 +183,7 @@ def get_entry(home: Path, case_id: str) -> CaseEntry:
     plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", case_id)
     if plain is None or not folder.is_dir():
         raise refuse(f"there is no case {case_id[:80]!r}", hint="choose a case of the work list.")
-    return _read_record(folder)
+    return read_record(folder)
 
 
 def load_case(home: Path, case_id: str) -> Case:
@@ -259,7 +197,7 @@ def load_case(home: Path, case_id: str) -> Case:
             hint="remove the case and add it again.",
         )
         for name, digest in entry.sha256.items()
-        if not (entry.folder / name).is_file() or _digest(entry.folder / name) != digest
+        if not (entry.folder / name).is_file() or file_digest(entry.folder / name) != digest
     ]
     if changed:
         raise InputRefused(*changed)
@@ -276,7 +214,7 @@ def images_on_disk(home: Path, case_id: str) -> str:
     if entry.content_sha256:
         content = {n: _digest_now(images.get(n), content_digest) for n in there}
         return replace(entry, content_sha256=content).images_sha256
-    files = {p.name: _digest_now(p, _digest) for p in images.values()}
+    files = {p.name: _digest_now(p, file_digest) for p in images.values()}
     return replace(entry, sha256=files).images_sha256
 
 
@@ -303,7 +241,7 @@ def _digest_of(path: Path, of: Callable[[Path], str], *stamp: int) -> str:
 def update_clinical(home: Path, case_id: str, record: ClinicalRecord) -> CaseEntry:
     """Replace the clinical record of a case."""
     entry = replace(get_entry(home, case_id), clinical=record)
-    _write_record(entry, entry.folder)
+    write_record(entry, entry.folder)
     return entry
 
 
@@ -315,10 +253,10 @@ def _enter(entry: CaseEntry, content: Mapping[str, str], draft: Path) -> CaseEnt
         (draft / f"{sequence}.nii.gz").rename(draft / f"{name}-{sequence}.nii.gz")
     entry = replace(
         entry,
-        sha256={p.name: _digest(p) for p in (draft / f"{name}-{n}.nii.gz" for n in content)},
+        sha256={p.name: file_digest(p) for p in (draft / f"{name}-{n}.nii.gz" for n in content)},
         content_sha256=content,
     )
-    _write_record(entry, draft)
+    write_record(entry, draft)
     try:
         disk.move_in(draft, entry.folder)
     except OSError:
@@ -351,7 +289,7 @@ def _known_as(home: Path, content: Mapping[str, str]) -> str | None:
 
 
 def _already_there(entry: CaseEntry) -> CaseEntry:
-    there = _read_record(entry.folder)
+    there = read_record(entry.folder)
     if _content(there) != entry.content_sha256:
         raise refuse(
             f"there is already a case {entry.case_id} with other images",
@@ -373,11 +311,6 @@ def _content(entry: CaseEntry) -> Mapping[str, str]:
     return entry.content_sha256 or {n: content_digest(path) for n, path in entry.files.items()}
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def without_names(entry: CaseEntry, work: Path) -> CaseEntry:
     """The entry as it may leave the site: images only, no reference mask, no name of a file.
 
@@ -389,7 +322,7 @@ def without_names(entry: CaseEntry, work: Path) -> CaseEntry:
         folder = disk.private_folder(work / entry.case_id)
         old, images = images, {n: folder / path.name for n, path in images.items()}
         content = {n: write_clean(path, images[n]) for n, path in old.items()}
-        digests = {path.name: _digest(path) for path in images.values()}
+        digests = {path.name: file_digest(path) for path in images.values()}
         entry = replace(entry, folder=folder, content_sha256=content, sha256=digests)
     return replace(
         entry,
@@ -399,61 +332,6 @@ def without_names(entry: CaseEntry, work: Path) -> CaseEntry:
         content_sha256={n: entry.content_sha256[n] for n in images},
         sources={},
     )
-
-
-def _write_record(entry: CaseEntry, folder: Path) -> None:
-    disk.write(folder / _RECORD, record_text(entry))
-
-
-def record_text(entry: CaseEntry) -> str:
-    """The record of a case as it stands in ``case.json``."""
-    record = {
-        "format": _FORMAT,
-        "pseudonym": entry.pseudonym,
-        "sequences": list(entry.sequences),
-        "clinical": asdict(entry.clinical),
-        "findings": [asdict(f) for f in entry.findings],
-        "demo": entry.demo,
-        "added": entry.added.isoformat(),
-        "original_names": dict(entry.original_names),
-        "sha256": dict(entry.sha256),
-        "content_sha256": dict(entry.content_sha256),
-        "sources": {name: dict(source) for name, source in entry.sources.items()},
-        "origin": None if entry.origin is None else entry.origin.as_dict(),
-    }
-    return json.dumps(record, indent=1, ensure_ascii=False)
-
-
-def _read_record(folder: Path) -> CaseEntry:
-    try:
-        record = load_json(folder / _RECORD)
-        if record["format"] != _FORMAT:
-            raise ValueError(f"format {record['format']}, but this version reads {_FORMAT}")
-        if record["pseudonym"] != folder.name:
-            raise ValueError(f"it belongs to case {record['pseudonym']}")
-        return CaseEntry(
-            case_id=folder.name,
-            folder=folder,
-            sequences=tuple(s for s in SEQUENCES if s in record["sequences"]),
-            clinical=ClinicalRecord(**record["clinical"]),
-            findings=tuple(
-                Finding(**{**f, "severity": Severity(f["severity"])}) for f in record["findings"]
-            ),
-            demo=bool(record["demo"]),
-            added=datetime.fromisoformat(record["added"]).astimezone(UTC),
-            original_names=record["original_names"],
-            sha256=record["sha256"],
-            content_sha256=record.get("content_sha256", {}),  # absent in an earlier version's
-            sources=record.get("sources", {}),
-            origin=None if record.get("origin") is None else Origin.from_dict(record["origin"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise refuse(
-            "the record of the case is damaged",
-            file=f"{folder.name}/{_RECORD}",
-            found=f"{type(error).__name__}: {error}"[:160],
-            hint="remove the folder of the case and add the case again.",
-        ) from error
 
 
 def _sweep(cases: Path) -> None:

@@ -58,6 +58,23 @@ def on_one_grid(
     return placed
 
 
+def off_grid(volumes: Mapping[str, Volume], hint: str) -> list[Finding]:
+    """A refusal for each volume that lies on another grid than t1c, with how it differs."""
+    first = volumes["t1c"]
+    return [
+        Finding(
+            Severity.REFUSED,
+            f"{name} lies on another grid than t1c: {describe_difference(first, volume)}",
+            name,
+            found=describe_grid(volume),
+            expected=describe_grid(first),
+            hint=hint,
+        )
+        for name, volume in volumes.items()
+        if not same_grid(first, volume)
+    ]
+
+
 def _was_turned(
     name: str, reference: str, volume: Volume, first: Volume, files: Mapping[str, Path]
 ) -> Finding:

@@ -21,7 +21,7 @@ from typing import Any
 from bmcore import disk, zips
 from bmcore.domain import Finding, InputRefused, Severity, refuse
 from bmcore.inference import archive, maps
-from bmcore.intake import library
+from bmcore.intake import case_record, library
 from bmcore.intake.neutral import old_findings
 from bmcore.models.bundles import Bundle
 from bmcore.plain import brief, read_json
@@ -142,7 +142,7 @@ def _case_files(case_id: str, home: Path, work: Path) -> Iterator[tuple[str, Pat
     """The images and the record, without the reference mask and without names of files."""
     entry = library.without_names(library.get_entry(home, case_id), work / "clean")
     clean = work / f"{case_id}.json"
-    clean.write_text(library.record_text(entry), encoding="utf-8")
+    clean.write_text(case_record.record_text(entry), encoding="utf-8")
     yield f"cases/{case_id}/case.json", clean
     for file in entry.files.values():
         yield f"cases/{case_id}/{file.name}", file
