@@ -18,6 +18,7 @@ from bmcore import (
     __version__,
     cli_account,
     cli_dicom,
+    cli_import,
     cli_lock,
     cli_predict,
     cli_statistics,
@@ -43,6 +44,7 @@ _STUDY = cli_study.mount(app)
 cli_lock.mount(_STUDY)
 cli_statistics.mount(app, _STUDY)
 cli_account.mount(app)
+cli_import.mount(app)
 
 
 def main() -> None:

@@ -21,6 +21,8 @@ class Settings(BaseSettings):
     threads: CPU threads for the nets; 0 leaves the choice to PyTorch.
     idle_minutes: who does nothing for so long is signed out.
     frame_ancestors: which pages may frame the dashboard, as in Content-Security-Policy.
+    upload_gb: the largest upload, in GB.
+    inbox: a folder of this computer whose folders and zips the Cases page offers; none if empty.
     keep_names: keep the names of the files a case came in, and name cases after them. Off: a name
         of a file may be a patient's.
     """
@@ -34,6 +36,8 @@ class Settings(BaseSettings):
     threads: int = 0
     idle_minutes: float = Field(default=120.0, gt=0)
     frame_ancestors: str = Field(default="'none'", pattern=r"^[\w\-.:/*' ]+$")
+    upload_gb: float = Field(default=16.0, gt=0)
+    inbox: Path | None = None
     keep_names: bool = False
 
     @property

@@ -11,6 +11,7 @@ from bmcore.domain import Finding
 from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.access.guard import may, page
+from pages.parts.arrival import road
 from pages.parts.case import reader
 from pages.parts.case.add import add_case_form
 from pages.parts.case.run_models import progress_words
@@ -175,6 +176,17 @@ def _code(text: object) -> str:
     return f"`{plain}`"
 
 
+def draw_add() -> None:
+    """The road for files of any kind; beside it the form for images that are aligned already."""
+    if road.draw_open():
+        return
+    scans, aligned = st.tabs(["Scans of any kind", "Aligned NIfTI files"])
+    with scans:
+        road.draw_new()
+    with aligned:
+        add_case_form()
+
+
 with page("Cases", "cases.see"):
     st.header("Cases", anchor=False)
     cases = work_list()
@@ -198,8 +210,9 @@ with page("Cases", "cases.see"):
             draw_list(found)
             st.caption(f"{len(found)} of {len(cases)} cases")
     if may("cases.add"):
-        with st.expander("Add a case", icon=":material/add:", expanded=cases.empty and not lost):
-            add_case_form()
+        open_now = road.is_open() or (cases.empty and not lost)
+        with st.expander("Add a case", icon=":material/add:", expanded=open_now):
+            draw_add()
     waiting = loaders.prepare_images()
     if waiting:
         follow_pictures(waiting)

@@ -177,6 +177,16 @@ def to_bytes(one: Dataset, syntax: str = uid.ExplicitVRLittleEndian, fragments: 
     return buffer.getvalue()
 
 
+def with_meta(raw: bytes, **values: str) -> bytes:
+    """The file with further values in its meta header."""
+    one = pydicom.dcmread(io.BytesIO(raw))
+    for name, value in values.items():
+        setattr(one.file_meta, name, value)
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, one, enforce_file_format=True)
+    return buffer.getvalue()
+
+
 def without_meta(one: Dataset) -> bytes:
     """An old export: implicit VR, neither preamble nor meta header."""
     buffer = io.BytesIO()

@@ -17,7 +17,7 @@ import struct
 import urllib.parse
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -106,25 +106,20 @@ def forms(text: str) -> set[bytes]:
         urllib.parse.quote(text), urllib.parse.quote_plus(text), ", ".join(text.split()),
     }  # fmt: skip
     # the telling word alone: a name can be cut out of what stood around it
-    words |= {word for word in re.findall(r"[^\W\d_]{8,}", text) if word in _TELLING}
+    words |= {word for word in re.findall(r"[^\W\d_]{8,}", text) if word.lower() not in _ORDINARY}
     found = {word.encode(code) for word in words for code in ("utf-8", "utf-16-le", "utf-16-be")}
     for cut in range(3):  # base64 of a text that begins anywhere
-        coded = base64.b64encode(b" " * cut + text.encode())
-        found.add(coded[4 if cut else 0 : -4])
+        coded = base64.b64encode(b" " * cut + text.encode())[4 if cut else 0 : -4]
+        found |= {coded} if len(coded) >= 8 else set()  # four letters stand anywhere by chance
     return {form for form in found if len(form) >= 4}
 
 
-_TELLING = {
-    word
-    for text in STRINGS
-    for word in re.findall(r"[^\W\d_]{8,}", text)
-    if word.lower() not in {"unquoted", "workflow", "pypickle", "geburtsdatum"}
-}
+_ORDINARY = {"unquoted", "workflow", "pypickle", "geburtsdatum"}
 
 
-def found_in(folder: Path) -> list[str]:
+def found_in(folder: Path, strings: Iterable[str] = STRINGS) -> list[str]:
     """ "string: file" for every planted string in any byte, or any name, below ``folder``."""
-    pattern = {text: forms(text) for text in STRINGS}
+    pattern = {text: forms(text) for text in strings}
     told = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()

@@ -318,12 +318,20 @@ def test_a_trailing_axis_of_one_big_endian_and_a_gzip_named_nii_are_read(tmp_pat
     np.testing.assert_array_equal(volume.data, whole)
 
 
-def test_older_label_4_becomes_3_and_other_values_are_refused(tmp_path):
+def test_a_label_4_is_read_only_by_a_convention_that_was_declared(tmp_path):
     labels = np.zeros(SHAPE, np.uint8)
     labels[5, 5, 5:9] = (0, 1, 2, 4)
     path = save(Volume(labels, PLACED), tmp_path / "m.nii", np.uint8)
-    mask, (finding,) = read_mask(path)
+    told = refused(read_mask, path)[0]
+    assert "label 4, which data sets use in different ways" in told
+    assert "--label-convention older: 1 necrosis, 2 oedema, 4 enhancing tumour" in told
+    mask, (finding,) = read_mask(path, convention="older")
     assert mask.data[5, 5, 5:9].tolist() == [0, 1, 2, 3] and "label 4" in finding.what
+    mask, (finding,) = read_mask(path, convention="lesion")
+    assert mask.data[5, 5, 5:9].tolist() == [0, 3, 3, 3] and "lesions from the rest" in finding.what
+    for convention in ("2023", "mine"):
+        with pytest.raises(InputRefused):
+            read_mask(path, convention=convention)
     save(Volume(labels * 2, affine()), path, np.uint8)
     assert "values that are no labels (found 0, 2, 4, 8" in refused(read_mask, path)[0]
 

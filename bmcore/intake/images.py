@@ -25,11 +25,12 @@ MAX_VOXELS_A_CASE = 4 * 512 * 512 * 300 + MAX_VOXELS  # four large sequences and
 Read = tuple[dict[str, Volume], list[Finding], list[Finding]]
 
 
-def read_images(files: Mapping[str, Path], own: bool = False) -> Read:
+def read_images(files: Mapping[str, Path], own: bool = False, convention: str = "") -> Read:
     """Volumes by name, what refused the others, and notes. "seg" is a mask, the others are images.
 
-    own: the files are our own copies, checked when they came and unchanged by their hash; they are
-    read here, within the same limits of size.
+    convention: how the labels of the mask are meant, see ``read_mask``. own: the files are our own
+    copies, checked when they came and unchanged by their hash; they are read here, within the same
+    limits of size.
     """
     volumes: dict[str, Volume] = {}
     problems: list[Finding] = []
@@ -37,7 +38,8 @@ def read_images(files: Mapping[str, Path], own: bool = False) -> Read:
     with tempfile.TemporaryDirectory(prefix="bmcore-") as folder:
         for name, path in files.items():
             try:
-                read = _read(path, name == "seg", None if own else Path(folder) / name)
+                labels = convention if name == "seg" else None
+                read = _read(path, labels, None if own else Path(folder) / name)
                 _check_total([*volumes.values(), read[0]], path)
                 volumes[name] = read[0]
                 notes += read[1]
@@ -57,15 +59,18 @@ def _check_total(volumes: Sequence[Volume], path: Path) -> None:
         )
 
 
-def _read(path: Path, mask: bool, out: Path | None) -> tuple[Volume, list[Finding]]:
+def _read(path: Path, labels: str | None, out: Path | None) -> tuple[Volume, list[Finding]]:
+    """labels: the convention of a mask; None for an image."""
     if out is None:
-        volume, findings = (read_mask if mask else read_volume)(path)
+        volume, findings = (
+            read_volume(path) if labels is None else read_mask(path, convention=labels)
+        )
         return volume, list(findings)
     if not path.is_file():
         raise refuse("the file is not there", file=path.name, hint="check the path.")
-    job = {"path": str(path.absolute()), "mask": mask, "out": str(out)}
+    job = {"path": str(path.absolute()), "labels": labels, "out": str(out)}
     told = ask("image", job, path.name, Limits.for_file(path, 32 * 2**20))
-    shape, dtype = tuple(int(n) for n in told["shape"]), np.uint8 if mask else np.float32
+    shape, dtype = tuple(int(n) for n in told["shape"]), np.float32 if labels is None else np.uint8
     if len(shape) != 3 or not 0 < math.prod(shape) <= MAX_VOXELS:
         raise refuse("the file is damaged and cannot be read", file=path.name, found=str(shape))
     data = np.asarray(np.memmap(out, dtype, "r", shape=shape, order="F"))
@@ -81,7 +86,11 @@ def read_here(job: Mapping[str, Any]) -> dict[str, Any]:
     def on_disk(shape: tuple[int, int, int], dtype: type) -> npt.NDArray:
         return np.memmap(out, dtype, "w+", shape=shape, order="F")
 
-    volume, findings = (read_mask if job["mask"] else read_volume)(Path(job["path"]), on_disk)
+    path, labels = Path(job["path"]), job["labels"]
+    if labels is None:
+        volume, findings = read_volume(path, on_disk)
+    else:
+        volume, findings = read_mask(path, on_disk, str(labels))
     return {
         "shape": list(volume.shape),
         "affine": volume.affine.tolist(),

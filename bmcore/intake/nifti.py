@@ -85,13 +85,16 @@ def read_choice(
     )
 
 
-def read_raw(choice: Choice, case_id: str | None = None, *, own: bool = False) -> RawStudy:
+def read_raw(
+    choice: Choice, case_id: str | None = None, *, own: bool = False, convention: str = ""
+) -> RawStudy:
     """The volumes of files that were chosen already, each on its own grid: nothing is refused for
-    lying elsewhere. ``technical`` holds the hashes of the files. InputRefused as ``read_case``.
+    lying elsewhere. ``technical`` holds the hashes of the files. convention: of a mask's labels,
+    see ``nifti_file.read_mask``. InputRefused as ``read_case``.
     """
     if "t1c" not in choice.files:
         raise InputRefused(_no_t1c(choice.files), *every_file(choice))
-    volumes, problems, found = read_images(choice.files, own)
+    volumes, problems, found = read_images(choice.files, own, convention)
     if problems:
         raise InputRefused(*problems)
     notes = [*choice.findings, *found]

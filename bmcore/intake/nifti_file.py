@@ -38,6 +38,7 @@ from bmcore.intake.nifti_header import (
 )
 
 __all__ = [
+    "CONVENTIONS",
     "DEFAULT_POSITION",
     "MAX_VOXELS",
     "MIN_VOXELS_AN_AXIS",
@@ -53,6 +54,11 @@ __all__ = [
 ]
 
 MASK_ROUNDING = 1e-3  # scaling in float32 moves whole labels by less
+CONVENTIONS = {
+    "2023": "1 necrosis, 2 oedema, 3 enhancing tumour (BraTS from 2023)",
+    "older": "1 necrosis, 2 oedema, 4 enhancing tumour (BraTS before 2023)",
+    "lesion": "not 0 is a lesion",
+}
 _PIECE = 2**21  # voxels that are read at once
 
 _READ_ERRORS = (
@@ -127,12 +133,17 @@ def _value_findings(image: _Image, infinite: int, lost: int) -> Iterator[Finding
         )
 
 
-def read_mask(path: Path, room: Room = in_memory) -> tuple[Volume, tuple[Finding, ...]]:
-    """Read a label mask: uint8 (i, j, k) with labels 0-3. Label 4 of older BraTS sets becomes 3.
+def read_mask(
+    path: Path, room: Room = in_memory, convention: str = ""
+) -> tuple[Volume, tuple[Finding, ...]]:
+    """Read a label mask: uint8 (i, j, k) with labels 0-3.
 
-    Values within MASK_ROUNDING of a whole number are rounded, which is said. InputRefused for any
-    other value, as for images.
+    convention: how the labels are meant, of ``CONVENTIONS``; "" for nothing said, where a label 4
+    is refused. Values within MASK_ROUNDING of a whole number are rounded, which is said.
+    InputRefused for any other value, as for images.
     """
+    if convention not in ("", *CONVENTIONS):
+        raise refuse("there is no such convention", found=convention, expected=_conventions())
     with _opened(Path(path)) as image:
         labels = room(image.shape, np.uint8)
         counts, rounded = np.zeros(256, np.int64), 0
@@ -155,21 +166,43 @@ def read_mask(path: Path, room: Room = in_memory) -> tuple[Volume, tuple[Finding
                 expected="whole numbers",
             )
         )
-    older = 4 in values and 3 not in values
-    if not np.isin(values, [0, 1, 2, 4] if older else [0, 1, 2, 3]).all():
-        raise _no_labels(image, values)
-    if older:
+    return Volume(_meant(labels, values, convention, image, findings), image.affine), tuple(
+        findings
+    )
+
+
+def _meant(
+    labels: npt.NDArray,
+    values: npt.NDArray,
+    convention: str,
+    image: _Image,
+    findings: list[Finding],
+) -> npt.NDArray:
+    """The labels as bmcore has them; adds to ``findings`` what was changed."""
+    found = "labels " + ", ".join(f"{v:g}" for v in values)
+    if convention == "lesion":
+        labels[labels > 0] = 3
+        what = "the mask tells lesions from the rest only; all of it counts as enhancing tumour"
+        findings.append(Finding(Severity.INFO, what, image.name, found))
+    elif convention == "older" and np.isin(values, [0, 1, 2, 4]).all():
         labels[labels == 4] = 3
-        findings.append(
-            Finding(
-                Severity.WARNING,
-                "label 4 was read as enhancing tumour, as in BraTS sets before 2023",
-                image.name,
-                found="labels " + ", ".join(f"{v:g}" for v in values),
-                expected="labels 0 to 3",
-            )
+        what = "label 4 was read as enhancing tumour, as in BraTS sets before 2023"
+        findings.append(Finding(Severity.WARNING, what, image.name, found, "labels 0 to 3"))
+    elif convention != "2023" and 4 in values and np.isin(values, [0, 1, 2, 3, 4]).all():
+        raise refuse(
+            "the mask holds a label 4, which data sets use in different ways",
+            file=image.name,
+            found=found,
+            expected="1 necrosis, 2 oedema, 3 enhancing tumour",
+            hint="say how it is meant: " + _conventions(),
         )
-    return Volume(labels, image.affine), tuple(findings)
+    elif not np.isin(values, [0, 1, 2, 3]).all():
+        raise _no_labels(image, values)
+    return labels
+
+
+def _conventions() -> str:
+    return "; ".join(f"--label-convention {name}: {words}" for name, words in CONVENTIONS.items())
 
 
 def read_bytes(path: Path) -> Volume:

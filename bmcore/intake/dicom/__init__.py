@@ -10,14 +10,15 @@ Only this room and ``report`` know DICOM; patient coordinates (LPS) become world
 in ``geometry`` and nowhere else. Files are parsed in the child process of ``intake.child``.
 """
 
-from bmcore.intake.dicom.choose import choose
-from bmcore.intake.dicom.convert import read_volume, to_case, to_raw
+from bmcore.intake.dicom.choose import TAKEN, choose, propose
+from bmcore.intake.dicom.convert import read_image, read_volume, to_case, to_raw
 from bmcore.intake.dicom.files import holds_dicom
 from bmcore.intake.dicom.found import ChoiceNeeded, RawStudy, SeriesFound, StudyChoice, StudyFound
-from bmcore.intake.dicom.study import read_study
+from bmcore.intake.dicom.study import of_files, read_study
 from bmcore.intake.dicom.table import table
 
 __all__ = [
+    "TAKEN",
     "ChoiceNeeded",
     "RawStudy",
     "SeriesFound",
@@ -25,6 +26,9 @@ __all__ = [
     "StudyFound",
     "choose",
     "holds_dicom",
+    "of_files",
+    "propose",
+    "read_image",
     "read_study",
     "read_volume",
     "table",

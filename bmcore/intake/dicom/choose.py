@@ -58,6 +58,26 @@ def choose(
     return StudyChoice(patient, examination, decided.series, (*found.notes, *notes))
 
 
+def propose(examination: ExaminationFound) -> tuple[dict[str, SeriesFound], dict[str, Finding]]:
+    """The series for each sequence, and the questions by sequence where it is not sure.
+
+    For a page that asks; ``choose`` is for who has answered. Where a question is open, the series
+    that is likeliest is among those proposed.
+    """
+    series: dict[str, SeriesFound] = {}
+    questions: dict[str, Finding] = {}
+    for name in SEQUENCES:
+        decided = _Decided()
+        decided.pick(name, examination.series)
+        if decided.questions:
+            questions[name] = decided.questions[0]
+            fitting = [s for s in examination.series if s.sequence == name]
+            series[name] = max(fitting, key=_rank)
+        elif name in decided.series:
+            series[name] = decided.series[name]
+    return series, questions
+
+
 # --- patient and examination ---------------------------------------------------------------------
 
 

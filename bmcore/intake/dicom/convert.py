@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bmcore.domain import (
     Case,
@@ -25,7 +26,7 @@ from bmcore.intake import gatekeeper
 from bmcore.intake.child import Limits, ask
 from bmcore.intake.dicom.choose import NONE, TAKEN
 from bmcore.intake.dicom.deidentify import pseudonyms_of
-from bmcore.intake.dicom.found import RawStudy, SeriesFound, StudyChoice, title
+from bmcore.intake.dicom.found import Image, RawStudy, SeriesFound, StudyChoice, title
 from bmcore.intake.dicom.pieces import piece, seconds_for
 from bmcore.intake.naming import clean_case_id
 from bmcore.intake.nifti import describe_grid
@@ -135,6 +136,17 @@ def read_volume(series: SeriesFound) -> tuple[Volume, tuple[Finding, ...]]:
         what = "text may be burned into its images; look at them before they are passed on"
         notes.append(Finding(Severity.WARNING, what, series.title, f"{told['written']} images"))
     return Volume(data, series.stack.affine), tuple(notes)
+
+
+def read_image(image: Image) -> npt.NDArray[np.float32]:
+    """The values of one image alone: (column, row), as they are shown, not to be measured."""
+    own = piece(image)
+    with tempfile.TemporaryDirectory(prefix="bmcore-") as folder:
+        out = Path(folder) / "voxels"
+        ask("dicom voxels", {"pieces": [own], "out": str(out)}, image.file.name,
+            Limits(seconds_for([own])))  # fmt: skip
+        shape = (int(image.get("Columns")), int(image.get("Rows")))
+        return np.array(np.memmap(out, np.float32, "r", shape=shape, order="F"))
 
 
 def _one_scale(pieces: Sequence[dict[str, Any]], series: SeriesFound) -> list[Finding]:

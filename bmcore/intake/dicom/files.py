@@ -14,6 +14,7 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from bmcore import disk, zips
@@ -25,6 +26,7 @@ MOST_BYTES = 16 * 2**30  # of an archive, unpacked
 _MOST_SWELLING = 200  # times; MR images are packed to a half, a bomb to a thousandth
 _SWELLING_FROM = 16 * 2**20  # smaller files may be as empty as they like
 _PIECE = 2**20
+_NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _JUNK = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
 
 
@@ -37,30 +39,26 @@ def is_archive(path: Path) -> bool:
 
 
 def list_files(
-    paths: Iterable[Path],
+    paths: Iterable[Path | SourceFile], nifti: bool = False
 ) -> tuple[list[SourceFile], tempfile.TemporaryDirectory[str] | None]:
     """The files below ``paths``, and the folder that archives were unpacked into, if any.
 
     A DICOMDIR stands for the folder that it lies in; archives in a folder are opened, archives in
-    archives are not. InputRefused for what is not there, is too much, or is an archive that must
-    not be opened.
+    archives are not. A SourceFile is one file with the name that its user knows. nifti: take files
+    named .nii or .nii.gz out of archives, too. InputRefused for what is not there, is too much, or
+    is an archive that must not be opened.
     """
     files: list[SourceFile] = []
     unpacked: tempfile.TemporaryDirectory[str] | None = None
     try:
         for given, path in enumerate(paths):
-            if not path.exists():
-                raise refuse("the file or folder is not there", file=path, hint="check the path.")
-            if path.is_file() and path.name.upper() == "DICOMDIR":
-                path = path.resolve().parent
-            here = _below(path, given) if path.is_dir() else [SourceFile(path, path.name, given)]
-            for file in here:
+            for file in _at(path, given):
                 if not is_archive(file.path):
                     files.append(file)
                     continue
                 unpacked = unpacked or tempfile.TemporaryDirectory(prefix="bmcore-")
                 folder = disk.private_folder(Path(unpacked.name) / str(len(files)))
-                files += _unpacked(file, folder)
+                files += _unpacked(file, folder, nifti)
             if len(files) > MOST_FILES:
                 raise refuse(
                     "there are too many files",
@@ -73,6 +71,16 @@ def list_files(
             unpacked.cleanup()
         raise
     return files, unpacked
+
+
+def _at(path: Path | SourceFile, given: int) -> Iterable[SourceFile]:
+    if isinstance(path, SourceFile):
+        return () if _JUNK.search(path.name) else (replace(path, given=given),)
+    if not path.exists():
+        raise refuse("the file or folder is not there", file=path, hint="check the path.")
+    if path.is_file() and path.name.upper() == "DICOMDIR":
+        path = path.resolve().parent
+    return _below(path, given) if path.is_dir() else (SourceFile(path, path.name, given),)
 
 
 def _below(folder: Path, given: int = 0) -> Iterator[SourceFile]:
@@ -91,7 +99,7 @@ def _below(folder: Path, given: int = 0) -> Iterator[SourceFile]:
             yield SourceFile(path, own, given)
 
 
-def _unpacked(source: SourceFile, folder: Path) -> Iterator[SourceFile]:
+def _unpacked(source: SourceFile, folder: Path, nifti: bool) -> Iterator[SourceFile]:
     try:
         with zips.opened(source.path, MOST_FILES) as archive:
             problems = list(_problems(archive.infolist(), source.name, folder))
@@ -101,8 +109,9 @@ def _unpacked(source: SourceFile, folder: Path) -> Iterator[SourceFile]:
                 name = part.filename.replace("\\", "/")
                 if part.is_dir() or _JUNK.search(name):
                     continue
-                target = folder / f"{number:06d}"
-                if _write(archive, part, target):
+                ending = _NIFTI.search(name) if nifti else None
+                target = folder / f"{number:06d}{ending[0].lower() if ending else ''}"
+                if _write(archive, part, target, ending is not None):
                     yield SourceFile(target, name, source.given)
     except InputRefused:
         raise
@@ -149,11 +158,11 @@ def _problems(parts: list[zipfile.ZipInfo], archive: str, folder: Path) -> Itera
         )
 
 
-def _write(archive: zipfile.ZipFile, part: zipfile.ZipInfo, target: Path) -> bool:
-    """Write one file where it may be DICOM or a zip; False where its beginning says otherwise."""
+def _write(archive: zipfile.ZipFile, part: zipfile.ZipInfo, target: Path, wanted: bool) -> bool:
+    """Write one file where it is wanted, or may be DICOM or a zip by its beginning; else False."""
     with archive.open(part) as source:
         piece = source.read(_PIECE)
-        if not may_be_dicom(piece) and piece[:4] != b"PK\x03\x04":
+        if not wanted and not may_be_dicom(piece) and piece[:4] != b"PK\x03\x04":
             return False
         with disk.create(target) as file:
             while piece:

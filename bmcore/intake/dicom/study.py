@@ -14,6 +14,7 @@ from bmcore.intake.dicom.found import (
     Image,
     PatientFound,
     SeriesFound,
+    SourceFile,
     StudyFound,
     title,
 )
@@ -39,20 +40,27 @@ def read_study(source: Source) -> StudyFound:
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(p) for p in source]
     files, unpacked = list_files(paths)
     try:
-        scanned = scan(files)
-        if not scanned.images and not scanned.others:
-            raise refuse(
-                "there is no DICOM image in it",
-                file=paths[0].name if paths else None,
-                found=f"{len(files)} other files" if files else "no file",
-                expected="a folder or zip of a DICOM examination",
-                hint="choose the folder that the images lie in.",
-            )
-        return StudyFound(tuple(_patients(scanned)), scanned.notes, unpacked)
+        found = of_files(files, paths[0].name if paths else None)
     except BaseException:
         if unpacked is not None:
             unpacked.cleanup()
         raise
+    found.unpacked = unpacked
+    return found
+
+
+def of_files(files: Sequence[SourceFile], name: str | None = None) -> StudyFound:
+    """``read_study`` of files that were listed already. name: of all, as the user knows it."""
+    scanned = scan(files)
+    if not scanned.images and not scanned.others:
+        raise refuse(
+            "there is no DICOM image in it",
+            file=name,
+            found=f"{len(files)} other files" if files else "no file",
+            expected="a folder or zip of a DICOM examination",
+            hint="choose the folder that the images lie in.",
+        )
+    return StudyFound(tuple(_patients(scanned)), scanned.notes)
 
 
 def _patients(scanned: Scanned) -> Iterator[PatientFound]:

@@ -24,17 +24,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bmcore.domain import BmcoreError
 from bmcore.review.access import RULES, Role, User
-from pages.parts.access import reach, security_headers
+from pages.parts.access import reach, security_headers, uploads
 from pages.parts.access.register import LOCAL
 from pages.parts.access.request import Asked, who
 
 STREAM = "/_stcore/stream"
 _UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+")
 _UPLOADERS = RULES["cases.add"].roles | RULES["study.manage"].roles  # of the pages that take files
+_BRINGERS = RULES["cases.add"].roles
 _READ = ("GET", "HEAD")
 _CORE = ("/_stcore/host-config", "/_stcore/bidi-components/")  # of Streamlit's own, for who is in
 _PARTS = ("/component/", "/_stcore/bidi-components/")  # files that a page of ours frames
-_NO_PAGES = ("/_stcore/", "/media/", "/component/", "/static/", "/app/static/")
+_NO_PAGES = ("/_stcore/", "/media/", "/component/", "/static/", "/app/static/", uploads.BELOW)
 _OUR_PAGES = ("/sign-in", "/sign-out", "/invite", "/first")
 _log = logging.getLogger(__name__)
 
@@ -213,6 +214,12 @@ def _refused(asked: Asked) -> Response:
 def _refusal(asked: Asked, token: str, user: User) -> Response | None:
     """Why somebody who is signed in may not have this; None where it passes."""
     inside = asked.inside or "/"
+    if uploads.is_ours(inside):
+        if user.role not in _BRINGERS or not asked.is_same_origin(named=asked.method != "GET"):
+            return PlainTextResponse("Files can be sent from your own page alone.", 403)
+        _register().touch(token)
+        asked.scope[uploads.USER] = user
+        return None
     if asked.method in _READ:
         if inside == "/_stcore/metrics" and user.role is Role.ADMINISTRATOR:
             return None

@@ -1,0 +1,77 @@
+"""BIDS: ``sub-01/[ses-02/]anat/sub-01_..._T1w.nii.gz``; contrast is the entity ``ce``.
+
+Specification: https://bids-specification.readthedocs.io. Of several files for one sequence (runs,
+acquisitions) the first by name is taken, and the others are named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from bmcore.domain import Finding, Severity
+from bmcore.intake.layouts.case import LayoutCase, folders
+
+_FILE = re.compile(
+    r"(?P<entities>sub-[^_]+(?:_[a-z]+-[^_]+)*)_(?P<suffix>[A-Za-z0-9]+)\.nii(\.gz)?"
+)
+_SUFFIX = {"T1w": "t1n", "T2w": "t2w", "FLAIR": "t2f"}
+_NATIVE = ("none", "no", "pre", "without")
+
+
+def find(folder: Path) -> list[LayoutCase]:
+    """A case a subject and session that has a T1 after contrast or any other of the sequences."""
+    found = []
+    for subject in folders(folder):
+        if not re.fullmatch(r"sub-[A-Za-z0-9]+", subject.name):
+            continue
+        sessions = [p for p in folders(subject) if p.name.startswith("ses-")]
+        for place in sessions or [subject]:
+            own_id = subject.name if place == subject else f"{subject.name}_{place.name}"
+            files, notes = _files(place, own_id)
+            mask = _mask(folder, subject.name, place)
+            if files:
+                files |= {"seg": mask} if mask else {}
+                ids = (subject.name, subject.name.removeprefix("sub-"))
+                found.append(LayoutCase(own_id, files, subject.name, ids, notes))
+    return found
+
+
+def _files(place: Path, own_id: str) -> tuple[dict[str, Path], tuple[Finding, ...]]:
+    taken: dict[str, Path] = {}
+    notes = []
+    for path in sorted((place / "anat").glob("sub-*.nii*")):
+        sequence = _sequence(path.name)
+        if sequence is None:
+            continue
+        if sequence in taken:
+            what = f"of several files for one sequence, {taken[sequence].name} was taken"
+            notes.append(Finding(Severity.WARNING, what, own_id, found=f"left: {path.name}"))
+        else:
+            taken[sequence] = path
+    return taken, tuple(notes)
+
+
+def _sequence(name: str) -> str | None:
+    found = _FILE.fullmatch(name)
+    if found is None or found["suffix"] not in _SUFFIX:
+        return None
+    entities = dict(part.split("-", 1) for part in found["entities"].split("_"))
+    agent = entities.get("ce", "none").lower()
+    sequence = _SUFFIX[found["suffix"]]
+    if agent in _NATIVE:
+        return sequence
+    return "t1c" if sequence == "t1n" else None  # T2 and FLAIR after contrast are left
+
+
+def _mask(root: Path, subject: str, place: Path) -> Path | None:
+    below = place.relative_to(root / subject)
+    names = (p for derived in folders(root / "derivatives")
+             for p in _below(derived / subject / below / "anat"))  # fmt: skip
+    return next((p for p in names if re.search(r"_(dseg|mask)\.nii(\.gz)?$", p.name)), None)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from sorted(folder.iterdir())

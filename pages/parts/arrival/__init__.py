@@ -1,0 +1,1 @@
+"""What the Cases page shows of files on their way to becoming a case."""
