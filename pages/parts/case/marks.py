@@ -30,11 +30,15 @@ _REMOVED_SHOWN = 20  # of the marks that were taken away, the last ones can be b
 
 @dataclass(frozen=True)
 class ReadingContext:
-    """Who sits before which case. prediction: only where the models' answers are shown."""
+    """Who sits before which case. prediction: only where the models' answers are shown.
+
+    reader: under whom marks are kept, in a study a name of this reading alone. person: who that is.
+    """
 
     case_id: str
     reader: str | None
     prediction: Prediction | None
+    person: str | None = None
 
     @property
     def basis(self) -> str | None:
@@ -50,6 +54,11 @@ class ReadingContext:
     @property
     def owner(self) -> Owner | None:
         return Owner(self.case_id, self.reader) if self.reader else None
+
+    @property
+    def viewer_of(self) -> str:
+        """Whose settings of the viewer count."""
+        return self.person or self.reader or reader.owner()
 
     @property
     def place(self) -> str:
@@ -92,7 +101,7 @@ def desk(reading: ReadingContext) -> viewer.Desk:
         problem=noted.get("problem"),
         note=note,
         saved_at=max(times).isoformat() if times else None,
-        settings=view_settings.load(loaders.home(), reading.reader or reader.owner()),
+        settings=view_settings.load(loaders.home(), reading.viewer_of),
         receive=lambda kind, value: receive(reading, kind, value),
     )
 
@@ -108,8 +117,7 @@ def receive(reading: ReadingContext, kind: str, value: Mapping[str, Any]) -> Non
         if kind == "lesion":
             lesions.choose(reading.case_id, value.get("number"))
         elif kind == "settings":
-            who = reading.reader or reader.owner()
-            view_settings.save(loaders.home(), who, value.get("settings"))
+            view_settings.save(loaders.home(), reading.viewer_of, value.get("settings"))
         else:
             noted["refused"] = _keep(reading, kind, value)
             noted["problem"] = None

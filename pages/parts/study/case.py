@@ -158,7 +158,8 @@ def _draw_images(
 
 
 def _context(reading: StudyContext, place: Place, prediction: Prediction | None) -> ReadingContext:
-    return ReadingContext(place.case_id, drawer(reading.study, place), prediction)
+    own = drawer(reading.study, place)
+    return ReadingContext(place.case_id, own, prediction, person=place.reader)
 
 
 def _draw_tabs(
