@@ -72,6 +72,16 @@ def test_a_brain_counts_as_stripped_and_a_head_or_noise_does_not() -> None:
     assert not skull.stripped(Volume(np.asarray(brain.data) + noise, brain.affine))
 
 
+def test_a_small_head_is_told_from_a_brain_by_its_bone() -> None:
+    """The air is 0 and the head no larger than a brain may be: only the bone is left to see."""
+    brain = brain_image()
+    smaller = brain.affine @ np.diag([0.75, 0.75, 0.75, 1])
+    assert skull.stripped(Volume(brain.data, smaller))
+    head = with_skull(brain)
+    assert (np.asarray(head.data) > 0).sum() * abs(np.linalg.det(smaller[:3, :3])) < 2.2e6
+    assert not skull.stripped(Volume(head.data, smaller))
+
+
 def test_half_a_brain_without_skull_is_not_stripped_again() -> None:
     brain = brain_image()
     half = Volume(np.asarray(brain.data)[:, 60:], brain.affine)

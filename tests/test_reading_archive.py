@@ -204,7 +204,7 @@ def test_the_three_output_files_hold_what_was_predicted(tmp_path: Path) -> None:
     assert list(summary) == [
         "case_id", "sequences", "probabilities", "reasons", "lesion_count", "bundle", "timings_s",
         "findings", "notice", "calibration", "coverage", "prediction_set", "abstains", "novelty",
-        "clinical_record", "inputs", "created_at", "bmcore",
+        "mask", "clinical_record", "inputs", "created_at", "bmcore",
     ]  # fmt: skip
     assert summary["calibration"] == "no calibration stored with these models"
     assert summary["coverage"] is summary["novelty"] is None
