@@ -147,12 +147,12 @@ def outlined(home: Path) -> arrival.Arrival:
 
 def test_the_brush_corrects_the_outline_where_it_paints(page: Page, site) -> None:
     of = outlined(site[1])
+    page.page.set_viewport_size({"width": 1440, "height": 2200})  # the canvas is in sight
     page.page.reload()
     page.settle()
     page.page.get_by_text("Correct the outline with the brush").click()
     canvas = page.page.locator("canvas[data-at=canvas]")
     canvas.wait_for()
-    canvas.scroll_into_view_if_needed()
     page.page.wait_for_timeout(800)
     box = canvas.bounding_box()
     by = box["width"] / 420 * min(420 / 60, 420 / 70)  # pixels a block of 60 x 70

@@ -10,6 +10,7 @@ from bmcore.intake.dicom import words
 from bmcore.intake.dicom.found import SURE, Image, SourceFile
 from bmcore.intake.dicom.sequence import Verdict, judge
 from bmcore.intake.dicom.volumes import Part
+from bmcore.intake.sequence_name import contrast
 
 AFTER = """T1 +KM; T1 mit KM; T1 nach KM-Gabe; T1 m.KM; T1_gd; T1 POST GAD; T1c; T1 C+; AX +C;
 T1 con contraste; T1 c/contraste; T1 con mdc; T1 m.d.c.; T1 avec injection; T1 après gado;
@@ -34,7 +35,7 @@ def listed(text: str) -> list[str]:
     [(s, a) for text, a in ((AFTER, True), (NATIVE, False), (OPEN, None)) for s in listed(text)],
 )
 def test_contrast_in_the_words_of_clinics(said, answer):
-    assert words.contrast(said) is answer
+    assert contrast(said) is answer
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,17 @@ _BOTH = ["with", "and", "without"]
 _KNOWN_SHORT = frozenset(("c", "ce", "n", "p", "km", "gd", "pre", "post", "gad", "gado"))
 
 
+_SAYS_BOTH = re.compile(
+    r"\+\s*/\s*-|±|-\s*/\s*\+|w\s*/\s*(?:&\s*)?wo\b|w\s*(?:&|and|\+)\s*w\s*/?\s*o|"
+    r"\bpre\s*(?:/|&|\+|and|und|et|y|e)\s*post|"
+    r"\b(?:with|mit|avec|con|com|met|z|с|med)\s+(?:and|und|et|y|e|en|i|и|og|och)\s+"
+    r"(?:without|ohne|sans|sin|senza|sem|zonder|bez|без|uden|utan)|"
+    r"\b(?:without|ohne|sans|sin|senza|sem|zonder|bez|без|uden|utan)\s+"
+    r"(?:and|und|et|y|e|en|i|и|og|och)\s+(?:with|mit|avec|con|com|met|z|с|med)\b"
+)
+_DOTTED = re.compile(r"(?<![^\W_])([a-z])\.([a-z])\.(?:([a-z])\.)?", re.IGNORECASE)
+
+
 class Proposal(NamedTuple):
     """sequence: one of t1n, t1c, t2w, t2f; "aside" for what is none of them; None where the name
     does not say or says two things. confidence: 0-1. reason: words that follow "its name"."""
@@ -102,6 +113,20 @@ def read(text: str) -> Reading:
     said = _before_registration(said)
     proposal, signs = _decide(said)
     return Reading(proposal, frozenset(said), frozenset(signs))
+
+
+def contrast(text: str) -> bool | None:
+    """True: after contrast agent; False: native; None: the words do not say, or say both."""
+    if _says_both(text):
+        return None
+    said = _before_registration(split_words(_DOTTED.sub(r"\1\2\3 ", text)))
+    signs, denials = _contrast(said)
+    return None if bool(signs) == bool(denials) else bool(signs)
+
+
+def _says_both(text: str) -> bool:
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return _SAYS_BOTH.search(" ".join(plain.replace("_", " ").split())) is not None
 
 
 def _decide(said: list[str]) -> tuple[Proposal, list[str]]:

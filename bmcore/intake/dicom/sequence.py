@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from bmcore.intake.dicom.found import Image
 from bmcore.intake.dicom.volumes import Part, component, origin
 from bmcore.intake.dicom.words import claims
-from bmcore.intake.dicom.words import contrast as contrast_said
+from bmcore.intake.sequence_name import contrast as contrast_said
 
 _MR = {f"1.2.840.10008.5.1.4.1.1.4{tail}" for tail in ("", ".1", ".3", ".4")}
 _OBJECTS = (

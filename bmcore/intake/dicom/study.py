@@ -23,8 +23,8 @@ from bmcore.intake.dicom.sequence import Verdict, agent_tag, description, judge
 from bmcore.intake.dicom.sorting import Group, examinations, patients
 from bmcore.intake.dicom.sorting import series as groups_of_series
 from bmcore.intake.dicom.volumes import Part, volumes
-from bmcore.intake.dicom.words import contrast
 from bmcore.intake.nifti_file import MAX_VOXELS, MIN_VOXELS_AN_AXIS, VOXEL_MM
+from bmcore.intake.sequence_name import contrast
 
 Source = str | Path | Iterable[str | Path]
 _STORAGE = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")

@@ -1,54 +1,14 @@
 """What a series is called, in the words of many clinics and languages.
 
-Descriptions are read as claims: what kind of image ("t1", "flair", "adc" ...), and whether contrast
-agent was given. Words propose; ``sequence`` compares them with the numbers of the measurement.
+Descriptions are read as claims: what kind of image ("t1", "flair", "adc" ...). Whether an agent
+was given is read by ``intake.sequence_name``, as in names of files. Words propose; ``sequence``
+compares them with the numbers of the measurement.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-
-# Words that name contrast agent.
-_AGENT = (
-    r"(?:gd|gad|gado\w*|gadolin\w*|dotarem|clariscan|prohance|magnevist|multihance|omniscan|"
-    r"vueway|elucirem|dtpa|km|k\.?m\.?|kl|k\.l\.|cm|c\.m\.|mdc|m\.d\.c\.|civ|ку|"
-    r"contr?|contrast\w*|contraste|kontr\w*|kontras\w*|контр\w*|inj|injec\w*|injek\w*|инъекц\w*|"
-    r"iv|i\.v\.|enh\w*|tehoste\w*|σκιαγραφ\w*)"
-)
-_WITHOUT = (
-    r"(?:no|non|not|without|w/o|wo|w\.o\.|ohne|o\.|sans|sin|senza|sem|zonder|bez|без|uden|utan|"
-    r"uten|ilman|s/|χωρίς|fără|fara|nélkül|brez|keine?)"
-)
-_BEFORE = (
-    r"(?:pre|before|vor|avant|antes(?: de)?|prima|przed|před|pred|до|ennen|før|före|voor|πριν|prae)"
-)
-_BOTH = re.compile(
-    r"\+\s*/\s*-|±|-\s*/\s*\+|w\s*/\s*(?:&\s*)?wo\b|w\s*(?:&|and|\+)\s*w\s*/?\s*o|"
-    r"\bpre\s*(?:/|&|\+|and|und|et|y|e)\s*post|"
-    r"\b(?:with|mit|avec|con|com|met|z|с|med)\s+(?:and|und|et|y|e|en|i|и|og|och)\s+"
-    r"(?:without|ohne|sans|sin|senza|sem|zonder|bez|без|uden|utan)|"
-    r"\b(?:without|ohne|sans|sin|senza|sem|zonder|bez|без|uden|utan)\s+"
-    r"(?:and|und|et|y|e|en|i|и|og|och)\s+(?:with|mit|avec|con|com|met|z|с|med)\b"
-)
-_NATIVE = re.compile(
-    rf"\b{_WITHOUT}[\s_-]*(?:\w+[\s_-]+)?{_AGENT}(?![^\W\d_])|\b{_BEFORE}[\s_-]*{_AGENT}\b|"
-    r"\b(?:okm|o\.km|ohnekm)\b|\bs/c\b|"
-    r"\bnati[vw]\w*|\bnatif\w*|\bнатив\w*|\bnatív\w*|\bunenhanced|\bnon-?contrast\w*|\bnc\b|"
-    r"\bpre-?(?:contrast|gd|gad|km|ce)\w*|\bpre\b(?![\s_-]*(?:op|rt|treat|surg|sat|biops))|"
-    r"\bwithout\b|\bw/o\b|\bohne\b|\bsans\b|\bsenza\b|\bplain\b|\bbasal\w*|\bwo\b|"
-    r"\b(?:vor|avant|prima|antes|przed|до|ohne|sans|sin|bez|без)\s*$|"
-    r"\bkontrasts[ıi]z|\bce[\s_-]*none\b|\b(?:gd|c|km|k)\s*-(?=\s|$|_)|\bt1w?n\b|"
-    r"平扫|平掃|単純|单纯|造影前|造影なし|增强前|조영\s?전"
-)
-_CONTRAST = re.compile(
-    rf"(?<![^\W_]){_AGENT}(?![^\W\d_])|\+\s*(?:c|ce|k)\b|\bc\s*\+|\bce\b|\bcet1\w*|\bt1w?\s*-?c\b|"
-    r"\bt1w?(?:c|ce|gd|gad|post|km|cm)\b|\b[mn]\.?km\b|\bt1w?\w{0,6}\+\s*c?\b|"
-    r"\bpost\b(?![\s_-]*(?:op|rt|treat|surg|proc|biops|ther))|\bpost-?(?:contrast|gd|gad|km|ce)\w*|"
-    r"\b(?:nach|après|apres|dopo|despu[eé]s|depois|efter|etter|после|po|mit|avec|con|com|met)\s*$|"
-    r"\b(?:après|apres|nach|dopo|despu[eé]s|после)\b(?!\s*(?:op|rt|\w*опер))|"
-    r"\bpós\b|\bpo\s+k\b|\bkontrastl[ıi]|造影(?!前|なし)|增强(?!前)|增強|조영(?!\s?전)"
-)
 
 # kind -> what a description says of it; looked for in this order, all that match are kept.
 _CLAIMS: tuple[tuple[str, str], ...] = (
@@ -186,16 +146,3 @@ def claims(text: str) -> set[str]:
     if "flair" in found and "t1" not in found:
         found.discard("t2")
     return found
-
-
-def contrast(text: str) -> bool | None:
-    """True: after contrast agent; False: native; None: the words do not say, or say both."""
-    words = plain(text)
-    if _BOTH.search(words):
-        return None
-    native = _NATIVE.search(words)
-    rest = _NATIVE.sub(" ", words)
-    given = _CONTRAST.search(rest)
-    if native and given:
-        return None
-    return True if given else False if native else None

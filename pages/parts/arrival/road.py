@@ -100,9 +100,7 @@ def _head(of: Arrival, now: Work) -> None:
     at = _AT[now.step]
     names = " → ".join(f"**{name}**" if n == at else name for n, name in enumerate(_STEPS))
     words.markdown(f"{escaped(of.label)}  \n:small[{names}]")
-    if now.step != work.STORE and button.button(
-        "Remove these files", key=f"remove {of.id}", disabled=now.state == "queued"
-    ):
+    if now.step != work.STORE and button.button("Remove these files", key=f"remove {of.id}"):
         _remove(of)
 
 
@@ -119,10 +117,12 @@ def _follow(arrival_id: str, owner: str, step: str) -> None:
     now = work.state(of)
     if not now.busy:
         st.rerun(scope="app")
-    with st.status(_TITLES[step], expanded=True):
+    status = st.status(_TITLES[step], expanded=True)
+    with status:
         for words in now.done:
             st.markdown(f":material/check: {escaped(words)}")
         st.markdown(f":material/pending: **{escaped(now.words or 'Starting')}** …")
+    status.update(state="running")
     st.caption("This goes on if you leave the page; come back to it here.")
 
 
