@@ -14,6 +14,7 @@ import numpy.typing as npt
 from bmcore.domain import PRIMARIES
 from bmcore.review.allocation import Place
 from bmcore.review.answers import in_force
+from bmcore.review.plan_question import FREE
 from bmcore.review.record import StudyRecord
 from bmcore.review.study import ARMS, Study
 from bmcore.review.votes import PRIMARY_CHOICES, Vote, current
@@ -31,7 +32,8 @@ class Reading:
     """One reader's answers on one case. order: place of the case among those of this reader and
     arm, from 1; active_s: None where no time was taken; model: the models' answer that the reader
     saw, None where none is on record; lesions: the verdicts, see ``review.sheet``; differential:
-    other primaries that he considered, likeliest first."""
+    other primaries that he considered, likeliest first; free: answers to the plan's free questions,
+    by their ids."""
 
     reader: str
     case_id: str
@@ -46,6 +48,7 @@ class Reading:
     active_s: float | None = None
     model: str | None = None
     differential: tuple[str, ...] = ()
+    free: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -213,8 +216,11 @@ def from_study(
     kinds = {q.id: q.kind for q in study.questions}
     asked = next(q.id for q in study.questions if q.kind == "primary")
     said: dict[Place, dict[str, Any]] = {}
+    free: dict[Place, dict[str, Any]] = {}
     for a in in_force(record.answers):
-        if a.question == asked or kinds.get(a.question) != "primary":
+        if kinds.get(a.question) in FREE:
+            free.setdefault(a.place, {})[a.question] = a.value
+        elif a.question == asked or kinds.get(a.question) != "primary":
             said.setdefault(a.place, {})[kinds.get(a.question, "")] = a.value
     placed: Counter[tuple[str, str]] = Counter()
     readings = []
@@ -237,6 +243,7 @@ def from_study(
                 lesions=told.get("lesions"),
                 active_s=sheet.seconds.active_s or None,
                 differential=tuple(told.get("differential") or ()),
+                free=free.get(place, {}),
             )
         )
     arms = tuple(arm for arm in ARMS if arm in study.design.arms)

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import InputRefused, refuse
-from bmcore.review import chain, exposure, marks, schema, worklist
+from bmcore.review import chain, drawn, exposure, marks, schema, worklist
 from bmcore.review.allocation import Place, work_list
 from bmcore.review.answers import StudyAnswer, all_answers, answer, in_force
 from bmcore.review.owner import drawer
@@ -133,6 +133,7 @@ class ReadingSession:
                 return self._same_answers(connection, place, said)
             self._open(connection, version.study, place)
             check_sheet(version.study, place.arm, said, whole=True)
+            drawn.check(connection, version.study, place, said)
             stored = [
                 self._answer(connection, version, place, question.id, said[question.id])
                 for question in version.study.questions_in(place.arm)
@@ -167,6 +168,7 @@ class ReadingSession:
             old = known[0] if known else None
             if old is None:
                 raise refuse(f"question {question} was left open when the sheet was locked")
+            drawn.check_correction(asked, old.value, value)
             if (as_text(old.value), old.reason) == (as_text(value), reason.strip()):
                 return old  # the same correction sent once more
             return self._answer(connection, version, place, question, value, old.id, reason.strip())
@@ -281,8 +283,8 @@ class ReadingSession:
         if kind == "locked":
             plan = current(connection, self._study).study
             owner = drawer(plan, place)
-            drawn = marks.digests(connection, place.case_id, owner)
-            row["marks_sha256"], row["mask_sha256"] = drawn
+            digests = marks.digests(connection, place.case_id, owner)
+            row["marks_sha256"], row["mask_sha256"] = digests
         row |= {"active_s": seconds.active_s, "idle_s": seconds.idle_s, "idempotency_key": key}
         row |= {"version": current(connection, self._study).version, "created_at": self._clock()}
         chain.append(connection, schema.events, row)

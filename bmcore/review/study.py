@@ -24,18 +24,11 @@ from pydantic import (
 
 from bmcore.domain import Finding, InputRefused, Severity, refuse
 from bmcore.plain import brief
-from bmcore.review import plan_yaml
+from bmcore.review import plan_question, plan_yaml
 from bmcore.review.plan_endpoint import LOCKED, Endpoint, asked, canonical, problems
+from bmcore.review.plan_question import ARMS, SHOWN_IN, Arm, Question
 
-Arm = Literal["unaided", "aided", "aided_explained"]
-ARMS: tuple[Arm, ...] = ("unaided", "aided", "aided_explained")
-Kind = Literal["primary", "differential", "lesions", "marks", "quality", "explanation", "text"]
-# What has to be on the screen before a question makes sense.
-_SHOWN_IN: dict[str, tuple[Arm, ...]] = {
-    "lesions": ("aided", "aided_explained"),
-    "quality": ("aided", "aided_explained"),
-    "explanation": ("aided_explained",),
-}
+__all__ = ["ARMS", "Arm", "Question", "Study", "StudyReader", "parse_study", "read_study"]
 _KEYED = re.compile(r"[a-z_]+(\[\d+\])?: ")  # a sentence that begins with the key it is about
 _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 _CaseId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
@@ -76,16 +69,6 @@ class StudyReader(_Part):
     name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
     role: Literal["radiologist", "neuroradiologist", "oncologist", "other"]
     years: Annotated[float, Field(ge=0, le=80)]
-
-
-class Question(_Part):
-    """arms: where it is asked; all arms of the design if left out."""
-
-    id: _Id
-    kind: Kind
-    text: _Text
-    required: bool = True
-    arms: tuple[Arm, ...] | None = None
 
 
 class Seeds(_Part):
@@ -161,7 +144,7 @@ class Study(_Part):
             for arm in question.arms or ():
                 if arm not in self.design.arms:
                     yield f"questions[{number}].arms: {arm} is no arm of the design"
-            allowed = _SHOWN_IN.get(question.kind, ARMS)
+            allowed = SHOWN_IN.get(question.kind, ARMS)
             wrong = [arm for arm in self.arms_of(question) if arm not in allowed]
             if wrong:
                 yield (
@@ -208,6 +191,7 @@ class Study(_Part):
         whole = self.model_dump(mode="json")
         whole["primary_endpoint"] = canonical(whole["primary_endpoint"])
         whole["secondary_endpoints"] = [canonical(e) for e in whole["secondary_endpoints"]]
+        whole["questions"] = [plan_question.canonical(q) for q in whole["questions"]]
         if not self.secondary_endpoints:
             del whole["secondary_endpoints"], whole["multiplicity"]
         return json.dumps(whole, sort_keys=True, separators=(",", ":"))

@@ -132,12 +132,12 @@ def _draw_images(
 ) -> None:
     """The viewer. Grad-CAM belongs to the reasons, and is passed on in that arm alone."""
     own = _context(reading, place, prediction)
-    overlays, jump = viewer.Overlays(), None
+    overlays = viewer.Overlays()
     if prediction is not None:
         overlays = viewer.Overlays(marks.mask(own), prediction.lesions)
         if explained:
             overlays = lesions.overlays(prediction, marks.mask(own))
-        jump = _jump(reading, place, prediction, explained)
+    jump = _jump(reading, place, prediction, explained)
     found = marks.desk(own)
     receive = found.receive
     assert receive is not None
@@ -180,16 +180,17 @@ def _draw_tabs(
 
 
 def _jump(
-    reading: StudyContext, place: Place, prediction: Prediction, explained: bool
+    reading: StudyContext, place: Place, prediction: Prediction | None, explained: bool
 ) -> viewer.Jump | None:
     """Where the sheet's "Show" leads, or the row chosen in the lesion table, whichever is newer."""
-    noted = st.session_state.setdefault(
-        sheet.jump_key(reading, place), {"nonce": 0, "number": None, "table": 0}
-    )
-    chosen = lesions.jump(prediction) if explained else None
+    noted = st.session_state.setdefault(sheet.jump_key(reading, place), sheet.no_jump())
+    chosen = lesions.jump(prediction) if explained and prediction is not None else None
     if chosen is not None and chosen.nonce != noted["table"]:
-        noted.update(table=chosen.nonce, nonce=noted["nonce"] + 1, number=chosen.lesion)
-    found = [n for n in prediction.lesions if n.number == noted["number"]]
+        noted.update(table=chosen.nonce, nonce=noted["nonce"] + 1, number=chosen.lesion, point=None)
+    if noted["point"] is not None:
+        return viewer.Jump(noted["nonce"], noted["point"])
+    there = prediction.lesions if prediction is not None else ()
+    found = [n for n in there if n.number == noted["number"]]
     if not found:
         return None
     return viewer.Jump(noted["nonce"], found[0].centroid_mm, found[0].number)

@@ -15,6 +15,7 @@ from typing import Any
 import streamlit as st
 
 from bmcore.domain import BmcoreError, Prediction
+from bmcore.review import drawn
 from bmcore.review.access import AccessRefused
 from bmcore.review.allocation import Place
 from bmcore.review.study import Question
@@ -54,6 +55,11 @@ def jump_key(reading: StudyContext, place: Place) -> str:
     return f"study jump {sheet_token(reading, place)}"
 
 
+def no_jump() -> dict[str, Any]:
+    """Where the viewer is led, before anything was chosen."""
+    return {"nonce": 0, "number": None, "point": None, "table": 0}
+
+
 @guard.fragment("study.see")
 def _draw_sheet(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> None:
     """A fragment: an answer redraws the sheet alone, not the viewer."""
@@ -63,8 +69,9 @@ def _draw_sheet(reading: StudyContext, place: Place, lesions: Mapping[int, str])
     token = sheet_token(reading, place)
     saved = partial(_save, reading, place, lesions)
     show = partial(_show, reading, place)
+    shown = _shown(reading, place, lesions)
     for question in reading.study.questions_in(place.arm):
-        questions.draw(question, token, lesions, saved, show)
+        questions.draw(question, token, shown, saved, show)
         if question.kind == "lesions" and lesions:
             words = "Accept all that have no verdict yet"
             st.button(words, key=f"all {token}", on_click=_accept, args=(question, token, saved))
@@ -98,6 +105,14 @@ def _lesions(prediction: Prediction | None) -> dict[int, str]:
     return {
         n.number: f"{lesion_place(n)}, {n.largest_diameter_mm:.0f} mm" for n in prediction.lesions
     }
+
+
+def _shown(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> questions.Shown:
+    """What the questions are about now; what the reader has drawn, where the arm asks for it."""
+    if not any(q.kind in ("marks", "mask") for q in reading.study.questions_in(place.arm)):
+        return questions.Shown(lesions)
+    own = drawn.now(loaders.store(), reading.study, place)
+    return questions.Shown(lesions, {m.id: m.points_mm[0] for m in own.marks}, own.mask)
 
 
 def _state(reading: StudyContext, place: Place) -> dict[str, Any]:
@@ -147,10 +162,8 @@ def _widget_keys(asked: tuple[Question, ...], token: str) -> list[str]:
 
 
 def _values(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> dict[str, Any]:
-    token = sheet_token(reading, place)
-    found = {
-        q.id: questions.value(q, token, lesions) for q in reading.study.questions_in(place.arm)
-    }
+    token, shown = sheet_token(reading, place), _shown(reading, place, lesions)
+    found = {q.id: questions.value(q, token, shown) for q in reading.study.questions_in(place.arm)}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -193,11 +206,11 @@ def _accept(question: Question, token: str, saved) -> None:  # type: ignore[no-u
     saved()
 
 
-def _show(reading: StudyContext, place: Place, number: int) -> None:
-    noted = st.session_state.setdefault(
-        jump_key(reading, place), {"nonce": 0, "number": None, "table": 0}
-    )
-    noted.update(nonce=noted["nonce"] + 1, number=number)
+def _show(
+    reading: StudyContext, place: Place, number: int | None, point: questions.Point | None
+) -> None:
+    noted = st.session_state.setdefault(jump_key(reading, place), no_jump())
+    noted.update(nonce=noted["nonce"] + 1, number=number, point=point)
     _state(reading, place)["jumped"] = True
 
 
@@ -207,10 +220,11 @@ def _lock(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> No
     if state["locked"]:
         return
     values = _values(reading, place, lesions)
+    token, shown = sheet_token(reading, place), _shown(reading, place, lesions)
     missing = [
         words
         for q in reading.study.questions_in(place.arm)
-        for words in questions.missing(q, values.get(q.id), lesions)
+        for words in questions.missing(q, token, values.get(q.id), shown)
     ]
     if missing:
         state["problem"] = f"Not locked yet. Still missing: {'; '.join(missing)}."

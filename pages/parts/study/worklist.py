@@ -158,19 +158,23 @@ def _draw_correction(reading: StudyContext, listed: Sequence[WorkItem]) -> None:
             st.caption("The first answer stays on record, with the time and your reason.")
             return
         given = {a.question: a for a in reading.desk.answers() if a.place == place}
-        asked = {q.id: q for q in reading.study.questions_in(place.arm) if q.id in given}
+        asked = {  # a mask that was confirmed stays as it is
+            q.id: q
+            for q in reading.study.questions_in(place.arm)
+            if q.id in given and q.kind != "mask"
+        }
         name = st.selectbox("Question", list(asked), format_func=lambda q: asked[q].text)
         if name is None:
             return
         stored = given[name]
         st.text(f"Locked answer: {questions.in_words(asked[name], stored.value)}")
         token = f"correct {stored.site} {stored.id}"
-        lesions = questions.lesion_numbers(stored.value)
-        questions.draw(asked[name], token, lesions)
+        shown = questions.shown_by(stored.value)
+        questions.draw(asked[name], token, shown)
         reason = st.text_input("Why do you change it?", key=f"reason {token}", max_chars=2000)
         if st.button("Store the correction", key=f"store {token}"):
             guard.check("study.correct")
-            value = questions.value(asked[name], token, lesions)
+            value = questions.value(asked[name], token, shown)
             reading.desk.correct(place, name, value, reason)
             st.session_state[f"told {reading.key}"] = (
                 f"Corrected: case {number[place]}, {ARM_WORDS[place.arm]}."
