@@ -11,6 +11,7 @@ from bmcore.review import marks
 from bmcore.review.marks import Scene
 from bmcore.review.owner import Owner, drawer
 from bmcore.review.reading_session import ReadingSession
+from bmcore.review.record import read_record
 from bmcore.review.store import open_store
 from tests import people_fixture
 from tests.test_pages_app import home, models, open_page, press, words
@@ -134,3 +135,25 @@ def test_the_mask_in_force_is_what_is_confirmed(home: Path, study) -> None:
     page = next(s for s in page.selectbox if s.label == "Sheet").select_index(1).run()
     named = next(s for s in page.selectbox if s.label == "Question")
     assert "Rely?" in named.options and "Is the outline right?" not in named.options
+
+
+def test_as_before_fills_the_next_step_which_the_reader_still_locks(home: Path, study) -> None:
+    page = fill(opened())
+    assert not any(b.label == "As before" for b in page.button)
+    by_start(page.checkbox, "count").set_value(True)
+    page = press(page.run(), "Lock my answer").run()
+    assert by_start(page.radio, "primary").value is None
+    page = press(page, "As before")
+    assert by_start(page.radio, "primary").value == "melanoma"
+    assert by_start(page.number_input, "large").value == 0
+    assert "Filled in from your step before" in words(page)
+    again = opened()
+    assert "Filled in from your step before" in words(again)
+    by_start(again.radio, "next").set_value("follow-up")
+    by_start(again.checkbox, "outline").set_value(True)
+    page = press(again.run(), "Lock my answer").run()
+    assert not page.error, [e.value for e in page.error]
+    assert stored(home)["aided", "next"] == "follow-up"
+    with open_store(people_fixture.url(home)) as store:
+        taken = [s.taken_over for s in read_record(store, "small").sheets if s.taken_over]
+    assert taken == [("large", "next", "primary", "rely", "seen")]

@@ -38,6 +38,7 @@ CODEBOOK: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "lesions": ("whole number", "", "lesions of the reference mask; empty: no mask"),
         "lesions_found": ("text", "numbers by |", "reference lesions that the reader marked"),
         "lesions_mm": ("text", "mm by |", "their longest diameters, in the order of numbers"),
+        "taken_over": ("text", "ids by |", "questions filled at a click from the earlier arm"),
         "false_marks": ("whole number", "", "marks on no reference lesion; empty: not asked"),
     }
 )
@@ -101,6 +102,7 @@ def rows(data: StudyData, marks: LesionMarks = LesionMarks()) -> list[dict[str, 
                 "seconds": r.active_s,
                 "quality": r.quality,
                 "explanation": r.explanation,
+                "taken_over": "|".join(r.taken_over) or None,
                 "model": r.model or (facts.top() if facts else None),
                 "lesions": None if sizes is None else len(sizes),
                 "lesions_found": None if told is None else "|".join(map(str, sorted(told[0]))),

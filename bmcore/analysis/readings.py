@@ -33,7 +33,7 @@ class Reading:
     arm, from 1; active_s: None where no time was taken; model: the models' answer that the reader
     saw, None where none is on record; lesions: the verdicts, see ``review.sheet``; differential:
     other primaries that he considered, likeliest first; free: answers to the plan's free questions,
-    by their ids."""
+    by their ids; taken_over: questions filled from the earlier arm at a click."""
 
     reader: str
     case_id: str
@@ -49,6 +49,7 @@ class Reading:
     model: str | None = None
     differential: tuple[str, ...] = ()
     free: Mapping[str, Any] = field(default_factory=dict)
+    taken_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,7 @@ def from_study(
                 active_s=sheet.seconds.active_s or None,
                 differential=tuple(told.get("differential") or ()),
                 free=free.get(place, {}),
+                taken_over=sheet.taken_over,
             )
         )
     arms = tuple(arm for arm in ARMS if arm in study.design.arms)

@@ -28,6 +28,7 @@ class Sheet:
     """One line of a reader's list. state: "locked", "skipped" or "open"; at: when it was closed.
 
     seconds: of a locked sheet, else 0. note: the last one given on skipping or flagging.
+    taken_over: questions that were filled from an earlier arm at a click, see ``earlier``.
     """
 
     item: Item
@@ -36,6 +37,7 @@ class Sheet:
     seconds: Seconds
     at: datetime | None
     note: str
+    taken_over: tuple[str, ...] = ()
 
     @property
     def place(self) -> Place:
@@ -128,4 +130,4 @@ def _sheet(
     state = "locked" if mine.closed == "locked" else "skipped" if skipped else "open"
     seconds = mine.seconds if state == "locked" else Seconds()
     note = notes.get(item.place, "") or why
-    return Sheet(item, state, mine.flagged, seconds, mine.at, note)
+    return Sheet(item, state, mine.flagged, seconds, mine.at, note, mine.taken_over)

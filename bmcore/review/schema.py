@@ -194,7 +194,8 @@ def _known_version() -> sa.ForeignKeyConstraint:
     )
 
 
-# What happened to a reading. kind: locked, skipped, flagged or unflagged; seconds since the start.
+# What happened to a reading. kind: locked, skipped, flagged or unflagged; seconds since the start;
+# taken_over: JSON of the questions that were filled from an earlier arm at a click.
 events = sa.Table(
     "events",
     metadata,
@@ -209,6 +210,7 @@ events = sa.Table(
     sa.Column("created_at", UTCDateTime, nullable=False),
     *_linked(),
     *_evidence(),
+    sa.Column("taken_over", sa.Text),
     sa.PrimaryKeyConstraint("site", "id"),
     sa.UniqueConstraint("site", "seq"),
     sa.UniqueConstraint("site", "idempotency_key"),
@@ -377,6 +379,7 @@ drafts = sa.Table(
     sa.Column("active_s", sa.Float, nullable=False),
     sa.Column("idle_s", sa.Float, nullable=False),
     sa.Column("updated_at", UTCDateTime, nullable=False),
+    sa.Column("taken_over", sa.Text),
     sa.PrimaryKeyConstraint(*_PLACE),
 )
 
@@ -481,5 +484,6 @@ CHAINED: tuple[sa.Table, ...] = (
 # Columns that a later step added: left out of a row's hash where they are empty, so that the
 # hashes of older rows stay what they are.
 ADDED_LATER: dict[str, frozenset[str]] = {
-    table: frozenset(column.name for column in _evidence()) for table in ("votes", "events")
+    "votes": frozenset(column.name for column in _evidence()),
+    "events": frozenset((*(column.name for column in _evidence()), "taken_over")),
 }

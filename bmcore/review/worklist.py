@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -66,7 +67,7 @@ class Note:
 @dataclass(frozen=True)
 class Told:
     """What the events say of one sheet. closed: "locked", "skipped" or ""; at, site, seq: of that
-    event, its time and its place in the chain."""
+    event, its time and its place in the chain; taken_over: questions filled from an earlier arm."""
 
     closed: str = ""
     at: datetime | None = None
@@ -74,6 +75,7 @@ class Told:
     seconds: Seconds = Seconds()
     site: str = ""
     seq: int = 0
+    taken_over: tuple[str, ...] = ()
 
     def after(self, event: sa.Row[Any]) -> Told:
         """With one more event, in the order of writing."""
@@ -81,6 +83,7 @@ class Told:
             return replace(self, flagged=event.kind == "flagged")
         seconds = Seconds(event.active_s, event.idle_s)
         row = {"at": event.created_at, "site": event.site, "seq": event.seq}
+        row["taken_over"] = tuple(json.loads(event.taken_over or "[]"))
         return replace(self, closed=event.kind, seconds=seconds, **row)
 
 

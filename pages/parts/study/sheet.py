@@ -69,6 +69,7 @@ def _draw_sheet(reading: StudyContext, place: Place, lesions: Mapping[int, str])
     token = sheet_token(reading, place)
     saved = partial(_save, reading, place, lesions)
     show = partial(_show, reading, place)
+    _draw_as_before(reading, place, lesions)
     shown = _shown(reading, place, lesions)
     for question in reading.study.questions_in(place.arm):
         questions.draw(question, token, shown, saved, show)
@@ -107,6 +108,33 @@ def _lesions(prediction: Prediction | None) -> dict[int, str]:
     }
 
 
+def _draw_as_before(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> None:
+    """One button that fills in what the reader said of the case in the step before."""
+    if not reading.desk.earlier(place):
+        return
+    st.button(
+        "As before",
+        icon=":material/content_copy:",
+        key=f"as before {sheet_token(reading, place)}",
+        help="Fills in your locked answers of the step before. Check them; only you lock them.",
+        on_click=_take_over,
+        args=(reading, place, lesions),
+    )
+    if _state(reading, place)["taken_over"]:
+        st.caption("Filled in from your step before. You can still change it.")
+
+
+def _take_over(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> None:
+    """Fill the sheet, before anything is drawn, and keep that it was so."""
+    before = reading.desk.earlier(place)
+    token = sheet_token(reading, place)
+    for question in reading.study.questions_in(place.arm):
+        if question.id in before:
+            questions.fill(question, token, before[question.id])
+    _state(reading, place)["taken_over"] = tuple(before)
+    _save(reading, place, lesions)
+
+
 def _shown(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> questions.Shown:
     """What the questions are about now; what the reader has drawn, where the arm asks for it."""
     if not any(q.kind in ("marks", "mask") for q in reading.study.questions_in(place.arm)):
@@ -125,6 +153,7 @@ def _state(reading: StudyContext, place: Place) -> dict[str, Any]:
             "saved": False,
             "jumped": False,
             "problem": None,
+            "taken_over": (),
             "told": Seconds(),
             "at": time.monotonic(),
         },
@@ -148,6 +177,7 @@ def _restore(reading: StudyContext, place: Place) -> None:
             questions.fill(question, token, draft.values[question.id])
     if not state["restored"]:
         state.update(restored=True, told=draft.seconds, at=time.monotonic())
+        state["taken_over"] = draft.taken_over
     state["saved"] = True
 
 
@@ -179,7 +209,7 @@ def _save(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> No
     try:
         guard.check("study.answer", at=reading.standing(place))
         values = _values(reading, place, lesions)
-        reading.desk.save_draft(place, values, _seconds(state))
+        reading.desk.save_draft(place, values, _seconds(state), state["taken_over"])
         state.update(saved=True, problem=None)
     except BmcoreError as error:
         state["problem"] = _SAVING + _in_words(error)
@@ -233,7 +263,7 @@ def _lock(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> No
         guard.check("study.answer", at=reading.standing(place))
         key = f"lock {sheet_token(reading, place)}"
         rests = loaders.evidence(place.case_id, shown=place.arm != "unaided")
-        reading.desk.submit(place, values, _seconds(state), key, rests)
+        reading.desk.submit(place, values, _seconds(state), key, rests, state["taken_over"])
     except BmcoreError as error:
         state["problem"] = f"Not locked. {_in_words(error)}"
     except Exception:
