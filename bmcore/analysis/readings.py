@@ -312,10 +312,15 @@ class LesionMarks:
     """What a reader took for lesions, held against the reference mask. hits: {(arm, reader, case):
     (numbers of the reference lesions marked, number of marks on none)}; lesions: {case: number of
     reference lesions}, for cases with a reference mask; diameters_mm: {case: the longest diameter
-    of each of them, in the order of their numbers}."""
+    of each of them, in the order of their numbers}; ratings: as hits, where marks are rated (0 to
+    100): (the highest of the marks on each reference lesion, -inf without one; of each false
+    mark)."""
 
     hits: Mapping[tuple[str, str, str], tuple[frozenset[int], int]] = field(default_factory=dict)
     diameters_mm: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    ratings: Mapping[tuple[str, str, str], tuple[tuple[float, ...], tuple[float, ...]]] = field(
+        default_factory=dict
+    )
 
     @property
     def lesions(self) -> Mapping[str, int]:

@@ -115,12 +115,22 @@ class Study(_Part):
     def _on_lesions(self) -> tuple[Question, ...]:
         return tuple(q for q in self.questions if q.kind in ("lesions", "marks"))
 
+    @property
+    def rated_arms(self) -> tuple[Arm, ...]:
+        """Where every lesion that a reader names carries a rating: marks are rated, and the models'
+        lesions are not accepted without one."""
+        graded = {arm for q in self.questions if q.rated for arm in self.arms_of(q)}
+        plain = {arm for q in self._on_lesions if not q.rated for arm in self.arms_of(q)}
+        return tuple(arm for arm in self.design.arms if arm in graded - plain)
+
     def _endpoint_problems(self) -> Iterator[str]:
-        lesions = {arm for q in self._on_lesions for arm in self.arms_of(q)}
+        lesions = tuple({arm for q in self._on_lesions for arm in self.arms_of(q)})
         named = [("primary_endpoint", self.primary_endpoint)]
         named += [(f"secondary_endpoints[{i}]", e) for i, e in enumerate(self.secondary_endpoints)]
         for key, endpoint in named:
-            held = asked(self.design.arms, len(self.readers), tuple(lesions), endpoint.compare)
+            held = asked(
+                self.design.arms, len(self.readers), lesions, endpoint.compare, self.rated_arms
+            )
             for why in problems(endpoint, held):
                 yield f"{key}: {why}"
         for i, endpoint in enumerate(self.secondary_endpoints):
