@@ -40,7 +40,7 @@ def gather(
     """
     loaded = bundle if isinstance(bundle, Bundle) else None
     entries = {entry.case_id: entry for entry in library.list_cases(home)}
-    wanted = set(study.cases)
+    wanted = set(study.all_cases)
     states = {
         case_id: _case(home, entry, loaded) if case_id in wanted else CaseState()
         for case_id, entry in entries.items()

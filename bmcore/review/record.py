@@ -13,7 +13,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from bmcore.review import adjudicate, exposure, plan, schema, worklist
+from bmcore.review import adjudicate, exposure, plan, practice, schema, worklist
 from bmcore.review.allocation import Item, Place, work_list
 from bmcore.review.answers import StudyAnswer, all_answers
 from bmcore.review.plan import Version
@@ -47,12 +47,14 @@ class Sheet:
 @dataclass(frozen=True)
 class StudyRecord:
     """Everything stored of one study. versions: those locked at this site, oldest first; answers:
-    all, corrected ones too; sheets: of all readers, in the order of their lists."""
+    all, corrected ones too; sheets: of all readers, in the order of their lists; practised: what
+    was said of practice cases, which counts nowhere."""
 
     versions: tuple[Version, ...]
     sheets: tuple[Sheet, ...]
     answers: tuple[StudyAnswer, ...]
     decisions: tuple[adjudicate.Decision, ...]
+    practised: tuple[practice.Practised, ...] = ()
 
     @property
     def study(self) -> Study:
@@ -85,6 +87,7 @@ def read_record(store: Store, study: str) -> StudyRecord:
             ),
             answers=tuple(all_answers(connection, study)),
             decisions=tuple(adjudicate._decisions(connection, study)),
+            practised=tuple(practice.done(connection, study)),
         )
 
     return store.read(look)

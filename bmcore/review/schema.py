@@ -356,6 +356,27 @@ closings = sa.Table(
     sa.UniqueConstraint("site", "seq"),
 )
 
+# A practice case as a reader answered it; content: JSON of the answers, which count nowhere.
+practice = sa.Table(
+    "practice",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("study", sa.String(64), nullable=False),
+    sa.Column("reader", sa.String(64), nullable=False),
+    sa.Column("case_id", sa.String(200), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("reference", sa.String(20), nullable=False),
+    sa.Column("model", sa.String(20)),
+    sa.Column("active_s", sa.Float, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.UniqueConstraint("site", "study", "reader", "case_id", name="uq_practice_first"),
+    _known_version(),
+)
+
 # What a migration has to say of older rows. about_vote: its id at about_site.
 remarks = sa.Table(
     "remarks",
@@ -479,7 +500,7 @@ vote_drafts = sa.Table(
 CHAINED: tuple[sa.Table, ...] = (
     *(readers, votes, studies, starts, events, answers, decisions),
     *(exposures, reading_modes, closings, remarks),
-    *(marks, mask_versions),
+    *(marks, mask_versions, practice),
 )
 # Columns that a later step added: left out of a row's hash where they are empty, so that the
 # hashes of older rows stay what they are.

@@ -95,6 +95,7 @@ class Study(_Part):
     readers: Annotated[tuple[StudyReader, ...], Field(min_length=1)]
     cases: Annotated[tuple[_CaseId, ...], Field(min_length=1)]
     training_cases: tuple[_CaseId, ...]
+    practice: Annotated[tuple[_CaseId, ...], Field(max_length=50)] = ()
     questions: Annotated[tuple[Question, ...], Field(min_length=1)]
     repeats: Repeats = Repeats()
     primary_endpoint: Endpoint
@@ -144,6 +145,7 @@ class Study(_Part):
             ("readers: name", names),
             ("questions: id", [q.id for q in self.questions]),
             ("cases:", list(self.cases)),
+            ("practice:", list(self.practice)),
         ):
             for value, times in Counter(values).items():
                 if times > 1:
@@ -168,12 +170,22 @@ class Study(_Part):
         for case in self.cases:
             if case in self.training_cases:
                 yield f"cases: {case} is a training case; the models know it, so take it out"
+        for case in self.practice:
+            if case in self.cases:
+                yield f"practice: {case} is a counted case; take it out of one of the lists"
+            if case in self.training_cases:
+                yield f"practice: {case} is a training case; the models know it, so take it out"
         fitting = len(self.cases) - self.repeats.min_distance + 1
         if self.repeats.count > max(0, fitting):
             yield (
                 f"repeats: {self.repeats.count} repeats {self.repeats.min_distance} cases apart do "
                 f"not fit; expected {max(0, fitting)} at most with {len(self.cases)} cases"
             )
+
+    @property
+    def all_cases(self) -> tuple[str, ...]:
+        """Practice cases and counted ones: all that readers open."""
+        return (*self.practice, *self.cases)
 
     def arms_of(self, question: Question) -> tuple[Arm, ...]:
         """Where ``question`` is asked."""
@@ -202,6 +214,8 @@ class Study(_Part):
         whole["primary_endpoint"] = canonical(whole["primary_endpoint"])
         whole["secondary_endpoints"] = [canonical(e) for e in whole["secondary_endpoints"]]
         whole["questions"] = [plan_question.canonical(q) for q in whole["questions"]]
+        if not self.practice:
+            del whole["practice"]
         if not self.secondary_endpoints:
             del whole["secondary_endpoints"], whole["multiplicity"]
         return json.dumps(whole, sort_keys=True, separators=(",", ":"))

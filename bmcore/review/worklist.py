@@ -35,7 +35,8 @@ class Seconds:
 class WorkItem:
     """One line of a reader's list. state: see STATES; not_before: end of the washout, if ahead.
 
-    final: why a skipped sheet cannot be read any more, in words; empty where it can.
+    final: why a skipped sheet cannot be read any more, in words; empty where it can. practice: how
+    many practice cases the reader has to read before.
     """
 
     item: Item
@@ -44,6 +45,7 @@ class WorkItem:
     seconds: Seconds
     not_before: datetime | None = None
     final: str = ""
+    practice: int = 0
 
     @property
     def locked(self) -> bool:
@@ -128,6 +130,7 @@ def work(
     drafts = _drafts(connection, study.study, reader)
     told = events(connection, study.study, reader)
     opened = _opened(connection, study, reader)
+    practice = _practice_left(connection, study, reader)
     listed = []
     for item in items:
         mine = told.get(item.place, Told())
@@ -136,8 +139,18 @@ def work(
         state = "skipped" if why else _state(study, item.place, told, item.place in drafts)
         ends = _washout_end(study, item, items, told)
         waits = ends if ends is not None and ends > now and not mine.closed else None
-        listed.append(WorkItem(item, state, mine.flagged, seconds, waits, why))
+        listed.append(WorkItem(item, state, mine.flagged, seconds, waits, why, practice))
     return tuple(listed)
+
+
+def _practice_left(connection: sa.Connection, study: Study, reader: str) -> int:
+    """Practice cases that the reader has not read at this site."""
+    if not study.practice:
+        return 0
+    t = schema.practice
+    mine = (t.c.site == chain.own_site(connection), t.c.study == study.study, t.c.reader == reader)
+    read = set(connection.execute(sa.select(t.c.case_id).where(*mine)).scalars())
+    return len(set(study.practice) - read)
 
 
 def final(study: Study, place: Place, told: Mapping[Place, Told], opened: Opened) -> str:
@@ -198,6 +211,12 @@ def check_open(study: Study, listed: Sequence[WorkItem], place: Place) -> None:
         raise refuse("this sheet is locked", found=place, hint="correct it with a reason.")
     if mine.final:
         raise refuse("this sheet cannot be read any more", found=mine.final)
+    if mine.practice:
+        raise refuse(
+            "the practice cases come first",
+            found=f"{mine.practice} not read yet",
+            hint="read them; they do not count.",
+        )
     states = {w.item.place: w for w in listed}
     for arm in earlier_arms(study, place):
         earlier = states[replace(place, arm=arm)]

@@ -37,9 +37,7 @@ def draw(reading: StudyContext, place: Place) -> None:
     """The sheet at ``place``, which is its turn."""
     standing = reading.standing(place)
     guard.check("study.images", at=standing)
-    user = guard.user()
-    helped = access.allowed(user, "study.models", standing)
-    explained = access.allowed(user, "study.reasons", standing)
+    helped, explained = may_show(standing)
     found = waiting.answer(reading, place.case_id) if helped else None
     wait = found if isinstance(found, Wait) else None
     prediction = found if isinstance(found, Prediction) else None
@@ -48,7 +46,7 @@ def draw(reading: StudyContext, place: Place) -> None:
     _draw_head(reading, place, wait)
     viewer_side, sheet_side = st.columns([5, 4], gap="medium")
     with viewer_side:
-        _draw_images(reading, place, prediction, explained)
+        draw_images(reading, place, prediction, explained)
     with sheet_side:
         told = st.session_state.pop(f"told {reading.key}", None)
         if told:
@@ -59,7 +57,14 @@ def draw(reading: StudyContext, place: Place) -> None:
         elif prediction is None:
             sheet.draw(reading, place, None)
         else:
-            _draw_tabs(reading, place, prediction, explained)
+            draw_tabs(reading, place, prediction, explained)
+
+
+def may_show(standing: Standing) -> tuple[bool, bool]:
+    """Whether the models' answers, and their reasons, may be sent for a sheet of this standing."""
+    user = guard.user()
+    helped = access.allowed(user, "study.models", standing)
+    return helped, access.allowed(user, "study.reasons", standing)
 
 
 def _draw_head(reading: StudyContext, place: Place, wait: Wait | None) -> None:
@@ -127,7 +132,7 @@ def _skip_words(reading: StudyContext, place: Place) -> str:
     return "\n".join([first, *arms, "They can be read later, until you close your list."])
 
 
-def _draw_images(
+def draw_images(
     reading: StudyContext, place: Place, prediction: Prediction | None, explained: bool
 ) -> None:
     """The viewer. Grad-CAM belongs to the reasons, and is passed on in that arm alone."""
@@ -161,9 +166,7 @@ def _context(reading: StudyContext, place: Place, prediction: Prediction | None)
     return ReadingContext(place.case_id, drawer(reading.study, place), prediction)
 
 
-def _draw_tabs(
-    reading: StudyContext, place: Place, prediction: Prediction, explained: bool
-) -> None:
+def draw_tabs(reading: StudyContext, place: Place, prediction: Prediction, explained: bool) -> None:
     """The sheet first; beside it what this arm shows."""
     tabs = st.tabs(_TABS if explained else _TABS[:2], key="study_panel", on_change="rerun")
     with tabs[0]:

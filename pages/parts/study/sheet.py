@@ -23,7 +23,7 @@ from bmcore.review.worklist import Seconds
 from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.access.guard import unexpected
-from pages.parts.study import clock, context, questions
+from pages.parts.study import clock, questions
 from pages.parts.study.context import StudyContext
 from pages.parts.words import escaped, in_words
 from pages.parts.words import place as lesion_place
@@ -97,7 +97,7 @@ def _promise(reading: StudyContext, place: Place, saved: bool) -> str:
     arms = reading.study.design.arms
     if reading.study.design.kind == "sequential" and place.arm != arms[-1]:
         return draft + "Once locked it changes only by a correction. Then the next step opens."
-    return draft + "Once locked it changes only by a correction with a reason."
+    return draft + reading.promise
 
 
 def _lesions(prediction: Prediction | None) -> dict[int, str]:
@@ -270,7 +270,7 @@ def _lock(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> No
         state["problem"] = f"Not locked. {unexpected()}"
     else:
         state.update(locked=True, problem=None)
-        _go_on(reading, place)
+        reading.go_on(place)
 
 
 def _in_words(error: BmcoreError) -> str:
@@ -278,17 +278,3 @@ def _in_words(error: BmcoreError) -> str:
     if isinstance(error, AccessRefused):
         return in_words(error)
     return " ".join(finding.sentence for finding in error.findings)
-
-
-def _go_on(reading: StudyContext, place: Place) -> None:
-    """After the last arm of a case back to the list; before it the next arm opens."""
-    listed = reading.work()
-    following = context.next_item(listed)
-    numbers = context.numbers(listed)
-    same = following is not None and numbers[following.item.place] == numbers[place]
-    st.session_state.pop(f"skipped sheet {reading.key}", None)
-    st.session_state[f"told {reading.key}"] = (
-        f"Locked: case {numbers[place]}, {context.ARM_WORDS[place.arm]}."
-    )
-    if not same:
-        context.close(reading)

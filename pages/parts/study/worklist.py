@@ -9,7 +9,7 @@ import streamlit as st
 
 from bmcore.review.worklist import WorkItem
 from pages.parts.access import guard
-from pages.parts.study import context, questions
+from pages.parts.study import context, practice, questions
 from pages.parts.study.context import ARM_WORDS, STATE_WORDS, StudyContext
 from pages.parts.words import escaped, when
 
@@ -36,6 +36,8 @@ def draw(reading: StudyContext) -> None:
 
 
 def _draw_next(reading: StudyContext, listed: Sequence[WorkItem]) -> None:
+    if practice.draw_own(reading):
+        return
     following = context.next_item(listed)
     if following is None:
         _draw_end(reading, listed)
