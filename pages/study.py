@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pages.parts.access.guard import page
-from pages.parts.study import case, context, practice, worklist
+from pages.parts.study import case, context, practice, preference, worklist
 
 with page("Study", "study.see"):
     reading = context.choose()
@@ -12,6 +12,8 @@ with page("Study", "study.see"):
         place = None if practising is not None else context.open_place(reading)
         if practising is not None and context.is_reading():
             practice.draw(practising)
+        elif preference.is_open(reading):
+            preference.draw(reading)
         elif place is None:
             worklist.draw(reading)
         else:

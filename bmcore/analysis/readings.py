@@ -92,6 +92,17 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
+class Compared:
+    """A reader's blinded choice between two segmentations; answer: "left", "right" or "tie"."""
+
+    reader: str
+    case: str
+    left: str
+    right: str
+    answer: str
+
+
+@dataclass(frozen=True)
 class Person:
     """A reader of the results. years: of experience, None where not known."""
 
@@ -114,6 +125,7 @@ class StudyData:
     readings: tuple[Reading, ...]
     plan: Study | None = None
     dice: Mapping[str, tuple[tuple[str, ...], Floats]] = field(default_factory=dict)
+    preferences: tuple[Compared, ...] = ()
 
     @property
     def category(self) -> str:
@@ -251,7 +263,11 @@ def from_study(
     arms = tuple(arm for arm in ARMS if arm in study.design.arms)
     people = tuple(Person(r.name, r.role, r.years) for r in study.readers)
     facts = {case: cases.get(case, CaseFacts(case)) for case in study.cases}
-    return StudyData(study.title, arms, people, facts, tuple(readings), study, dice or {})
+    compared = tuple(
+        Compared(study.reader(c.reader).name, c.case_id, c.left, c.right, c.answer)
+        for c in record.preferences
+    )
+    return StudyData(study.title, arms, people, facts, tuple(readings), study, dice or {}, compared)
 
 
 def chosen(data: StudyData, choice: Choice) -> StudyData:
@@ -268,7 +284,9 @@ def chosen(data: StudyData, choice: Choice) -> StudyData:
         r for r in data.readings if r.reader in names and r.case_id in cases and r.arm in arms
     )
     dice = {c: d for c, d in data.dice.items() if c in cases}
-    return replace(data, people=people, cases=cases, arms=arms, readings=readings, dice=dice)
+    compared = tuple(c for c in data.preferences if c.reader in names and c.case in cases)
+    part = replace(data, people=people, cases=cases, arms=arms, readings=readings, dice=dice)
+    return replace(part, preferences=compared)
 
 
 def reading_arrays(data: StudyData) -> ReadingArrays:

@@ -76,7 +76,8 @@ def checks(study: Study, facts: Facts) -> tuple[Check, ...]:
 def _needless(study: Study) -> set[str]:
     """Topics that the arms of the design do not ask for."""
     needs = {
-        "models": is_helped(study),
+        "models": is_helped(study)
+        or (study.preference is not None and "models" in study.preference.candidates),
         "reasons": "aided_explained" in study.design.arms,
         "blinding": "unaided" in study.design.arms,
     }
@@ -195,6 +196,12 @@ def _reference(study: Study, facts: Facts) -> Iterator[Finding]:
         if case_id not in facts.primaries:
             what = f"case {case_id} has no reference primary, so its answers cannot be judged"
             yield warning(what, "add it to truth.csv in the home folder before the analysis.")
+    if study.preference is not None and "reference" in study.preference.candidates:
+        for case_id in study.cases:
+            state = facts.cases.get(case_id)
+            if state is not None and not state.outlined:
+                what = f"case {case_id} has no reference mask to compare with"
+                yield fault(what, "add the case with its mask, or ask for no preference.")
     for case_id in study.practice:
         if case_id not in facts.primaries:
             what = f"practice case {case_id} has no reference primary to show after the answer"

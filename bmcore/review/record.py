@@ -13,7 +13,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from bmcore.review import adjudicate, exposure, plan, practice, schema, worklist
+from bmcore.review import adjudicate, exposure, plan, practice, preference, schema, worklist
 from bmcore.review.allocation import Item, Place, work_list
 from bmcore.review.answers import StudyAnswer, all_answers
 from bmcore.review.plan import Version
@@ -48,13 +48,14 @@ class Sheet:
 class StudyRecord:
     """Everything stored of one study. versions: those locked at this site, oldest first; answers:
     all, corrected ones too; sheets: of all readers, in the order of their lists; practised: what
-    was said of practice cases, which counts nowhere."""
+    was said of practice cases, which counts nowhere; preferences: blinded choices."""
 
     versions: tuple[Version, ...]
     sheets: tuple[Sheet, ...]
     answers: tuple[StudyAnswer, ...]
     decisions: tuple[adjudicate.Decision, ...]
     practised: tuple[practice.Practised, ...] = ()
+    preferences: tuple[preference.Chosen, ...] = ()
 
     @property
     def study(self) -> Study:
@@ -88,6 +89,7 @@ def read_record(store: Store, study: str) -> StudyRecord:
             answers=tuple(all_answers(connection, study)),
             decisions=tuple(adjudicate._decisions(connection, study)),
             practised=tuple(practice.done(connection, study)),
+            preferences=tuple(preference.done(connection, study)),
         )
 
     return store.read(look)

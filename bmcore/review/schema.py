@@ -377,6 +377,29 @@ practice = sa.Table(
     _known_version(),
 )
 
+# Which of two segmentations a reader preferred; answer: of the one shown on the left (A) or right.
+preferences = sa.Table(
+    "preferences",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("study", sa.String(64), nullable=False),
+    sa.Column("reader", sa.String(64), nullable=False),
+    sa.Column("case_id", sa.String(200), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("left_side", sa.String(80), nullable=False),
+    sa.Column("right_side", sa.String(80), nullable=False),
+    sa.Column("left_sha256", sa.String(64), nullable=False),
+    sa.Column("right_sha256", sa.String(64), nullable=False),
+    sa.Column("answer", sa.String(10), nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.UniqueConstraint("site", "study", "reader", "case_id", name="uq_preferences_first"),
+    _known_version(),
+    sa.CheckConstraint("answer IN ('left', 'right', 'tie')", name="answer"),
+)
+
 # What a migration has to say of older rows. about_vote: its id at about_site.
 remarks = sa.Table(
     "remarks",
@@ -500,7 +523,7 @@ vote_drafts = sa.Table(
 CHAINED: tuple[sa.Table, ...] = (
     *(readers, votes, studies, starts, events, answers, decisions),
     *(exposures, reading_modes, closings, remarks),
-    *(marks, mask_versions, practice),
+    *(marks, mask_versions, practice, preferences),
 )
 # Columns that a later step added: left out of a row's hash where they are empty, so that the
 # hashes of older rows stay what they are.

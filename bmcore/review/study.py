@@ -32,6 +32,7 @@ __all__ = ["ARMS", "Arm", "Question", "Study", "StudyReader", "parse_study", "re
 _KEYED = re.compile(r"[a-z_]+(\[\d+\])?: ")  # a sentence that begins with the key it is about
 _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 _CaseId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
+_Candidate = Annotated[str, Field(pattern=r"^(models|reference|bundle:[0-9a-f]{16,64})$")]
 _Text = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]+$")]
 
 
@@ -85,6 +86,20 @@ class Repeats(_Part):
     min_distance: Annotated[int, Field(ge=1)] = 1
 
 
+class Preference(_Part):
+    """Two segmentations that readers compare without knowing which is which. candidates: "models",
+    "reference" or "bundle:" and the digest of other models."""
+
+    candidates: tuple[_Candidate, _Candidate]
+    text: _Text = "Which segmentation is better?"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.candidates[0] == self.candidates[1]:
+            raise ValueError("candidates: name two different ones")
+        return self
+
+
 class Study(_Part):
     """The whole plan. ``Study.digest`` is its SHA-256 over canonical JSON."""
 
@@ -98,6 +113,7 @@ class Study(_Part):
     practice: Annotated[tuple[_CaseId, ...], Field(max_length=50)] = ()
     questions: Annotated[tuple[Question, ...], Field(min_length=1)]
     repeats: Repeats = Repeats()
+    preference: Preference | None = None
     primary_endpoint: Endpoint
     secondary_endpoints: Annotated[tuple[Endpoint, ...], Field(max_length=20)] = ()
     multiplicity: Literal["holm", "fixed sequence"] = "fixed sequence"
@@ -214,6 +230,8 @@ class Study(_Part):
         whole["primary_endpoint"] = canonical(whole["primary_endpoint"])
         whole["secondary_endpoints"] = [canonical(e) for e in whole["secondary_endpoints"]]
         whole["questions"] = [plan_question.canonical(q) for q in whole["questions"]]
+        if self.preference is None:
+            del whole["preference"]
         if not self.practice:
             del whole["practice"]
         if not self.secondary_endpoints:

@@ -29,6 +29,7 @@ TABS = {
     "Lesions": ("lesions",),
     "Time and learning": ("time",),
     "Other questions": ("free",),
+    "Preference": ("preference",),
     "Subgroups": ("subgroups",),
 }
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from bmcore.review.worklist import WorkItem
 from pages.parts.access import guard
-from pages.parts.study import context, practice, questions
+from pages.parts.study import context, practice, preference, questions
 from pages.parts.study.context import ARM_WORDS, STATE_WORDS, StudyContext
 from pages.parts.words import escaped, when
 
@@ -60,7 +60,8 @@ def _draw_end(reading: StudyContext, listed: Sequence[WorkItem]) -> None:
     number = context.numbers(listed)
     left = {number[w.item.place] for w in listed if w.state == "skipped" and not w.final}
     if not left:
-        st.success("Your list is done. Thank you.", icon=":material/check:")
+        if not preference.offer(reading):
+            st.success("Your list is done. Thank you.", icon=":material/check:")
         return
     cases = "1 case is" if len(left) == 1 else f"{len(left)} cases are"
     st.info(
