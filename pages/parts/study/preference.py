@@ -86,21 +86,30 @@ def _models(reading: StudyContext) -> str | None:
 def _draw_pair(reading: StudyContext, pair: Pair, masks: tuple[Volume, ...]) -> None:
     token = f"{reading.key} {pair.case_id}"
     volume = loaders.case(pair.case_id).sequences["t1c"]
-    plane = st.segmented_control("Plane", PLANES, default=PLANES[0], key=f"plane {token}")
-    plane = plane or PLANES[0]
-    last = slice_count(volume, plane) - 1
-    at = st.slider("Slice", 0, last, _telling(volume, masks, plane), key=f"slice {plane} {token}")
+    first, second, controls = st.columns([4, 4, 3], gap="medium")
+    with controls:
+        plane = st.segmented_control("Plane", PLANES, default=PLANES[0], key=f"plane {token}")
+        plane = plane or PLANES[0]
+        last = slice_count(volume, plane) - 1
+        middle = _telling(volume, masks, plane)
+        at = st.slider("Slice", 0, last, middle, key=f"slice {plane} {token}")
+        hidden = st.toggle("Hide the segmentations", key=f"hide {token}")
+        _draw_choice(reading, pair, masks)
     window = auto_window(volume)
-    for place, name, mask in zip(st.columns(2), "AB", masks, strict=True):
-        picture = render_slice(volume, plane, at, mask, window=window)
+    for place, name, mask in zip((first, second), "AB", masks, strict=True):
+        place.markdown(f"**{name}**")
+        picture = render_slice(volume, plane, at, None if hidden else mask, window=window)
         place.image(picture, caption=name, width="stretch")
+
+
+def _draw_choice(reading: StudyContext, pair: Pair, masks: tuple[Volume, ...]) -> None:
+    token = f"{reading.key} {pair.case_id}"
     assert reading.study.preference is not None
     chosen = st.radio(
         escaped(reading.study.preference.text),
         list(WORDS),
         index=None,
         format_func=WORDS.__getitem__,
-        horizontal=True,
         key=f"better {token}",
     )
     if st.button("Lock my choice", type="primary", icon=":material/lock:", key=f"choose {token}"):

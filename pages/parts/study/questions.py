@@ -148,7 +148,8 @@ def _draw_marks(question: Question, token: str, shown: Shown, saved: Saved, show
     st.markdown(escaped(question.text + ("" if question.required else " (optional)")))
     n = len(shown.marks)
     st.markdown(f"You have marked **{n} lesion{'' if n == 1 else 's'}** in the images.")
-    if question.rated:
+    if question.rated and n:
+        st.caption("How sure are you of each? 0: surely no metastasis, 100: surely one.")
         with st.container(height=300 if n > 5 else "content", border=n > 5):
             for number, (identity, point) in enumerate(shown.marks.items(), start=1):
                 _draw_rating(_Rated(question, token, number, identity, point), saved, show)
@@ -169,7 +170,7 @@ class _Rated:
 
 def _draw_rating(rated: _Rated, saved: Saved, show: Show) -> None:
     columns = st.columns([5, 6, 2], vertical_alignment="center")
-    where = "" if rated.point is None else ", at " + ", ".join(f"{x:.0f}" for x in rated.point)
+    where = "" if rated.point is None else f", at {_point_in_words(rated.point)}"
     columns[0].text(f"Yours {rated.number}{where}")
     columns[1].number_input(
         f"How sure are you that mark {rated.number} is a metastasis? (0 to 100)",
@@ -177,7 +178,7 @@ def _draw_rating(rated: _Rated, saved: Saved, show: Show) -> None:
         100,
         value=None,
         step=5,
-        placeholder="0 surely none, 100 surely a metastasis",
+        placeholder="0 to 100",
         label_visibility="collapsed",
         key=_key(rated.question, rated.token, rated.mark),
         on_change=saved,
@@ -190,6 +191,12 @@ def _draw_rating(rated: _Rated, saved: Saved, show: Show) -> None:
             on_click=show,
             args=(None, rated.point),
         )
+
+
+def _point_in_words(point: Point) -> str:
+    """For instance "12 L 5 A 30 S mm", as the viewer names a place."""
+    ends = ("RL", "AP", "SI")
+    return " ".join(f"{abs(x):.0f} {e[x < 0]}" for x, e in zip(point, ends, strict=True)) + " mm"
 
 
 def value(question: Question, token: str, shown: Shown = Shown()) -> Any:
