@@ -33,10 +33,11 @@ def draw(picked: source.Picked, bar: DeltaGenerator) -> None:
     st.caption(f"{filters.words(choice)} {view.HOW_TO_READ}")
     results = source.results(picked, choice)
     view.draw_summary(results)
-    names = list(view.TABS) + ["All votes"] * (picked.record is None)
+    topics = view.tabs(results)
+    names = list(topics) + ["All votes"] * (picked.record is None)
     for place, name in zip(st.tabs(names), names, strict=True):
         with place:
-            keys = view.TABS.get(name, ())
+            keys = topics.get(name, ())
             for key in keys:
                 section = results.section(key)
                 view.draw_section(section, results.summary, several=len(keys) > 1)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pages.parts.access.guard import page
-from pages.parts.study import case, context, worklist
+from pages.parts.study import case, context, practice, preference, worklist
 
 with page("Study", "study.see"):
     reading = context.choose()
     if reading is not None:
-        place = context.open_place(reading)
-        if place is None:
+        practising = practice.of(reading)
+        place = None if practising is not None else context.open_place(reading)
+        if practising is not None and context.is_reading():
+            practice.draw(practising)
+        elif preference.is_open(reading):
+            preference.draw(reading)
+        elif place is None:
             worklist.draw(reading)
         else:
             case.draw(reading, place)

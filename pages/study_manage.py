@@ -8,7 +8,15 @@ from bmcore.review import plan
 from bmcore.review.reading_session import ReadingSession
 from pages.parts import loaders
 from pages.parts.access.guard import check, error_boundary, page
-from pages.parts.study import adjudication, progress, readiness, references, sizing
+from pages.parts.study import (
+    adjudication,
+    practice,
+    preference,
+    progress,
+    readiness,
+    references,
+    sizing,
+)
 from pages.parts.study import plan as study_plan
 
 TABS = (
@@ -40,6 +48,8 @@ with page("Run a study", "study.manage"):
         with tabs[0], error_boundary():
             readiness.draw_in_the_way(desk.version.study)
             progress.draw(desk)
+            practice.draw_results(desk)
+            preference.draw_counts(desk)
         with tabs[1], error_boundary():
             study_plan.draw_versions(name)
         with tabs[2], error_boundary():

@@ -7,6 +7,7 @@ answer on odd ones. Bo is right unaided except on BO_MISSED and always follows t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from bmcore.analysis.readings import CaseFacts
@@ -76,8 +77,16 @@ def facts() -> dict[str, CaseFacts]:
     return found
 
 
-def read(store: Store, plan_: Study, stop_after: int | None = None) -> ReadingSession:
-    """Lock the plan and let both read to the end of their lists, or each ``stop_after`` sheets."""
+def read(
+    store: Store,
+    plan_: Study,
+    stop_after: int | None = None,
+    more: Callable[[str, str, str], dict] = lambda reader, case, arm: {},
+) -> ReadingSession:
+    """Lock the plan and let both read to the end of their lists, or each ``stop_after`` sheets.
+
+    more: further answers of a reader to a case in an arm.
+    """
     plan.lock(store, plan_, "Ida Lund")
     now = datetime(2026, 11, 1, 9, tzinfo=UTC)
     clock = [now]
@@ -94,6 +103,7 @@ def read(store: Store, plan_: Study, stop_after: int | None = None) -> ReadingSe
             if place.arm == "aided":
                 verdicts = {"1": "accept", "2": "reject"}
                 values |= {"lesions": {"lesions": verdicts, "missed": 0}, "quality": 1 + number % 5}
+            values |= more(reader, place.case_id, place.arm)
             seconds = Seconds(60.0 if place.arm == "unaided" else 20.0, 5.0)
             desk.submit(place, values, seconds, f"{reader} {number}")
     return desk

@@ -11,7 +11,7 @@ from bmcore.analysis.lesions import lesion_section
 from bmcore.analysis.readings import CaseFacts, LesionMarks, Person, Reading, StudyData
 from bmcore.domain import PRIMARIES, Answer, BundleInfo, InputRefused, Primary, Truth, Volume
 from bmcore.report.build import build
-from bmcore.report.chapters import appendix, checklists, participants
+from bmcore.report.chapters import appendix, checklists, checklists_more, participants
 from bmcore.report.dossier import DossierInputs
 from bmcore.report.failures import MOST, find_failures
 from bmcore.stats import afroc, learning
@@ -192,6 +192,27 @@ def test_the_checklists_hold_every_item_once_and_are_open_where_nothing_is_known
     assert "BMJ 2024;385:e078378" in words
 
 
+def test_the_three_later_checklists_hold_every_item_once():
+    empty = built()
+    stard, decide = checklists_more.stard(empty), checklists_more.decide(empty)
+    rows = [item.number for item in stard]
+    assert len(set(rows)) == len(rows) == 48
+    assert [int(n.rstrip("abcd")) for n in dict.fromkeys(rows)] == sorted(
+        int(n.rstrip("abcd")) for n in rows
+    )
+    assert {int(n.rstrip("abcd")) for n in rows} == set(range(1, 41))
+    own = [item.number for item in decide]
+    assert [n for n in own if n.isdecimal()] == [str(n) for n in range(1, 18)]
+    general = [n for n in own if not n.isdecimal()]
+    assert general == ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"]
+    metrics = checklists_more.metrics(empty)
+    assert [item.number for item in metrics] == [str(n) for n in range(1, 31)]
+    state = {item.number: item.state for item in (*stard, *decide)}
+    assert state["30"] == state["3"] == state["10"] == state["12"] == "open"
+    words = " ".join(getattr(b, "text", "") for b in appendix.checklists(empty))
+    assert "Nat Med 2025;31:3283-3289" in words and "Insights Imaging 2024;15:8" in words
+
+
 def test_items_are_filled_once_the_data_allow():
     read = [
         Reading(who, "C1", arm, 0, "rcc", 50, 1)
@@ -205,6 +226,8 @@ def test_items_are_filled_once_the_data_allow():
     assert state["39"] == ("filled", "1 case that went wrong, 0 with pictures.")
     assert state["22"][0] == "open"
     assert state["18"][0] == "partly"  # no repeats
+    later = {item.number: item for item in checklists_more.decide(made)}
+    assert later["12"].state == "filled" and later["VII"].state == "filled"
 
 
 # the trend

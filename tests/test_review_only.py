@@ -226,3 +226,23 @@ def test_the_command_names_what_is_missing(sender, tmp_path: Path, monkeypatch) 
         assert result.exit_code == 0 and f"BMCORE_HOME={target}" in result.output
     finally:
         settings.cache_clear()
+
+
+def test_a_package_brings_the_practice_cases_and_their_primaries_alone(
+    sender, tmp_path: Path
+) -> None:
+    home, bundle = sender
+    out = tmp_path / "practice.zip"
+    made = people_fixture.make_study(["Case-1"], practice=["Case-2"])
+    with pytest.raises(InputRefused, match="practice case Case-2 has no known primary"):
+        pack(made, home, bundle, out)
+    truth = home / "truth.csv"
+    truth.write_text("case_id,primary\nCase-1,melanoma\nCase-2,rcc\n")
+    try:
+        assert pack(made, home, bundle, out) == 1
+    finally:
+        truth.unlink()
+    unpack(out, tmp_path / "home", "Dr Ada")
+    brought = (tmp_path / "home" / "truth.csv").read_text()
+    assert "Case-2,rcc" in brought and "Case-1" not in brought
+    assert (tmp_path / "home" / "cases" / "Case-2" / "case.json").is_file()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from bmcore.analysis.lesion_match import (
     Labels,
     diameters_mm,
     kept_lesions,
+    match_each,
     match_points,
     number_lesions,
 )
@@ -244,14 +246,18 @@ def marks_in_study(
     """
     study = record.study
     kinds = {q.id: q.kind for q in study.questions}
+    rated = {q.id for q in study.questions if q.rated}
     judged: dict[Place, Mapping[str, Any]] = {}
+    graded: dict[Place, Mapping[str, int]] = {}
     asked: dict[Place, str] = {}  # the site of each
     for a in in_force(record.answers):
         if kinds.get(a.question) in ("lesions", "marks") and not a.occasion:
             asked[a.place] = a.site
             if kinds[a.question] == "lesions":
                 judged[a.place] = a.value["lesions"]
-    hits, sizes = {}, {}
+            elif a.question in rated:
+                graded[a.place] = a.value["marks"]
+    hits, sizes, ratings = {}, {}, {}
     for case in sorted({place.case_id for place in asked}):
         reference = reference_mask(home, case)
         if reference is None:
@@ -262,12 +268,29 @@ def marks_in_study(
         for place in (p for p in asked if p.case_id == case):
             kept = [int(n) for n, v in judged.get(place, {}).items() if v != "reject"]
             on = [touched[n] for n in kept if n in touched]
-            points = _marked_points(store, study, place, asked[place])
-            own, beside = match_points(points, numbered, reference.affine)
-            found = own.union(*on)
-            false = beside + sum(not numbers for numbers in on)
-            hits[place.arm, study.reader(place.reader).name, case] = (found, false)
-    return LesionMarks(hits, sizes)
+            drawn = _marked(store, study, place, asked[place])
+            each = match_each([m.points_mm[0] for m in drawn], numbered, reference.affine)
+            found = frozenset(n for n in each if n).union(*on)
+            false = sum(not n for n in each) + sum(not numbers for numbers in on)
+            at = (place.arm, study.reader(place.reader).name, case)
+            hits[at] = (found, false)
+            if place in graded and place not in judged:
+                given = [graded[place].get(m.id, 0) for m in drawn]
+                ratings[at] = _rated(each, given, len(sizes[case]))
+    return LesionMarks(hits, sizes, ratings)
+
+
+def _rated(
+    each: Sequence[int], given: Sequence[int], lesions: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The highest rating on each lesion, and that of each mark on none. each: the lesion of each
+    mark, 0 for none."""
+    marks = list(zip(each, (float(g) for g in given), strict=True))
+    on = tuple(
+        max((g for n, g in marks if n == lesion), default=-math.inf)
+        for lesion in range(1, lesions + 1)
+    )
+    return on, tuple(g for n, g in marks if not n)
 
 
 def _touched(
@@ -280,13 +303,11 @@ def _touched(
     return kept_lesions(stored or prediction, numbered)
 
 
-def _marked_points(
-    store: Store, study: Study, place: Place, site: str
-) -> list[tuple[float, float, float]]:
+def _marked(store: Store, study: Study, place: Place, site: str) -> list[Mark]:
     """The lesions that a reader marked in the viewer, as his answer in this arm rests on them."""
     owner = Owner(place.case_id, drawer(study, place))
     phase = "unaided" if place.arm == "unaided" else None
-    return [m.points_mm[0] for m in marks.load(store, owner, site, phase) if m.kind == "missed"]
+    return [m for m in marks.load(store, owner, site, phase) if m.kind == "missed"]
 
 
 def reference_mask(home: Path, case_id: str) -> Volume | None:

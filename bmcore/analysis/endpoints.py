@@ -84,10 +84,13 @@ def as_readings(data: StudyData, marks: LesionMarks = LesionMarks()) -> list[Rea
 def _marked(
     marks: LesionMarks, at: tuple[str, str, str]
 ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
-    """Diameters of the reference lesions, the rating of the mark on each, and of the false ones."""
+    """Diameters of the reference lesions, the rating of the mark on each, and of the false ones; 1
+    where marks are not rated."""
     told, sizes = marks.hits.get(at), marks.diameters_mm.get(at[2], ())
     if told is None:
         return (), (), ()
+    if at in marks.ratings:
+        return (sizes, *marks.ratings[at])
     found, false = told
     hit = tuple(1.0 if n in found else -math.inf for n in range(1, len(sizes) + 1))
     return sizes, hit, (1.0,) * false

@@ -30,27 +30,34 @@ def diameters_mm(numbered: Labels, affine: npt.NDArray[np.float64]) -> tuple[flo
     )
 
 
+def match_each(
+    points_mm: Sequence[tuple[float, float, float]],
+    numbered: Labels,
+    affine: npt.NDArray[np.float64],
+) -> tuple[int, ...]:
+    """The lesion that each point (world RAS mm) lies on, 0 for none: the nearest lesion voxel
+    within ``REACH_MM``."""
+    voxels = np.argwhere(numbered)
+    if not len(points_mm) or not len(voxels):
+        return (0,) * len(points_mm)
+    from scipy.spatial import cKDTree
+
+    distance, at = cKDTree(transform(affine, voxels)).query(np.array(points_mm, float))
+    return tuple(
+        int(numbered[tuple(voxels[i])]) if d <= REACH_MM else 0
+        for d, i in zip(distance, at, strict=True)
+    )
+
+
 def match_points(
     points_mm: Sequence[tuple[float, float, float]],
     numbered: Labels,
     affine: npt.NDArray[np.float64],
 ) -> tuple[frozenset[int], int]:
-    """The lesions that the points (world RAS mm) lie on, and how many points lie on none.
-
-    A point belongs to the nearest lesion voxel within ``REACH_MM``. Two points on one lesion count
-    once.
-    """
-    voxels = np.argwhere(numbered)
-    if not len(points_mm):
-        return frozenset(), 0
-    if not len(voxels):
-        return frozenset(), len(points_mm)
-    from scipy.spatial import cKDTree
-
-    distance, at = cKDTree(transform(affine, voxels)).query(np.array(points_mm, float))
-    near = distance <= REACH_MM
-    found = {int(numbered[tuple(voxels[i])]) for i in at[near]}
-    return frozenset(found), int((~near).sum())
+    """The lesions that the points lie on, see ``match_each``, and how many points lie on none. Two
+    points on one lesion count once."""
+    on = match_each(points_mm, numbered, affine)
+    return frozenset(n for n in on if n), sum(not n for n in on)
 
 
 def kept_lesions(prediction: Prediction, numbered: Labels) -> dict[int, frozenset[int]]:

@@ -98,7 +98,8 @@ def _mark_tables(
     whole = [
         c for c in sorted(marks.lesions) if all((a, r, c) in counted for a in arms for r in readers)
     ]
-    figures, changes = _afroc_lines(counted, arms, readers, whole, marks.lesions)
+    figures, changes = _afroc_lines(counted, arms, readers, whole, marks)
+    rated = bool(_rated_arms(arms, readers, whole, marks))
     return (
         ResultTable(
             "marks",
@@ -113,8 +114,8 @@ def _mark_tables(
             ("Reader", "Phase"),
             (Column("Figure of merit"),),
             tuple(figures),
-            "The chance that a lesion is marked rather than a wrong spot; 0.5 is chance. Marks "
-            "carry no rating: marked or not.",
+            "The chance that a lesion is marked rather than a wrong spot; 0.5 is chance. "
+            + ("By the readers' ratings." if rated else "Marks carry no rating: marked or not."),
         ),
         ResultTable(
             "afroc_change",
@@ -162,7 +163,7 @@ def _afroc_lines(
     arms: tuple[str, ...],
     readers: tuple[str, ...],
     whole: list[str],
-    lesions: Mapping[str, int],
+    marks: LesionMarks,
 ) -> tuple[list[Line], list[Line]]:
     if not readers or not arms:
         return [], []
@@ -170,7 +171,7 @@ def _afroc_lines(
         why = f"{TOO_FEW}n = {len(whole)}, {LEAST_CASES} needed"
         none = undefined(len(whole), why)
         return [Line((r, ARM_NAMES[a]), (none,)) for a in arms for r in readers], []
-    shown = _afroc_marks(counted, arms, readers, whole, lesions)
+    shown = _afroc_marks(arms, readers, whole, marks)
     estimates = afroc.afroc(shown, "all")
     figures = [
         Line((r, ARM_NAMES[a]), (estimates[i][j],))
@@ -186,29 +187,40 @@ def _afroc_lines(
     return figures, changes
 
 
+def _rated_arms(
+    arms: tuple[str, ...], readers: tuple[str, ...], whole: list[str], marks: LesionMarks
+) -> set[str]:
+    """The arms in which all sheets rate their marks."""
+    return {
+        a for a in arms if whole and all((a, r, c) in marks.ratings for r in readers for c in whole)
+    }
+
+
 def _afroc_marks(
-    counted: Mapping[tuple[str, str, str], tuple[frozenset[int], int]],
-    arms: tuple[str, ...],
-    readers: tuple[str, ...],
-    whole: list[str],
-    lesions: Mapping[str, int],
+    arms: tuple[str, ...], readers: tuple[str, ...], whole: list[str], marks: LesionMarks
 ) -> afroc.Marks:
-    """Marks without a rating: 1 where there is one, -inf where there is none."""
-    where = np.repeat(np.arange(len(whole)), [lesions[c] for c in whole])
-    number = np.concatenate([np.arange(1, lesions[c] + 1) for c in whole])
-    hit = [
-        [
-            [n in counted[a, r, whole[c]][0] for c, n in zip(where, number, strict=True)]
-            for r in readers
-        ]
-        for a in arms
-    ]
-    false = [[[counted[a, r, c][1] > 0 for c in whole] for r in readers] for a in arms]
-    return afroc.Marks(
-        np.where(np.array(false, bool), 1.0, -np.inf),
-        np.where(np.array(hit, bool), 1.0, -np.inf),
-        where,
-    )
+    """The ratings of an arm whose sheets have them; else 1 where there is a mark, -inf where there
+    is none."""
+    rated = _rated_arms(arms, readers, whole, marks)
+    where = np.repeat(np.arange(len(whole)), [marks.lesions[c] for c in whole])
+    hits = np.full((len(arms), len(readers), len(where)), -np.inf)
+    false = np.full((len(arms), len(readers), len(whole)), -np.inf)
+    for i, arm in enumerate(arms):
+        for j, reader in enumerate(readers):
+            on: list[float] = []
+            for c, case in enumerate(whole):
+                at = (arm, reader, case)
+                if arm in rated:
+                    ratings, beside = marks.ratings[at]
+                else:
+                    found, wrong = marks.hits[at]
+                    numbers = range(1, marks.lesions[case] + 1)
+                    ratings = tuple(1.0 if n in found else -np.inf for n in numbers)
+                    beside = (1.0,) * wrong
+                on += ratings
+                false[i, j, c] = max(beside, default=-np.inf)
+            hits[i, j] = on
+    return afroc.Marks(false, hits, where)
 
 
 def _sentence(verdicts: list[Line], found: ResultTable) -> str:

@@ -8,8 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from bmcore.analysis.endpoints import as_readings
-from bmcore.analysis.readings import LesionMarks, StudyData
+from bmcore.analysis.readings import LesionMarks, Reading, StudyData
 from bmcore.domain import PRIMARIES
+from bmcore.review.plan_question import FREE, Question
+from bmcore.review.sheet import MODELS_MASK
 from bmcore.review.votes import PRIMARY_CHOICES
 from bmcore.stats.imrmc_file import ImrmcStudy
 from bmcore.stats.readings import class_score
@@ -36,10 +38,44 @@ CODEBOOK: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "lesions": ("whole number", "", "lesions of the reference mask; empty: no mask"),
         "lesions_found": ("text", "numbers by |", "reference lesions that the reader marked"),
         "lesions_mm": ("text", "mm by |", "their longest diameters, in the order of numbers"),
+        "taken_over": ("text", "ids by |", "questions filled at a click from the earlier arm"),
         "false_marks": ("whole number", "", "marks on no reference lesion; empty: not asked"),
     }
 )
-COLUMNS = tuple(CODEBOOK)
+FREE_COLUMN = "q_"  # with the question's id behind it
+
+
+def codebook(data: StudyData) -> dict[str, tuple[str, str, str]]:
+    """{column: (type, unit or values, what it is)}, with a column for each free question."""
+    asked = [q for q in data.plan.questions if q.kind in FREE] if data.plan else []
+    return {**CODEBOOK, **{f"{FREE_COLUMN}{q.id}": _described(q) for q in asked}}
+
+
+def _described(question: Question) -> tuple[str, str, str]:
+    options = ", ".join(question.options or ())
+    low, high = question.limits or (0.0, 0.0)
+    limits = f"{low:g}-{high:g} {question.unit}".strip()
+    kind, values = {
+        "choice": ("text", options),
+        "choices": ("text", f"{options}; several by |"),
+        "number": ("number", limits),
+        "scale": ("whole number", limits),
+        "mask": ("text", f"SHA-256 of the corrected mask, or {MODELS_MASK}"),
+    }.get(question.kind, ("text", ""))
+    return kind, values, " ".join(question.text.split())
+
+
+def _free_cells(data: StudyData, reading: Reading) -> dict[str, Any]:
+    cells: dict[str, Any] = {}
+    for question in data.plan.questions if data.plan else ():
+        if question.kind in FREE:
+            value = reading.free.get(question.id)
+            if isinstance(value, list):
+                value = "|".join(value)
+            elif isinstance(value, dict):
+                value = value["mask"]
+            cells[f"{FREE_COLUMN}{question.id}"] = value
+    return cells
 
 
 def rows(data: StudyData, marks: LesionMarks = LesionMarks()) -> list[dict[str, Any]]:
@@ -66,19 +102,16 @@ def rows(data: StudyData, marks: LesionMarks = LesionMarks()) -> list[dict[str, 
                 "seconds": r.active_s,
                 "quality": r.quality,
                 "explanation": r.explanation,
+                "taken_over": "|".join(r.taken_over) or None,
                 "model": r.model or (facts.top() if facts else None),
                 "lesions": None if sizes is None else len(sizes),
                 "lesions_found": None if told is None else "|".join(map(str, sorted(told[0]))),
                 "lesions_mm": None if sizes is None else "|".join(f"{d:.1f}" for d in sizes),
                 "false_marks": None if told is None else told[1],
+                **_free_cells(data, r),
             }
         )
     return out
-
-
-def codebook() -> list[tuple[str, str, str, str]]:
-    """(column, type, unit or values, what it is) of each column of ``rows``."""
-    return [(name, *words) for name, words in CODEBOOK.items()]
 
 
 def imrmc(data: StudyData, category: str) -> ImrmcStudy:

@@ -48,6 +48,7 @@ def time_section(data: StudyData, arrays: ReadingArrays) -> Section:
             + ("" if crossover else f" {ON_TOP}"),
         ),
         *([_ratios(arrays)] if crossover else []),
+        _taken_over(data, arrays),
         _curve(arrays),
         _trends(arrays),
     ]
@@ -67,6 +68,34 @@ def _medians(arrays: ReadingArrays) -> list[Line]:
                 found = bootstrap.median(seconds[where], where[1], what="median")
                 lines.append(Line((name, ARM_NAMES[arm]), (guarded(found),)))
     return lines
+
+
+def _taken_over(data: StudyData, arrays: ReadingArrays) -> ResultTable:
+    """How often "As before" filled a sheet; empty where it never did."""
+    used = {(r.arm, r.reader, r.case_id) for r in data.readings if r.taken_over and not r.occasion}
+    lines = []
+    for i, arm in enumerate(arrays.arms):
+        given = arrays.answers[i] >= 0
+        hit = np.array(
+            [[(arm, reader, case) in used for case in arrays.cases] for reader in arrays.readers]
+        ).reshape(given.shape)
+        if not hit.any():
+            continue
+        rows = [(n, hit[r : r + 1], given[r : r + 1]) for r, n in enumerate(arrays.readers)]
+        if len(rows) > 1:
+            rows.insert(0, ("All readers", hit, given))
+        for name, own, of in rows:
+            if of.any():
+                found = clustered.share(own, of, "sheets filled from the step before")
+                lines.append(Line((name, ARM_NAMES[arm]), (found,)))
+    return ResultTable(
+        "taken_over",
+        "Sheets filled at a click from the step before (\u201cAs before\u201d)",
+        ("Who", "Phase"),
+        (Column("Share of readings", "share"),),
+        tuple(lines),
+        "The reader could change each answer before locking it.",
+    )
 
 
 def _ratios(arrays: ReadingArrays) -> ResultTable:

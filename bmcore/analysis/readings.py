@@ -14,6 +14,7 @@ import numpy.typing as npt
 from bmcore.domain import PRIMARIES
 from bmcore.review.allocation import Place
 from bmcore.review.answers import in_force
+from bmcore.review.plan_question import FREE
 from bmcore.review.record import StudyRecord
 from bmcore.review.study import ARMS, Study
 from bmcore.review.votes import PRIMARY_CHOICES, Vote, current
@@ -31,7 +32,8 @@ class Reading:
     """One reader's answers on one case. order: place of the case among those of this reader and
     arm, from 1; active_s: None where no time was taken; model: the models' answer that the reader
     saw, None where none is on record; lesions: the verdicts, see ``review.sheet``; differential:
-    other primaries that he considered, likeliest first."""
+    other primaries that he considered, likeliest first; free: answers to the plan's free questions,
+    by their ids; taken_over: questions filled from the earlier arm at a click."""
 
     reader: str
     case_id: str
@@ -46,6 +48,8 @@ class Reading:
     active_s: float | None = None
     model: str | None = None
     differential: tuple[str, ...] = ()
+    free: Mapping[str, Any] = field(default_factory=dict)
+    taken_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,17 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
+class Compared:
+    """A reader's blinded choice between two segmentations; answer: "left", "right" or "tie"."""
+
+    reader: str
+    case: str
+    left: str
+    right: str
+    answer: str
+
+
+@dataclass(frozen=True)
 class Person:
     """A reader of the results. years: of experience, None where not known."""
 
@@ -110,6 +125,7 @@ class StudyData:
     readings: tuple[Reading, ...]
     plan: Study | None = None
     dice: Mapping[str, tuple[tuple[str, ...], Floats]] = field(default_factory=dict)
+    preferences: tuple[Compared, ...] = ()
 
     @property
     def category(self) -> str:
@@ -213,8 +229,11 @@ def from_study(
     kinds = {q.id: q.kind for q in study.questions}
     asked = next(q.id for q in study.questions if q.kind == "primary")
     said: dict[Place, dict[str, Any]] = {}
+    free: dict[Place, dict[str, Any]] = {}
     for a in in_force(record.answers):
-        if a.question == asked or kinds.get(a.question) != "primary":
+        if kinds.get(a.question) in FREE:
+            free.setdefault(a.place, {})[a.question] = a.value
+        elif a.question == asked or kinds.get(a.question) != "primary":
             said.setdefault(a.place, {})[kinds.get(a.question, "")] = a.value
     placed: Counter[tuple[str, str]] = Counter()
     readings = []
@@ -237,12 +256,18 @@ def from_study(
                 lesions=told.get("lesions"),
                 active_s=sheet.seconds.active_s or None,
                 differential=tuple(told.get("differential") or ()),
+                free=free.get(place, {}),
+                taken_over=sheet.taken_over,
             )
         )
     arms = tuple(arm for arm in ARMS if arm in study.design.arms)
     people = tuple(Person(r.name, r.role, r.years) for r in study.readers)
     facts = {case: cases.get(case, CaseFacts(case)) for case in study.cases}
-    return StudyData(study.title, arms, people, facts, tuple(readings), study, dice or {})
+    compared = tuple(
+        Compared(study.reader(c.reader).name, c.case_id, c.left, c.right, c.answer)
+        for c in record.preferences
+    )
+    return StudyData(study.title, arms, people, facts, tuple(readings), study, dice or {}, compared)
 
 
 def chosen(data: StudyData, choice: Choice) -> StudyData:
@@ -259,7 +284,9 @@ def chosen(data: StudyData, choice: Choice) -> StudyData:
         r for r in data.readings if r.reader in names and r.case_id in cases and r.arm in arms
     )
     dice = {c: d for c, d in data.dice.items() if c in cases}
-    return replace(data, people=people, cases=cases, arms=arms, readings=readings, dice=dice)
+    compared = tuple(c for c in data.preferences if c.reader in names and c.case in cases)
+    part = replace(data, people=people, cases=cases, arms=arms, readings=readings, dice=dice)
+    return replace(part, preferences=compared)
 
 
 def reading_arrays(data: StudyData) -> ReadingArrays:
@@ -303,10 +330,15 @@ class LesionMarks:
     """What a reader took for lesions, held against the reference mask. hits: {(arm, reader, case):
     (numbers of the reference lesions marked, number of marks on none)}; lesions: {case: number of
     reference lesions}, for cases with a reference mask; diameters_mm: {case: the longest diameter
-    of each of them, in the order of their numbers}."""
+    of each of them, in the order of their numbers}; ratings: as hits, where marks are rated (0 to
+    100): (the highest of the marks on each reference lesion, -inf without one; of each false
+    mark)."""
 
     hits: Mapping[tuple[str, str, str], tuple[frozenset[int], int]] = field(default_factory=dict)
     diameters_mm: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    ratings: Mapping[tuple[str, str, str], tuple[tuple[float, ...], tuple[float, ...]]] = field(
+        default_factory=dict
+    )
 
     @property
     def lesions(self) -> Mapping[str, int]:

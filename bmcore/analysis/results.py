@@ -17,7 +17,9 @@ from bmcore.analysis.comparison import comparison_section
 from bmcore.analysis.confidence import confidence_section
 from bmcore.analysis.effects import effects_section
 from bmcore.analysis.endpoints import Answer, endpoint_section, primary
+from bmcore.analysis.free_questions import free_section
 from bmcore.analysis.lesions import lesion_section
+from bmcore.analysis.preferences import preference_section
 from bmcore.analysis.reading_time import time_section
 from bmcore.analysis.readings import (
     Choice,
@@ -81,6 +83,7 @@ def results(
     arrays = reading_arrays(part)
     category = choice.category or part.category
     level = 1 - part.plan.primary_endpoint.alpha if part.plan else 0.95
+    asked = (free_section(part), preference_section(part))
     sections = (
         endpoint_section(part, marks),
         agreement_section(part, arrays),
@@ -90,6 +93,7 @@ def results(
         confidence_section(arrays, part.cases),
         lesion_section(part, marks),
         time_section(part, arrays),
+        *(section for section in asked if section is not None),
         subgroup_section(part, arrays),
         *((effects_section(part),) if mixed_models else ()),
     )

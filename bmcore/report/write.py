@@ -28,7 +28,7 @@ def write(dossier: Dossier, out: Path) -> list[Path]:
         data_files.write_json(dossier, work / names[4])
         readings.write_csv(dossier, work / "readings.csv")
         readings.write_parquet(dossier, work / "readings.parquet")
-        readings.write_codebook(work / "codebook.csv")
+        readings.write_codebook(dossier, work / "codebook.csv")
         readings.write_imrmc(dossier, work / "imrmc.csv")
     return [out / name for name in names]
 

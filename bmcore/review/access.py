@@ -198,6 +198,13 @@ def sheet_standing(study: Study, listed: Sequence[WorkItem], place: Place) -> St
     return _BY_ARM[place.arm]
 
 
+def practice_standing(waiting: Sequence[str], place: Place) -> Standing:
+    """How a reader stands to the sheet of a practice case. waiting: those not read, in order."""
+    if place.case_id not in waiting:
+        return Standing.OVER
+    return _BY_ARM[place.arm] if place.case_id == waiting[0] else Standing.WAITING
+
+
 def _standing(store: Store, user: User, case_id: str | None) -> Standing:
     """Over all studies (with the case, where one is meant), the one farthest from its end."""
     found = []

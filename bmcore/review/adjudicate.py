@@ -24,7 +24,8 @@ from bmcore.review.store import Store
 from bmcore.review.study import Study
 from bmcore.review.votes import Reader
 
-COMPARED = ("primary", "quality", "lesions", "explanation")  # free text is no disagreement
+# Free text is no disagreement; marks and masks have figures of their own.
+COMPARED = ("primary", "quality", "lesions", "explanation", "choice", "choices", "number", "scale")
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,8 @@ def _disagreements(connection: sa.Connection, study: str) -> list[Disagreement]:
 
 
 def _compared(kind: str, value: Any) -> str:
+    if kind == "choices":  # in any order
+        return as_text(sorted(value))
     return as_text(value["choice"] if kind == "primary" else value)
 
 

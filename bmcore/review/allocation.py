@@ -52,7 +52,7 @@ def work_list(study: Study, reader_id: str) -> tuple[Item, ...]:
 
 def repeated_cases(study: Study) -> tuple[str, ...]:
     """The cases that are read twice, the same for all readers."""
-    drawn = _shuffled(study.cases, study.seeds.allocation, "repeats")
+    drawn = shuffled(study.cases, study.seeds.allocation, "repeats")
     return tuple(drawn[: study.repeats.count])
 
 
@@ -63,7 +63,7 @@ def _arms_by_case(study: Study, reader_id: str, period: int) -> dict[str, tuple[
     # Cases are dealt to groups; a group's arms over the periods are a row of a cyclic Latin square.
     # Half of the rows run backwards, so that each arm follows each other arm equally often.
     start, step = _square_row(study, reader_id)
-    dealt = _shuffled(study.cases, study.seeds.allocation, "groups")
+    dealt = shuffled(study.cases, study.seeds.allocation, "groups")
     return {
         case: (arms[(start + group + step * period) % len(arms)],)
         for group, case in ((n % len(arms), case) for n, case in enumerate(dealt))
@@ -78,35 +78,37 @@ def _square_row(study: Study, reader_id: str) -> tuple[int, int]:
         rows = rows[:2]
     index = [r.id for r in study.readers].index(reader_id)
     names = [str(n) for n in range(len(rows))]
-    drawn = _shuffled(names, study.seeds.allocation, "rows", str(index // len(rows)))
+    drawn = shuffled(names, study.seeds.allocation, "rows", str(index // len(rows)))
     return rows[int(drawn[index % len(rows)])]
 
 
 def _cases_in_order(study: Study, reader_id: str, period: int) -> list[tuple[str, int]]:
     """``(case, occasion)`` of one period; a repeat at least ``min_distance`` cases later."""
     seed, when = study.seeds.order, str(period)
-    order = _shuffled(study.cases, seed, "order", reader_id, when)
+    order = shuffled(study.cases, seed, "order", reader_id, when)
     distance = study.repeats.min_distance
     repeats = repeated_cases(study)
     early = len(order) - distance + 1  # a first reading must lie before this place
     late = [case for case in order[max(0, early) :] if case in repeats]
     room = [case for case in order[: max(0, early)] if case not in repeats]
-    swaps = _shuffled(room, seed, "swap", reader_id, when)
+    swaps = shuffled(room, seed, "swap", reader_id, when)
     for case, other in zip(late, swaps, strict=False):
         a, b = order.index(case), order.index(other)
         order[a], order[b] = order[b], order[a]
     listed = [(case, 0) for case in order]
-    for case in _shuffled(repeats, seed, "insert", reader_id, when):
+    for case in shuffled(repeats, seed, "insert", reader_id, when):
         first = listed.index((case, 0)) + distance
         choices = len(listed) - first + 1  # an insertion never brings another pair closer
-        listed.insert(first + _number(seed, "at", reader_id, when, case) % choices, (case, 1))
+        listed.insert(first + number(seed, "at", reader_id, when, case) % choices, (case, 1))
     return listed
 
 
-def _shuffled(items: Sequence[str], seed: int, *purpose: str) -> list[str]:
-    return sorted(items, key=lambda item: (_number(seed, *purpose, item), item))
+def shuffled(items: Sequence[str], seed: int, *purpose: str) -> list[str]:
+    """``items`` in the order that the seed gives for a purpose."""
+    return sorted(items, key=lambda item: (number(seed, *purpose, item), item))
 
 
-def _number(seed: int, *words: str) -> int:
+def number(seed: int, *words: str) -> int:
+    """A large number that the seed gives for some words."""
     text = "|".join([str(seed), *words])
     return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest())

@@ -1,11 +1,12 @@
 """A study in one file, for readers whose computer has no nets: cases, predictions, models, plan.
 
 ``pack`` writes it, ``unpack`` makes a home folder of it with the plan locked in a new database.
-Reference masks, reference primaries, votes and answers are left out.
+Reference masks, reference primaries (but those of practice cases), votes and answers are left out.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import shutil
@@ -20,7 +21,7 @@ from typing import Any
 
 from bmcore import disk, zips
 from bmcore.domain import Finding, InputRefused, Severity, refuse
-from bmcore.inference import archive, maps
+from bmcore.inference import archive, maps, references
 from bmcore.intake import case_record, library
 from bmcore.intake.neutral import old_findings
 from bmcore.models.bundles import Bundle
@@ -31,7 +32,9 @@ from bmcore.review.study import Study, parse_study
 
 FORMAT = 1
 _LIST, _PLAN = "package.json", "study.json"
+_PRACTICE = "truth.csv"  # of the practice cases alone
 _CHUNK = 1 << 20
+_PRACTICE_BYTES = 64 * 2**10
 _LIST_BYTES, _PLAN_BYTES = 32 * 2**20, 4 * 2**20
 _PACKED = (".gz", ".npz", ".safetensors")  # stored as they are, they cannot be packed further
 _MOST_FILES = 50_000
@@ -91,7 +94,7 @@ def unpack(package: Path, home: Path, author: str) -> Study:
             _check_sizes(packed, study, home)
             for name, digest in listed.items():
                 _extract(packed, name, digest, home)
-        for case_id in study.cases:
+        for case_id in study.all_cases:
             library.get_entry(home, case_id)
         with open_store(f"sqlite:///{home / 'bmcore.sqlite'}") as store:
             plan.lock(store, study, author)
@@ -107,11 +110,17 @@ def unpack(package: Path, home: Path, author: str) -> Study:
 def _check(study: Study, home: Path, bundle: Bundle, helped: bool) -> None:
     known = {entry.case_id: entry for entry in library.list_cases(home)}
     problems = []
-    for case_id in study.cases:
+    for case_id in study.all_cases:
         if case_id not in known or not known[case_id].readable:
             problems.append(_finding(f"case {case_id} is not in the work list or is damaged"))
         elif helped and archive.latest(home, case_id, bundle.info.digest) is None:
             problems.append(_finding(f"the models have not read case {case_id}"))
+    primaries = references.truths(home) if study.practice else {}
+    problems += [
+        _finding(f"practice case {case_id} has no known primary")
+        for case_id in study.practice
+        if case_id not in primaries
+    ]
     if problems:
         raise InputRefused(*problems)
 
@@ -131,11 +140,23 @@ def _files(
     """(name in the package, file) of everything but the plan."""
     for name in bundle.files:
         yield f"models/{name}", bundle.folder / name
-    for done, case_id in enumerate(study.cases, start=1):
+    if study.practice:
+        yield _PRACTICE, _practice_primaries(study, home, work)
+    for done, case_id in enumerate(study.all_cases, start=1):
         yield from _case_files(case_id, home, work)
         if helped:
             yield from _prediction_files(study, case_id, home, bundle, work)
-        on_case(done, len(study.cases))
+        on_case(done, len(study.all_cases))
+
+
+def _practice_primaries(study: Study, home: Path, work: Path) -> Path:
+    """The reference primaries of the practice cases, which are shown after each answer."""
+    known, table = references.truths(home), work / _PRACTICE
+    with table.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("case_id", "primary"))
+        rows.writerows((case_id, str(known[case_id])) for case_id in study.practice)
+    return table
 
 
 def _case_files(case_id: str, home: Path, work: Path) -> Iterator[tuple[str, Path]]:
@@ -214,15 +235,19 @@ def _check_sizes(packed: zipfile.ZipFile, study: Study, home: Path) -> None:
     owners: dict[str, list[zipfile.ZipInfo]] = defaultdict(list)
     for info in packed.infolist():
         parts = PurePosixPath(info.filename).parts
-        if parts[0] not in (_LIST, _PLAN):
+        if parts[0] not in (_LIST, _PLAN, _PRACTICE):
             owners["" if parts[0] == "models" else parts[1]].append(info)
-    problems = []
+    problems = [
+        _finding(f"{_PRACTICE} is not of this plan")
+        for info in packed.infolist()
+        if info.filename == _PRACTICE and (not study.practice or info.file_size > _PRACTICE_BYTES)
+    ]
     for owner, infos in owners.items():
         what = f"case {owner[:80]}" if owner else "the models"
         most = _A_CASE if owner else _MODELS
         swollen = [i for i in infos if _is_packed(i) and i.file_size > 1.1 * i.compress_size + 1024]
         sizes = {kind: sum(i.file_size for i in infos if _is_packed(i) == kind) for kind in (0, 1)}
-        if owner and owner not in study.cases:
+        if owner and owner not in study.all_cases:
             problems.append(_finding(f"{what} is no case of the plan"))
         elif len(infos) > most.files:
             problems.append(_finding(f"{what} has more than {most.files} files"))
@@ -248,7 +273,7 @@ def _free_bytes(home: Path) -> int:
 
 def _is_inside(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    known = name == _PLAN or (
+    known = name in (_PLAN, _PRACTICE) or (
         (len(parts) == 2 and parts[0] == "models")
         or (3 <= len(parts) <= 6 and parts[0] in ("cases", "predictions", "maps"))
     )

@@ -15,7 +15,7 @@ from bmcore.review.store import Store
 from bmcore.review.study import Study, parse_study
 
 # What readings already made rest on. Readers may only be added, and only behind the others.
-_FIXED = ("design", "seeds", "cases", "repeats")
+_FIXED = ("design", "seeds", "cases", "practice", "repeats", "preference")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,9 @@ def forbidden_changes(old: Study, new: Study) -> list[Finding]:
     kept = {q.id: q for q in new.questions}
     for question in old.questions:
         now = kept.get(question.id)
-        if now is None or (now.kind, new.arms_of(now)) != (question.kind, old.arms_of(question)):
+        if now is None or (
+            (now.substance, new.arms_of(now)) != (question.substance, old.arms_of(question))
+        ):
             what = f"question {question.id} cannot be dropped or become another question"
             problems.append(_fixed(what, now))
     return problems

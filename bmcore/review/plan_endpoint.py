@@ -123,16 +123,20 @@ def canonical(endpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def asked(
-    arms: tuple[str, ...], readers: int, lesions: tuple[str, ...], compare: tuple[str, str]
+    arms: tuple[str, ...],
+    readers: int,
+    lesions: tuple[str, ...],
+    compare: tuple[str, str],
+    rated: tuple[str, ...] = (),
 ) -> Asked:
     """What a study holds for an endpoint that compares two arms. lesions: the arms in which lesions
-    are asked for; marks carry no rating."""
+    are asked for; rated: those in which every lesion that counts carries a rating."""
     return Asked(
         arms,
         tuple(map(str, PRIMARIES)),
         readers,
         marks=all(arm in lesions for arm in compare),
-        ratings=False,
+        ratings=all(arm in rated for arm in compare),
         normal_cases=True,
     )
 

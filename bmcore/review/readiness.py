@@ -76,7 +76,8 @@ def checks(study: Study, facts: Facts) -> tuple[Check, ...]:
 def _needless(study: Study) -> set[str]:
     """Topics that the arms of the design do not ask for."""
     needs = {
-        "models": is_helped(study),
+        "models": is_helped(study)
+        or (study.preference is not None and "models" in study.preference.candidates),
         "reasons": "aided_explained" in study.design.arms,
         "blinding": "unaided" in study.design.arms,
     }
@@ -120,7 +121,7 @@ def unread(study: Study, facts: Facts) -> tuple[str, ...]:
     """The cases that the loaded models could read and have not."""
     if facts.bundle is None or not is_helped(study):
         return ()
-    states = {c: facts.cases[c] for c in study.cases if c in facts.cases}
+    states = {c: facts.cases[c] for c in study.all_cases if c in facts.cases}
     return tuple(
         c for c, s in states.items() if s.fault is None and s.bundle != facts.bundle.digest
     )
@@ -137,12 +138,12 @@ def _plan(study: Study, facts: Facts) -> Iterator[Finding]:
 
 def _cases(study: Study, facts: Facts) -> Iterator[Finding]:
     owners: dict[str, str] = {}
-    for case_id in study.cases:
+    for case_id in study.all_cases:
         state = facts.cases.get(case_id)
         if state is None:
             hint = "add it on the Cases page, or take it out of the plan."
             near = nearest(case_id, list(facts.cases))
-            if near is not None and near not in study.cases:
+            if near is not None and near not in study.all_cases:
                 hint = f"write {near} in the plan if that is meant, or add the case."
             yield fault(f"case {case_id} is not in the work list", hint)
             continue
@@ -165,8 +166,8 @@ def _models(study: Study, facts: Facts) -> Iterator[Finding]:
         return
     for case_id in unread(study, facts):
         yield fault(f"case {case_id}: {facts.cases[case_id].unread}", "run the models on it.")
-    there = {c for c in study.cases if c in facts.cases and facts.cases[c].fault is None}
-    if len(there) < len(study.cases):
+    there = {c for c in study.all_cases if c in facts.cases and facts.cases[c].fault is None}
+    if len(there) < len(study.all_cases):
         yield fault("the models cannot have read what is not there", "mend the cases first.")
     if facts.bundle.synthetic:
         yield note("these are demo models, trained on synthetic data only")
@@ -178,7 +179,7 @@ def _models(study: Study, facts: Facts) -> Iterator[Finding]:
 def _reasons(study: Study, facts: Facts) -> Iterator[Finding]:
     if facts.nets or facts.bundle is None:
         return
-    for case_id in study.cases:
+    for case_id in study.all_cases:
         state = facts.cases.get(case_id)
         if state is not None and state.bundle is not None and not state.mapped:
             what = f"case {case_id}: no Grad-CAM map is kept, and none can be made here"
@@ -195,3 +196,13 @@ def _reference(study: Study, facts: Facts) -> Iterator[Finding]:
         if case_id not in facts.primaries:
             what = f"case {case_id} has no reference primary, so its answers cannot be judged"
             yield warning(what, "add it to truth.csv in the home folder before the analysis.")
+    if study.preference is not None and "reference" in study.preference.candidates:
+        for case_id in study.cases:
+            state = facts.cases.get(case_id)
+            if state is not None and not state.outlined:
+                what = f"case {case_id} has no reference mask to compare with"
+                yield fault(what, "add the case with its mask, or ask for no preference.")
+    for case_id in study.practice:
+        if case_id not in facts.primaries:
+            what = f"practice case {case_id} has no reference primary to show after the answer"
+            yield fault(what, "add it to truth.csv in the home folder, or take it out.")

@@ -40,7 +40,7 @@ def gather(
     """
     loaded = bundle if isinstance(bundle, Bundle) else None
     entries = {entry.case_id: entry for entry in library.list_cases(home)}
-    wanted = set(study.cases)
+    wanted = set(study.all_cases)
     states = {
         case_id: _case(home, entry, loaded) if case_id in wanted else CaseState()
         for case_id, entry in entries.items()
@@ -107,7 +107,7 @@ def _primaries(home: Path) -> tuple[frozenset[str], str]:
 
 def _case(home: Path, entry: CaseEntry, bundle: Bundle | None) -> CaseState:
     image = entry.sha256.get(f"{entry.case_id}-t1c.nii.gz", "")
-    state = CaseState(fault=_fault(entry), image=image)
+    state = CaseState(_fault(entry), image, outlined=entry.has_reference_mask)
     return state if bundle is None else _read_by(state, home, entry.case_id, bundle)
 
 

@@ -8,7 +8,7 @@ is over. What is locked changes only by a correction with a reason.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import InputRefused, refuse
-from bmcore.review import chain, exposure, marks, schema, worklist
+from bmcore.review import chain, drawn, earlier, exposure, marks, schema, worklist
 from bmcore.review.allocation import Place, work_list
 from bmcore.review.answers import StudyAnswer, all_answers, answer, in_force
 from bmcore.review.owner import drawer
@@ -27,14 +27,28 @@ from bmcore.review.study import Study
 from bmcore.review.votes import Evidence
 from bmcore.review.worklist import STATES, Seconds, WorkItem, at, columns, place_of
 
+_NO_TIME, _NOTHING = Seconds(), Evidence()
+
 
 @dataclass(frozen=True)
 class Draft:
-    """What was typed and not yet locked."""
+    """What was typed and not yet locked. taken_over: see ``earlier``."""
 
     values: Mapping[str, Any]
     seconds: Seconds
     updated_at: datetime
+    taken_over: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Event:
+    """What happened to a sheet, as it is stored."""
+
+    kind: str
+    note: str = ""
+    seconds: Seconds = _NO_TIME
+    evidence: Evidence = _NOTHING
+    taken_over: tuple[str, ...] = ()
 
 
 class ReadingSession:
@@ -72,18 +86,36 @@ class ReadingSession:
         if row is None:
             return None
         seconds = Seconds(row.active_s, row.idle_s)
-        return Draft(json.loads(row.content), seconds, row.updated_at)
+        taken_over = earlier.from_text(row.taken_over)
+        return Draft(json.loads(row.content), seconds, row.updated_at, taken_over)
 
-    def save_draft(self, place: Place, values: Mapping[str, Any], seconds: Seconds) -> None:
+    def earlier(self, place: Place) -> Mapping[str, Any]:
+        """The reader's answers of the same sitting that this sheet may take over."""
+
+        def look(connection: sa.Connection) -> Mapping[str, Any]:
+            plan = current(connection, self._study).study
+            return earlier.answers(connection, plan, place)
+
+        return self._store.read(look)
+
+    def save_draft(
+        self,
+        place: Place,
+        values: Mapping[str, Any],
+        seconds: Seconds,
+        taken_over: Sequence[str] = (),
+    ) -> None:
         """Keep an unfinished sheet; the newest replaces the one before. seconds: so far in all."""
 
         def keep(connection: sa.Connection) -> None:
             plan = current(connection, self._study).study
             self._open(connection, plan, place)
             check_sheet(plan, place.arm, values, whole=False)
+            earlier.check(connection, plan, place, taken_over)
             t = schema.drafts
             connection.execute(sa.delete(t).where(*at(t, self._study, place)))
             row = {**columns(self._study, place), "content": as_text(dict(values))}
+            row["taken_over"] = earlier.as_text(taken_over)
             row |= {"active_s": seconds.active_s, "idle_s": seconds.idle_s}
             connection.execute(sa.insert(t).values(**row, updated_at=self._clock()))
 
@@ -119,11 +151,13 @@ class ReadingSession:
         seconds: Seconds,
         idempotency_key: str,
         evidence: Evidence = Evidence(),
+        taken_over: Sequence[str] = (),
     ) -> list[StudyAnswer]:
         """Lock a sheet: all its answers and the times, in one transaction; the draft goes.
 
         Sent twice with one key, it is locked once. Refused if incomplete or not yet its turn.
-        evidence: what the answers rest on; kept with the row that locks.
+        evidence: what the answers rest on; taken_over: questions filled from an earlier arm at a
+        click; both are kept with the row that locks.
         """
 
         def enter(connection: sa.Connection) -> list[StudyAnswer]:
@@ -133,12 +167,19 @@ class ReadingSession:
                 return self._same_answers(connection, place, said)
             self._open(connection, version.study, place)
             check_sheet(version.study, place.arm, said, whole=True)
+            drawn.check(connection, version.study, place, said)
+            earlier.check(connection, version.study, place, taken_over)
             stored = [
                 self._answer(connection, version, place, question.id, said[question.id])
                 for question in version.study.questions_in(place.arm)
                 if question.id in said
             ]
-            self._event(connection, place, "locked", "", seconds, idempotency_key, evidence)
+            self._event(
+                connection,
+                place,
+                _Event("locked", "", seconds, evidence, tuple(taken_over)),
+                idempotency_key,
+            )
             t = schema.drafts
             connection.execute(sa.delete(t).where(*at(t, self._study, place)))
             return stored
@@ -167,6 +208,7 @@ class ReadingSession:
             old = known[0] if known else None
             if old is None:
                 raise refuse(f"question {question} was left open when the sheet was locked")
+            drawn.check_correction(asked, old.value, value)
             if (as_text(old.value), old.reason) == (as_text(value), reason.strip()):
                 return old  # the same correction sent once more
             return self._answer(connection, version, place, question, value, old.id, reason.strip())
@@ -261,31 +303,24 @@ class ReadingSession:
                 self._open(connection, plan, place)
             elif place not in {item.place for item in work_list(plan, place.reader)}:
                 raise refuse("this sheet is not on the reader's list", found=place)
-            self._event(connection, place, kind, note, Seconds(), key)
+            self._event(connection, place, _Event(kind, note), key)
 
         self._store.write(enter)
 
-    def _event(
-        self,
-        connection: sa.Connection,
-        place: Place,
-        kind: str,
-        note: str,
-        seconds: Seconds,
-        key: str,
-        evidence: Evidence = Evidence(),
-    ) -> None:
-        row = {**columns(self._study, place), "kind": kind, "note": note.strip()}
-        row |= {"images_sha256": evidence.images, "prediction_run": evidence.run}
-        row |= {"prediction_sha256": evidence.prediction}
-        if kind == "locked":
+    def _event(self, connection: sa.Connection, place: Place, event: _Event, key: str) -> None:
+        rests = event.evidence
+        row = {**columns(self._study, place), "kind": event.kind, "note": event.note.strip()}
+        row |= {"images_sha256": rests.images, "prediction_run": rests.run}
+        row |= {"prediction_sha256": rests.prediction}
+        row["taken_over"] = earlier.as_text(event.taken_over)
+        if event.kind == "locked":
             plan = current(connection, self._study).study
             owner = drawer(plan, place)
-            drawn = marks.digests(connection, place.case_id, owner)
-            row["marks_sha256"], row["mask_sha256"] = drawn
-        row |= {"active_s": seconds.active_s, "idle_s": seconds.idle_s, "idempotency_key": key}
+            digests = marks.digests(connection, place.case_id, owner)
+            row["marks_sha256"], row["mask_sha256"] = digests
+        row |= {"active_s": event.seconds.active_s, "idle_s": event.seconds.idle_s}
         row |= {"version": current(connection, self._study).version, "created_at": self._clock()}
-        chain.append(connection, schema.events, row)
+        chain.append(connection, schema.events, {**row, "idempotency_key": key})
 
     def _answer(
         self,

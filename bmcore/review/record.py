@@ -13,7 +13,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from bmcore.review import adjudicate, exposure, plan, schema, worklist
+from bmcore.review import adjudicate, exposure, plan, practice, preference, schema, worklist
 from bmcore.review.allocation import Item, Place, work_list
 from bmcore.review.answers import StudyAnswer, all_answers
 from bmcore.review.plan import Version
@@ -28,6 +28,7 @@ class Sheet:
     """One line of a reader's list. state: "locked", "skipped" or "open"; at: when it was closed.
 
     seconds: of a locked sheet, else 0. note: the last one given on skipping or flagging.
+    taken_over: questions that were filled from an earlier arm at a click, see ``earlier``.
     """
 
     item: Item
@@ -36,6 +37,7 @@ class Sheet:
     seconds: Seconds
     at: datetime | None
     note: str
+    taken_over: tuple[str, ...] = ()
 
     @property
     def place(self) -> Place:
@@ -45,12 +47,15 @@ class Sheet:
 @dataclass(frozen=True)
 class StudyRecord:
     """Everything stored of one study. versions: those locked at this site, oldest first; answers:
-    all, corrected ones too; sheets: of all readers, in the order of their lists."""
+    all, corrected ones too; sheets: of all readers, in the order of their lists; practised: what
+    was said of practice cases, which counts nowhere; preferences: blinded choices."""
 
     versions: tuple[Version, ...]
     sheets: tuple[Sheet, ...]
     answers: tuple[StudyAnswer, ...]
     decisions: tuple[adjudicate.Decision, ...]
+    practised: tuple[practice.Practised, ...] = ()
+    preferences: tuple[preference.Chosen, ...] = ()
 
     @property
     def study(self) -> Study:
@@ -83,6 +88,8 @@ def read_record(store: Store, study: str) -> StudyRecord:
             ),
             answers=tuple(all_answers(connection, study)),
             decisions=tuple(adjudicate._decisions(connection, study)),
+            practised=tuple(practice.done(connection, study)),
+            preferences=tuple(preference.done(connection, study)),
         )
 
     return store.read(look)
@@ -128,4 +135,4 @@ def _sheet(
     state = "locked" if mine.closed == "locked" else "skipped" if skipped else "open"
     seconds = mine.seconds if state == "locked" else Seconds()
     note = notes.get(item.place, "") or why
-    return Sheet(item, state, mine.flagged, seconds, mine.at, note)
+    return Sheet(item, state, mine.flagged, seconds, mine.at, note, mine.taken_over)

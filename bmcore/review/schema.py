@@ -194,7 +194,8 @@ def _known_version() -> sa.ForeignKeyConstraint:
     )
 
 
-# What happened to a reading. kind: locked, skipped, flagged or unflagged; seconds since the start.
+# What happened to a reading. kind: locked, skipped, flagged or unflagged; seconds since the start;
+# taken_over: JSON of the questions that were filled from an earlier arm at a click.
 events = sa.Table(
     "events",
     metadata,
@@ -209,6 +210,7 @@ events = sa.Table(
     sa.Column("created_at", UTCDateTime, nullable=False),
     *_linked(),
     *_evidence(),
+    sa.Column("taken_over", sa.Text),
     sa.PrimaryKeyConstraint("site", "id"),
     sa.UniqueConstraint("site", "seq"),
     sa.UniqueConstraint("site", "idempotency_key"),
@@ -354,6 +356,50 @@ closings = sa.Table(
     sa.UniqueConstraint("site", "seq"),
 )
 
+# A practice case as a reader answered it; content: JSON of the answers, which count nowhere.
+practice = sa.Table(
+    "practice",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("study", sa.String(64), nullable=False),
+    sa.Column("reader", sa.String(64), nullable=False),
+    sa.Column("case_id", sa.String(200), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("reference", sa.String(20), nullable=False),
+    sa.Column("model", sa.String(20)),
+    sa.Column("active_s", sa.Float, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.UniqueConstraint("site", "study", "reader", "case_id", name="uq_practice_first"),
+    _known_version(),
+)
+
+# Which of two segmentations a reader preferred; answer: of the one shown on the left (A) or right.
+preferences = sa.Table(
+    "preferences",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("study", sa.String(64), nullable=False),
+    sa.Column("reader", sa.String(64), nullable=False),
+    sa.Column("case_id", sa.String(200), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("left_side", sa.String(80), nullable=False),
+    sa.Column("right_side", sa.String(80), nullable=False),
+    sa.Column("left_sha256", sa.String(64), nullable=False),
+    sa.Column("right_sha256", sa.String(64), nullable=False),
+    sa.Column("answer", sa.String(10), nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.UniqueConstraint("site", "study", "reader", "case_id", name="uq_preferences_first"),
+    _known_version(),
+    sa.CheckConstraint("answer IN ('left', 'right', 'tie')", name="answer"),
+)
+
 # What a migration has to say of older rows. about_vote: its id at about_site.
 remarks = sa.Table(
     "remarks",
@@ -377,6 +423,7 @@ drafts = sa.Table(
     sa.Column("active_s", sa.Float, nullable=False),
     sa.Column("idle_s", sa.Float, nullable=False),
     sa.Column("updated_at", UTCDateTime, nullable=False),
+    sa.Column("taken_over", sa.Text),
     sa.PrimaryKeyConstraint(*_PLACE),
 )
 
@@ -491,10 +538,11 @@ vote_drafts = sa.Table(
 CHAINED: tuple[sa.Table, ...] = (
     *(readers, votes, studies, starts, events, answers, decisions),
     *(exposures, reading_modes, closings, remarks),
-    *(marks, mask_versions),
+    *(marks, mask_versions, practice, preferences),
 )
 # Columns that a later step added: left out of a row's hash where they are empty, so that the
 # hashes of older rows stay what they are.
 ADDED_LATER: dict[str, frozenset[str]] = {
-    table: frozenset(column.name for column in _evidence()) for table in ("votes", "events")
+    "votes": frozenset(column.name for column in _evidence()),
+    "events": frozenset((*(column.name for column in _evidence()), "taken_over")),
 }

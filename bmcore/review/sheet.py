@@ -2,13 +2,16 @@
 
 Values are plain data (JSON): primary {"choice", "confidence"}; differential [choice, ...];
 lesions {"lesions": {"1": "accept" | "edit" | "reject"}, "missed": n}; marks True (every
-lesion that the reader sees is marked in the viewer); quality 1-5; explanation "helpful" | "neutral"
-| "misleading"; text any text.
+lesion that the reader sees is marked in the viewer), rated ones {"marks": {id of the mark: 0-100}};
+quality 1-5; explanation "helpful" | "neutral" | "misleading"; text any text; choice one of the
+options; choices [option, ...]; number and scale a number; mask {"mask": SHA-256 of the reader's
+corrected segmentation, or "models" where theirs stands}.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +22,7 @@ from bmcore.review.votes import COMMENT_LIMIT, PRIMARY_CHOICES
 
 LESION_VERDICTS = ("accept", "edit", "reject")
 EXPLANATION_VERDICTS = ("helpful", "neutral", "misleading")
+MODELS_MASK = "models"  # the reader lets the models' segmentation stand
 
 
 def check_sheet(study: Study, arm: str, values: Mapping[str, Any], *, whole: bool) -> None:
@@ -45,7 +49,7 @@ def check_sheet(study: Study, arm: str, values: Mapping[str, Any], *, whole: boo
 
 def check_value(question: Question, value: Any) -> list[Finding]:
     """What is wrong with ``value`` as an answer; empty if nothing."""
-    expected = _CHECKS[question.kind](value)
+    expected = _CHECKS[question.kind](question, value)
     if expected is None:
         return []
     return [_finding(f"the answer to {question.id} cannot be stored", repr(value)[:80], expected)]
@@ -64,7 +68,7 @@ def as_text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _primary(value: Any) -> str | None:
+def _primary(_: Question, value: Any) -> str | None:
     if not isinstance(value, dict) or set(value) != {"choice", "confidence"}:
         return "a choice and a confidence"
     if value["choice"] not in PRIMARY_CHOICES:
@@ -72,14 +76,14 @@ def _primary(value: Any) -> str | None:
     return _whole(value["confidence"], 0, 100)
 
 
-def _differential(value: Any) -> str | None:
+def _differential(_: Question, value: Any) -> str | None:
     sound = isinstance(value, list) and all(choice in PRIMARY_CHOICES for choice in value)
     if sound and len({*value}) == len(value):
         return None
     return f"a list without doubles of {', '.join(PRIMARY_CHOICES)}"
 
 
-def _lesions(value: Any) -> str | None:
+def _lesions(_: Question, value: Any) -> str | None:
     if not isinstance(value, dict) or set(value) != {"lesions", "missed"}:
         return "a verdict a lesion and the number missed"
     verdicts = value["lesions"]
@@ -91,20 +95,26 @@ def _lesions(value: Any) -> str | None:
     return _whole(value["missed"], 0, 1000)
 
 
-def _marks(value: Any) -> str | None:
-    return None if value is True else "true: every lesion is marked in the viewer"
+def _marks(question: Question, value: Any) -> str | None:
+    if not question.rated:
+        return None if value is True else "true: every lesion is marked in the viewer"
+    rated = value.get("marks") if isinstance(value, dict) and set(value) == {"marks"} else None
+    if not isinstance(rated, dict) or not all(isinstance(m, str) for m in rated):
+        return "a rating for each mark's id"
+    wrong = [found for found in (_whole(v, 0, 100) for v in rated.values()) if found]
+    return f"for each mark {wrong[0]}" if wrong else None
 
 
-def _quality(value: Any) -> str | None:
+def _quality(_: Question, value: Any) -> str | None:
     return _whole(value, 1, 5)
 
 
-def _explanation(value: Any) -> str | None:
+def _explanation(_: Question, value: Any) -> str | None:
     allowed = ", ".join(EXPLANATION_VERDICTS)
     return None if value in EXPLANATION_VERDICTS else f"one of {allowed}"
 
 
-def _text(value: Any) -> str | None:
+def _text(_: Question, value: Any) -> str | None:
     if not isinstance(value, str) or len(value) > COMMENT_LIMIT:
         return f"text of {COMMENT_LIMIT} characters at most"
     unprintable = [
@@ -113,12 +123,42 @@ def _text(value: Any) -> str | None:
     return "text without control characters" if unprintable else None
 
 
+def _choice(question: Question, value: Any) -> str | None:
+    options = question.options or ()
+    return None if value in options else f"one of {', '.join(options)}"
+
+
+def _choices(question: Question, value: Any) -> str | None:
+    options = question.options or ()
+    sound = isinstance(value, list) and bool(value) and all(v in options for v in value)
+    if sound and len({*value}) == len(value):
+        return None
+    return f"one or more of {', '.join(options)}, each once"
+
+
+def _number(question: Question, value: Any) -> str | None:
+    low, high = question.limits or (0.0, 0.0)
+    if not question.decimals:
+        return _whole(value, int(low), int(high))
+    sound = isinstance(value, int | float) and not isinstance(value, bool)
+    if sound and low <= value <= high and round(value, question.decimals) == value:
+        return None
+    return f"a number from {low:g} to {high:g}, {question.decimals} digits behind the point at most"
+
+
+def _mask(_: Question, value: Any) -> str | None:
+    named = value.get("mask") if isinstance(value, dict) and set(value) == {"mask"} else None
+    sound = isinstance(named, str) and (named == MODELS_MASK or _SHA256.fullmatch(named))
+    return None if sound else f"the SHA-256 of the corrected mask, or {MODELS_MASK}"
+
+
 def _whole(value: Any, low: int, high: int) -> str | None:
     sound = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
     return None if sound else f"a whole number from {low} to {high}"
 
 
-_CHECKS: Mapping[str, Callable[[Any], str | None]] = {
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CHECKS: Mapping[str, Callable[[Question, Any], str | None]] = {
     "primary": _primary,
     "differential": _differential,
     "lesions": _lesions,
@@ -126,6 +166,11 @@ _CHECKS: Mapping[str, Callable[[Any], str | None]] = {
     "quality": _quality,
     "explanation": _explanation,
     "text": _text,
+    "choice": _choice,
+    "choices": _choices,
+    "number": _number,
+    "scale": _number,
+    "mask": _mask,
 }
 
 

@@ -24,21 +24,15 @@ from pydantic import (
 
 from bmcore.domain import Finding, InputRefused, Severity, refuse
 from bmcore.plain import brief
-from bmcore.review import plan_yaml
+from bmcore.review import plan_question, plan_yaml
 from bmcore.review.plan_endpoint import LOCKED, Endpoint, asked, canonical, problems
+from bmcore.review.plan_question import ARMS, SHOWN_IN, Arm, Question
 
-Arm = Literal["unaided", "aided", "aided_explained"]
-ARMS: tuple[Arm, ...] = ("unaided", "aided", "aided_explained")
-Kind = Literal["primary", "differential", "lesions", "marks", "quality", "explanation", "text"]
-# What has to be on the screen before a question makes sense.
-_SHOWN_IN: dict[str, tuple[Arm, ...]] = {
-    "lesions": ("aided", "aided_explained"),
-    "quality": ("aided", "aided_explained"),
-    "explanation": ("aided_explained",),
-}
+__all__ = ["ARMS", "Arm", "Question", "Study", "StudyReader", "parse_study", "read_study"]
 _KEYED = re.compile(r"[a-z_]+(\[\d+\])?: ")  # a sentence that begins with the key it is about
 _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 _CaseId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
+_Candidate = Annotated[str, Field(pattern=r"^(models|reference|bundle:[0-9a-f]{16,64})$")]
 _Text = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]+$")]
 
 
@@ -78,16 +72,6 @@ class StudyReader(_Part):
     years: Annotated[float, Field(ge=0, le=80)]
 
 
-class Question(_Part):
-    """arms: where it is asked; all arms of the design if left out."""
-
-    id: _Id
-    kind: Kind
-    text: _Text
-    required: bool = True
-    arms: tuple[Arm, ...] | None = None
-
-
 class Seeds(_Part):
     """order: of each reader's cases; allocation: of groups, periods and repeats."""
 
@@ -102,6 +86,20 @@ class Repeats(_Part):
     min_distance: Annotated[int, Field(ge=1)] = 1
 
 
+class Preference(_Part):
+    """Two segmentations that readers compare without knowing which is which. candidates: "models",
+    "reference" or "bundle:" and the digest of other models."""
+
+    candidates: tuple[_Candidate, _Candidate]
+    text: _Text = "Which segmentation is better?"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.candidates[0] == self.candidates[1]:
+            raise ValueError("candidates: name two different ones")
+        return self
+
+
 class Study(_Part):
     """The whole plan. ``Study.digest`` is its SHA-256 over canonical JSON."""
 
@@ -112,8 +110,10 @@ class Study(_Part):
     readers: Annotated[tuple[StudyReader, ...], Field(min_length=1)]
     cases: Annotated[tuple[_CaseId, ...], Field(min_length=1)]
     training_cases: tuple[_CaseId, ...]
+    practice: Annotated[tuple[_CaseId, ...], Field(max_length=50)] = ()
     questions: Annotated[tuple[Question, ...], Field(min_length=1)]
     repeats: Repeats = Repeats()
+    preference: Preference | None = None
     primary_endpoint: Endpoint
     secondary_endpoints: Annotated[tuple[Endpoint, ...], Field(max_length=20)] = ()
     multiplicity: Literal["holm", "fixed sequence"] = "fixed sequence"
@@ -132,12 +132,22 @@ class Study(_Part):
     def _on_lesions(self) -> tuple[Question, ...]:
         return tuple(q for q in self.questions if q.kind in ("lesions", "marks"))
 
+    @property
+    def rated_arms(self) -> tuple[Arm, ...]:
+        """Where every lesion that a reader names carries a rating: marks are rated, and the models'
+        lesions are not accepted without one."""
+        graded = {arm for q in self.questions if q.rated for arm in self.arms_of(q)}
+        plain = {arm for q in self._on_lesions if not q.rated for arm in self.arms_of(q)}
+        return tuple(arm for arm in self.design.arms if arm in graded - plain)
+
     def _endpoint_problems(self) -> Iterator[str]:
-        lesions = {arm for q in self._on_lesions for arm in self.arms_of(q)}
+        lesions = tuple({arm for q in self._on_lesions for arm in self.arms_of(q)})
         named = [("primary_endpoint", self.primary_endpoint)]
         named += [(f"secondary_endpoints[{i}]", e) for i, e in enumerate(self.secondary_endpoints)]
         for key, endpoint in named:
-            held = asked(self.design.arms, len(self.readers), tuple(lesions), endpoint.compare)
+            held = asked(
+                self.design.arms, len(self.readers), lesions, endpoint.compare, self.rated_arms
+            )
             for why in problems(endpoint, held):
                 yield f"{key}: {why}"
         for i, endpoint in enumerate(self.secondary_endpoints):
@@ -151,6 +161,7 @@ class Study(_Part):
             ("readers: name", names),
             ("questions: id", [q.id for q in self.questions]),
             ("cases:", list(self.cases)),
+            ("practice:", list(self.practice)),
         ):
             for value, times in Counter(values).items():
                 if times > 1:
@@ -161,7 +172,7 @@ class Study(_Part):
             for arm in question.arms or ():
                 if arm not in self.design.arms:
                     yield f"questions[{number}].arms: {arm} is no arm of the design"
-            allowed = _SHOWN_IN.get(question.kind, ARMS)
+            allowed = SHOWN_IN.get(question.kind, ARMS)
             wrong = [arm for arm in self.arms_of(question) if arm not in allowed]
             if wrong:
                 yield (
@@ -175,12 +186,22 @@ class Study(_Part):
         for case in self.cases:
             if case in self.training_cases:
                 yield f"cases: {case} is a training case; the models know it, so take it out"
+        for case in self.practice:
+            if case in self.cases:
+                yield f"practice: {case} is a counted case; take it out of one of the lists"
+            if case in self.training_cases:
+                yield f"practice: {case} is a training case; the models know it, so take it out"
         fitting = len(self.cases) - self.repeats.min_distance + 1
         if self.repeats.count > max(0, fitting):
             yield (
                 f"repeats: {self.repeats.count} repeats {self.repeats.min_distance} cases apart do "
                 f"not fit; expected {max(0, fitting)} at most with {len(self.cases)} cases"
             )
+
+    @property
+    def all_cases(self) -> tuple[str, ...]:
+        """Practice cases and counted ones: all that readers open."""
+        return (*self.practice, *self.cases)
 
     def arms_of(self, question: Question) -> tuple[Arm, ...]:
         """Where ``question`` is asked."""
@@ -208,6 +229,11 @@ class Study(_Part):
         whole = self.model_dump(mode="json")
         whole["primary_endpoint"] = canonical(whole["primary_endpoint"])
         whole["secondary_endpoints"] = [canonical(e) for e in whole["secondary_endpoints"]]
+        whole["questions"] = [plan_question.canonical(q) for q in whole["questions"]]
+        if self.preference is None:
+            del whole["preference"]
+        if not self.practice:
+            del whole["practice"]
         if not self.secondary_endpoints:
             del whole["secondary_endpoints"], whole["multiplicity"]
         return json.dumps(whole, sort_keys=True, separators=(",", ":"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -34,7 +35,8 @@ class Seconds:
 class WorkItem:
     """One line of a reader's list. state: see STATES; not_before: end of the washout, if ahead.
 
-    final: why a skipped sheet cannot be read any more, in words; empty where it can.
+    final: why a skipped sheet cannot be read any more, in words; empty where it can. practice: how
+    many practice cases the reader has to read before.
     """
 
     item: Item
@@ -43,6 +45,7 @@ class WorkItem:
     seconds: Seconds
     not_before: datetime | None = None
     final: str = ""
+    practice: int = 0
 
     @property
     def locked(self) -> bool:
@@ -66,7 +69,7 @@ class Note:
 @dataclass(frozen=True)
 class Told:
     """What the events say of one sheet. closed: "locked", "skipped" or ""; at, site, seq: of that
-    event, its time and its place in the chain."""
+    event, its time and its place in the chain; taken_over: questions filled from an earlier arm."""
 
     closed: str = ""
     at: datetime | None = None
@@ -74,6 +77,7 @@ class Told:
     seconds: Seconds = Seconds()
     site: str = ""
     seq: int = 0
+    taken_over: tuple[str, ...] = ()
 
     def after(self, event: sa.Row[Any]) -> Told:
         """With one more event, in the order of writing."""
@@ -81,6 +85,7 @@ class Told:
             return replace(self, flagged=event.kind == "flagged")
         seconds = Seconds(event.active_s, event.idle_s)
         row = {"at": event.created_at, "site": event.site, "seq": event.seq}
+        row["taken_over"] = tuple(json.loads(event.taken_over or "[]"))
         return replace(self, closed=event.kind, seconds=seconds, **row)
 
 
@@ -125,6 +130,7 @@ def work(
     drafts = _drafts(connection, study.study, reader)
     told = events(connection, study.study, reader)
     opened = _opened(connection, study, reader)
+    practice = _practice_left(connection, study, reader)
     listed = []
     for item in items:
         mine = told.get(item.place, Told())
@@ -133,8 +139,18 @@ def work(
         state = "skipped" if why else _state(study, item.place, told, item.place in drafts)
         ends = _washout_end(study, item, items, told)
         waits = ends if ends is not None and ends > now and not mine.closed else None
-        listed.append(WorkItem(item, state, mine.flagged, seconds, waits, why))
+        listed.append(WorkItem(item, state, mine.flagged, seconds, waits, why, practice))
     return tuple(listed)
+
+
+def _practice_left(connection: sa.Connection, study: Study, reader: str) -> int:
+    """Practice cases that the reader has not read at this site."""
+    if not study.practice:
+        return 0
+    t = schema.practice
+    mine = (t.c.site == chain.own_site(connection), t.c.study == study.study, t.c.reader == reader)
+    read = set(connection.execute(sa.select(t.c.case_id).where(*mine)).scalars())
+    return len(set(study.practice) - read)
 
 
 def final(study: Study, place: Place, told: Mapping[Place, Told], opened: Opened) -> str:
@@ -195,6 +211,12 @@ def check_open(study: Study, listed: Sequence[WorkItem], place: Place) -> None:
         raise refuse("this sheet is locked", found=place, hint="correct it with a reason.")
     if mine.final:
         raise refuse("this sheet cannot be read any more", found=mine.final)
+    if mine.practice:
+        raise refuse(
+            "the practice cases come first",
+            found=f"{mine.practice} not read yet",
+            hint="read them; they do not count.",
+        )
     states = {w.item.place: w for w in listed}
     for arm in earlier_arms(study, place):
         earlier = states[replace(place, arm=arm)]

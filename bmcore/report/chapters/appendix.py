@@ -1,4 +1,4 @@
-"""The last pages: deviations and amendments, versions and hashes, the two checklists."""
+"""The last pages: deviations and amendments, versions and hashes, the checklists."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bmcore.analysis.tables import ARM_NAMES
 from bmcore.domain import PRIMARY_NAMES
 from bmcore.report.blocks import NONE, Block, Heading, Table, Words, moment
+from bmcore.report.chapters import checklists_more as more
 from bmcore.report.chapters.checklists import CLAIM_SOURCE, TRIPOD_SOURCE, claim, tripod
 from bmcore.report.words import SHORT
 
@@ -169,7 +170,7 @@ def versions(d: Dossier) -> list[Block]:
 
 
 def checklists(d: Dossier) -> list[Block]:
-    """CLAIM and TRIPOD+AI: filled in where the data allow, open where they do not."""
+    """Five checklists: filled in where the data allow, open where they do not."""
     blocks: list[Block] = [
         Heading("Checklists"),
         Words(
@@ -181,6 +182,9 @@ def checklists(d: Dossier) -> list[Block]:
     for title, source, items in (
         ("CLAIM, 2024 update", CLAIM_SOURCE, claim(d)),
         ("TRIPOD+AI, 2024", TRIPOD_SOURCE, tripod(d)),
+        ("STARD-AI, 2025", more.STARD_SOURCE, more.stard(d)),
+        ("DECIDE-AI, 2022", more.DECIDE_SOURCE, more.decide(d)),
+        ("METRICS, 2024", more.METRICS_SOURCE, more.metrics(d)),
     ):
         done = sum(item.state == "filled" for item in items)
         partly = sum(item.state == "partly" for item in items)

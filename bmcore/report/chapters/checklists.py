@@ -39,15 +39,15 @@ Fill = say.Answer | Callable[["Dossier"], say.Answer]
 
 def claim(d: Dossier) -> tuple[Item, ...]:
     """The 44 items of CLAIM, in order."""
-    return tuple(_item(str(n), topic, fill, d) for n, (topic, fill) in enumerate(_CLAIM, start=1))
+    return tuple(item_of(str(n), topic, fill, d) for n, (topic, fill) in enumerate(_CLAIM, start=1))
 
 
 def tripod(d: Dossier) -> tuple[Item, ...]:
     """The items of TRIPOD+AI, parts apart, in order."""
-    return tuple(_item(number, topic, fill, d) for number, topic, fill in _TRIPOD)
+    return tuple(item_of(number, topic, fill, d) for number, topic, fill in _TRIPOD)
 
 
-def _item(number: str, topic: str, fill: Fill, d: Dossier) -> Item:
+def item_of(number: str, topic: str, fill: Fill, d: Dossier) -> Item:
     state, text = fill(d) if callable(fill) else fill
     return Item(number, topic, state, text)
 

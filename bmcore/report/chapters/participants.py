@@ -43,6 +43,7 @@ def _study_steps(record: StudyRecord) -> list[tuple[str, str]]:
             f"phases: {len(plan.design.arms)}",
             f"training cases kept out of the study: {len(plan.training_cases)}",
         ),
+        *_practice_steps(record),
         (
             f"Sheets on the readers' lists: {len(sheets)}, of which {repeats} hidden repeats",
             "\n".join(
@@ -53,6 +54,20 @@ def _study_steps(record: StudyRecord) -> list[tuple[str, str]]:
             f"Sheets locked: {states['locked']}",
             f"left in: {flagged} flagged, {corrected} corrected answers",
         ),
+    ]
+
+
+def _practice_steps(record: StudyRecord) -> list[tuple[str, str]]:
+    """Practice before the first counted case: how many answers, and how many of them right."""
+    plan = record.study
+    if not plan.practice:
+        return []
+    right = sum(p.right(plan) for p in record.practised)
+    return [
+        (
+            f"Practice cases read before the first counted case: {len(plan.practice)} a reader",
+            f"counted nowhere: {len(record.practised)} practice answers, {right} of them right",
+        )
     ]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bmcore.analysis.tables import CSV_COLUMNS, csv_rows
 from bmcore.analysis.tables import as_dict as as_section
 from bmcore.plain import safe_cell
-from bmcore.report.chapters import checklists, participants
+from bmcore.report.chapters import checklists, checklists_more, participants
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import CaseRow, Dossier
@@ -116,6 +116,9 @@ def as_dict(dossier: Dossier) -> dict[str, Any]:
         "checklists": {
             "CLAIM 2024": [asdict(item) for item in checklists.claim(dossier)],
             "TRIPOD+AI 2024": [asdict(item) for item in checklists.tripod(dossier)],
+            "STARD-AI 2025": [asdict(item) for item in checklists_more.stard(dossier)],
+            "DECIDE-AI 2022": [asdict(item) for item in checklists_more.decide(dossier)],
+            "METRICS 2024": [asdict(item) for item in checklists_more.metrics(dossier)],
         },
         "confusion_model_by_reader": {
             k: [list(r) for r in v] for k, v in dossier.confusion.items()

@@ -27,8 +27,8 @@ def _rows(dossier: Dossier) -> list[dict[str, Any]]:
 
 def write_csv(dossier: Dossier, path: Path) -> None:
     """One row a reading in force; UTF-8, missing values are empty."""
-    rows = _rows(dossier)
-    write_table(path, raw_data.COLUMNS, [[r[c] for c in raw_data.COLUMNS] for r in rows])
+    names = tuple(raw_data.codebook(dossier.data))
+    write_table(path, names, [[r[c] for c in names] for r in _rows(dossier)])
 
 
 def write_parquet(dossier: Dossier, path: Path) -> None:
@@ -38,14 +38,15 @@ def write_parquet(dossier: Dossier, path: Path) -> None:
     rows = _rows(dossier)
     columns = {
         name: pd.array([r[name] for r in rows], dtype=_TYPES[kind])
-        for name, (kind, _, _) in raw_data.CODEBOOK.items()
+        for name, (kind, _, _) in raw_data.codebook(dossier.data).items()
     }
     pd.DataFrame(columns).to_parquet(path, index=False)
 
 
-def write_codebook(path: Path) -> None:
+def write_codebook(dossier: Dossier, path: Path) -> None:
     """What each column is."""
-    write_table(path, ("column", "type", "unit or values", "what it is"), raw_data.codebook())
+    lines = [(name, *words) for name, words in raw_data.codebook(dossier.data).items()]
+    write_table(path, ("column", "type", "unit or values", "what it is"), lines)
 
 
 def write_imrmc(dossier: Dossier, path: Path) -> None:

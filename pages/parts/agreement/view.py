@@ -28,8 +28,16 @@ TABS = {
     "Confidence": ("confidence",),
     "Lesions": ("lesions",),
     "Time and learning": ("time",),
+    "Other questions": ("free",),
+    "Preference": ("preference",),
     "Subgroups": ("subgroups",),
 }
+
+
+def tabs(results: Results) -> dict[str, tuple[str, ...]]:
+    """{name: keys of its sections} of the tabs that have something to show."""
+    there = {section.key for section in results.sections}
+    return {name: keys for name, keys in TABS.items() if set(keys) <= there}
 
 
 def draw_summary(results: Results) -> None:

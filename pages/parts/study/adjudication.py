@@ -86,9 +86,8 @@ def _draw_form(study: Study, question: Question, d: Disagreement) -> None:
     for a in d.answers:
         words = study_questions.in_words(question, a.value)
         st.text(f"{study.reader(a.reader).name}: {words}")
-    numbers = sorted({n for a in d.answers for n in study_questions.lesion_numbers(a.value)})
-    lesions = dict.fromkeys(numbers, "lesion")
-    study_questions.draw(question, token, lesions)
+    shown = study_questions.shown_by(*(a.value for a in d.answers))
+    study_questions.draw(question, token, shown)
     who, role = _third_reader(token)
     note = st.text_input("On what does the consensus rest?", key=f"note {token}", max_chars=2000)
     reason = None
@@ -98,8 +97,8 @@ def _draw_form(study: Study, question: Question, d: Disagreement) -> None:
         )
     if st.button("Store the consensus", type="primary", key=f"store {token}"):
         guard.check("study.decide")
-        value = study_questions.value(question, token, lesions)
-        lacking = study_questions.missing(question, value, lesions)
+        value = study_questions.value(question, token, shown)
+        lacking = study_questions.missing(question, token, value, shown)
         if lacking or not who or not role:
             need = lacking + ([] if who and role else ["who decides, with the role"])
             st.error(escaped(f"Not stored yet. Still missing: {'; '.join(need)}."))

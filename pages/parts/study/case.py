@@ -37,9 +37,7 @@ def draw(reading: StudyContext, place: Place) -> None:
     """The sheet at ``place``, which is its turn."""
     standing = reading.standing(place)
     guard.check("study.images", at=standing)
-    user = guard.user()
-    helped = access.allowed(user, "study.models", standing)
-    explained = access.allowed(user, "study.reasons", standing)
+    helped, explained = may_show(standing)
     found = waiting.answer(reading, place.case_id) if helped else None
     wait = found if isinstance(found, Wait) else None
     prediction = found if isinstance(found, Prediction) else None
@@ -48,7 +46,7 @@ def draw(reading: StudyContext, place: Place) -> None:
     _draw_head(reading, place, wait)
     viewer_side, sheet_side = st.columns([5, 4], gap="medium")
     with viewer_side:
-        _draw_images(reading, place, prediction, explained)
+        draw_images(reading, place, prediction, explained)
     with sheet_side:
         told = st.session_state.pop(f"told {reading.key}", None)
         if told:
@@ -59,7 +57,14 @@ def draw(reading: StudyContext, place: Place) -> None:
         elif prediction is None:
             sheet.draw(reading, place, None)
         else:
-            _draw_tabs(reading, place, prediction, explained)
+            draw_tabs(reading, place, prediction, explained)
+
+
+def may_show(standing: Standing) -> tuple[bool, bool]:
+    """Whether the models' answers, and their reasons, may be sent for a sheet of this standing."""
+    user = guard.user()
+    helped = access.allowed(user, "study.models", standing)
+    return helped, access.allowed(user, "study.reasons", standing)
 
 
 def _draw_head(reading: StudyContext, place: Place, wait: Wait | None) -> None:
@@ -127,17 +132,17 @@ def _skip_words(reading: StudyContext, place: Place) -> str:
     return "\n".join([first, *arms, "They can be read later, until you close your list."])
 
 
-def _draw_images(
+def draw_images(
     reading: StudyContext, place: Place, prediction: Prediction | None, explained: bool
 ) -> None:
     """The viewer. Grad-CAM belongs to the reasons, and is passed on in that arm alone."""
     own = _context(reading, place, prediction)
-    overlays, jump = viewer.Overlays(), None
+    overlays = viewer.Overlays()
     if prediction is not None:
         overlays = viewer.Overlays(marks.mask(own), prediction.lesions, basis=prediction.mask)
         if explained:
             overlays = lesions.overlays(prediction, marks.mask(own))
-        jump = _jump(reading, place, prediction, explained)
+    jump = _jump(reading, place, prediction, explained)
     found = marks.desk(own)
     receive = found.receive
     assert receive is not None
@@ -162,9 +167,7 @@ def _context(reading: StudyContext, place: Place, prediction: Prediction | None)
     return ReadingContext(place.case_id, own, prediction, person=place.reader)
 
 
-def _draw_tabs(
-    reading: StudyContext, place: Place, prediction: Prediction, explained: bool
-) -> None:
+def draw_tabs(reading: StudyContext, place: Place, prediction: Prediction, explained: bool) -> None:
     """The sheet first; beside it what this arm shows."""
     tabs = st.tabs(_TABS if explained else _TABS[:2], key="study_panel", on_change="rerun")
     with tabs[0]:
@@ -181,16 +184,17 @@ def _draw_tabs(
 
 
 def _jump(
-    reading: StudyContext, place: Place, prediction: Prediction, explained: bool
+    reading: StudyContext, place: Place, prediction: Prediction | None, explained: bool
 ) -> viewer.Jump | None:
     """Where the sheet's "Show" leads, or the row chosen in the lesion table, whichever is newer."""
-    noted = st.session_state.setdefault(
-        sheet.jump_key(reading, place), {"nonce": 0, "number": None, "table": 0}
-    )
-    chosen = lesions.jump(prediction) if explained else None
+    noted = st.session_state.setdefault(sheet.jump_key(reading, place), sheet.no_jump())
+    chosen = lesions.jump(prediction) if explained and prediction is not None else None
     if chosen is not None and chosen.nonce != noted["table"]:
-        noted.update(table=chosen.nonce, nonce=noted["nonce"] + 1, number=chosen.lesion)
-    found = [n for n in prediction.lesions if n.number == noted["number"]]
+        noted.update(table=chosen.nonce, nonce=noted["nonce"] + 1, number=chosen.lesion, point=None)
+    if noted["point"] is not None:
+        return viewer.Jump(noted["nonce"], noted["point"])
+    there = prediction.lesions if prediction is not None else ()
+    found = [n for n in there if n.number == noted["number"]]
     if not found:
         return None
     return viewer.Jump(noted["nonce"], found[0].centroid_mm, found[0].number)

@@ -9,6 +9,7 @@ import streamlit as st
 
 from bmcore.review import access, plan
 from bmcore.review.allocation import Place
+from bmcore.review.practice import PracticeDesk
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.study import Study, StudyReader
 from bmcore.review.votes import Reader
@@ -49,6 +50,47 @@ class StudyContext:
 
     def standing(self, place: Place) -> access.Standing:
         return access.sheet_standing(self.study, self.work(), place)
+
+    @property
+    def promise(self) -> str:
+        """What locking a sheet means, where no other step of the case follows."""
+        return "Once locked it changes only by a correction with a reason."
+
+    def go_on(self, place: Place) -> None:
+        """After the last arm of a case back to the list; before it the next arm opens."""
+        listed = self.work()
+        following = next_item(listed)
+        number = numbers(listed)
+        same = following is not None and number[following.item.place] == number[place]
+        st.session_state.pop(_skipped_key(self), None)
+        st.session_state[f"told {self.key}"] = (
+            f"Locked: case {number[place]}, {ARM_WORDS[place.arm]}."
+        )
+        if not same:
+            close(self)
+
+
+@dataclass(frozen=True)
+class PracticeContext(StudyContext):
+    """The same reader at a practice case, which counts nowhere."""
+
+    desk: PracticeDesk  # type: ignore[assignment]
+
+    def standing(self, place: Place) -> access.Standing:
+        return self.desk.standing(place)
+
+    @property
+    def promise(self) -> str:
+        return "It does not count. Once it is locked you see the reference and the models' answer."
+
+    def go_on(self, place: Place) -> None:
+        """The feedback on what was locked comes next."""
+        st.session_state[feedback_key(self)] = place.case_id
+
+
+def feedback_key(reading: StudyContext) -> str:
+    """Holds the practice case whose feedback is on the screen."""
+    return f"practice told {reading.key}"
 
 
 def choose() -> StudyContext | None:
@@ -107,6 +149,11 @@ def _say_none() -> None:
             f"There is no list for {escaped(user.name)}. The investigator names the readers of a "
             "study in its plan; the name there must be that of your account."
         )
+
+
+def is_reading() -> bool:
+    """A sheet is open, and not the list."""
+    return _READING in st.query_params
 
 
 def open_place(reading: StudyContext) -> Place | None:

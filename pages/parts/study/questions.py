@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
 
-from bmcore.review.sheet import EXPLANATION_VERDICTS, LESION_VERDICTS
+from bmcore.review.sheet import EXPLANATION_VERDICTS, LESION_VERDICTS, MODELS_MASK
 from bmcore.review.study import Question
 from bmcore.review.votes import CHOICE_NAMES, PRIMARY_CHOICES
+from pages.parts.study import free_questions
 from pages.parts.words import escaped
 
 QUALITY = {1: "1 unusable", 2: "2 poor", 3: "3 fair", 4: "4 good", 5: "5 very good"}
 Saved = Callable[[], None] | None
+_ALL_MARKED = "that every lesion is marked"
+Point = tuple[float, float, float]
+Show = Callable[[int | None, Point | None], None] | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What questions are about. lesions: number of the models' lesion -> its place in words; marks:
+    id of the reader's own mark -> where it lies, in world mm; mask: the segmentation in force."""
+
+    lesions: Mapping[int, str] = field(default_factory=dict)
+    marks: Mapping[str, Point | None] = field(default_factory=dict)
+    mask: str = ""
 
 
 def draw(
     question: Question,
     token: str,
-    lesions: Mapping[int, str],
+    shown: Shown = Shown(),
     saved: Saved = None,
-    show: Callable[[int], None] | None = None,
+    show: Show = None,
 ) -> None:
-    """One question. token: ends the widgets' keys; lesions: number -> place in words;
-    saved: called after each change; show: jump to a lesion."""
+    """One question. token: ends the widgets' keys; saved: called after each change; show: jump to
+    a lesion of the models (number) or to a point."""
     need = "" if question.required else " (optional)"
     if question.kind == "lesions":
-        _draw_lesions(question, token, lesions, saved, show)
+        _draw_lesions(question, token, shown.lesions, saved, show)
+        return
+    if question.kind == "marks":
+        _draw_marks(question, token, shown, saved, show)
         return
     how: dict[str, Any] = {"key": _key(question, token), "on_change": saved}
     label = escaped(question.text + need)
@@ -64,9 +82,6 @@ def draw(
                 horizontal=True,
                 **how,
             )
-        case "marks":
-            st.markdown(label)
-            st.checkbox("I have marked every lesion that I see, or there is none", **how)
         case "explanation":
             st.radio(
                 label,
@@ -78,6 +93,13 @@ def draw(
             )
         case "text":
             st.text_area(label, max_chars=4000, height=68, **how)
+        case "mask":
+            st.markdown(label)
+            words = "The segmentation as shown now is right"
+            how["key"] = _mask_key(question, token, shown.mask)
+            st.checkbox(f"{words}, with my corrections" if _corrected(shown) else words, **how)
+        case _:
+            free_questions.draw(question, label, how)
 
 
 def _draw_lesions(
@@ -85,7 +107,7 @@ def _draw_lesions(
     token: str,
     lesions: Mapping[int, str],
     saved: Saved,
-    show: Callable[[int], None] | None,
+    show: Show,
 ) -> None:
     st.markdown(escaped(question.text + ("" if question.required else " (optional)")))
     if not lesions:
@@ -108,7 +130,7 @@ def _draw_lesions(
                     key=_key(question, token, f"show {number}"),
                     help=f"Lead the viewer to lesion {number}",
                     on_click=show,
-                    args=(number,),
+                    args=(number, None),
                 )
     st.number_input(
         "Lesions that the models missed",
@@ -121,7 +143,63 @@ def _draw_lesions(
     )
 
 
-def value(question: Question, token: str, lesions: Mapping[int, str]) -> Any:
+def _draw_marks(question: Question, token: str, shown: Shown, saved: Saved, show: Show) -> None:
+    """How many lesions are marked, with a rating each where the plan asks for it."""
+    st.markdown(escaped(question.text + ("" if question.required else " (optional)")))
+    n = len(shown.marks)
+    st.markdown(f"You have marked **{n} lesion{'' if n == 1 else 's'}** in the images.")
+    if question.rated and n:
+        st.caption("How sure are you of each? 0: surely no metastasis, 100: surely one.")
+        with st.container(height=300 if n > 5 else "content", border=n > 5):
+            for number, (identity, point) in enumerate(shown.marks.items(), start=1):
+                _draw_rating(_Rated(question, token, number, identity, point), saved, show)
+    words = "I have marked every lesion that I see, or there is none"
+    st.checkbox(words, key=_key(question, token), on_change=saved)
+
+
+@dataclass(frozen=True)
+class _Rated:
+    """One mark on the sheet, with its number there."""
+
+    question: Question
+    token: str
+    number: int
+    mark: str
+    point: Point | None
+
+
+def _draw_rating(rated: _Rated, saved: Saved, show: Show) -> None:
+    columns = st.columns([5, 6, 2], vertical_alignment="center")
+    where = "" if rated.point is None else f", at {_point_in_words(rated.point)}"
+    columns[0].text(f"Yours {rated.number}{where}")
+    columns[1].number_input(
+        f"How sure are you that mark {rated.number} is a metastasis? (0 to 100)",
+        0,
+        100,
+        value=None,
+        step=5,
+        placeholder="0 to 100",
+        label_visibility="collapsed",
+        key=_key(rated.question, rated.token, rated.mark),
+        on_change=saved,
+    )
+    if show is not None and rated.point is not None:
+        columns[2].button(
+            "Show",
+            key=_key(rated.question, rated.token, f"show {rated.mark}"),
+            help=f"Lead the viewer to mark {rated.number}",
+            on_click=show,
+            args=(None, rated.point),
+        )
+
+
+def _point_in_words(point: Point) -> str:
+    """For instance "12 L 5 A 30 S mm", as the viewer names a place."""
+    ends = ("RL", "AP", "SI")
+    return " ".join(f"{abs(x):.0f} {e[x < 0]}" for x, e in zip(point, ends, strict=True)) + " mm"
+
+
+def value(question: Question, token: str, shown: Shown = Shown()) -> Any:
     """What is filled in, as ``bmcore.review.sheet`` wants it; None where nothing is."""
     got = st.session_state.get(_key(question, token))
     if question.kind == "primary":
@@ -130,15 +208,32 @@ def value(question: Question, token: str, lesions: Mapping[int, str]) -> Any:
             return None
         return {"choice": got, "confidence": None if sure is None else int(sure)}
     if question.kind == "lesions":
-        verdicts = {str(n): st.session_state.get(_key(question, token, str(n))) for n in lesions}
+        verdicts = {
+            str(n): st.session_state.get(_key(question, token, str(n))) for n in shown.lesions
+        }
         missed = st.session_state.get(_key(question, token, "missed"))
         given = {n: v for n, v in verdicts.items() if v is not None}
         if not given and missed is None:
             return None
         return {"lesions": given, "missed": None if missed is None else int(missed)}
+    if question.kind == "marks" and question.rated:
+        return _ratings(question, token, shown)
+    if question.kind == "mask":
+        confirmed = st.session_state.get(_mask_key(question, token, shown.mask))
+        return {"mask": shown.mask} if confirmed else None
     if question.kind == "text":
         return (got or "").strip() or None
+    if question.kind in ("number", "scale"):
+        return free_questions.number(question, got)
     return got or None  # an empty differential is none
+
+
+def _ratings(question: Question, token: str, shown: Shown) -> Any:
+    """All ratings so far; None where nothing is rated and the reader has not said it is all."""
+    given = {m: st.session_state.get(_key(question, token, m)) for m in shown.marks}
+    rated = {m: int(v) for m, v in given.items() if v is not None}
+    said = st.session_state.get(_key(question, token))
+    return {"marks": rated} if said or rated else None
 
 
 def fill(question: Question, token: str, stored: Any) -> None:
@@ -150,11 +245,18 @@ def fill(question: Question, token: str, stored: Any) -> None:
         for number, verdict in stored["lesions"].items():
             _put(_key(question, token, number), verdict)
         _put(_key(question, token, "missed"), stored["missed"])
+    elif question.kind == "marks" and question.rated:
+        for mark, rating in stored["marks"].items():
+            _put(_key(question, token, mark), rating)
+    elif question.kind == "mask":
+        _put(_mask_key(question, token, stored["mask"]), True)
+    elif question.kind == "number" and question.decimals:
+        _put(_key(question, token), float(stored))
     else:
         _put(_key(question, token), stored)
 
 
-def missing(question: Question, given: Any, lesions: Mapping[int, str]) -> list[str]:
+def missing(question: Question, token: str, given: Any, shown: Shown = Shown()) -> list[str]:
     """What must be filled in before the sheet can be locked, in words."""
     if given is None:
         return [f"“{question.text}”"] if question.required else []
@@ -162,9 +264,13 @@ def missing(question: Question, given: Any, lesions: Mapping[int, str]) -> list[
         lacks = {"the primary": given["choice"], "how sure you are": given["confidence"]}
         return [words for words, v in lacks.items() if v is None]
     if question.kind == "lesions":
-        left = [str(n) for n in lesions if str(n) not in given["lesions"]]
+        left = [str(n) for n in shown.lesions if str(n) not in given["lesions"]]
         words = [f"a verdict on lesion {', '.join(left)}"] if left else []
         return words + (["how many lesions were missed"] if given["missed"] is None else [])
+    if question.kind == "marks" and question.rated:
+        unrated = [str(i) for i, m in enumerate(shown.marks, start=1) if m not in given["marks"]]
+        words = [f"how sure you are of mark {', '.join(unrated)}"] if unrated else []
+        return words + ([] if st.session_state.get(_key(question, token)) else [_ALL_MARKED])
     return []
 
 
@@ -178,18 +284,35 @@ def in_words(question: Question, stored: Any) -> str:
         case "quality":
             return QUALITY[stored]
         case "marks":
-            return "every lesion marked"
+            return _marks_in_words(stored)
         case "lesions":
             verdicts = ", ".join(f"{n} {v}" for n, v in _by_number(stored["lesions"]))
             return f"{verdicts or 'no lesion'}; missed: {stored['missed']}"
+        case "mask":
+            models = stored["mask"] == MODELS_MASK
+            return "the models' segmentation as it is" if models else "corrected by the reader"
+        case "choice" | "choices" | "number" | "scale":
+            return free_questions.in_words(question, stored)
     return str(stored)
 
 
-def lesion_numbers(stored: Any) -> dict[int, str]:
-    """The lesions that a stored answer judges, without their places."""
-    if not isinstance(stored, dict) or "lesions" not in stored:
-        return {}
-    return {int(n): "lesion" for n, _ in _by_number(stored["lesions"])}
+def _marks_in_words(stored: Any) -> str:
+    if not isinstance(stored, dict):
+        return "every lesion marked"
+    ratings = ", ".join(str(v) for v in sorted(stored["marks"].values(), reverse=True))
+    n = len(stored["marks"])
+    return f"{n} marked, rated {ratings}" if n else "no lesion marked"
+
+
+def shown_by(*stored: Any) -> Shown:
+    """What stored answers are about, without the places."""
+    lesions: dict[int, str] = {}
+    marks: dict[str, Point | None] = {}
+    for one in stored:
+        if isinstance(one, dict):
+            lesions |= {int(n): "lesion" for n, _ in _by_number(one.get("lesions", {}))}
+            marks |= dict.fromkeys(one.get("marks", {}))
+    return Shown(dict(sorted(lesions.items())), marks)
 
 
 def _by_number(verdicts: Mapping[str, str]) -> Sequence[tuple[str, str]]:
@@ -199,6 +322,15 @@ def _by_number(verdicts: Mapping[str, str]) -> Sequence[tuple[str, str]]:
 def _put(key: str, stored: Any) -> None:
     if stored is not None:
         st.session_state[key] = stored
+
+
+def _corrected(shown: Shown) -> bool:
+    return shown.mask not in ("", MODELS_MASK)
+
+
+def _mask_key(question: Question, token: str, mask: str) -> str:
+    """Another correction is another box, so that nobody confirms what was painted later."""
+    return _key(question, token, f"mask {mask[:16]}")
 
 
 def _key(question: Question, token: str, part: str = "") -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import streamlit as st
 
 from bmcore.domain import BmcoreError, Prediction
+from bmcore.review import drawn
 from bmcore.review.access import AccessRefused
 from bmcore.review.allocation import Place
 from bmcore.review.study import Question
@@ -22,7 +23,7 @@ from bmcore.review.worklist import Seconds
 from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.access.guard import unexpected
-from pages.parts.study import clock, context, questions
+from pages.parts.study import clock, questions
 from pages.parts.study.context import StudyContext
 from pages.parts.words import escaped, in_words
 from pages.parts.words import place as lesion_place
@@ -54,6 +55,11 @@ def jump_key(reading: StudyContext, place: Place) -> str:
     return f"study jump {sheet_token(reading, place)}"
 
 
+def no_jump() -> dict[str, Any]:
+    """Where the viewer is led, before anything was chosen."""
+    return {"nonce": 0, "number": None, "point": None, "table": 0}
+
+
 @guard.fragment("study.see")
 def _draw_sheet(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> None:
     """A fragment: an answer redraws the sheet alone, not the viewer."""
@@ -63,8 +69,10 @@ def _draw_sheet(reading: StudyContext, place: Place, lesions: Mapping[int, str])
     token = sheet_token(reading, place)
     saved = partial(_save, reading, place, lesions)
     show = partial(_show, reading, place)
+    _draw_as_before(reading, place, lesions)
+    shown = _shown(reading, place, lesions)
     for question in reading.study.questions_in(place.arm):
-        questions.draw(question, token, lesions, saved, show)
+        questions.draw(question, token, shown, saved, show)
         if question.kind == "lesions" and lesions:
             words = "Accept all that have no verdict yet"
             st.button(words, key=f"all {token}", on_click=_accept, args=(question, token, saved))
@@ -89,7 +97,7 @@ def _promise(reading: StudyContext, place: Place, saved: bool) -> str:
     arms = reading.study.design.arms
     if reading.study.design.kind == "sequential" and place.arm != arms[-1]:
         return draft + "Once locked it changes only by a correction. Then the next step opens."
-    return draft + "Once locked it changes only by a correction with a reason."
+    return draft + reading.promise
 
 
 def _lesions(prediction: Prediction | None) -> dict[int, str]:
@@ -98,6 +106,41 @@ def _lesions(prediction: Prediction | None) -> dict[int, str]:
     return {
         n.number: f"{lesion_place(n)}, {n.largest_diameter_mm:.0f} mm" for n in prediction.lesions
     }
+
+
+def _draw_as_before(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> None:
+    """One button that fills in what the reader said of the case in the step before."""
+    if not reading.desk.earlier(place):
+        return
+    st.button(
+        "As before",
+        icon=":material/content_copy:",
+        key=f"as before {sheet_token(reading, place)}",
+        help="Fills in your locked answers of the step before. Check them; only you lock them.",
+        on_click=_take_over,
+        args=(reading, place, lesions),
+    )
+    if _state(reading, place)["taken_over"]:
+        st.caption("Filled in from your step before. You can still change it.")
+
+
+def _take_over(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> None:
+    """Fill the sheet, before anything is drawn, and keep that it was so."""
+    before = reading.desk.earlier(place)
+    token = sheet_token(reading, place)
+    for question in reading.study.questions_in(place.arm):
+        if question.id in before:
+            questions.fill(question, token, before[question.id])
+    _state(reading, place)["taken_over"] = tuple(before)
+    _save(reading, place, lesions)
+
+
+def _shown(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> questions.Shown:
+    """What the questions are about now; what the reader has drawn, where the arm asks for it."""
+    if not any(q.kind in ("marks", "mask") for q in reading.study.questions_in(place.arm)):
+        return questions.Shown(lesions)
+    own = drawn.now(loaders.store(), reading.study, place)
+    return questions.Shown(lesions, {m.id: m.points_mm[0] for m in own.marks}, own.mask)
 
 
 def _state(reading: StudyContext, place: Place) -> dict[str, Any]:
@@ -110,6 +153,7 @@ def _state(reading: StudyContext, place: Place) -> dict[str, Any]:
             "saved": False,
             "jumped": False,
             "problem": None,
+            "taken_over": (),
             "told": Seconds(),
             "at": time.monotonic(),
         },
@@ -133,6 +177,7 @@ def _restore(reading: StudyContext, place: Place) -> None:
             questions.fill(question, token, draft.values[question.id])
     if not state["restored"]:
         state.update(restored=True, told=draft.seconds, at=time.monotonic())
+        state["taken_over"] = draft.taken_over
     state["saved"] = True
 
 
@@ -147,10 +192,8 @@ def _widget_keys(asked: tuple[Question, ...], token: str) -> list[str]:
 
 
 def _values(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> dict[str, Any]:
-    token = sheet_token(reading, place)
-    found = {
-        q.id: questions.value(q, token, lesions) for q in reading.study.questions_in(place.arm)
-    }
+    token, shown = sheet_token(reading, place), _shown(reading, place, lesions)
+    found = {q.id: questions.value(q, token, shown) for q in reading.study.questions_in(place.arm)}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -166,7 +209,7 @@ def _save(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> No
     try:
         guard.check("study.answer", at=reading.standing(place))
         values = _values(reading, place, lesions)
-        reading.desk.save_draft(place, values, _seconds(state))
+        reading.desk.save_draft(place, values, _seconds(state), state["taken_over"])
         state.update(saved=True, problem=None)
     except BmcoreError as error:
         state["problem"] = _SAVING + _in_words(error)
@@ -193,11 +236,11 @@ def _accept(question: Question, token: str, saved) -> None:  # type: ignore[no-u
     saved()
 
 
-def _show(reading: StudyContext, place: Place, number: int) -> None:
-    noted = st.session_state.setdefault(
-        jump_key(reading, place), {"nonce": 0, "number": None, "table": 0}
-    )
-    noted.update(nonce=noted["nonce"] + 1, number=number)
+def _show(
+    reading: StudyContext, place: Place, number: int | None, point: questions.Point | None
+) -> None:
+    noted = st.session_state.setdefault(jump_key(reading, place), no_jump())
+    noted.update(nonce=noted["nonce"] + 1, number=number, point=point)
     _state(reading, place)["jumped"] = True
 
 
@@ -207,10 +250,11 @@ def _lock(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> No
     if state["locked"]:
         return
     values = _values(reading, place, lesions)
+    token, shown = sheet_token(reading, place), _shown(reading, place, lesions)
     missing = [
         words
         for q in reading.study.questions_in(place.arm)
-        for words in questions.missing(q, values.get(q.id), lesions)
+        for words in questions.missing(q, token, values.get(q.id), shown)
     ]
     if missing:
         state["problem"] = f"Not locked yet. Still missing: {'; '.join(missing)}."
@@ -219,14 +263,14 @@ def _lock(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> No
         guard.check("study.answer", at=reading.standing(place))
         key = f"lock {sheet_token(reading, place)}"
         rests = loaders.evidence(place.case_id, shown=place.arm != "unaided")
-        reading.desk.submit(place, values, _seconds(state), key, rests)
+        reading.desk.submit(place, values, _seconds(state), key, rests, state["taken_over"])
     except BmcoreError as error:
         state["problem"] = f"Not locked. {_in_words(error)}"
     except Exception:
         state["problem"] = f"Not locked. {unexpected()}"
     else:
         state.update(locked=True, problem=None)
-        _go_on(reading, place)
+        reading.go_on(place)
 
 
 def _in_words(error: BmcoreError) -> str:
@@ -234,17 +278,3 @@ def _in_words(error: BmcoreError) -> str:
     if isinstance(error, AccessRefused):
         return in_words(error)
     return " ".join(finding.sentence for finding in error.findings)
-
-
-def _go_on(reading: StudyContext, place: Place) -> None:
-    """After the last arm of a case back to the list; before it the next arm opens."""
-    listed = reading.work()
-    following = context.next_item(listed)
-    numbers = context.numbers(listed)
-    same = following is not None and numbers[following.item.place] == numbers[place]
-    st.session_state.pop(f"skipped sheet {reading.key}", None)
-    st.session_state[f"told {reading.key}"] = (
-        f"Locked: case {numbers[place]}, {context.ARM_WORDS[place.arm]}."
-    )
-    if not same:
-        context.close(reading)

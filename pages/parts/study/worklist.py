@@ -9,7 +9,7 @@ import streamlit as st
 
 from bmcore.review.worklist import WorkItem
 from pages.parts.access import guard
-from pages.parts.study import context, questions
+from pages.parts.study import context, practice, preference, questions
 from pages.parts.study.context import ARM_WORDS, STATE_WORDS, StudyContext
 from pages.parts.words import escaped, when
 
@@ -36,6 +36,8 @@ def draw(reading: StudyContext) -> None:
 
 
 def _draw_next(reading: StudyContext, listed: Sequence[WorkItem]) -> None:
+    if practice.draw_own(reading):
+        return
     following = context.next_item(listed)
     if following is None:
         _draw_end(reading, listed)
@@ -58,7 +60,8 @@ def _draw_end(reading: StudyContext, listed: Sequence[WorkItem]) -> None:
     number = context.numbers(listed)
     left = {number[w.item.place] for w in listed if w.state == "skipped" and not w.final}
     if not left:
-        st.success("Your list is done. Thank you.", icon=":material/check:")
+        if not preference.offer(reading):
+            st.success("Your list is done. Thank you.", icon=":material/check:")
         return
     cases = "1 case is" if len(left) == 1 else f"{len(left)} cases are"
     st.info(
@@ -158,19 +161,23 @@ def _draw_correction(reading: StudyContext, listed: Sequence[WorkItem]) -> None:
             st.caption("The first answer stays on record, with the time and your reason.")
             return
         given = {a.question: a for a in reading.desk.answers() if a.place == place}
-        asked = {q.id: q for q in reading.study.questions_in(place.arm) if q.id in given}
+        asked = {  # a mask that was confirmed stays as it is
+            q.id: q
+            for q in reading.study.questions_in(place.arm)
+            if q.id in given and q.kind != "mask"
+        }
         name = st.selectbox("Question", list(asked), format_func=lambda q: asked[q].text)
         if name is None:
             return
         stored = given[name]
         st.text(f"Locked answer: {questions.in_words(asked[name], stored.value)}")
         token = f"correct {stored.site} {stored.id}"
-        lesions = questions.lesion_numbers(stored.value)
-        questions.draw(asked[name], token, lesions)
+        shown = questions.shown_by(stored.value)
+        questions.draw(asked[name], token, shown)
         reason = st.text_input("Why do you change it?", key=f"reason {token}", max_chars=2000)
         if st.button("Store the correction", key=f"store {token}"):
             guard.check("study.correct")
-            value = questions.value(asked[name], token, lesions)
+            value = questions.value(asked[name], token, shown)
             reading.desk.correct(place, name, value, reason)
             st.session_state[f"told {reading.key}"] = (
                 f"Corrected: case {number[place]}, {ARM_WORDS[place.arm]}."

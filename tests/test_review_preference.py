@@ -1,0 +1,149 @@
+"""Blinded preference: drawn sides, asked last, kept in the chain, analysed by Bradley and Terry."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import sqlalchemy as sa
+
+from bmcore.analysis.preferences import preference_section
+from bmcore.analysis.readings import from_study
+from bmcore.analysis.results import results
+from bmcore.domain import InputRefused
+from bmcore.review import plan, readiness
+from bmcore.review.preference import PreferenceDesk, pairs
+from bmcore.review.readiness_facts import CaseState, Facts
+from bmcore.review.record import read_record
+from bmcore.review.store import open_store
+from bmcore.review.verify import verify
+from bmcore.review.votes import Evidence
+from bmcore.stats import preference
+from tests import study_fixture as drawn
+
+BOTH = {"candidates": ["models", "reference"]}
+HASHES = ("a" * 64, "b" * 64)
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'study.sqlite'}"
+
+
+@pytest.fixture
+def store(url):
+    with open_store(url) as opened:
+        yield opened
+
+
+def test_sides_and_order_are_drawn_balanced_and_differ_between_readers():
+    made = drawn.study(preference=BOTH)
+    ada, bo = pairs(made, "r01"), pairs(made, "r02")
+    assert pairs(made, "r01") == ada and [p.case_id for p in ada] != [p.case_id for p in bo]
+    assert {p.case_id for p in ada} == set(drawn.CASES)
+    for mine in (ada, bo):
+        assert Counter(p.left for p in mine) == {"models": 6, "reference": 6}
+        assert all({p.left, p.right} == {"models", "reference"} for p in mine)
+    assert {p.case_id: p.left for p in ada} != {p.case_id: p.left for p in bo}
+    assert pairs(drawn.study(), "r01") == ()
+
+
+@pytest.mark.parametrize(
+    ("candidates", "sentence"),
+    [
+        (["models", "models"], "name two different ones"),
+        (["models", "an expert"], "preference.candidates"),
+        (["models", "bundle:xyz"], "preference.candidates"),
+    ],
+)
+def test_candidates_that_cannot_be_are_refused(candidates, sentence):
+    with pytest.raises(InputRefused, match=sentence):
+        drawn.study(preference={"candidates": candidates})
+
+
+def test_it_changes_no_older_hash_and_is_fixed_by_the_lock(store):
+    assert "preference" not in drawn.study().canonical
+    plan.lock(store, drawn.study(preference=BOTH), "Ida Lund")
+    with pytest.raises(InputRefused, match="preference cannot change once the study is locked"):
+        plan.amend(store, drawn.study(), "Ida Lund", "Not asked any more.")
+
+
+def test_nothing_is_compared_before_the_own_list_is_done(store):
+    made = drawn.study(preference=BOTH)
+    drawn.read(store, made, stop_after=23)
+    desk = PreferenceDesk(store, "drawn")
+    first = pairs(made, "r01")[0]
+    assert desk.next("r01") is None
+    with pytest.raises(InputRefused, match="not this comparison's turn"):
+        desk.choose("r01", first.case_id, "left", HASHES)
+    with pytest.raises(InputRefused, match="not this comparison's turn"):
+        desk.show("r01", first, [Evidence("1" * 64, "models", "run", "2" * 64)])
+
+
+def compare(desk, made, wins=lambda reader, case: "models"):
+    for reader, *_ in drawn.READERS:
+        for pair in pairs(made, reader):
+            assert desk.next(reader) == pair
+            best = wins(reader, pair.case_id)
+            side = {pair.left: "left", pair.right: "right"}.get(best, "tie")
+            desk.choose(reader, pair.case_id, side, HASHES)
+
+
+def test_choices_are_kept_once_in_the_chain_and_cannot_be_changed(store, url):
+    made = drawn.study(preference=BOTH)
+    drawn.read(store, made)
+    desk = PreferenceDesk(store, "drawn")
+    first, second = pairs(made, "r01")[:2]
+    with pytest.raises(InputRefused, match="no such choice"):
+        desk.choose("r01", first.case_id, "models", HASHES)
+    with pytest.raises(InputRefused, match="not this comparison's turn"):
+        desk.choose("r01", second.case_id, "left", HASHES)
+    desk.choose("r01", first.case_id, "left", HASHES)
+    desk.choose("r01", first.case_id, "left", HASHES)
+    with pytest.raises(InputRefused, match="compared before"):
+        desk.choose("r01", first.case_id, "right", HASHES)
+    assert desk.counts() == {"r01": (1, 12), "r02": (0, 12)}
+    kept = read_record(store, "drawn").preferences
+    assert [(c.case_id, c.left, c.answer) for c in kept] == [(first.case_id, first.left, "left")]
+    assert verify(url).problems == ()
+    with pytest.raises(sa.exc.DBAPIError, match="append-only"), store._engine.begin() as c:
+        c.execute(sa.text("UPDATE preferences SET answer = 'right'"))
+
+
+def test_the_results_are_bradley_and_terrys_on_the_same_choices(store):
+    made = drawn.study(preference=BOTH)
+    drawn.read(store, made)
+
+    def wins(reader, case):
+        n = drawn.CASES.index(case)
+        return "tie" if n == 0 else "reference" if n % 4 == 1 else "models"
+
+    compare(PreferenceDesk(store, "drawn"), made, wins)
+    data = from_study(read_record(store, "drawn"), drawn.facts())
+    words = {"models": "the models", "reference": "the reference"}
+    expected = preference.fit(
+        [
+            preference.Choice(c.reader, c.case, words[c.left], words[c.right], c.answer)
+            for c in data.preferences
+        ]
+    )
+    section = results(data).section("preference")
+    (line,) = section.table("preferred").lines
+    pair = ("the models", "the reference")
+    assert line.labels == ("the models rather than the reference",)
+    assert (line.cells[0], line.p) == (expected.preferred[pair], expected.p[pair])
+    assert line.cells[0].value > 0.6
+    assert section.table("no_difference").lines[0].cells[0].value == pytest.approx(2 / 24)
+    assert len(section.table("side").lines) == 3
+    assert "24 of 24 comparisons made" in section.sentence
+    assert preference_section(from_study(read_record(store, "drawn"), {})) is not None
+
+
+def test_a_case_without_a_reference_mask_blocks_the_lock():
+    outlined, bare = CaseState(outlined=True), CaseState()
+    cases = {**dict.fromkeys(drawn.CASES, outlined), drawn.CASES[3]: bare}
+    facts = Facts(cases=cases, primaries=frozenset(drawn.CASES))
+    told = [f.sentence for f in readiness.check(drawn.study(preference=BOTH), facts)]
+    assert sum("has no reference mask" in t for t in told) == 1
+    plain = [f.sentence for f in readiness.check(drawn.study(), facts)]
+    assert not any("has no reference mask" in t for t in plain)
