@@ -23,9 +23,15 @@ PEOPLE = {
 }
 
 
+READERS_OF_TWO = (READER_A, READER_B)
+
+
 def plan_data(cases: list[str], **changes: Any) -> dict[str, Any]:
     """A sequential study of all three arms and every kind of question."""
     aided, explained = "aided", "aided_explained"
+    if len(changes.get("readers", READERS_OF_TWO)) < 2:  # one reader stands for nobody else
+        alone = {"measure": "accuracy", "compare": ["unaided", aided], "readers": "fixed"}
+        changes = {"primary_endpoint": alone, **changes}
     return {
         "study": "small",
         "title": "A small study",
