@@ -136,10 +136,11 @@ def test_every_lesion_gets_its_own_probabilities_also_past_the_largest_twelve(bu
     from bmcore.imaging.preprocess import prepare
     from bmcore.models.cnn import MAX_LESIONS, lesion_probabilities
 
-    prepared = prepare(fixture.head())
+    case = fixture.head()
+    prepared = prepare(case)
     mask = np.zeros(prepared.brain.shape, np.uint8)
     places = [fixture.lesion(n + 1, (float(n - 7), 2.0, 2.0)) for n in range(MAX_LESIONS + 3)]
-    read = pipeline.read_lesions(bundle, prepared, mask, places)
+    read = pipeline.read_lesions(bundle, case, prepared, mask, places)
     assert read.lesion_probabilities is not None and read.features is not None
     assert read.lesion_probabilities.shape == (MAX_LESIONS + 3, len(PRIMARIES))
     from bmcore.imaging.patches import lesion_patches

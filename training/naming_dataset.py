@@ -1,11 +1,11 @@
 """Draw the patients that naming the primary learns from: ``python -m training.naming_dataset``.
 
 python -m training.naming_dataset --n 2000 --out runs/naming
-python -m training.naming_dataset --n 2000 --out runs/naming --mask net --bundle models/demo --every 5 --offset 4
+python -m training.naming_dataset --out runs/naming --mask net --bundle models/demo --every 5
 
 Each synthetic patient is drawn from its own seed (about 4 s on one core), what naming learns from
-is kept (``training.data.naming_patient``, about 1.5 MB) and the images are thrown away. A patient is one
-file, written at once or not at all, so a killed run goes on with the next one, and several may
+is kept (``training.data.naming_patient``, about 1 MB) and the images are thrown away. A patient is
+one file, written at once or not at all, so a killed run goes on with the next one, and several may
 run at once with ``--part 0/2`` and ``--part 1/2``.
 
 Seeds: those of the 1,000 test patients (``TEST_SEED``) are drawn by ``training.evaluate_naming``

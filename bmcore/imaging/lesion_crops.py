@@ -23,7 +23,7 @@ from bmcore.imaging.preprocess import on_working_grid
 
 MARGIN = 8  # voxels of 1 mm kept around a lesion's core
 LARGEST = 64  # voxels; a box ends here, the lesion's centre in its middle
-MOST = 24  # the largest lesions that are cut
+MOST = 24  # the largest lesions, which are measured
 SAMPLES = 20_000  # voxels of the brain away from every marked tissue
 AWAY = 4  # voxels that they keep from it
 
@@ -42,7 +42,7 @@ class LesionCrop:
 
 @dataclass(frozen=True, eq=False)
 class LesionCrops:
-    """crops: of the ``MOST`` largest lesions, in their order; healthy float32 (4, n): brightness of
+    """crops: of the largest lesions, in their order; healthy float32 (4, n): brightness of
     up to ``SAMPLES`` voxels of the brain that lie away from what is marked."""
 
     crops: tuple[LesionCrop, ...]
@@ -75,8 +75,8 @@ def cut_crops(
 ) -> LesionCrops:
     """Cut what the features of ``lesions`` are measured on.
 
-    images (4, i, j, k): ``relative_images``; labels 0-3 (i, j, k) and brain (i, j, k) lie on the working grid of
-    ``affine``. lesions: as ``find_lesions`` numbers those of ``labels``. ValueError where the mask
+    images (4, i, j, k): ``relative_images``; labels 0-3 (i, j, k) and brain (i, j, k) lie on the
+    working grid of ``affine``. lesions: as ``find_lesions`` numbers those of ``labels``. ValueError where the mask
     holds fewer lesions than are named.
     """
     if images.shape != (len(SEQUENCES), *labels.shape) or brain.shape != labels.shape:
@@ -86,7 +86,7 @@ def cut_crops(
     if len(lesions) > len(boxes):
         raise ValueError(f"{len(lesions)} lesions are named, but the mask holds {len(boxes)}")
     crops = []
-    for lesion in lesions[:MOST]:
+    for lesion in lesions:
         view = _wider(boxes[lesion.number - 1], labels.shape)
         crops.append(
             LesionCrop(

@@ -108,7 +108,7 @@ def audit(
     kept = _read(shelf / name)
     if kept is not None:
         return kept
-    patch, _, _ = explain.lesion_patch(case, prediction, lesion_number)
+    patch, _, _ = explain.lesion_patch(bundle, case, prediction, lesion_number)
     made = measure(bundle.cnn, patch, lesion_number, primary)
     disk.private_folder(shelf)
     write_json(shelf / name, asdict(made))

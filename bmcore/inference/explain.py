@@ -87,7 +87,7 @@ def attribute(bundle: Bundle, prediction: Prediction, kind: str, primary: Primar
     x = _input(prediction, kind)
     parts, base = shap_values(mlr, x)
     index = PRIMARIES.index(primary)
-    named, code = _columns(kind, len(x))
+    named, code = _columns(bundle, kind, len(x))
     bars = {group: float(parts[index, columns].sum()) for group, columns in named.items()}
     values = [_value_words(prediction.clinical_record, group) for group in bars]
     if code:
@@ -139,21 +139,21 @@ def gradcam(
     """
     from bmcore.imaging.preprocess import restore_map
 
-    patch, lesion, prepared = lesion_patch(case, prediction, lesion_number)
+    patch, lesion, prepared = lesion_patch(bundle, case, prediction, lesion_number)
     heat = evidence(bundle.cnn, patch, primary)
     return restore_map(place_patch(heat, lesion, prepared), prepared)
 
 
 def lesion_patch(
-    case: Case, prediction: Prediction, lesion_number: int
+    bundle: Bundle, case: Case, prediction: Prediction, lesion_number: int
 ) -> tuple[npt.NDArray[np.float32], Lesion, Prepared]:
     """What the CNN was given of one lesion, (1, 7, 32, 32, 32), with the lesion and the case.
 
     ``InputRefused`` for a lesion that is not in the prediction, or images of another grid.
     """
     from bmcore.geometry import same_grid
-    from bmcore.imaging.patches import lesion_patches
     from bmcore.imaging.preprocess import prepare, to_working_grid
+    from bmcore.inference.lesion_reading import cut_patches
 
     lesions = [lesion for lesion in prediction.lesions if lesion.number == lesion_number]
     if not lesions:
@@ -170,14 +170,28 @@ def lesion_patch(
         )
     prepared = prepare(case)
     mask = to_working_grid(prediction.mask, prepared)
-    patch = lesion_patches(prepared.images, mask, lesions, prepared.affine)
+    patch = cut_patches(bundle.cnn.config, case, prepared, mask, lesions)
     return patch, lesions[0], prepared
 
 
 def evidence(
     net: nn.Module, patch: npt.NDArray[np.float32], primary: Primary
 ) -> npt.NDArray[np.float32]:
-    """Grad-CAM of one patch (1, 7, 32, 32, 32) as float32 (32, 32, 32), 0-1, patch axes."""
+    """Grad-CAM of one patch (1, 7, 32, 32, 32) as float32 (32, 32, 32), 0-1, patch axes.
+
+    Of several nets behind one CNN the mean of their maps, as their logits are averaged.
+    """
+    from bmcore.models.cnn import members
+
+    fine = np.mean([_cam(member, patch, primary) for member in members(net)], axis=0)
+    peak = fine.max()
+    return (fine / peak if peak > 1e-9 else np.zeros_like(fine)).astype(np.float32)
+
+
+def _cam(
+    net: nn.Module, patch: npt.NDArray[np.float32], primary: Primary
+) -> npt.NDArray[np.float64]:
+    """Grad-CAM of one net on the patch (32, 32, 32), in units of its logits."""
     import torch
     from captum.attr import LayerGradCam
 
@@ -198,9 +212,7 @@ def evidence(
             cam = LayerGradCam(against_the_others, last).attribute(given, relu_attributions=True)
     finally:
         rectified.remove()
-    fine = spread_cells(cam[0, 0].detach().cpu().numpy())
-    peak = fine.max()
-    return (fine / peak if peak > 1e-9 else np.zeros_like(fine)).astype(np.float32)
+    return spread_cells(cam[0, 0].detach().cpu().numpy())
 
 
 def spread_cells(coarse: npt.NDArray) -> npt.NDArray[np.float64]:
@@ -235,15 +247,17 @@ def _input(prediction: Prediction, kind: str) -> npt.NDArray[np.float64]:
     return fused_vector(prediction.code, prediction.clinical_vector)
 
 
-def _columns(kind: str, width: int) -> tuple[dict[str, list[int]], list[int]]:
+def _columns(bundle: Bundle, kind: str, width: int) -> tuple[dict[str, list[int]], list[int]]:
     """Columns of each clinical question, and of the code, in the vector fed to an MLR."""
-    from bmcore.models.clinical import FEATURES
+    from bmcore.models.clinical import EVERY_FEATURE, FEATURE_KEYS
 
+    question = {f.key: f.group for f in EVERY_FEATURE}
+    keys = bundle.clinical_mlr.features or FEATURE_KEYS
     groups: dict[str, list[int]] = {}
     if kind != "image":
-        for column, feature in enumerate(FEATURES):
-            groups.setdefault(feature.group, []).append(column)
-    return groups, list(range(0 if kind == "image" else len(FEATURES), width))
+        for column, key in enumerate(keys):
+            groups.setdefault(question[key], []).append(column)
+    return groups, list(range(0 if kind == "image" else len(keys), width))
 
 
 def _value_words(record: ClinicalRecord, group: str) -> str:

@@ -24,6 +24,7 @@ from bmcore.domain import (
     Severity,
     Volume,
 )
+from bmcore.inference.lesion_reading import read_lesions
 from bmcore.intake import gatekeeper
 
 if TYPE_CHECKING:
@@ -51,12 +52,12 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     with clock.stage("lesions", "Measuring the lesions", 0.89):
         lesions = measure(mask, prepared)
     with clock.stage("features", "Reading each lesion", 0.93):
-        image = read_lesions(bundle, prepared, segmented.labels, lesions)
+        image = read_lesions(bundle, case, prepared, segmented.labels, lesions)
     with clock.stage("novelty", "Comparing with what the models know", 0.97):
         novelty = uncertainty.novelty(prepared, image.reconstruction_error, bundle)
     with clock.stage("answers", "Naming the primary", 0.99):
         three = answers(case.clinical, image.code, bundle, novelty)
-        vector = _clinical_vector(case.clinical)
+        vector = clinical_vector(case.clinical, bundle)
     clock.done()
     return Prediction(
         case_id=case.case_id,
@@ -129,7 +130,7 @@ def answers(
     """
     from bmcore.inference.uncertainty import weigh
 
-    vector = _clinical_vector(record)
+    vector = clinical_vector(record, bundle)
     clinical = weigh(_answer("clinical", bundle.clinical_mlr, vector), bundle, novelty)
     if code is None:
         return clinical, Answer("image", None, NO_LESION), Answer("fused", None, NO_LESION)
@@ -175,54 +176,6 @@ def measure(mask: Volume, prepared: Prepared) -> tuple[Lesion, ...]:
     return find_lesions(mask.data, mask.affine, np.asarray(brain.data) > 0, prepared.placement)
 
 
-@dataclass(frozen=True, eq=False)
-class ImageReading:
-    """What the CNN and the autoencoder say; all None where no lesion was found.
-
-    lesion_probabilities (n, 6), features (f,), code (d,), reconstruction_error.
-    """
-
-    lesion_probabilities: npt.NDArray[np.float32] | None = None
-    features: npt.NDArray[np.float32] | None = None
-    code: npt.NDArray[np.float32] | None = None
-    reconstruction_error: float | None = None
-
-
-def read_lesions(
-    bundle: Bundle,
-    prepared: Prepared,
-    working_mask: npt.NDArray[np.uint8],
-    lesions: Sequence[Lesion],
-) -> ImageReading:
-    """Cut the patches, read them with the CNN, pool to the patient, reduce to the code.
-
-    Every lesion gets its six probabilities; the patient's features use the ``MAX_LESIONS`` largest,
-    as in training.
-    """
-    if not lesions:
-        return ImageReading()
-    from bmcore.imaging.patches import lesion_patches
-    from bmcore.models.cnn import (
-        MAX_LESIONS,
-        lesion_logits,
-        lesion_probabilities,
-        patient_features,
-    )
-
-    def cut(some: Sequence[Lesion]) -> npt.NDArray[np.float32]:
-        return lesion_patches(prepared.images, working_mask, some, prepared.affine)
-
-    largest = cut(lesions[:MAX_LESIONS])
-    logits = lesion_logits(bundle.cnn, largest)
-    every = [logits]
-    for start in range(MAX_LESIONS, len(lesions), MAX_LESIONS):  # few at a time: memory
-        every.append(lesion_logits(bundle.cnn, cut(lesions[start : start + MAX_LESIONS])))
-    features = patient_features(bundle.cnn, largest, lesions, logits)
-    code = np.asarray(bundle.autoencoder.encode(features[None]), np.float32)[0]
-    error = float(bundle.autoencoder.reconstruction_error(features[None])[0])
-    return ImageReading(lesion_probabilities(np.concatenate(every)), features, code, error)
-
-
 class _Clock:
     """Times the stages and tells how far the whole is."""
 
@@ -249,10 +202,11 @@ class _Clock:
         self.tell("Finished", 1.0)
 
 
-def _clinical_vector(record: ClinicalRecord) -> npt.NDArray[np.float64]:
-    from bmcore.models.clinical import vector
+def clinical_vector(record: ClinicalRecord, bundle: Bundle) -> npt.NDArray[np.float64]:
+    """The record (m,) in the columns that the bundle's clinical regression has learnt."""
+    from bmcore.models.clinical import FEATURE_KEYS, vector
 
-    return vector(record)
+    return vector(record, bundle.clinical_mlr.features or FEATURE_KEYS)
 
 
 def _answer(kind: str, mlr, x: npt.NDArray[np.float64]) -> Answer:

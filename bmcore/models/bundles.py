@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from bmcore.models.configs import SegmenterConfig
     from bmcore.models.nets.autoencoder import Autoencoder
-    from bmcore.models.nets.lesion_cnn import LesionNet
+    from bmcore.models.nets.lesion_cnn import LesionEnsemble, LesionNet
     from bmcore.models.nets.segmenter import Segmenter
 
 C = TypeVar("C", bound=NetConfig)
@@ -113,7 +113,7 @@ class Bundle:
         return self._config("segmenter", SegmenterConfig)
 
     @cached_property
-    def cnn(self) -> LesionNet:
+    def cnn(self) -> LesionNet | LesionEnsemble:
         from bmcore.models.cnn import build_cnn
         from bmcore.models.configs import CNNConfig
 

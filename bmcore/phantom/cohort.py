@@ -110,9 +110,9 @@ def draw_case(seed: int, style: Style = CLINIC, primary: Primary | None = None) 
     looks = draw_looks(rng, growth.kinds, style)
     images = draw_sequences(rng, looks, whole_head(tissue, growth))
     labels, affine = growth.labels, phantom_affine()
-    count, kinds = len(growth.kinds), tuple(growth.kinds)
+    grown = tuple(growth.kinds)
     return PhantomCase(
-        seed, images, labels, affine, primary, clinical, count, kinds, growth.owner
+        seed, images, labels, affine, primary, clinical, len(grown), grown, growth.owner
     )
 
 

@@ -9,17 +9,18 @@ are kept in steps of 1/21 spread, boxes in steps of 1/40 of the brain's median.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bmcore.domain import ClinicalRecord, Lesion, Primary
-from bmcore.imaging.lesion_crops import LesionCrop, LesionCrops, cut_crops, relative_images
+from bmcore.domain import ClinicalRecord, Lesion, Primary, refuse
+from bmcore.imaging.lesion_crops import MOST, LesionCrop, LesionCrops, cut_crops, relative_images
 from bmcore.models.cnn import MAX_LESIONS
 from bmcore.phantom.lesions import Kind
 from training.run.files import atomic_path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bmcore.domain import Prepared
     from bmcore.models.bundles import Bundle
     from bmcore.phantom.cohort import PhantomCase
+    from training.data.cohort import Cohort
 
 STEPS = 21  # of brightness in one spread; +-6 spreads fit into a signed byte
 PARTS = 40  # of the brain's median; up to 6.4 medians fit into a byte
@@ -88,7 +90,7 @@ def draw_patient(
         lesions,
         lesion_patches(prepared.images, labels, shown, prepared.affine),
         cut_crops(
-            relative_images(case, prepared), labels, prepared.brain, lesions, prepared.affine
+            relative_images(case, prepared), labels, prepared.brain, lesions[:MOST], prepared.affine
         ),
         drawn.kinds,
         _whose(drawn, prepared, labels, lesions),
@@ -132,7 +134,9 @@ def save_naming_patient(path: Path, patient: NamingPatient) -> None:
         "kinds": [asdict(kind) for kind in patient.kinds],
     }
     crops = patient.crops.crops
-    marks = [c.labels | (c.own.astype(np.uint8) << 2) | (c.brain.astype(np.uint8) << 3) for c in crops]
+    marks = [
+        c.labels | (c.own.astype(np.uint8) << 2) | (c.brain.astype(np.uint8) << 3) for c in crops
+    ]
     with atomic_path(path) as beside, beside.open("wb") as stream:
         np.savez_compressed(
             stream,
@@ -200,8 +204,8 @@ def _apart(
         mark = marks[start : start + size].reshape(tuple(shape))
         out.append(
             LesionCrop(
-                bright.astype(np.float32) / PARTS,
-                mark & 3,
+                (bright / np.float32(PARTS)).astype(np.float32),
+                (mark & 3).astype(np.uint8),
                 (mark & 4) > 0,
                 (mark & 8) > 0,
             )
@@ -210,7 +214,27 @@ def _apart(
     return out
 
 
-def without_images(patient: NamingPatient) -> NamingPatient:
-    """The patient without patches and crops, for what needs the record and the facts alone."""
-    none = LesionCrops((), np.zeros((4, 0), np.float32))
-    return replace(patient, patches=patient.patches[:0], crops=none)
+def load_naming_cohort(folder: Path) -> Cohort:
+    """The patients that ``training.naming_dataset`` has drawn so far, as a cohort.
+
+    A patient whose lesions the segmentation net found too is there twice, as one person.
+    """
+    from training.data.cohort import NET, Cohort, patient_from
+
+    digest = hashlib.sha256()
+    patients, left_out = [], {}
+    for mask in MASKS:
+        for path in sorted((folder / mask).glob("*.npz")):
+            with path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            found = load_naming_patient(path)
+            case_id = f"synthetic-{found.seed}{NET if mask == 'net' else ''}"
+            if not found.lesions:
+                left_out[case_id] = f"no lesion in the mask: {mask}"
+                continue
+            patients.append(
+                patient_from(case_id, found.lesions, found.crops, found.record, found.primary)
+            )
+    if len(patients) < 2:
+        raise refuse("too few patients were drawn", file=folder, found=len(patients))
+    return Cohort(tuple(patients), left_out, digest.hexdigest())

@@ -56,7 +56,9 @@ REDUCTIONS = (
 def _encoder(x: npt.NDArray, reduction: Reduction, how: AutoencoderTraining) -> Any:
     """A function from features to code, fitted on x (n, f) alone."""
     if reduction.kind == "autoencoder":
-        return fit_autoencoder(x, AutoencoderConfig(x.shape[1], code=reduction.size), how).encode
+        return fit_autoencoder(
+            x, AutoencoderConfig(x.shape[1], code=reduction.size, feature_set=2), how
+        ).encode
     scaler = build_autoencoder(AutoencoderConfig(x.shape[1]))
     scaler.fit_scaler(x)
     if reduction.kind == "none":
@@ -77,13 +79,12 @@ def held_out_probabilities(
     for i in range(held_out.folds):
         train, test = held_out.fold != i, held_out.fold == i
         y, persons = held_out.labels[train], held_out.persons[train]
-        encode = _encoder(held_out.features[train, i], reduction, how)
-        known = inputs(held_out.clinical[train], encode(held_out.features[train, i]))
+        encode = _encoder(held_out.features[train], reduction, how)
+        known = inputs(held_out.clinical[train], encode(held_out.features[train]))
         models = {k: MLR(config=config).fit(known[k], y, persons) for k in kinds if k != "trivial"}
-        codes = [encode(held_out.features[test, j]) for j in range(held_out.folds) if j != i]
-        unseen = [inputs(held_out.clinical[test], code) for code in codes]
+        unseen = inputs(held_out.clinical[test], encode(held_out.features[test]))
         for kind, model in models.items():
-            out[kind][test] = np.mean([model.predict_proba(u[kind]) for u in unseen], axis=0)
+            out[kind][test] = model.predict_proba(unseen[kind])
     if "trivial" in out:  # one patient added to each primary, so that none has a chance of 0
         count = np.bincount(held_out.labels, minlength=CLASSES) + 1.0
         out["trivial"][:] = count / count.sum()
