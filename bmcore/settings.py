@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     threads: CPU threads for the nets; 0 leaves the choice to PyTorch.
     idle_minutes: who does nothing for so long is signed out.
     frame_ancestors: which pages may frame the dashboard, as in Content-Security-Policy.
+    case_mix: how common the primaries are at this site, for instance
+        "breast=30, gi=12, sclc=15, melanoma=40, nsclc=90, rcc=14" (patients, shares or percent);
+        empty: the answers stand for the case mix of the training patients alone.
     keep_names: keep the names of the files a case came in, and name cases after them. Off: a name
         of a file may be a patient's.
     """
@@ -34,6 +37,7 @@ class Settings(BaseSettings):
     threads: int = 0
     idle_minutes: float = Field(default=120.0, gt=0)
     frame_ancestors: str = Field(default="'none'", pattern=r"^[\w\-.:/*' ]+$")
+    case_mix: str = ""
     keep_names: bool = False
 
     @property

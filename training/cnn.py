@@ -86,9 +86,12 @@ def _describe(
     ids = np.array([p.case_id for p in cohort.patients])
     lesions = np.array([len(p.lesions) for p in cohort.patients])
     largest = np.array([max(x.largest_diameter_mm for x in p.lesions) for p in cohort.patients])
+    sex = np.array([p.record.sex or "" for p in cohort.patients])
+    ages = [np.nan if (a := p.record.age_years) is None else a for p in cohort.patients]
     return HeldOut(
-        features, probabilities, fold, cohort.labels, cohort.clinical, ids, lesions, largest
-    )
+        features, probabilities, fold, cohort.labels, cohort.clinical, ids, lesions, largest,
+        sex, np.array(ages, np.float64),
+    )  # fmt: skip
 
 
 def _metrics(held_out: HeldOut) -> dict[str, Any]:

@@ -76,7 +76,8 @@ def cut_crops(
     """Cut what the features of ``lesions`` are measured on.
 
     images (4, i, j, k): ``relative_images``; labels 0-3 (i, j, k) and brain (i, j, k) lie on the
-    working grid of ``affine``. lesions: as ``find_lesions`` numbers those of ``labels``. ValueError where the mask
+    working grid of ``affine``. lesions: as ``find_lesions`` numbers those of ``labels``.
+    ValueError where the mask
     holds fewer lesions than are named.
     """
     if images.shape != (len(SEQUENCES), *labels.shape) or brain.shape != labels.shape:

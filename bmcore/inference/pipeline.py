@@ -44,8 +44,9 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     stays. InputRefused where a finding blocks the case. Sets, abstention and novelty are those of
     ``inference.uncertainty``. The same case and bundle give the same numbers on the same machine.
     """
-    from bmcore.inference import uncertainty
+    from bmcore.inference import case_mix, uncertainty
 
+    site, learnt = case_mix.of_site(), bundle.shares
     clock = _Clock(on_progress)
     segmented = _segment(case, bundle, clock)
     prepared, mask = segmented.prepared, segmented.mask
@@ -77,6 +78,8 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
         timings_s=clock.timings_s,
         findings=(*_findings(case, prepared, lesions), *uncertainty.findings(novelty)),
         novelty=novelty,
+        training_shares=None if learnt is None else learnt.shares,
+        site_shares=None if site is None else site.shares,
     )
 
 
@@ -128,15 +131,21 @@ def answers(
 
     ``code`` (d,) and ``novelty`` are the prediction's; ``code`` is None where no lesion was found.
     """
+    from bmcore.inference.case_mix import of_site, with_mix
     from bmcore.inference.uncertainty import weigh
 
+    site = of_site()
+
+    def whole(answer: Answer) -> Answer:
+        return with_mix(weigh(answer, bundle, novelty), bundle, site)
+
     vector = clinical_vector(record, bundle)
-    clinical = weigh(_answer("clinical", bundle.clinical_mlr, vector), bundle, novelty)
+    clinical = whole(_answer("clinical", bundle.clinical_mlr, vector))
     if code is None:
         return clinical, Answer("image", None, NO_LESION), Answer("fused", None, NO_LESION)
     image = _answer("image", bundle.image_mlr, np.asarray(code, np.float64))
     fused = _answer("fused", bundle.fused_mlr, fused_vector(code, vector))
-    return clinical, weigh(image, bundle, novelty), weigh(fused, bundle, novelty)
+    return clinical, whole(image), whole(fused)
 
 
 def fused_vector(

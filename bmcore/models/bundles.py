@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bmcore.domain import BundleInfo, BundleRefused
+from bmcore.domain import PRIMARIES, BundleInfo, BundleRefused
 from bmcore.models.bootstrap_refits import Refits
+from bmcore.models.case_mix import CaseMix, from_counts
 from bmcore.models.configs import NetConfig
 from bmcore.models.conformal import Conformal
 from bmcore.models.manifest import (
@@ -155,6 +156,24 @@ class Bundle:
     def bootstrap_refits(self) -> dict[str, Refits] | None:
         """The regressions learnt from resampled patients, by kind; None where none are stored."""
         return self._optional(SPREAD, unpack_refits)
+
+    @cached_property
+    def shares(self) -> CaseMix | None:
+        """How common each primary was among the patients that naming learnt from; None where the
+        manifest does not say."""
+        part = self.manifest["parts"].get("cnn", {})
+        counts = part.get("training", {}).get("patients") if isinstance(part, dict) else None
+        if not isinstance(counts, dict):
+            return None
+        known = {str(p): counts.get(str(p), 0) for p in PRIMARIES}
+        try:
+            return from_counts(known)
+        except (TypeError, ValueError) as error:
+            raise refused(
+                "the numbers of training patients cannot be used",
+                file=self.folder / MANIFEST,
+                found=error,
+            ) from None
 
     # --- building ------------------------------------------------------------------------------
 

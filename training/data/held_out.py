@@ -20,8 +20,9 @@ class HeldOut:
     """Features of each patient by the member of the CNN that has not seen the patient.
 
     features (n, f); probabilities (n, 6): of the CNN alone, by the same member. fold, labels (n,):
-    the member without fold k read the patients of fold k. clinical (n, m); case_ids; lesions (n,)
-    and largest_mm (n,): number and largest diameter, to sort the patients by.
+    the member without fold k read the patients of fold k. clinical (n, m); case_ids. To sort the
+    patients by (n,): lesions and largest_mm, number and largest diameter; sex, "" where it is not
+    known; age_years, NaN where it is not.
     """
 
     features: npt.NDArray[np.float32]
@@ -32,6 +33,8 @@ class HeldOut:
     case_ids: npt.NDArray
     lesions: npt.NDArray[np.int64]
     largest_mm: npt.NDArray[np.float64]
+    sex: npt.NDArray[np.str_]
+    age_years: npt.NDArray[np.float64]
 
     @property
     def folds(self) -> int:

@@ -93,7 +93,7 @@ class Views:
 
 @dataclass(frozen=True)
 class Run:
-    """One net to train. name: of its files; number: part of its seeds; unseen: its held-out fold."""
+    """One net to train. name: of its files; number: part of its seeds; unseen: fold left out."""
 
     name: str
     number: int
