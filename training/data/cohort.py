@@ -46,13 +46,14 @@ if TYPE_CHECKING:
     from bmcore.intake.datasets import YaleDataset
 
 VERSION = 2
-_TIME_POINT = re.compile(r"(BraTS-MET-\d+)-\d{3}")
+_TIME_POINT = re.compile(r"(BraTS-MET-\d+|head\d+)-\d{1,3}")
 INDEX = "cohort.json"
 NET = "@net"  # behind the case id of a patient whose lesions the segmentation net found
 
 
 def person_of(case_id: str) -> str:
-    """The case id without the time point, ``BraTS-MET-00086`` of ``BraTS-MET-00086-001``.
+    """The case id without the time point, ``BraTS-MET-00086`` of ``BraTS-MET-00086-001``, and the
+    head of synthetic patients that share one, ``head00012`` of ``head00012-3``.
 
     Scans of one person must lie in one fold, and so must one scan with two masks; case ids of other
     forms stand for a person each.

@@ -57,10 +57,10 @@ class NamingPatient:
     statistics: npt.NDArray[np.float64]
 
 
-def draw_patient(
-    seed: int, mask: str, bundle: Bundle | None = None, describe: bool = False
+def keep_patient(
+    drawn: PhantomCase, mask: str, bundle: Bundle | None = None, describe: bool = False
 ) -> NamingPatient:
-    """Draw a synthetic patient and keep what naming learns from. mask: one of ``MASKS``.
+    """Keep of a synthetic patient what naming learns from. mask: one of ``MASKS``.
 
     bundle: whose segmentation net finds the lesions, for the mask ``net``. describe: also the
     statistics of the images. A patient without a lesion in the mask has empty patches and crops.
@@ -69,10 +69,8 @@ def draw_patient(
     from bmcore.imaging.patches import lesion_patches
     from bmcore.imaging.preprocess import prepare, restore, to_working_grid
     from bmcore.inference.pipeline import find_tumour, measure
-    from bmcore.phantom.cohort import draw_case
 
-    drawn = draw_case(seed)
-    case = drawn.as_case(f"synthetic-{seed}")
+    case = drawn.as_case(f"synthetic-{drawn.seed}")
     prepared = prepare(case)
     if mask == "net":
         if bundle is None:
@@ -84,7 +82,7 @@ def draw_patient(
     lesions = measure(restore(labels, prepared), prepared)
     shown = lesions[:MAX_LESIONS]
     return NamingPatient(
-        seed,
+        drawn.seed,
         drawn.primary,
         drawn.clinical,
         lesions,
@@ -228,7 +226,7 @@ def load_naming_cohort(folder: Path) -> Cohort:
             with path.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
             found = load_naming_patient(path)
-            case_id = f"synthetic-{found.seed}{NET if mask == 'net' else ''}"
+            case_id = f"{path.stem}{NET if mask == 'net' else ''}"
             if not found.lesions:
                 left_out[case_id] = f"no lesion in the mask: {mask}"
                 continue
