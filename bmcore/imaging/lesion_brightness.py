@@ -20,6 +20,7 @@ from bmcore.imaging.patches import PATCH_CHANNELS, PATCH_MM, PATCH_VOXELS
 
 LEAST = 0.02  # of the brain's median: darker voxels count as this dark
 LEAST_HEALTHY = 500  # voxels needed to tell the levels
+LEAST_MM3 = 30.0  # a ball of about 4 mm
 LEAST_NECROSIS = 5  # voxels needed to measure necrosis
 LEAST_INNER = 8  # voxels away from a lesion's edge that stand for it; else all of it does
 UNIT = 0.35  # of a logarithm: what stands as 1 in the CNN's channels
@@ -78,8 +79,10 @@ MEASURES: tuple[str, ...] = (
     "t1c",  # ln: 90th percentile over white matter
     "t1n",  # ln: median over grey matter
     "t1n_near",  # ln: median over the brain around it
-    "t2w",  # ln: 25th percentile over grey matter
+    "t2w",  # ln: median over grey matter
     "t2f",  # ln: median over grey matter
+    "t2_both",  # sum of the two: what is dark, is dark on both
+    "t2_apart",  # their difference without its sign: blood darkens now the one, now the other
     "t1c_spread",  # spread of ln(T1 post-gadolinium) inside the enhancing tumour
     "core_t1n",  # ln: necrosis over grey matter
     "core_t2w",  # necrosis between grey matter (0) and fluid (1)
@@ -118,14 +121,17 @@ def _of_solid(crop: LesionCrop, levels: Levels, solid: npt.NDArray[np.bool_]) ->
     if np.count_nonzero(around) >= 30 and images["t1n"].any():
         level = float(np.median(images["t1n"][around]))
         near = float(log_ratio(np.median(images["t1n"][solid]), level)) if level > LEAST else near
+    t2w, t2f = ratio("t2w", 50, "grey"), ratio("t2f", 50, "grey")
     return {
         # what is bright already without gadolinium counts from there; see Kind.strength
         "uptake": strongest - (max(native, np.log(0.9)) if np.isfinite(native) else 0.0),
         "t1c": strongest,
         "t1n": ratio("t1n", 50, "grey"),
         "t1n_near": near,
-        "t2w": ratio("t2w", 25, "grey"),
-        "t2f": ratio("t2f", 50, "grey"),
+        "t2w": t2w,
+        "t2f": t2f,
+        "t2_both": t2w + t2f,
+        "t2_apart": abs(t2w - t2f),
         "t1c_spread": float(np.log(np.maximum(images["t1c"][solid], LEAST)).std())
         if np.isfinite(strongest)
         else float("nan"),
@@ -211,9 +217,8 @@ def pooled(
 ) -> dict[str, tuple[float, float, float, float]]:
     """Each measure over the lesions: mean weighted by volume^(1/3), that by volume, least, most.
 
-    volumes_mm3 (n,): of the lesions. Small lesions are blurred by their edges, so they count less
-    in the mean; the extremes leave out lesions below 1/8 of the largest measured one's diameter.
-    NaN where no lesion has the measure.
+    volumes_mm3 (n,): of the lesions. Lesions under ``LEAST_MM3`` are blurred by their edges: they
+    count only where there are no others. NaN where no lesion has the measure.
     """
     out = {}
     diameter = np.cbrt(volumes_mm3)
@@ -223,13 +228,20 @@ def pooled(
         if not known.any():
             out[name] = (np.nan,) * 4
             continue
+        known &= readable(volumes_mm3, known)
         v, d, w = values[known], diameter[known], volumes_mm3[known]
-        big = d >= d.max() / 8
         out[name] = (
-            float(d @ v / d.sum()), float(w @ v / w.sum()), float(v[big].min()),
-            float(v[big].max()),
+            float(d @ v / d.sum()), float(w @ v / w.sum()), float(v.min()), float(v.max()),
         )  # fmt: skip
     return out
+
+
+def readable(
+    volumes_mm3: npt.NDArray[np.float64], known: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Lesions (n,) of ``LEAST_MM3`` and more; all where none of the ``known`` ones is so large."""
+    large = volumes_mm3 >= LEAST_MM3
+    return large if (large & known).any() else np.ones_like(large)
 
 
 assert LARGEST >= PATCH_VOXELS * PATCH_MM  # a crop holds all of a patch

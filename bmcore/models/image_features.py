@@ -19,6 +19,7 @@ from bmcore.imaging.lesion_brightness import (
     healthy_levels,
     lesion_measures,
     pooled,
+    readable,
     relative_patches,
 )
 from bmcore.imaging.lesion_crops import LesionCrops
@@ -32,8 +33,9 @@ _MEASURED: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("t1c", "T1 post-gadolinium beside white matter", "ln", ("mean", "volume")),
     ("t1n", "T1 native beside grey matter", "ln", ("mean", "volume", "least", "most")),
     ("t1n_near", "T1 native beside the brain around", "ln", ("mean", "most")),
-    ("t2w", "T2 beside grey matter", "ln", ("mean", "volume", "least", "most")),
-    ("t2f", "FLAIR beside grey matter", "ln", ("mean", "volume", "least")),
+    ("t2_both", "T2 and FLAIR beside grey matter", "ln", ("mean", "volume", "least", "most")),
+    ("t2_apart", "T2 and FLAIR apart", "ln", ("mean", "most")),
+    ("t2w", "T2 beside grey matter", "ln", ("mean", "least")),
     ("t1c_spread", "Unevenness of enhancement", "ln", ("mean", "volume")),
     ("core_t1n", "Necrosis on T1 native", "ln", ("volume", "most")),
     ("core_t2w", "Necrosis on T2, grey matter to fluid", "0-1", ("volume", "least")),
@@ -44,7 +46,7 @@ _MEASURED: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 # Shares of lesions on one side of a limit, softly: name, words, measure, limit and softness (ln)
 _SHARED: tuple[tuple[str, str, str, float, float], ...] = (
     ("share_t1_bright", "Share of lesions bright on T1 native", "t1n", 0.13, 0.04),
-    ("share_t2_dark", "Share of lesions dark on T2", "t2w", -0.16, -0.04),
+    ("share_t2_dark", "Share of lesions dark on T2 and FLAIR", "t2_both", -0.2, -0.06),
 )
 SCORES: tuple[ImageFeature, ...] = (
     *(ImageFeature(f"cnn_mean_{p}", f"CNN, mean: {PRIMARY_NAMES[p]}", "score") for p in PRIMARIES),
@@ -103,6 +105,7 @@ def measured(lesions: Sequence[Lesion], crops: LesionCrops) -> npt.NDArray[np.fl
     for _, _, key, limit, soft in _SHARED:
         each = np.array([row[key] for row in rows])
         known = np.isfinite(each)
+        known &= readable(volumes, known)
         share = 1 / (1 + np.exp(-np.clip((each[known] - limit) / soft, -30, 30)))
         values.append(float(weight[known] @ share / weight[known].sum()) if known.any() else np.nan)
     return np.array(values, dtype=np.float64)
