@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bmcore import __version__, cli_account, cli_dicom, cli_lock, cli_predict, cli_study, disk
+from bmcore import (
+    __version__,
+    cli_account,
+    cli_dicom,
+    cli_lock,
+    cli_predict,
+    cli_recalibrate,
+    cli_study,
+    disk,
+)
 from bmcore.domain import RESEARCH_NOTICE, Finding, refuse
 
 if TYPE_CHECKING:
@@ -32,6 +41,7 @@ app = typer.Typer(
 )
 cli_lock.mount(cli_study.mount(app))
 cli_account.mount(app)
+cli_recalibrate.mount(app)
 
 
 def main() -> None:

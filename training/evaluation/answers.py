@@ -58,7 +58,7 @@ REDUCTIONS = (
 )
 
 
-def _encoder(x: npt.NDArray, reduction: Reduction, how: AutoencoderTraining) -> Any:
+def encoder(x: npt.NDArray, reduction: Reduction, how: AutoencoderTraining) -> Any:
     """A function from features to code, fitted on x (n, f) alone."""
     if reduction.kind == "autoencoder":
         return fit_autoencoder(
@@ -91,7 +91,7 @@ def held_out_probabilities(
     for i in range(count):
         train, test = fold != i, fold == i
         y = held_out.labels[train]
-        encode = _encoder(held_out.features[train], reduction, how)
+        encode = encoder(held_out.features[train], reduction, how)
         known = inputs(held_out.clinical[train], encode(held_out.features[train]))
         unseen = inputs(held_out.clinical[test], encode(held_out.features[test]))
         for kind in kinds:
