@@ -187,7 +187,8 @@ def evidence(
 ) -> npt.NDArray[np.float32]:
     """Grad-CAM of one patch (1, 7, 32, 32, 32) as float32 (32, 32, 32), 0-1, patch axes.
 
-    method: or ``OCCLUSION``. Of several nets behind one CNN the mean of their maps, as their logits are averaged.
+    method: or ``OCCLUSION``. Of several nets behind one CNN the mean of their maps, as their logits
+    are averaged.
     """
     from bmcore.models.cnn import members
 

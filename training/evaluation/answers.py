@@ -17,6 +17,7 @@ from bmcore.models.folds import stratified_folds
 from bmcore.models.mlr import MLR, MLRConfig
 from bmcore.stats.bootstrap import Resampling
 from bmcore.stats.estimate import Estimate
+from bmcore.stats.verdict import BETTER, NOT_SHOWN, WORSE, of_differences
 from training.data.held_out import HeldOut
 from training.data.regression_inputs import inputs
 from training.evaluation.answer_subgroups import (
@@ -203,19 +204,12 @@ def differences(truth: npt.NDArray, first: npt.NDArray, second: npt.NDArray) -> 
 
 
 def verdict(difference: Mapping[str, Estimate], first: str, second: str) -> str:
-    """One plain sentence on whether ``first`` beats ``second``; the only rule for it.
-
-    Better: both paired intervals, of macro AUC and of log loss, leave out 0 on the good side.
-    Worse: both on the bad side. Anything else is not shown.
-    """
+    """One plain sentence on whether ``first`` beats ``second``, by ``stats.verdict``."""
     auc, loss = difference["macro_auc"], difference["log_loss"]
     numbers = f"macro AUC difference {auc.text()}; log loss difference {loss.text()}"
-    known = auc.has_interval and loss.has_interval
-    if known and auc.low > 0 and loss.high < 0:
-        return f"The {first} answer is better than the {second} answer ({numbers})."
-    if known and auc.high < 0 and loss.low > 0:
-        return f"The {first} answer is worse than the {second} answer ({numbers})."
-    return f"The {first} answer is not shown to be better than the {second} answer ({numbers})."
+    words = {BETTER: "better than", WORSE: "worse than"}
+    found = words.get(of_differences(difference) or NOT_SHOWN, "not shown to be better than")
+    return f"The {first} answer is {found} the {second} answer ({numbers})."
 
 
 def compare_reductions(
