@@ -21,7 +21,8 @@ from training.evaluation.answer_subgroups import (
 from training.evaluation.segmentation_case import Reading, Scoring
 from training.evaluation.segmentation_summary import summarise
 from training.model_card import build
-from training.model_card.text import card_lines, cell
+from training.model_card.tables import cell
+from training.model_card.text import card_lines
 from training.run.files import read_json, write_json
 
 SHAPE = (32, 32, 32)

@@ -54,7 +54,7 @@ class CNNTraining:
     nested cross-validation.  seed: of weights, folds and augmentation.
     """
 
-    epochs: int = 30
+    epochs: int = 42
     every: int = 6
     dropout: float = 0.2
     decay: float = 0.02
