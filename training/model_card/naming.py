@@ -34,8 +34,8 @@ def naming_lines(card: Card) -> list[str]:
     intro = [
         f"{card['patients']} patients in {card['folds']} folds, by patient: {counts}.",
         "Autoencoder, penalty, temperature and regression are learnt inside the fold; image "
-        "features come from the net that has not seen the patient. Brackets: 95 % interval, patients "
-        f"resampled, over {card.get('repeats', 1)} cross-validations dealt anew.",
+        "features come from the net that has not seen the patient. Brackets: 95 % interval, "
+        f"patients resampled, over {card.get('repeats', 1)} cross-validations dealt anew.",
     ]
     rows = [[ANSWER_WORDS[kind], *(cell(numbers[key]) for key in NUMBERS)]
             for kind, numbers in card["answers"].items()]  # fmt: skip
