@@ -169,7 +169,7 @@ def measure(
     brain = (patch[0, :4] != 0).any(axis=0)
     core = np.clip(patch[0, 4] + patch[0, 6], 0, 1)
     oedema = np.clip(patch[0, 5], 0, 1 - core)
-    bound = getattr(getattr(net, "config", None), "kind", "whole") == "tissue"
+    bound = explain.looks_at_marked_tissue_alone(net)
     field = core + oedema > 0 if bound else brain
     total = float(heat.sum())
     place: dict[str, Any] = {

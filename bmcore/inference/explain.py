@@ -210,7 +210,9 @@ def occlusion(
     from bmcore.models.cnn import lesion_logits
 
     index, cells = PRIMARIES.index(primary), patch.shape[2] // CELL
-    looked_at = (patch[0, :4] != 0).any(axis=0) & (patch[0, 4:].sum(axis=0) > 0)
+    looked_at = (patch[0, :4] != 0).any(axis=0)
+    if looks_at_marked_tissue_alone(net):
+        looked_at &= patch[0, 4:].sum(axis=0) > 0
     centres = [
         cell
         for cell in np.ndindex(cells, cells, cells)
@@ -228,6 +230,11 @@ def occlusion(
     fine = spread_cells(coarse)
     peak = fine.max()
     return (fine / peak if peak > 1e-9 else np.zeros_like(fine)).astype(np.float32)
+
+
+def looks_at_marked_tissue_alone(net: nn.Module) -> bool:
+    """True for a net that computes on the lesion's tissues (``CNNConfig.kind``)."""
+    return bool(getattr(getattr(net, "config", None), "kind", "whole") == "tissue")
 
 
 def _around_centre(cell: int) -> slice:
