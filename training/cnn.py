@@ -31,6 +31,7 @@ from bmcore.models.image_features import FEATURE_NAMES, scores_of
 from bmcore.models.lesion_training import AUGMENTATION
 from training.data.cohort import Cohort, prepare_cohort
 from training.data.held_out import FEATURES_FILE, HeldOut
+from training.data.naming_patient import MASKS, load_naming_cohort
 from training.loops.cnn_trainer import (
     Choice,
     CNNTraining,
@@ -203,7 +204,9 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     config = CNNTraining(epochs=epochs, folds=folds, batch=batch, seed=seed)
     with distributed(device) as world:
-        train_all(prepare_cohort(data, out, world), out, config, TRAINED, world)
+        drawn = (data / MASKS[0]).is_dir()  # by training.naming_dataset
+        cohort = load_naming_cohort(data) if drawn else prepare_cohort(data, out, world)
+        train_all(cohort, out, config, TRAINED, world)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 
 import numpy as np
+from scipy import ndimage
 
 from bmcore.domain import PRIMARIES
-from bmcore.imaging.masks import box_of
 from bmcore.phantom.appearance import draw_looks
 from bmcore.phantom.cohort import PhantomCase, draw_record
 from bmcore.phantom.grids import phantom_affine
@@ -38,7 +38,7 @@ def draw_on_one_head(seed: int, count: int, style: Style = CLINIC) -> Iterator[P
     tissue = draw_tissue(head, draw_map(head), bool(head.uniform() < style.residue_share))
     box = tuple(
         slice(max(0, s.start - MARGIN), min(n, s.stop + MARGIN))
-        for s, n in zip(box_of(tissue.mask), GRID, strict=True)
+        for s, n in zip(ndimage.find_objects(tissue.mask.astype(np.uint8))[0], GRID, strict=True)
     )
     start = np.array([s.start for s in box])
     affine = phantom_affine()

@@ -132,10 +132,6 @@ def prepare_cohort(data: Path, out: Path, world: World) -> Cohort:
     """
     if (data / INDEX).exists():
         return load_cohort(data)
-    if (data / "reference").is_dir():
-        from training.data.naming_patient import load_naming_cohort
-
-        return load_naming_cohort(data)
     from bmcore.intake.datasets import YaleDataset
 
     dataset = YaleDataset(data)

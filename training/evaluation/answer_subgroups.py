@@ -22,17 +22,17 @@ Answers = Mapping[str, npt.NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Described:
-    """What a patient is sorted by: sex ("": not known), age in years (NaN: not known), number of
+    """What a patient is sorted by: sex and age in years (None, "" or NaN: not known), number of
     lesions of the reference and the largest diameter in mm."""
 
-    sex: str
-    age_years: float
+    sex: str | None
+    age_years: float | None
     lesions: int
     largest_mm: float
 
 
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value
+def _known(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else value
 
 
 def subgroups(

@@ -141,7 +141,7 @@ def ablation_table(path: Path) -> dict[str, Any] | None:
 def _answers(out: Path) -> dict[str, Any]:
     """The evaluation of the answers: from metrics.json, else from an earlier card in OUT."""
     metrics = _optional(out / "metrics.json") or {}
-    if "evaluate" in metrics:
+    if metrics.get("evaluate"):
         found = dict(metrics["evaluate"])
         sets = metrics.get("uncertainty") or {}
         found["sets"] = {
