@@ -555,6 +555,31 @@ def test_the_whole_evaluation_states_counts_intervals_and_baselines():
         assert all(0 <= e.low <= e.value <= e.high <= 1 for e in points.values() if e.has_interval)
 
 
+def test_learning_curves_rise_with_what_is_learnt_from_and_know_what_they_lack(monkeypatch):
+    from training import learning_curves
+
+    rows = [r for r in learning_curves.ROWS if r.words in (
+        "CNN scores alone", "measured features alone", "record alone",
+    )]  # fmt: skip
+    monkeypatch.setattr(learning_curves, "ROWS", rows)
+    monkeypatch.setattr(learning_curves, "SIZES", (30, 100, 200))
+    random = np.random.default_rng(0)
+    labels = np.arange(170) % 3
+    features = random.normal(size=(170, len(FEATURE_NAMES))).astype(np.float32)
+    features[:, 12] += 2 * labels  # a measured one tells; scores and record do not
+    ids = np.array([f"p{n}" for n in range(169)] + ["p0@net"])
+    held_out = whole(features, labels, labels, random.normal(size=(170, 7)), ids)
+    found = learning_curves.curves(held_out, QUICK, 3, 0)
+    assert found["patients"] == 169 and found["sizes"] == [30, 100]
+    assert found["not_reached"] == [200]
+    measured = found["curves"]["measured features alone"]
+    assert [p["n"] for p in measured] == [30, 100]
+    assert measured[1]["value"] > measured[0]["value"] + 0.02 and measured[1]["value"] > 0.7
+    for words in ("CNN scores alone", "record alone"):
+        assert abs(found["curves"][words][1]["value"] - 0.5) < 0.1
+    assert all(p["low"] <= p["value"] <= p["high"] for p in measured)
+
+
 def test_features_of_another_version_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(held_out_data, "FEATURE_NAMES", ("a",))
     (tmp_path / "cnn").mkdir()
