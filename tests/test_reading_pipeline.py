@@ -189,6 +189,8 @@ def test_a_site_with_its_own_shares_gets_both_answers_side_by_side(
     from bmcore.models.configs import CNNConfig
     from bmcore.settings import settings
 
+    monkeypatch.delenv("BMCORE_CASE_MIX", raising=False)
+    settings.cache_clear()
     folder = fixture.tiny_bundle(tmp_path / "b")
     config = CNNConfig(width=8, blocks=1, maps=4, embedding=4)
     counts = {"breast": 20, "gi": 10, "sclc": 10, "melanoma": 30, "nsclc": 60, "rcc": 10}
