@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 LOCKS := requirements.lock requirements-cpu.lock requirements-torch.lock requirements-weights.lock
 LOCKED := $(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --only-binary :all: --require-hashes
 STREAMLIT_FLAGS ?= --browser.gatherUsageStats=false
-CASES ?= 180
+CASES ?= 2000
 RUNS ?= 1000
 MUTANTS ?= 10000
 WORK ?= runs/demo

@@ -21,6 +21,7 @@ from bmcore import (
     cli_import,
     cli_lock,
     cli_predict,
+    cli_recalibrate,
     cli_statistics,
     cli_study,
     disk,
@@ -45,6 +46,7 @@ cli_lock.mount(_STUDY)
 cli_statistics.mount(app, _STUDY)
 cli_account.mount(app)
 cli_import.mount(app)
+cli_recalibrate.mount(app)
 
 
 def main() -> None:

@@ -352,6 +352,9 @@ class Answer:
     prediction_set: the primaries that cannot be ruled out at ``coverage`` (0-1), the most likely
     first; both None where there are no probabilities or the models hold no calibration.
     abstains: why the probabilities should not be read as an answer, in words; None where they may.
+    at_site: the probabilities for the shares of the primaries at the site, None where none are set.
+    balanced: the primary of the largest likelihood ratio, the likeliest if all were equally common;
+    None where the models do not say how common they were in training.
     """
 
     kind: str
@@ -360,18 +363,21 @@ class Answer:
     prediction_set: tuple[Primary, ...] | None = None
     coverage: float | None = None
     abstains: str | None = None
+    at_site: tuple[float, ...] | None = None
+    balanced: Primary | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("clinical", "image", "fused"):
             raise ValueError(f"kind must be clinical, image or fused, but is {self.kind!r}")
         if (self.probabilities is None) == (self.reason is None):
             raise ValueError("an Answer has either probabilities or a reason for having none")
-        if self.probabilities is not None:
-            p = np.asarray(self.probabilities, float)
+        for given in (self.probabilities, self.at_site):
+            p = np.asarray((1, *[0] * 5) if given is None else given, float)
             if p.shape != (len(PRIMARIES),) or (p < 0).any() or abs(p.sum() - 1) > 1e-4:
                 raise ValueError(f"probabilities must be six numbers that sum to 1, but are {p}")
-        elif self.prediction_set is not None or self.abstains is not None:
-            raise ValueError("only an Answer with probabilities has a set or abstains")
+        rest = (self.prediction_set, self.abstains, self.at_site, self.balanced)
+        if self.probabilities is None and any(value is not None for value in rest):
+            raise ValueError("only an Answer with probabilities has a set, a decision, or abstains")
         if (self.prediction_set is None) != (self.coverage is None):
             raise ValueError("a prediction set and its coverage come together")
         if self.prediction_set is not None and not self.prediction_set:
@@ -441,7 +447,9 @@ class Prediction:
     mask: labels 0-3 (uint8) on the input's grid. lesion_probabilities: (n_lesions, 6) of the CNN.
     image_features: (f,) patient-level image features, code: (d,) from the autoencoder, both None
     where no lesion was found. clinical_vector: (m,) as fed to the MLR. timings_s: stage -> seconds.
-    novelty: None where the models hold no calibration. origin: as the case's.
+    novelty: None where the models hold no calibration. origin: as the case's. training_shares,
+    site_shares: how common the six primaries were among the training patients, and are at the
+    site; None where not stated.
     """
 
     case_id: str
@@ -462,6 +470,8 @@ class Prediction:
     findings: tuple[Finding, ...] = ()
     novelty: Novelty | None = None
     origin: Origin | None = None
+    training_shares: tuple[float, ...] | None = None
+    site_shares: tuple[float, ...] | None = None
 
     @property
     def answers(self) -> tuple[Answer, Answer, Answer]:

@@ -23,6 +23,9 @@ class Settings(BaseSettings):
     frame_ancestors: which pages may frame the dashboard, as in Content-Security-Policy.
     upload_gb: the largest upload, in GB.
     inbox: a folder of this computer whose folders and zips the Cases page offers; none if empty.
+    case_mix: how common the primaries are at this site, for instance
+        "breast=30, gi=12, sclc=15, melanoma=40, nsclc=90, rcc=14" (patients, shares or percent);
+        empty: the answers stand for the case mix of the training patients alone.
     keep_names: keep the names of the files a case came in, and name cases after them. Off: a name
         of a file may be a patient's.
     """
@@ -38,6 +41,7 @@ class Settings(BaseSettings):
     frame_ancestors: str = Field(default="'none'", pattern=r"^[\w\-.:/*' ]+$")
     upload_gb: float = Field(default=16.0, gt=0)
     inbox: Path | None = None
+    case_mix: str = ""
     keep_names: bool = False
 
     @property

@@ -11,6 +11,7 @@ from bmcore.settings import settings
 from pages.parts import loaders
 from pages.parts.access.guard import page
 from pages.parts.models import card as model_card
+from pages.parts.models import naming as naming_card
 from pages.parts.models.metrics import in_words, metric_rows
 from pages.parts.words import escaped
 
@@ -131,14 +132,14 @@ def draw(manifest: dict[str, Any], card: model_card.Card | None) -> None:
     naming, finding, whom, helps, use, parts = st.tabs(TABS)
     with naming:
         if card:
-            model_card.draw_answers(card)
+            naming_card.draw_answers(card)
         else:
             st.info(model_card.NO_CARD)
             draw_comparison(manifest["parts"])
     sections = (
         (finding, model_card.draw_segmentation),
         (whom, model_card.draw_subgroups),
-        (helps, model_card.draw_ablations),
+        (helps, naming_card.draw_ablations),
     )
     for place, section in sections:
         with place:

@@ -76,7 +76,7 @@ def test_what_was_written_is_what_is_read(made):
     assert all(torch.equal(v, same[k]) for k, v in bundle.cnn.state_dict().items())
     assert not bundle.cnn.training and bundle.cnn is bundle.cnn
     assert bundle.segmenter_config == SEGMENTER and not bundle.segmenter.training
-    assert bundle.fused_mlr.features[:12] == FEATURE_KEYS
+    assert bundle.fused_mlr.features[:7] == FEATURE_KEYS
     assert bundle.image_mlr.predict_proba(np.zeros((1, 8))).shape == (1, 6)
     assert bundle.autoencoder.encode(np.zeros((2, len(FEATURE_NAMES)))).shape == (2, 8)
     assert bundle.info.badge == "demo 1: demo models, trained on synthetic data"

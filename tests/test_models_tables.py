@@ -1,37 +1,88 @@
 """The clinical vector, the folds and the multinomial logistic regression."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bmcore.domain import ClinicalRecord
-from bmcore.models.clinical import FEATURE_KEYS, FEATURES, vector
+from bmcore.models.clinical import FEATURE_KEYS, FEATURES, vector, with_flags
 from bmcore.models.folds import stratified_folds
 from bmcore.models.mlr import C_GRID, MLR, MLRConfig
 
 
-def named(record: ClinicalRecord) -> dict[str, float]:
-    return dict(zip(FEATURE_KEYS, vector(record), strict=True))
+def named(record: ClinicalRecord, keys: tuple[str, ...] = FEATURE_KEYS) -> dict[str, float]:
+    return dict(zip(keys, vector(record, keys), strict=True))
 
 
-def test_a_full_record_has_no_flag_and_no_gap():
-    v = named(ClinicalRecord(65, "female", "former", 20, True))
+FULL = ClinicalRecord(65, "female", "former", 20, True)
+
+
+def test_a_full_record_has_no_gap():
+    v = named(FULL, with_flags())
     assert v["age_decades"] == 6.5 and v["sex_female"] == 1 and v["smoking_former"] == 1
+    assert v["smoking_never"] == v["smoking_current"] == 0
     assert v["pack_years_log1p"] == pytest.approx(np.log(21))
     assert v["extracranial_metastases"] == 1
-    assert not any(v[k] for k in FEATURE_KEYS if k.endswith("_missing"))
-    assert len({f.key for f in FEATURES}) == len(FEATURES) == 12
+    assert not any(v[k] for k in with_flags() if k.endswith("_missing"))
+    assert len(set(FEATURE_KEYS)) == 7 and not np.isnan(vector(FULL)).any()
 
 
-def test_an_empty_record_is_missing_and_never_zero_years_old():
-    v = named(ClinicalRecord())
+def test_an_empty_record_is_all_unknown_and_never_zero():
+    assert np.isnan(vector(ClinicalRecord())).all()
+    with pytest.raises(ValueError, match="no clinical column is called height"):
+        vector(FULL, ("height",))
+
+
+def test_flags_are_columns_only_where_they_are_asked_for():
+    """As bundles of the first version learnt it: a flag, and 0 in the category's columns."""
+    v = named(ClinicalRecord(), with_flags())
     assert np.isnan(v["age_decades"]) and np.isnan(v["pack_years_log1p"])
-    assert all(v[k] == 1 for k in FEATURE_KEYS if k.endswith("_missing"))
+    assert all(v[k] == 1 for k in with_flags() if k.endswith("_missing"))
     assert v["sex_female"] == v["extracranial_metastases"] == v["smoking_never"] == 0
+    assert len(with_flags()) == 12 and not any(k.endswith("_missing") for k in FEATURE_KEYS)
+
+
+@pytest.mark.parametrize("field", list(ClinicalRecord.__dataclass_fields__))
+def test_what_is_not_known_argues_for_nothing(field: str):
+    """Each field of the record: its columns take the training mean, and contribute exactly 0."""
+    random = np.random.default_rng(5)
+    records = [
+        ClinicalRecord(
+            float(random.integers(30, 90)),
+            str(random.choice(["male", "female"])),
+            str(random.choice(["never", "former", "current"])),
+            float(random.integers(0, 60)),
+            bool(random.random() < 0.6),
+        )
+        for _ in range(120)
+    ]
+    x = np.stack([vector(record) for record in records])
+    x[::9] = np.nan  # gaps in training too
+    y = random.integers(0, 6, len(x))
+    model = MLR(FEATURE_KEYS).fit(x, y)
+    columns = [i for i, f in enumerate(FEATURES) if f.group == GROUPS[field]]
+    assert columns and np.abs(model.coef_[:, columns]).max() > 1e-4  # it says something if known
+    without = vector(replace(FULL, **{field: None}))
+    assert np.isnan(without[columns]).all() and np.isfinite(np.delete(without, columns)).all()
+    parts = model.contributions(without[None])[0]
+    assert (parts[:, columns] == 0).all() and np.abs(np.delete(parts, columns, axis=1)).max() > 0
+    mean = np.where(np.isnan(without), model.background_mean, without)
+    np.testing.assert_allclose(model.predict_proba(without[None]), model.predict_proba(mean[None]))
+
+
+GROUPS = {
+    "age_years": "Age",
+    "sex": "Sex",
+    "smoking": "Smoking",
+    "pack_years": "Pack-years",
+    "extracranial_metastases": "Metastases outside the brain",
+}
 
 
 def test_no_metastases_outside_differs_from_not_known():
     no, unknown = vector(ClinicalRecord(extracranial_metastases=False)), vector(ClinicalRecord())
-    assert (no != unknown)[~np.isnan(no)].sum() == 1
+    assert np.isfinite(no).sum() == 1 and np.isnan(unknown).all()
 
 
 def test_folds_share_out_each_class_and_repeat():

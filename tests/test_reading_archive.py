@@ -204,7 +204,8 @@ def test_the_three_output_files_hold_what_was_predicted(tmp_path: Path) -> None:
     assert list(summary) == [
         "case_id", "sequences", "probabilities", "reasons", "lesion_count", "bundle", "timings_s",
         "findings", "notice", "calibration", "coverage", "prediction_set", "abstains", "novelty",
-        "mask", "clinical_record", "inputs", "created_at", "bmcore",
+        "mask", "case_mix", "probabilities_at_site", "balanced", "clinical_record", "inputs",
+        "created_at", "bmcore",
     ]  # fmt: skip
     assert summary["calibration"] == "no calibration stored with these models"
     assert summary["coverage"] is summary["novelty"] is None
@@ -212,6 +213,28 @@ def test_the_three_output_files_hold_what_was_predicted(tmp_path: Path) -> None:
     assert summary["probabilities"]["fused"]["nsclc"] == 0.55
     assert summary["lesion_count"] == 2
     assert summary["bundle"]["digest"] == "ab" * 32
+    assert summary["case_mix"] == {"training": None, "site": None}
+    assert summary["balanced"] == dict.fromkeys(("clinical", "image", "fused"))
+
+
+def test_the_answer_for_the_site_comes_back_beside_the_one_for_the_training(
+    tmp_path: Path,
+) -> None:
+    there = (0.3, 0.1, 0.1, 0.2, 0.2, 0.1)
+    fused = replace(prediction().fused, at_site=there, balanced=Primary.GI)
+    made = replace(prediction(fused=fused), training_shares=(0.2, *[0.16] * 5), site_shares=there)
+    archive.save(made, tmp_path / "kept")
+    again = archive.load(tmp_path / "kept")
+    assert again.fused == fused and again.clinical.balanced is None
+    assert (again.training_shares, again.site_shares) == (made.training_shares, there)
+    summary = json.loads(archive.write_outputs(made, tmp_path / "out")[2].read_text())
+    assert summary["probabilities_at_site"]["fused"]["breast"] == 0.3
+    assert summary["probabilities_at_site"]["clinical"] is None
+    assert summary["balanced"]["fused"] == "gi" and summary["case_mix"]["site"]["breast"] == 0.3
+    with pytest.raises(ValueError, match="only an Answer with probabilities"):
+        replace(prediction(lesions=0).image, balanced=Primary.GI)
+    with pytest.raises(ValueError, match="six numbers that sum to 1"):
+        replace(fused, at_site=(0.5,) * 6)
 
 
 def test_no_lesion_is_null_with_a_reason_and_an_empty_table(tmp_path: Path) -> None:

@@ -47,6 +47,50 @@ def test_a_map_of_what_the_net_uses_on_the_lesion_passes_place_and_deletion() ->
     assert found == audit.measure(net, patch, 1, Primary.MELANOMA)
 
 
+def test_occlusion_finds_the_spot_whose_loss_lowers_the_score() -> None:
+    """By hand: the score falls where the T1 Gd spot is flattened, and nowhere else."""
+    from bmcore.inference.explain import OCCLUSION, evidence
+
+    net, patch = net_with_evidence_in_channels(), patch_of_four_spots(lesion_at=T1C)
+    heat = evidence(net, patch, Primary.MELANOMA, OCCLUSION)
+    assert heat.max() == 1 and heat.shape == (32, 32, 32)
+    spot = np.zeros_like(heat, bool)
+    spot[tuple(CORNERS[T1C])] = True
+    assert spot[np.unravel_index(heat.argmax(), heat.shape)]
+    assert heat[spot].mean() > 20 * heat[~spot].mean()
+    away = np.ones_like(spot)
+    reach = [s.indices(32) for s in CORNERS[T1C]]
+    away[tuple(slice(max(0, low - 6), high + 6) for low, high, _ in reach)] = False
+    assert heat[away].max() < 0.2
+    found = audit.measure(net, patch, 1, Primary.MELANOMA, OCCLUSION)
+    assert found.method == OCCLUSION and verdicts(found)[1] == PASSES
+
+
+@pytest.mark.parametrize(
+    ("first_fails", "second", "expected"),
+    [
+        (False, "passes", "gradcam"),
+        (True, "passes", "occlusion"),
+        (True, "fails", "gradcam"),
+        (True, "empty", "gradcam"),
+    ],
+)
+def test_the_second_map_is_shown_where_the_first_fails_and_it_does_not(
+    first_fails: bool, second: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = Audit(1, Primary.RCC, False, in_core=0.9, cells=9, alike=(0.0,))
+    bad = replace(good, in_core=0.1)
+    kept = {"passes": good, "fails": bad, "empty": Audit(1, Primary.RCC, empty=True)}
+    assert bad.fails and not good.fails
+
+    def stored(*given: Any) -> Audit:
+        return kept[second] if given[-1] == "occlusion" else (bad if first_fails else good)
+
+    monkeypatch.setattr(audit, "audit", stored)
+    nothing: Any = None
+    assert audit.trusted_method("", nothing, nothing, nothing, 1, Primary.RCC) == expected
+
+
 def test_a_map_beside_the_marked_lesion_fails_the_place() -> None:
     found = audit.measure(
         net_with_evidence_in_channels(), patch_of_four_spots(lesion_at=0), 1, Primary.MELANOMA

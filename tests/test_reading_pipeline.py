@@ -136,10 +136,11 @@ def test_every_lesion_gets_its_own_probabilities_also_past_the_largest_twelve(bu
     from bmcore.imaging.preprocess import prepare
     from bmcore.models.cnn import MAX_LESIONS, lesion_probabilities
 
-    prepared = prepare(fixture.head())
+    case = fixture.head()
+    prepared = prepare(case)
     mask = np.zeros(prepared.brain.shape, np.uint8)
     places = [fixture.lesion(n + 1, (float(n - 7), 2.0, 2.0)) for n in range(MAX_LESIONS + 3)]
-    read = pipeline.read_lesions(bundle, prepared, mask, places)
+    read = pipeline.read_lesions(bundle, case, prepared, mask, places)
     assert read.lesion_probabilities is not None and read.features is not None
     assert read.lesion_probabilities.shape == (MAX_LESIONS + 3, len(PRIMARIES))
     from bmcore.imaging.patches import lesion_patches
@@ -176,3 +177,45 @@ def test_the_worker_predicts_a_case_of_the_library_in_its_own_process(
     assert state.state == "done", (state, jobs.log_path(tmp_path, entry.case_id).read_text())
     stored = archive.latest(tmp_path, entry.case_id, bundle.info.digest)
     assert stored is not None and stored.image.reason == "No lesion found"
+
+
+def test_a_site_with_its_own_shares_gets_both_answers_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bmcore.inference import case_mix
+    from bmcore.models import bundle_writer, bundles
+    from bmcore.models.case_mix import exchange, from_counts
+    from bmcore.models.cnn import build_cnn
+    from bmcore.models.configs import CNNConfig
+    from bmcore.settings import settings
+
+    monkeypatch.delenv("BMCORE_CASE_MIX", raising=False)
+    settings.cache_clear()
+    folder = fixture.tiny_bundle(tmp_path / "b")
+    config = CNNConfig(width=8, blocks=1, maps=4, embedding=4)
+    counts = {"breast": 20, "gi": 10, "sclc": 10, "melanoma": 30, "nsclc": 60, "rcc": 10}
+    training = {"patients": counts | {"left out: no lesion": 3}}
+    bundle_writer.write_part(folder, "cnn", build_cnn(config).state_dict(), config, training)
+    bundle = bundles.load_bundle(folder)
+    record, code = ClinicalRecord(age_years=60, sex="female"), np.array([0.4, -0.2, 1.0])
+    alone = pipeline.answers(record, code, bundle)[2]
+    assert alone.at_site is None and alone.balanced is not None
+    monkeypatch.setenv("BMCORE_CASE_MIX", "breast=80, gi=4, sclc=4, melanoma=4, nsclc=4, rcc=4")
+    settings.cache_clear()
+    try:
+        three = pipeline.answers(record, code, bundle)
+        found = pipeline.predict(fixture.head(record=record), bundle)
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    fused = three[2]
+    assert fused.probabilities == alone.probabilities and fused.balanced == alone.balanced
+    learnt = from_counts(counts)
+    there = from_counts(dict.fromkeys(counts, 4.0) | {"breast": 80.0})
+    np.testing.assert_allclose(fused.at_site, exchange(fused.probabilities, learnt, there))
+    assert fused.at_site[0] > fused.probabilities[0]
+    assert found.training_shares == learnt.shares and found.site_shares == there.shares
+    lines = case_mix.sentences(found)
+    assert lines and "with the shares of this site" in lines[0]
+    assert "case mix of the training patients" in str(case_mix.basis(found))
+    assert bundles.load_bundle(fixture.tiny_bundle(tmp_path / "old")).shares is None

@@ -256,5 +256,6 @@ def test_sets_of_the_shipped_models_hold_what_their_coverage_asks_of_the_trained
     conformal = shipped().conformal
     assert conformal is not None and set(conformal) == {"clinical", "image", "fused"}
     for fitted in conformal.values():
-        assert (fitted.known <= fitted.threshold).mean() >= fitted.coverage
+        own = 0 if fitted.labels is None else fitted.labels
+        assert (fitted.known <= fitted.thresholds[own]).mean() >= fitted.coverage
         assert len(fitted.prediction_set(SURE)) < len(PRIMARIES)

@@ -5,18 +5,20 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from bmcore.domain import PRIMARIES, ClinicalRecord, InputRefused, Lesion, Primary
+from bmcore.domain import PRIMARIES, ClinicalRecord, InputRefused, Lesion
 from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.bundles import load_bundle
-from bmcore.models.cnn import FEATURE_NAMES
 from bmcore.models.configs import CNNConfig
 from bmcore.models.folds import stratified_folds
+from bmcore.models.image_features import FEATURE_NAMES, MEASURED
 from bmcore.models.lesion_training import (
     augment_geometry,
     augment_intensity,
@@ -45,11 +47,9 @@ from training.evaluation.answers import (
     held_out_probabilities,
     verdict,
 )
-from training.loops import cnn_trainer
 from training.loops.cnn_trainer import (
     CNNTraining,
     Run,
-    Views,
     choose,
     make_views,
     train_net,
@@ -79,7 +79,8 @@ def make_patient(index: int, label: int, random: np.random.Generator, shine: flo
     patches[:, 6, ball] = 1
     record = ClinicalRecord(age_years=float(random.integers(40, 80)), sex="female")
     lesions = tuple(lesion(i + 1, 1400.0 - i) for i in range(n))
-    return Patient(f"case-{index:03d}", patches, lesions, record, PRIMARIES[label])
+    measured = random.normal(size=len(MEASURED))
+    return Patient(f"case-{index:03d}", patches, lesions, record, PRIMARIES[label], measured)
 
 
 def write_patients(folder: Path, n: int, seed: int = 0, tells: bool = True) -> Path:
@@ -108,20 +109,23 @@ def test_a_patient_comes_back_as_it_was_kept(tmp_path):
     save_patient(tmp_path / "p.npz", patient)
     again = load_patient(tmp_path / "p.npz")
     assert np.array_equal(again.patches, patient.patches)
+    assert np.array_equal(again.measured, patient.measured)
     assert (again.lesions, again.record, again.primary) == (
         patient.lesions,
         patient.record,
         patient.primary,
     )
     with pytest.raises(ValueError, match="lesions, but patches"):
-        Patient("x", patient.patches, patient.lesions + patient.lesions, patient.record, Primary.GI)
+        replace(patient, lesions=patient.lesions + patient.lesions)
+    with pytest.raises(ValueError, match="measured must be"):
+        replace(patient, measured=patient.measured[1:])
 
 
 def test_those_left_out_are_counted_and_a_lost_file_is_refused(cohort_folder, tmp_path):
     cohort = load_cohort(cohort_folder)
     assert cohort.counts["melanoma"] == cohort.counts["nsclc"] == 9
     assert cohort.counts["left out: no reference mask"] == 1
-    assert cohort.clinical.shape == (18, 12) and set(cohort.labels) == {3, 4}
+    assert cohort.clinical.shape == (18, 7) and set(cohort.labels) == {3, 4}
     for path in cohort_folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     assert load_cohort(tmp_path).digest == cohort.digest
@@ -201,11 +205,9 @@ def test_class_weights_between_even_patients_and_even_primaries():
 # --- the CNN's training -------------------------------------------------------------------------
 
 
-def test_each_pair_of_folds_has_a_net_that_saw_neither():
+def test_each_fold_has_a_net_that_did_not_see_it():
     runs = runs_of(5)
-    assert len(runs) == 11 and runs[0].unseen == ()
-    assert {r.unseen for r in runs[1:]} == {(a, b) for a in range(5) for b in range(a + 1, 5)}
-    assert len({r.number for r in runs}) == 11
+    assert [r.unseen for r in runs] == list(range(5)) and len({r.number for r in runs}) == 5
 
 
 def silent(name: str, value: float, step: int) -> None:
@@ -217,7 +219,10 @@ class Killed(Exception):
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(cohort_folder, tmp_path):
-    config, run = CNNTraining(epochs=3, batch=3, lesions=2, seed=5, views=2), Run("final", 0, ())
+    config, run = (
+        CNNTraining(epochs=3, every=2, batch=3, lesions=2, seed=5, views=2),
+        Run("without-0", 0, 0),
+    )
     members = make_views(load_cohort(cohort_folder).patients[:6], config, TINY)
     args = (members, run, config, TINY)
     whole = train_net(*args, tmp_path / "whole" / "x", ALONE, silent)
@@ -230,14 +235,18 @@ def test_a_killed_run_goes_on_to_the_same_bits(cohort_folder, tmp_path):
     place = tmp_path / "killed" / "x"
     with pytest.raises(Killed):
         train_net(*args, place, ALONE, silent, kill)
-    assert {p.name for p in place.iterdir()} == {"final.pt", "final.choice.json"}
+    assert {p.name for p in place.iterdir()} == {"without-0.pt"}
     torch.manual_seed(12345)  # another process would not share our random state
     epochs: list[float] = []
     gone_on = train_net(*args, place, ALONE, silent, epochs.append)
     assert len(epochs) == 1  # the third alone
-    assert tensors_hash(gone_on) == tensors_hash(whole)
-    assert tensors_hash(train_net(*args, place, ALONE, silent)) == tensors_hash(whole)
-    assert {p.name for p in place.iterdir()} == {"final.safetensors", "final.choice.json"}
+    again = train_net(*args, place, ALONE, silent)
+    assert list(whole) == list(gone_on) == list(again) == [2, 3]
+    for epochs, tensors in whole.items():
+        assert tensors_hash(gone_on[epochs]) == tensors_hash(tensors)
+        assert tensors_hash(again[epochs]) == tensors_hash(tensors)
+    assert tensors_hash(whole[2]) != tensors_hash(whole[3])
+    assert {p.name for p in place.iterdir()} == {"without-0.safetensors"}
     other = CNNTraining(epochs=4, batch=3, lesions=2, seed=5, views=2)
     with pytest.raises(InputRefused, match="other options"):
         train_net(members, run, other, TINY, place, ALONE, silent)
@@ -246,72 +255,64 @@ def test_a_killed_run_goes_on_to_the_same_bits(cohort_folder, tmp_path):
 @pytest.fixture(scope="module")
 def trained(cohort_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("answers")
-    config = CNNTraining(epochs=24, batch=4, folds=3, lesions=3, rate=1e-2, views=2)
+    config = CNNTraining(epochs=36, every=6, batch=4, folds=3, lesions=3, rate=1e-2, views=2)
     train_all(load_cohort(cohort_folder), out, config, TINY, ALONE)
     return out
 
 
 def test_held_out_features_come_from_nets_that_did_not_see_the_patient(trained):
     held_out = load_held_out(trained)
-    n = len(held_out.fold)
-    own = held_out.features[np.arange(n), held_out.fold]
-    assert held_out.features.shape == (18, 3, len(FEATURE_NAMES)) and np.isnan(own).all()
-    assert held_out.one_each.shape == (18, len(FEATURE_NAMES))
-    for a, b in ((0, 1), (1, 2)):
-        seen = held_out.features[held_out.fold == a, b][:, :12]
-        assert np.isfinite(seen).all()
+    assert held_out.features.shape == (18, len(FEATURE_NAMES))
+    assert np.isfinite(held_out.features[:, :12]).all() and held_out.judged.all()
+    assert set(held_out.fold) == {0, 1, 2} and held_out.folds == 3
+    some = held_out.rows(held_out.fold == 1)
+    assert len(some.labels) == len(some.sex) == 6
 
 
 def test_the_net_finds_the_bright_lesions_of_patients_it_has_not_seen(trained):
     metrics = read_json(trained / "metrics.json")["cnn"]
     assert metrics["accuracy"]["value"] >= 0.85  # they are told apart by t1n alone
     assert metrics["training"]["patients"]["left out: no reference mask"] == 1
-    assert load_bundle(trained).manifest["parts"]["cnn"]["training"]["nets"] == 4
+    assert load_bundle(trained).manifest["parts"]["cnn"]["training"]["nets"] == 3
 
 
-def test_epochs_setting_and_temperature_are_chosen_without_the_inner_held_out(monkeypatch):
-    """The nets of the choice never learn from a patient that judges them, nor from another scan of
-    one; what is chosen is the least of the losses seen."""
+def test_the_number_of_passes_is_that_of_the_least_loss_over_all_unseen_folds():
     random = np.random.default_rng(0)
-    patients = [make_patient(i, 3 if i % 2 else 4, random, 4.0 * (i % 2)) for i in range(16)]
-    config = CNNTraining(epochs=4, every=2, batch=4, views=1, rate=1e-2)
-    views = make_views(patients, config, TINY)
-    members = [Views(v.case_id, f"person-{i // 2}", v.label, v.tensor) for i, v in enumerate(views)]
-    learnt, judged, losses = [], [], []
-
-    class Spy(cnn_trainer.CNNTrainer):
-        def __init__(self, learn, *rest):
-            super().__init__(learn, *rest)
-            learnt.append({m.person for m in learn})
-
-        def patient_logits(self, others):
-            judged.append({m.person for m in others})
-            logits = super().patient_logits(others)
-            t = cnn_trainer.temperature(logits, np.array([m.label for m in others]))
-            losses.append(log_loss(logits / t, np.array([m.label for m in others])))
-            return logits
-
-    monkeypatch.setattr(cnn_trainer, "CNNTrainer", Spy)
-    choice = choose(members, Run("x", 1, (0, 1)), config, TINY, ALONE)
-    assert len(learnt) == 2 and len(judged) == 4  # two settings, two looks each
-    assert all(not a & b for a in learnt for b in judged) and len(judged[0] | learnt[0]) == 8
-    assert choice.loss == min(losses) and choice.patients == 4
-    place = int(np.argmin(losses))
-    assert (choice.setting, choice.epochs) == (place // 2, 2 + 2 * (place % 2))
+    labels = random.integers(0, 6, 200)
+    truth = 3.0 * np.eye(6)[labels]
+    noise = random.normal(size=(200, 6))
+    logits = {3: noise, 6: 5 * (truth + 1.5 * noise), 9: truth + 4 * noise}
+    choice = choose(logits, labels)
+    assert choice.epochs == 6 and choice.patients == 200
+    assert choice.temperature > 2  # five times too sure, and noisy
+    assert choice.loss == pytest.approx(log_loss(logits[6] / choice.temperature, labels))
+    assert choice.loss == min(choose({k: v}, labels).loss for k, v in logits.items())
 
 
-def test_the_temperature_chosen_inside_is_divided_out_of_the_net(tmp_path, monkeypatch):
-    random = np.random.default_rng(0)
-    patients = [make_patient(i, 3 if i % 2 else 4, random, 0.0) for i in range(4)]
-    config = CNNTraining(epochs=1, batch=2, views=1, lesions=2, inner=0)
-    members, run = make_views(patients, config, TINY), Run("x", 0, ())
-    plain = train_net(members, run, config, TINY, tmp_path / "a", ALONE, silent)
-    warm = cnn_trainer.Choice(0, 1, 4.0, 1.0, 1)
-    monkeypatch.setattr(cnn_trainer, "choose", lambda *_: warm)
-    cooled = train_net(members, run, config, TINY, tmp_path / "b", ALONE, silent)
-    for name, value in plain.items():
-        share = 4 if name.startswith("head.") else 1
-        assert torch.allclose(cooled[name] * share, value, rtol=1e-6)
+def test_one_temperature_is_divided_out_of_every_member(trained):
+    """What the members say of their unseen folds is the same with and without, but for it."""
+    bundle = load_bundle(trained)
+    choice = bundle.manifest["parts"]["cnn"]["training"]["choice"]
+    place = next(p for p in (trained / "cnn").iterdir() if (p / "without-0.safetensors").exists())
+    kept = load_file(place / "without-1.safetensors")
+    raw = kept[f"{choice['epochs']}.head.weight"]
+    own = bundle.cnn.members[1].head.weight.detach()
+    assert torch.allclose(own * choice["temperature"], raw, rtol=1e-5)
+
+
+def test_features_in_use_are_those_of_the_training(trained, cohort_folder):
+    """The member that has not seen a patient gives in use the features that were learnt from."""
+    from bmcore.models.cnn import member_logits
+    from bmcore.models.image_features import scores_of
+
+    bundle, held_out = load_bundle(trained), load_held_out(trained)
+    for position, patient in enumerate(load_cohort(cohort_folder).patients[:6]):
+        logits = member_logits(bundle.cnn, patient.patches.astype(np.float32))
+        scores = scores_of(logits[held_out.fold[position]])
+        np.testing.assert_allclose(held_out.features[position, :12], scores, atol=2e-2)
+        np.testing.assert_array_equal(
+            held_out.features[position, 12:], patient.measured.astype(np.float32)
+        )
 
 
 def command(module: str, *options: str, processes: int = 1) -> None:
@@ -337,7 +338,7 @@ def test_the_rest_of_the_chain_runs_and_writes_a_card(trained, cohort_folder):
     evaluation.main(cohort_folder, trained)
     bundle = load_bundle(trained)
     held_out = load_held_out(trained)
-    code = bundle.autoencoder.encode(held_out.one_each)
+    code = bundle.autoencoder.encode(held_out.features)
     fused = np.hstack([held_out.clinical, code])
     assert bundle.fused_mlr.predict_proba(fused).shape == (18, 6)
     numbers = read_json(trained / "metrics.json")["evaluate"]["answers"]
@@ -365,7 +366,7 @@ def test_a_run_killed_by_the_system_ends_with_the_same_tensors(cohort_folder, tm
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(start, cwd=ROOT, env=env, stdout=quiet, stderr=quiet) as process:
         until = time.monotonic() + 300
-        while not list((tmp_path / "killed").rglob("final.pt")) and time.monotonic() < until:
+        while not list((tmp_path / "killed").rglob("without-0.pt")) and time.monotonic() < until:
             assert process.poll() is None, "the run ended before it was killed"
             time.sleep(0.005)
         process.kill()
@@ -380,7 +381,7 @@ def test_two_processes_train_one_net_alike(cohort_folder, tmp_path):
     command("training.cnn", *options, processes=2)
     first = load_bundle(tmp_path)
     assert first.manifest["parts"]["cnn"]["training"]["processes"] == 2
-    assert len(list((tmp_path / "cnn").rglob("*.safetensors"))) == 4
+    assert len(list((tmp_path / "cnn").rglob("*.safetensors"))) == 3
     assert not list((tmp_path / "cnn").rglob("*.pt"))
     assert load_held_out(tmp_path).features.shape[0] == 18
 
@@ -403,15 +404,22 @@ def test_steps_out_of_order_are_refused_with_one_line_and_exit_2(tmp_path):
 
 
 def held_out_of(labels: np.ndarray, signal: np.ndarray, clinical: np.ndarray, seed: int) -> HeldOut:
-    """Four folds; feature 0 carries ``signal`` with a little noise of each net, the rest noise."""
+    """Four folds; feature 0 carries ``signal`` with a little noise, the rest is noise."""
     random = np.random.default_rng(seed)
     n, folds = len(labels), 4
     fold = np.arange(n) % folds
-    features = random.normal(size=(n, folds, 6)).astype(np.float32)
-    features[:, :, 0] = signal[:, None] + random.normal(0, 0.1, (n, folds))
-    features[np.arange(n), fold] = np.nan
-    p = np.full((n, folds, 6), 1 / 6, np.float32)
-    return HeldOut(features, p, fold, labels, clinical, np.arange(n).astype(str))
+    features = random.normal(size=(n, 6)).astype(np.float32)
+    features[:, 0] = signal + random.normal(0, 0.1, n)
+    return whole(features, fold, labels, clinical, np.arange(n).astype(str))
+
+
+def whole(features, fold, labels, clinical, ids) -> HeldOut:
+    n = len(labels)
+    p, one = np.full((n, 6), 1 / 6, np.float32), np.ones(n)
+    return HeldOut(
+        features, p, fold, labels, clinical, ids, one.astype(int), 9 * one,
+        np.where(np.arange(n) % 2, "female", ""), np.where(np.arange(n) % 3, 60.0, np.nan),
+    )  # fmt: skip
 
 
 QUICK = AutoencoderTraining(steps=60)
@@ -426,10 +434,11 @@ def test_image_information_shows_in_image_and_fused_but_not_in_clinical():
     right = {k: (p.argmax(axis=1) == labels).mean() for k, p in answers.items()}
     assert right["image"] > 0.85 and right["fused"] > 0.85
     assert right["clinical"] < 0.5
-    better = differences(labels, answers["fused"], answers["clinical"])
+    some = {kind: p[None] for kind, p in answers.items()}
+    better = differences(labels, some["fused"], some["clinical"])
     assert better["macro_auc"].low > 0.2 and better["log_loss"].high < 0
     assert "fused answer is better than the clinical" in verdict(better, "fused", "clinical")
-    same = differences(labels, answers["fused"], answers["fused"])
+    same = differences(labels, some["fused"], some["fused"])
     assert same["macro_auc"].value == 0
     assert "not shown to be better" in verdict(same, "fused", "fused")
 
@@ -446,13 +455,11 @@ def scans_that_tell_who_it_is(folds_by: str) -> HeldOut:
     whose = persons if folds_by == "persons" else None
     fold = stratified_folds(labels, 4, 0, whose)
     marks = random.normal(size=(60, 40))[persons]
-    features = (marks[:, None] + random.normal(0, 0.05, (240, 4, 40))).astype(np.float32)
-    features[np.arange(240), fold] = np.nan
+    features = (marks + random.normal(0, 0.05, (240, 40))).astype(np.float32)
     ids = np.array([f"BraTS-MET-{p:05d}-{n % 4:03d}" for n, p in enumerate(persons)])
     if folds_by == "scans":
         ids = np.array([f"BraTS-MET-{n:05d}-000" for n in range(240)])
-    p = np.full((240, 4, 6), 1 / 6, np.float32)
-    return HeldOut(features, p, fold, labels, random.normal(size=(240, 12)), ids)
+    return whole(features, fold, labels, random.normal(size=(240, 7)), ids)
 
 
 def area_of(held_out: HeldOut, kind: str):
@@ -487,16 +494,17 @@ def test_scans_of_one_patient_lie_in_one_fold_of_the_whole_training(tmp_path):
         mark = np.random.default_rng(index // 2).normal(0, 3, (4, 1, 1, 1)).astype(np.float16)
         patient.patches[:, :4, :8, :8, :8] = mark
         case_id = f"BraTS-MET-{100 + index // 2:05d}-{index % 2:03d}"
-        scan = Patient(case_id, patient.patches, patient.lesions, patient.record, patient.primary)
+        scan = replace(patient, case_id=case_id)
         save_patient(tmp_path / f"{case_id}.npz", scan)
         ids.append(case_id)
     write_index(tmp_path, ids, {})
-    config = CNNTraining(epochs=1, batch=6, folds=3, lesions=2, views=1, inner=0)
+    config = CNNTraining(epochs=1, batch=6, folds=3, lesions=2, views=1)
     train_all(load_cohort(tmp_path), tmp_path / "out", config, TINY, ALONE)
     held_out = load_held_out(tmp_path / "out")
     assert np.array_equal(held_out.fold[::2], held_out.fold[1::2])
     assert set(np.bincount(held_out.fold)) == {6}
     assert person_of("BraTS-MET-00100-001") == "BraTS-MET-00100" and person_of("x-001") == "x-001"
+    assert person_of("head00012-3@net") == person_of("head00012-0") == "head00012"
 
 
 def test_codes_are_learnt_without_the_test_fold(monkeypatch):
@@ -504,7 +512,7 @@ def test_codes_are_learnt_without_the_test_fold(monkeypatch):
     random = np.random.default_rng(0)
     labels = np.arange(80) % 2
     held_out = held_out_of(labels, labels * 1.0, random.normal(size=(80, 12)), 0)
-    held_out.features[:, :, 1] = np.arange(80)[:, None]  # the patient's number, to know the row by
+    held_out.features[:, 1] = np.arange(80)  # the patient's number, to know the row by
     import training.evaluation.answers as module
 
     seen = []
@@ -516,8 +524,11 @@ def test_codes_are_learnt_without_the_test_fold(monkeypatch):
 
     monkeypatch.setattr(module, "fit_autoencoder", spy)
     held_out_probabilities(held_out, Reduction("autoencoder", 2), QUICK, MLRConfig(), ("image",))
-    for i, rows in enumerate(seen):
-        assert rows == set(np.flatnonzero(held_out.fold != i))
+    assert len(seen) == 4
+    left_out = [set(range(80)) - rows for rows in seen]
+    assert sorted(n for rows in left_out for n in rows) == list(range(80))  # each once
+    for rows in left_out:  # and judged by the regression that did not meet it
+        assert 15 <= len(rows) <= 25
 
 
 def test_the_whole_evaluation_states_counts_intervals_and_baselines():
@@ -525,7 +536,7 @@ def test_the_whole_evaluation_states_counts_intervals_and_baselines():
     labels = random.choice(6, 90, p=[0.15, 0.1, 0.1, 0.2, 0.35, 0.1])
     clinical = np.column_stack([labels + random.normal(size=90), random.normal(size=(90, 11))])
     result, answers = evaluate(
-        held_out_of(labels, random.normal(size=90), clinical, 2), 4, QUICK, MLRConfig(c=0.1)
+        held_out_of(labels, random.normal(size=90), clinical, 2), 4, QUICK, MLRConfig(c=0.1), 2
     )
     commonest = (labels == 4).mean()
     assert result["answers"]["trivial"]["accuracy"].value == pytest.approx(commonest)
@@ -533,6 +544,40 @@ def test_the_whole_evaluation_states_counts_intervals_and_baselines():
     assert sum(result["primaries"].values()) == result["patients"] == 90
     assert len(result["reductions"]) == 8 and len(result["verdicts"]) == 3
     assert np.allclose(answers["fused"].sum(axis=1), 1)
+    said = result["answers"]["clinical"]
+    assert "2 trainings" in said["macro_auc"].method
+    assert said["accuracy"].value < said["top_2"].value < said["top_3"].value
+    even = said["balanced_decision"]["sensitivity"]
+    assert set(even) == {str(p) for p in PRIMARIES}
+    found = np.mean([e.value for e in even.values()])
+    assert said["balanced_decision_balanced_accuracy"].value == pytest.approx(found, abs=0.08)
+    for points in said["operating_points"].values():
+        assert all(0 <= e.low <= e.value <= e.high <= 1 for e in points.values() if e.has_interval)
+
+
+def test_learning_curves_rise_with_what_is_learnt_from_and_know_what_they_lack(monkeypatch):
+    from training import learning_curves
+
+    rows = [r for r in learning_curves.ROWS if r.words in (
+        "CNN scores alone", "measured features alone", "record alone",
+    )]  # fmt: skip
+    monkeypatch.setattr(learning_curves, "ROWS", rows)
+    monkeypatch.setattr(learning_curves, "SIZES", (30, 100, 200))
+    random = np.random.default_rng(0)
+    labels = np.arange(170) % 3
+    features = random.normal(size=(170, len(FEATURE_NAMES))).astype(np.float32)
+    features[:, 12] += 2 * labels  # a measured one tells; scores and record do not
+    ids = np.array([f"p{n}" for n in range(169)] + ["p0@net"])
+    held_out = whole(features, labels, labels, random.normal(size=(170, 7)), ids)
+    found = learning_curves.curves(held_out, QUICK, 3, 0)
+    assert found["patients"] == 169 and found["sizes"] == [30, 100]
+    assert found["not_reached"] == [200]
+    measured = found["curves"]["measured features alone"]
+    assert [p["n"] for p in measured] == [30, 100]
+    assert measured[1]["value"] > measured[0]["value"] + 0.02 and measured[1]["value"] > 0.65
+    for words in ("CNN scores alone", "record alone"):
+        assert abs(found["curves"][words][1]["value"] - 0.5) < 0.1
+    assert all(p["low"] <= p["value"] <= p["high"] for p in measured)
 
 
 def test_features_of_another_version_are_refused(tmp_path, monkeypatch):

@@ -46,6 +46,14 @@ class Steps:
         folder.mkdir(parents=True)
         (folder / demo_models.PLAN).write_text("{}")
 
+    def naming(self, options, workers):
+        self.calls.append("naming patients")
+        cases = int(options[options.index("--n") + 1])
+        out = demo_models.Path(options[options.index("--out") + 1])
+        last = demo_models.patient_file(out, (cases - 1) // 5, 4, "reference")
+        last.parent.mkdir(parents=True)
+        last.write_bytes(b"")
+
     def command(self, module, *options):
         names = {
             "postprocessing_search": "limits",
@@ -81,6 +89,8 @@ class Steps:
             model = MLR(["a"]).fit(np.arange(12.0)[:, None], np.arange(12) % 6)
             for part in ("clinical_mlr", "image_mlr", "fused_mlr"):
                 write_part(out, part, model.tensors(), {"features": ["a"]})
+        elif step == "learning_curves":
+            (out / "metrics.json").write_text("{}")
         elif step == "evaluate":
             (out / "model_card.json").write_text("{}")
         elif step == "segmentation":
@@ -100,9 +110,9 @@ class Steps:
 
 
 ALL = [
-    "cohort", "cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread",
-    "held-out cohort", "heads", "segmenter", "second look", "cohort for the limits", "limits",
-    "segmentation",
+    "cohort", "naming patients", "cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread",
+    "learning_curves", "held-out cohort", "heads", "segmenter", "second look",
+    "cohort for the limits", "limits", "segmentation",
 ]  # fmt: skip
 
 
@@ -112,6 +122,7 @@ def steps(monkeypatch):
     monkeypatch.setattr(demo_models, "_command", stand_in.command)
     monkeypatch.setattr(demo_models, "_draw_cohort", stand_in.draw)
     monkeypatch.setattr(demo_models, "draw_heads", stand_in.heads)
+    monkeypatch.setattr(demo_models, "_draw_naming", stand_in.naming)
     return stand_in
 
 
@@ -137,7 +148,7 @@ def test_a_second_start_does_nothing_again_and_other_options_do(steps, tmp_path)
     assert steps.calls == ALL
     assert load_bundle(tmp_path / "bundle").info.digest == digest
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12, epochs=3)
-    assert steps.calls == ALL + ALL[1:7]  # the cohorts and the segmenter are the same
+    assert steps.calls == ALL + ALL[2:9]  # the cohorts and the segmenter are the same
 
 
 def test_a_stopped_chain_goes_on_where_it_stopped(steps, tmp_path):
@@ -157,7 +168,7 @@ def test_a_segmenter_trained_before_is_taken_over(steps, tmp_path):
     steps.command("training.segmenter", "--out", str(ready))
     steps.calls = []
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12, segmenter=ready)
-    assert steps.calls == [*ALL[:8], "segmentation"]
+    assert steps.calls == [*ALL[:10], "segmentation"]
     ours, theirs = (
         load_bundle(f).manifest["parts"]["segmenter"] for f in (tmp_path / "bundle", ready)
     )

@@ -7,21 +7,21 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bmcore.domain import PRIMARIES, ClinicalRecord, InputRefused, Lesion
+from bmcore.domain import InputRefused
 from bmcore.models.bundle_writer import finish
 from training import card, evaluate_segmentation
 from training.evaluation import segmentation_case
 from training.evaluation.answer_subgroups import (
     Described,
     decision_curves,
-    describe,
     paired_tests,
     subgroups,
 )
 from training.evaluation.segmentation_case import Reading, Scoring
 from training.evaluation.segmentation_summary import summarise
 from training.model_card import build
-from training.model_card.text import card_lines, cell
+from training.model_card.tables import cell
+from training.model_card.text import card_lines
 from training.run.files import read_json, write_json
 
 SHAPE = (32, 32, 32)
@@ -235,25 +235,6 @@ def test_subgroups_of_the_answers_by_sex_age_and_lesions(answers):
     assert [row["name"] for row in tables["Number of lesions"]] == ["1", "2 to 4", "5 or more"]
     assert sum(row["n"] for row in tables["Age"]) == 90
     assert tables["Largest lesion"][1]["n"] == 90
-
-
-def test_patients_are_described_from_what_was_prepared(tmp_path):
-    zero = (0.0, 0.0, 0.0)
-    from training.data.cohort import Patient, save_patient, write_index
-
-    lesions = tuple(
-        Lesion(i + 1, 9.0, 9.0, 0.0, 0.0, size, zero, zero, "left", "frontal")
-        for i, size in enumerate((8.0, 14.0))
-    )
-    patches = np.zeros((2, 7, 32, 32, 32), np.float16)
-    record = ClinicalRecord(age_years=61, sex="male")
-    save_patient(
-        tmp_path / "out" / "cache" / "a.npz", Patient("a", patches, lesions, record, PRIMARIES[3])
-    )
-    write_index(tmp_path / "out" / "cache", ["a"], {})
-    expected = [Described("male", 61, 2, 14.0)]
-    assert describe(tmp_path / "elsewhere", tmp_path / "out", ["a"]) == expected
-    assert describe(tmp_path / "out" / "cache", tmp_path, ["a"]) == expected
 
 
 def test_tests_and_decision_curves_of_the_answers(answers):

@@ -15,8 +15,8 @@ from bmcore.geometry import transform, voxel_sizes_mm
 from bmcore.imaging.image_statistics import STATISTICS
 from bmcore.models import bundle_writer, bundles
 from bmcore.models.autoencoder import AutoencoderTraining, fit_autoencoder
-from bmcore.models.cnn import FEATURE_NAMES
 from bmcore.models.configs import AutoencoderConfig
+from bmcore.models.image_features import FEATURE_NAMES
 from tests import reading_fixture as fixture
 from training import uncertainty
 from training.data.held_out import FEATURES_FILE, HeldOut
@@ -63,14 +63,15 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fixture.tiny_bundle(out)
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 6
-    features = rng.normal(size=(60, 3, len(FEATURE_NAMES))).astype(np.float32)
+    features = rng.normal(size=(60, len(FEATURE_NAMES))).astype(np.float32)
     ids = np.array([f"p-{n:02d}" for n in range(60)])
-    held_out = HeldOut(features, np.full((60, 3, 6), 1 / 6, np.float32), np.arange(60) // 6 % 3,
-                       labels, np.zeros((60, 12)), ids)  # fmt: skip
+    one = np.ones(60)
+    held_out = HeldOut(features, np.full((60, 6), 1 / 6, np.float32), np.arange(60) // 6 % 3,
+                       labels, np.zeros((60, 7)), ids, one, one, ids, one)  # fmt: skip
     (out / FEATURES_FILE).parent.mkdir()
     np.savez(out / FEATURES_FILE, names=np.array(FEATURE_NAMES), **vars(held_out))
     config, how = AutoencoderConfig(len(FEATURE_NAMES), code=3), AutoencoderTraining(steps=20)
-    net = fit_autoencoder(features[:, 0], config, how)
+    net = fit_autoencoder(features, config, how)
     bundle_writer.write_part(out, "autoencoder", net.state_dict(), config, vars(how))
     with (out / "held_out.csv").open("w", newline="") as stream:
         kinds = ("clinical", "image", "fused")

@@ -52,8 +52,8 @@ def main(
             row = {"code": size, "autoencoder": ours.mean(), "pca": pca.mean()}
             table.append(row)
             bars.advance(task)
-    x = held_out.one_each
-    config = AutoencoderConfig(x.shape[1], code=code)
+    x = held_out.features
+    config = AutoencoderConfig(x.shape[1], code=code, feature_set=2)
     net = fit_autoencoder(x, config, how)
     points = (50, 90, 95, 99)
     metrics = {

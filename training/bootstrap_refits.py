@@ -55,7 +55,7 @@ def main(
 
     watch = Stopwatch()
     held_out, bundle = load_held_out(out), load_bundle(out)
-    code = bundle.autoencoder.encode(held_out.one_each)
+    code = bundle.autoencoder.encode(held_out.features)
     found: dict[str, bootstrap_refits.Refits] = {}
     metrics: dict[str, Any] = {}
     with progress() as bars:

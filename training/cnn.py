@@ -1,13 +1,12 @@
 """Train the lesion CNN: ``python -m training.cnn --data DIR --out DIR``.
 
-Patients are dealt into folds. A net is trained for each pair of folds it must not see, and one on
-all patients. The features of a patient by a net that saw neither this patient nor a second fold let
-the autoencoder and the MLR be fitted and tested on held-out features only, with the second fold as
-their test (stacked generalisation, Wolpert 1992, nested). With 5 folds these are 10 nets on 60 % of
-the patients: six times the work of one net.
+DATA is a folder of cases in the Yale layout, of prepared patients, or of
+``training.naming_dataset``. Patients are dealt into folds and a net (a member) is trained without
+each fold. A patient's features come from the member that has not seen the patient; autoencoder and
+regressions learn from them. In use all members read a new patient, which is new to each, and their
+codes are averaged: what is learnt from and what is used come from the same nets in the same way.
 
-How one of them is trained, and what it chooses from its own patients alone, stands in
-``training.loops.cnn_trainer``.
+How long the members are trained stands in ``training.loops.cnn_trainer``.
 
 A killed run, started again with the same options, goes on to the bit. ``torchrun --nproc_per_node N
 -m training.cnn`` shares each batch among N processes.
@@ -16,8 +15,7 @@ A killed run, started again with the same options, goes on to the bit. ``torchru
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from itertools import combinations
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,32 +24,26 @@ import numpy.typing as npt
 import typer
 
 from bmcore.domain import PRIMARIES
-from bmcore.models.cnn import (
-    FEATURE_NAMES,
-    build_cnn,
-    lesion_logits,
-    patient_features,
-    patient_probabilities,
-)
+from bmcore.models.cnn import build_cnn, lesion_logits, patient_probabilities
 from bmcore.models.configs import TRAINED, CNNConfig
 from bmcore.models.folds import stratified_folds
+from bmcore.models.image_features import FEATURE_NAMES, scores_of
 from bmcore.models.lesion_training import AUGMENTATION
 from training.data.cohort import Cohort, prepare_cohort
 from training.data.held_out import FEATURES_FILE, HeldOut
+from training.data.naming_patient import MASKS, load_naming_cohort
 from training.loops.cnn_trainer import (
+    Choice,
     CNNTraining,
     Run,
     Views,
+    choose,
+    cooled,
     make_views,
+    patient_logits,
     train_net,
 )
-from training.run.files import (
-    atomic_path,
-    fingerprint,
-    read_json,
-    tensors_hash,
-    update_metrics,
-)
+from training.run.files import atomic_path, fingerprint, tensors_hash, update_metrics
 from training.run.options import (
     DataOption,
     DeviceOption,
@@ -70,50 +62,48 @@ from training.run.processes import (
 
 
 def runs_of(folds: int) -> list[Run]:
-    """The final net first, then one for each pair of folds."""
-    pairs = combinations(range(folds), 2)
-    return [
-        Run("final", 0, ()),
-        *(Run(f"without-{a}-{b}", n, (a, b)) for n, (a, b) in enumerate(pairs, start=1)),
-    ]
-
-
-# --- all nets and what they say of patients they have not seen -----------------------------------
+    """A net without each fold."""
+    return [Run(f"without-{k}", k, k) for k in range(folds)]
 
 
 def _describe(
     cohort: Cohort,
     views: Sequence[Views],
     fold: npt.NDArray,
-    nets: dict[tuple[int, ...], dict],
+    members: Sequence[dict[str, Any]],
     net_config: CNNConfig,
 ) -> HeldOut:
-    n, folds = len(cohort.patients), int(fold.max()) + 1
-    features = np.full((n, folds, len(FEATURE_NAMES)), np.nan, np.float32)
-    probabilities = np.full((n, folds, len(PRIMARIES)), np.nan, np.float32)
-    net = build_cnn(net_config)
-    for (a, b), tensors in nets.items():
+    n = len(cohort.patients)
+    features = np.zeros((n, len(FEATURE_NAMES)), np.float32)
+    probabilities = np.zeros((n, len(PRIMARIES)), np.float32)
+    net = build_cnn(replace(net_config, members=1))
+    for k, tensors in enumerate(members):
         net.load_state_dict(tensors)
-        for position in np.flatnonzero((fold == a) | (fold == b)):
-            patient = cohort.patients[position]
-            other = b if fold[position] == a else a
+        for position in np.flatnonzero(fold == k):
             logits = lesion_logits(net, views[int(position)].tensor[0].numpy())
-            features[position, other] = patient_features(
-                net, patient.patches, patient.lesions, logits
-            )
-            probabilities[position, other] = patient_probabilities(logits)
+            measured = cohort.patients[position].measured
+            features[position] = np.concatenate([scores_of(logits), measured])
+            probabilities[position] = patient_probabilities(logits)
     ids = np.array([p.case_id for p in cohort.patients])
-    return HeldOut(features, probabilities, fold, cohort.labels, cohort.clinical, ids)
+    lesions = np.array([len(p.lesions) for p in cohort.patients])
+    largest = np.array([max(x.largest_diameter_mm for x in p.lesions) for p in cohort.patients])
+    sex = np.array([p.record.sex or "" for p in cohort.patients])
+    ages = [np.nan if (a := p.record.age_years) is None else a for p in cohort.patients]
+    return HeldOut(
+        features, probabilities, fold, cohort.labels, cohort.clinical, ids, lesions, largest,
+        sex, np.array(ages, np.float64),
+    )  # fmt: skip
 
 
 def _metrics(held_out: HeldOut) -> dict[str, Any]:
-    """The CNN alone, each patient by the mean of the nets that have not seen the patient."""
+    """The CNN alone, each patient by the net that has not seen the patient."""
     from bmcore.stats import classification as c
 
-    truth, p = held_out.labels, np.nanmean(held_out.probabilities, axis=1)
+    held_out = held_out.rows(held_out.judged)
+    truth, p = held_out.labels, held_out.probabilities
     top = p.argmax(axis=1)
     return {
-        "what": "CNN alone, patients it has not seen, mean of the nets",
+        "what": "CNN alone, each patient by the net that has not seen the patient",
         "accuracy": c.accuracy(truth, top),
         "balanced_accuracy": c.balanced_accuracy(truth, top, len(PRIMARIES)),
         "macro_auc": c.auc(truth, p).macro,
@@ -133,25 +123,27 @@ def train_all(
     options = (cohort.digest, asdict(config), asdict(net_config), world.size)
     place = out / "cnn" / fingerprint(*options)[:12]  # other options start beside, not over, these
     runs = runs_of(folds)
-    nets: dict[tuple[int, ...], dict[str, Any]] = {}
+    nets: list[dict[int, dict[str, Any]]] = []
     views = make_views(cohort.patients, config, net_config)
     with progress(world) as bars, board(out / "cnn", world) as log:
         task = bars.add_task("train", total=len(runs) * config.epochs)
         for number, run in enumerate(runs):
-            members = [v for v, f in zip(views, fold, strict=True) if f not in run.unseen]
+            seen = [v for v, f in zip(views, fold, strict=True) if f != run.unseen]
 
             def shown(loss: float, name: str = run.name) -> None:
                 bars.update(task, advance=1, description=f"net {name}, loss {loss:.3f}")
 
-            nets[run.unseen] = train_net(members, run, config, net_config, place, world, log, shown)
+            nets.append(train_net(seen, run, config, net_config, place, world, log, shown))
             bars.update(task, completed=(number + 1) * config.epochs)
     if not world.main:
         return
-    final = nets.pop(())
-    held_out = _describe(cohort, views, fold, nets, net_config)
+    choice = _choose(cohort, views, fold, nets, net_config)
+    members = [cooled(looks[choice.epochs], choice.temperature) for looks in nets]
+    held_out = _describe(cohort, views, fold, members, net_config)
     with atomic_path(out / FEATURES_FILE) as beside, beside.open("wb") as stream:
         np.savez(stream, names=np.array(FEATURE_NAMES), **vars(held_out))
     metrics = _metrics(held_out)
+    tensors = {f"members.{k}.{n}": t for k, own in enumerate(members) for n, t in own.items()}
     training = {
         **asdict(config),
         "patients": cohort.counts,
@@ -161,20 +153,36 @@ def train_all(
         "hardware": "GPU" if world.device.startswith("cuda") else "CPU",
         "processes": world.size,
         "augmentation": dict(AUGMENTATION),
-        "standardisation": "median and interquartile range inside the brain, clipped to +-6",
+        "standardisation": "ln of the ratio to the patient's own grey or white matter",
         "normalisation": "group norm, 4 groups",
-        "regularisation": "dropout, weight decay and number of epochs chosen by inner held-out "
-        "patients of each net; label smoothing, averaged weights, augmentation",
-        "calibration": "temperature, on the inner held-out patients of each net",
-        "choices": {run.name: _choice_of(place, run) for run in runs},
-        "tensors_sha256": tensors_hash(final),
+        "regularisation": "dropout, weight decay, label smoothing, averaged weights, augmentation; "
+        "number of epochs chosen once for all nets by their unseen folds",
+        "calibration": "one temperature for all nets, on their unseen folds",
+        "choice": asdict(choice),
+        "tensors_sha256": tensors_hash(tensors),
     }
-    write_part(out, "cnn", final, net_config, training, {k: _row(v) for k, v in metrics.items()})
+    config_of_all = replace(net_config, members=len(members))
+    shown_metrics = {k: _row(v) for k, v in metrics.items()}
+    write_part(out, "cnn", tensors, config_of_all, training, shown_metrics)
     update_metrics(out, "cnn", {**metrics, "training": training})
 
 
-def _choice_of(place: Path, run: Run) -> dict[str, Any]:
-    return read_json(place / f"{run.name}.choice.json")["choice"]
+def _choose(
+    cohort: Cohort,
+    views: Sequence[Views],
+    fold: npt.NDArray,
+    nets: Sequence[dict[int, dict[str, Any]]],
+    net_config: CNNConfig,
+) -> Choice:
+    """How long to train, from what each net says of its unseen fold after each look."""
+    logits = {epochs: np.zeros((len(views), len(PRIMARIES))) for epochs in nets[0]}
+    for k, looks in enumerate(nets):
+        rows = np.flatnonzero(fold == k)
+        for epochs, tensors in looks.items():
+            logits[epochs][rows] = patient_logits(
+                net_config, tensors, [views[int(i)] for i in rows]
+            )
+    return choose(logits, cohort.labels)
 
 
 def _row(value: Any) -> Any:
@@ -186,7 +194,7 @@ def main(
     out: OutOption,
     epochs: EpochsOption = CNNTraining.epochs,
     folds: Annotated[
-        int, typer.Option(min=3, help="Folds of the cross-validation.")
+        int, typer.Option(min=2, help="Folds of the cross-validation.")
     ] = CNNTraining.folds,
     batch: Annotated[int, typer.Option(min=1, help="Patients a step.")] = CNNTraining.batch,
     seed: SeedOption = CNNTraining.seed,
@@ -196,7 +204,9 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     config = CNNTraining(epochs=epochs, folds=folds, batch=batch, seed=seed)
     with distributed(device) as world:
-        train_all(prepare_cohort(data, out, world), out, config, TRAINED, world)
+        drawn = (data / MASKS[0]).is_dir()  # by training.naming_dataset
+        cohort = load_naming_cohort(data) if drawn else prepare_cohort(data, out, world)
+        train_all(cohort, out, config, TRAINED, world)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """All demo models from nothing: ``python -m training.demo_models --out models/demo --work DIR``.
 
-Synthetic cohort -> CNN -> autoencoder -> regressions -> evaluation; synthetic heads and a held-out
+Synthetic patients -> CNN -> autoencoder -> regressions -> evaluation, learning curves; a few whole
+patients -> novelty; synthetic heads and a held-out
 cohort -> segmenter; patients of their own -> its false-positive reduction; a third cohort -> its
 limits; all of it -> bundle and model card. Each step is
 a command of its own; a step that is done with the same options is skipped, and a step that was
@@ -21,13 +22,16 @@ import typer
 
 from bmcore.domain import refuse
 from bmcore.models.manifest import MANIFEST
+from training.loops.cnn_trainer import CNNTraining
+from training.naming_dataset import ON_ONE_HEAD, patient_file
 from training.run.files import fingerprint, read_json, write_json
 from training.run.options import OutOption, SeedOption, run_app
 from training.run.processes import Stopwatch, progress
 from training.scenes import PLAN, draw_heads
 
 SETS = 3  # sets of lesions a head
-LEARNT = ("cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread")
+LEARNT = ("cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread", "learning_curves")
+DONE = {"evaluate": "model_card.json", "learning_curves": "metrics.json"}
 COMMANDS = {"spread": "bootstrap_refits"}  # step -> command, where they differ
 LEARNT_PARTS = (
     "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr", "uncertainty", "spread",
@@ -91,6 +95,15 @@ def _draw_cohort(cases: int, seed: int, folder: Path, workers: int) -> None:
     write_json(folder / "complete.json", {"cases": cases, "seed": seed})
 
 
+def _draw_naming(options: list[str], workers: int) -> None:
+    """Draw the patients for naming in ``workers`` processes side by side."""
+    command = [sys.executable, "-m", "training.naming_dataset", *options, "--part"]
+    running = [subprocess.Popen([*command, f"{n}/{workers}"]) for n in range(workers)]
+    codes = [process.wait() for process in running]
+    if any(codes):
+        raise refuse("the step training.naming_dataset has failed", found=" ".join(options))
+
+
 @dataclass(frozen=True)
 class Plan:
     """heads, looks, held: numbers of synthetic heads, of patients that teach false-positive
@@ -149,7 +162,7 @@ def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
 def main(
     out: OutOption,
     work: Annotated[Path, typer.Option(help="Folder for the cohort and what lies between.")],
-    cases: Annotated[int, typer.Option(min=12, help="Patients for the answers.")] = 180,
+    cases: Annotated[int, typer.Option(min=15, help="Patients for the answers.")] = 2000,
     heads: Annotated[
         int, typer.Option(min=1, help="Synthetic heads of the wild style, for the segmenter.")
     ] = 200,
@@ -163,9 +176,9 @@ def main(
         typer.Option(help="Folder of a segmenter trained before; else it is trained too."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the segmenter.")] = 9000,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes of the CNN.")] = 30,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes of the CNN.")] = CNNTraining.epochs,
     described: Annotated[
-        int, typer.Option(min=12, help="Patients whose images tell what is known.")
+        int, typer.Option(min=12, help="Patients whose whole images tell what is known.")
     ] = 60,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw patients.")] = 2,
 ) -> None:
@@ -173,18 +186,25 @@ def main(
     from bmcore.models.bundle_writer import copy_part, finish
 
     work.mkdir(parents=True, exist_ok=True)
-    cohort, learnt = work / "cohort", work / "answers"
+    cohort, learnt, naming = work / "cohort", work / "answers", work / "naming"
     kept = work / "held"
     chain = Chain(work)
     chain.step(
-        "cohort", f"{cases} {seed}", cohort / "complete.json",
-        lambda: _draw_cohort(cases, seed, cohort, workers),
+        "cohort", f"{described} {seed}", cohort / "complete.json",
+        lambda: _draw_cohort(described, seed, cohort, workers),
     )  # fmt: skip
-    place = ["--data", str(cohort), "--out", str(learnt), "--seed", str(seed)]
+    drawing = ["--n", str(cases), "--out", str(naming)]
+    chain.step(
+        "naming patients", " ".join(drawing), patient_file(naming, (cases - 1) // ON_ONE_HEAD,
+                                                           ON_ONE_HEAD - 1, "reference"),
+        lambda: _draw_naming(drawing, workers),
+    )  # fmt: skip
     for name in LEARNT:
+        data = cohort if name == "uncertainty" else naming
+        place = ["--data", str(data), "--out", str(learnt), "--seed", str(seed)]
         more = {"cnn": ["--epochs", str(epochs)], "uncertainty": ["--cases", str(described)]}
         options = [*place, *more.get(name, [])]
-        done = learnt / ("model_card.json" if name == "evaluate" else f"{_part(name)}.safetensors")
+        done = learnt / DONE.get(name, f"{_part(name)}.safetensors")
         command = f"training.{COMMANDS.get(name, name)}"
         chain.step(name, " ".join(options), done, partial(_command, command, *options))
     chain.before = ""  # these do not depend on the steps above

@@ -1,12 +1,13 @@
 """Measure the answers on patients held out: ``python -m training.evaluate --data DIR --out DIR``.
 
-Nested cross-validation by patient. For each outer fold the scaler, the autoencoder, the penalty,
-the temperature and the regression are fitted on the other folds; the image features come from nets
-that saw neither the test fold nor the training patient they describe. A test patient's
-probabilities are the mean over the nets that have not seen the fold. Three answers stand beside the
-trivial one: the shares of the primaries in the whole cohort, the same for every patient, which is
-the best that can be said without knowing anything of a patient. Intervals resample patients.
+Cross-validation by patient, repeated with folds dealt anew. For each outer fold the scaler, the
+autoencoder, the penalty, the temperature and the regression are fitted on the other folds; the
+image features of a patient come from the net that has not seen the patient. Three answers stand
+beside the trivial one: the shares of the primaries in the whole cohort, the same for every patient,
+which is the best that can be said without knowing anything of a patient. Intervals resample
+patients, and draw one of the repeats each time.
 The segmentation net is measured by ``training.evaluate_segmentation``; both write into one card.
+What the shipped weights do on new patients is measured by ``training.evaluate_naming``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,6 @@ from bmcore.domain import PRIMARIES
 from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.mlr import MLRConfig
 from training.data.held_out import load_held_out
-from training.evaluation.answer_subgroups import (
-    describe,
-)
 from training.evaluation.answers import evaluate
 from training.model_card.build import rebuild_card
 from training.run.files import atomic_path, update_metrics
@@ -48,8 +46,7 @@ def main(data: DataOption, out: OutOption, seed: SeedOption = 0) -> None:
     )
     balanced = bundle.manifest["parts"]["fused_mlr"]["training"]["balanced"]
     config = MLRConfig(balanced=balanced, seed=seed)
-    patients = describe(data, out, [str(c) for c in held_out.case_ids])
-    result, answers = evaluate(held_out, entry["config"]["code"], how, config, patients)
+    result, answers = evaluate(held_out, entry["config"]["code"], how, config)
     result["seconds"] = round(watch.seconds, 1)
     result["data"] = data.name
     table = {"case_id": held_out.case_ids, "primary": [str(PRIMARIES[i]) for i in held_out.labels]}

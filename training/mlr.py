@@ -38,7 +38,7 @@ def main(
 
     watch = Stopwatch()
     held_out = load_held_out(out)
-    code = load_bundle(out).autoencoder.encode(held_out.one_each)
+    code = load_bundle(out).autoencoder.encode(held_out.features)
     config = MLRConfig(balanced=balanced, seed=seed)
     summary = {}
     for answer, x in inputs(held_out.clinical, code).items():

@@ -1,10 +1,13 @@
 """Fit what says how sure the answers are: ``python -m training.uncertainty --data DIR --out DIR``.
 
+python -m training.uncertainty --data DIR --out DIR --novelty-of models/demo
+
 OUT is the folder that ``training.evaluate`` was run on, DATA the cohort with its images. From the
 probabilities of patients held out come the conformal sets, from the images of the cohort and from
 the errors of reconstruction of patients held out comes the novelty. Each patient is described
 twice: as the images are, and as a scanner might have given them (another head position, another
-voxel size, thick slices), so that native grids are nothing new.
+voxel size, thick slices), so that native grids are nothing new. Where DATA holds no whole images,
+the statistics of the images are those of a bundle, ``--novelty-of``.
 """
 
 from __future__ import annotations
@@ -225,6 +228,9 @@ def main(
     coverage: Annotated[
         float, typer.Option(min=0.5, max=0.99, help="Chance that a set holds the true primary.")
     ] = conformal.COVERAGE,
+    novelty_of: Annotated[
+        Path | None, typer.Option(help="Bundle whose statistics of images are taken over.")
+    ] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Fit sets and novelty; writes OUT/uncertainty.safetensors and OUT/metrics.json."""
@@ -235,35 +241,47 @@ def main(
     from bmcore.models.optional_parts import pack_uncertainty
 
     watch = Stopwatch()
-    if (data / INDEX).exists():
+    bare = (data / INDEX).exists() or (data / "reference").is_dir()
+    if bare and novelty_of is None:
         raise refuse(
-            "prepared patients hold no whole images", file=data, hint="name the folder of cases."
+            "prepared patients hold no whole images",
+            file=data,
+            hint="name the folder of cases, or a bundle with --novelty-of.",
         )
     held_out = load_held_out(out)
     answers = held_out_probabilities(out, held_out)
-    sets = {kind: conformal.fit(p, held_out.labels, coverage) for kind, p in answers.items()}
+    once = held_out.judged  # a patient with two masks is one patient
+    truth, fold = held_out.labels[once], held_out.fold[once]
+    answers = {kind: p[once] for kind, p in answers.items()}
+    sets = {kind: conformal.fit(p, truth, coverage) for kind, p in answers.items()}
     bundle = load_bundle(out)
     entry = bundle.manifest["parts"]["autoencoder"]
     how = AutoencoderTraining(
         **{k: entry["training"][k] for k in AutoencoderTraining.__dataclass_fields__}
     )
     errors, _ = held_out_errors(held_out, entry["config"]["code"], how)
-    rows, patient = describe_all(YaleDataset(data), cases, seed, out / "novelty")
+    if novelty_of is None:
+        rows, patient = describe_all(YaleDataset(data), cases, seed, out / "novelty")
+        images = f"{len(rows) // 2} cases, each as it is and as scanned"
+    else:
+        known = load_bundle(novelty_of).novelty
+        if known is None:
+            raise refuse("the bundle holds no statistics of images", file=novelty_of)
+        rows, patient = known.rows, known.patient
+        images = f"those of the bundle {novelty_of.name}, {len(rows)} descriptions"
     novelty = NoveltyModel(rows, patient, errors, NoveltyConfig())
     tensors, config = pack_uncertainty(sets, novelty)
     config["belongs_to"] = belongs_to(bundle.manifest)
-    metrics = {
-        kind: cross_conformal(p, held_out.labels, held_out.fold, coverage)
-        for kind, p in answers.items()
-    }
+    metrics = {kind: cross_conformal(p, truth, fold, coverage) for kind, p in answers.items()}
     metrics["novelty"] = novelty_metrics(novelty)
     training = {
         "data": data.name,
         "seed": seed,
         "coverage": coverage,
-        "sets": "adaptive prediction sets, not randomised, one threshold for all primaries",
-        "scores_from": f"{len(held_out.labels)} patients held out in cross-validation",
-        "images_described": f"{len(rows) // 2} cases, each as it is and as scanned",
+        "sets": "adaptive prediction sets, not randomised; a threshold for each primary with "
+        f"{conformal.LEAST_OWN} patients or more, one for the rarer ones together",
+        "scores_from": f"{len(truth)} patients held out in cross-validation",
+        "images_described": images,
         "tilt_degrees": TILT_DEGREES,
         "slices_mm": SLICES_MM,
         "seconds": round(watch.seconds),

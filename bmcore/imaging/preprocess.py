@@ -153,6 +153,18 @@ def restore_map(values: npt.NDArray, prepared: Prepared) -> Volume:
     return _back(np.asarray(values, np.float32), prepared, order=1)
 
 
+def on_working_grid(volume: Volume, prepared: Prepared) -> npt.NDArray[np.float32]:
+    """An image of the case in its own unit on the working grid (i, j, k), as ``prepare`` brings it
+    there before it standardises."""
+    data, affine = to_ras(volume.data, volume.affine)
+    if np.abs(voxel_sizes_mm(affine) - WORKING_MM).max() > TOLERANCE_MM:
+        target, shape = _one_mm_grid(affine, data.shape)
+        data, affine = _to_grid(data, affine, target, shape), target
+    shift = np.linalg.inv(affine) @ prepared.affine
+    start, size = np.rint(shift[:3, 3]).astype(int), np.array(prepared.brain.shape)
+    return crop_or_pad(np.asarray(data, np.float32), start, size)
+
+
 def to_working_grid(volume: Volume, prepared: Prepared) -> npt.NDArray:
     """Labels on the input's grid, such as a reference mask, on the working grid (same dtype).
 

@@ -1,4 +1,6 @@
-"""Can a Grad-CAM map be believed? Three checks of one map, each with its verdict in words.
+"""Can a map of the CNN's evidence be believed? Three checks, each with its verdict in words.
+
+A map is by Grad-CAM, or by occlusion where Grad-CAM fails (``trusted_method``).
 
 1. Place: how much of the map lies in the lesion and its oedema.
 2. Deletion (Petsiuk, Das and Saenko, BMVC 2018): the image is flattened to the brain's median, the
@@ -64,7 +66,7 @@ class Audit:
     curve: probability of the primary for this lesion, STEPS + 1 values from nothing to everything
     flattened; random_low, random_mean, random_high: of the ORDERS random maps, at the same steps
     (2.5th and 97.5th percentile). area, random_areas: areas under the curves, 0-1.
-    alike: rank correlation of the map with that of each net of random weights.
+    alike: rank correlation of the map with that of each net of random weights. method: of the map.
     """
 
     lesion: int
@@ -82,6 +84,12 @@ class Audit:
     area: float = 0.0
     random_areas: tuple[float, ...] = ()
     alike: tuple[float, ...] = ()
+    method: str = explain.GRADCAM
+
+    @property
+    def fails(self) -> bool:
+        """True where one of the checks fails."""
+        return any(check.verdict == FAILS for check in self.checks)
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -96,6 +104,7 @@ def audit(
     prediction: Prediction,
     lesion_number: int,
     primary: Primary,
+    method: str = explain.GRADCAM,
 ) -> Audit:
     """The audit of a map, from disk or made now (a few seconds) and kept.
 
@@ -104,15 +113,34 @@ def audit(
     """
     stamp = zlib.crc32(case.grid.data.tobytes(), zlib.crc32(prediction.mask.data.tobytes()))
     name = f"{bundle.info.digest[:16]}-{stamp:08x}-{lesion_number}-{primary}-{FORMAT}.json"
+    if method != explain.GRADCAM:
+        name = f"{method}-{name}"
     shelf = Path(home) / "cache" / "audits" / folder_name(case.case_id, "the case's name")
     kept = _read(shelf / name)
     if kept is not None:
         return kept
-    patch, _, _ = explain.lesion_patch(case, prediction, lesion_number)
-    made = measure(bundle.cnn, patch, lesion_number, primary)
+    patch, _, _ = explain.lesion_patch(bundle, case, prediction, lesion_number)
+    made = measure(bundle.cnn, patch, lesion_number, primary, method)
     disk.private_folder(shelf)
     write_json(shelf / name, asdict(made))
     return made
+
+
+def trusted_method(
+    home: Path | str,
+    bundle: Bundle,
+    case: Case,
+    prediction: Prediction,
+    lesion_number: int,
+    primary: Primary,
+) -> str:
+    """Which map to show: Grad-CAM, or the one by occlusion where Grad-CAM fails its audit and that
+    one does not."""
+    first = audit(home, bundle, case, prediction, lesion_number, primary)
+    if not first.fails:
+        return explain.GRADCAM
+    second = audit(home, bundle, case, prediction, lesion_number, primary, explain.OCCLUSION)
+    return explain.GRADCAM if second.empty or second.fails else explain.OCCLUSION
 
 
 def _read(path: Path) -> Audit | None:
@@ -128,16 +156,20 @@ def _read(path: Path) -> Audit | None:
 
 
 def measure(
-    net: nn.Module, patch: npt.NDArray[np.float32], lesion_number: int, primary: Primary
+    net: nn.Module,
+    patch: npt.NDArray[np.float32],
+    lesion_number: int,
+    primary: Primary,
+    method: str = explain.GRADCAM,
 ) -> Audit:
     """Audit the map of one patch (1, 7, 32, 32, 32). The same patch gives the same audit."""
-    heat = explain.evidence(net, patch, primary)
+    heat = explain.evidence(net, patch, primary, method)
     if not heat.any():
-        return Audit(lesion_number, primary, empty=True)
+        return Audit(lesion_number, primary, empty=True, method=method)
     brain = (patch[0, :4] != 0).any(axis=0)
     core = np.clip(patch[0, 4] + patch[0, 6], 0, 1)
     oedema = np.clip(patch[0, 5], 0, 1 - core)
-    bound = getattr(getattr(net, "config", None), "kind", "whole") == "tissue"
+    bound = explain.looks_at_marked_tissue_alone(net)
     field = core + oedema > 0 if bound else brain
     total = float(heat.sum())
     place: dict[str, Any] = {
@@ -148,14 +180,15 @@ def measure(
         "cells": int(field.sum()) / explain.CELL**3,
     }
     if place["cells"] < LEAST_CELLS:
-        return Audit(lesion_number, primary, False, **place)
+        return Audit(lesion_number, primary, False, **place, method=method)
     return Audit(
         lesion_number,
         primary,
         False,
         **place,
         **_deletions(net, patch, heat, field, primary),
-        alike=_likeness(net, patch, heat, field, primary),
+        alike=_likeness(net, patch, heat, field, primary, method),
+        method=method,
     )
 
 
@@ -217,6 +250,7 @@ def _likeness(
     heat: npt.NDArray[np.float32],
     field: npt.NDArray[np.bool_],
     primary: Primary,
+    method: str,
 ) -> tuple[float, ...]:
     """Rank correlation, over the field, of the map with that of each net of random weights."""
     from scipy.stats import rankdata
@@ -224,7 +258,7 @@ def _likeness(
     own = rankdata(heat[field])
     found = []
     for number in range(NETS):
-        other = rankdata(explain.evidence(forgotten(net, number), patch, primary)[field])
+        other = rankdata(explain.evidence(forgotten(net, number), patch, primary, method)[field])
         flat = np.ptp(own) == 0 or np.ptp(other) == 0  # an empty map is like no other
         found.append(0.0 if flat else float(np.corrcoef(own, other)[0, 1]))
     return tuple(found)

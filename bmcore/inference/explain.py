@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 IMAGE_BAR = "Image (all code parts together)"
 NOT_KNOWN = "not known"
+GRADCAM, OCCLUSION = "gradcam", "occlusion"
+METHOD_WORDS = {GRADCAM: "Grad-CAM", OCCLUSION: "occlusion"}
 CELL = 4  # the CNN's last maps have one cell for 4 patch voxels along each axis
 
 
@@ -87,7 +89,7 @@ def attribute(bundle: Bundle, prediction: Prediction, kind: str, primary: Primar
     x = _input(prediction, kind)
     parts, base = shap_values(mlr, x)
     index = PRIMARIES.index(primary)
-    named, code = _columns(kind, len(x))
+    named, code = _columns(bundle, kind, len(x))
     bars = {group: float(parts[index, columns].sum()) for group, columns in named.items()}
     values = [_value_words(prediction.clinical_record, group) for group in bars]
     if code:
@@ -129,31 +131,37 @@ def shap_values(
 
 
 def gradcam(
-    bundle: Bundle, case: Case, prediction: Prediction, lesion_number: int, primary: Primary
+    bundle: Bundle,
+    case: Case,
+    prediction: Prediction,
+    lesion_number: int,
+    primary: Primary,
+    method: str = GRADCAM,
 ) -> Volume:
     """Where in one lesion's cube the CNN's evidence for ``primary`` lies: 0-1 on the input's grid.
 
     Grad-CAM (Selvaraju et al. 2017) of the last convolution, positive evidence only: 1 is the
     strongest place of this lesion, all 0 means that nothing there speaks for this primary. Outside
-    the 48 mm cube it is 0. ``InputRefused`` for a lesion that is not in the prediction.
+    the 48 mm cube it is 0. method: or ``OCCLUSION``, see ``occlusion``. ``InputRefused`` for a
+    lesion that is not in the prediction.
     """
     from bmcore.imaging.preprocess import restore_map
 
-    patch, lesion, prepared = lesion_patch(case, prediction, lesion_number)
-    heat = evidence(bundle.cnn, patch, primary)
+    patch, lesion, prepared = lesion_patch(bundle, case, prediction, lesion_number)
+    heat = evidence(bundle.cnn, patch, primary, method)
     return restore_map(place_patch(heat, lesion, prepared), prepared)
 
 
 def lesion_patch(
-    case: Case, prediction: Prediction, lesion_number: int
+    bundle: Bundle, case: Case, prediction: Prediction, lesion_number: int
 ) -> tuple[npt.NDArray[np.float32], Lesion, Prepared]:
     """What the CNN was given of one lesion, (1, 7, 32, 32, 32), with the lesion and the case.
 
     ``InputRefused`` for a lesion that is not in the prediction, or images of another grid.
     """
     from bmcore.geometry import same_grid
-    from bmcore.imaging.patches import lesion_patches
     from bmcore.imaging.preprocess import prepare, to_working_grid
+    from bmcore.inference.lesion_reading import cut_patches
 
     lesions = [lesion for lesion in prediction.lesions if lesion.number == lesion_number]
     if not lesions:
@@ -170,14 +178,74 @@ def lesion_patch(
         )
     prepared = prepare(case)
     mask = to_working_grid(prediction.mask, prepared)
-    patch = lesion_patches(prepared.images, mask, lesions, prepared.affine)
+    patch = cut_patches(bundle.cnn.config, case, prepared, mask, lesions)
     return patch, lesions[0], prepared
 
 
 def evidence(
+    net: nn.Module, patch: npt.NDArray[np.float32], primary: Primary, method: str = GRADCAM
+) -> npt.NDArray[np.float32]:
+    """Grad-CAM of one patch (1, 7, 32, 32, 32) as float32 (32, 32, 32), 0-1, patch axes.
+
+    method: or ``OCCLUSION``. Of several nets behind one CNN the mean of their maps, as their logits
+    are averaged.
+    """
+    from bmcore.models.cnn import members
+
+    if method == OCCLUSION:
+        return occlusion(net, patch, primary)
+    fine = np.mean([_cam(member, patch, primary) for member in members(net)], axis=0)
+    peak = fine.max()
+    return (fine / peak if peak > 1e-9 else np.zeros_like(fine)).astype(np.float32)
+
+
+def occlusion(
     net: nn.Module, patch: npt.NDArray[np.float32], primary: Primary
 ) -> npt.NDArray[np.float32]:
-    """Grad-CAM of one patch (1, 7, 32, 32, 32) as float32 (32, 32, 32), 0-1, patch axes."""
+    """How much the log-odds of ``primary`` fall when a 6 mm cell is flattened (Zeiler and Fergus
+    2014): float32 (32, 32, 32), 0-1, falls only, linear between the cells' centres.
+
+    Flattened is 0 on all four sequences, the level of the healthy brain; marked tissue stays.
+    """
+    from bmcore.models.cnn import lesion_logits
+
+    index, cells = PRIMARIES.index(primary), patch.shape[2] // CELL
+    looked_at = (patch[0, :4] != 0).any(axis=0)
+    if looks_at_marked_tissue_alone(net):
+        looked_at &= patch[0, 4:].sum(axis=0) > 0
+    centres = [
+        cell
+        for cell in np.ndindex(cells, cells, cells)
+        if looked_at[tuple(_around_centre(c) for c in cell)].any()
+    ]
+    stages = np.repeat(patch, len(centres) + 1, axis=0)
+    for number, cell in enumerate(centres, start=1):
+        i, j, k = (_around_centre(c) for c in cell)
+        stages[number, :4, i, j, k] = 0
+    logits = lesion_logits(net, stages)
+    odds = logits[:, index] - logits.mean(axis=1)
+    coarse = np.zeros((cells,) * 3)
+    for cell, value in zip(centres, odds[1:], strict=True):
+        coarse[cell] = max(0.0, float(odds[0] - value))
+    fine = spread_cells(coarse)
+    peak = fine.max()
+    return (fine / peak if peak > 1e-9 else np.zeros_like(fine)).astype(np.float32)
+
+
+def looks_at_marked_tissue_alone(net: nn.Module) -> bool:
+    """True for a net that computes on the lesion's tissues (``CNNConfig.kind``)."""
+    return bool(getattr(getattr(net, "config", None), "kind", "whole") == "tissue")
+
+
+def _around_centre(cell: int) -> slice:
+    """The voxels nearest to the centre of a cell along one axis; see ``spread_cells``."""
+    return slice(max(0, CELL * cell - CELL // 2), CELL * cell + CELL // 2)
+
+
+def _cam(
+    net: nn.Module, patch: npt.NDArray[np.float32], primary: Primary
+) -> npt.NDArray[np.float64]:
+    """Grad-CAM of one net on the patch (32, 32, 32), in units of its logits."""
     import torch
     from captum.attr import LayerGradCam
 
@@ -198,9 +266,7 @@ def evidence(
             cam = LayerGradCam(against_the_others, last).attribute(given, relu_attributions=True)
     finally:
         rectified.remove()
-    fine = spread_cells(cam[0, 0].detach().cpu().numpy())
-    peak = fine.max()
-    return (fine / peak if peak > 1e-9 else np.zeros_like(fine)).astype(np.float32)
+    return spread_cells(cam[0, 0].detach().cpu().numpy())
 
 
 def spread_cells(coarse: npt.NDArray) -> npt.NDArray[np.float64]:
@@ -235,15 +301,17 @@ def _input(prediction: Prediction, kind: str) -> npt.NDArray[np.float64]:
     return fused_vector(prediction.code, prediction.clinical_vector)
 
 
-def _columns(kind: str, width: int) -> tuple[dict[str, list[int]], list[int]]:
+def _columns(bundle: Bundle, kind: str, width: int) -> tuple[dict[str, list[int]], list[int]]:
     """Columns of each clinical question, and of the code, in the vector fed to an MLR."""
-    from bmcore.models.clinical import FEATURES
+    from bmcore.models.clinical import EVERY_FEATURE, FEATURE_KEYS
 
+    question = {f.key: f.group for f in EVERY_FEATURE}
+    keys = bundle.clinical_mlr.features or FEATURE_KEYS
     groups: dict[str, list[int]] = {}
     if kind != "image":
-        for column, feature in enumerate(FEATURES):
-            groups.setdefault(feature.group, []).append(column)
-    return groups, list(range(0 if kind == "image" else len(FEATURES), width))
+        for column, key in enumerate(keys):
+            groups.setdefault(question[key], []).append(column)
+    return groups, list(range(0 if kind == "image" else len(keys), width))
 
 
 def _value_words(record: ClinicalRecord, group: str) -> str:

@@ -32,7 +32,7 @@ def keep_maps(home: Path, bundle: Bundle, case: Case, prediction: Prediction) ->
         kept += paths.values()
         missing = {primary: path for primary, path in paths.items() if not path.exists()}
         if missing:  # as ``explain.gradcam``, but the images are prepared once for all six
-            patch, lesion, prepared = explain.lesion_patch(case, prediction, found.number)
+            patch, lesion, prepared = explain.lesion_patch(bundle, case, prediction, found.number)
             for primary, path in missing.items():
                 cube = explain.evidence(bundle.cnn, patch, primary)
                 heat = restore_map(explain.place_patch(cube, lesion, prepared), prepared)

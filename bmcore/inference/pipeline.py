@@ -24,6 +24,7 @@ from bmcore.domain import (
     Severity,
     Volume,
 )
+from bmcore.inference.lesion_reading import read_lesions
 from bmcore.inference.serial import AT_EDGE
 from bmcore.intake import gatekeeper
 
@@ -44,20 +45,21 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     stays. InputRefused where a finding blocks the case. Sets, abstention and novelty are those of
     ``inference.uncertainty``. The same case and bundle give the same numbers on the same machine.
     """
-    from bmcore.inference import uncertainty
+    from bmcore.inference import case_mix, uncertainty
 
+    site, learnt = case_mix.of_site(), bundle.shares
     clock = _Clock(on_progress)
     segmented = _segment(case, bundle, clock)
     prepared, mask = segmented.prepared, segmented.mask
     with clock.stage("lesions", "Measuring the lesions", 0.89):
         lesions = measure(mask, prepared, drawn=case.origin is not None)
     with clock.stage("features", "Reading each lesion", 0.93):
-        image = read_lesions(bundle, prepared, segmented.labels, lesions)
+        image = read_lesions(bundle, case, prepared, segmented.labels, lesions)
     with clock.stage("novelty", "Comparing with what the models know", 0.97):
         novelty = uncertainty.novelty(prepared, image.reconstruction_error, bundle)
     with clock.stage("answers", "Naming the primary", 0.99):
         three = answers(case.clinical, image.code, bundle, novelty)
-        vector = _clinical_vector(case.clinical)
+        vector = clinical_vector(case.clinical, bundle)
     clock.done()
     return Prediction(
         case_id=case.case_id,
@@ -78,6 +80,8 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
         findings=(*_findings(case, prepared, lesions), *uncertainty.findings(novelty)),
         novelty=novelty,
         origin=case.origin,
+        training_shares=None if learnt is None else learnt.shares,
+        site_shares=None if site is None else site.shares,
     )
 
 
@@ -129,15 +133,21 @@ def answers(
 
     ``code`` (d,) and ``novelty`` are the prediction's; ``code`` is None where no lesion was found.
     """
+    from bmcore.inference.case_mix import of_site, with_mix
     from bmcore.inference.uncertainty import weigh
 
-    vector = _clinical_vector(record)
-    clinical = weigh(_answer("clinical", bundle.clinical_mlr, vector), bundle, novelty)
+    site = of_site()
+
+    def whole(answer: Answer) -> Answer:
+        return with_mix(weigh(answer, bundle, novelty), bundle, site)
+
+    vector = clinical_vector(record, bundle)
+    clinical = whole(_answer("clinical", bundle.clinical_mlr, vector))
     if code is None:
         return clinical, Answer("image", None, NO_LESION), Answer("fused", None, NO_LESION)
     image = _answer("image", bundle.image_mlr, np.asarray(code, np.float64))
     fused = _answer("fused", bundle.fused_mlr, fused_vector(code, vector))
-    return clinical, weigh(image, bundle, novelty), weigh(fused, bundle, novelty)
+    return clinical, whole(image), whole(fused)
 
 
 def fused_vector(
@@ -181,54 +191,6 @@ def measure(mask: Volume, prepared: Prepared, drawn: bool = False) -> tuple[Lesi
     return at_edge(lesions, np.asarray(mask.data), mask.affine, brain) if drawn else lesions
 
 
-@dataclass(frozen=True, eq=False)
-class ImageReading:
-    """What the CNN and the autoencoder say; all None where no lesion was found.
-
-    lesion_probabilities (n, 6), features (f,), code (d,), reconstruction_error.
-    """
-
-    lesion_probabilities: npt.NDArray[np.float32] | None = None
-    features: npt.NDArray[np.float32] | None = None
-    code: npt.NDArray[np.float32] | None = None
-    reconstruction_error: float | None = None
-
-
-def read_lesions(
-    bundle: Bundle,
-    prepared: Prepared,
-    working_mask: npt.NDArray[np.uint8],
-    lesions: Sequence[Lesion],
-) -> ImageReading:
-    """Cut the patches, read them with the CNN, pool to the patient, reduce to the code.
-
-    Every lesion gets its six probabilities; the patient's features use the ``MAX_LESIONS`` largest,
-    as in training.
-    """
-    if not lesions:
-        return ImageReading()
-    from bmcore.imaging.patches import lesion_patches
-    from bmcore.models.cnn import (
-        MAX_LESIONS,
-        lesion_logits,
-        lesion_probabilities,
-        patient_features,
-    )
-
-    def cut(some: Sequence[Lesion]) -> npt.NDArray[np.float32]:
-        return lesion_patches(prepared.images, working_mask, some, prepared.affine)
-
-    largest = cut(lesions[:MAX_LESIONS])
-    logits = lesion_logits(bundle.cnn, largest)
-    every = [logits]
-    for start in range(MAX_LESIONS, len(lesions), MAX_LESIONS):  # few at a time: memory
-        every.append(lesion_logits(bundle.cnn, cut(lesions[start : start + MAX_LESIONS])))
-    features = patient_features(bundle.cnn, largest, lesions, logits)
-    code = np.asarray(bundle.autoencoder.encode(features[None]), np.float32)[0]
-    error = float(bundle.autoencoder.reconstruction_error(features[None])[0])
-    return ImageReading(lesion_probabilities(np.concatenate(every)), features, code, error)
-
-
 class _Clock:
     """Times the stages and tells how far the whole is."""
 
@@ -255,10 +217,11 @@ class _Clock:
         self.tell("Finished", 1.0)
 
 
-def _clinical_vector(record: ClinicalRecord) -> npt.NDArray[np.float64]:
-    from bmcore.models.clinical import vector
+def clinical_vector(record: ClinicalRecord, bundle: Bundle) -> npt.NDArray[np.float64]:
+    """The record (m,) in the columns that the bundle's clinical regression has learnt."""
+    from bmcore.models.clinical import FEATURE_KEYS, vector
 
-    return vector(record)
+    return vector(record, bundle.clinical_mlr.features or FEATURE_KEYS)
 
 
 def _answer(kind: str, mlr, x: npt.NDArray[np.float64]) -> Answer:

@@ -48,7 +48,9 @@ def summary(prediction: Prediction) -> dict[str, Any]:
     each answer to the primaries that cannot be ruled out at ``coverage``, or to null; ``abstains``
     maps each answer to the words of why it should not be read as one, or to null; ``novelty`` is
     null, like the sets and the coverage, where the models hold no calibration (``calibration``
-    says so in words). ``novelty.score`` above 1 is an alarm.
+    says so in words). ``novelty.score`` above 1 is an alarm. ``case_mix``: the shares that the
+    probabilities stand for, and the site's; ``probabilities_at_site`` and ``balanced`` (the primary
+    of the largest likelihood ratio) of each answer, null where not stated.
     """
     return {
         "case_id": prediction.case_id,
@@ -69,6 +71,14 @@ def summary(prediction: Prediction) -> dict[str, Any]:
         "abstains": {a.kind: a.abstains for a in prediction.answers},
         "novelty": _novelty_dict(prediction.novelty),
         "mask": _mask_dict(prediction),
+        "case_mix": {
+            "training": _by_primary(prediction.training_shares),
+            "site": _by_primary(prediction.site_shares),
+        },
+        "probabilities_at_site": {a.kind: _by_primary(a.at_site) for a in prediction.answers},
+        "balanced": {
+            a.kind: None if a.balanced is None else str(a.balanced) for a in prediction.answers
+        },
     }
 
 
@@ -82,6 +92,16 @@ def _mask_dict(prediction: Prediction) -> dict[str, Any]:
         "shape": list(origin.shape),
         "origin": origin.as_dict(),
     }
+
+
+def _by_primary(values: tuple[float, ...] | None) -> dict[str, float] | None:
+    if values is None:
+        return None
+    return {str(p): float(v) for p, v in zip(PRIMARIES, values, strict=True)}
+
+
+def _in_order(values: Mapping[str, float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(float(values[str(p)]) for p in PRIMARIES)
 
 
 def _novelty_dict(novelty: Novelty | None) -> dict[str, Any] | None:
@@ -151,6 +171,8 @@ def from_parts(
         findings=tuple(finding_from(f) for f in values["findings"]),
         novelty=_novelty(values.get("novelty")),
         origin=_origin(values.get("mask")),
+        training_shares=_in_order(values.get("case_mix", {}).get("training")),
+        site_shares=_in_order(values.get("case_mix", {}).get("site")),
     )
 
 
@@ -164,12 +186,15 @@ def _answer(kind: str, values: Mapping[str, Any]) -> Answer:
     if given is None:
         return Answer(kind, None, values["reasons"][kind])
     kept = values.get("prediction_set", {}).get(kind)  # absent in files of an earlier version
+    balanced = values.get("balanced", {}).get(kind)
     return Answer(
         kind,
         tuple(given[str(p)] for p in PRIMARIES),
         prediction_set=None if kept is None else tuple(Primary(p) for p in kept),
         coverage=None if kept is None else values["coverage"],
         abstains=values.get("abstains", {}).get(kind),
+        at_site=_in_order(values.get("probabilities_at_site", {}).get(kind)),
+        balanced=None if balanced is None else Primary(balanced),
     )
 
 

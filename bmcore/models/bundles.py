@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bmcore.domain import BundleInfo, BundleRefused
+from bmcore.domain import PRIMARIES, BundleInfo, BundleRefused
 from bmcore.models.bootstrap_refits import Refits
+from bmcore.models.case_mix import CaseMix, from_counts
 from bmcore.models.configs import NetConfig
 from bmcore.models.conformal import Conformal
 from bmcore.models.manifest import (
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from bmcore.models.configs import SegmenterConfig
     from bmcore.models.nets.autoencoder import Autoencoder
-    from bmcore.models.nets.lesion_cnn import LesionNet
+    from bmcore.models.nets.lesion_cnn import LesionEnsemble, LesionNet
     from bmcore.models.nets.segmenter import Segmenter
 
 C = TypeVar("C", bound=NetConfig)
@@ -113,7 +114,7 @@ class Bundle:
         return self._config("segmenter", SegmenterConfig)
 
     @cached_property
-    def cnn(self) -> LesionNet:
+    def cnn(self) -> LesionNet | LesionEnsemble:
         from bmcore.models.cnn import build_cnn
         from bmcore.models.configs import CNNConfig
 
@@ -155,6 +156,24 @@ class Bundle:
     def bootstrap_refits(self) -> dict[str, Refits] | None:
         """The regressions learnt from resampled patients, by kind; None where none are stored."""
         return self._optional(SPREAD, unpack_refits)
+
+    @cached_property
+    def shares(self) -> CaseMix | None:
+        """How common each primary was among the patients that naming learnt from; None where the
+        manifest does not say."""
+        part = self.manifest["parts"].get("cnn", {})
+        counts = part.get("training", {}).get("patients") if isinstance(part, dict) else None
+        if not isinstance(counts, dict):
+            return None
+        known = {str(p): counts.get(str(p), 0) for p in PRIMARIES}
+        try:
+            return from_counts(known)
+        except (TypeError, ValueError) as error:
+            raise refused(
+                "the numbers of training patients cannot be used",
+                file=self.folder / MANIFEST,
+                found=error,
+            ) from None
 
     # --- building ------------------------------------------------------------------------------
 

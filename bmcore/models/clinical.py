@@ -1,12 +1,15 @@
 """The clinical record as a vector of named numbers, the same in training and in use.
 
-A missing number (age, pack-years) is NaN with a flag of 1 beside it; ``MLR.fit`` learns the number
-that stands in for NaN from its own training patients, so nothing is learnt here. A missing category
-is a category of its own: all its 0/1 columns are 0 and the flag is 1.
+What is not known argues for nothing: a number, and every 0/1 column of a category, is NaN then, and
+``MLR`` puts the mean of its training patients there, whose contribution is 0. Flags for what is
+missing, of which a regression can learn who leaves a question open, are columns only where they
+are asked for (``with_flags``); bundles of the first version have them. With the flag of a question
+among the columns, its category's columns are 0 where it is open, as those bundles learnt it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +27,8 @@ class Feature(NamedTuple):
     group: str
 
 
-FEATURES: tuple[Feature, ...] = (
+_FLAG = "_missing"
+EVERY_FEATURE: tuple[Feature, ...] = (
     Feature("age_decades", "Age", "10 years", "Age"),
     Feature("age_missing", "Age not known", "yes/no", "Age"),
     Feature("sex_female", "Female", "yes/no", "Sex"),
@@ -48,25 +52,44 @@ FEATURES: tuple[Feature, ...] = (
         "Metastases outside the brain",
     ),
 )
+FEATURES: tuple[Feature, ...] = tuple(f for f in EVERY_FEATURE if not f.key.endswith(_FLAG))
 FEATURE_KEYS: tuple[str, ...] = tuple(f.key for f in FEATURES)
 
 
-def vector(record: ClinicalRecord) -> npt.NDArray[np.float64]:
-    """The record as float64 (12,) in the order of ``FEATURES``; NaN for a missing number.
+def with_flags() -> tuple[str, ...]:
+    """The columns with a flag for each question that is open."""
+    return tuple(f.key for f in EVERY_FEATURE)
+
+
+def vector(record: ClinicalRecord, keys: Sequence[str] = FEATURE_KEYS) -> npt.NDArray[np.float64]:
+    """The record as float64 (m,), one number for each of ``keys``; NaN for what is not known.
 
     Age in units of 10 years; pack-years as ln(1 + pack-years), since their spread is skewed; the
-    rest 0 or 1.
+    rest 0 or 1. ValueError for a key that is none of ``EVERY_FEATURE``.
     """
-    values = dict.fromkeys(FEATURE_KEYS, 0.0)
-    values["age_decades"] = np.nan if record.age_years is None else record.age_years / 10
-    values["age_missing"] = float(record.age_years is None)
-    values["sex_female"] = float(record.sex == "female")
-    values["sex_missing"] = float(record.sex is None)
-    values[f"smoking_{record.smoking or 'missing'}"] = 1.0
-    values["pack_years_log1p"] = (
-        np.nan if record.pack_years is None else np.log1p(record.pack_years)
-    )
-    values["pack_years_missing"] = float(record.pack_years is None)
-    values["extracranial_metastases"] = float(bool(record.extracranial_metastases))
-    values["extracranial_metastases_missing"] = float(record.extracranial_metastases is None)
-    return np.array([values[key] for key in FEATURE_KEYS], dtype=np.float64)
+    nan = float("nan")
+    categories: dict[str, tuple[object, dict[str, object]]] = {
+        "sex": (record.sex, {"sex_female": "female"}),
+        "smoking": (
+            record.smoking, {f"smoking_{s}": s for s in ("never", "former", "current")}
+        ),
+        "extracranial_metastases": (
+            record.extracranial_metastases, {"extracranial_metastases": True}
+        ),
+    }  # fmt: skip
+    packs = record.pack_years
+    values: dict[str, float] = {
+        "age_decades": nan if record.age_years is None else record.age_years / 10,
+        "age_missing": float(record.age_years is None),
+        "pack_years_log1p": nan if packs is None else float(np.log1p(packs)),
+        "pack_years_missing": float(packs is None),
+    }
+    for question, (answer, columns) in categories.items():
+        open_value = 0.0 if question + _FLAG in keys else nan
+        for key, word in columns.items():
+            values[key] = open_value if answer is None else float(answer == word)
+        values[question + _FLAG] = float(answer is None)
+    unknown = [key for key in keys if key not in values]
+    if unknown:
+        raise ValueError(f"no clinical column is called {', '.join(unknown)}")
+    return np.array([values[key] for key in keys], dtype=np.float64)

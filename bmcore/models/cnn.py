@@ -11,6 +11,13 @@ brain around it tells one scan from another, but nothing of the primary: a net t
 cube learns its training patients by heart. So a net of the kind "tissue" computes on the lesion
 alone, the brightness of each of its tissues in cells of 3 mm (normalised convolution, Knutsson and
 Westin 1993), and its maps are pooled inside the tumour.
+
+What is learnt from a net's scores must meet the same scores in use. A net's scores of the patients
+it learnt from are not those of new patients; so the patients are dealt into folds, one net (a
+member) is trained without each fold, and all that comes after learns from each patient's scores by
+the member that has not seen the patient. In use every member reads the new patient, for each of
+them a new one as those were; autoencoder and regression stand behind each member by itself, and
+their codes are averaged.
 """
 
 from __future__ import annotations
@@ -28,7 +35,7 @@ from bmcore.models.softmax import softmax
 if TYPE_CHECKING:
     from torch import nn
 
-    from bmcore.models.nets.lesion_cnn import LesionNet
+    from bmcore.models.nets.lesion_cnn import LesionEnsemble, LesionNet
 
 MAX_LESIONS = 12  # the largest ones; more are counted and measured, but not shown to the CNN
 SHARES = ("cerebellum", "frontal", "temporal", "parietal", "occipital")
@@ -61,17 +68,29 @@ IMAGE_FEATURES: tuple[ImageFeature, ...] = (
 FEATURE_NAMES: tuple[str, ...] = tuple(f.key for f in IMAGE_FEATURES)
 
 
-def build_cnn(config: CNNConfig | None = None) -> LesionNet:
+def build_cnn(config: CNNConfig | None = None) -> LesionNet | LesionEnsemble:
     """A new ``LesionNet`` (an ``nn.Module``) with random weights.
 
     ``net(patches)``: (n, 7, 32, 32, 32) to logits (n, 6). ``net.features(patches)``: embedding (n,
     f). ``net.last_conv``: the last convolution, (n, maps, 8, 8, 8) at 6 mm, for Grad-CAM; between
     it and the logits lie a rectifier, pooling and two linear layers. ``net.prepare(patches)``: what
     the net computes on, made once for many passes, float32; it is taken in place of the patches.
+    With several ``members`` a ``LesionEnsemble`` of such nets, whose logits are the mean of theirs.
     """
-    from bmcore.models.nets.lesion_cnn import LesionNet
+    from bmcore.models.nets.lesion_cnn import LesionEnsemble, LesionNet
 
-    return LesionNet(config or CNNConfig())
+    config = config or CNNConfig()
+    return LesionNet(config) if config.members == 1 else LesionEnsemble(config)
+
+
+def members(net: nn.Module) -> tuple[LesionNet, ...]:
+    """The single nets behind ``net``; itself where it is one."""
+    return tuple(getattr(net, "members", (net,)))  # type: ignore[arg-type]
+
+
+def member_logits(net: nn.Module, patches: npt.NDArray) -> npt.NDArray[np.float32]:
+    """Logits (members, n, 6) of patches (n, 7, 32, 32, 32), net by net."""
+    return np.stack([lesion_logits(member, patches) for member in members(net)])
 
 
 def lesion_logits(net: nn.Module, patches: npt.NDArray) -> npt.NDArray[np.float32]:
@@ -130,11 +149,12 @@ def patient_features(
     volume = np.array([lesion.volume_mm3 for lesion in lesions], dtype=float)
     weight = volume[: len(patches)] / volume[: len(patches)].sum()
     values = [*(weight @ scores), *scores.max(axis=0)]
-    values += [*_measured_on_lesions(lesions), *_measured_on_patches(patches)]
+    values += [*measured_on_lesions(lesions), *_measured_on_patches(patches)]
     return np.array(values, dtype=np.float32)
 
 
-def _measured_on_lesions(lesions: Sequence[Lesion]) -> list[float]:
+def measured_on_lesions(lesions: Sequence[Lesion]) -> list[float]:
+    """Number, sizes, tissues and lobes: the first measured features of both sets."""
     volume = np.array([lesion.volume_mm3 for lesion in lesions], dtype=float)
     diameter = np.array([lesion.largest_diameter_mm for lesion in lesions], dtype=float)
     necrosis = sum(lesion.necrosis_mm3 for lesion in lesions) / volume.sum()

@@ -25,6 +25,7 @@ LOG_ODDS_SCALE = 3  # what the log odds are divided by there
 PATCH_SHAPE = (7, 32, 32, 32)
 CELLS_SHAPE = (15, 16, 16, 16)  # a patch on 3 mm: what the kind "tissue" computes on
 KINDS = ("whole", "tissue")
+STANDARDISED, RELATIVE = "standardised", "relative"
 
 
 class NetConfig:
@@ -189,7 +190,10 @@ class CNNConfig(NetConfig):
     width: channels of the trunk on the 8 x 8 x 8 grid; blocks: residual blocks there; maps:
     channels of the last convolution; embedding: numbers a lesion; dropout: before the last layer.
     kind: "whole" computes on the patch and pools over all of it; "tissue" computes on the
-    brightness of the lesion's tissues in 3 mm cells and pools inside the lesion.
+    brightness of the lesion's tissues in 3 mm cells and pools inside the lesion. brightness: of the
+    patches, "standardised" (``imaging.patches``, clipped at 6 spreads) or "relative" to the healthy
+    brain (``imaging.lesion_brightness``). members: nets that learnt from different patients, all of
+    which read every lesion (``models.cnn``).
     """
 
     width: int = 48
@@ -198,8 +202,14 @@ class CNNConfig(NetConfig):
     embedding: int = 24
     dropout: float = 0.3
     kind: str = "whole"
+    brightness: str = STANDARDISED
+    members: int = 1
 
     def __post_init__(self) -> None:
+        if self.brightness not in (STANDARDISED, RELATIVE):
+            raise ValueError(f"brightness must be standardised or relative: {self.brightness!r}")
+        if not 1 <= self.members <= 20:
+            raise ValueError(f"members must be 1 to 20, but is {self.members}")
         if min(self.width, self.blocks, self.maps, self.embedding) < 1 or self.width % 8:
             raise ValueError(f"sizes must be 1 or more and width a multiple of 8: {self}")
         if not 0 <= self.dropout < 1:
@@ -208,7 +218,9 @@ class CNNConfig(NetConfig):
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, but is {self.kind!r}")
 
 
-TRAINED = CNNConfig(width=16, blocks=1, maps=12, embedding=8, dropout=0.2, kind="tissue")
+TRAINED = CNNConfig(
+    width=16, blocks=1, maps=12, embedding=8, dropout=0.2, kind="tissue", brightness=RELATIVE
+)
 
 
 @dataclass(frozen=True)
@@ -216,15 +228,19 @@ class AutoencoderConfig(NetConfig):
     """The net.
 
     features: numbers a patient; hidden: width of the layer between; code: numbers in the code.
-    dropout: in the hidden layers, while training only.
+    dropout: in the hidden layers, while training only. feature_set: which numbers a patient has, 1
+    (bundles of the first version) or 2 (``models.image_features``).
     """
 
     features: int
     hidden: int = 32
     code: int = 8
     dropout: float = 0.1
+    feature_set: int = 1
 
     def __post_init__(self) -> None:
+        if self.feature_set not in (1, 2):
+            raise ValueError(f"feature_set must be 1 or 2, but is {self.feature_set}")
         if min(self.features, self.hidden, self.code) < 1 or not 0 <= self.dropout < 1:
             raise ValueError(
                 f"an autoencoder needs sizes of 1 or more and dropout in [0, 1): {self}"

@@ -13,10 +13,13 @@ another set with every draw, and some sets would be empty. Here a set never is, 
 one set. The price is coverage a little above the chosen one where the most likely primary is right
 more often than asked.
 
-Why not class by class (a threshold for each primary): with 14 to 17 patients of a rare primary a
-coverage of 0.9 asks for the largest score but one or two, so nearly every set would name all rare
-primaries. Coverage holds on average over patients; what it is for each primary is measured and
-written beside it by ``training.uncertainty``.
+A threshold of its own for each primary (class-conditional sets, Vovk 2012): with one for all the
+sets hold on average, but a rare primary is missed far more often than one in ten. Each primary with
+at least ``LEAST_OWN`` calibration patients has the quantile of its own patients; the rarer ones
+share one, that of all their patients together (clustered conformal prediction, Ding et al., NeurIPS
+2023, with the clusters fixed as "rare" beforehand). What is covered of each primary is measured and
+stands beside the sets (``training.uncertainty``). Bundles of the first version keep no labels and
+have one threshold.
 
 The scores come from patients held out in cross-validation, by models fitted on the other folds, and
 are used with models fitted on all: the guarantee is then that of cross-conformal prediction, close
@@ -37,6 +40,7 @@ from bmcore.domain import PRIMARIES, Primary
 
 Array = npt.NDArray[np.float64]
 COVERAGE = 0.9
+LEAST_OWN = 40  # calibration patients from which a primary has a threshold of its own
 
 
 def scores(probabilities: npt.ArrayLike) -> Array:
@@ -55,28 +59,57 @@ def scores(probabilities: npt.ArrayLike) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Conformal:
-    """A fitted threshold. known (n,): sorted scores of the true primaries; coverage in (0, 1)."""
+    """Fitted thresholds.
+
+    known (n,): scores of the true primaries of the calibration patients; coverage in (0, 1); labels
+    (n,): those primaries as positions in PRIMARIES, None for one threshold over all.
+    """
 
     known: Array
     coverage: float = COVERAGE
+    labels: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        known = np.sort(np.asarray(self.known, dtype=np.float64))
-        if known.ndim != 1 or known.size == 0 or not (known >= 0).all() or known[-1] > 1 + 1e-3:
+        known = np.asarray(self.known, dtype=np.float64)
+        if known.ndim != 1 or known.size == 0 or not (known >= 0).all() or known.max() > 1 + 1e-3:
             raise ValueError("the scores must be one or more numbers between 0 and 1")
         if not 0 < self.coverage < 1:
             raise ValueError(f"coverage must lie between 0 and 1, but is {self.coverage}")
-        object.__setattr__(self, "known", known)
+        order = np.argsort(known, kind="stable")
+        object.__setattr__(self, "known", known[order])
+        if self.labels is None:
+            return
+        labels = np.asarray(self.labels, dtype=np.int64)
+        if labels.shape != known.shape or labels.min() < 0 or labels.max() >= len(PRIMARIES):
+            raise ValueError(f"labels must be ({known.size},) numbers 0 to {len(PRIMARIES) - 1}")
+        object.__setattr__(self, "labels", labels[order])
 
     @property
     def n(self) -> int:
         return int(self.known.size)
 
     @property
-    def threshold(self) -> float:
-        """The conformal quantile; infinite, so that every set is full, where n is too small."""
-        rank = math.ceil((self.n + 1) * self.coverage - 1e-9)  # 1e-9: 0.9 * 10 is not quite 9
-        return math.inf if rank > self.n else float(self.known[rank - 1])
+    def groups(self) -> npt.NDArray[np.int64]:
+        """Which primaries share a threshold (6,): equal numbers share one."""
+        if self.labels is None:
+            return np.zeros(len(PRIMARIES), np.int64)
+        count = np.bincount(self.labels, minlength=len(PRIMARIES))
+        return np.where(count >= LEAST_OWN, np.arange(len(PRIMARIES)), len(PRIMARIES))
+
+    @property
+    def thresholds(self) -> Array:
+        """The conformal quantile of each primary (6,); infinite, so that no set leaves the primary
+        out, where its patients are too few."""
+        groups = self.groups
+        own = groups[self.labels] if self.labels is not None else np.zeros(self.n, np.int64)
+        return np.array([_quantile(self.known[own == group], self.coverage) for group in groups])
+
+    @property
+    def patients(self) -> npt.NDArray[np.int64]:
+        """How many calibration patients stand behind the threshold of each primary (6,)."""
+        groups = self.groups
+        own = groups[self.labels] if self.labels is not None else np.zeros(self.n, np.int64)
+        return np.array([np.count_nonzero(own == group) for group in groups])
 
     def prediction_set(self, p: npt.ArrayLike) -> tuple[Primary, ...]:
         """The primaries that cannot be ruled out, the most likely first; never empty. p: (6,)."""
@@ -86,29 +119,39 @@ class Conformal:
 
     def members(self, probabilities: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Which primaries are in the set of each row: (n, 6) to bool (n, 6)."""
-        return scores(probabilities) <= self.threshold
+        return scores(probabilities) <= self.thresholds
 
     def at(self, coverage: float) -> Conformal:
         """The same scores at another coverage."""
         return replace(self, coverage=coverage)
 
-    def tensors(self) -> dict[str, Array]:
-        return {"scores": self.known, "coverage": np.array([self.coverage])}
+    def tensors(self) -> dict[str, npt.NDArray]:
+        kept: dict[str, npt.NDArray] = {
+            "scores": self.known, "coverage": np.array([self.coverage])
+        }  # fmt: skip
+        return kept if self.labels is None else kept | {"labels": self.labels}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, npt.NDArray]) -> Conformal:
         """The inverse of ``tensors``. ValueError on other names, shapes or impossible numbers."""
-        if set(tensors) != {"scores", "coverage"} or np.shape(tensors["coverage"]) != (1,):
+        fits = set(tensors) - {"labels"} == {"scores", "coverage"}
+        if not fits or np.shape(tensors["coverage"]) != (1,):
             raise ValueError(
-                f"tensors must be scores (n,) and coverage (1,), not {sorted(tensors)}"
+                f"tensors must be scores (n,), coverage (1,) and perhaps labels (n,), not "
+                f"{sorted(tensors)}"
             )
-        return cls(tensors["scores"], float(tensors["coverage"][0]))
+        return cls(tensors["scores"], float(tensors["coverage"][0]), tensors.get("labels"))
+
+
+def _quantile(known: Array, coverage: float) -> float:
+    rank = math.ceil((known.size + 1) * coverage - 1e-9)  # 1e-9: 0.9 * 10 is not quite 9
+    return math.inf if rank > known.size else float(np.sort(known)[rank - 1])
 
 
 def fit(
     probabilities: npt.ArrayLike, labels: npt.ArrayLike, coverage: float = COVERAGE
 ) -> Conformal:
-    """Learn the threshold from patients the model has not seen.
+    """Learn the thresholds from patients the model has not seen.
 
     probabilities (n, 6), rows sum to 1; labels (n,) positions in ``PRIMARIES``. ValueError on
     wrong shapes.
@@ -117,4 +160,4 @@ def fit(
     every = scores(probabilities)
     if y.shape != every.shape[:1] or y.size == 0 or y.min() < 0 or y.max() >= len(PRIMARIES):
         raise ValueError(f"labels must be ({every.shape[0]},) numbers 0 to {len(PRIMARIES) - 1}")
-    return Conformal(every[np.arange(y.size), y], coverage)
+    return Conformal(every[np.arange(y.size), y], coverage, y)

@@ -221,11 +221,11 @@ class MLR:
         return new
 
 
-def log_loss(logits: Array, y: Array) -> float:
+def log_loss(logits: Array, y: npt.NDArray) -> float:
     return float((np.logaddexp.reduce(logits, axis=1) - logits[np.arange(y.size), y]).mean())
 
 
-def temperature(logits: Array, y: Array) -> float:
+def temperature(logits: Array, y: npt.NDArray) -> float:
     """The temperature between 1/4 and 8 with the least log loss of ``softmax(logits / t)``."""
     from scipy.optimize import minimize_scalar
 

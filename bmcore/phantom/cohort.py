@@ -24,7 +24,7 @@ from bmcore.phantom.grids import (
     on_yale_grid,
     phantom_affine,
 )
-from bmcore.phantom.lesions import Growth, add_distractors, draw_kinds, draw_lesions
+from bmcore.phantom.lesions import Growth, Kind, add_distractors, draw_kinds, draw_lesions
 from bmcore.phantom.paint import draw_sequences, whole_head
 from bmcore.phantom.style import CLINIC, PRIORS, Prior, Style
 from bmcore.phantom.tissue import draw_map, draw_tissue
@@ -45,7 +45,11 @@ _PRIMARY_CODE = {
 
 @dataclass(frozen=True, eq=False)
 class PhantomCase:
-    """images: sequence -> float32 (i, j, k); labels: uint8 0-3, same grid; affine RAS+ 1 mm."""
+    """images: sequence -> float32 (i, j, k); labels: uint8 0-3, same grid; affine RAS+ 1 mm.
+
+    kinds: the nature of each metastasis; owner int16 (i, j, k): the number of the metastasis that a
+    voxel belongs to, 1 for the first of ``kinds``, 0 for none.
+    """
 
     seed: int
     images: dict[str, npt.NDArray[np.float32]]
@@ -54,6 +58,8 @@ class PhantomCase:
     primary: Primary
     clinical: ClinicalRecord
     lesion_count: int
+    kinds: tuple[Kind, ...] = ()
+    owner: npt.NDArray[np.int16] | None = None
 
     def as_case(self, case_id: str) -> Case:
         """The same as a Case with its truth."""
@@ -104,7 +110,10 @@ def draw_case(seed: int, style: Style = CLINIC, primary: Primary | None = None) 
     looks = draw_looks(rng, growth.kinds, style)
     images = draw_sequences(rng, looks, whole_head(tissue, growth))
     labels, affine = growth.labels, phantom_affine()
-    return PhantomCase(seed, images, labels, affine, primary, clinical, len(growth.kinds))
+    grown = tuple(growth.kinds)
+    return PhantomCase(
+        seed, images, labels, affine, primary, clinical, len(grown), grown, growth.owner
+    )
 
 
 def _volumes(case: PhantomCase, grid: GridName) -> tuple[dict[str, npt.NDArray], npt.NDArray]:

@@ -19,6 +19,10 @@ ANSWER_WORDS = {
     "image": "the images alone",
     "fused": "images and clinical data together",
 }
+EMPTY_RECORD_WORDS = {
+    "clinical": "how common each primary is, since nothing of the record is known",
+    "fused": "the images alone, since nothing of the record is known",
+}
 STATE_WORDS = {
     "none": "New",
     "queued": "Queued",
@@ -35,9 +39,14 @@ _BLANKS = re.compile(r"[^\S\u00a0\u202f]+")  # but those that keep a number and 
 _TAKEN_APART = re.compile(r":(?=\S)|@|(?<=ww)w(?=\.)|[-<>=~](?=[-<>=~])", re.IGNORECASE)
 
 
-def best_guess(answer: Answer) -> str:
-    """One sentence: the highest answer and the next one, or why there is none or it abstains."""
+def best_guess(answer: Answer, record: ClinicalRecord | None = None) -> str:
+    """One sentence: the highest answer and the next one, or why there is none or it abstains.
+
+    record: the clinical record behind it; where nothing of it is known, that is said.
+    """
     source = ANSWER_WORDS[answer.kind]
+    if record is not None and len(record.missing) == len(record.__dataclass_fields__):
+        source = EMPTY_RECORD_WORDS.get(answer.kind, source)
     if answer.probabilities is None:
         return f"No answer from {source}, because {answer.reason}."
     if answer.abstains is not None:

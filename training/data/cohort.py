@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ from bmcore.domain import (
 from bmcore.models.clinical import vector
 from bmcore.models.cnn import MAX_LESIONS
 from bmcore.models.configs import PATCH_SHAPE
+from bmcore.models.image_features import MEASURED, cnn_patches, measured
 from training.run.files import (
     atomic_path,
     fingerprint,
@@ -41,31 +42,38 @@ from training.run.processes import World, progress
 
 if TYPE_CHECKING:
     from bmcore.domain import Case
+    from bmcore.imaging.lesion_crops import LesionCrops
     from bmcore.intake.datasets import YaleDataset
 
-VERSION = 1
-_TIME_POINT = re.compile(r"(BraTS-MET-\d+)-\d{3}")
+VERSION = 2
+_TIME_POINT = re.compile(r"(BraTS-MET-\d+|head\d+)-\d{1,3}")
 INDEX = "cohort.json"
+NET = "@net"  # behind the case id of a patient whose lesions the segmentation net found
 
 
 def person_of(case_id: str) -> str:
-    """The case id without the time point, ``BraTS-MET-00086`` of ``BraTS-MET-00086-001``.
+    """The case id without the time point, ``BraTS-MET-00086`` of ``BraTS-MET-00086-001``, and the
+    head of synthetic patients that share one, ``head00012`` of ``head00012-3``.
 
-    Scans of one person must lie in one fold; case ids of other forms stand for a person each.
+    Scans of one person must lie in one fold, and so must one scan with two masks; case ids of other
+    forms stand for a person each.
     """
+    case_id = case_id.removesuffix(NET)
     found = _TIME_POINT.fullmatch(case_id)
     return found.group(1) if found else case_id
 
 
 @dataclass(frozen=True, eq=False)
 class Patient:
-    """patches float16 (n, 7, 32, 32, 32) of the n <= 12 largest of ``lesions``; label: primary."""
+    """patches float16 (n, 7, 32, 32, 32) of the n <= 12 largest of ``lesions``, relative to the
+    healthy brain; measured (m,): ``models.image_features.MEASURED``; label: primary."""
 
     case_id: str
     patches: npt.NDArray[np.float16]
     lesions: tuple[Lesion, ...]
     record: ClinicalRecord
     primary: Primary
+    measured: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
         n = min(len(self.lesions), MAX_LESIONS)
@@ -73,6 +81,8 @@ class Patient:
             raise ValueError(
                 f"{self.case_id}: {len(self.lesions)} lesions, but patches {self.patches.shape}"
             )
+        if self.measured.shape != (len(MEASURED),):
+            raise ValueError(f"{self.case_id}: measured must be ({len(MEASURED)},)")
 
     @property
     def label(self) -> int:
@@ -185,12 +195,18 @@ def save_patient(path: Path, patient: Patient, source: str = "") -> None:
         "source": source,
     }
     with atomic_path(path) as beside, beside.open("wb") as stream:
-        np.savez_compressed(stream, patches=patient.patches, notes=np.array(json.dumps(notes)))
+        np.savez_compressed(
+            stream,
+            patches=patient.patches,
+            measured=patient.measured,
+            notes=np.array(json.dumps(notes)),
+        )
 
 
 def load_patient(path: Path) -> Patient:
     with np.load(path, allow_pickle=False) as kept:
         notes, patches = json.loads(str(kept["notes"])), kept["patches"]
+        values = kept["measured"]
     for lesion in notes["lesions"]:
         lesion.update({k: tuple(lesion[k]) for k in ("centroid_mm", "centroid_voxel")})
     return Patient(
@@ -199,6 +215,7 @@ def load_patient(path: Path) -> Patient:
         tuple(Lesion(**lesion) for lesion in notes["lesions"]),
         ClinicalRecord(**notes["record"]),
         Primary(notes["primary"]),
+        values,
     )
 
 
@@ -245,8 +262,8 @@ def _files_of(data: Path, case_id: str) -> list[tuple[str, int, int]]:
 
 def patient_of(case: Case) -> tuple[Patient | None, str]:
     """The patient, or None and the reason for leaving the case out."""
+    from bmcore.imaging.lesion_crops import MOST, cut_crops, relative_images
     from bmcore.imaging.lesions import find_lesions
-    from bmcore.imaging.patches import lesion_patches
     from bmcore.imaging.preprocess import prepare, to_working_grid
 
     truth = case.truth
@@ -259,8 +276,19 @@ def patient_of(case: Case) -> tuple[Patient | None, str]:
     lesions = find_lesions(labels, prepared.affine, prepared.brain)
     if not lesions:
         return None, "no lesion in the reference mask"
-    shown = lesions[:MAX_LESIONS]
-    patches = lesion_patches(prepared.images, labels, shown, prepared.affine)
-    return Patient(
-        case.case_id, patches.astype(np.float16), lesions, case.clinical, truth.primary
-    ), ""
+    images = relative_images(case, prepared)
+    crops = cut_crops(images, labels, prepared.brain, lesions[:MOST], prepared.affine)
+    return patient_from(case.case_id, lesions, crops, case.clinical, truth.primary), ""
+
+
+def patient_from(
+    case_id: str,
+    lesions: tuple[Lesion, ...],
+    crops: LesionCrops,
+    record: ClinicalRecord,
+    primary: Primary,
+) -> Patient:
+    """What is learnt from the lesions of one patient; crops: of the first of them."""
+    shown = replace(crops, crops=crops.crops[:MAX_LESIONS])
+    patches = cnn_patches(shown).astype(np.float16)
+    return Patient(case_id, patches, lesions, record, primary, measured(lesions, crops))

@@ -1,4 +1,4 @@
-"""Features of patients by nets that have not seen them, and what the regressions are fed."""
+"""What nets that have not seen a patient say of this patient: features and probabilities."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import refuse
-from bmcore.models.cnn import (
-    FEATURE_NAMES,
-)
-from training.data.cohort import person_of
+from bmcore.models.image_features import FEATURE_NAMES
+from training.data.cohort import NET, person_of
 
 FEATURES_FILE = Path("cnn") / "features.npz"
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Features of each patient by nets that have not seen the patient.
+    """Features of each patient by the member of the CNN that has not seen the patient.
 
-    features (n, K, f): entry [p, b] comes from the net that saw neither the fold of p nor fold b;
-    NaN where b is the fold of p. probabilities (n, K, 6): of the CNN alone, likewise.
-    fold, labels (n,); clinical (n, m); case_ids.
+    features (n, f); probabilities (n, 6): of the CNN alone, by the same member. fold, labels (n,):
+    the member without fold k read the patients of fold k. clinical (n, m); case_ids. To sort the
+    patients by (n,): lesions and largest_mm, number and largest diameter; sex, "" where it is not
+    known; age_years, NaN where it is not.
     """
 
     features: npt.NDArray[np.float32]
@@ -32,10 +31,14 @@ class HeldOut:
     labels: npt.NDArray[np.int64]
     clinical: npt.NDArray[np.float64]
     case_ids: npt.NDArray
+    lesions: npt.NDArray[np.int64]
+    largest_mm: npt.NDArray[np.float64]
+    sex: npt.NDArray[np.str_]
+    age_years: npt.NDArray[np.float64]
 
     @property
     def folds(self) -> int:
-        return int(self.features.shape[1])
+        return int(self.fold.max()) + 1
 
     @property
     def persons(self) -> npt.NDArray[np.str_]:
@@ -43,9 +46,13 @@ class HeldOut:
         return np.array([person_of(str(case_id)) for case_id in self.case_ids])
 
     @property
-    def one_each(self) -> npt.NDArray[np.float32]:
-        """One row a patient (n, f), from one net that has not seen the patient."""
-        return self.features[np.arange(len(self.fold)), (self.fold + 1) % self.folds]
+    def judged(self) -> npt.NDArray[np.bool_]:
+        """Rows that count once a patient: those with the reference mask."""
+        return np.array([not str(case_id).endswith(NET) for case_id in self.case_ids])
+
+    def rows(self, chosen: npt.NDArray) -> HeldOut:
+        """The same for some rows."""
+        return HeldOut(**{k: getattr(self, k)[chosen] for k in self.__dataclass_fields__})
 
 
 def load_held_out(out: Path) -> HeldOut:

@@ -3,10 +3,8 @@ paired tests. Everything from held-out probabilities (n, 6) and the true class (
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,6 @@ from bmcore.domain import PRIMARIES
 from bmcore.stats import classification, decision, model_tests
 from bmcore.stats.estimate import Estimate
 from bmcore.stats.subgroups import band, bands, count_band, count_bands, subgroup_table
-from training.data.cohort import INDEX
 
 MINIMUM = 20
 UNKNOWN = "not known"
@@ -25,8 +22,8 @@ Answers = Mapping[str, npt.NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Described:
-    """What a patient is sorted by: sex, age in years (None: not known), number of lesions of the
-    reference and the largest diameter in mm."""
+    """What a patient is sorted by: sex and age in years (None, "" or NaN: not known), number of
+    lesions of the reference and the largest diameter in mm."""
 
     sex: str | None
     age_years: float | None
@@ -34,17 +31,8 @@ class Described:
     largest_mm: float
 
 
-def describe(data: Path, out: Path, case_ids: Sequence[str]) -> list[Described]:
-    """Read the patients' notes of the prepared cohort (DATA itself, or OUT/cache), no patches."""
-    folder = data if (data / INDEX).exists() else out / "cache"
-    rows = []
-    for case_id in case_ids:
-        with np.load(folder / f"{case_id}.npz", allow_pickle=False) as kept:
-            notes = json.loads(str(kept["notes"]))
-        sizes = [lesion["largest_diameter_mm"] for lesion in notes["lesions"]]
-        record = notes["record"]
-        rows.append(Described(record["sex"], record["age_years"], len(sizes), max(sizes)))
-    return rows
+def _known(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else value
 
 
 def subgroups(
@@ -57,7 +45,7 @@ def subgroups(
     tables = {
         "Sex": ([p.sex or UNKNOWN for p in patients], ["female", "male", UNKNOWN]),
         "Age": (
-            [band(p.age_years, (50, 65), " years") for p in patients],
+            [band(_known(p.age_years), (50, 65), " years") for p in patients],
             [*bands((50, 65), " years"), UNKNOWN],
         ),
         "Number of lesions": (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,13 @@ import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES
 from bmcore.models.autoencoder import AutoencoderTraining, build_autoencoder, fit_autoencoder
+from bmcore.models.case_mix import CaseMix, balanced, from_counts
 from bmcore.models.configs import AutoencoderConfig
+from bmcore.models.folds import stratified_folds
 from bmcore.models.mlr import MLR, MLRConfig
+from bmcore.stats.bootstrap import Resampling
+from bmcore.stats.estimate import Estimate
+from bmcore.stats.verdict import BETTER, NOT_SHOWN, WORSE, of_differences
 from training.data.held_out import HeldOut
 from training.data.regression_inputs import inputs
 from training.evaluation.answer_subgroups import (
@@ -27,6 +32,7 @@ from training.run.processes import progress
 
 CLASSES = len(PRIMARIES)
 KINDS = ("trivial", "clinical", "image", "fused")
+REPEATS = 5  # of the cross-validation
 
 
 @dataclass(frozen=True)
@@ -53,10 +59,12 @@ REDUCTIONS = (
 )
 
 
-def _encoder(x: npt.NDArray, reduction: Reduction, how: AutoencoderTraining) -> Any:
+def encoder(x: npt.NDArray, reduction: Reduction, how: AutoencoderTraining) -> Any:
     """A function from features to code, fitted on x (n, f) alone."""
     if reduction.kind == "autoencoder":
-        return fit_autoencoder(x, AutoencoderConfig(x.shape[1], code=reduction.size), how).encode
+        return fit_autoencoder(
+            x, AutoencoderConfig(x.shape[1], code=reduction.size, feature_set=2), how
+        ).encode
     scaler = build_autoencoder(AutoencoderConfig(x.shape[1]))
     scaler.fit_scaler(x)
     if reduction.kind == "none":
@@ -72,75 +80,136 @@ def held_out_probabilities(
     config: MLRConfig,
     kinds: tuple[str, ...] = KINDS,
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """For each of ``kinds`` the probabilities (n, 6) of every patient while held out."""
-    out = {kind: np.full((len(held_out.fold), CLASSES), np.nan) for kind in kinds}
-    for i in range(held_out.folds):
-        train, test = held_out.fold != i, held_out.fold == i
-        y, persons = held_out.labels[train], held_out.persons[train]
-        encode = _encoder(held_out.features[train, i], reduction, how)
-        known = inputs(held_out.clinical[train], encode(held_out.features[train, i]))
-        models = {k: MLR(config=config).fit(known[k], y, persons) for k in kinds if k != "trivial"}
-        codes = [encode(held_out.features[test, j]) for j in range(held_out.folds) if j != i]
-        unseen = [inputs(held_out.clinical[test], code) for code in codes]
-        for kind, model in models.items():
-            out[kind][test] = np.mean([model.predict_proba(u[kind]) for u in unseen], axis=0)
+    """For each of ``kinds`` the probabilities (n, 6) of every patient while held out.
+
+    Autoencoder and regressions are fitted anew without each fifth of the patients, dealt by
+    ``config.seed``; image features come from the net that has not seen the patient.
+    """
+    persons = held_out.persons
+    count = min(held_out.folds, len(set(persons)))
+    fold = stratified_folds(held_out.labels, count, config.seed, persons)
+    out = {kind: np.full((len(fold), CLASSES), np.nan) for kind in kinds}
+    for i in range(count):
+        train, test = fold != i, fold == i
+        y = held_out.labels[train]
+        encode = encoder(held_out.features[train], reduction, how)
+        known = inputs(held_out.clinical[train], encode(held_out.features[train]))
+        unseen = inputs(held_out.clinical[test], encode(held_out.features[test]))
+        for kind in kinds:
+            if kind != "trivial":
+                model = MLR(config=config).fit(known[kind], y, persons[train])
+                out[kind][test] = model.predict_proba(unseen[kind])
     if "trivial" in out:  # one patient added to each primary, so that none has a chance of 0
-        count = np.bincount(held_out.labels, minlength=CLASSES) + 1.0
-        out["trivial"][:] = count / count.sum()
+        share = np.bincount(held_out.labels, minlength=CLASSES) + 1.0
+        out["trivial"][:] = share / share.sum()
     return out
 
 
-def measure(truth: npt.NDArray, p: npt.NDArray) -> dict[str, Any]:
-    """Every number of one answer, with interval, n and method."""
-    from bmcore.stats import classification as c
+def repeated_probabilities(
+    held_out: HeldOut, code: int, how: AutoencoderTraining, config: MLRConfig, repeats: int
+) -> dict[str, npt.NDArray[np.float64]]:
+    """The probabilities (repeats, n, 6) of each answer: folds dealt and autoencoder seeded anew."""
+    reduction = Reduction("autoencoder", code)
+    runs = []
+    for number in range(repeats):
+        this = replace(config, seed=config.seed + number)
+        runs.append(
+            held_out_probabilities(held_out, reduction, replace(how, seed=how.seed + number), this)
+        )
+    return {kind: np.stack([run[kind] for run in runs]) for kind in KINDS}
 
-    top = p.argmax(axis=1)
-    areas = c.auc(truth, p)
+
+def measure(
+    truth: npt.NDArray, p: npt.NDArray, learnt: CaseMix, resampling: Resampling | None = None
+) -> dict[str, Any]:
+    """Every number of one answer, with interval, n and method.
+
+    p (repeats, n, 6): by several trainings; the intervals of the first six numbers hold their
+    spread too, the others stand on the mean of the trainings. learnt: shares in training.
+    """
+    from bmcore.stats import classification as c
+    from bmcore.stats.operating_points import among_first, sensitivity_at, specificity_at
+    from bmcore.stats.repeats import over_trainings
+
+    def each(statistic: Any) -> Estimate:
+        return over_trainings([statistic(one) for one in p], len(truth), resampling)
+
+    mean = p.mean(axis=0)
+    top, even = mean.argmax(axis=1), balanced(mean, learnt)
+    areas = c.auc(truth, mean)
     per_class = c.per_class(truth, top, CLASSES) | {"auc": areas.per_class}
+    evenly = c.per_class(truth, even, CLASSES)
+    rates = {
+        "sensitivity_at_specificity_90": sensitivity_at,
+        "specificity_at_sensitivity_90": specificity_at,
+    }
     return {
-        "accuracy": c.accuracy(truth, top),
-        "balanced_accuracy": c.balanced_accuracy(truth, top, CLASSES),
-        "macro_auc": areas.macro,
-        "log_loss": c.log_loss(truth, p),
-        "brier": c.brier(truth, p),
-        "calibration_error": c.calibration_error(truth, p),
+        "accuracy": each(lambda q: c.accuracy_statistic(truth, q.argmax(axis=1))),
+        "balanced_accuracy": each(
+            lambda q: c.balanced_accuracy_statistic(truth, q.argmax(axis=1), CLASSES)
+        ),
+        "balanced_decision_balanced_accuracy": each(
+            lambda q: c.balanced_accuracy_statistic(truth, balanced(q, learnt), CLASSES)
+        ),
+        "macro_auc": each(lambda q: c.auc_statistic(truth, q)),
+        "log_loss": each(lambda q: c.log_loss_statistic(truth, q)),
+        "brier": each(lambda q: c.brier_statistic(truth, q)),
+        "calibration_error": c.calibration_error(truth, mean),
+        "top_2": among_first(truth, mean, 2),
+        "top_3": among_first(truth, mean, 3),
         "per_class": {
             name: {str(q): e for q, e in zip(PRIMARIES, row, strict=True)}
             for name, row in per_class.items()
         },
+        "balanced_decision": {
+            name: {str(q): e for q, e in zip(PRIMARIES, evenly[name], strict=True)}
+            for name in ("sensitivity", "specificity")
+        },
+        "operating_points": {
+            name: {
+                str(q): rate(truth == i, mean[:, i], 0.9, resampling)
+                for i, q in enumerate(PRIMARIES)
+            }
+            for name, rate in rates.items()
+        },
         "confusion": c.confusion_matrix(truth, top, CLASSES),
-        "reliability": c.reliability_table(truth, p),
+        "balanced_confusion": c.confusion_matrix(truth, even, CLASSES),
+        "reliability": c.reliability_table(truth, mean),
     }
 
 
 def differences(truth: npt.NDArray, first: npt.NDArray, second: npt.NDArray) -> dict[str, Any]:
-    """``first`` minus ``second`` on the same resampled patients."""
+    """``first`` minus ``second``, both (repeats, n, 6), on the same patients and trainings."""
     from bmcore.stats import classification as c
-    from bmcore.stats.bootstrap import paired_difference
+    from bmcore.stats.bootstrap import Statistic
+    from bmcore.stats.repeats import over_trainings
 
-    patients = np.arange(len(truth))
-    a, b = first.argmax(axis=1), second.argmax(axis=1)
-    pairs = {
-        "accuracy": (c.accuracy_statistic(truth, a), c.accuracy_statistic(truth, b)),
-        "balanced_accuracy": (
-            c.balanced_accuracy_statistic(truth, a, CLASSES),
-            c.balanced_accuracy_statistic(truth, b, CLASSES),
+    def less(one: Statistic, other: Statistic) -> Statistic:
+        return lambda w: np.asarray(one(w)) - np.asarray(other(w))
+
+    makers: dict[str, Any] = {
+        "accuracy": lambda q: c.accuracy_statistic(truth, q.argmax(axis=1)),
+        "balanced_accuracy": lambda q: c.balanced_accuracy_statistic(
+            truth, q.argmax(axis=1), CLASSES
         ),
-        "macro_auc": (c.auc_statistic(truth, first), c.auc_statistic(truth, second)),
-        "log_loss": (c.log_loss_statistic(truth, first), c.log_loss_statistic(truth, second)),
+        "macro_auc": lambda q: c.auc_statistic(truth, q),
+        "log_loss": lambda q: c.log_loss_statistic(truth, q),
     }
-    return {name: paired_difference(*pair, patients) for name, pair in pairs.items()}
+    return {
+        name: over_trainings(
+            [less(make(a), make(b)) for a, b in zip(first, second, strict=True)], len(truth)
+        )
+        for name, make in makers.items()
+    }
 
 
-def verdict(difference: dict[str, Any], first: str, second: str) -> str:
-    """One plain sentence on whether ``first`` beats ``second``, by macro AUC and log loss."""
+def verdict(difference: Mapping[str, Estimate], first: str, second: str) -> str:
+    """One plain sentence on whether ``first`` beats ``second``, by ``stats.verdict``."""
     auc, loss = difference["macro_auc"], difference["log_loss"]
     numbers = f"macro AUC difference {auc.text()}; log loss difference {loss.text()}"
-    if auc.has_interval and auc.low > 0 and loss.high < 0:
-        return f"The {first} answer is better than the {second} answer ({numbers})."
-    if auc.has_interval and auc.high < 0 and loss.low > 0:
-        return f"The {first} answer is worse than the {second} answer ({numbers})."
-    return f"The {first} answer is not shown to be better than the {second} answer ({numbers})."
+    words = {BETTER: "better than", WORSE: "worse than"}
+    found = words.get(of_differences(difference) or NOT_SHOWN, "not shown to be better than")
+    return f"The {first} answer is {found} the {second} answer ({numbers})."
 
 
 def compare_reductions(
@@ -161,10 +230,11 @@ def compare_reductions(
         for reduction in REDUCTIONS:
             row: dict[str, Any] = {"reduction": reduction.words}
             answers = held_out_probabilities(held_out, reduction, how, config, ("image", "fused"))
-            for kind, p in answers.items():
-                row[f"{kind}_macro_auc"] = c.auc(held_out.labels, p).macro
-                row[f"{kind}_log_loss"] = c.log_loss(held_out.labels, p)
-                statistic = c.auc_statistic(held_out.labels, p)
+            for kind, every in answers.items():
+                truth, p = held_out.labels[held_out.judged], every[held_out.judged]
+                row[f"{kind}_macro_auc"] = c.auc(truth, p).macro
+                row[f"{kind}_log_loss"] = c.log_loss(truth, p)
+                statistic = c.auc_statistic(truth, p)
                 gain = paired_difference(
                     statistic, plain.setdefault(kind, statistic), np.arange(len(p))
                 )
@@ -179,28 +249,40 @@ def evaluate(
     code: int,
     how: AutoencoderTraining,
     config: MLRConfig,
-    patients: Sequence[Described] | None = None,
-) -> Any:
-    """The whole evaluation as plain data, and the held-out probabilities of each answer.
+    repeats: int = REPEATS,
+) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float64]]]:
+    """The whole evaluation as plain data, and the held-out probabilities (n, 6) of each answer.
 
-    patients: what each patient of ``held_out`` is sorted by; without it there are no subgroups.
+    Patients whose lesions the segmentation net found too are judged once, by the reference mask.
     """
-    answers = held_out_probabilities(held_out, Reduction("autoencoder", code), how, config)
-    truth = held_out.labels
+    every = repeated_probabilities(held_out, code, how, config, repeats)
+    judged = held_out.judged
+    answers = {kind: p[:, judged] for kind, p in every.items()}
+    mean = {kind: p.mean(axis=0) for kind, p in answers.items()}
+    rows = held_out.rows(judged)
+    truth = rows.labels
+    learnt = from_counts(
+        {str(q): int((held_out.labels == i).sum()) for i, q in enumerate(PRIMARIES)}
+    )
     pairs = (("fused", "clinical"), ("image", "trivial"), ("clinical", "trivial"))
-    informed = {kind: answers[kind] for kind in KINDS if kind != "trivial"}
+    informed = {kind: mean[kind] for kind in KINDS if kind != "trivial"}
     compared = {f"{a}_minus_{b}": differences(truth, answers[a], answers[b]) for a, b in pairs}
+    patients = [
+        Described(*row) for row in zip(rows.sex, rows.age_years, rows.lesions, rows.largest_mm,
+                                       strict=True)
+    ]  # fmt: skip
     result = {
         "patients": len(truth),
         "folds": held_out.folds,
+        "repeats": repeats,
         "primaries": {str(p): int((truth == i).sum()) for i, p in enumerate(PRIMARIES)},
-        "answers": {kind: measure(truth, p) for kind, p in answers.items()},
+        "answers": {kind: measure(truth, p, learnt) for kind, p in answers.items()},
         "differences": compared,
         "verdicts": [verdict(compared[f"{a}_minus_{b}"], a, b) for a, b in pairs],
-        "tests": {f"{a}_minus_{b}": paired_tests(truth, answers[a], answers[b]) for a, b in pairs},
+        "tests": {f"{a}_minus_{b}": paired_tests(truth, mean[a], mean[b]) for a, b in pairs},
         "decision": decision_curves(truth, informed),
         "reductions": compare_reductions(held_out, how, config),
+        "subgroups": subgroups(truth, informed, patients),
+        "minimum": MINIMUM,
     }
-    if patients is not None:
-        result |= {"subgroups": subgroups(truth, informed, patients), "minimum": MINIMUM}
-    return result, answers
+    return result, {kind: p.mean(axis=0) for kind, p in every.items()}

@@ -17,21 +17,18 @@ def held_out_errors(
 ) -> tuple[npt.NDArray, npt.NDArray]:
     """Error of reconstruction (n,) of each patient held out: autoencoder, and PCA of that size.
 
-    For test fold i everything is fitted on patients of the other folds, on features of nets that
-    have not seen fold i either.
+    For test fold i everything is fitted on the patients of the other folds.
     """
     ours = np.full(len(held_out.fold), np.nan)
     pca = np.full(len(held_out.fold), np.nan)
-    config = AutoencoderConfig(held_out.features.shape[2], code=size)
+    config = AutoencoderConfig(held_out.features.shape[1], code=size, feature_set=2)
     for i in range(held_out.folds):
         train, test = held_out.fold != i, held_out.fold == i
-        x = held_out.features[train, i]
+        x, rows = held_out.features[train], held_out.features[test]
         net = fit_autoencoder(x, config, how)
         basis = principal_axes(net, x, size)
-        others = [j for j in range(held_out.folds) if j != i]
-        rows = [held_out.features[test, j] for j in others]
-        ours[test] = np.mean([net.reconstruction_error(r) for r in rows], axis=0)
-        pca[test] = np.mean([_pca_error(net, basis, r) for r in rows], axis=0)
+        ours[test] = net.reconstruction_error(rows)
+        pca[test] = _pca_error(net, basis, rows)
     return ours, pca
 
 

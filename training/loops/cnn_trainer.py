@@ -1,8 +1,8 @@
-"""One lesion CNN: what it learns from, how long and how strongly held back, and its training.
+"""The nets of the lesion CNN: what they learn from, how long, and their training.
 
-How long a net is trained, how strongly it is held back (dropout, weight decay) and its temperature
-are chosen from its own patients alone: nets of each setting are trained on three quarters of them
-and asked about the last quarter; then one net is trained on all of them.
+Each net is looked at every few passes. How long to train, and one temperature, are chosen once for
+all nets, from what each says of the patients of its unseen fold: every patient takes part in the
+choice, so there is little to be lucky with.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy.typing as npt
 from bmcore.domain import PRIMARIES, refuse
 from bmcore.models.cnn import build_cnn, lesion_logits
 from bmcore.models.configs import CNNConfig
-from bmcore.models.folds import stratified_folds
 from bmcore.models.lesion_training import (
     augment_geometry,
     augment_intensity,
@@ -34,8 +33,6 @@ from training.run.checkpoint import Checkpoint
 from training.run.files import (
     atomic_path,
     fingerprint,
-    read_json,
-    write_json,
 )
 from training.run.processes import World
 from training.run.random_state import seed_everything
@@ -47,10 +44,8 @@ Log = Callable[[str, float, int], None]
 class CNNTraining:
     """How each net is trained.
 
-    epochs: most passes over the patients; how many is chosen inside.  every: passes between looks
-    at the inner held-out patients.  settings: (dropout, weight decay) to choose from; a single one
-    is taken as it is.  inner: one part in so many of the net's patients is held out for the choice;
-    0: nothing is chosen, the first setting runs for all epochs.  batch: patients a step and
+    epochs: most passes over the patients; every: passes between looks at the unseen fold, of which
+    one is chosen.  dropout, decay: how strongly the net is held back.  batch: patients a step and
     process.  lesions: at most so many a patient and pass, drawn anew each time.  views: augmented
     copies of each patient, the first unchanged.  rate: of AdamW, reached after ``warmup`` steps and
     then constant, since averaged weights need no falling rate and any pass can be the last.
@@ -59,10 +54,10 @@ class CNNTraining:
     nested cross-validation.  seed: of weights, folds and augmentation.
     """
 
-    epochs: int = 30
-    every: int = 3
-    settings: tuple[tuple[float, float], ...] = ((0.2, 0.02), (0.5, 0.3))
-    inner: int = 4
+    epochs: int = 42
+    every: int = 6
+    dropout: float = 0.2
+    decay: float = 0.02
     batch: int = 12
     lesions: int = 4
     views: int = 4
@@ -78,16 +73,11 @@ class CNNTraining:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the inner held-out patients chose.
+    """What the unseen folds chose: the number of passes, the temperature, and their log loss."""
 
-    setting: position in ``CNNTraining.settings``. loss: log loss of the inner held-out patients
-    with that temperature, None where nothing was chosen. patients: held out inside.
-    """
-
-    setting: int
     epochs: int
     temperature: float
-    loss: float | None
+    loss: float
     patients: int
 
 
@@ -103,11 +93,11 @@ class Views:
 
 @dataclass(frozen=True)
 class Run:
-    """One net to train. name: of its files; number: part of its seeds; unseen: folds left out."""
+    """One net to train. name: of its files; number: part of its seeds; unseen: fold left out."""
 
     name: str
     number: int
-    unseen: tuple[int, ...]
+    unseen: int
 
 
 def make_views(
@@ -175,22 +165,22 @@ class CNNTrainer:
         config: CNNTraining,
         net_config: CNNConfig,
         seeds: tuple[int, int],
-        setting: int,
         world: World,
     ) -> None:
         import torch
 
         self.members, self.config, self.seeds, self.world = members, config, seeds, world
-        dropout, decay = config.settings[setting]
         seed_everything(seeds[0] * 1000 + seeds[1])
-        net = build_cnn(replace(net_config, dropout=dropout))
+        net = build_cnn(replace(net_config, dropout=config.dropout, members=1))
         self.net = net.to(world.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.ema = EMA(self.net, config.ema)
         self.model = world.wrap(self.net)
         labels = np.array([m.label for m in members])
         weights = class_weights(labels, len(PRIMARIES), config.class_power)
         self.weights = torch.from_numpy(weights).to(world.device)
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), config.rate, weight_decay=decay)
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), config.rate, weight_decay=config.decay
+        )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser, lambda step: min(1.0, (step + 1) / config.warmup)
         )
@@ -221,24 +211,14 @@ class CNNTrainer:
             raise RuntimeError("the loss of the lesion CNN is not finite; lower the rate")
         return mean
 
-    def patient_logits(self, others: Sequence[Views]) -> npt.NDArray[np.float64]:
-        """Mean logits (n, 6) of other patients, unchanged view, by the averaged weights.
+    def tensors(self) -> dict[str, Any]:
+        """The averaged weights on the CPU, class weights taken out of the head.
 
         They answer for primaries as common as they are: a weight w in the loss has raised a logit
         by ln(w) (Elkan 2001), which is taken off again.
         """
-        with self.ema.applied(self.net):
-            means = [lesion_logits(self.net, o.tensor[0].numpy()).mean(axis=0) for o in others]
-        return np.array(means, dtype=np.float64) - np.log(self.weights.cpu().numpy())
-
-    def tensors(self, temperature: float) -> dict[str, Any]:
-        """The averaged weights on the CPU, class weights and temperature taken out of the head."""
-        out = {k: v.detach().cpu().contiguous() for k, v in self.ema.shadow.items()}
-        bias = out["head.bias"] - self.weights.cpu().log()
-        return out | {
-            "head.weight": out["head.weight"] / temperature,
-            "head.bias": bias / temperature,
-        }
+        out = {k: v.detach().cpu().clone().contiguous() for k, v in self.ema.shadow.items()}
+        return out | {"head.bias": out["head.bias"] - self.weights.cpu().log()}
 
     def state(self, epoch: int) -> dict[str, Any]:
         return {
@@ -250,37 +230,37 @@ class CNNTrainer:
         }
 
 
-def choose(
-    members: Sequence[Views], run: Run, config: CNNTraining, net_config: CNNConfig, world: World
-) -> Choice:
-    """Setting, number of epochs and temperature from these patients alone.
+def looks_of(config: CNNTraining) -> tuple[int, ...]:
+    """After how many passes a net is looked at."""
+    return tuple(sorted({*range(config.every, config.epochs + 1, config.every), config.epochs}))
 
-    The choice is that of the least log loss on the inner held-out patients, each with its own best
-    temperature. With too few patients, or ``inner`` 0, nothing is chosen.
+
+def patient_logits(
+    net_config: CNNConfig, tensors: dict[str, Any], others: Sequence[Views]
+) -> npt.NDArray[np.float64]:
+    """Mean logits (n, 6) over the lesions of other patients, unchanged view."""
+    net = build_cnn(replace(net_config, members=1))
+    net.load_state_dict(tensors)
+    means = [lesion_logits(net, o.tensor[0].numpy()).mean(axis=0) for o in others]
+    return np.array(means, dtype=np.float64).reshape(-1, len(PRIMARIES))
+
+
+def choose(logits: dict[int, npt.NDArray[np.float64]], labels: npt.NDArray[np.int64]) -> Choice:
+    """The number of passes with the least log loss, each with its own best temperature.
+
+    logits: passes -> (n, 6) of all patients, each by the net that has not seen the patient.
     """
-    labels = np.array([m.label for m in members])
-    if config.inner < 2 or len({m.person for m in members}) < 2 * config.inner:
-        return Choice(0, config.epochs, 1.0, None, 0)
-    persons = [m.person for m in members]
-    seed = config.seed * 1000 + run.number
-    held = stratified_folds(labels, config.inner, seed, persons) == 0
-    learn = [m for m, h in zip(members, held, strict=True) if not h]
-    judge = [m for m, h in zip(members, held, strict=True) if h]
-    best = Choice(0, config.epochs, 1.0, None, len(judge))
-    for setting in range(len(config.settings)):
-        learner = CNNTrainer(
-            learn, config, net_config, (config.seed, 500 + run.number), setting, world
-        )
-        for epoch in range(config.epochs):
-            learner.epoch(epoch)
-            if (epoch + 1) % config.every and epoch + 1 < config.epochs:
-                continue
-            logits = learner.patient_logits(judge)
-            t = temperature(logits, labels[held])
-            loss = log_loss(logits / t, labels[held])
-            if best.loss is None or loss < best.loss:
-                best = Choice(setting, epoch + 1, t, loss, len(judge))
-    return best
+    found = []
+    for epochs, values in logits.items():
+        t = temperature(values, labels)
+        found.append(Choice(epochs, t, log_loss(values / t, labels), len(labels)))
+    return min(found, key=lambda choice: choice.loss)
+
+
+def cooled(tensors: dict[str, Any], temperature: float) -> dict[str, Any]:
+    """The net with its logits divided by a temperature."""
+    names = ("head.weight", "head.bias")
+    return tensors | {name: tensors[name] / temperature for name in names}
 
 
 def train_net(
@@ -292,11 +272,10 @@ def train_net(
     world: World,
     log: Log,
     on_epoch: Callable[[float], None] | None = None,
-) -> dict[str, Any]:
-    """Train one net with a checkpoint an epoch; the averaged weights, on the CPU.
+) -> dict[int, dict[str, Any]]:
+    """Train one net with a checkpoint an epoch; the averaged weights after each look, on the CPU.
 
-    Class weights and temperature are taken out of the last layer, so the net's logits are
-    calibrated. A finished net is kept as ``place/NAME.safetensors`` and only read the next time.
+    A finished net is kept as ``place/NAME.safetensors`` and only read the next time.
     """
     from safetensors.torch import save_file
 
@@ -308,69 +287,59 @@ def train_net(
     kept = _finished_net(finished, options)
     if kept is not None:
         return kept
-    choice = _chosen(members, run, config, net_config, place, world, options)
-    seeds = (config.seed, run.number)
-    learner = CNNTrainer(members, config, net_config, seeds, choice.setting, world)
+    learner = CNNTrainer(members, config, net_config, (config.seed, run.number), world)
     checkpoint = Checkpoint(place / f"{run.name}.pt", options)  # weights are alike in all processes
-    start = _go_on(checkpoint, learner)
-    for epoch in range(start, choice.epochs):
+    looks = looks_of(config)
+    start, seen = _go_on(checkpoint, learner)
+    for epoch in range(start, config.epochs):
         mean = learner.epoch(epoch)
         log(f"{run.name}/loss", mean, epoch)
+        if epoch + 1 in looks:
+            seen |= _named(epoch + 1, learner.tensors())
         if world.main:
-            checkpoint.save(learner.state(epoch + 1))
+            checkpoint.save(learner.state(epoch + 1) | {"looks": seen})
         if on_epoch:
             on_epoch(mean)
-    tensors = learner.tensors(choice.temperature)
     if world.main:
         with atomic_path(finished) as beside:
-            save_file(tensors, beside, metadata={"options": options})
+            save_file(seen, beside, metadata={"options": options})
         checkpoint.remove()
     world.barrier()
-    return tensors
+    return _by_look(seen)
 
 
-def _chosen(
-    members: Sequence[Views],
-    run: Run,
-    config: CNNTraining,
-    net_config: CNNConfig,
-    place: Path,
-    world: World,
-    options: str,
-) -> Choice:
-    """The choice for this net, from its file where it was made before with the same options."""
-    path = place / f"{run.name}.choice.json"
-    kept = read_json(path) if path.exists() else {}
-    world.barrier()  # nobody writes the file before everybody has looked for it
-    if kept.get("options") == options:
-        return Choice(**kept["choice"])
-    choice = choose(members, run, config, net_config, world)
-    if world.main:
-        write_json(path, {"options": options, "choice": asdict(choice)})
-    world.barrier()
-    return Choice(**read_json(path)["choice"])  # the same numbers in each process
+def _named(epochs: int, tensors: dict[str, Any]) -> dict[str, Any]:
+    return {f"{epochs}.{name}": tensor for name, tensor in tensors.items()}
 
 
-def _go_on(checkpoint: Checkpoint, learner: CNNTrainer) -> int:
-    """Set all states back where there is a checkpoint; the epoch to go on with."""
+def _by_look(seen: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    out: dict[int, dict[str, Any]] = {}
+    for key, tensor in seen.items():
+        epochs, _, name = key.partition(".")
+        out.setdefault(int(epochs), {})[name] = tensor
+    return out
+
+
+def _go_on(checkpoint: Checkpoint, learner: CNNTrainer) -> tuple[int, dict[str, Any]]:
+    """Set all states back where there is a checkpoint; the epoch to go on with, and the looks."""
     state = checkpoint.load()
     if state is None:
-        return 0
+        return 0, {}
     learner.net.load_state_dict(state["net"])
     learner.optimiser.load_state_dict(state["optimiser"])
     learner.schedule.load_state_dict(state["schedule"])
     learner.ema.load_state_dict(state["ema"])
-    return int(state["epoch"])
+    return int(state["epoch"]), dict(state["looks"])
 
 
-def _finished_net(path: Path, options: str) -> dict[str, Any] | None:
+def _finished_net(path: Path, options: str) -> dict[int, dict[str, Any]] | None:
     from safetensors import safe_open
 
     if not path.exists():
         return None
     with safe_open(path, framework="pt") as kept:
         if kept.metadata().get("options") == options:
-            return {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+            return _by_look({name: kept.get_tensor(name) for name in kept.keys()})  # noqa: SIM118
     raise refuse(
         "a trained net of other options or other patients is there",
         file=path,

@@ -26,10 +26,14 @@ NOT_FOR = (
 LIMITS = (
     "The image answers are measured with the reference masks. In use, the lesions come from the "
     "segmentation net, and its errors add to those shown here.",
-    "The nets of the evaluation saw about 60 % of the patients, the shipped net all of them. The "
-    "numbers describe the way of training rather than the shipped weights.",
-    "A test patient's answer is the mean over several nets, while one net answers in use; the mean "
-    "may do a little better.",
+    "Autoencoder and regressions of the evaluation learnt from four fifths of the patients, the "
+    "shipped ones from all of them; image features come from the one net that has not seen the "
+    "patient, while in use the codes of all nets are averaged, which may do a little better.",
+    "The training patients' features come from nets that have seen labels of the test fold, the "
+    "usual small optimism of stacking. What the shipped weights do on new patients is measured "
+    "apart (training.evaluate_naming).",
+    "The intervals hold the chance of the patients and of the cross-validation, dealt anew several "
+    "times; the nets that read the lesions were trained once.",
     "Folds differ a little in their shares of the primaries, so an answer without any information "
     "can come out somewhat below an AUC of 0.50.",
     "A patient without any lesion has no image answer and is not in these tables.",
@@ -137,11 +141,21 @@ def ablation_table(path: Path) -> dict[str, Any] | None:
 def _answers(out: Path) -> dict[str, Any]:
     """The evaluation of the answers: from metrics.json, else from an earlier card in OUT."""
     metrics = _optional(out / "metrics.json") or {}
-    if "evaluate" in metrics:
-        return dict(metrics["evaluate"])
+    if metrics.get("evaluate"):
+        found = dict(metrics["evaluate"])
+        sets = metrics.get("uncertainty") or {}
+        found["sets"] = {
+            kind: sets[kind] for kind in ("clinical", "image", "fused") if kind in sets
+        }
+        for name in ("learning_curves", "diagnosis"):
+            if name in metrics:
+                found[name] = metrics[name]
+        test = _optional(out / "naming_test.json")
+        return found | ({"test": test} if test else {})
     earlier = _optional(out / "model_card.json") or {}
     keep = ("patients", "folds", "primaries", "answers", "differences", "verdicts", "tests",
-            "decision", "subgroups", "minimum", "reductions", "seconds", "data")  # fmt: skip
+            "decision", "subgroups", "minimum", "reductions", "seconds", "data", "repeats", "sets",
+            "learning_curves", "diagnosis", "test")  # fmt: skip
     return {k: earlier[k] for k in keep if k in earlier} if earlier.get("answers") else {}
 
 

@@ -112,3 +112,22 @@ class LesionNet(nn.Module):
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         return self.head(self.dropout(self.features(patches)))
+
+
+class LesionEnsemble(nn.Module):
+    """Several ``LesionNet`` that learnt from different patients; logits are the mean of theirs."""
+
+    def __init__(self, config: CNNConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.members = nn.ModuleList(LesionNet(config) for _ in range(config.members))
+
+    def prepare(self, patches: torch.Tensor) -> torch.Tensor:
+        """As ``LesionNet.prepare``: the same for all members, it has no weights."""
+        first = self.members[0]
+        assert isinstance(first, LesionNet)
+        return first.prepare(patches)
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        ready = self.prepare(patches) if tuple(patches.shape[1:]) == PATCH_SHAPE else patches
+        return torch.stack([member(ready) for member in self.members]).mean(dim=0)

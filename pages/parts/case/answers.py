@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary
-from bmcore.inference import intervals, uncertainty
+from bmcore.inference import case_mix, intervals, uncertainty
 from pages.parts import loaders
 from pages.parts.case import charts, similar
 from pages.parts.words import best_guess, escaped
@@ -23,7 +23,8 @@ def draw(prediction: Prediction, alike: bool = True) -> None:
     """
     given = [a for a in prediction.answers if a.probabilities is not None]
     if given:
-        st.markdown(f"**{escaped(best_guess(given[-1]))}**")
+        headline = best_guess(given[-1], prediction.clinical_record)
+        st.markdown(f"**{escaped(headline)}**")
     for finding in uncertainty.findings(prediction.novelty):
         st.error(escaped(finding.sentence), icon=":material/report:")
     ends = _intervals(prediction)
@@ -36,6 +37,7 @@ def draw(prediction: Prediction, alike: bool = True) -> None:
     if given:
         st.caption(intervals.words(loaders.bundle()))
     _draw_standing(prediction)
+    _draw_case_mix(prediction)
     for answer in prediction.answers:
         if answer.probabilities is None:
             st.info(escaped(best_guess(answer)))
@@ -44,7 +46,7 @@ def draw(prediction: Prediction, alike: bool = True) -> None:
     missing = prediction.clinical_record.missing
     if missing:
         words = ", ".join(name.replace("_", " ") for name in missing)
-        st.caption(f"Not known and treated as such: {words}.")
+        st.caption(f"Not known, so it argues for nothing: {words}.")
     if prediction.bundle.synthetic:
         st.caption(
             "Demo models, trained on synthetic data: these numbers mean nothing for a patient."
@@ -57,6 +59,21 @@ def _intervals(prediction: Prediction) -> tuple[tuple[charts.Interval, ...] | No
     """The interval of each bar, answer by answer; None where there is none."""
     found = intervals.intervals(loaders.bundle(), prediction) or {}
     return tuple(found.get(a.kind) for a in prediction.answers)
+
+
+def _draw_case_mix(prediction: Prediction) -> None:
+    """The same evidence with the site's shares of the primaries, and with all equally common."""
+    lines = case_mix.sentences(prediction)
+    if not lines:
+        return
+    title = "With other shares of the primaries"
+    with st.expander(title, expanded=prediction.site_shares is not None):
+        st.markdown("\n".join(f"- {escaped(line)}" for line in lines))
+        basis = case_mix.basis(prediction)
+        if basis is not None:
+            st.caption(escaped(basis))
+        if prediction.site_shares is None:
+            st.caption("The shares of this site are not set (BMCORE_CASE_MIX).")
 
 
 def _draw_standing(prediction: Prediction) -> None:

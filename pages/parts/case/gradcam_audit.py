@@ -13,6 +13,7 @@ from pages.parts.case import charts
 if TYPE_CHECKING:
     from bmcore.inference.audit import Audit
 
+METHOD_WORDS = {"gradcam": "Grad-CAM", "occlusion": "occlusion, since Grad-CAM fails its check"}
 ICONS = {
     "passes": ":green[:material/check_circle:]",
     "fails": ":red[:material/cancel:]",
@@ -21,12 +22,13 @@ ICONS = {
 
 
 def draw(prediction: Prediction, number: int, primary: Primary) -> None:
-    """A switch, and what was found once it is on; it stays on for the next map."""
-    asked = st.toggle("Check whether this map can be believed", key="audit_on")
+    """What the check of the shown map found; a switch hides it, for all maps."""
+    asked = st.toggle("Check whether this map can be believed", value=True, key="audit_on")
     if not asked:
         return
     with st.spinner("Checking the map; a few seconds the first time"):
         found = _audit(prediction, number, primary)
+    st.markdown(f"This map was made by **{METHOD_WORDS[found.method]}**.")
     if found.empty:
         st.caption("The map is empty, so there is nothing to check.")
         return
@@ -74,5 +76,6 @@ def _cached(
 ) -> Audit:
     from bmcore.inference import audit
 
-    case = loaders.case(_prediction.case_id)
-    return audit.audit(loaders.home(), loaders.bundle(), case, _prediction, number, primary)
+    case, home, bundle = loaders.case(_prediction.case_id), loaders.home(), loaders.bundle()
+    method = audit.trusted_method(home, bundle, case, _prediction, number, primary)
+    return audit.audit(home, bundle, case, _prediction, number, primary, method)

@@ -124,7 +124,7 @@ def _heat_key(prediction: Prediction) -> str:
 
 def _draw_gradcam(prediction: Prediction) -> None:
     """Choose a map of the chosen lesion; below, what is known of the map that is shown."""
-    st.markdown("**Where the image net looked (Grad-CAM)**")
+    st.markdown("**Where the image net looked**")
     row = _chosen_row(prediction)
     asked = st.session_state.get(_heat_key(prediction))
     if row is None:
@@ -146,7 +146,9 @@ def _draw_gradcam(prediction: Prediction) -> None:
     st.caption(
         "Bright places in this lesion's cube (48 mm) raised the net's score for this primary. "
         "1 is the strongest place of this lesion alone, so lesions cannot be compared. The map "
-        "does not show where the tumour is, and not that the net is right."
+        "does not show where the tumour is, and not that the net is right. It is made by Grad-CAM; "
+        "where that fails its check, by occlusion: how far the score falls when a place is "
+        "flattened."
     )
 
 
@@ -160,7 +162,7 @@ def _offer_map(prediction: Prediction, number: int) -> None:
         key=f"gradcam primary {prediction.case_id}",
     )
     if st.button(f"Show for lesion {number}", key="show_gradcam"):
-        with st.spinner("Computing the map"):
+        with st.spinner("Computing and checking the map"):
             _gradcam(prediction, number, primary)
         st.session_state[_heat_key(prediction)] = (number, primary)
         st.rerun()
@@ -176,10 +178,12 @@ def _gradcam(prediction: Prediction, number: int, primary: Primary) -> Volume:
 def _cached_gradcam(
     digest: str, stamp: str, number: int, primary: Primary, _prediction: Prediction
 ) -> Volume:
-    from bmcore.inference import explain, maps
+    from bmcore.inference import audit, explain, maps
 
     kept = maps.find_map(loaders.home(), _prediction, number, primary)
     if kept is not None:
         return kept  # from a package: this computer may have no nets
     case = loaders.case(_prediction.case_id)
-    return explain.gradcam(loaders.bundle(), case, _prediction, number, primary)
+    bundle = loaders.bundle()
+    method = audit.trusted_method(loaders.home(), bundle, case, _prediction, number, primary)
+    return explain.gradcam(bundle, case, _prediction, number, primary, method)

@@ -14,7 +14,7 @@ import streamlit as st
 
 from bmcore.domain import ANSWER_NAMES, PRIMARY_NAMES
 from bmcore.plain import NotPlain, load_json
-from pages.parts.case.charts import SHORT_PRIMARIES
+from bmcore.stats.verdict import BETTER, NOT_SHOWN, WORSE, of_differences
 from pages.parts.models import charts
 from pages.parts.models.metrics import size_words, table_cell
 
@@ -138,109 +138,22 @@ def distrust(card: Card | None) -> list[str]:
 
 
 def _images_add(card: Card) -> str:
-    """Whether the images add to the clinical record, by the paired interval of the macro AUC."""
-    gain = ((card.get("differences") or {}).get("fused_minus_clinical") or {}).get("macro_auc")
-    if not gain or gain["low"] is None:
+    """Whether the images add to the clinical record, by the one rule (``stats.verdict``)."""
+    found = of_differences((card.get("differences") or {}).get("fused_minus_clinical") or {})
+    words = {
+        BETTER: "The images add to the clinical record.",
+        WORSE: "The images make the answer worse than the clinical record alone.",
+        NOT_SHOWN: "It is not shown that the images add anything to the clinical record.",
+    }
+    if found is None:
         return "Whether the images add to the clinical record was not measured."
-    if gain["low"] > 0:
-        return "The images add a little to the clinical record."
-    if gain["high"] < 0:
-        return "The images make the answer worse than the clinical record alone."
-    return "It is not shown that the images add anything to the clinical record."
+    return words[found]
 
 
 def _whole(card: Card) -> Card | None:
     """The segmentation with all sequences, where it was measured."""
     part = ((card.get("segmentation") or {}).get("subsets") or {}).get("all")
     return part if part and part["regions"] else None
-
-
-# --- naming the primary ---------------------------------------------------------------------------
-
-
-def draw_answers(card: Card) -> None:
-    """The answers side by side, then one of them in detail."""
-    answers = card.get("answers")
-    if not answers:
-        st.info("How well these models name the primary was not measured.")
-        return
-    st.caption(
-        f"{card['patients']} patients, each answered by models that had not seen them. Dot: value; "
-        "line: 95 % interval. The clinical answer is the floor that images must beat."
-    )
-    measures = {
-        "accuracy": "Right answers",
-        "balanced_accuracy": "Right, each primary<br>counts the same",
-        "macro_auc": "Telling apart (AUC):<br>0.5 guessing, 1 perfect",
-        "log_loss": "Log loss:<br>lower is better",
-    }
-    kinds = [k for k in ANSWERS if k in answers]
-    panels = [(words, [answers[k].get(m) for k in kinds]) for m, words in measures.items()]
-    _chart(
-        charts.intervals(
-            panels, [ANSWERS[k] for k in kinds], [charts.COLOURS[k] for k in kinds], {2: 0.5}
-        ),
-        "answers",
-    )
-    st.markdown("\n".join(f"- {sentence}" for sentence in card.get("verdicts", [])))
-    kind = st.segmented_control(
-        "Look closer at", list(INFORMED), format_func=INFORMED.__getitem__, default="fused",
-        key="card answer",
-    ) or "fused"  # fmt: skip
-    left, right = st.columns(2, gap="large")
-    names = [SHORT_PRIMARIES[p] for p in PRIMARY_NAMES]
-    with left:
-        st.subheader("Who was taken for whom", anchor=False)
-        _chart(charts.confusion(answers[kind]["confusion"], names), "confusion")
-    with right:
-        st.subheader("Can the percentages be believed?", anchor=False)
-        _chart(charts.reliability(answers[kind]["reliability"], charts.COLOURS[kind]), "reliable")
-        st.caption(
-            "On the dotted line they can. Below it the model is too sure. Mean gap: "
-            f"{table_cell(answers[kind].get('calibration_error'))}."
-        )
-    st.subheader("Each primary", anchor=False)
-    _per_class(answers[kind]["per_class"])
-    _decision(card, kind)
-
-
-def _per_class(per_class: Card) -> None:
-    columns = {
-        "sensitivity": "Found (sensitivity)",
-        "specificity": "Others left alone (specificity)",
-        "ppv": "Right when named (PPV)",
-        "npv": "Right when not named (NPV)",
-        "f1": "F1",
-        "auc": "AUC",
-    }
-    shown = {k: v for k, v in columns.items() if k in per_class}
-    rows = [
-        {"Primary": word, **{v: table_cell(per_class[k][p]) for k, v in shown.items()}}
-        for p, word in PRIMARY_NAMES.items()
-    ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
-
-
-def _decision(card: Card, kind: str) -> None:
-    st.subheader("Would acting on it do more good than harm?", anchor=False)
-    found = card.get("decision")
-    if not found:
-        st.info("This card holds no decision curves.")
-        return
-    counts = card.get("primaries") or {}
-    commonest = max(counts, key=lambda p: counts[p]) if counts else next(iter(PRIMARY_NAMES))
-    options = [str(p) for p in PRIMARY_NAMES]
-    primary = st.selectbox(
-        "Primary", options, index=options.index(commonest), key="card decision",
-        format_func=lambda p: PRIMARY_NAMES[p], width=320,
-    )  # fmt: skip
-    curves = {k: c[primary] for k, c in found["answers"].items()}
-    _chart(charts.decision(found["thresholds"], curves, INFORMED, kind), "decision")
-    st.caption(
-        "Net benefit: right actions less wrong ones, a wrong one weighed by the probability from "
-        "which one would act. A curve is of use where it lies above both acting on all and acting "
-        f"on nobody (0). Band: 95 % interval of the {INFORMED[kind].lower()} answer."
-    )
 
 
 # --- finding lesions ------------------------------------------------------------------------------
@@ -264,10 +177,10 @@ def draw_segmentation(card: Card) -> None:
     with left:
         st.subheader("Which lesions are found", anchor=False)
         rows = found["detection"]
-        _chart(charts.detection(rows, [size_words(r) for r in rows]), "detection")
+        chart(charts.detection(rows, [size_words(r) for r in rows]), "detection")
     with right:
         st.subheader("The price of finding more", anchor=False)
-        _chart(charts.froc(found["froc"], CURVES), "froc")
+        chart(charts.froc(found["froc"], CURVES), "froc")
     st.subheader("How well they are outlined", anchor=False)
     rows = [
         {"Region": REGIONS[r], **{v: table_cell(n.get(k)) for k, v in REGION_COLUMNS.items()}}
@@ -352,49 +265,6 @@ def _group_tables(
     return True
 
 
-def draw_ablations(card: Card) -> None:
-    """What the code size and each part of the training are worth."""
-    reductions = card.get("reductions")
-    if reductions:
-        st.subheader("Short code of the image features: does it help?", anchor=False)
-        names = [_code_words(row["reduction"]) for row in reductions]
-        measures = {
-            "image_macro_auc": "Image only: AUC",
-            "fused_macro_auc": "Fused: AUC",
-            "image_log_loss": "Image only: log loss",
-            "fused_log_loss": "Fused: log loss",
-        }
-        panels = [(words, [r.get(k) for r in reductions]) for k, words in measures.items()]
-        _chart(charts.intervals(panels, names, [charts.COLOURS["fused"]] * len(names)), "codes")
-        st.dataframe(
-            pd.DataFrame(
-                [
-                    {"Code": n, **{v: table_cell(r.get(k)) for k, v in measures.items()}}
-                    for n, r in zip(names, reductions, strict=True)
-                ]
-            ),
-            hide_index=True,
-        )
-    table = card.get("ablation")
-    if table:
-        st.subheader(table["title"], anchor=False)
-        rows = [{k: table_cell(v) for k, v in row.items()} for row in table["rows"]]
-        st.dataframe(pd.DataFrame(rows), hide_index=True)
-        for note in table["notes"]:
-            st.caption(note)
-    if not reductions and not table:
-        st.info("This card does not compare ways of training.")
-
-
-def _code_words(reduction: str) -> str:
-    """``autoencoder, 8`` -> ``Autoencoder, 8 numbers``."""
-    kind, _, size = reduction.partition(", ")
-    name = {"pca": "PCA", "autoencoder": "Autoencoder", "no reduction": "All features"}.get(
-        kind, kind
-    )
-    return f"{name}, {size} numbers" if size else name
-
-
 def draw_use(card: Card | None, limits: Sequence[str]) -> None:
     """Intended use and limits; ``limits`` stand where there is no card."""
     left, right = st.columns(2, gap="large")
@@ -413,5 +283,5 @@ def draw_use(card: Card | None, limits: Sequence[str]) -> None:
             st.info(NO_CARD)
 
 
-def _chart(figure: Any, key: str) -> None:
+def chart(figure: Any, key: str) -> None:
     st.plotly_chart(figure, key=f"chart {key}", config={"displayModeBar": False})

@@ -250,3 +250,28 @@ def _words(estimate: Estimate) -> str:
 def _calm(figure: go.Figure, height: int, top: int = 16) -> go.Figure:
     plain(figure, height, top).update_layout(bargap=0.35)
     return figure.update_annotations(font_size=13)
+
+
+def learning(curves: Mapping[str, Sequence[Estimate]], public_set: int) -> go.Figure:
+    """Macro AUC over the number of patients learnt from, a line a row; a dotted line marks the size
+    of the public set. curves: words -> points with n, value, low and high."""
+    figure = go.Figure()
+    for words, points in curves.items():
+        figure.add_scatter(
+            x=[p["n"] for p in points],
+            y=[p["value"] for p in points],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [p["high"] - p["value"] for p in points],
+                "arrayminus": [p["value"] - p["low"] for p in points],
+                "thickness": 1,
+            },
+            mode="lines+markers",
+            name=words,
+        )
+    figure.add_vline(x=public_set, line={"color": GUIDE, "dash": "dot"})
+    figure.update_xaxes(type="log", title="Patients learnt from")
+    figure.update_yaxes(title="Macro AUC")
+    figure.update_layout(height=420, margin={"l": 10, "r": 10, "t": 10, "b": 10})
+    return figure

@@ -1,0 +1,58 @@
+"""An answer for the site's own case mix, beside the one for that of the training patients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bmcore.domain import ANSWER_NAMES, PRIMARIES, PRIMARY_NAMES, Answer, Prediction
+from bmcore.models.case_mix import CaseMix, balanced_primary, exchange, parse
+from bmcore.settings import settings
+
+if TYPE_CHECKING:
+    from bmcore.models.bundles import Bundle
+
+
+def of_site() -> CaseMix | None:
+    """The shares of the primaries at this site (``BMCORE_CASE_MIX``); None where none are set."""
+    return parse(settings().case_mix)
+
+
+def with_mix(answer: Answer, bundle: Bundle, site: CaseMix | None) -> Answer:
+    """The answer with its balanced decision and, where shares are set, the site's probabilities."""
+    learnt = bundle.shares
+    if answer.probabilities is None or learnt is None:
+        return answer
+    there = None
+    if site is not None:
+        there = tuple(float(p) for p in exchange(answer.probabilities, learnt, site))
+    primary = balanced_primary(answer.probabilities, learnt)
+    return replace(answer, balanced=primary, at_site=there)
+
+
+def sentences(prediction: Prediction) -> tuple[str, ...]:
+    """What the case mix changes, in words: one line an answer, none where nothing is stated."""
+    lines = []
+    for answer in prediction.answers:
+        if answer.probabilities is None or answer.balanced is None or answer.abstains is not None:
+            continue
+        name, even = ANSWER_NAMES[answer.kind], PRIMARY_NAMES[answer.balanced]
+        parts = [f"with all primaries equally common {even}"]
+        if answer.at_site is not None:
+            ranked = sorted(zip(answer.at_site, PRIMARIES, strict=True), reverse=True)[:2]
+            (first, top), (second, other) = ranked
+            parts.insert(
+                0,
+                f"with the shares of this site {PRIMARY_NAMES[top]} {first:.0%}, then "
+                f"{PRIMARY_NAMES[other]} {second:.0%}",
+            )
+        lines.append(f"{name}: {'; '.join(parts)}.")
+    return tuple(lines)
+
+
+def basis(prediction: Prediction) -> str | None:
+    """What the shares are that the probabilities stand for, on one line; None if not stated."""
+    if prediction.training_shares is None:
+        return None
+    words = "The probabilities stand for the case mix of the training patients: "
+    return words + CaseMix(prediction.training_shares).words + "."

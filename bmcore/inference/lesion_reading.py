@@ -1,0 +1,123 @@
+"""What the nets read of a patient's lesions: patches, the CNN, image features, the code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.domain import Case, Lesion, Prepared
+
+if TYPE_CHECKING:
+    from bmcore.models.bundles import Bundle
+    from bmcore.models.configs import CNNConfig
+
+CHUNK = 12  # lesions cut at once: memory
+
+
+@dataclass(frozen=True, eq=False)
+class ImageReading:
+    """What the CNN and the autoencoder say; all None where no lesion was found.
+
+    lesion_probabilities (n, 6), features (f,), code (d,), reconstruction_error: of several nets of
+    a CNN the mean.
+    """
+
+    lesion_probabilities: npt.NDArray[np.float32] | None = None
+    features: npt.NDArray[np.float32] | None = None
+    code: npt.NDArray[np.float32] | None = None
+    reconstruction_error: float | None = None
+
+
+def cut_patches(
+    config: CNNConfig,
+    case: Case,
+    prepared: Prepared,
+    working_mask: npt.NDArray[np.uint8],
+    lesions: Sequence[Lesion],
+) -> npt.NDArray[np.float32]:
+    """What a CNN of this config sees of each lesion (n, 7, 32, 32, 32)."""
+    from bmcore.imaging.lesion_crops import cut_crops, relative_images
+    from bmcore.imaging.patches import lesion_patches
+    from bmcore.models.configs import STANDARDISED
+    from bmcore.models.image_features import cnn_patches
+
+    if config.brightness == STANDARDISED:
+        return lesion_patches(prepared.images, working_mask, lesions, prepared.affine)
+    images = relative_images(case, prepared)
+    return cnn_patches(cut_crops(images, working_mask, prepared.brain, lesions, prepared.affine))
+
+
+def read_lesions(
+    bundle: Bundle,
+    case: Case,
+    prepared: Prepared,
+    working_mask: npt.NDArray[np.uint8],
+    lesions: Sequence[Lesion],
+) -> ImageReading:
+    """Cut the patches, read them with the CNN, pool to the patient, reduce to the code.
+
+    Every lesion gets its six probabilities; the patient's features use the ``MAX_LESIONS`` largest,
+    as in training. Bundles of the first version have the first set of features, later ones the
+    second (``models.image_features``).
+    """
+    if not lesions:
+        return ImageReading()
+    from bmcore.models.cnn import lesion_probabilities
+
+    first = bundle.autoencoder.config.feature_set == 1
+    read = _first_set if first else _second_set
+    logits, features = read(bundle, case, prepared, working_mask, lesions)
+    codes = np.asarray(bundle.autoencoder.encode(features), np.float32)
+    error = float(np.mean(bundle.autoencoder.reconstruction_error(features)))
+    return ImageReading(
+        lesion_probabilities(logits), features.mean(axis=0), codes.mean(axis=0), error
+    )
+
+
+def _first_set(
+    bundle: Bundle,
+    case: Case,
+    prepared: Prepared,
+    working_mask: npt.NDArray[np.uint8],
+    lesions: Sequence[Lesion],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    from bmcore.models.cnn import MAX_LESIONS, lesion_logits, patient_features
+
+    def cut(some: Sequence[Lesion]) -> npt.NDArray[np.float32]:
+        return cut_patches(bundle.cnn.config, case, prepared, working_mask, some)
+
+    largest = cut(lesions[:MAX_LESIONS])
+    logits = lesion_logits(bundle.cnn, largest)
+    every = [logits]
+    for start in range(MAX_LESIONS, len(lesions), CHUNK):
+        every.append(lesion_logits(bundle.cnn, cut(lesions[start : start + CHUNK])))
+    features = patient_features(bundle.cnn, largest, lesions, logits)
+    return np.concatenate(every), features[None]
+
+
+def _second_set(
+    bundle: Bundle,
+    case: Case,
+    prepared: Prepared,
+    working_mask: npt.NDArray[np.uint8],
+    lesions: Sequence[Lesion],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    from dataclasses import replace
+
+    from bmcore.imaging.lesion_crops import MOST, cut_crops, relative_images
+    from bmcore.models.cnn import member_logits
+    from bmcore.models.image_features import cnn_patches, patient_features
+
+    images = relative_images(case, prepared)
+    crops = cut_crops(images, working_mask, prepared.brain, lesions, prepared.affine)
+    every = []
+    for start in range(0, len(lesions), CHUNK):
+        some = replace(crops, crops=crops.crops[start : start + CHUNK])
+        every.append(member_logits(bundle.cnn, cnn_patches(some)))
+    logits = np.concatenate(every, axis=1)
+    measured = replace(crops, crops=crops.crops[:MOST])
+    return logits.mean(axis=0), patient_features(logits, lesions, measured)

@@ -1,0 +1,83 @@
+"""What an answer is good for at a point of work: rates at a fixed rate, and the first few named."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bmcore.stats.bootstrap import Resampling, patient_bootstrap
+from bmcore.stats.estimate import Estimate, proportion, undefined
+
+Floats = npt.NDArray[np.float64]
+LEAST = 5  # cases of either kind from which a rate is given
+
+
+def sensitivity_at(
+    positive: npt.NDArray[np.bool_],
+    score: Floats,
+    specificity: float,
+    resampling: Resampling | None = None,
+) -> Estimate:
+    """Share of the positive (n,) found when at most 1 - ``specificity`` of the others are flagged.
+
+    The threshold on ``score`` (n,) is that of these same cases, so the value leans to the good side
+    in small samples; it is chosen anew in every resample of the interval. Undefined below ``LEAST``
+    cases of either kind.
+    """
+    return _at(positive, score, specificity, resampling, "sensitivity at specificity")
+
+
+def specificity_at(
+    positive: npt.NDArray[np.bool_],
+    score: Floats,
+    sensitivity: float,
+    resampling: Resampling | None = None,
+) -> Estimate:
+    """Share of the others left alone when at least ``sensitivity`` of the positive are found.
+
+    As ``sensitivity_at``, with the two kinds exchanged.
+    """
+    return _at(~positive, -score, sensitivity, resampling, "specificity at sensitivity")
+
+
+def _at(
+    positive: npt.NDArray[np.bool_],
+    score: Floats,
+    rate: float,
+    resampling: Resampling | None,
+    name: str,
+) -> Estimate:
+    positive, score = np.asarray(positive, bool), np.asarray(score, float)
+    n = positive.size
+    if min(np.count_nonzero(positive), np.count_nonzero(~positive)) < LEAST:
+        return undefined(n, f"{name} {rate:.2f}: not defined below {LEAST} cases of either kind")
+    order = np.argsort(-score, kind="stable")
+    flagged, ends = positive[order], _last_of_equal(score[order])
+
+    def statistic(weights: Floats) -> Floats:
+        w = np.atleast_2d(weights)[:, order]
+        hit, false = np.cumsum(w * flagged, axis=1), np.cumsum(w * ~flagged, axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = hit[:, ends] / hit[:, -1:]
+            wrong = false[:, ends] / false[:, -1:]
+        allowed = wrong <= 1 - rate + 1e-9
+        return np.asarray(np.where(allowed, found, 0.0).max(axis=1))
+
+    found = patient_bootstrap(statistic, np.arange(n), resampling or Resampling())
+    words = f"{name} {rate:.2f}, threshold chosen on the same cases; {found.method}"
+    return Estimate(found.value, found.low, found.high, n, words)
+
+
+def _last_of_equal(sorted_score: Floats) -> npt.NDArray[np.bool_]:
+    """Where a threshold can lie: behind the last of equal scores."""
+    return np.asarray(np.r_[sorted_score[1:] != sorted_score[:-1], True])
+
+
+def among_first(
+    truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating], first: int
+) -> Estimate:
+    """Share of cases whose true class is among the ``first`` likeliest (Wilson interval)."""
+    p = np.asarray(probabilities, float)
+    own = p[np.arange(len(truth)), truth]
+    ahead = (p > own[:, None]).sum(axis=1)
+    return proportion(int(np.count_nonzero(ahead < first)), len(truth))

@@ -1,0 +1,78 @@
+"""Probabilities for another case mix, and the balanced decision."""
+
+import numpy as np
+import pytest
+
+from bmcore.domain import PRIMARIES, InputRefused, Primary
+from bmcore.models.case_mix import (
+    EVEN,
+    LEAST,
+    CaseMix,
+    balanced,
+    balanced_primary,
+    exchange,
+    from_counts,
+    parse,
+)
+
+HERE = CaseMix((0.13, 0.07, 0.085, 0.205, 0.43, 0.08))
+THERE = CaseMix((0.4, 0.2, 0.05, 0.1, 0.15, 0.1))
+
+
+def posterior(x, mix):
+    """Six Gaussians of spread 1, mean 2 in their own direction: the exact answer."""
+    log = np.log(np.array(mix.shares)) + 2 * x
+    e = np.exp(log - log.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def test_the_exchanged_answer_is_the_exact_answer_of_the_other_site():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 6)) + 2 * np.eye(6)[rng.integers(0, 6, 500)]
+    np.testing.assert_allclose(
+        exchange(posterior(x, HERE), HERE, THERE), posterior(x, THERE), atol=1e-12
+    )
+    np.testing.assert_allclose(exchange(posterior(x, HERE)[0], HERE, HERE), posterior(x, HERE)[0])
+
+
+def test_the_balanced_decision_finds_rare_primaries_more_often():
+    rng = np.random.default_rng(1)
+    y = rng.choice(6, 4000, p=HERE.shares)
+    x = rng.normal(size=(4000, 6)) * 1.5 + 1.5 * np.eye(6)[y]
+    p = posterior(x * 1.5 / 2 / 1.5**2, HERE)
+    likeliest, even = p.argmax(axis=1), balanced(p, HERE)
+    found = [[(said[y == k] == k).mean() for k in range(6)] for said in (likeliest, even)]
+    assert np.mean(found[1]) > np.mean(found[0]) + 0.02 and found[1][1] > found[0][1]
+    assert (likeliest == y).mean() > (even == y).mean()
+    np.testing.assert_array_equal(even, exchange(p, HERE, EVEN).argmax(axis=1))
+    rare = np.array([0.05, 0.2, 0.05, 0.15, 0.5, 0.05])
+    assert balanced_primary(rare, HERE) is Primary.GI and rare.argmax() == 4
+
+
+def test_a_setting_in_patients_shares_or_percent_is_the_same_case_mix():
+    said = "breast=13, gi=7, sclc=8.5, melanoma=20.5, nsclc=43, rcc=8"
+    for text in (said, said.replace(",", " %,"), " NSCLC = 43,gi=7,breast=13,sclc=8.5,rcc=8,"
+                 "melanoma=20.5"):  # fmt: skip
+        mix = parse(text)
+        assert mix is not None
+        np.testing.assert_allclose(mix.shares, HERE.shares, atol=1e-9)
+    assert parse("  ") is None
+    assert "Breast 13%" in HERE.words
+
+
+@pytest.mark.parametrize(
+    "text", ["breast", "breast=x", "lung=3", "breast=-1, gi=2", "gi=1, gi=2", "breast=0", "gi=nan"]
+)
+def test_what_is_no_case_mix_is_refused_in_words(text):
+    with pytest.raises(InputRefused, match="shares of the primaries cannot be read"):
+        parse(text)
+
+
+def test_nothing_is_ruled_out_by_a_case_mix():
+    mix = from_counts({"nsclc": 5000})
+    assert min(mix.shares) == pytest.approx(LEAST, rel=0.01) and sum(mix.shares) == pytest.approx(1)
+    with pytest.raises(ValueError, match="six numbers"):
+        CaseMix((1.0, 0, 0, 0, 0, 0))
+    with pytest.raises(ValueError, match="sum to 1"):
+        CaseMix((0.2,) * 6)
+    assert len(PRIMARIES) == len(EVEN.shares)
