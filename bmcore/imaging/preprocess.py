@@ -159,7 +159,7 @@ def on_working_grid(volume: Volume, prepared: Prepared) -> npt.NDArray[np.float3
     data, affine = to_ras(volume.data, volume.affine)
     if np.abs(voxel_sizes_mm(affine) - WORKING_MM).max() > TOLERANCE_MM:
         target, shape = _one_mm_grid(affine, data.shape)
-        data, affine = _to_grid(data, affine, target, shape), target
+        data, affine = onto(data, affine, target, shape), target
     shift = np.linalg.inv(affine) @ prepared.affine
     start, size = np.rint(shift[:3, 3]).astype(int), np.array(prepared.brain.shape)
     return crop_or_pad(np.asarray(data, np.float32), start, size)
