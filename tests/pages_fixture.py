@@ -125,7 +125,7 @@ def make_prediction(case: Case, info: BundleInfo = INFO, lesions: bool = True) -
         lesion_probabilities=np.full((2, 6), 1 / 6, np.float32) if lesions else None,
         image_features=np.zeros(8, np.float32) if lesions else None,
         code=np.zeros(8, np.float32) if lesions else None,
-        clinical_vector=np.zeros(12),
+        clinical_vector=np.zeros(7),
         reconstruction_error=0.1 if lesions else None,
         timings_s={"total": 1.0},
         findings=(Finding(Severity.INFO, MODEL_FINDING),),

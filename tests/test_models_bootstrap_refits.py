@@ -89,7 +89,7 @@ def test_a_bundle_gives_intervals_where_it_holds_them_and_none_where_not(tmp_pat
 
     old = load_bundle(tiny_bundle(tmp_path / "old"))
     new = with_spread(tmp_path / "new")
-    code, record = np.zeros(3, np.float32), np.zeros(12)
+    code, record = np.zeros(3, np.float32), np.zeros(7)
     found = prediction(code=code, clinical_vector=record)
     assert intervals(old, found) is None
     ends = intervals(new, found)

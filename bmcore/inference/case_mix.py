@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bmcore.domain import ANSWER_NAMES, PRIMARIES, PRIMARY_NAMES, Answer, Prediction
+from bmcore.inference.uncertainty import OUTSIDE
 from bmcore.models.case_mix import CaseMix, balanced_primary, exchange, parse
 from bmcore.settings import settings
 
@@ -34,8 +35,8 @@ def sentences(prediction: Prediction) -> tuple[str, ...]:
     """What the case mix changes, in words: one line an answer, none where nothing is stated."""
     lines = []
     for answer in prediction.answers:
-        if answer.probabilities is None or answer.balanced is None or answer.abstains is not None:
-            continue
+        if answer.balanced is None or answer.abstains == OUTSIDE:
+            continue  # nothing is stated, or the images are unlike all that was learnt from
         name, even = ANSWER_NAMES[answer.kind], PRIMARY_NAMES[answer.balanced]
         parts = [f"with all primaries equally common {even}"]
         if answer.at_site is not None:
