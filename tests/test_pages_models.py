@@ -20,7 +20,7 @@ from tests import pages_home
 SHIPPED = PROJECT / "models" / "demo" / "model_card.json"
 SINCE_FORMAT_2 = (
     "format", "intended_use", "not_for", "decision", "subgroups", "minimum", "segmentation",
-    "ablation",
+    "ablation", "learning_curves", "sets",
 )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def new_card() -> dict:
     from training.evaluation.answer_subgroups import Described, decision_curves, subgroups
     from training.run.files import plain
 
-    card = old_card()
+    card = old_card() | {k: json.loads(SHIPPED.read_text())[k] for k in ("learning_curves", "sets")}
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 6, 60)
     answers = {k: rng.dirichlet(np.ones(6), 60) for k in ("clinical", "image", "fused")}
@@ -129,7 +129,7 @@ def test_the_first_view_says_what_on_what_how_good_and_where_not(new_card, place
 
 def test_a_new_card_shows_every_chart_and_table(new_card, place: Path) -> None:
     page = open_page(new_card, place)
-    assert len(page.get("plotly_chart")) == 7
+    assert len(page.get("plotly_chart")) == 8
     text = words(page)
     assert "Research on a drawn cohort." in text and "Cats." in text and "A short run." in text
     assert "Cases that could not be measured and are left out: 1." in text
@@ -140,13 +140,20 @@ def test_a_new_card_shows_every_chart_and_table(new_card, place: Path) -> None:
     assert sex.set_index("Sex").loc["male", "Right, fused"] == "too few (n = 0)"
     outline = next(t for t in tables if "Region" in t).set_index("Region")
     assert outline.loc["Tumour core", "Lesions found"] == "0.80 (0.38 to 0.96)"
+    each = next(t for t in tables if "Found, balanced decision" in t)
+    assert {"Found at specificity .90", "Left alone at sensitivity .90", "In the 90 % set"} <= {
+        *each
+    }
+    assert "among the first two" in text and "Not reached yet" in text
+    page.toggle(key="card balanced").set_value(True).run()
+    assert not page.exception and len(page.get("plotly_chart")) == 8
 
 
 def test_another_answer_and_another_primary_can_be_looked_at(new_card, place: Path) -> None:
     page = open_page(new_card, place)
     assert page.selectbox[0].value == "nsclc"
     page.selectbox[0].select("melanoma").run()
-    assert not page.error and len(page.get("plotly_chart")) == 7
+    assert not page.error and len(page.get("plotly_chart")) == 8
 
 
 def test_an_old_card_still_shows_and_says_what_it_does_not_hold(place: Path) -> None:
