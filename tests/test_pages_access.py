@@ -80,6 +80,7 @@ EXPORTS = {
     ("reports.py", "report.export"),
     ("plan.py", "study.manage"),  # the shipped example
     ("adjudication.py", "masks.export"),
+    ("bring.py", "cases.add"),  # the synthetic study to try the door with
     ("marks.py", "case.open"),  # the own marks and corrected segmentation
 }
 

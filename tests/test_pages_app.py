@@ -350,7 +350,7 @@ def test_the_report_is_built_from_the_votes_and_can_be_taken_away(read_case: str
     assert not page.exception and not page.error
     assert page.session_state["report files"][1]["report.pdf"].startswith(b"%PDF")
     assert b"Dr A" in page.session_state["report files"][1]["votes.csv"]
-    assert len(page.get("download_button")) == 5
+    assert len(page.get("download_button")) == 9
 
 
 def test_the_models_page_names_every_part_and_its_limits(home: Path) -> None:

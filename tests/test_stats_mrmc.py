@@ -290,7 +290,7 @@ def test_auc_states():
 
 def test_confidence_in_another_answer_counts_against_the_category():
     scores = delong.class_scores([2, 0, 2, -1], [90, 80, 40, 0], 2)
-    assert scores[:3].tolist() == [90, -80, 40]
+    assert scores[:3].tolist() == [91, -81, 41]  # 1 more, so that a confidence of 0 counts too
     assert math.isnan(scores[3])
     with pytest.raises(ValueError, match="between 0 and 100"):
         delong.class_scores([1], [120], 1)

@@ -120,7 +120,13 @@ export class Toolbar extends Controls {
 
   tool(name, text, title) {
     const { viewer } = this;
-    return this.button(text, title, () => viewer.setTool(name), { pressed: () => viewer.state.tool === name });
+    return this.button(text, title, () => this.choose(name), { pressed: () => viewer.state.tool === name });
+  }
+
+  /** Choosing a tool closes the menu, which would lie over the images that it is for. */
+  choose(name) {
+    this.viewer.setTool(name);
+    if (!this.menu.hidden) this.showMenu(false);
   }
 
   tools() {
