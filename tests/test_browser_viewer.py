@@ -115,9 +115,13 @@ def drag(page: Page, plane: str, start: tuple[float, float], end: tuple[float, f
 def tool(page: Page, name: str) -> None:
     """Click a button of the toolbar; what does not fit into the row is in the menu."""
     button = page.page.locator(".viewer").get_by_role("button", name=name, exact=True)
-    if not button.is_visible():
-        page.page.locator(".viewer").get_by_role("button", name="More", exact=True).click()
+    more = page.page.locator(".viewer").get_by_role("button", name="More", exact=True)
+    hidden = not button.is_visible()
+    if hidden:
+        more.click()
     button.click()
+    if hidden:
+        more.dispatch_event("click")  # the menu would lie over the images
 
 
 # Middle of what is amber (the outline of enhancing tumour) and of what is white, 0 to 1; the tenth
