@@ -16,6 +16,7 @@ from bmcore.domain import InputRefused
 from bmcore.review import accounts, invitations
 from bmcore.review.access import AccessRefused, Role
 from bmcore.review.store import open_store
+from bmcore.settings import settings
 from tests import people_fixture
 from tests.people_fixture import PASSWORD, READER_A
 from tests.test_access_server import NAV, Site, running
@@ -39,6 +40,13 @@ def store(tmp_path: Path):
     with open_store(people_fixture.url(tmp_path)) as opened:
         people_fixture.make_accounts(opened)
         yield opened
+
+
+@pytest.fixture
+def fresh_settings():
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
 
 
 # the rule
@@ -94,16 +102,18 @@ def test_the_own_password_needs_the_old_one(store) -> None:
 
 
 def test_the_command_line_prints_a_link_and_asks_for_an_administrator_first(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, fresh_settings
 ) -> None:
     monkeypatch.setenv("BMCORE_HOME", str(tmp_path))
+    monkeypatch.setenv("BMCORE_DATABASE_URL", people_fixture.url(tmp_path))
     run = CliRunner().invoke(app, ["account", "invite", "Dr Cy"])
     assert run.exit_code == 2 and "no account yet" in run.output
     with open_store(people_fixture.url(tmp_path)) as store:
         people_fixture.make_accounts(store)
         run = CliRunner().invoke(app, ["account", "invite", "Dr Cy", "--site", "https://x.org/b/"])
         link = re.search(r"https://x\.org/b/invite\?token=(\S+)", run.output)
-        assert link and invitations.look(store, link[1]).name == "Dr Cy"
+        assert link, (run.exit_code, run.output, run.exception)
+        assert invitations.look(store, link[1]).name == "Dr Cy"
 
 
 # the server

@@ -285,10 +285,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def upload(page: Page, files: list[Path]) -> None:
-    box = page.page.locator('input[type="file"]').first
-    if not box.count() or not page.page.get_by_test_id("stFileUploaderDropzone").is_visible():
+    tab = page.page.get_by_role("tab", name="Aligned NIfTI files")
+    if not tab.is_visible():
         page.page.get_by_text("Add a case", exact=True).click()
-    box.set_input_files(files)
+    tab.click()
+    uploader = page.page.get_by_test_id("stFileUploader")
+    uploader.locator('input[type="file"]').first.set_input_files(files)
     page.page.get_by_text("Check which sequence each file is").wait_for()
     page.settle()
     for path in files:

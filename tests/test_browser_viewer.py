@@ -120,7 +120,7 @@ def tool(page: Page, name: str) -> None:
     if hidden:
         more.click()
     button.click()
-    if hidden:
+    if hidden and more.get_attribute("aria-expanded") == "true":
         more.dispatch_event("click")  # the menu would lie over the images
 
 

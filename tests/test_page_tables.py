@@ -44,7 +44,8 @@ def test_each_page_says_so_too_wherever_the_server_was_started(monkeypatch, tmp_
 
 def test_nothing_else_is_drawn_that_could_be_exported():
     found = [name for name, call in calls() if name.split()[1] in OTHERS and _is_streamlit(call)]
-    assert found == []
+    # the readers of a plan are typed into a table; it holds nothing but what was just typed
+    assert {f"{n.split(':')[0]} {n.split()[1]}" for n in found} == {"form.py data_editor"}
     assert sum(name.endswith(" dataframe") for name, _ in calls()) > 10
 
 
@@ -75,8 +76,10 @@ def test_every_csv_writer_of_bmcore_escapes_its_cells(tmp_path, monkeypatch):
         text = path.read_text(encoding="utf-8")
         if "csv.writer(" in text or "csv.DictWriter(" in text or ".to_csv(" in text:
             writers.append((path.relative_to(PROJECT / "bmcore").as_posix(), "safe_cell" in text))
-    # spreadsheet.py makes CSV of what came in, for bmcore itself; it leaves no file
-    assert [name for name, safe in writers if not safe] == ["intake/spreadsheet.py"]
+    # spreadsheet.py makes CSV of what came in, for bmcore itself, and leaves no file; package.py
+    # writes ids of cases into a package, which bmcore reads back and which must stay as they are
+    own = ["intake/spreadsheet.py", "review/package.py"]
+    assert [name for name, safe in writers if not safe] == own
     assert ("inference/archive.py", True) in writers and (
         "report/render/data_files.py",
         True,
