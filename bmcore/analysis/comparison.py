@@ -11,7 +11,7 @@ import numpy as np
 
 from bmcore.analysis import endpoint_words
 from bmcore.analysis.accuracy import NO_TRUTH
-from bmcore.analysis.endpoints import as_readings, found, shortage
+from bmcore.analysis.endpoints import as_readings, found
 from bmcore.analysis.readings import ReadingArrays, StudyData
 from bmcore.analysis.tables import (
     TOO_FEW,
@@ -102,9 +102,9 @@ def measure(
     kind = "" if what == "accuracy" else category
     choice = Endpoint(what, arms, kind, alpha=round(1 - level, 12), readers="fixed")
     finding = found(choice, rows)
-    short = shortage(choice, rows, finding)
-    if short:
-        none = no_comparison(finding.difference.n, TOO_FEW + short)
+    told = finding.difference
+    if told.method.startswith(TOO_FEW):
+        none = no_comparison(told.n, told.method)
         return (none, none, none)
     random = finding.contrast.random
     fixed = replace(finding.contrast.fixed, difference=finding.difference)

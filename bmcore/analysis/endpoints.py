@@ -196,7 +196,7 @@ def endpoint_section(data: StudyData, marks: LesionMarks = LesionMarks()) -> Sec
     title = "Primary endpoint" if data.plan else "Do the models help?"
     if first.finding is None or first.choice is None:
         return Section("endpoint", title, first.sentence, non_empty([_read(data)]))
-    tables = [_result(first.finding), _analyses(data, marks, first.choice)]
+    tables = [_result(first.finding), _analyses(data, marks, first.finding)]
     tables += [_secondary(data, marks, first), _read(data)]
     return Section("endpoint", title, first.sentence, non_empty(tables))
 
@@ -217,9 +217,9 @@ def _result(finding: Finding) -> ResultTable:
     )
 
 
-def _analyses(data: StudyData, marks: LesionMarks, choice: Endpoint) -> ResultTable:
-    rows = as_readings(data, marks)
-    lines = [_line("As planned", found(choice, rows))]
+def _analyses(data: StudyData, marks: LesionMarks, planned: Finding) -> ResultTable:
+    choice, rows = planned.endpoint, as_readings(data, marks)
+    lines = [_line("As planned", planned)]
     for name, other in sensitivity_analyses(choice, rows, categories(choice, rows)).items():
         kept = other
         if not other.difference.defined or other.difference.n < LEAST_OF_A_KIND:

@@ -184,11 +184,6 @@ def reason(estimate: Estimate) -> str:
     return estimate.method.rsplit("no interval: ", 1)[-1].rsplit("not defined: ", 1)[-1]
 
 
-def width(estimate: Estimate) -> float:
-    """The width of the interval, NaN without one."""
-    return estimate.high - estimate.low
-
-
 def as_dict(section: Section) -> dict[str, Any]:
     """For JSON: every number with interval, n and method; NaN becomes None."""
     return {

@@ -10,8 +10,7 @@ from pathlib import PurePath
 
 from bmcore.domain import SEQUENCES, refuse
 from bmcore.intake import sequence_name
-from bmcore.intake.sequence_name import ASIDE, UNSAID, Proposal, propose
-from bmcore.intake.sequence_words import MASK
+from bmcore.intake.sequence_name import UNSAID, Proposal
 
 YALE_NAME = re.compile(r"(?P<case>[A-Za-z0-9._-]+)-(?P<kind>t1n|t1c|t2w|t2f|seg)\.nii(?:\.gz)?")
 
@@ -63,12 +62,6 @@ def guess_sequences(names: Iterable[str]) -> dict[str, str | None]:
     """
     proposals = propose_all(names)
     return {n: p.sequence if p.sequence in SEQUENCES else None for n, p in proposals.items()}
-
-
-def looks_like_mask(name: str) -> bool:
-    """True where the name speaks of a segmentation rather than of an image."""
-    proposal = propose(stem(name))
-    return proposal.sequence == ASIDE and MASK in proposal.reason
 
 
 def clean_case_id(text: str) -> str:
