@@ -38,7 +38,7 @@ SERVER = [
     "--browser.gatherUsageStats=false",
     "--server.fileWatcherType=none",
 ]
-PATIENCE_MS = 240_000  # a slow machine with two cores
+PATIENCE_MS = 90_000  # a slow machine with two cores
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),

@@ -109,9 +109,12 @@ def give(page: Page, path: Path) -> None:
     """Choose a file on the Cases page; the form is open while there are no cases."""
     page.page.get_by_text("Add a case", exact=True).wait_for()
     page.settle()
-    if not page.page.get_by_test_id("stFileUploaderDropzone").first.is_visible():
+    tab = page.page.get_by_role("tab", name="Aligned NIfTI files")
+    if not tab.is_visible():
         page.page.get_by_text("Add a case", exact=True).click()
-    page.page.locator('input[type="file"]').first.set_input_files(path)
+    tab.click()
+    uploader = page.page.get_by_test_id("stFileUploader")
+    uploader.locator('input[type="file"]').first.set_input_files(path)
     page.page.get_by_text("Check which sequence each file is").wait_for()
 
 
@@ -120,6 +123,7 @@ def test_430_bytes_of_yaml_as_a_plan_are_refused(browser, site, tmp_path):
     page = Page(browser)
     page.page.goto(f"{site}/study_manage")
     page.page.get_by_text("No study has been started").wait_for()
+    page.page.get_by_role("radio", name="Use a file").click()
     box = page.page.locator('input[type="file"]').first
     sentence = "anchors and aliases (& and *) are not used in a plan"
     refused(page, site, sentence, lambda: box.set_input_files(tmp_path / "study.yaml"))

@@ -178,7 +178,6 @@ def test_a_reading_with_the_models(browser, site: tuple[str, list[str]]) -> None
     page.page.get_by_role("tab", name="Lesions").click()
     page.button("Show for lesion 1").click()
     page.page.get_by_text(re.compile("map for lesion 1")).first.wait_for()
-    page.page.get_by_text("Check whether this map can be believed").click()
     checked = page.page.get_by_text(re.compile("Is the map on the lesion|nothing to check"))
     checked.wait_for()
     look(page, "review-lesions", every=False)
