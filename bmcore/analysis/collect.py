@@ -40,6 +40,7 @@ from bmcore.review.study import Study
 from bmcore.review.votes import Reader, Vote, current
 from bmcore.stats.continuous import reader_dice
 from bmcore.stats.endpoint_choice import ON_LESIONS
+from bmcore.stats.readings import MODELS
 
 if TYPE_CHECKING:
     from bmcore.intake.library import CaseEntry
@@ -130,11 +131,15 @@ def for_progress(
 ) -> tuple[StudyData, LesionMarks]:
     """What the width of a running study's primary endpoint needs, and no more."""
     cases = record.study.cases
+    mine = {c: p for c, p in predictions.items() if c in cases}
     facts = {c: CaseFacts(c, truth=str(known[c]) if c in known else None) for c in cases}
+    if MODELS in record.study.primary_endpoint.compare:
+        facts = case_facts((), mine, of_cases(known, cases)) | {
+            c: facts[c] for c in cases if c not in mine
+        }
     data = from_study(record, facts)
     if record.study.primary_endpoint.measure not in ON_LESIONS:
         return data, LesionMarks()
-    mine = {c: p for c, p in predictions.items() if c in cases}
     return data, marks_in_study(home, store, record, mine)
 
 
@@ -265,6 +270,9 @@ def marks_in_study(
         numbered = number_lesions(reference)
         sizes[case] = diameters_mm(numbered, reference.affine)
         touched = _touched(home, predictions.get(case), numbered)
+        if case in predictions:
+            alone = frozenset[int]().union(*touched.values())
+            hits[MODELS, MODELS, case] = (alone, sum(not on for on in touched.values()))
         for place in (p for p in asked if p.case_id == case):
             kept = [int(n) for n, v in judged.get(place, {}).items() if v != "reject"]
             on = [touched[n] for n in kept if n in touched]

@@ -20,6 +20,7 @@ ARM_NAMES: Mapping[str, str] = MappingProxyType(
         "unaided": "Without the models",
         "aided": "With the models",
         "aided_explained": "With models and reasons",
+        "models": "By the models alone",
     }
 )
 DRAWINGS = ("kappa_map", "calibration", "intervals", "first_line", "along_the_list")

@@ -133,20 +133,24 @@ def _read_by(state: CaseState, home: Path, case_id: str, bundle: Bundle) -> Case
         words = "other models have read it than those that are loaded"
         return replace(state, unread=words) if others else state
     try:
-        made_by, lesions = _prediction(folder, _stamp(folder / "arrays.npz"))
+        made_by, lesions, answered = _prediction(folder, _stamp(folder / "arrays.npz"))
     except BmcoreError as error:
         words = f"the stored answer cannot be read: {error.findings[0].what}"
         return replace(state, unread=words)
     if made_by != digest:
         return replace(state, unread="the stored answer comes from other models")
-    return replace(state, bundle=made_by, mapped=maps.are_kept(home, case_id, made_by, lesions))
+    kept = maps.are_kept(home, case_id, made_by, lesions)
+    return replace(state, bundle=made_by, answered=answered, mapped=kept)
 
 
 @lru_cache(maxsize=4096)
-def _prediction(folder: Path, _when: tuple[int, int]) -> tuple[str, tuple[int, ...]]:
-    """(digest of the models, numbers of the lesions) of a stored prediction, read as a whole."""
+def _prediction(folder: Path, _when: tuple[int, int]) -> tuple[str, tuple[int, ...], bool]:
+    """(digest of the models, numbers of the lesions, whether there is a fused answer) of a stored
+    prediction, read as a whole."""
     found = archive.load(folder)
-    return found.bundle.digest, tuple(lesion.number for lesion in found.lesions)
+    lesions = tuple(lesion.number for lesion in found.lesions)
+    fused = any(a.kind == "fused" and a.probabilities is not None for a in found.answers)
+    return found.bundle.digest, lesions, fused
 
 
 @lru_cache(maxsize=16384)

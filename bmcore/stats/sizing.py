@@ -1,13 +1,13 @@
 """How many readers and cases a study needs, from what is expected of it.
 
 The readers' spread and the cases' share of it come from a pilot (``mrmc.Components``) or from a
-preset: the structures with which Roe and Metz 1997 (Acad Radiol 4:298, table 1) spanned published ROC
-studies, as the files with which iMRMC simulates that table hold them (github.com/DIDSR/iMRMC,
-``000_iRoeMetz/inputFiles/RMconfigurations``). Scores are sums of normal effects; the covariances of AUCs and shares
-that follow are exact (bivariate normal probabilities), and ``sample_size`` turns them into power by
-Obuchowski and Rockette's test with Hillis's degrees of freedom (Hillis, Obuchowski and Berbaum
-2011). No reader study of the primary of brain metastases has published such components: the presets
-say how much readers differ in radiology at large, and a pilot is better.
+preset: the structures with which Roe and Metz 1997 (Acad Radiol 4:298, table 1) spanned published
+ROC studies, as the files with which iMRMC simulates that table hold them
+(``RMconfigurations``, github.com/DIDSR/iMRMC). Scores are sums of normal effects; the covariances
+of AUCs and shares that follow are exact (bivariate normal probabilities), and ``sample_size`` turns
+them into power by Obuchowski and Rockette's test with Hillis's degrees of freedom (Hillis,
+Obuchowski and Berbaum 2011). No reader study of the primary of brain metastases has published such
+components: the presets say how much readers differ in radiology at large, and a pilot is better.
 """
 
 from __future__ import annotations
