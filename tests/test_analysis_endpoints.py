@@ -12,9 +12,11 @@ from bmcore.analysis import endpoints
 from bmcore.analysis.readings import CaseFacts, LesionMarks, Person, Reading, StudyData
 from bmcore.analysis.results import results, running
 from bmcore.domain import PRIMARIES, InputRefused
+from bmcore.report.figures.results import figures_of
 from bmcore.review.study import parse_study
 from bmcore.stats.endpoint import compute
 from bmcore.stats.endpoint_choice import Endpoint
+from pages.parts.agreement import charts
 from tests import study_fixture as drawn
 
 ARMS = ("unaided", "aided")
@@ -378,7 +380,7 @@ def test_a_plan_may_compare_readers_with_the_models_alone():
     assert width.finding.width == pytest.approx(
         first.tables[1].lines[0].cells[0].high - first.tables[1].lines[0].cells[0].low
     )
-    assert "60 cases answered by readers and models, 4 readers" in width.words[0]
+    assert "60 cases answered by the models and by 4 readers" in width.words[0]
 
 
 def test_auc_and_lesions_are_compared_with_the_models_too():
@@ -405,9 +407,37 @@ def test_without_the_models_answers_it_says_so():
         "cases are not here."
     )
     few = with_models(plan(n_cases=6, compare=["models", "unaided"]), 0.5)
-    assert "6 cases answered by readers and models, 10 needed" in endpoints.primary(few).sentence
+    assert (
+        "6 cases answered by the models and by readers, 10 needed"
+        in endpoints.primary(few).sentence
+    )
 
 
 def test_what_only_readers_do_is_refused_against_the_models_when_the_plan_is_read():
     with pytest.raises(InputRefused, match="decision time is of readers only"):
         plan(measure="decision time", compare=["models", "unaided"])
+
+
+# --- ROC curves -----------------------------------------------------------------------------------
+
+
+def test_the_average_roc_curves_stand_with_their_bands_in_results_page_and_report():
+    study = plan(n_readers=3, n_cases=30)
+    shown = with_models(study, 0.8)
+    table = results(shown).section("accuracy").table("roc")
+    assert [c.arm for c in table.curves] == [*ARMS, "models"]
+    category = shown.category
+    for line, curve in zip(table.lines, table.curves, strict=True):
+        assert all(a <= b <= c for a, b, c in zip(curve.low, curve.y, curve.high, strict=True))
+        assert line.cells[1].value == pytest.approx(np.interp(0.1, curve.x, curve.y))
+        # Complete design: the mean AUC is the area under the mean curve, up to the grid.
+        assert line.cells[0].value == pytest.approx(np.trapezoid(curve.y, curve.x), abs=0.02)
+    direct = compute(Endpoint("AUC", ARMS, category), endpoints.as_readings(shown))
+    assert table.lines[0].cells[0].value == pytest.approx(direct.arms[0].value)
+    drawn_there = figures_of(table, table.drawings[0])
+    lines = [x for x in drawn_there[0][1].axes[0].get_lines() if len(x.get_xdata()) > 2]
+    assert [tuple(x.get_ydata()) for x in lines] == [c.y for c in table.curves]
+    on_page = charts.roc(table)
+    assert [tuple(t.y) for t in on_page.data if t.name] == [c.y for c in table.curves]
+    few = results(with_models(plan(n_readers=3, n_cases=12), 0.8)).section("accuracy")
+    assert "roc" not in {t.key for t in few.tables}  # four cases of the rarer kind

@@ -104,11 +104,12 @@ def question(choice: Endpoint | None) -> str:
     return "Whether the models help"
 
 
-def read_in_both(choice: Endpoint) -> str:
-    """How a case counts, behind its number."""
+def read_in_both(choice: Endpoint, readers: int = 0) -> str:
+    """How a case counts, behind its number; with the number of readers, where there is one."""
+    who = f"{readers} reader" + "s" * (readers != 1)
     if MODELS in choice.arms:
-        return "answered by readers and models"
-    return "read in both phases"
+        return f"answered by the models and by {who if readers else 'readers'}"
+    return "read in both phases" + (f" by {who}" if readers else "")
 
 
 def analysis(key: str) -> str:

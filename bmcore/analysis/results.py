@@ -128,7 +128,7 @@ def running(data: StudyData, marks: LesionMarks = LesionMarks()) -> Running:
         (
             f"The {level} interval of the difference in {name} is {width_words(finding)} wide so "
             f"far, on {count(change.n, 'case')} "
-            f"{endpoint_words.read_in_both(finding.endpoint)}, {count(finding.readers, 'reader')}.",
+            f"{endpoint_words.read_in_both(finding.endpoint, finding.readers)}.",
         ),
         finding,
     )

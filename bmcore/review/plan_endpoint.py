@@ -41,7 +41,8 @@ class Endpoint(BaseModel):
     """What is compared between which two arms, and what is to be shown.
 
     measure: one of ``stats.measures.MEASURES``; compare: (control, new), one of which may be
-    "models", the models alone; primary: of an AUC, sensitivity or specificity; lesions_mm: diameters from and to below, None without a limit.
+    "models", the models alone; primary: of an AUC, sensitivity or specificity; lesions_mm:
+    diameters from and to below, None without a limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
