@@ -13,6 +13,7 @@ from types import MappingProxyType
 from bmcore.domain import Finding, Severity
 from bmcore.review.readiness_facts import Facts, fault, nearest, note, warning
 from bmcore.review.readiness_people import blinding, readers
+from bmcore.review.readiness_preference import preference
 from bmcore.review.study import Study
 from bmcore.stats.readings import MODELS
 
@@ -25,10 +26,11 @@ TOPICS: Mapping[str, str] = MappingProxyType(
         "readers": "Readers",
         "blinding": "Blinding",
         "reference": "Reference standard",
+        "preference": "Blinded preference",
     }
 )
 # What a running study rests on; the others are asked before it starts.
-LASTING = ("cases", "models", "reasons", "readers")
+LASTING = ("cases", "models", "reasons", "readers", "preference")
 _UNSEEN = "No reader has been shown the models' answers on these cases."
 _GRAVITY = (Severity.REFUSED, Severity.WARNING, Severity.INFO)
 
@@ -69,6 +71,11 @@ def checks(study: Study, facts: Facts) -> tuple[Check, ...]:
         Check("readers", "Every reader has an account.", tuple(readers(study, facts))),
         Check("blinding", _UNSEEN, tuple(blinding(study, facts))),
         Check("reference", known, tuple(_reference(study, facts))),
+        Check(
+            "preference",
+            f"Both segmentations of {whole} are there.",
+            tuple(preference(study, facts)),
+        ),
     ]
     needless = _needless(study)
     return tuple(one for one in found if one.topic not in needless)
@@ -80,6 +87,7 @@ def _needless(study: Study) -> set[str]:
         "models": needs_models(study),
         "reasons": "aided_explained" in study.design.arms,
         "blinding": "unaided" in study.design.arms,
+        "preference": study.preference is not None,
     }
     return {topic for topic, needed in needs.items() if not needed}
 
@@ -214,12 +222,6 @@ def _reference(study: Study, facts: Facts) -> Iterator[Finding]:
         if case_id not in facts.primaries:
             what = f"case {case_id} has no reference primary, so its answers cannot be judged"
             yield warning(what, "add it to truth.csv in the home folder before the analysis.")
-    if study.preference is not None and "reference" in study.preference.candidates:
-        for case_id in study.cases:
-            state = facts.cases.get(case_id)
-            if state is not None and not state.outlined:
-                what = f"case {case_id} has no reference mask to compare with"
-                yield fault(what, "add the case with its mask, or ask for no preference.")
     for case_id in study.practice:
         if case_id not in facts.primaries:
             what = f"practice case {case_id} has no reference primary to show after the answer"

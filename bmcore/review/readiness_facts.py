@@ -17,7 +17,8 @@ class CaseState:
 
     image: SHA-256 of T1 post-gadolinium. bundle: digest of the loaded models if they have read
     it; unread: why not, in words; answered: they gave a fused answer. mapped: the Grad-CAM maps of
-    all its lesions are kept. outlined: it has a reference mask.
+    all its lesions are kept. outlined: it has a reference mask. segmented: of the
+    bundles that the plan compares, those that have segmented it.
     """
 
     fault: str | None = None
@@ -27,6 +28,7 @@ class CaseState:
     answered: bool = True
     mapped: bool = False
     outlined: bool = False
+    segmented: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

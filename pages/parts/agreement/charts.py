@@ -117,7 +117,7 @@ def roc(table: ResultTable) -> go.Figure | None:
             hovertemplate="sensitivity %{y:.2f} (%{customdata[0]:.2f} to %{customdata[1]:.2f})"
             " at 1 - specificity %{x:.2f}<extra>" + name + "</extra>",
         )  # fmt: skip
-    figure.update_xaxes(title="1 - specificity", range=[0, 1])
+    figure.update_xaxes(title="1 - specificity", range=[0, 1], constrain="domain")
     figure.update_yaxes(title="Sensitivity", range=[0, 1.01], scaleanchor="x")
     return legend(plain(figure, height=440))
 
