@@ -23,6 +23,7 @@ ARM_WORDS = {
     "aided": "with the models",
     "aided_explained": "with the models and their reasons",
 }
+COMPARED = {**ARM_WORDS, "models": "by the models alone"}  # what an endpoint may compare
 STATE_WORDS = {
     "not started": "To do",
     "draft": "Begun",

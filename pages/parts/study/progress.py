@@ -9,7 +9,7 @@ from bmcore.review.reading_session import ReadingSession
 from bmcore.review.study import Study
 from pages.parts import loaders
 from pages.parts.agreement import source
-from pages.parts.study.context import ARM_WORDS
+from pages.parts.study.context import ARM_WORDS, COMPARED
 from pages.parts.words import escaped, when
 
 
@@ -66,7 +66,7 @@ def _draw_width(desk: ReadingSession, study: Study) -> None:
     endpoint = study.primary_endpoint
     first, second = endpoint.compare
     st.caption(
-        f"{escaped(endpoint.name)}, {ARM_WORDS[first]} and {ARM_WORDS[second]}. The difference "
+        f"{escaped(endpoint.name)}, {COMPARED[first]} and {COMPARED[second]}. The difference "
         "itself stays hidden until the study is over, so that nobody stops or goes on because of "
         "it."
     )
