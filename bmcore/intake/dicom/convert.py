@@ -22,7 +22,7 @@ from bmcore.domain import (
     refuse,
 )
 from bmcore.geometry import same_grid
-from bmcore.intake import gatekeeper
+from bmcore.intake import gatekeeper, treated
 from bmcore.intake.child import Limits, ask
 from bmcore.intake.dicom.choose import NONE, TAKEN
 from bmcore.intake.dicom.deidentify import pseudonyms_of
@@ -64,6 +64,7 @@ def to_raw(choice: StudyChoice, home: Path, case_id: str | None = None) -> RawSt
     if problems:
         raise InputRefused(*problems)
     notes += gatekeeper.missing(volumes)
+    notes += treated.doubt(series.description for series in choice.series.values())
     names = pseudonyms_of(home)
     own_id = names.case_id(choice.patient.identity, choice.examination.uid)
     technical = {
