@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,6 +29,8 @@ class Settings(BaseSettings):
         empty: the answers stand for the case mix of the training patients alone.
     keep_names: keep the names of the files a case came in, and name cases after them. Off: a name
         of a file may be a patient's.
+    dates: what becomes of the dates of DICOM examinations: "drop", or "shift": moved by a number of
+        days that is the same for all of one patient.
     """
 
     model_config = SettingsConfigDict(env_prefix="BMCORE_", frozen=True)
@@ -43,6 +46,7 @@ class Settings(BaseSettings):
     inbox: Path | None = None
     case_mix: str = ""
     keep_names: bool = False
+    dates: Literal["drop", "shift"] = "drop"
 
     @property
     def url(self) -> str:

@@ -160,6 +160,18 @@ def test_doubts_stand_beside_the_outline_and_go_along_with_the_case(
     assert doubt in entry.findings
 
 
+def test_text_that_may_be_burned_in_is_said_beside_the_outline(home, ran, tmp_path) -> None:
+    made = fixture.slices(fixture.volume())
+    values = fixture.stored(made[3]).astype(int)
+    values[:] = 5
+    values[4:14, 2:22:2] = 4000
+    fixture.set_pixels(made[3], values)
+    fixture.save(made, tmp_path / "X")
+    page = sound(button(bring(home, tmp_path / "X"), "align").click().run())
+    assert "text may be burned into its images" in told(page)
+    assert button(page, "store").label == "I looked at this: add the case"
+
+
 def test_nifti_takes_the_same_road(home, ran, tmp_path) -> None:
     from tests.pages_fixture import make_case
 

@@ -48,6 +48,11 @@ class CaseEntry:
         return self.case_id
 
     @property
+    def date_shifted(self) -> str:
+        """The day of the examination (ISO), moved as all of the patient's; "" where none is kept."""
+        return next((s["date_shifted"] for s in self.sources.values() if "date_shifted" in s), "")
+
+    @property
     def has_reference_mask(self) -> bool:
         return "seg" in self.files
 
