@@ -46,6 +46,11 @@ class Desk:
     decided: Mapping[str, adjudicate.Decision]
 
 
+def were_shown(study: Study) -> bool:
+    """True where readers of the study see the models' segmentation at all."""
+    return any(arm != "unaided" for arm in study.design.arms)
+
+
 def gather(session: ReadingSession, home: Path) -> Desk:
     """Read once what the masks of all cases rest on."""
     study = session.version.study

@@ -117,8 +117,7 @@ class _Layer:
 def _draw_images(desk: ReadingSession, one: CaseDispute) -> None:
     """The viewer, with nobody's mask until one is asked for: the third reader looks first."""
     prediction = loaders.prediction(one.case_id)
-    helped = any(arm != "unaided" for arm in desk.version.study.design.arms)
-    masked = helped and prediction is not None
+    masked = reader_masks.were_shown(desk.version.study) and prediction is not None
     names = [_PLAIN, *([_MODELS] if masked else []), *sorted(one.letters.values())]
     chosen = st.segmented_control(
         "Shown over the images",
