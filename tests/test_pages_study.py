@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,7 @@ def test_the_investigator_sees_progress_and_a_width_but_no_answer(home: Path, st
     assert not page.error and not page.exception
     table = page.dataframe[0].value
     assert list(table["Locked"]) == [6, 0]
+    assert table["Last activity"][0] != "never" and table["Last activity"][1] == "never"
     shown = words(page) + " ".join(str(d.value) for d in page.dataframe)
     assert "CANARY" not in shown and "elanoma" not in shown
 
@@ -210,6 +212,32 @@ def test_a_disagreement_is_resolved_beside_the_images_by_a_third_reader_alone(
     page.session_state["manage"] = "Consensus masks"
     page = page.run()
     assert any(b.label == "Write the masks" for b in page.button)
+
+
+def test_a_pause_is_told_to_the_reader_and_a_deadline_stands_on_both_pages(
+    home: Path, study
+) -> None:
+    manage = open_page("study_manage")
+    next(t for t in manage.text_input if t.key == "pause reason").set_value("scanner is down")
+    next(t for t in manage.text_input if t.key == "author pause").set_value("Prof Iris")
+    manage = press(manage.run(), "Pause the study")
+    assert "paused by Prof Iris" in words(manage) and "scanner is down" in words(manage)
+    for page in (seat(), seat(reading="1")):  # the address of a sheet leads to the list, too
+        assert "takes no readings" in words(page) and "scanner is down" in words(page)
+        assert not sent_to_viewer(page) and not any(b.key == "next" for b in page.button)
+    next(t for t in manage.text_input if t.key == "author resume").set_value("Prof Iris")
+    manage = press(manage.run(), "Resume the study")
+    due = next(d for d in manage.date_input if d.label == "Last day")
+    due.set_value(date(2031, 5, 6))
+    next(t for t in manage.text_input if t.key == "author deadline").set_value("Prof Iris")
+    manage = press(manage.run(), "Set the deadline")
+    table = (
+        manage.dataframe[1].value
+        if "Deadline" not in manage.dataframe[0].value
+        else (manage.dataframe[0].value)
+    )
+    assert set(table["Deadline"]) == {"6 May 2031"} and set(table["Last activity"]) == {"never"}
+    assert "Please read until 6 May 2031." in words(seat())
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

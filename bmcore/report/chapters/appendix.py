@@ -52,7 +52,8 @@ def deviations(d: Dossier) -> list[Block]:
         )
         head = ("Vote", "Time (UTC)", "Reader", "Case", "Reason")
         return [*blocks, Table(head, rows, (0.08, 0.16, 0.2, 0.2, 0.36), (0,))]
-    return [*blocks, *_plan_versions(d.record), *_sheets(d), *_corrections(d), *_decisions(d)]
+    blocks += [*_plan_versions(d.record), *_conduct(d.record)]
+    return [*blocks, *_sheets(d), *_corrections(d), *_decisions(d)]
 
 
 def _plan_versions(record: StudyRecord) -> list[Block]:
@@ -70,6 +71,30 @@ def _plan_versions(record: StudyRecord) -> list[Block]:
     return [
         Heading("Versions of the plan", 3),
         Table(head, rows, (0.09, 0.15, 0.16, 0.28, 0.32), (0,)),
+    ]
+
+
+def _conduct(record: StudyRecord) -> list[Block]:
+    """Pauses, deadlines and the closing."""
+    if not record.steps:
+        return []
+    names = {r.id: r.name for r in record.study.readers}
+    rows = tuple(
+        (
+            f"{s.at:%d %b %Y %H:%M}",
+            s.kind
+            if s.kind != "deadline"
+            else f"deadline of {names.get(s.reader, 'all readers')}: "
+            + (f"{s.due:%d %b %Y}" if s.due else "taken away"),
+            s.by,
+            s.reason or NONE,
+        )
+        for s in record.steps
+    )
+    head = ("Time (UTC)", "What", "By", "Reason")
+    return [
+        Heading("Pauses, deadlines, closing", 3),
+        Table(head, rows, (0.18, 0.34, 0.18, 0.3)),
     ]
 
 
