@@ -36,6 +36,11 @@ with page("Run a study", "study.manage"):
     names = plan.studies(loaders.store())
     if not names:
         study_plan.draw_new(first=True)
+        with (
+            st.expander("Reference primaries and masks", icon=":material/fact_check:"),
+            error_boundary(),
+        ):
+            references.draw()
         with st.expander("How many readers and cases?", icon=":material/calculate:"):
             sizing.draw()
     else:

@@ -63,7 +63,12 @@ def _choose(found: Sequence[CaseDispute]) -> CaseDispute | None:
     asked = st.session_state.pop(_NEXT, None)
     if asked in cases or st.session_state.get(_CASE) not in cases:
         st.session_state[_CASE] = asked if asked in cases else first
-    case_id = st.selectbox("Case", list(cases), key=_CASE, width=320)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        case_id = st.selectbox("Case", list(cases), key=_CASE, width=320)
+        if case_id in cases:
+            open_ = len(cases[case_id].open)
+            words = clinical(loaders.entry(case_id).clinical)
+            st.text(f"{words}; {count(open_, 'disagreement')} open", width="content")
     return cases.get(case_id)
 
 
@@ -93,8 +98,6 @@ def _answers(one: CaseDispute, question: Question, d: Disagreement) -> list[str]
 
 
 def _draw_case(desk: ReadingSession, one: CaseDispute) -> None:
-    entry = loaders.entry(one.case_id)
-    st.text(f"{one.case_id}, {clinical(entry.clinical)}")
     left, right = st.columns([5, 4], gap="medium")
     with left, error_boundary():
         _draw_images(desk, one)
@@ -202,12 +205,35 @@ def _draw_lines(desk: ReadingSession, one: CaseDispute) -> None:
             st.text("\n".join(_answers(one, question, d)))
             if d.decision is None:
                 study_questions.draw(question, _token(d), _shown(d, places))
+                _offer_copy(question, d, one, places)
             else:
                 _draw_made(question, d, places)
     if one.open:
         _draw_store(asked, one, places)
     else:
         st.success("Every disagreement on this case is resolved.", icon=":material/check:")
+
+
+def _offer_copy(
+    question: Question, d: Disagreement, one: CaseDispute, places: Mapping[int, str]
+) -> None:
+    """The first open arm of a question lends its answer to the later ones."""
+    same = [other for other in one.open if other.question == d.question]
+    if len(same) < 2 or d != same[0]:
+        return
+
+    def copy() -> None:
+        value = study_questions.value(question, _token(d), _shown(d, places))
+        if value is not None:
+            for other in same[1:]:
+                study_questions.fill(question, _token(other), value)
+
+    st.button(
+        "Same answer in the other arms",
+        key=f"copy {_token(d)}",
+        icon=":material/content_copy:",
+        on_click=copy,
+    )
 
 
 def _lesion_places(case_id: str) -> dict[int, str]:

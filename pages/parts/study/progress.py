@@ -81,10 +81,10 @@ def _draw_width(desk: ReadingSession, study: Study) -> None:
 
     endpoint = study.primary_endpoint
     first, second = endpoint.compare
+    name = endpoint.name[:1].upper() + endpoint.name[1:]
     st.caption(
-        f"{escaped(endpoint.name)}, {ARM_WORDS[first]} and {ARM_WORDS[second]}. The difference "
-        "itself stays hidden until the study is over, so that nobody stops or goes on because of "
-        "it."
+        f"{escaped(name)}, {ARM_WORDS[first]} and {ARM_WORDS[second]}. The difference itself stays "
+        "hidden until the study is over, so that nobody stops or goes on because of it."
     )
     known = source.known_primaries()
     if not known:

@@ -39,7 +39,9 @@ def _draw_primaries() -> None:
         "or Excel) with one row a case, a column with its id and a column Primary. Readers never "
         "see it before their lists are done."
     )
-    file = st.file_uploader("Table of primaries", type=["csv", "xlsx"], key="reference table")
+    file = st.file_uploader(
+        "Table of primaries", type=["csv", "xlsx"], key="reference table", max_upload_size=20
+    )
     if file is not None:
         _draw_preview(_read(file.name, file.getvalue()))
     _draw_kept()
