@@ -38,13 +38,15 @@ class Standing(StrEnum):
     """How the user stands to a case, or, where no case is meant, to the running studies.
 
     FREE: reads it in no running study. WAITING: it comes later on the own list, or the washout
-    lasts. UNAIDED, AIDED, EXPLAINED: its sheet is open, in this arm. CLOSED: the own sheet is
-    locked, but the own list is not read to its end. SKIPPED: nothing waits, but skipped sheets
-    could still be read. OVER: every sheet of the own list is locked, or skipped for good.
+    lasts. PAUSED: the study takes no readings now. UNAIDED, AIDED, EXPLAINED: its sheet is open, in
+    this arm. CLOSED: the own sheet is locked, but the own list is not read to its end. SKIPPED:
+    nothing waits, but skipped sheets could still be read. OVER: every sheet of the own list is
+    locked, or skipped for good.
     """
 
     FREE = "free"
     WAITING = "waiting"
+    PAUSED = "study paused"
     UNAIDED = "unaided sheet open"
     AIDED = "aided sheet open"
     EXPLAINED = "explained sheet open"
@@ -191,6 +193,10 @@ def sheet_standing(study: Study, listed: Sequence[WorkItem], place: Place) -> St
     if mine.locked:
         over = list_standing(listed) is Standing.OVER
         return Standing.OVER if over else Standing.CLOSED
+    if mine.final and list_standing(listed) is Standing.OVER:
+        return Standing.OVER
+    if mine.halted:
+        return Standing.PAUSED
     try:
         check_open(study, listed, place)
     except BmcoreError:
@@ -230,6 +236,7 @@ _STUDY = "go on with your list on the Study page."
 _WORDS: Mapping[Standing, str] = {
     Standing.FREE: "the case is on no list of yours",
     Standing.WAITING: "the case belongs to a running study",
+    Standing.PAUSED: "the study is paused",
     Standing.UNAIDED: "the sheet without the models is open",
     Standing.AIDED: "the sheet with the models is open",
     Standing.EXPLAINED: "the sheet with the models and their reasons is open",
@@ -241,6 +248,7 @@ _HINTS: Mapping[Standing, str] = {
     Standing.FREE: "open the Study page to see your list.",
     Standing.WAITING: "it opens here once the list is read to its end; until then read it on the "
     "Study page.",
+    Standing.PAUSED: "your draft is kept; go on once the investigator resumes the study.",
     Standing.UNAIDED: "lock your own answer first.",
     Standing.AIDED: _STUDY,
     Standing.EXPLAINED: _STUDY,

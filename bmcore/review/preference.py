@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from bmcore.domain import Volume, refuse
 from bmcore.inference import archive
 from bmcore.intake import library
-from bmcore.review import access, chain, evidence, exposure, schema
+from bmcore.review import access, chain, conduct, evidence, exposure, schema
 from bmcore.review.allocation import number, shuffled
 from bmcore.review.plan import current
 from bmcore.review.reading_session import ReadingSession
@@ -134,7 +134,10 @@ class PreferenceDesk:
         self._session = ReadingSession(store, study)
 
     def next(self, reader: str) -> Pair | None:
-        """What to compare now; None when all is done, or while the own list is not."""
+        """What to compare now; None when all is done, while the own list is not, and while the
+        study takes no readings."""
+        if conduct.of(self._store, self._study).halted:
+            return None
         return None if self._open(reader) else next(iter(self.left(reader)), None)
 
     def left(self, reader: str) -> tuple[Pair, ...]:
@@ -177,6 +180,7 @@ class PreferenceDesk:
             raise refuse("it is not this comparison's turn", found=case_id)
 
         def enter(connection: sa.Connection) -> None:
+            conduct.check(connection, self._study)
             row = {"study": self._study, "reader": reader, "case_id": case_id, "answer": answer}
             row |= {"left_side": pair.left, "right_side": pair.right}
             row |= {"left_sha256": hashes[0], "right_sha256": hashes[1]}

@@ -13,7 +13,16 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from bmcore.review import adjudicate, exposure, plan, practice, preference, schema, worklist
+from bmcore.review import (
+    adjudicate,
+    conduct,
+    exposure,
+    plan,
+    practice,
+    preference,
+    schema,
+    worklist,
+)
 from bmcore.review.allocation import Item, Place, work_list
 from bmcore.review.answers import StudyAnswer, all_answers
 from bmcore.review.plan import Version
@@ -48,7 +57,8 @@ class Sheet:
 class StudyRecord:
     """Everything stored of one study. versions: those locked at this site, oldest first; answers:
     all, corrected ones too; sheets: of all readers, in the order of their lists; practised: what
-    was said of practice cases, which counts nowhere; preferences: blinded choices."""
+    was said of practice cases, which counts nowhere; preferences: blinded choices; steps:
+    pauses, deadlines and the closing, of all sites."""
 
     versions: tuple[Version, ...]
     sheets: tuple[Sheet, ...]
@@ -56,6 +66,7 @@ class StudyRecord:
     decisions: tuple[adjudicate.Decision, ...]
     practised: tuple[practice.Practised, ...] = ()
     preferences: tuple[preference.Chosen, ...] = ()
+    steps: tuple[conduct.Step, ...] = ()
 
     @property
     def study(self) -> Study:
@@ -79,10 +90,17 @@ def read_record(store: Store, study: str) -> StudyRecord:
         current = plan.current(connection, study)
         told, notes = _events(connection, study)
         seen = _seen(connection)
+        over = conduct.ended_everywhere(connection, study)
         return StudyRecord(
             versions=tuple(plan._versions(connection, study)),
             sheets=tuple(
-                _sheet(current.study, item, told, notes, seen.get(_key(reader.name), {}))
+                _sheet(
+                    current.study,
+                    item,
+                    told,
+                    notes,
+                    worklist.Opened(seen.get(_key(reader.name), {}), over=over),
+                )
                 for reader in current.study.readers
                 for item in work_list(current.study, reader.id)
             ),
@@ -92,6 +110,7 @@ def read_record(store: Store, study: str) -> StudyRecord:
             preferences=tuple(
                 _timed(current.study, one, seen) for one in preference.done(connection, study)
             ),
+            steps=conduct.steps_everywhere(connection, study),
         )
 
     return store.read(look)
@@ -142,12 +161,12 @@ def _sheet(
     item: Item,
     told: Mapping[Place, Told],
     notes: Mapping[Place, str],
-    seen: Mapping[str, list[exposure.Exposure]],
+    opened: worklist.Opened,
 ) -> Sheet:
     mine = told.get(item.place, Told())
     sitting = [*worklist.earlier_arms(study, item.place), item.place.arm]
     closed = [told.get(replace(item.place, arm=arm), Told()).closed for arm in sitting]
-    why = worklist.final(study, item.place, told, worklist.Opened(seen))
+    why = worklist.final(study, item.place, told, opened)
     skipped = "skipped" in closed or why
     state = "locked" if mine.closed == "locked" else "skipped" if skipped else "open"
     seconds = mine.seconds if state == "locked" else Seconds()

@@ -377,6 +377,25 @@ practice = sa.Table(
     _known_version(),
 )
 
+# How a study is conducted. kind: paused, resumed, closed or deadline; reader: "" for all; due: the
+# last day of a deadline (ISO 8601), NULL where it was taken away.
+conduct = sa.Table(
+    "conduct",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("study", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("reader", sa.String(64), nullable=False),
+    sa.Column("due", sa.String(10)),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("author", sa.String(80), nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.CheckConstraint("kind IN ('paused', 'resumed', 'closed', 'deadline')", name="kind"),
+)
+
 # Which of two segmentations a reader preferred; answer: of the one shown on the left (A) or right.
 preferences = sa.Table(
     "preferences",
@@ -538,7 +557,7 @@ vote_drafts = sa.Table(
 CHAINED: tuple[sa.Table, ...] = (
     *(readers, votes, studies, starts, events, answers, decisions),
     *(exposures, reading_modes, closings, remarks),
-    *(marks, mask_versions, practice, preferences),
+    *(marks, mask_versions, practice, preferences, conduct),
 )
 # Columns that a later step added: left out of a row's hash where they are empty, so that the
 # hashes of older rows stay what they are.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+import streamlit as st
 
 from bmcore.domain import (
     PRIMARY_NAMES,
@@ -91,10 +94,24 @@ def place(lesion: Lesion) -> str:
 
 
 def when(moment: datetime) -> str:
-    """UTC time as "23 Nov 2026, 12:04 UTC"."""
+    """A time (UTC where it has no zone) as "23 Nov 2026, 12:04", where the user is."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC).strftime("%-d %b %Y, %H:%M:%S UTC")
+    return moment.astimezone(_zone()).strftime("%-d %b %Y, %H:%M")
+
+
+def day(of: date) -> str:
+    """For instance "23 Nov 2026"."""
+    return of.strftime("%-d %b %Y")
+
+
+def _zone() -> tzinfo | None:
+    """The zone that the browser told; the server's (None) where it told none that is known."""
+    try:
+        name = st.context.timezone
+        return ZoneInfo(name) if name else None
+    except (KeyError, ValueError, OSError):
+        return None
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from bmcore.review import access, plan
+from bmcore.review import access, conduct, plan
 from bmcore.review.allocation import Place
 from bmcore.review.practice import PracticeDesk
 from bmcore.review.reading_session import ReadingSession
@@ -183,6 +183,11 @@ def open_sheet(reading: StudyContext, skipped: Place | None = None) -> None:
     """Go to the next sheet, or to ``skipped``, at the next drawing."""
     st.session_state[_skipped_key(reading)] = skipped
     st.query_params[_READING] = "1"
+
+
+def halted(reading: StudyContext) -> bool:
+    """The study is paused or closed: the list is shown, and no sheet."""
+    return bool(conduct.of(reading.desk.store, reading.study.study).halted)
 
 
 def close(reading: StudyContext) -> None:
