@@ -22,7 +22,7 @@ class HeldOut:
     features (n, f); probabilities (n, 6): of the CNN alone, by the same member. fold, labels (n,):
     the member without fold k read the patients of fold k. clinical (n, m); case_ids. To sort the
     patients by (n,): lesions and largest_mm, number and largest diameter; sex, "" where it is not
-    known; age_years, NaN where it is not.
+    known; age_years, NaN where it is not. whose (n,): the person; None in files of earlier versions.
     """
 
     features: npt.NDArray[np.float32]
@@ -35,6 +35,7 @@ class HeldOut:
     largest_mm: npt.NDArray[np.float64]
     sex: npt.NDArray[np.str_]
     age_years: npt.NDArray[np.float64]
+    whose: npt.NDArray[np.str_] | None = None
 
     @property
     def folds(self) -> int:
@@ -43,6 +44,8 @@ class HeldOut:
     @property
     def persons(self) -> npt.NDArray[np.str_]:
         """Whose scan each row is (n,)."""
+        if self.whose is not None:
+            return self.whose
         return np.array([person_of(str(case_id)) for case_id in self.case_ids])
 
     @property
@@ -52,7 +55,8 @@ class HeldOut:
 
     def rows(self, chosen: npt.NDArray) -> HeldOut:
         """The same for some rows."""
-        return HeldOut(**{k: getattr(self, k)[chosen] for k in self.__dataclass_fields__})
+        every = {k: getattr(self, k) for k in self.__dataclass_fields__}
+        return HeldOut(**{k: None if v is None else v[chosen] for k, v in every.items()})
 
 
 def load_held_out(out: Path) -> HeldOut:
@@ -65,4 +69,5 @@ def load_held_out(out: Path) -> HeldOut:
     with np.load(path, allow_pickle=False) as kept:
         if kept["names"].tolist() != list(FEATURE_NAMES):
             raise refuse("the features are of another version", file=path, hint="run it again.")
-        return HeldOut(**{name: kept[name] for name in HeldOut.__dataclass_fields__})
+        names = [name for name in HeldOut.__dataclass_fields__ if name in kept.files]
+        return HeldOut(**{name: kept[name] for name in names})
