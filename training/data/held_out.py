@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,8 @@ class HeldOut:
     features (n, f); probabilities (n, 6): of the CNN alone, by the same member. fold, labels (n,):
     the member without fold k read the patients of fold k. clinical (n, m); case_ids. To sort the
     patients by (n,): lesions and largest_mm, number and largest diameter; sex, "" where it is not
-    known; age_years, NaN where it is not. whose (n,): the person; None in files of earlier versions.
+    known; age_years, NaN where it is not. whose (n,): the person;
+    where it is not given (files of earlier versions) it is read from the case ids.
     """
 
     features: npt.NDArray[np.float32]
@@ -37,6 +39,11 @@ class HeldOut:
     age_years: npt.NDArray[np.float64]
     whose: npt.NDArray[np.str_] | None = None
 
+    def __post_init__(self) -> None:
+        if self.whose is None:
+            found = np.array([person_of(str(case_id)) for case_id in self.case_ids])
+            object.__setattr__(self, "whose", found)
+
     @property
     def folds(self) -> int:
         return int(self.fold.max()) + 1
@@ -44,9 +51,8 @@ class HeldOut:
     @property
     def persons(self) -> npt.NDArray[np.str_]:
         """Whose scan each row is (n,)."""
-        if self.whose is not None:
-            return self.whose
-        return np.array([person_of(str(case_id)) for case_id in self.case_ids])
+        assert self.whose is not None  # see __post_init__
+        return self.whose
 
     @property
     def judged(self) -> npt.NDArray[np.bool_]:
@@ -55,8 +61,8 @@ class HeldOut:
 
     def rows(self, chosen: npt.NDArray) -> HeldOut:
         """The same for some rows."""
-        every = {k: getattr(self, k) for k in self.__dataclass_fields__}
-        return HeldOut(**{k: None if v is None else v[chosen] for k, v in every.items()})
+        every: dict[str, Any] = {k: getattr(self, k) for k in self.__dataclass_fields__}
+        return HeldOut(**{k: v[chosen] for k, v in every.items()})
 
 
 def load_held_out(out: Path) -> HeldOut:

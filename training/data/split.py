@@ -47,9 +47,7 @@ class Split:
         return sorted(c for c, p in self.persons.items() if self.folds[p] == fold)
 
 
-def deal(
-    persons: Mapping[str, str], labels: Mapping[str, int], folds: int, seed: int
-) -> Split:
+def deal(persons: Mapping[str, str], labels: Mapping[str, int], folds: int, seed: int) -> Split:
     """Deal persons into ``folds``, each class spread evenly. labels: case id -> class."""
     ids = sorted(persons)
     whose = [persons[c] for c in ids]

@@ -31,7 +31,8 @@ class _Task:
 
 
 class PlainProgress:
-    """What the bars of ``rich`` are where there is no terminal: the same calls, a line now and then.
+    """What the bars of ``rich`` are where there is no terminal: the same calls, a line now and
+    then.
 
     say: takes a line. clock: seconds.
     """
