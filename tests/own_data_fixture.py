@@ -57,7 +57,7 @@ def ball(seed: int) -> PhantomCase:
     return PhantomCase(seed, images, labels, np.eye(4), primary, record, 2)
 
 
-def cohort(out: Path, count: int, faults: Faults) -> Path:
+def cohort(out: Path, count: int, faults: Faults = Faults()) -> Path:
     """Write ``count`` balls; returns the folder that a user would name."""
     write_stand_in((ball(seed) for seed in range(count)), out, faults, _write)
     return out

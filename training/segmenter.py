@@ -3,7 +3,7 @@
 Each case is prepared once and kept below OUT/cache. With ``--scenes DIR`` (see ``training.scenes``)
 the patches are painted from synthetic heads and all cases of DATA are held out for validation.
 ``--start-from BUNDLE`` fine-tunes: architecture, limits and false-positive reduction come from
-there, and the rate is a tenth. ``--fold K`` leaves fold K of DATA/split.json out.
+there, and the rate is 1e-4. ``--fold K`` leaves fold K of DATA/split.json out.
 
 A killed run, started again with the same options, goes on (on a CPU to the bit). It also runs under
 ``torchrun --nproc_per_node N -m training.segmenter``.
@@ -216,8 +216,9 @@ def net_of(begin: Initialisation, size: dict[str, Any], dropout: float) -> Segme
 
 
 def fine_tuning(steps: int) -> dict[str, Any]:
-    """Rate and warm-up of a net that has learnt before: a tenth of a fresh net's peak rate, reached
-    over the first tenth of the steps, so that the first batches do not undo what it knows."""
+    """Rate and warm-up of a net that has learnt before: a tenth of the peak rate of the shipped
+    net's own training, reached over the first tenth of the steps, so that the first batches do not
+    undo what it knows."""
     return {"rate": FINE_RATE, "warmup": max(1, min(TrainConfig.warmup, steps // 10))}
 
 

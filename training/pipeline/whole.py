@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -101,7 +100,8 @@ def plan(order: Order, found: Audit, split: Split) -> tuple[Run, dict[str, float
     if order.start is not None:
         from bmcore.models.bundles import load_bundle
 
-        digest = load_bundle(order.start).entry("segmenter")["sha256"]
+        entry = load_bundle(order.start).entry("segmenter")
+        digest = fingerprint(entry["sha256"], entry["config"])
     effort = order.effort
     key = fingerprint(found.images_digest, split.count, digest, order.minutes, vars(effort))
     file = order.work / PLAN
@@ -122,11 +122,7 @@ def plan(order: Order, found: Audit, split: Split) -> tuple[Run, dict[str, float
 
 def do_steps(run: Run, chain: Chain) -> None:
     """Every step in its order; one that is done with the same data and options is skipped."""
-    order, nets = run.order, run.nets
-
-    def step(name: str, options: str, done: Path, action: Callable[[], None]) -> None:
-        chain.step(name, options, done, action)
-        gc.collect()
+    order, nets, step = run.order, run.nets, chain.step
 
     def link() -> None:
         link_cases(run.audit, order.data, run.cases, run.split)
