@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from bmcore.domain import BmcoreError, refuse
+from training.data.content import case_content
 from training.evaluation.segmentation_case import (
     SUBSETS,
     Scoring,
@@ -56,7 +57,7 @@ def collect(
         task = bars.add_task("measure cases", total=len(ids))
         for case_id in ids:
             path = out / "segmentation" / f"{case_id}.json"
-            source = source_of(dataset.cases_folder / case_id, bundle, scoring)
+            source = source_of(case_content(dataset, case_id), bundle, scoring)
             kept = read_json(path) if path.exists() else {}
             if kept.get("source") != source:
                 kept = {}
@@ -104,7 +105,7 @@ def main(
         typer.echo(f"{case_id} left out: {reason}", err=True)
     if not records:
         raise refuse("no case could be measured", file=data, expected="cases with reference masks")
-    part = load_bundle(bundle).manifest["parts"]["segmenter"]
+    part = load_bundle(bundle).entry("segmenter")
     result = summarise(records, minimum) | {
         "data": data.name,
         "left_out": left_out,

@@ -35,8 +35,10 @@ from bmcore.models.novelty import (
 from bmcore.stats.estimate import Estimate, proportion
 from bmcore.stats.prediction_sets import coverage_and_size
 from training.data.cohort import INDEX, person_of
+from training.data.content import image_content
 from training.data.held_out import HeldOut, load_held_out
 from training.data.regression_inputs import ANSWERS
+from training.data.split import read_split
 from training.evaluation.reconstruction import held_out_errors
 from training.run.files import (
     atomic_path,
@@ -141,9 +143,8 @@ def describe_all(
     with progress() as bars:
         task = bars.add_task("describe images", total=len(ids))
         for number, case_id in enumerate(ids):
-            files = sorted((dataset.cases_folder / case_id).iterdir())
-            stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-            mark = fingerprint(STATISTICS, seed + number, stamps, TILT_DEGREES, SLICES_MM)[:16]
+            content = image_content(dataset, case_id)
+            mark = fingerprint(STATISTICS, seed + number, content, TILT_DEGREES, SLICES_MM)[:16]
             path = kept / f"{case_id}.{mark}.npy"
             if not path.exists():
                 found = describe(dataset.load(case_id), seed + number)
@@ -151,7 +152,9 @@ def describe_all(
                     np.save(stream, found)
             rows.append(np.load(path, allow_pickle=False))
             bars.advance(task)
-    _, person = np.unique([person_of(case_id) for case_id in ids], return_inverse=True)
+    split = read_split(dataset.folder)
+    whose = [person_of(c) if split is None else split.persons[c] for c in ids]
+    _, person = np.unique(whose, return_inverse=True)
     return np.concatenate(rows), np.repeat(person, 2)
 
 
@@ -255,7 +258,7 @@ def main(
     answers = {kind: p[once] for kind, p in answers.items()}
     sets = {kind: conformal.fit(p, truth, coverage) for kind, p in answers.items()}
     bundle = load_bundle(out)
-    entry = bundle.manifest["parts"]["autoencoder"]
+    entry = bundle.entry("autoencoder")
     how = AutoencoderTraining(
         **{k: entry["training"][k] for k in AutoencoderTraining.__dataclass_fields__}
     )
