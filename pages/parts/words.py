@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
 
 from bmcore.domain import (
+    ANSWER_SOURCES,
     PRIMARY_NAMES,
     SIDE_NOT_KNOWN,
     Answer,
@@ -14,20 +18,15 @@ from bmcore.domain import (
     Lesion,
 )
 
-ANSWER_WORDS = {
-    "clinical": "clinical data alone",
-    "image": "the images alone",
-    "fused": "images and clinical data together",
-}
 EMPTY_RECORD_WORDS = {
     "clinical": "how common each primary is, since nothing of the record is known",
     "fused": "the images alone, since nothing of the record is known",
 }
 STATE_WORDS = {
-    "none": "New",
+    "none": "Not run",
     "queued": "Queued",
     "running": "Running",
-    "done": "Done",
+    "done": "Answer ready",
     "failed": "Failed",
 }
 # What could begin a link, a picture, a style, a formula or an entity.
@@ -44,7 +43,7 @@ def best_guess(answer: Answer, record: ClinicalRecord | None = None) -> str:
 
     record: the clinical record behind it; where nothing of it is known, that is said.
     """
-    source = ANSWER_WORDS[answer.kind]
+    source = ANSWER_SOURCES[answer.kind]
     if record is not None and len(record.missing) == len(record.__dataclass_fields__):
         source = EMPTY_RECORD_WORDS.get(answer.kind, source)
     if answer.probabilities is None:
@@ -90,11 +89,19 @@ def place(lesion: Lesion) -> str:
     return text[:1].upper() + text[1:]
 
 
+def zone() -> tzinfo:
+    """The time zone of whoever looks, as the browser tells it; UTC where it tells none."""
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
+
+
 def when(moment: datetime) -> str:
-    """UTC time as "23 Nov 2026, 12:04 UTC"."""
+    """Local time of whoever looks, as "23 Nov 2026, 13:04"; a naive time counts as UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC).strftime("%-d %b %Y, %H:%M:%S UTC")
+    return moment.astimezone(zone()).strftime("%-d %b %Y, %H:%M")
 
 
 def duration(seconds: float) -> str:
