@@ -13,17 +13,18 @@ _OPENING = st.components.v2.component(
     "bmcore_open_row", js=(Path(__file__).parent / "open_row.js").read_text(encoding="utf-8")
 )
 
+_WISH = "case of the row that was clicked"
+
 
 def draw(inside: str, column: str, known: Collection[str]) -> None:
     """Watch the list in the container of the key ``inside``; ``column`` names the case."""
 
     def opened() -> None:
-        """Asked for below: a callback cannot change the page."""
+        """Kept, for the choice of the cell that the click also makes starts the page anew."""
+        st.session_state[_WISH] = st.session_state["open_row"].get("opened")
 
-    result = _OPENING(
-        data={"inside": f".st-key-{inside}", "column": column},
-        key="open_row",
-        on_opened_change=opened,
-    )
-    if result.opened in known:
-        next_case.open_case(str(result.opened))
+    data = {"inside": f".st-key-{inside}", "column": column}
+    _OPENING(data=data, key="open_row", on_opened_change=opened)
+    wish = st.session_state.pop(_WISH, None)
+    if wish in known:
+        next_case.open_case(str(wish))
