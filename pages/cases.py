@@ -13,10 +13,10 @@ from pages.parts import loaders
 from pages.parts.access import guard, landing
 from pages.parts.access.guard import may, page
 from pages.parts.arrival import road
-from pages.parts.case import next_case, open_row
+from pages.parts.case import manage, next_case, open_row
 from pages.parts.case.add import add_case_form
 from pages.parts.case.run_models import progress_words
-from pages.parts.words import STATE_WORDS, clinical, escaped, zone
+from pages.parts.words import STATE_WORDS, clinical, escaped
 
 OWN = "Added here"
 ORDERS = {
@@ -107,7 +107,7 @@ def draw_list(table: pd.DataFrame) -> None:
             "Read by": st.column_config.TextColumn(help="Votes outside studies"),
             "Readers": st.column_config.NumberColumn(help="How many have voted, outside studies"),
             "Added": st.column_config.DatetimeColumn(
-                format="D MMM YYYY, HH:mm", timezone=str(zone())
+                format="D MMM YYYY, HH:mm", timezone=st.context.timezone or "UTC"
             ),
             "Missing": st.column_config.TextColumn(help="Sequences that the case lacks"),
         },
@@ -200,6 +200,7 @@ def draw_add() -> None:
 with page("Cases", "cases.see"):
     landing.to_own_list("Cases")
     st.header("Cases", anchor=False)
+    manage.say_done()
     cases = work_list()
     lost = draw_home(cases)
     if loaders.models().info is None:

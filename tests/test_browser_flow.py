@@ -16,7 +16,8 @@ from bmcore.review.store import open_store
 from tests import pages_home, people_fixture
 from tests.people_fixture import PASSWORD, READER_A, READER_B
 from tests.test_browser import CHROMIUM, FLAGS, Page, playwright, serve
-from tests.test_browser_viewer_tools import AXE, axe  # noqa: F401 - a fixture
+from tests.test_browser_viewer_tools import AXE
+from tests.test_browser_viewer_tools import axe as axe  # a fixture
 
 pytestmark = [
     pytest.mark.browser,
@@ -149,7 +150,7 @@ def test_axe_finds_nothing_serious_on_a_readers_pages(
     browser,
     site: str,
     axe: str,
-    scheme: str,  # noqa: F811
+    scheme: str,
 ) -> None:
     found = {}
     page = Page(browser, color_scheme=scheme)
@@ -167,9 +168,9 @@ def test_axe_finds_nothing_serious_on_a_readers_pages(
     assert not any(found.values()), json.dumps(found, indent=1)[:6000]
 
 
-def grave(page: Page, axe: str) -> list:  # noqa: F811
+def grave(page: Page, script: str) -> list:
     """What axe calls serious or critical, outside the viewer, which has a test of its own."""
-    page.page.evaluate(axe)
+    page.page.evaluate(script)
     return [
         [*v[:2], [node[:300] for node in v[2]]]
         for v in page.page.evaluate(AXE)

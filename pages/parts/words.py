@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import UTC, date, datetime, tzinfo
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
@@ -89,19 +89,25 @@ def place(lesion: Lesion) -> str:
     return text[:1].upper() + text[1:]
 
 
-def zone() -> tzinfo:
-    """The time zone of whoever looks, as the browser tells it; UTC where it tells none."""
-    try:
-        return ZoneInfo(st.context.timezone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):
-        return UTC
-
-
 def when(moment: datetime) -> str:
-    """Local time of whoever looks, as "23 Nov 2026, 13:04"; a naive time counts as UTC."""
+    """A time (UTC where it has no zone) as "23 Nov 2026, 12:04", where the user is."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(zone()).strftime("%-d %b %Y, %H:%M")
+    return moment.astimezone(_zone()).strftime("%-d %b %Y, %H:%M")
+
+
+def day(of: date) -> str:
+    """For instance "23 Nov 2026"."""
+    return of.strftime("%-d %b %Y")
+
+
+def _zone() -> tzinfo | None:
+    """The zone that the browser told; the server's (None) where it told none that is known."""
+    try:
+        name = st.context.timezone
+        return ZoneInfo(name) if name else None
+    except (KeyError, ValueError, OSError):
+        return None
 
 
 def duration(seconds: float) -> str:

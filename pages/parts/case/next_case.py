@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import streamlit as st
 
 from bmcore.review import who_read
@@ -58,7 +60,6 @@ def draw_after(case_id: str, strong: bool) -> None:
         st.caption(f":material/done_all: {ALL_READ}")
         return
     words = f"Next unread case: {escaped(found)}"
-    how = {"key": "next_unread", "icon": ":material/skip_next:"}
-    go = st.button(words, type="primary", **how) if strong else st.button(words, **how)
-    if go:
+    kind: Literal["primary", "secondary"] = "primary" if strong else "secondary"
+    if st.button(words, type=kind, key="next_unread", icon=":material/skip_next:"):
         open_case(found)
