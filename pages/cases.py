@@ -8,11 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from bmcore.domain import Finding
+from bmcore.review import who_read
 from pages.parts import loaders
-from pages.parts.access import guard
+from pages.parts.access import guard, landing
 from pages.parts.access.guard import may, page
 from pages.parts.arrival import road
-from pages.parts.case import reader
+from pages.parts.case import manage, next_case, open_row
 from pages.parts.case.add import add_case_form
 from pages.parts.case.run_models import progress_words
 from pages.parts.words import STATE_WORDS, clinical, escaped
@@ -21,8 +22,8 @@ OWN = "Added here"
 ORDERS = {
     "Newest first": ("Added", False),
     "Name": ("Case", True),
-    "State": ("State", True),
-    "Fewest votes first": ("Votes", True),
+    "Models": ("Models", True),
+    "Fewest readers first": ("Readers", True),
 }
 
 
@@ -30,7 +31,8 @@ def work_list() -> pd.DataFrame:
     """One row a case, in the order of the library. Nothing in it tells what the models found."""
     from bmcore.inference import jobs
 
-    votes = loaders.votes_per_case()
+    read_by = next_case.read_by()
+    mine, named = next_case.key(), may("agreement.see")
     rows = []
     for entry in loaders.entries():
         state = jobs.state(loaders.home(), entry.case_id)
@@ -39,12 +41,13 @@ def work_list() -> pd.DataFrame:
             {
                 "Image": _picture(loaders.thumbnail(entry)),
                 "Case": entry.case_id,
-                "State": STATE_WORDS["done" if done else state.state],
+                "Models": STATE_WORDS["done" if done else state.state],
                 "Patient": clinical(entry.clinical),
                 "Sequences": ", ".join(loaders.short_names(entry.sequences)),
                 "Missing": ", ".join(loaders.missing_names(entry.sequences)),
-                "Notes on the files": len(entry.findings),
-                "Votes": votes.get(entry.case_id, 0),
+                "File warnings": len(entry.findings),
+                "Read by": who_read.in_words(read_by.get(entry.case_id, {}), mine, named),
+                "Readers": len(read_by.get(entry.case_id, {})),
                 "Added": entry.added,
                 "Origin": "Demo, synthetic" if entry.demo else OWN,
             }
@@ -59,34 +62,35 @@ def _picture(png: bytes | None) -> str | None:
 def narrow(table: pd.DataFrame) -> pd.DataFrame:
     """The controls above the list, and the rows that they leave."""
     columns = st.columns([3, 4, 2], vertical_alignment="bottom")
-    text = columns[0].text_input("Search", placeholder="Case, patient or origin", key="case_search")
-    wishes = ["Not read by me", "Missing sequences", "Has notes", "Failed"]
+    text = columns[0].text_input(
+        "Search", placeholder="Case, patient, origin or reader", key="case_search"
+    )
+    wishes = ["Not read by me", "Missing sequences", "File warnings", "Failed"]
     asked = columns[1].pills("Show only", wishes, selection_mode="multi", key="case_filter")
     order = columns[2].selectbox("Order", list(ORDERS), key="case_order")
     if text:
-        told = table[["Case", "Patient", "Origin"]].agg(" ".join, axis=1).str.casefold()
+        told = table[["Case", "Patient", "Origin", "Read by"]].agg(" ".join, axis=1).str.casefold()
         table = table[told.str.contains(text.casefold(), regex=False)]
     if "Not read by me" in asked:
         table = table[~table["Case"].isin(_read_by_me())]
+        if next_case.key() is None:
+            st.caption("“Not read by me” needs to know who you are: say so on the Review page.")
     if "Missing sequences" in asked:
         table = table[table["Missing"] != ""]
-    if "Has notes" in asked:
-        table = table[table["Notes on the files"] > 0]
+    if "File warnings" in asked:
+        table = table[table["File warnings"] > 0]
     if "Failed" in asked:
-        table = table[table["State"] == STATE_WORDS["failed"]]
+        table = table[table["Models"] == STATE_WORDS["failed"]]
     column, rising = ORDERS[order]
     return table.sort_values(column, ascending=rising, kind="stable")
 
 
 def _read_by_me() -> set[str]:
-    who = reader.current()
-    if who is None:
-        return set()
-    return {v.case_id for v in loaders.store().current_votes() if v.reader == who[0]}
+    return who_read.read_by(next_case.read_by(), next_case.key())
 
 
 def draw_list(table: pd.DataFrame) -> None:
-    """The list; a click anywhere in a row chooses the case."""
+    """The list; a click anywhere in a row opens the case, the keyboard chooses it."""
     opener = st.container()
     event = st.dataframe(
         table,
@@ -99,15 +103,21 @@ def draw_list(table: pd.DataFrame) -> None:
         placeholder="",
         column_config={
             "Image": st.column_config.ImageColumn(width=70, help="T1 post-gadolinium"),
-            "Added": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm", timezone="UTC"),
+            "Case": st.column_config.TextColumn(pinned=True),
+            "Read by": st.column_config.TextColumn(help="Votes outside studies"),
+            "Readers": st.column_config.NumberColumn(help="How many have voted, outside studies"),
+            "Added": st.column_config.DatetimeColumn(
+                format="D MMM YYYY, HH:mm", timezone=st.context.timezone or "UTC"
+            ),
             "Missing": st.column_config.TextColumn(help="Sequences that the case lacks"),
         },
         alt="Work list: one row a case",
     )
     chosen = _chosen(table, event["selection"])
-    label = f"Open {escaped(chosen)}" if chosen else "Open a case: click on its row first"
-    if opener.button(label, type="primary", disabled=chosen is None, icon=":material/radiology:"):
-        st.switch_page("pages/review.py", query_params={"case": str(chosen)})
+    label = f"Open {escaped(chosen)}" if chosen else "Click on a row to open its case"
+    if opener.button(label, disabled=chosen is None, key="open", icon=":material/radiology:"):
+        next_case.open_case(str(chosen))
+    open_row.draw("work_list", "Case", set(table["Case"]))
 
 
 def _chosen(table: pd.DataFrame, selection) -> str | None:
@@ -140,8 +150,8 @@ def follow_work(busy: dict[str, str]) -> None:
 def busy_cases(cases: pd.DataFrame) -> dict[str, str]:
     """Case id to "queued" or "running", for the cases that the models are at."""
     words = {STATE_WORDS[state]: state for state in ("queued", "running")}
-    rows = cases[cases["State"].isin(words)]
-    return dict(zip(rows["Case"], rows["State"].map(words), strict=True))
+    rows = cases[cases["Models"].isin(words)]
+    return dict(zip(rows["Case"], rows["Models"].map(words), strict=True))
 
 
 def draw_home(cases: pd.DataFrame) -> bool:
@@ -188,7 +198,9 @@ def draw_add() -> None:
 
 
 with page("Cases", "cases.see"):
+    landing.to_own_list("Cases")
     st.header("Cases", anchor=False)
+    manage.say_done()
     cases = work_list()
     lost = draw_home(cases)
     if loaders.models().info is None:
@@ -203,6 +215,7 @@ with page("Cases", "cases.see"):
         busy = busy_cases(cases)
         if busy:
             follow_work(busy)
+        next_case.draw_first()
         found = narrow(cases)
         if found.empty:
             st.info("No case fits this search. Take a filter away to see the others.")

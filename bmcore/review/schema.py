@@ -541,6 +541,28 @@ mask_versions = sa.Table(
     sa.CheckConstraint("(action = 'dropped') = (sha256 IS NULL)", name="sha256"),
 )
 
+# A case was deleted or renamed. token: names the folder through which its files went;
+# images_sha256: of its images; votes_kept: how many votes on it stay.
+case_changes = sa.Table(
+    "case_changes",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("case_id", sa.String(200), nullable=False),
+    sa.Column("action", sa.String(10), nullable=False),
+    sa.Column("new_name", sa.String(200)),
+    sa.Column("token", sa.String(32), nullable=False),
+    sa.Column("author", sa.String(80), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("images_sha256", sa.String(64), nullable=False),
+    sa.Column("votes_kept", sa.Integer, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.CheckConstraint("action IN ('deleted', 'renamed')", name="action"),
+    sa.CheckConstraint("(action = 'renamed') = (new_name IS NOT NULL)", name="new_name"),
+)
+
 # What was filled in of a vote form and not yet stored as a vote; changes, is not chained.
 vote_drafts = sa.Table(
     "vote_drafts",
@@ -558,6 +580,7 @@ CHAINED: tuple[sa.Table, ...] = (
     *(readers, votes, studies, starts, events, answers, decisions),
     *(exposures, reading_modes, closings, remarks),
     *(marks, mask_versions, practice, preferences, conduct),
+    case_changes,
 )
 # Columns that a later step added: left out of a row's hash where they are empty, so that the
 # hashes of older rows stay what they are.

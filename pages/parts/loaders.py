@@ -228,13 +228,6 @@ def _codes(folder: Path, digest: str, stamp: str) -> Any:
     return archive.codes(folder, digest)
 
 
-def votes_per_case() -> dict[str, int]:
-    """Case id to the number of current votes (those that were superseded are not counted)."""
-    from collections import Counter
-
-    return dict(Counter(vote.case_id for vote in store().current_votes()))
-
-
 def short_names(sequences: Iterable[str]) -> list[str]:
     """The sequences as short words, in the usual order."""
     from pages.parts.viewer.payload import SHORT_NAMES

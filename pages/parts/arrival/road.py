@@ -11,7 +11,7 @@ from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.access.guard import error_boundary
 from pages.parts.arrival import bring, choose, outline
-from pages.parts.words import count, escaped
+from pages.parts.words import count, escaped, when
 
 if TYPE_CHECKING:
     from bmcore.door.arrival import Arrival
@@ -61,7 +61,7 @@ def _current(complete: list[Arrival]) -> Arrival | None:
 
 
 def _ago(of: Arrival) -> str:
-    return of.begun.strftime("%H:%M UTC")
+    return when(of.begun)
 
 
 def _others(unfinished: list[Arrival]) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary, Volume
+from bmcore.inference import uncertainty
 from pages.parts import loaders, viewer
 from pages.parts.access import guard
 from pages.parts.case import gradcam_audit
@@ -73,7 +74,8 @@ def overlays(prediction: Prediction, mask: Volume | None = None) -> viewer.Overl
         heat = _gradcam(prediction, number, primary)
         name = f"Grad-CAM {number}"
     shown = prediction.mask if mask is None else mask
-    return viewer.Overlays(shown, prediction.lesions, heat, name, prediction.mask)
+    doubt = uncertainty.mask_doubt(prediction.novelty)
+    return viewer.Overlays(shown, prediction.lesions, heat, name, prediction.mask, doubt)
 
 
 def draw(prediction: Prediction) -> None:
