@@ -47,6 +47,11 @@ class Store:
         self.where = where
         self.before_write: Callable[[], None] | None = None  # may refuse the write
 
+    @property
+    def url(self) -> str:
+        """The SQLAlchemy URL, with its password: not for messages."""
+        return self._engine.url.render_as_string(hide_password=False)
+
     def __enter__(self) -> Store:
         return self
 
