@@ -179,7 +179,9 @@ def test_the_time_left_is_first_that_of_earlier_cases_then_that_of_this_one() ->
 def test_one_worker_does_all_tells_how_far_it_is_and_ends_when_nothing_comes(
     home: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _task(monkeypatch, f"(home / str(os.getpid())).touch(); {WAIT}".replace("; while", "\n    while"))
+    _task(
+        monkeypatch, f"(home / str(os.getpid())).touch(); {WAIT}".replace("; while", "\n    while")
+    )
     assert line.state(home, store, "A").state == line.NEVER
     begin = time.monotonic()
     assert line.submit(home, store, ["A", "B"], "Ada") == 2

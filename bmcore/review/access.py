@@ -89,6 +89,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     {
         "cases.see": Rule("see the work list", _ALL),
         "cases.add": Rule("add cases", _LEADS),
+        "runs.see": Rule("see what the models are at", _ALL),
+        "runs.start": Rule("run the models on many cases", _LEADS),
+        "runs.cancel": Rule("cancel what others asked for", _LEADS),
         "review.see": Rule("open the Review page", _ALL),
         "case.open": Rule("read this case outside the study", _ALL, _OUTSIDE),
         "case.run": Rule("run the models on this case", _ALL, _OUTSIDE),

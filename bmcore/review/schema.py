@@ -579,6 +579,7 @@ case_index = sa.Table(
     sa.Column("t1c_sha256", sa.String(64), nullable=False),
     sa.Column("words", sa.Text, nullable=False),
     sa.Column("votes", sa.Integer, nullable=False),
+    sa.Column("readers", sa.Integer, nullable=False),
     sa.Column("predicted", sa.String(16), nullable=False),
     sa.Column("pictured", sa.Boolean, nullable=False),
 )

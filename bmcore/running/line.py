@@ -161,6 +161,6 @@ def _since(moment: datetime | None) -> float:
 
 
 def _look_after(home: Path | str, store: Store) -> None:
-    """Work is left: a worker must be there. One that died under another program is followed here."""
+    """Work is left, so a worker must be there; one that another program started may have died."""
     if not keeper.alive(home):
         keeper.ensure(home, store)

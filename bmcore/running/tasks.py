@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmcore.review import runs
+from bmcore.review import case_index, runs
 from bmcore.review.store import Store
 
 if TYPE_CHECKING:
@@ -70,4 +70,5 @@ def predict(bench: Bench, case_id: str) -> str:
     bench.tell("Loading the models", 0.02)
     made = pipeline.predict(case, bundle(), bench.tell)
     archive.keep(bench.home, made)
+    case_index.set_predicted(bench.store, case_id, made.bundle.digest)
     return made.bundle.digest

@@ -1,4 +1,4 @@
-"""The worker: ``python -m bmcore.running.worker HOME``. One for a home, for as long as it is needed.
+"""The worker: ``python -m bmcore.running.worker HOME``. One for a home, while it is needed.
 
 It does one run after the other, as ``review.runs`` says whose turn it is, keeps the models loaded,
 and ends after ``settings().worker_minutes`` without work. Exit 0: nothing was left to do, or

@@ -10,6 +10,7 @@ from pages.parts.access import guard
 from pages.parts.words import count, escaped, seconds_left
 
 if TYPE_CHECKING:
+    from bmcore.review.runs import Run
     from bmcore.running.line import Line, RunState
 
 
@@ -54,6 +55,11 @@ def cancel(case_ids: Collection[str] | None = None, own: bool = False) -> int:
     from bmcore.running import line
 
     return line.cancel(loaders.store(), case_ids, guard.user().name if own else None)
+
+
+def is_mine(run: Run) -> bool:
+    """True where the user asked for it."""
+    return run.asked_by == guard.user().name
 
 
 def usual_s() -> float | None:

@@ -57,6 +57,7 @@ def _case_index() -> None:
         sa.Column("t1c_sha256", sa.String(64), nullable=False),
         sa.Column("words", sa.Text, nullable=False),
         sa.Column("votes", sa.Integer, nullable=False),
+        sa.Column("readers", sa.Integer, nullable=False),
         sa.Column("predicted", sa.String(16), nullable=False),
         sa.Column("pictured", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("case_id", name="pk_case_index"),
