@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     case_mix: how common the primaries are at this site, for instance
         "breast=30, gi=12, sclc=15, melanoma=40, nsclc=90, rcc=14" (patients, shares or percent);
         empty: the answers stand for the case mix of the training patients alone.
+    worker_minutes: the process that runs the models ends, and gives its memory back, when nothing
+        was asked of it for so long.
     keep_names: keep the names of the files a case came in, and name cases after them. Off: a name
         of a file may be a patient's.
     dates: what becomes of the dates of DICOM examinations: "drop", or "shift": moved by a number of
@@ -45,6 +47,7 @@ class Settings(BaseSettings):
     upload_gb: float = Field(default=16.0, gt=0)
     inbox: Path | None = None
     case_mix: str = ""
+    worker_minutes: float = Field(default=10.0, gt=0)
     keep_names: bool = False
     dates: Literal["drop", "shift"] = "drop"
 

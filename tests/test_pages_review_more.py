@@ -9,7 +9,7 @@ import pytest
 
 from bmcore.domain import Primary
 from tests import pages_fixture as fixture
-from tests import pages_home
+from tests import pages_home, runs_fixture
 from tests.test_pages_app import (  # noqa: F401  (fixtures)
     home,
     models,
@@ -173,11 +173,11 @@ def new_case(home: Path, tmp_path: Path) -> str:  # noqa: F811
 
 
 def put_state(home: Path, case_id: str, monkeypatch: pytest.MonkeyPatch, **values) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
-    from bmcore.inference import jobs
-    from bmcore.inference.jobs import JobState
-
-    jobs.record(home, case_id, JobState(**values))
-    monkeypatch.setattr(jobs, "_alive", lambda *_: True)
+    runs_fixture.no_worker(monkeypatch)
+    runs_fixture.put(home, case_id, values["state"], values.get("message", ""))
+    if "stage" in values:
+        more = {name: values[name] for name in ("fraction", "eta_s", "ago_s") if name in values}
+        runs_fixture.say(home, case_id, values["stage"], **more)
 
 
 def bars(page) -> list[str]:  # type: ignore[no-untyped-def]
@@ -193,11 +193,12 @@ def test_work_going_on_is_shown_with_the_time_left_on_both_pages(
     put_state(home, new_case, monkeypatch, **running)
     page = open_page("cases")
     assert bars(page) == ["Case-9: Finding the tumour, about 40 s left"]
-    assert list(page.dataframe[0].value["State"]) == ["Running"]
+    assert list(page.dataframe[0].value["Models"]) == ["Running"]
     page = open_page("review", case=new_case)
     assert bars(page) == ["Finding the tumour, about 40 s left"]
-    put_state(home, new_case, monkeypatch, state="queued", message="Waiting for 1 other case.")
-    assert bars(open_page("review", case=new_case)) == ["Waiting for 1 other case."]
+    runs_fixture.put(home, "Case-0", "queued")
+    put_state(home, new_case, monkeypatch, state="queued")
+    assert bars(open_page("review", case=new_case)) == ["Waiting for 1 other case to finish."]
 
 
 def test_work_without_a_sign_of_life_says_so(
@@ -205,13 +206,10 @@ def test_work_without_a_sign_of_life_says_so(
     new_case: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import os
-    import time
-
-    put_state(home, new_case, monkeypatch, state="running", stage="Finding the tumour")
+    running = {"state": "running", "stage": "Finding the tumour"}
+    put_state(home, new_case, monkeypatch, **running)
     assert "No progress for a while" not in words(open_page("review", case=new_case))
-    path = home / "jobs" / f"{new_case}.json"
-    os.utime(path, (time.time() - 500, time.time() - 500))
+    put_state(home, new_case, monkeypatch, **running, ago_s=500)
     assert "No progress for a while" in words(open_page("review", case=new_case))
 
 
@@ -224,7 +222,7 @@ def test_a_failed_case_says_why_and_can_be_tried_again(
     page = open_page("review", case=new_case)
     assert "could not read this case" in words(page) and "The disk is full." in words(page)
     assert "Try again" in [b.label for b in page.button]
-    assert list(open_page("cases").dataframe[0].value["State"]) == ["Failed"]
+    assert list(open_page("cases").dataframe[0].value["Models"]) == ["Failed"]
 
 
 def test_without_models_both_pages_say_what_still_works(

@@ -12,9 +12,9 @@ from streamlit.testing.v1 import AppTest
 from bmcore.domain import Finding, Severity
 from bmcore.door import arrival, work
 from bmcore.imaging import preprocess
-from bmcore.inference import jobs
 from bmcore.intake import library
 from bmcore.settings import settings
+from pages.parts import runs
 from tests import dicom_fixture as fixture
 from tests import pages_home, road_fixture
 from tests.test_pages_add_case import NAMES, packed
@@ -49,7 +49,7 @@ def home(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The cases that the models were started on."""
     started: list[str] = []
-    monkeypatch.setattr(jobs, "submit", lambda _home, case_id: started.append(case_id))
+    monkeypatch.setattr(runs, "submit", started.append)
     return started
 
 

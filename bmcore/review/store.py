@@ -12,7 +12,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from bmcore.domain import refuse
-from bmcore.review import chain, exposure, marks, names, row_mapping, schema
+from bmcore.review import chain, exposure, marks, names, row_mapping, schema, vote_counts
 from bmcore.review.connect import WRITE, database_faults, make_engine, shown
 from bmcore.review.migrate import migrate
 from bmcore.review.votes import Evidence, Reader, Vote, VoteDraft, current
@@ -46,6 +46,11 @@ class Store:
         self._writing = engine.execution_options(**WRITE)
         self.where = where
         self.before_write: Callable[[], None] | None = None  # may refuse the write
+
+    @property
+    def url(self) -> str:
+        """The SQLAlchemy URL, with its password: not for messages."""
+        return self._engine.url.render_as_string(hide_password=False)
 
     def __enter__(self) -> Store:
         return self
@@ -148,7 +153,9 @@ def _append(connection: sa.Connection, draft: VoteDraft) -> Vote:
     )
     values["supersedes"] = _superseded(connection, draft, reader)
     values["created_at"] = datetime.now(UTC)
-    return row_mapping.vote(chain.append(connection, table, values))
+    stored = row_mapping.vote(chain.append(connection, table, values))
+    vote_counts.voted(connection, draft.case_id)
+    return stored
 
 
 def _check_order(connection: sa.Connection, draft: VoteDraft) -> None:

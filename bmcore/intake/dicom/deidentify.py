@@ -25,7 +25,10 @@ _KEY_BYTES = 32
 _LEAST_WORD = 3  # shorter pieces of a name would blot out half of every description
 _BLOT = "…"
 _MOST_SHOWN = 64
-_MOVED_DAYS = (366, 5 * 365)  # into the past; the largest is longer than what a date tells by itself
+_MOVED_DAYS = (
+    366,
+    5 * 365,
+)  # into the past; the largest is longer than what a date tells by itself
 
 
 class Pseudonyms:

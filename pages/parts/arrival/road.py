@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from bmcore.door import arrival, work
-from pages.parts import loaders
+from pages.parts import loaders, runs
 from pages.parts.access import guard
 from pages.parts.access.guard import error_boundary
 from pages.parts.arrival import bring, choose, outline
@@ -147,13 +147,11 @@ def _failed(of: Arrival, now: Work) -> None:
 
 def _stored(of: Arrival) -> None:
     """The case is there: the models run, and its page opens."""
-    from bmcore.inference import jobs
-
     case_id = work.state(of).case_id
     if case_id is None:
         return
     guard.check("cases.add")
-    if loaders.models().info is not None and jobs.state(loaders.home(), case_id).state == "none":
-        jobs.submit(loaders.home(), case_id)
+    if loaders.models().info is not None and runs.state(case_id).state == "none":
+        runs.submit(case_id)
     arrival.drop(of)
     st.switch_page("pages/review.py", query_params={"case": case_id})
