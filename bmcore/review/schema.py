@@ -625,7 +625,7 @@ case_index = sa.Table(
     sa.Column("pictured", sa.Boolean, nullable=False),
 )
 sa.Index("ix_case_index_added", case_index.c.added, case_index.c.case_id)
-sa.Index("ix_case_index_votes", case_index.c.votes, case_index.c.case_id)
+sa.Index("ix_case_index_readers", case_index.c.readers, case_index.c.case_id)
 
 # What the index was made from: (what, stamp), one row a thing.
 index_stamps = sa.Table(
