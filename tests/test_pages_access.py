@@ -85,8 +85,9 @@ PAGES = {
 EXPORTS = {
     ("reports.py", "report.export"),
     ("plan.py", "study.manage"),  # the shipped example
-    ("adjudication.py", "masks.export"),
+    ("consensus_masks.py", "masks.export"),
     ("bring.py", "cases.add"),  # the synthetic study to try the door with
+    ("lesions.py", "case.open"),  # the segmentation, on the grid of the images
     ("marks.py", "case.open"),  # the own marks and corrected segmentation
 }
 
