@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bmcore.domain import refuse
 from bmcore.imaging.masks import connected
+from training.data.datasets import open_dataset
 from training.run.files import atomic_path
 from training.run.processes import World, progress
 
@@ -31,13 +32,12 @@ def _spots(labels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArr
 def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
     """Write images (float16), labels and loss weights of one case to ``cache/CASE.*.npy``."""
     from bmcore.imaging.preprocess import prepare, to_working_grid
-    from bmcore.intake.datasets import YaleDataset
     from bmcore.models.losses import small_lesion_weights
 
     done = cache / f"{case_id}.spots.npy"
     if done.exists():
         return done
-    case = YaleDataset(data).load(case_id)
+    case = open_dataset(data).load(case_id)
     if case.truth is None or case.truth.mask is None:
         raise refuse(
             "no reference mask",
@@ -68,14 +68,12 @@ def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
 
 def prepare_all(folders: list[Path], cache: Path, world: World) -> list[str]:
     """Prepare every case of the data folders; names are ``FOLDER-NUMBER/CASE`` in order."""
-    from bmcore.intake.datasets import YaleDataset
-
     names = []
     with progress(world) as bars:
         for number, folder in enumerate(folders):
             place = cache / str(number)
             place.mkdir(parents=True, exist_ok=True)
-            ids = YaleDataset(folder).case_ids
+            ids = open_dataset(folder).case_ids
             task = bars.add_task(f"prepare {folder.name}", total=len(ids))
             for index, case_id in enumerate(ids):
                 if index % world.size == world.rank:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,9 +41,9 @@ class Scoring:
     lowest_chance: float = 0.1
 
 
-def source_of(folder: Path, bundle: Bundle, scoring: Scoring) -> str:
+def source_of(paths: Sequence[Path], bundle: Bundle, scoring: Scoring) -> str:
     """Names what a case's scores depend on: its files, the segmenter's weights, the settings."""
-    files = sorted((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in folder.iterdir())
+    files = sorted((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in paths)
     part = bundle.manifest["parts"]["segmenter"]
     return fingerprint(VERSION, files, part["sha256"], part["config"], asdict(scoring))
 
