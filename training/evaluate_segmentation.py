@@ -17,7 +17,11 @@ from typing import Annotated, Any
 import typer
 
 from bmcore.domain import BmcoreError, refuse
+<<<<<<< HEAD
 from training.data.content import case_content
+=======
+from training.data.datasets import open_dataset
+>>>>>>> door
 from training.evaluation.segmentation_case import (
     SUBSETS,
     Scoring,
@@ -46,18 +50,21 @@ def collect(
 
     A case that is refused or has no mask is left out by name, never silently.
     """
-    from bmcore.intake.datasets import YaleDataset
     from bmcore.models import runtime
     from bmcore.models.bundles import load_bundle
 
-    dataset, bundle, chosen = YaleDataset(data), load_bundle(bundle_folder), runtime.choose(device)
+    dataset, bundle, chosen = open_dataset(data), load_bundle(bundle_folder), runtime.choose(device)
     records, left_out = [], {}
     with progress() as bars:
         ids = dataset.case_ids[:limit]
         task = bars.add_task("measure cases", total=len(ids))
         for case_id in ids:
             path = out / "segmentation" / f"{case_id}.json"
+<<<<<<< HEAD
             source = source_of(case_content(dataset, case_id), bundle, scoring)
+=======
+            source = source_of(dataset.files_of(case_id), bundle, scoring)
+>>>>>>> door
             kept = read_json(path) if path.exists() else {}
             if kept.get("source") != source:
                 kept = {}

@@ -57,7 +57,7 @@ from training.run.processes import Stopwatch, progress
 if TYPE_CHECKING:
     from bmcore.domain import Case
     from bmcore.geometry import Affine
-    from bmcore.intake.datasets import YaleDataset
+    from training.data.datasets import Dataset
 
 TILT_DEGREES = 15.0
 SLICES_MM = (1.0, 1.5, 3.0, 5.0)
@@ -132,7 +132,7 @@ def describe(case: Case, seed: int) -> npt.NDArray[np.float64]:
 
 
 def describe_all(
-    dataset: YaleDataset, cases: int, seed: int, kept: Path
+    dataset: Dataset, cases: int, seed: int, kept: Path
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Rows (2n, f) and the number of the person of each row (2n,), of the first ``cases``.
 
@@ -143,8 +143,14 @@ def describe_all(
     with progress() as bars:
         task = bars.add_task("describe images", total=len(ids))
         for number, case_id in enumerate(ids):
+<<<<<<< HEAD
             content = image_content(dataset, case_id)
             mark = fingerprint(STATISTICS, seed + number, content, TILT_DEGREES, SLICES_MM)[:16]
+=======
+            files = dataset.files_of(case_id)
+            stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+            mark = fingerprint(STATISTICS, seed + number, stamps, TILT_DEGREES, SLICES_MM)[:16]
+>>>>>>> door
             path = kept / f"{case_id}.{mark}.npy"
             if not path.exists():
                 found = describe(dataset.load(case_id), seed + number)
@@ -237,11 +243,11 @@ def main(
     seed: SeedOption = 0,
 ) -> None:
     """Fit sets and novelty; writes OUT/uncertainty.safetensors and OUT/metrics.json."""
-    from bmcore.intake.datasets import YaleDataset
     from bmcore.models.bundle_writer import write_part
     from bmcore.models.bundles import load_bundle
     from bmcore.models.manifest import belongs_to
     from bmcore.models.optional_parts import pack_uncertainty
+    from training.data.datasets import open_dataset
 
     watch = Stopwatch()
     bare = (data / INDEX).exists() or (data / "reference").is_dir()
@@ -264,7 +270,7 @@ def main(
     )
     errors, _ = held_out_errors(held_out, entry["config"]["code"], how)
     if novelty_of is None:
-        rows, patient = describe_all(YaleDataset(data), cases, seed, out / "novelty")
+        rows, patient = describe_all(open_dataset(data), cases, seed, out / "novelty")
         images = f"{len(rows) // 2} cases, each as it is and as scanned"
     else:
         known = load_bundle(novelty_of).novelty

@@ -85,7 +85,9 @@ def align(
     others = [s for s in SEQUENCES if s in images and s != REFERENCE]
     on_step("Looking for the brain", 0.0)
     found = find(reference)
-    on_step("Aligning the sequences, and the head to the template", _TO_BRAIN)
+    names = ", ".join(SEQUENCE_NAMES[name] for name in others)
+    aligned = f"Aligning {names} to T1 post-gadolinium, and that to the template"
+    on_step(aligned if others else "Turning the head to the template", _TO_BRAIN)
     to_template, registrations = _registered(images, others, found.brain)
     grid, shape = _working_grid(reference, found.brain, to_template)
     inside = filled(grown(_nearest(found.brain, reference.affine, grid, shape), grid, DILATION_MM))

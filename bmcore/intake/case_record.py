@@ -54,7 +54,7 @@ class CaseEntry:
 
     @property
     def date_shifted(self) -> str:
-        """The day of the examination (ISO), moved as all of the patient's; "" where none is kept."""
+        """The day of the examination (ISO), moved as all of this patient; "" where none is kept."""
         return next((s["date_shifted"] for s in self.sources.values() if "date_shifted" in s), "")
 
     @property

@@ -45,7 +45,7 @@ from training.run.processes import World, progress
 if TYPE_CHECKING:
     from bmcore.domain import Case
     from bmcore.imaging.lesion_crops import LesionCrops
-    from bmcore.intake.datasets import YaleDataset
+    from training.data.datasets import Dataset
 
 VERSION = 2
 _TIME_POINT = re.compile(r"(BraTS-MET-\d+|head\d+)-\d{1,3}")
@@ -54,13 +54,16 @@ NET = "@net"  # behind the case id of a patient whose lesions the segmentation n
 
 
 def person_of(case_id: str) -> str:
-    """The case id without the time point, ``BraTS-MET-00086`` of ``BraTS-MET-00086-001``, and the
-    head of synthetic patients that share one, ``head00012`` of ``head00012-3``.
+    """The case id without the time point, ``BraTS-MET-00086`` of ``BraTS-MET-00086-001``, the
+    head of synthetic patients that share one, ``head00012`` of ``head00012-3``, and what stands
+    before two dashes, as ``data.datasets`` names scans of other layouts (``100101--100101A``).
 
     Scans of one person must lie in one fold, and so must one scan with two masks; case ids of other
     forms stand for a person each.
     """
-    case_id = case_id.removesuffix(NET)
+    case_id, dashes, _ = case_id.removesuffix(NET).partition("--")
+    if dashes:
+        return case_id
     found = _TIME_POINT.fullmatch(case_id)
     return found.group(1) if found else case_id
 
@@ -137,9 +140,9 @@ def prepare_cohort(data: Path, out: Path, world: World) -> Cohort:
     """
     if (data / INDEX).exists():
         return load_cohort(data)
-    from bmcore.intake.datasets import YaleDataset
+    from training.data.datasets import open_dataset
 
-    dataset = YaleDataset(data)
+    dataset = open_dataset(data)
     cache = out / "cache"
     problems: list[Finding] = []
     with progress(world) as bars:
@@ -254,9 +257,15 @@ def _reason_file(cache: Path, case_id: str) -> Path:
     return cache / f"{case_id}.left_out.json"
 
 
+<<<<<<< HEAD
 def _prepare_one(dataset: YaleDataset, case_id: str, cache: Path) -> None:
     """Write the patient's npz, or why the patient is left out; nothing where that is done."""
     source = fingerprint(VERSION, case_content(dataset, case_id))
+=======
+def _prepare_one(dataset: Dataset, data: Path, case_id: str, cache: Path) -> None:
+    """Write the patient's npz, or why the patient is left out; nothing where that is done."""
+    source = fingerprint(VERSION, _files_of(dataset, data, case_id))
+>>>>>>> door
     kept, reason_file = cache / f"{case_id}.npz", _reason_file(cache, case_id)
     if kept.exists():
         with np.load(kept, allow_pickle=False) as old:
@@ -273,6 +282,19 @@ def _prepare_one(dataset: YaleDataset, case_id: str, cache: Path) -> None:
         save_patient(kept, patient, source)
 
 
+<<<<<<< HEAD
+=======
+def _files_of(dataset: Dataset, data: Path, case_id: str) -> list[tuple[str, int, int]]:
+    """Name, size and time of the case's files and of the tables: a change means another patient."""
+    files = {*dataset.files_of(case_id), *data.rglob("*.xlsx"), *data.rglob("*.csv")}
+    return sorted(
+        (f.relative_to(data).as_posix() if f.is_relative_to(data) else f.name,
+         f.stat().st_size, f.stat().st_mtime_ns)
+        for f in files
+    )  # fmt: skip
+
+
+>>>>>>> door
 def patient_of(case: Case) -> tuple[Patient | None, str]:
     """The patient, or None and the reason for leaving the case out."""
     from bmcore.imaging.lesion_crops import MOST, cut_crops, relative_images

@@ -10,8 +10,13 @@ import numpy.typing as npt
 
 from bmcore.domain import refuse
 from bmcore.imaging.masks import connected
+<<<<<<< HEAD
 from training.data.content import image_content
 from training.run.files import atomic_path, read_json, write_json
+=======
+from training.data.datasets import open_dataset
+from training.run.files import atomic_path
+>>>>>>> door
 from training.run.processes import World, progress
 
 if TYPE_CHECKING:
@@ -37,7 +42,6 @@ def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
     Nothing is done where that was made from the same files, by their content.
     """
     from bmcore.imaging.preprocess import prepare, to_working_grid
-    from bmcore.intake.datasets import YaleDataset
     from bmcore.models.losses import small_lesion_weights
 
     dataset = YaleDataset(data)
@@ -45,8 +49,12 @@ def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
     source = {"version": VERSION, "content": image_content(dataset, case_id)}
     if done.exists() and read_json(done) == source:
         return done
+<<<<<<< HEAD
     done.unlink(missing_ok=True)
     case = dataset.load(case_id)
+=======
+    case = open_dataset(data).load(case_id)
+>>>>>>> door
     if case.truth is None or case.truth.mask is None:
         raise refuse(
             "no reference mask",
@@ -78,14 +86,12 @@ def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
 
 def prepare_all(folders: list[Path], cache: Path, world: World) -> list[str]:
     """Prepare every case of the data folders; names are ``FOLDER-NUMBER/CASE`` in order."""
-    from bmcore.intake.datasets import YaleDataset
-
     names = []
     with progress(world) as bars:
         for number, folder in enumerate(folders):
             place = cache / str(number)
             place.mkdir(parents=True, exist_ok=True)
-            ids = YaleDataset(folder).case_ids
+            ids = open_dataset(folder).case_ids
             task = bars.add_task(f"prepare {folder.name}", total=len(ids))
             for index, case_id in enumerate(ids):
                 if index % world.size == world.rank:

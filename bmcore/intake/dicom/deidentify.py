@@ -2,7 +2,7 @@
 
 The key lies in the home folder, readable by this account only. The same patient has the same
 pseudonym as long as the key is kept; without the key nobody can tell which patient it was, not even
-by trying all names. Dates are dropped, or where the site wants them moved: all of one patient by the
+by trying all names. Dates are dropped, or where the site wants it moved: all of one patient by the
 same number of days, which the key and the patient make, so that order and intervals stay.
 """
 
@@ -28,7 +28,11 @@ _MOST_SHOWN = 64
 _MOVED_DAYS = (
     366,
     5 * 365,
+<<<<<<< HEAD
 )  # into the past; the largest is longer than what a date tells by itself
+=======
+)  # into the past
+>>>>>>> door
 
 
 class Pseudonyms:
