@@ -17,11 +17,8 @@ from typing import Annotated, Any
 import typer
 
 from bmcore.domain import BmcoreError, refuse
-<<<<<<< HEAD
 from training.data.content import case_content
-=======
 from training.data.datasets import open_dataset
->>>>>>> door
 from training.evaluation.segmentation_case import (
     SUBSETS,
     Scoring,
@@ -60,11 +57,7 @@ def collect(
         task = bars.add_task("measure cases", total=len(ids))
         for case_id in ids:
             path = out / "segmentation" / f"{case_id}.json"
-<<<<<<< HEAD
             source = source_of(case_content(dataset, case_id), bundle, scoring)
-=======
-            source = source_of(dataset.files_of(case_id), bundle, scoring)
->>>>>>> door
             kept = read_json(path) if path.exists() else {}
             if kept.get("source") != source:
                 kept = {}

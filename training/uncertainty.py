@@ -143,14 +143,8 @@ def describe_all(
     with progress() as bars:
         task = bars.add_task("describe images", total=len(ids))
         for number, case_id in enumerate(ids):
-<<<<<<< HEAD
             content = image_content(dataset, case_id)
             mark = fingerprint(STATISTICS, seed + number, content, TILT_DEGREES, SLICES_MM)[:16]
-=======
-            files = dataset.files_of(case_id)
-            stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-            mark = fingerprint(STATISTICS, seed + number, stamps, TILT_DEGREES, SLICES_MM)[:16]
->>>>>>> door
             path = kept / f"{case_id}.{mark}.npy"
             if not path.exists():
                 found = describe(dataset.load(case_id), seed + number)

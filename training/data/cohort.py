@@ -257,15 +257,9 @@ def _reason_file(cache: Path, case_id: str) -> Path:
     return cache / f"{case_id}.left_out.json"
 
 
-<<<<<<< HEAD
-def _prepare_one(dataset: YaleDataset, case_id: str, cache: Path) -> None:
+def _prepare_one(dataset: Dataset, case_id: str, cache: Path) -> None:
     """Write the patient's npz, or why the patient is left out; nothing where that is done."""
     source = fingerprint(VERSION, case_content(dataset, case_id))
-=======
-def _prepare_one(dataset: Dataset, data: Path, case_id: str, cache: Path) -> None:
-    """Write the patient's npz, or why the patient is left out; nothing where that is done."""
-    source = fingerprint(VERSION, _files_of(dataset, data, case_id))
->>>>>>> door
     kept, reason_file = cache / f"{case_id}.npz", _reason_file(cache, case_id)
     if kept.exists():
         with np.load(kept, allow_pickle=False) as old:
@@ -282,19 +276,6 @@ def _prepare_one(dataset: Dataset, data: Path, case_id: str, cache: Path) -> Non
         save_patient(kept, patient, source)
 
 
-<<<<<<< HEAD
-=======
-def _files_of(dataset: Dataset, data: Path, case_id: str) -> list[tuple[str, int, int]]:
-    """Name, size and time of the case's files and of the tables: a change means another patient."""
-    files = {*dataset.files_of(case_id), *data.rglob("*.xlsx"), *data.rglob("*.csv")}
-    return sorted(
-        (f.relative_to(data).as_posix() if f.is_relative_to(data) else f.name,
-         f.stat().st_size, f.stat().st_mtime_ns)
-        for f in files
-    )  # fmt: skip
-
-
->>>>>>> door
 def patient_of(case: Case) -> tuple[Patient | None, str]:
     """The patient, or None and the reason for leaving the case out."""
     from bmcore.imaging.lesion_crops import MOST, cut_crops, relative_images

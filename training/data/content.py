@@ -11,20 +11,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmcore.domain import ClinicalRecord
 from training.run.files import fingerprint
 
 if TYPE_CHECKING:
-    from bmcore.intake.datasets import YaleDataset
+    from training.data.datasets import Dataset
 
 
-def image_files(dataset: YaleDataset, case_id: str) -> list[Path]:
+def image_files(dataset: Dataset, case_id: str) -> list[Path]:
     """The NIfTI files of a case, sorted by name."""
-    folder = dataset.cases_folder / case_id
-    return sorted(p for p in folder.iterdir() if p.name.endswith((".nii", ".nii.gz")))
+    return sorted(p for p in dataset.files_of(case_id) if p.name.endswith((".nii", ".nii.gz")))
 
 
-def image_content(dataset: YaleDataset, case_id: str) -> str:
+def image_content(dataset: Dataset, case_id: str) -> str:
     """sha256 over the names and the bytes of a case's images and mask. OSError where one cannot be
     read."""
     rows = []
@@ -34,12 +32,12 @@ def image_content(dataset: YaleDataset, case_id: str) -> str:
     return fingerprint(rows)
 
 
-def row_content(dataset: YaleDataset, case_id: str) -> str:
+def row_content(dataset: Dataset, case_id: str) -> str:
     """sha256 over what the table says of a case: clinical values and primary."""
-    record = dataset.table.records.get(case_id, ClinicalRecord())
-    return fingerprint(asdict(record), str(dataset.table.primaries.get(case_id)))
+    record, primary = dataset.row_of(case_id)
+    return fingerprint(asdict(record), str(primary))
 
 
-def case_content(dataset: YaleDataset, case_id: str) -> str:
+def case_content(dataset: Dataset, case_id: str) -> str:
     """sha256 over images, mask and row of a case."""
     return fingerprint(image_content(dataset, case_id), row_content(dataset, case_id))

@@ -13,7 +13,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bmcore.domain import Case, ClinicalRecord, Finding, InputRefused, Severity, Truth, refuse
+from bmcore.domain import (
+    Case,
+    ClinicalRecord,
+    Finding,
+    InputRefused,
+    Primary,
+    Severity,
+    Truth,
+    refuse,
+)
 from bmcore.intake import layouts
 from bmcore.intake.clinical import ClinicalTable, read_clinical
 from bmcore.intake.datasets import YaleDataset
@@ -30,7 +39,9 @@ _YALE = ("yale", "brats-mets")
 class Dataset(Protocol):
     """case_ids: sorted, fit for names of files; ``cohort.person_of`` tells by them whose scans
     belong to one person. load: one case, with its Truth; InputRefused where it cannot be read.
-    files_of: the files that it rests on."""
+    files_of: its images and mask. row_of: what the table says of it."""
+
+    folder: Path
 
     @property
     def case_ids(self) -> tuple[str, ...]: ...
@@ -39,6 +50,8 @@ class Dataset(Protocol):
 
     def files_of(self, case_id: str) -> Sequence[Path]: ...
 
+    def row_of(self, case_id: str) -> tuple[ClinicalRecord, Primary | None]: ...
+
 
 def open_dataset(folder: Path) -> Dataset:
     """The cases of ``folder``. InputRefused, naming the layouts, where it is laid out as none."""
@@ -46,7 +59,7 @@ def open_dataset(folder: Path) -> Dataset:
     if found is not None and found[0] not in _YALE:
         return LayoutDataset(Path(folder), *found)
     try:
-        return YaleCases(folder)
+        return YaleDataset(folder)
     except InputRefused as refusal:
         known = Finding(
             Severity.REFUSED,
@@ -57,14 +70,6 @@ def open_dataset(folder: Path) -> Dataset:
             "patient).",
         )
         raise InputRefused(known, *refusal.findings) from refusal
-
-
-class YaleCases(YaleDataset):
-    """The Yale layout with what training asks beyond a case."""
-
-    def files_of(self, case_id: str) -> list[Path]:
-        tables = [] if self.spreadsheet is None else [self.spreadsheet]
-        return [*sorted((self.cases_folder / case_id).iterdir()), *tables]
 
 
 class LayoutDataset:
@@ -91,17 +96,19 @@ class LayoutDataset:
     @cached_property
     def table(self) -> ClinicalTable:
         """The clinical table beside the cases; an empty one where there is none."""
-        path = self._table_file
+        paths = (self.folder / name for name in TABLES)
+        path = next((path for path in paths if path.is_file()), None)
         return ClinicalTable() if path is None else read_clinical(path)
 
-    @property
-    def _table_file(self) -> Path | None:
-        paths = (self.folder / name for name in TABLES)
-        return next((path for path in paths if path.is_file()), None)
-
     def files_of(self, case_id: str) -> list[Path]:
-        tables = [] if self._table_file is None else [self._table_file]
-        return [*sorted(self._cases[case_id].files.values()), *tables]
+        return sorted(self._cases[case_id].files.values())
+
+    def row_of(self, case_id: str) -> tuple[ClinicalRecord, Primary | None]:
+        """InputRefused where two rows of the table fit the case."""
+        key = self._row_of(self._cases[case_id])
+        if key is None:
+            return ClinicalRecord(), None
+        return self.table.records[key], self.table.primaries.get(key)
 
     def load(self, case_id: str) -> Case:
         """One case on one grid without skull, with its record, mask and primary."""
@@ -112,13 +119,10 @@ class LayoutDataset:
         own = self._cases[case_id]
         why = {name: f"by the layout {self.layout}" for name in own.files if name != "seg"}
         raw = read_raw(choose_files(own.files, why=why), case_id, own=True, convention=own.mask)
-        record, key = ClinicalRecord(), self._row_of(own)
-        if key is not None:
-            record = self.table.records[key]
+        record, primary = self.row_of(case_id)
         case = admit(raw, record).case
         mask = case.truth.mask if case.truth else None
         provenance = f"reference of the data set in {self.folder.name}"
-        primary = None if key is None else self.table.primaries.get(key)
         return replace(case, case_id=case_id, truth=Truth(provenance, mask, primary))
 
     def _row_of(self, own: LayoutCase) -> str | None:

@@ -10,13 +10,9 @@ import numpy.typing as npt
 
 from bmcore.domain import refuse
 from bmcore.imaging.masks import connected
-<<<<<<< HEAD
 from training.data.content import image_content
-from training.run.files import atomic_path, read_json, write_json
-=======
 from training.data.datasets import open_dataset
-from training.run.files import atomic_path
->>>>>>> door
+from training.run.files import atomic_path, read_json, write_json
 from training.run.processes import World, progress
 
 if TYPE_CHECKING:
@@ -44,17 +40,13 @@ def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
     from bmcore.imaging.preprocess import prepare, to_working_grid
     from bmcore.models.losses import small_lesion_weights
 
-    dataset = YaleDataset(data)
+    dataset = open_dataset(data)
     done = cache / f"{case_id}.source.json"
     source = {"version": VERSION, "content": image_content(dataset, case_id)}
     if done.exists() and read_json(done) == source:
         return done
-<<<<<<< HEAD
     done.unlink(missing_ok=True)
     case = dataset.load(case_id)
-=======
-    case = open_dataset(data).load(case_id)
->>>>>>> door
     if case.truth is None or case.truth.mask is None:
         raise refuse(
             "no reference mask",

@@ -28,11 +28,7 @@ _MOST_SHOWN = 64
 _MOVED_DAYS = (
     366,
     5 * 365,
-<<<<<<< HEAD
 )  # into the past; the largest is longer than what a date tells by itself
-=======
-)  # into the past
->>>>>>> door
 
 
 class Pseudonyms:

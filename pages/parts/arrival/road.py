@@ -10,13 +10,8 @@ from bmcore.door import arrival, work
 from pages.parts import loaders, runs
 from pages.parts.access import guard
 from pages.parts.access.guard import error_boundary
-<<<<<<< HEAD
-from pages.parts.arrival import bring, choose, outline
-from pages.parts.words import count, escaped, when
-=======
 from pages.parts.arrival import bring, choose, outline, patients
-from pages.parts.words import count, escaped
->>>>>>> door
+from pages.parts.words import count, escaped, when
 
 if TYPE_CHECKING:
     from bmcore.door.arrival import Arrival
