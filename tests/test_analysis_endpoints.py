@@ -312,6 +312,11 @@ def test_too_few_cases_are_told_as_such():
     assert answer.sentence == (
         "Whether the models help cannot be said yet: 6 cases read in both phases, 10 needed."
     )
+    known = {c: replace(f, truth=f.truth if c < "C02" else None) for c, f in said.cases.items()}
+    assert (
+        "2 cases with a known primary read in both phases, 10 needed (6 read in all)"
+        in endpoints.primary(replace(said, cases=known)).sentence
+    )
     melanoma = data(plan(n_cases=12, measure="sensitivity", primary="melanoma"))
     assert (
         "4 cases of the kind read in both phases, 5 needed" in endpoints.primary(melanoma).sentence

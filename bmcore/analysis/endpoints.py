@@ -28,11 +28,14 @@ from bmcore.analysis.tables import (
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES
 from bmcore.stats import multiplicity
 from bmcore.stats.endpoint import Finding, compute, sensitivity_analyses
-from bmcore.stats.endpoint_choice import NEEDS_CLASS, Endpoint
+from bmcore.stats.endpoint_choice import NEEDS_CLASS, ON_LESIONS, Endpoint
 from bmcore.stats.estimate import undefined
 from bmcore.stats.readings import Reading, by_arm_and_reader, paired
 
 ANSWERS = (*map(str, PRIMARIES), "other")
+NEEDS_TRUTH = (
+    "accuracy", "balanced accuracy", "AUC", "macro AUC", "sensitivity", "specificity",
+)  # fmt: skip
 NO_ARMS = "too few cases are read in both phases"
 
 
@@ -176,10 +179,16 @@ def shortage(choice: Endpoint, rows: Sequence[Reading], finding: Finding) -> str
             rare = min(of, key=lambda c: of[c])
             name = PRIMARY_NAMES.get(rare, rare)
             return f"{count(of[rare], 'case')} of {name} read in both phases, 2 of each needed"
-    n = min(n, finding.contrast.cases) if finding.contrast.cases else n
-    if n < LEAST_CASES:
-        return f"{count(n, 'case')} read in both phases, {LEAST_CASES} needed"
-    return ""
+    counted = min(n, finding.contrast.cases) if finding.contrast.cases else n
+    if choice.measure in NEEDS_TRUTH:
+        counted = sum(bool(truth) for truth in cases.values()) or counted
+    if counted >= LEAST_CASES:
+        return ""
+    told = f"{count(counted, 'case')} read in both phases, {LEAST_CASES} needed"
+    if counted < n and choice.measure in (*NEEDS_TRUTH, *ON_LESIONS):
+        kind = "a reference mask" if choice.measure in ON_LESIONS else "a known primary"
+        told = told.replace(" read", f" with {kind} read", 1) + f" ({n} read in all)"
+    return told
 
 
 def _paired_cases(choice: Endpoint, rows: Sequence[Reading]) -> Mapping[str, str]:
