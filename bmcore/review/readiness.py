@@ -195,14 +195,16 @@ def _reference(study: Study, facts: Facts) -> Iterator[Finding]:
     for case_id in study.cases:
         if case_id not in facts.primaries:
             what = f"case {case_id} has no reference primary, so its answers cannot be judged"
-            yield warning(what, "add it to truth.csv in the home folder before the analysis.")
+            yield warning(what, "bring it under “Reference primaries” before the analysis.")
     if study.preference is not None and "reference" in study.preference.candidates:
         for case_id in study.cases:
             state = facts.cases.get(case_id)
             if state is not None and not state.outlined:
                 what = f"case {case_id} has no reference mask to compare with"
-                yield fault(what, "add the case with its mask, or ask for no preference.")
+                yield fault(
+                    what, "bring the mask under “Reference primaries and masks”, or ask for none."
+                )
     for case_id in study.practice:
         if case_id not in facts.primaries:
             what = f"practice case {case_id} has no reference primary to show after the answer"
-            yield fault(what, "add it to truth.csv in the home folder, or take it out.")
+            yield fault(what, "bring it under “Reference primaries”, or take the case out.")
