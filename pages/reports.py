@@ -122,7 +122,7 @@ with page("Reports", "report.build"):
     if picked.running:
         st.info(
             "The study is running. Its report shows the plan and the progress; answers and effects "
-            "come in once every sheet is locked or skipped."
+            "come in once every reading is locked or skipped."
         )
     elif not picked.source.readings:
         st.info("There are no votes yet. The report would describe cases and models only.")

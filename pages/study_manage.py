@@ -1,4 +1,4 @@
-"""For the investigator: start and amend a study, follow it, settle disagreements, export masks."""
+"""For the investigator: start and amend a study, follow it, resolve disagreements, write masks."""
 
 from __future__ import annotations
 

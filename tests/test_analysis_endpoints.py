@@ -314,6 +314,11 @@ def test_too_few_cases_are_told_as_such():
     assert answer.sentence == (
         "Whether the models help cannot be said yet: 6 cases read in both phases, 10 needed."
     )
+    known = {c: replace(f, truth=f.truth if c < "C02" else None) for c, f in said.cases.items()}
+    assert (
+        "2 cases with a known primary read in both phases, 10 needed (6 read in all)"
+        in endpoints.primary(replace(said, cases=known)).sentence
+    )
     melanoma = data(plan(n_cases=12, measure="sensitivity", primary="melanoma"))
     assert (
         "4 cases of the kind read in both phases, 5 needed" in endpoints.primary(melanoma).sentence
@@ -327,7 +332,7 @@ def test_mixed_models_are_in_the_report_where_they_are_asked_for():
     assert "exploratory" in section.title
     learning = section.table("learning_aided")
     assert [x.labels[0] for x in learning.lines] == [
-        "Earlier phase", "Later phase", "Later less earlier",
+        "Earlier phase", "Later phase", "Later minus earlier",
     ]  # fmt: skip
     assert learning.lines[0].cells[0].has_interval
     few = data(plan(2, 6, readers="fixed"))

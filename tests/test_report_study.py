@@ -188,7 +188,7 @@ def test_a_running_study_tells_the_width_of_the_interval_and_no_effect(store, tm
     assert all(not case["readers"] for case in told["cases"])
     everything = files["report.html"].read_text() + files["report.json"].read_text()
     assert drawn.CANARY not in everything
-    assert "2 of 48 sheets are open" in everything
+    assert "2 of 48 readings are open" in everything
     assert cell_text(Column("", "points"), effect) not in everything
 
 

@@ -33,6 +33,9 @@ from bmcore.stats.estimate import undefined
 from bmcore.stats.readings import MODELS, Reading, by_arm_and_reader, paired
 
 ANSWERS = (*map(str, PRIMARIES), "other")
+NEEDS_TRUTH = (
+    "accuracy", "balanced accuracy", "AUC", "macro AUC", "sensitivity", "specificity",
+)  # fmt: skip
 NO_ARMS = "too few cases are read in both phases"
 NO_MODELS = "the models' answers on these cases are not here"
 
@@ -203,10 +206,16 @@ def shortage(choice: Endpoint, rows: Sequence[Reading], finding: Finding) -> str
             rare = min(of, key=lambda c: of[c])
             name = PRIMARY_NAMES.get(rare, rare)
             return f"{count(of[rare], 'case')} of {name} {how}, 2 of each needed"
-    n = min(n, finding.contrast.cases) if finding.contrast.cases else n
-    if n < LEAST_CASES:
-        return f"{count(n, 'case')} {how}, {LEAST_CASES} needed"
-    return ""
+    counted = min(n, finding.contrast.cases) if finding.contrast.cases else n
+    if choice.measure in NEEDS_TRUTH:
+        counted = sum(bool(truth) for truth in cases.values()) or counted
+    if counted >= LEAST_CASES:
+        return ""
+    told = f"{count(counted, 'case')} {how}, {LEAST_CASES} needed"
+    if counted < n and choice.measure in (*NEEDS_TRUTH, *ON_LESIONS):
+        kind = "a reference mask" if choice.measure in ON_LESIONS else "a known primary"
+        told = told.replace(" read", f" with {kind} read", 1) + f" ({n} read in all)"
+    return told
 
 
 def _paired_cases(choice: Endpoint, rows: Sequence[Reading]) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from bmcore.analysis.agreement import agreement_section
 from bmcore.analysis.comparison import comparison_section
 from bmcore.analysis.confidence import confidence_section
 from bmcore.analysis.effects import effects_section
-from bmcore.analysis.endpoints import Answer, endpoint_section, primary
+from bmcore.analysis.endpoints import NEEDS_TRUTH, Answer, endpoint_section, primary
 from bmcore.analysis.free_questions import free_section
 from bmcore.analysis.lesions import lesion_section
 from bmcore.analysis.preferences import preference_section
@@ -34,10 +34,6 @@ from bmcore.analysis.subgroups import subgroup_section
 from bmcore.analysis.tables import TOO_FEW, Section, count
 from bmcore.stats.endpoint import Finding
 from bmcore.stats.readings import MODELS
-
-NEEDS_TRUTH = (
-    "accuracy", "balanced accuracy", "AUC", "macro AUC", "sensitivity", "specificity",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ COMPARED = ("primary", "quality", "lesions", "explanation", "choice", "choices",
 class Disagreement:
     """answers: those of all readers who answered, agreeing ones too, by reader.
 
-    decision: the consensus in force, None where it is open.
+    decision: the consensus in force, None where there is none.
     """
 
     case_id: str
@@ -40,6 +40,14 @@ class Disagreement:
     question: str
     answers: tuple[StudyAnswer, ...]
     decision: Decision | None = None
+
+    @property
+    def open(self) -> bool:
+        """Nobody has decided on these very answers: on none, or before one came or changed."""
+        if self.decision is None:
+            return True
+        rests = {(b["site"], b["id"]) for b in self.decision.basis}
+        return rests != {(a.site, a.id) for a in self.answers}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +133,9 @@ def _decide(
         raise refuse("the answers changed since they were listed", hint="list them again.")
     decider = _third_reader(connection, version.study, now[0], decided_by)
     earlier = now[0].decision
-    if earlier is not None and (earlier.value, earlier.decided_by) == (value, decider):
+    if earlier is not None and now[0].open:
+        reason = reason or "the answers changed since"
+    elif earlier is not None and (earlier.value, earlier.decided_by) == (value, decider):
         return earlier
     row = {
         "study": study,

@@ -29,8 +29,8 @@ class CaseDispute:
 
     @property
     def open(self) -> tuple[Disagreement, ...]:
-        """Those that nobody has decided."""
-        return tuple(d for d in self.lines if d.decision is None)
+        """Those that nobody has decided on these very answers."""
+        return tuple(d for d in self.lines if d.open)
 
     def name(self, said: StudyAnswer) -> str:
         """Who gave an answer, blinded."""

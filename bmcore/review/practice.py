@@ -178,7 +178,7 @@ class PracticeDesk:
             if reference not in PRIMARIES:
                 raise refuse(
                     f"practice case {place.case_id} has no known primary to compare with",
-                    hint="the investigator adds it to truth.csv in the home folder.",
+                    hint="the investigator brings it under Reference.",
                 )
             row: dict[str, Any] = {"study": self._study, "reader": place.reader}
             row["case_id"] = place.case_id

@@ -57,7 +57,11 @@ def gather(session: ReadingSession, home: Path) -> Desk:
     question = next((q for q in study.questions if q.kind == "lesions"), None)
     lines = [d for one in in_dispute(session) for d in one.lines] if question else []
     last = (question.id, study.arms_of(question)[-1]) if question else None
-    decided = {d.case_id: d.decision for d in lines if d.decision and (d.question, d.arm) == last}
+    decided = {
+        d.case_id: d.decision
+        for d in lines
+        if d.decision is not None and not d.open and (d.question, d.arm) == last
+    }
     first = tuple(a for a in session.answers() if a.occasion == 0)
     return Desk(study, session.store, home, question.id if question else None, first, decided)
 

@@ -221,8 +221,8 @@ def _reference(study: Study, facts: Facts) -> Iterator[Finding]:
     for case_id in study.cases:
         if case_id not in facts.primaries:
             what = f"case {case_id} has no reference primary, so its answers cannot be judged"
-            yield warning(what, "add it to truth.csv in the home folder before the analysis.")
+            yield warning(what, "bring it under “Reference primaries” before the analysis.")
     for case_id in study.practice:
         if case_id not in facts.primaries:
             what = f"practice case {case_id} has no reference primary to show after the answer"
-            yield fault(what, "add it to truth.csv in the home folder, or take it out.")
+            yield fault(what, "bring it under “Reference primaries”, or take the case out.")

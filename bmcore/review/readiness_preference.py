@@ -45,7 +45,10 @@ def _references(study: Study, facts: Facts) -> Iterator[Finding]:
         state = facts.cases.get(case_id)
         if state is not None and not state.outlined:
             what = f"case {case_id} has no reference mask to compare with"
-            yield fault(what, "add the case with its mask, or ask for no preference.")
+            yield fault(
+                what,
+                "bring the mask under “Reference primaries and masks”, or ask for no preference.",
+            )
 
 
 def _predictions(study: Study, facts: Facts, digest: str) -> Iterator[Finding]:

@@ -108,7 +108,7 @@ def _sheets(d: Dossier) -> list[Block]:
             name = d.record.study.reader(s.place.reader).name
             phase = ARM_NAMES[s.place.arm] + (", repeat" if s.place.occasion else "")
             rows.append((name, s.place.case_id, phase, ", ".join(marks), s.note or NONE))
-    blocks: list[Block] = [Heading("Skipped and flagged sheets", 3)]
+    blocks: list[Block] = [Heading("Skipped and flagged readings", 3)]
     if not rows:
         return [*blocks, Words("None.")]
     head = ("Reader", "Case", "Phase", "What", "Note")

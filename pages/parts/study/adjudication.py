@@ -84,7 +84,9 @@ def _table(study: Study, found: Sequence[CaseDispute]) -> pd.DataFrame:
                     "Arm": ARM_WORDS[d.arm],
                     "Question": question.text,
                     "Answers": " | ".join(_answers(one, question, d)),
-                    "Consensus": study_questions.in_words(question, made.value) if made else "open",
+                    "Consensus": "open"
+                    if made is None or d.open
+                    else study_questions.in_words(question, made.value),
                     "Decided by": made.decided_by if made else "",
                     "When": when(made.created_at) if made else "",
                 }
@@ -203,7 +205,9 @@ def _draw_lines(desk: ReadingSession, one: CaseDispute) -> None:
             question = asked[d.question]
             st.markdown(f"**{escaped(question.text)}** {ARM_WORDS[d.arm]}")
             st.text("\n".join(_answers(one, question, d)))
-            if d.decision is None:
+            if d.open:
+                if d.decision is not None:
+                    st.caption("Decided before an answer came or changed; decide once more.")
                 study_questions.draw(question, _token(d), _shown(d, places))
                 _offer_copy(question, d, one, places)
             else:
