@@ -4,12 +4,14 @@ takes seconds."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import torch
 
 from bmcore.domain import PRIMARIES, ClinicalRecord
+from bmcore.imaging.orientation import place
 from bmcore.models.bundle_writer import write_part
 from bmcore.models.candidates import FEATURES
 from bmcore.models.configs import SegmenterConfig
@@ -19,6 +21,17 @@ from training.bench.stand_in import Faults, write_stand_in
 from training.pipeline.order import Effort, Order
 
 EDGE = 52
+_placed: list[Any] = []
+
+
+def place_once(*arguments: Any) -> Any:
+    """In place of ``imaging.orientation.place``, half the time of preparing: the balls lie alike,
+    so what was found for one holds for all."""
+    if not _placed:
+        _placed.append(place(*arguments))
+    return _placed[0]
+
+
 TINY = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=48,
                           core_chance=0.3, min_lesion_voxels=2, min_lesion_chance=0.0)  # fmt: skip
 QUICK = Effort(steps=4, batch=1, head=2, contours=1, cnn=6, code=3, refits=2, described=10,

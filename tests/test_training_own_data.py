@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,13 @@ from training.run.options import disk_words, run_app
 from training.run.plain_progress import PlainProgress
 
 CASE = "BraTS-MET-000{}-000".format
+
+
+@pytest.fixture(scope="module", autouse=True)
+def placed() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bmcore.imaging.preprocess.place_head", fixture.place_once)
+        yield
 
 
 @pytest.fixture(scope="module")

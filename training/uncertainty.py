@@ -28,6 +28,7 @@ from bmcore.models import conformal
 from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.novelty import (
     EXCHANGES,
+    LEAST_PATIENTS,
     NoveltyConfig,
     NoveltyModel,
     NoveltyResult,
@@ -272,6 +273,14 @@ def main(
             raise refuse("the bundle holds no statistics of images", file=novelty_of)
         rows, patient = known.rows, known.patient
         images = f"those of the bundle {novelty_of.name}, {len(rows)} descriptions"
+    if np.unique(patient).size < LEAST_PATIENTS:
+        raise refuse(
+            "there are too few patients to say what images are known",
+            file=data,
+            found=np.unique(patient).size,
+            expected=f"at least {LEAST_PATIENTS}",
+            hint="take the statistics of a bundle with --novelty-of.",
+        )
     novelty = NoveltyModel(rows, patient, errors, NoveltyConfig())
     tensors, config = pack_uncertainty(sets, novelty)
     config["belongs_to"] = belongs_to(bundle.manifest)

@@ -80,22 +80,22 @@ def _time_net(config: Any, net: Any, begin: Any, world: Any, voxels: float) -> A
 
 
 def _time_cnn() -> float:
-    """Seconds of the CNN for one patient and pass: one step on a full batch."""
+    """Seconds of the CNN for one patient and pass: one step on a few."""
     import torch
 
     from bmcore.models.cnn import build_cnn
     from bmcore.models.configs import TRAINED
     from training.loops.cnn_trainer import CNNTraining
 
-    config = CNNTraining()
+    patients = 3
     net = build_cnn(TRAINED).train()
-    patches = torch.rand(config.batch * config.lesions, 7, 32, 32, 32)
+    patches = torch.rand(patients * CNNTraining.lesions, 7, 32, 32, 32)
     with torch.no_grad():
         ready = net.prepare(patches)
     watch = Stopwatch()
     out = net(ready)
     (out if isinstance(out, torch.Tensor) else out[0]).sum().backward()
-    return watch.seconds / config.batch
+    return watch.seconds / patients
 
 
 def expected(order: Order, found: Audit, pace: Pace, steps: int, nets: int) -> dict[str, float]:
