@@ -19,6 +19,7 @@ from pages.parts.case.run_models import progress_words
 from pages.parts.words import STATE_WORDS, clinical, escaped
 
 OWN = "Added here"
+ROW_PX = 64
 ORDERS = {
     "Newest first": ("Added", False),
     "Name": ("Case", True),
@@ -99,7 +100,7 @@ def draw_list(table: pd.DataFrame) -> None:
         selection_mode=["single-row", "single-cell"],
         key="work_list",
         height="content" if len(table) <= 7 else 520,
-        row_height=64,
+        row_height=ROW_PX,
         placeholder="",
         column_config={
             "Image": st.column_config.ImageColumn(width=70, help="T1 post-gadolinium"),
@@ -117,7 +118,7 @@ def draw_list(table: pd.DataFrame) -> None:
     label = f"Open {escaped(chosen)}" if chosen else "Click on a row to open its case"
     if opener.button(label, disabled=chosen is None, key="open", icon=":material/radiology:"):
         next_case.open_case(str(chosen))
-    open_row.draw("work_list", "Case", set(table["Case"]))
+    open_row.draw("work_list", "Case", ROW_PX, set(table["Case"]))
 
 
 def _chosen(table: pd.DataFrame, selection) -> str | None:
