@@ -21,6 +21,8 @@ from pages.parts.words import count, duration, escaped
 if TYPE_CHECKING:
     from bmcore.review.case_index import Wish
 
+ROW_PX = 64
+
 
 def draw_list(table: pd.DataFrame) -> None:
     """The list; a click anywhere in a row opens the case, the keyboard chooses it."""
@@ -32,7 +34,7 @@ def draw_list(table: pd.DataFrame) -> None:
         selection_mode=["single-row", "single-cell"],
         key="work_list",
         height="content" if len(table) <= 7 else 520,
-        row_height=64,
+        row_height=ROW_PX,
         placeholder="",
         column_config={
             "Image": st.column_config.ImageColumn(width=70, help="T1 post-gadolinium"),
@@ -50,7 +52,7 @@ def draw_list(table: pd.DataFrame) -> None:
     label = f"Open {escaped(chosen)}" if chosen else "Click on a row to open its case"
     if opener.button(label, disabled=chosen is None, key="open", icon=":material/radiology:"):
         next_case.open_case(str(chosen))
-    open_row.draw("work_list", "Case", set(table["Case"]))
+    open_row.draw("work_list", "Case", ROW_PX, set(table["Case"]))
 
 
 def _chosen(table: pd.DataFrame, selection) -> str | None:

@@ -52,7 +52,7 @@ def test_practice_comes_first_with_feedback_and_then_the_list(home: Path, study)
     page = press(page.run(), "Lock my answer")
     assert "“Quality?”" in page.error[0].value
     by_start(page.radio, "quality").set_value(4)
-    page = press(page.run(), "Lock my answer").run()
+    page = press(people_fixture.open_answers(page.run()), "Lock my answer").run()
     assert not page.error and not page.exception, [e.value for e in page.error]
     told = words(page)
     assert "how it went" in told and "The reference: " in told and "The models' answer: " in told

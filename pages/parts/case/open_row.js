@@ -1,46 +1,41 @@
-// A click on a row of the work list opens its case. Which row it was is read from the list itself,
-// after the click has chosen a cell; a choice made by keyboard opens nothing.
-// data: {inside: selector of the list, column: head of the column that names the case}.
+// A click on a row of the work list opens its case. Which row it was tells the place of the click;
+// what stands in it, the table that the list keeps for screen readers. A choice made by keyboard
+// opens nothing. data: {inside: selector of the list, column: head of the column that names the
+// case, rowPx: height of a row}.
 
-const HEAD_PX = 36;
-const ASK_MS = 40;
-const TRIES = 12;
+const HEAD_PX = 35;
 
 /** Streamlit calls this at the first mount and again whenever `data` changes. */
 export default function ({ data, parentElement, setTriggerValue }) {
   if (!data) return undefined;
-  parentElement.bmcoreOpening ??= watch(data, (name) => setTriggerValue("opened", name));
+  parentElement.bmcoreSend = (name) => setTriggerValue("opened", name);
+  parentElement.bmcoreOpening ??= watch(data, (name) => parentElement.bmcoreSend(name));
   return () => {
     parentElement.bmcoreOpening?.();
     delete parentElement.bmcoreOpening;
   };
 }
 
-function watch({ inside, column }, open) {
+function watch(data, open) {
   const clicked = (event) => {
-    const list = event.target.closest?.(inside);
-    if (!list || event.button !== 0 || !event.target.closest("[data-testid=stDataFrame]")) return;
+    const list = event.target.closest?.(data.inside);
+    if (!list || event.button !== 0 || event.target.closest("button, input")) return;
     const canvas = list.querySelector("canvas[data-testid=data-grid-canvas]");
-    const box = canvas?.getBoundingClientRect();
-    if (!box || event.clientX > box.right || event.clientY > box.bottom) return;
-    if (event.clientY < box.top + HEAD_PX || event.target.closest("button, input")) return;
-    ask(canvas, column, open, TRIES);
+    const name = canvas && under(canvas, event, data);
+    if (name) open(name);
   };
   document.addEventListener("click", clicked, true);
   return () => document.removeEventListener("click", clicked, true);
 }
 
-function ask(canvas, column, open, left) {
-  const name = chosen(canvas, column);
-  if (name) open(name);
-  else if (left > 0) setTimeout(() => ask(canvas, column, open, left - 1), ASK_MS);
-}
-
-/** What the chosen row says in a column; null where no row is chosen. */
-export function chosen(canvas, column) {
-  const heads = [...canvas.querySelectorAll("th")];
-  const at = heads.find((head) => head.textContent.trim() === column)?.ariaColIndex;
-  const row = canvas.querySelector("td[aria-selected=true]")?.closest("tr");
-  const cell = row && [...row.querySelectorAll("td")].find((td) => td.ariaColIndex === at);
+/** What the row under the pointer says in the column; null beside the rows and on their heads. */
+function under(canvas, { clientX, clientY }, { column, rowPx }) {
+  const box = canvas.getBoundingClientRect();
+  const scrolled = canvas.closest("[data-testid=stDataFrame]").querySelector(".dvn-scroller")?.scrollTop ?? 0;
+  const down = clientY - box.top - HEAD_PX;
+  if (down < 0 || clientY > box.bottom || clientX < box.left || clientX > box.right) return null;
+  const head = [...canvas.querySelectorAll("th")].find((th) => th.textContent.trim() === column);
+  const row = canvas.querySelector(`tr[aria-rowindex="${Math.floor((down + scrolled) / rowPx) + 2}"]`);
+  const cell = row && [...row.querySelectorAll("td")].find((td) => td.ariaColIndex === head?.ariaColIndex);
   return cell?.textContent.trim() || null;
 }

@@ -16,14 +16,14 @@ _OPENING = st.components.v2.component(
 _WISH = "case of the row that was clicked"
 
 
-def draw(inside: str, column: str, known: Collection[str]) -> None:
-    """Watch the list in the container of the key ``inside``; ``column`` names the case."""
+def draw(inside: str, column: str, row_px: int, known: Collection[str]) -> None:
+    """Watch the list of the key ``inside``, whose ``column`` names the case."""
 
     def opened() -> None:
         """Kept, for the choice of the cell that the click also makes starts the page anew."""
         st.session_state[_WISH] = st.session_state["open_row"].get("opened")
 
-    data = {"inside": f".st-key-{inside}", "column": column}
+    data = {"inside": f".st-key-{inside}", "column": column, "rowPx": row_px}
     _OPENING(data=data, key="open_row", on_opened_change=opened)
     wish = st.session_state.pop(_WISH, None)
     if wish in known:
