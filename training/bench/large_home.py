@@ -1,0 +1,259 @@
+"""How the work list and the Agreement page grow with the number of cases and votes.
+
+``python -m training.bench.large_home [--cases 100 1000 10000] [--votes-a-case 10] [--readers 10]``
+
+For each size a home is grown: tiny images whose files all cases share (hard links), a record a
+case, and votes in their chain. Then, each in a process of its own:
+
+- index: making the index of the work list from nothing;
+- list: one draw of the Cases page with an index that is up to date, by ``pages/cases.py`` itself,
+  once to warm up and then ``--draws`` times;
+- agreement: one draw of the Agreement page with kept results, and the computing of them (which the
+  worker does, off the page).
+
+Printed are seconds by the clock and on the processor (median of the draws) and the highest memory
+of the process, with what the bare process and its imports took before. Clock times depend on what
+else the machine does; seconds on the processor hardly do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PROJECT = Path(__file__).resolve().parents[2]
+PARTS = ("index", "list", "results", "agreement")
+_VOTES_AT_ONCE = 20_000
+
+
+# --- a large home ---------------------------------------------------------------------------------
+
+
+def grow(home: Path, cases: int, votes_a_case: int, readers: int) -> None:
+    """Cases and votes up to these numbers; what is there stays."""
+    from bmcore.intake import library
+    from bmcore.intake.case_record import CaseEntry, record_text
+    from bmcore.review.store import open_store
+
+    (home / "cases").mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(21)
+    model = _model(home)
+    for number in range(len(library.record_stamps(home)), cases):
+        name = f"case-{number:05d}"
+        folder = home / "cases" / name
+        folder.mkdir()
+        sums = {}
+        for sequence, path in model.files.items():
+            place = folder / f"{name}-{sequence}.nii.gz"
+            os.link(path, place)
+            sums[place.name] = model.sha256[path.name]
+        record = replace(model.clinical, age_years=float(rng.integers(30, 85)),
+                         sex=str(rng.choice(["female", "male"])))  # fmt: skip
+        added = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number)
+        entry = CaseEntry(name, folder, model.sequences, record, (), False, added, {}, sums,
+                          model.content_sha256)  # fmt: skip
+        (folder / "case.json").write_text(record_text(entry), encoding="utf-8")
+    names = sorted(library.record_stamps(home))[:cases]
+    with open_store(f"sqlite:///{home / 'bmcore.sqlite'}") as store:
+        _vote(store, names, votes_a_case, [f"Reader {n + 1}" for n in range(readers)], rng)
+    truth = ["case_id,primary", *(f"{name},{_truth(name)}" for name in names)]
+    (home / "truth.csv").write_text("\n".join(truth), encoding="utf-8")
+
+
+def _model(home: Path) -> Any:
+    """A tiny case, added as every case is, that the others link to."""
+    import nibabel as nib
+
+    from bmcore.intake import library
+
+    there = home / "cases" / "case-00000"
+    if not there.exists():
+        grid = np.indices((16, 16, 16)).sum(0) % 7
+        with tempfile.TemporaryDirectory() as work:
+            files = {}
+            for n, sequence in enumerate(("t1n", "t1c", "t2w", "t2f")):
+                files[sequence] = Path(work) / f"{sequence}.nii.gz"
+                nib.save(nib.Nifti1Image((grid + n).astype(np.int16), np.eye(4)), files[sequence])
+            library.add_case(home, files, "case-00000")
+    return library.get_entry(home, "case-00000")
+
+
+def _truth(name: str) -> str:
+    from bmcore.domain import PRIMARIES
+
+    return str(PRIMARIES[int(name[-5:]) % len(PRIMARIES)])
+
+
+def _vote(store: Any, names: list[str], each: int, readers: list[str], rng: Any) -> None:
+    """Votes without the models, right in three of five, in one chain as if stored one by one."""
+    import sqlalchemy as sa
+
+    from bmcore.domain import PRIMARIES
+    from bmcore.review import chain, schema
+
+    for reader in readers:
+        store.add_reader(reader, "radiologist", 5.0)
+
+    def add(connection: Any) -> None:
+        table, chains = schema.votes, schema.chains
+        head = connection.execute(sa.select(chains).where(chains.c.own)).one()
+        there = {(r.case_id, r.reader) for r in connection.execute(
+            sa.select(table.c.case_id, table.c.reader))}  # fmt: skip
+        seq, previous, rows = head.length, head.head, []
+        newest = connection.execute(sa.select(sa.func.max(table.c.id))).scalar_one() or 0
+        for name in names:
+            for reader in readers[:each]:
+                if (name, reader) in there:
+                    continue
+                seq, newest = seq + 1, newest + 1
+                right = rng.random() < 0.6
+                row = dict.fromkeys(c.name for c in table.columns if c.name != "hash")
+                row |= {
+                    "site": head.site, "seq": seq, "previous": previous, "id": newest,
+                    "case_id": name, "reader": reader, "role": "radiologist", "phase": "unaided",
+                    "primary": _truth(name) if right else str(rng.choice(list(PRIMARIES))),
+                    "confidence": int(rng.integers(20, 100)), "comment": "",
+                    "created_at": datetime.now(UTC), "idempotency_key": f"{name} {reader}",
+                }  # fmt: skip
+                row["hash"] = previous = chain.digest("votes", row)
+                rows.append(row)
+                if len(rows) == _VOTES_AT_ONCE:
+                    connection.execute(sa.insert(table), rows)
+                    rows = []
+        if rows:
+            connection.execute(sa.insert(table), rows)
+        guards = connection.exec_driver_sql(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'chains'"
+        ).all()  # they let one row follow the other; here many come at once
+        for guard, _ in guards:
+            connection.exec_driver_sql(f"DROP TRIGGER {guard}")
+        step = sa.update(chains).where(chains.c.own).values(length=seq, head=previous)
+        connection.execute(step)
+        for _, text in guards:
+            connection.exec_driver_sql(text)
+
+    store.write(add)
+
+
+# --- what is measured ----------------------------------------------------------------------------
+
+
+def memory_mb() -> float:
+    """The most that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@contextmanager
+def measured(into: dict[str, list[float]]) -> Iterator[None]:
+    clock, cpu = time.perf_counter(), time.process_time()
+    yield
+    into.setdefault("clock_s", []).append(time.perf_counter() - clock)
+    into.setdefault("cpu_s", []).append(time.process_time() - cpu)
+
+
+def part(name: str, draws: int) -> dict[str, float]:
+    """One part, in this process; the home is that of the settings."""
+    from bmcore.settings import settings
+    from pages.parts import preload
+
+    for module in preload.MODULES:
+        __import__(module)
+    times: dict[str, list[float]] = {}
+    if name == "index":
+        from bmcore.review import case_index
+        from bmcore.review.store import open_store
+
+        bare = memory_mb()
+        with open_store(settings().url) as store, measured(times):
+            while case_index.sync(store, settings().home):
+                pass
+    else:
+        from streamlit.testing.v1 import AppTest
+
+        page = AppTest.from_file(str(PROJECT / "pages" / f"{_PAGES[name]}.py"), default_timeout=600)
+        bare = memory_mb()
+        work: Callable[[], Any] = page.run
+        if name == "results":
+            work = _results
+            draws = 1
+        else:
+            page.run()
+        for _ in range(draws):
+            with measured(times):
+                work()
+        if name != "results":
+            assert not page.exception and not page.error, [e.value for e in page.error]
+    found = {key: statistics.median(values) for key, values in times.items()}
+    return {**found, "memory_mb": memory_mb(), "bare_mb": bare}
+
+
+_PAGES = {"list": "cases", "agreement": "agreement", "results": "agreement"}
+
+
+def _results() -> None:
+    """What the worker computes for the Agreement page."""
+    from bmcore.analysis.readings import Choice
+    from bmcore.review.store import open_store
+    from bmcore.running import kept_results
+    from bmcore.settings import settings
+
+    with open_store(settings().url) as store:
+        kept_results.compute(settings().home, store, Choice(), "", lambda *_: None)
+
+
+def in_a_process(home: Path, name: str, draws: int) -> dict[str, float]:
+    code = "import json; from training.bench import large_home as bench; "
+    code += f"print(json.dumps(bench.part({name!r}, {draws})))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env={**os.environ, "BMCORE_HOME": str(home), "BMCORE_DEMO": "0", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-3000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--cases", type=int, nargs="+", default=[100, 1_000, 10_000])
+    options.add_argument("--votes-a-case", type=int, default=10)
+    options.add_argument("--readers", type=int, default=10)
+    options.add_argument("--draws", type=int, default=5)
+    options.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    options.add_argument("--home", type=Path, help="grow this one and keep it")
+    asked = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bmcore-large-") as temporary:
+        home = asked.home or Path(temporary)
+        print(f"{'cases':>7} {'votes':>8}  part        clock s   CPU s   memory MB (bare)")
+        for cases in sorted(asked.cases):
+            grow(home, cases, asked.votes_a_case, asked.readers)
+            for name in asked.parts:
+                found = in_a_process(home, name, asked.draws)
+                print(
+                    f"{cases:7d} {cases * asked.votes_a_case:8d}  {name:10s} "
+                    f"{found['clock_s']:8.2f} {found['cpu_s']:7.2f}   {found['memory_mb']:7.0f} "
+                    f"({found['bare_mb']:.0f})",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
