@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +13,8 @@ from bmcore.domain import Case, InputRefused, Volume
 from bmcore.geometry import transform
 from bmcore.intake.library import CaseEntry
 from pages.parts.viewer import SCRIPTS, block_cache, payload, script
+from pages.parts.viewer import preparer as preparing
+from pages.parts.viewer.preparer import Preparer
 from tests import pages_fixture as fixture
 from tests.volumes_fixture import REALDATA, needs_realdata
 
@@ -166,7 +169,8 @@ def test_cases_are_prepared_in_the_background_and_a_bad_one_stops_nothing(tmp_pa
 
     preparer.start(lambda: tuple(waiting), tell)
     preparer.wait()
-    assert told == ["Case-1", "Case-2"] and list(preparer.failed) == ["Case-1"] and "was changed" in preparer.failed["Case-1"]
+    assert told == ["Case-1", "Case-2"] and list(preparer.failed) == ["Case-1"]
+    assert "was changed" in preparer.failed["Case-1"]
     assert block_cache.thumbnail(home, first) is None
     name = block_cache.picture(home, "Case-2", second.sha256["Case-2-t1c.nii.gz"])
     assert name is not None and block_cache.picture(home, "Case-3", "") is None

@@ -22,23 +22,28 @@ import argparse
 import json
 import os
 import resource
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bmcore.domain import PRIMARIES
+from bmcore.review import chain
+from bmcore.review.store import Store, open_store
+
 PROJECT = Path(__file__).resolve().parents[2]
 PARTS = ("index", "list", "results", "agreement")
-_VOTES_AT_ONCE = 20_000
 
 
 # --- a large home ---------------------------------------------------------------------------------
@@ -48,7 +53,6 @@ def grow(home: Path, cases: int, votes_a_case: int, readers: int) -> None:
     """Cases and votes up to these numbers; what is there stays."""
     from bmcore.intake import library
     from bmcore.intake.case_record import CaseEntry, record_text
-    from bmcore.review.store import open_store
 
     (home / "cases").mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(21)
@@ -94,60 +98,53 @@ def _model(home: Path) -> Any:
 
 
 def _truth(name: str) -> str:
-    from bmcore.domain import PRIMARIES
-
     return str(PRIMARIES[int(name[-5:]) % len(PRIMARIES)])
 
 
-def _vote(store: Any, names: list[str], each: int, readers: list[str], rng: Any) -> None:
+def _vote(
+    store: Store, names: list[str], each: int, readers: list[str], rng: np.random.Generator
+) -> None:
     """Votes without the models, right in three of five, in one chain as if stored one by one."""
-    import sqlalchemy as sa
-
-    from bmcore.domain import PRIMARIES
-    from bmcore.review import chain, schema
-
     for reader in readers:
         store.add_reader(reader, "radiologist", 5.0)
-
-    def add(connection: Any) -> None:
-        table, chains = schema.votes, schema.chains
-        head = connection.execute(sa.select(chains).where(chains.c.own)).one()
-        there = {(r.case_id, r.reader) for r in connection.execute(
-            sa.select(table.c.case_id, table.c.reader))}  # fmt: skip
-        seq, previous, rows = head.length, head.head, []
-        newest = connection.execute(sa.select(sa.func.max(table.c.id))).scalar_one() or 0
-        for name in names:
-            for reader in readers[:each]:
-                if (name, reader) in there:
-                    continue
-                seq, newest = seq + 1, newest + 1
-                right = rng.random() < 0.6
-                row = dict.fromkeys(c.name for c in table.columns if c.name != "hash")
-                row |= {
-                    "site": head.site, "seq": seq, "previous": previous, "id": newest,
-                    "case_id": name, "reader": reader, "role": "radiologist", "phase": "unaided",
-                    "primary": _truth(name) if right else str(rng.choice(list(PRIMARIES))),
-                    "confidence": int(rng.integers(20, 100)), "comment": "",
-                    "created_at": datetime.now(UTC), "idempotency_key": f"{name} {reader}",
-                }  # fmt: skip
-                row["hash"] = previous = chain.digest("votes", row)
-                rows.append(row)
-                if len(rows) == _VOTES_AT_ONCE:
-                    connection.execute(sa.insert(table), rows)
-                    rows = []
-        if rows:
-            connection.execute(sa.insert(table), rows)
-        guards = connection.exec_driver_sql(
+    with closing(sqlite3.connect(store.where.removeprefix("sqlite:///"))) as base:
+        guards = base.execute(
             "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'chains'"
-        ).all()  # they let one row follow the other; here many come at once
+        ).fetchall()  # they let one row follow the other; here many come at once
         for guard, _ in guards:
-            connection.exec_driver_sql(f"DROP TRIGGER {guard}")
-        step = sa.update(chains).where(chains.c.own).values(length=seq, head=previous)
-        connection.execute(step)
+            base.execute(f"DROP TRIGGER {guard}")
+        _add_votes(base, names, readers[:each], rng)
         for _, text in guards:
-            connection.exec_driver_sql(text)
+            base.execute(text)
+        base.commit()
 
-    store.write(add)
+
+def _add_votes(
+    base: sqlite3.Connection, names: list[str], readers: list[str], rng: np.random.Generator
+) -> None:
+    columns = [row[1] for row in base.execute("PRAGMA table_info(votes)")]
+    site, seq, previous = base.execute("SELECT site, length, head FROM chains WHERE own").fetchone()
+    there = set(base.execute("SELECT case_id, reader FROM votes"))
+    newest = base.execute("SELECT coalesce(max(id), 0) FROM votes").fetchone()[0]
+    rows = []
+    for name, reader in product(names, readers):
+        if (name, reader) in there:
+            continue
+        seq, newest, now = seq + 1, newest + 1, datetime.now(UTC)
+        right = rng.random() < 0.6
+        row = dict.fromkeys(columns) | {
+            "site": site, "seq": seq, "previous": previous, "id": newest, "case_id": name,
+            "reader": reader, "role": "radiologist", "phase": "unaided",
+            "primary": _truth(name) if right else str(rng.choice(list(PRIMARIES))),
+            "confidence": int(rng.integers(20, 100)), "comment": "", "created_at": now,
+            "idempotency_key": f"{name} {reader}",
+        }  # fmt: skip
+        row["hash"] = previous = chain.digest("votes", row)
+        rows.append({**row, "created_at": now.strftime("%Y-%m-%d %H:%M:%S.%f")})
+    quoted = ", ".join(f'"{name}"' for name in columns)
+    places = ", ".join(f":{name}" for name in columns)
+    base.executemany(f"INSERT INTO votes ({quoted}) VALUES ({places})", rows)
+    base.execute("UPDATE chains SET length = ?, head = ? WHERE own", (seq, previous))
 
 
 # --- what is measured ----------------------------------------------------------------------------
@@ -176,7 +173,6 @@ def part(name: str, draws: int) -> dict[str, float]:
     times: dict[str, list[float]] = {}
     if name == "index":
         from bmcore.review import case_index
-        from bmcore.review.store import open_store
 
         bare = memory_mb()
         with open_store(settings().url) as store, measured(times):
@@ -208,7 +204,6 @@ _PAGES = {"list": "cases", "agreement": "agreement", "results": "agreement"}
 def _results() -> None:
     """What the worker computes for the Agreement page."""
     from bmcore.analysis.readings import Choice
-    from bmcore.review.store import open_store
     from bmcore.running import kept_results
     from bmcore.settings import settings
 
