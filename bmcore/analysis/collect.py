@@ -149,11 +149,22 @@ def mask_agreement(
 
     A correction of an earlier segmentation of the models is left out.
     """
+<<<<<<< HEAD
     names, places = list(readers), _places(store)
     drawn = {}
     for case in sorted(predictions):
         whose = {name: places(case, name) for name in names}
         for owner, _ in whose.values():
+=======
+    names, found, places = list(readers), {}, _places(store)
+    painted_on = old_drafts.cases_drawn_on(store, home)
+    for case, prediction in sorted(predictions.items()):
+        if case not in painted_on:
+            continue
+        painted = {}
+        for name in names:
+            owner, site = places(case, name)
+>>>>>>> worker
             old_drafts.adopt(store, home, owner)
         drawn[case] = whose
     return _agreement(home, store, predictions, drawn)
@@ -270,7 +281,8 @@ def _drawn(
 ) -> dict[tuple[str, str], dict[str, tuple[Mark, ...]]]:
     """{(case, reader): {phase: marks}} of those who have marked something, as votes rest on it."""
     places, drawn = _places(store), {}
-    for case, name in sorted(pairs):
+    drawn_on = old_drafts.cases_drawn_on(store, home)
+    for case, name in sorted(pair for pair in pairs if pair[0] in drawn_on):
         owner, site = places(case, name)
         old_drafts.adopt(store, home, owner)
         all_of = marks.load(store, owner, site)

@@ -143,6 +143,14 @@ def stamp(store: Store) -> str:
     return store.read(lambda c: f"{c.execute(cases).one()} {sorted(c.execute(chains).all())}")
 
 
+def predictions_stamp(store: Store) -> str:
+    """A text that changes when the models have read one more case, or one anew."""
+    query = sa.select(sa.func.count(), sa.func.max(_RUNS.c.ended_at)).where(
+        _RUNS.c.kind == runs.PREDICT, _RUNS.c.state == "done"
+    )
+    return store.read(lambda c: str(tuple(c.execute(query).one())))
+
+
 def unpictured(store: Store, limit: int) -> tuple[list[str], int]:
     """(the first cases whose picture is still to be made, how many there are)."""
     waits = (_T.c.pictured.is_(False), _T.c.readable.is_(True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -113,6 +113,24 @@ class Store:
         """All votes, superseded ones too, oldest first."""
         stored = self.read(lambda connection: row_mapping.votes(connection, case_id))
         return [vote for vote in stored if phase is None or vote.phase == phase]
+
+    def count_votes(self) -> int:
+        """How many votes are stored, superseded ones too."""
+        query = sa.select(sa.func.count()).select_from(schema.votes)
+        return int(self.read(lambda connection: connection.execute(query).scalar_one()))
+
+    def newest_votes(self, limit: int, offset: int = 0) -> list[Vote]:
+        """The votes stored last, newest first, superseded ones too; names as at their own site."""
+        t = schema.votes
+        query = sa.select(t).order_by(t.c.created_at.desc(), t.c.id.desc())
+        query = query.offset(offset).limit(limit)
+        return [row_mapping.vote(row) for row in self.read(lambda c: c.execute(query).all())]
+
+    def superseded(self, votes: Sequence[Vote]) -> set[int]:
+        """Ids of those of ``votes`` that a later one has replaced."""
+        t = schema.votes
+        query = sa.select(t.c.supersedes).where(t.c.supersedes.in_([v.id for v in votes]))
+        return set(self.read(lambda connection: connection.execute(query).scalars().all()))
 
     def current_votes(self, case_id: str | None = None, phase: str | None = None) -> list[Vote]:
         """The latest vote of each reader, case and phase, oldest first."""

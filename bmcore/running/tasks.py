@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bmcore.domain import BmcoreError
 from bmcore.review import case_index, runs
 from bmcore.review.store import Store
 
@@ -31,7 +32,19 @@ _kept: dict[Path, tuple[str, Bundle]] = {}
 
 def known() -> Mapping[str, Task]:
     """{kind of run: what does it}."""
-    return {runs.PREDICT: predict}
+    return {runs.PREDICT: predict, runs.RESULTS: results}
+
+
+def results(bench: Bench, key: str) -> None:
+    """Results of many votes, for the Agreement page."""
+    from bmcore.running import kept_results
+
+    choice = kept_results.asked(bench.home, key)
+    try:
+        digest = bundle().info.digest
+    except BmcoreError:
+        digest = ""  # no models: the readers are compared without them
+    kept_results.compute(bench.home, bench.store, choice, digest, bench.tell)
 
 
 def bundle() -> Bundle:
