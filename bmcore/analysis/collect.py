@@ -149,22 +149,12 @@ def mask_agreement(
 
     A correction of an earlier segmentation of the models is left out.
     """
-<<<<<<< HEAD
     names, places = list(readers), _places(store)
+    painted_on = old_drafts.cases_drawn_on(store, home)
     drawn = {}
-    for case in sorted(predictions):
+    for case in sorted(painted_on & set(predictions)):
         whose = {name: places(case, name) for name in names}
         for owner, _ in whose.values():
-=======
-    names, found, places = list(readers), {}, _places(store)
-    painted_on = old_drafts.cases_drawn_on(store, home)
-    for case, prediction in sorted(predictions.items()):
-        if case not in painted_on:
-            continue
-        painted = {}
-        for name in names:
-            owner, site = places(case, name)
->>>>>>> worker
             old_drafts.adopt(store, home, owner)
         drawn[case] = whose
     return _agreement(home, store, predictions, drawn)
