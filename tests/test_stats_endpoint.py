@@ -445,27 +445,6 @@ def test_a_reader_counts_with_the_cases_that_the_models_answered():
     )
 
 
-def test_readers_who_do_as_well_as_the_models_are_told_apart_in_one_of_twenty_studies():
-    hits = 0
-    for seed in range(300):
-        rng = np.random.default_rng([5, seed])
-        hard = rng.normal(0, 0.7, 50)
-        own = rng.normal(0, 0.15, (6, 1))
-        right = rng.normal(size=(6, 50)) < 0.4 + hard + own
-        models = rng.normal(size=50) < 0.4 * math.sqrt((1.49 + 0) / (1.49 + 0.15**2)) + hard
-        rows = [
-            Reading(f"R{j}", f"{i:02d}", "unaided", "lung", "lung" if right[j, i] else "breast")
-            for j, i in np.ndindex(6, 50)
-        ]
-        rows += [
-            Reading("models", f"{i:02d}", "models", "lung", "lung" if ok else "breast")
-            for i, ok in enumerate(models)
-        ]
-        found = compute(Endpoint("accuracy", ("models", "unaided")), rows)
-        hits += found.difference.low <= 0 <= found.difference.high
-    assert 0.91 <= hits / 300 <= 0.985  # 95 % within three standard errors
-
-
 def test_what_only_readers_do_is_not_compared_with_the_models():
     with pytest.raises(ValueError, match="decision time is of readers only"):
         Endpoint("decision time", ("models", "unaided"))

@@ -277,7 +277,7 @@ def false_lesions_per_case(
         n = len(number) if patients is None else len(np.unique(np.asarray(patients)))
         return poisson_rate(0, n, resampling.level)
     ids = np.arange(len(number)) if patients is None else np.asarray(patients)
-    return patient_bootstrap(mean_statistic(number), ids, resampling)
+    return patient_bootstrap(mean_statistic(number), ids, resampling, bca=True)
 
 
 def false_lesions_by_size(

@@ -460,6 +460,10 @@ def _missing_checks() -> list[Check]:
     return [Check(*entry) for entry in simulated_studies.missing_entries()]
 
 
+def _standalone_checks() -> list[Check]:
+    return [Check(*entry) for entry in simulated_studies.standalone_entries()]
+
+
 def _published_checks() -> list[Check]:
     return [Check(*entry) for entry in simulated_studies.published_entries()]
 
@@ -476,6 +480,7 @@ def checks() -> list[Check]:
         *_time_checks(),
         *_end_checks(),
         *_missing_checks(),
+        *_standalone_checks(),
         *_published_checks(),
     ]
 
