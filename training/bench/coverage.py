@@ -51,6 +51,7 @@ KNOWN = {
     ("AUC near 1", "15 positive, 30 negative, AUC .98"),  # 98 %: wider than it need be
     ("endpoint accuracy", "2 readers, 60 cases, complete"),
     ("endpoint accuracy", "3 readers, 60 cases, complete"),
+    ("readers less the models, accuracy", "3 readers, 60 cases"),
     ("U-statistics, incomplete, accuracy", "5 readers, 60 cases, scattered"),
     ("U-statistics, incomplete, accuracy", "5 readers, 60 cases, drop-out"),
 }
