@@ -99,7 +99,7 @@ def f1(rng: np.random.Generator, n: int = 60) -> tuple[Ratio, float]:
     named = np.where(ill, rng.random(n) < 0.95, rng.random(n) < 0.05)
     hit = 2 / 3 * 0.95
     return (
-        Ratio(2.0 * (ill & named), 1.0 * ill + named, True),
+        Ratio((2 * (ill & named)).astype(np.float64), (1 * ill + named).astype(np.float64), True),
         hit / (hit + 2 / 3 * 0.05 + 1 / 3 * 0.05),
     )
 
