@@ -11,6 +11,7 @@ from bmcore.stats import afroc, binary_mrmc, endpoint, mrmc, multiplicity
 from bmcore.stats.endpoint import compute, sensitivity_analyses
 from bmcore.stats.endpoint_choice import Asked, Endpoint, cannot_compute
 from bmcore.stats.readings import CANNOT_TELL, Reading, class_score
+from tests import standalone_fixture as standalone
 from tests.vandyke_fixture import SCORES, TRUTH
 
 ARMS = ("unaided", "aided")
@@ -428,6 +429,18 @@ def test_readers_against_the_models_is_the_analysis_of_one_condition_by_its_form
     assert turned.difference.value == pytest.approx(-gaps.mean())
     assert turned.difference.low == pytest.approx(-found.difference.high)
     assert turned.arms[1].value == found.arms[0].value
+
+
+def test_readers_against_a_program_give_the_numbers_that_rjafroc_printed():
+    rows = against_models(standalone.SCORES[1:], standalone.TRUTH, standalone.SCORES[0] / 101)
+    found = compute(Endpoint("AUC", ("models", "unaided"), "ill"), rows)
+    shown, printed = found.difference, standalone.PRINTED
+    assert [round(arm.value, 3) for arm in found.arms] == [printed["program"], printed["readers"]]
+    assert round(shown.value, 4) == printed["difference"]
+    assert (round(shown.low, 3), round(shown.high, 3)) == printed["interval"]
+    assert round(found.contrast.random.statistic**2, 2) == printed["f"]
+    assert round(found.contrast.random.df) == printed["df"]
+    assert round(found.p, 2) == printed["p"]
 
 
 def test_a_reader_counts_with_the_cases_that_the_models_answered():
