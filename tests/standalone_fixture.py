@@ -1,4 +1,4 @@
-"""Ratings of a stand-alone program and nine radiologists: 200 mammograms, the last 80 with a cancer.
+"""Ratings of a program and of nine radiologists: 200 mammograms, the last 80 with a cancer.
 
 Highest rating a case, 0-101. Hupse R, Samulski M, Lobbes MB, et al. 2013, Radiology 266:123. The
 ratings come with RJafroc ("dataset09", inst/MRMCRuns/NICO/NICO.lrc); the first row is the program.

@@ -432,7 +432,8 @@ def test_readers_against_the_models_is_the_analysis_of_one_condition_by_its_form
 
 
 def test_readers_against_a_program_give_the_numbers_that_rjafroc_printed():
-    rows = against_models(standalone.SCORES[1:], standalone.TRUTH, standalone.SCORES[0] / 101)
+    scores = standalone.SCORES * 100 / 101  # a confidence ends at 100; the order stays
+    rows = against_models(scores[1:], standalone.TRUTH, scores[0] / 100)
     found = compute(Endpoint("AUC", ("models", "unaided"), "ill"), rows)
     shown, printed = found.difference, standalone.PRINTED
     assert [round(arm.value, 3) for arm in found.arms] == [printed["program"], printed["readers"]]
