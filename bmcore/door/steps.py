@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ def look_step(home: Path, of: Arrival, told: Told) -> None:
 
 def align_step(home: Path, of: Arrival, told: Told) -> None:
     """The chosen series on one grid without skull: findings, pictures of the outline."""
-    admission = _admitted(home, of, told)
+    admission, doubts = _admitted(home, of, told)
     told("Drawing the outline", 0.98)
     outline = admission.outline()
     if outline is not None:
@@ -86,8 +86,12 @@ def align_step(home: Path, of: Arrival, told: Told) -> None:
         for plane, png in picture.plain(image):
             disk.write(outline_picture(of, plane), png)
     findings = [(str(f.severity), for_page(f).sentence) for f in admission.findings]
-    values = {"findings": findings, "outline": outline is not None,
-              "steps_s": dict(admission.steps_s)}  # fmt: skip
+    values = {
+        "findings": findings,
+        "outline": outline is not None,
+        "steps_s": dict(admission.steps_s),
+        "doubts": [asdict(finding) for finding in doubts],
+    }
     disk.write(of.folder / ALIGNED, json.dumps(values))
 
 
@@ -96,7 +100,9 @@ def store_step(home: Path, of: Arrival, told: Told) -> str:
     from bmcore.intake import library
 
     asked = work.asked(of, work.ALIGN)
-    admission = _admitted(home, of, told)
+    said = load_json(of.folder / ALIGNED).get("doubts")  # of the same choice; none: look again
+    doubts = None if said is None else tuple(_finding(values) for values in said)
+    admission, _ = _admitted(home, of, told, doubts)
     told("Storing the images", 0.95)
     read_as = tuple(_finding(values) for values in asked["read_as"])
     findings = gatekeeper.collect(admission.case.findings, read_as)
@@ -106,8 +112,11 @@ def store_step(home: Path, of: Arrival, told: Told) -> str:
     return entry.case_id
 
 
-def _admitted(home: Path, of: Arrival, told: Told) -> Admission:
-    """The choice of the user as a case; an alignment that was made before is found again."""
+def _admitted(
+    home: Path, of: Arrival, told: Told, doubts: tuple[Finding, ...] | None = None
+) -> tuple[Admission, tuple[Finding, ...]]:
+    """The choice of the user as a case, and what its pictures say; an alignment that was made
+    before is found again. doubts: what the pictures of this very choice said, where it is known."""
     from bmcore.imaging import preprocess
     from bmcore.inference import admission
 
@@ -123,12 +132,13 @@ def _admitted(home: Path, of: Arrival, told: Told) -> Admission:
             told("Applying your outline", 0.94)
             mask = load_arrays(painted, picture.MOST_BRUSH)["brain"] > 0
             made = admission.admit_again(made, picture.corrected(made.alignment.brain, mask))
-        told("Comparing the sequences with each other", 0.96)
-        doubts = preprocess.inspect(made.case)
+        if doubts is None:
+            told("Comparing the sequences with each other", 0.96)
+            doubts = preprocess.inspect(made.case)
     stored = gatekeeper.collect(made.case.findings, doubts)
     shown = gatekeeper.as_named(gatekeeper.collect(made.findings, doubts), names)
     gatekeeper.stop(shown)
-    return replace(made, case=replace(made.case, findings=stored), findings=shown)
+    return replace(made, case=replace(made.case, findings=stored), findings=shown), doubts
 
 
 @contextmanager
