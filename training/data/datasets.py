@@ -19,6 +19,7 @@ from bmcore.intake.clinical import ClinicalTable, read_clinical
 from bmcore.intake.datasets import YaleDataset
 from bmcore.intake.naming import clean_case_id
 from bmcore.intake.nifti import choose_files, read_raw
+from bmcore.settings import settings
 
 if TYPE_CHECKING:
     from bmcore.intake.layouts import LayoutCase
@@ -115,7 +116,7 @@ class LayoutDataset:
         record, key = ClinicalRecord(), self._row_of(own)
         if key is not None:
             record = self.table.records[key]
-        case = admit(raw, record).case
+        case = admit(raw, record, settings().home).case
         mask = case.truth.mask if case.truth else None
         provenance = f"reference of the data set in {self.folder.name}"
         primary = None if key is None else self.table.primaries.get(key)
