@@ -10,17 +10,17 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from bmcore import disk
-from bmcore.domain import ClinicalRecord, Finding, Severity, Volume, refuse
-from bmcore.door import arrival, found, picture, take, work
+from bmcore.domain import ClinicalRecord, Volume, refuse
+from bmcore.door import arrival, found, picture, ready, take, work
 from bmcore.door.arrival import Arrival
 from bmcore.door.look import for_page, look, opened
 from bmcore.intake import gatekeeper
@@ -71,7 +71,8 @@ def look_step(home: Path, of: Arrival, told: Told) -> None:
 
 def align_step(home: Path, of: Arrival, told: Told) -> None:
     """The chosen series on one grid without skull: findings, pictures of the outline."""
-    admission, doubts = _admitted(home, of, told)
+    admission = _admitted(home, of, told)
+    ready.keep(of, admission.case, admission.raw.technical)
     told("Drawing the outline", 0.98)
     outline = admission.outline()
     if outline is not None:
@@ -86,12 +87,8 @@ def align_step(home: Path, of: Arrival, told: Told) -> None:
         for plane, png in picture.plain(image):
             disk.write(outline_picture(of, plane), png)
     findings = [(str(f.severity), for_page(f).sentence) for f in admission.findings]
-    values = {
-        "findings": findings,
-        "outline": outline is not None,
-        "steps_s": dict(admission.steps_s),
-        "doubts": [asdict(finding) for finding in doubts],
-    }
+    values = {"findings": findings, "outline": outline is not None,
+              "steps_s": dict(admission.steps_s)}  # fmt: skip
     disk.write(of.folder / ALIGNED, json.dumps(values))
 
 
@@ -100,23 +97,22 @@ def store_step(home: Path, of: Arrival, told: Told) -> str:
     from bmcore.intake import library
 
     asked = work.asked(of, work.ALIGN)
-    said = load_json(of.folder / ALIGNED).get("doubts")  # of the same choice; none: look again
-    doubts = None if said is None else tuple(_finding(values) for values in said)
-    admission, _ = _admitted(home, of, told, doubts)
-    told("Storing the images", 0.95)
-    read_as = tuple(_finding(values) for values in asked["read_as"])
-    findings = gatekeeper.collect(admission.case.findings, read_as)
-    case = replace(admission.case, findings=findings)
-    entry = library.add_volumes(home, case, admission.raw.technical, case_id=asked["case_id"])
+    told("Reading the images", 0.0)
+    kept = ready.read(of, ClinicalRecord(**asked["clinical"]))
+    if kept is None:
+        admission = _admitted(home, of, told)
+        kept = admission.case, admission.raw.technical
+    told("Storing the images", 0.3)
+    case, technical = kept
+    read_as = tuple(ready.finding(values) for values in asked["read_as"])
+    case = replace(case, findings=gatekeeper.collect(case.findings, read_as))
+    entry = library.add_volumes(home, case, technical, case_id=asked["case_id"])
     arrival.empty(of)
     return entry.case_id
 
 
-def _admitted(
-    home: Path, of: Arrival, told: Told, doubts: tuple[Finding, ...] | None = None
-) -> tuple[Admission, tuple[Finding, ...]]:
-    """The choice of the user as a case, and what its pictures say; an alignment that was made
-    before is found again. doubts: what the pictures of this very choice said, where it is known."""
+def _admitted(home: Path, of: Arrival, told: Told) -> Admission:
+    """The choice of the user as a case; an alignment that was made before is found again."""
     from bmcore.imaging import preprocess
     from bmcore.inference import admission
 
@@ -132,13 +128,12 @@ def _admitted(
             told("Applying your outline", 0.94)
             mask = load_arrays(painted, picture.MOST_BRUSH)["brain"] > 0
             made = admission.admit_again(made, picture.corrected(made.alignment.brain, mask))
-        if doubts is None:
-            told("Comparing the sequences with each other", 0.96)
-            doubts = preprocess.inspect(made.case)
+        told("Comparing the sequences with each other", 0.96)
+        doubts = preprocess.inspect(made.case)
     stored = gatekeeper.collect(made.case.findings, doubts)
     shown = gatekeeper.as_named(gatekeeper.collect(made.findings, doubts), names)
     gatekeeper.stop(shown)
-    return replace(made, case=replace(made.case, findings=stored), findings=shown), doubts
+    return replace(made, case=replace(made.case, findings=stored), findings=shown)
 
 
 @contextmanager
@@ -198,7 +193,3 @@ def series_picture(of: Arrival, examination: str, series: str) -> Path:
 
 def _safe(label: str) -> str:
     return "".join(c for c in label if c.isalnum())[:40]
-
-
-def _finding(values: Mapping[str, Any]) -> Finding:
-    return Finding(**{**values, "severity": Severity(values["severity"])})
