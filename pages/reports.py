@@ -26,6 +26,9 @@ KINDS = {
     "readings.parquet": ("Readings as Parquet", "application/vnd.apache.parquet"),
     "codebook.csv": ("Codebook of the readings", "text/csv"),
     "imrmc.csv": ("Scores for iMRMC", "text/csv"),
+    "drawings.zip": ("Masks and marks", "application/zip"),
+    "preferences.csv": ("Blinded preferences", "text/csv"),
+    "preferences-codebook.csv": ("Codebook of the preferences", "text/csv"),
 }
 REPORT = ("report.pdf", "report.html")
 BUILT = "report files"

@@ -51,7 +51,7 @@ def answer(page: AppTest, primary: str = "melanoma") -> AppTest:
         if str(widget.key).startswith("lesions missed"):
             widget.set_value(0)
             page = press(page.run(), "Accept all that have no verdict yet")
-    return page
+    return people_fixture.open_answers(page)
 
 
 def stored(home: Path):
@@ -81,6 +81,20 @@ def test_an_incomplete_sheet_is_not_locked_and_says_what_is_missing(home: Path, 
     page = press(page.run(), "Lock my answer")
     assert "how sure you are" in page.error[0].value
     assert stored(home) == []
+
+
+def test_an_aided_sheet_does_not_lock_before_the_answers_were_opened(home: Path, study) -> None:
+    page = press(answer(press(seat(), "Read next case (1)")), "Lock my answer").run()
+    locked = len(stored(home))
+    by_start(page.radio, "primary").set_value("breast")
+    by_start(page.number_input, "primary confidence").set_value(60)
+    by_start(page.radio, "quality").set_value(4)
+    by_start(page.number_input, "lesions missed").set_value(0)
+    page = press(press(page.run(), "Accept all that have no verdict yet"), "Lock my answer")
+    assert "Still missing: a look at “The models' answers”" in page.error[0].value
+    assert len(stored(home)) == locked
+    page = press(people_fixture.open_answers(page), "Lock my answer").run()
+    assert not page.error and len(stored(home)) > locked
 
 
 def test_a_half_filled_sheet_is_there_again_after_a_reload(home: Path, study) -> None:

@@ -17,7 +17,7 @@ from bmcore.origin import Origin
 from bmcore.plain import load_json
 
 _FORMAT = 1
-_RECORD = "case.json"
+RECORD = "case.json"
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class CaseEntry:
         return self.case_id
 
     @property
+    def date_shifted(self) -> str:
+        """The day of the examination (ISO), moved as all of this patient; "" where none is kept."""
+        return next((s["date_shifted"] for s in self.sources.values() if "date_shifted" in s), "")
+
+    @property
     def has_reference_mask(self) -> bool:
         return "seg" in self.files
 
@@ -82,7 +87,7 @@ class CaseEntry:
 
 
 def write_record(entry: CaseEntry, folder: Path) -> None:
-    disk.write(folder / _RECORD, record_text(entry))
+    disk.write(folder / RECORD, record_text(entry))
 
 
 def record_text(entry: CaseEntry) -> str:
@@ -107,7 +112,7 @@ def record_text(entry: CaseEntry) -> str:
 
 def read_record(folder: Path) -> CaseEntry:
     try:
-        record = load_json(folder / _RECORD)
+        record = load_json(folder / RECORD)
         if record["format"] != _FORMAT:
             raise ValueError(f"format {record['format']}, but this version reads {_FORMAT}")
         if record["pseudonym"] != folder.name:
@@ -132,7 +137,7 @@ def read_record(folder: Path) -> CaseEntry:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise refuse(
             "the record of the case is damaged",
-            file=f"{folder.name}/{_RECORD}",
+            file=f"{folder.name}/{RECORD}",
             found=f"{type(error).__name__}: {error}"[:160],
             hint="remove the folder of the case and add the case again.",
         ) from error

@@ -7,6 +7,7 @@ files are kept.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -35,7 +36,7 @@ from bmcore.domain import (
     refuse,
 )
 from bmcore.intake import gatekeeper, neutral
-from bmcore.intake.case_record import CaseEntry, file_digest, read_record, write_record
+from bmcore.intake.case_record import RECORD, CaseEntry, file_digest, read_record, write_record
 from bmcore.intake.clean_file import content_digest, write_clean
 from bmcore.intake.nifti import (
     Choice,
@@ -166,15 +167,33 @@ def list_cases(home: Path) -> list[CaseEntry]:
     if not cases.is_dir():
         return []
     folders = [p for p in cases.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    entries = []
-    for folder in folders:
+    return sorted((any_entry(f) for f in folders), key=lambda e: (e.added, e.case_id))
+
+
+def any_entry(folder: Path) -> CaseEntry:
+    """The entry of a case's folder, also where its record is damaged."""
+    try:
+        return read_record(folder)
+    except InputRefused as error:
+        at = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+        return CaseEntry(folder.name, folder, (), ClinicalRecord(), error.findings, False, at)
+
+
+def record_stamps(home: Path) -> dict[str, str]:
+    """{case: a text that changes when its record does}; reads no record."""
+    stamps: dict[str, str] = {}
+    try:
+        with os.scandir(Path(home) / "cases") as folders:
+            names = [f.name for f in folders if not f.name.startswith(".") and f.is_dir()]
+    except FileNotFoundError:
+        return stamps
+    for name in names:
         try:
-            entries.append(read_record(folder))
-        except InputRefused as error:
-            at = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
-            nothing = ClinicalRecord()
-            entries.append(CaseEntry(folder.name, folder, (), nothing, error.findings, False, at))
-    return sorted(entries, key=lambda e: (e.added, e.case_id))
+            found = os.stat(os.path.join(home, "cases", name, RECORD))  # noqa: PTH116,PTH118
+            stamps[name] = f"{found.st_mtime_ns:x}-{found.st_size:x}"
+        except FileNotFoundError:
+            stamps[name] = "none"
+    return stamps
 
 
 def get_entry(home: Path, case_id: str) -> CaseEntry:

@@ -84,6 +84,8 @@ def build(
         record=inputs.record,
         chain=inputs.chain,
         marks=inputs.marks,
+        drawings=inputs.drawings,
+        read_mask=inputs.read_mask,
     )
 
 

@@ -91,6 +91,11 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     {
         "cases.see": Rule("see the work list", _ALL),
         "cases.add": Rule("add cases", _LEADS),
+        "case.rename": Rule("rename this case", _LEADS, _OUTSIDE),
+        "case.delete": Rule("delete this case", _LEADS, _OUTSIDE),
+        "runs.see": Rule("see what the models are at", _ALL),
+        "runs.start": Rule("run the models on many cases", _LEADS),
+        "runs.cancel": Rule("cancel what others asked for", _LEADS),
         "review.see": Rule("open the Review page", _ALL),
         "case.open": Rule("read this case outside the study", _ALL, _OUTSIDE),
         "case.run": Rule("run the models on this case", _ALL, _OUTSIDE),
@@ -168,6 +173,22 @@ def results_standing(store: Store, user: User) -> Standing:
         ):
             return Standing.SKIPPED
     return Standing.FREE
+
+
+def closed_cases(store: Store, user: User) -> set[str]:
+    """The cases that ``user`` may not open outside a study now: see ``case_standing``."""
+    found: set[str] = set()
+    for name in plan.studies(store):
+        session = ReadingSession(store, name)
+        study = session.version.study
+        lists = [
+            list_standing(session.work(reader.id))
+            for reader in study.readers
+            if user.local or Reader(reader.name, "other").key == user.key
+        ]
+        if _least(lists) not in _OUTSIDE:
+            found |= set(study.cases)
+    return found
 
 
 def list_standing(listed: Sequence[WorkItem]) -> Standing:

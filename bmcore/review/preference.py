@@ -42,7 +42,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Chosen:
-    """One choice. answer: "left", "right" or "tie"."""
+    """One choice. answer: "left", "right" or "tie"; left_sha256, right_sha256: of the masks that
+    were shown; shown_at: when masks of models were first sent for it, None where they had been
+    before."""
 
     site: str
     reader: str
@@ -51,6 +53,9 @@ class Chosen:
     right: str
     answer: str
     created_at: datetime
+    left_sha256: str = ""
+    right_sha256: str = ""
+    shown_at: datetime | None = None
 
 
 def pairs(study: Study, reader: str) -> tuple[Pair, ...]:
@@ -73,9 +78,12 @@ def done(connection: sa.Connection, study: str) -> list[Chosen]:
     t = schema.preferences
     query = sa.select(t).where(t.c.study == study).order_by(t.c.site, t.c.id)
     return [
-        Chosen(r.site, r.reader, r.case_id, r.left_side, r.right_side, r.answer, r.created_at)
+        Chosen(
+            r.site, r.reader, r.case_id, r.left_side, r.right_side, r.answer, r.created_at,
+            r.left_sha256, r.right_sha256,
+        )
         for r in connection.execute(query)
-    ]
+    ]  # fmt: skip
 
 
 def mask(home: Path, case_id: str, candidate: str, models: str | None) -> Volume:

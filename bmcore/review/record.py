@@ -107,7 +107,9 @@ def read_record(store: Store, study: str) -> StudyRecord:
             answers=tuple(all_answers(connection, study)),
             decisions=tuple(adjudicate._decisions(connection, study)),
             practised=tuple(practice.done(connection, study)),
-            preferences=tuple(preference.done(connection, study)),
+            preferences=tuple(
+                _timed(current.study, one, seen) for one in preference.done(connection, study)
+            ),
             steps=conduct.steps_everywhere(connection, study),
         )
 
@@ -133,6 +135,21 @@ def _seen(connection: sa.Connection) -> dict[str, dict[str, list[exposure.Exposu
     for one in exposure.of_all(connection):
         found.setdefault(_key(one.reader), {}).setdefault(one.case_id, []).append(one)
     return found
+
+
+def _timed(
+    study: Study,
+    one: preference.Chosen,
+    seen: Mapping[str, Mapping[str, list[exposure.Exposure]]],
+) -> preference.Chosen:
+    """The choice with the moment at which its masks were first sent."""
+    name = study.reader(one.reader).name
+    shown = [
+        e.created_at
+        for e in seen.get(_key(name), {}).get(one.case_id, [])
+        if (e.site, e.study, e.arm) == (one.site, study.study, preference.ARM)
+    ]
+    return replace(one, shown_at=min(shown, default=None))
 
 
 def _key(name: str) -> str:

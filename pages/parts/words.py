@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from bmcore.domain import (
+    ANSWER_SOURCES,
     PRIMARY_NAMES,
     SIDE_NOT_KNOWN,
     Answer,
@@ -17,21 +18,17 @@ from bmcore.domain import (
     Lesion,
 )
 
-ANSWER_WORDS = {
-    "clinical": "clinical data alone",
-    "image": "the images alone",
-    "fused": "images and clinical data together",
-}
 EMPTY_RECORD_WORDS = {
     "clinical": "how common each primary is, since nothing of the record is known",
     "fused": "the images alone, since nothing of the record is known",
 }
 STATE_WORDS = {
-    "none": "New",
+    "none": "Not run",
     "queued": "Queued",
     "running": "Running",
-    "done": "Done",
+    "done": "Answer ready",
     "failed": "Failed",
+    "cancelled": "Cancelled",
 }
 # What could begin a link, a picture, a style, a formula or an entity.
 _MARKS = re.compile(r"[\\`*_\[\]<>$~@]|:(?=\S)|&(?=[#\w])")
@@ -47,7 +44,7 @@ def best_guess(answer: Answer, record: ClinicalRecord | None = None) -> str:
 
     record: the clinical record behind it; where nothing of it is known, that is said.
     """
-    source = ANSWER_WORDS[answer.kind]
+    source = ANSWER_SOURCES[answer.kind]
     if record is not None and len(record.missing) == len(record.__dataclass_fields__):
         source = EMPTY_RECORD_WORDS.get(answer.kind, source)
     if answer.probabilities is None:

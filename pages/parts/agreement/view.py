@@ -105,6 +105,8 @@ def _drawn(table: ResultTable, drawing: Drawing) -> list[tuple[go.Figure | None,
     if drawing.kind == "calibration":
         alt = "Share of right answers against stated confidence; the table has the numbers"
         return [(charts.calibration(table), table.key, alt)]
+    if drawing.kind == "roc":
+        return [(charts.roc(table), table.key, f"{drawing.words}; the table has the numbers")]
     if drawing.kind == "along_the_list":
         figure = charts.along_the_list(table, drawing.column)
         key = f"{table.key} {drawing.column}"

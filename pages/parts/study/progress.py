@@ -13,7 +13,7 @@ from bmcore.review.study import Study
 from pages.parts import loaders
 from pages.parts.agreement import source
 from pages.parts.study import conduct
-from pages.parts.study.context import ARM_WORDS
+from pages.parts.study.context import ARM_WORDS, COMPARED
 from pages.parts.words import day, escaped, when
 
 
@@ -83,8 +83,9 @@ def _draw_width(desk: ReadingSession, study: Study) -> None:
     first, second = endpoint.compare
     name = endpoint.name[:1].upper() + endpoint.name[1:]
     st.caption(
-        f"{escaped(name)}, {ARM_WORDS[first]} and {ARM_WORDS[second]}. The difference itself stays "
-        "hidden until the study is over, so that nobody stops or goes on because of it."
+        f"{escaped(name)}, {COMPARED[first]} and {COMPARED[second]}. The difference "
+        "itself stays hidden until the study is over, so that nobody stops or goes on because of "
+        "it."
     )
     known = source.known_primaries()
     if not known:
