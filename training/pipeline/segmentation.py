@@ -25,7 +25,10 @@ def train_net(run: Run, fold: int) -> None:
     or from nothing."""
     from bmcore.models.configs import SegmenterConfig
 
-    begin = begin_with(run.order.start, 0)
+    import torch
+
+    gpu = run.order.device != "cpu" and torch.cuda.is_available()
+    begin = begin_with(run.order.start, run.order.workers if gpu else 0)  # a GPU waits for no patch
     net: SegmenterConfig = net_of(begin, fresh_size() if begin.weights is None else {}, 0.0)
     fine = {} if begin.weights is None else fine_tuning(run.steps)
     config = TrainConfig(
