@@ -124,8 +124,8 @@ class Cohort:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Patients of each primary, and of each reason for being left out. One with two masks counts
-        once."""
+        """Patients of each primary, one with two masks once, and of each reason for being left
+        out."""
         once = {p.case_id.removesuffix(NET): str(p.primary) for p in self.patients}
         kept = Counter(once.values())
         reasons = Counter(f"left out: {reason}" for reason in self.left_out.values())

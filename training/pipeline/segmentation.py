@@ -23,9 +23,9 @@ SUBSETS = (EVERY, "t1c")
 def train_net(run: Run, fold: int) -> None:
     """Train the net without ``fold`` (``ALL``: with all cases): fine-tuned from the start bundle,
     or from nothing."""
-    from bmcore.models.configs import SegmenterConfig
-
     import torch
+
+    from bmcore.models.configs import SegmenterConfig
 
     gpu = run.order.device != "cpu" and torch.cuda.is_available()
     begin = begin_with(run.order.start, run.order.workers if gpu else 0)  # a GPU waits for no patch
