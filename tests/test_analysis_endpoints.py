@@ -325,7 +325,7 @@ def test_mixed_models_are_in_the_report_where_they_are_asked_for():
     assert "exploratory" in section.title
     learning = section.table("learning_aided")
     assert [x.labels[0] for x in learning.lines] == [
-        "Earlier phase", "Later phase", "Later less earlier",
+        "Earlier phase", "Later phase", "Later minus earlier",
     ]  # fmt: skip
     assert learning.lines[0].cells[0].has_interval
     few = data(plan(2, 6, readers="fixed"))

@@ -173,7 +173,7 @@ def _against_models(arrays: ReadingArrays) -> ResultTable:
             lines.append(Line((name, ARM_NAMES[arm]), (found.difference,), found.mid_p))
     return ResultTable(
         "reader_less_model",
-        "Each reader less the models' fused answer, right answers on the same cases",
+        "Each reader minus the models' fused answer, right answers on the same cases",
         ("Reader", "Phase"),
         (Column("Difference", "points"),),
         tuple(lines),
@@ -202,7 +202,7 @@ def _auc_against_model(data: StudyData, arrays: ReadingArrays, category: str) ->
         lines.append(Line((ARM_NAMES[arm],), (found.difference,), found.p))
     return ResultTable(
         "auc_less_model",
-        f"Mean AUC of the readers less that of the fused models, {PRIMARY_NAMES[category]}",
+        f"Mean AUC of the readers minus that of the fused models, {PRIMARY_NAMES[category]}",
         ("Phase",),
         (Column("Difference"),),
         tuple(lines),

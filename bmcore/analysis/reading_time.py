@@ -101,7 +101,7 @@ def _taken_over(data: StudyData, arrays: ReadingArrays) -> ResultTable:
 def _ratios(arrays: ReadingArrays) -> ResultTable:
     lines = []
     for a, b in combinations(range(len(arrays.arms)), 2):
-        phases = phase_words(arrays.arms[a], arrays.arms[b]).replace(" less ", " over ")
+        phases = phase_words(arrays.arms[a], arrays.arms[b]).replace(" minus ", " over ")
         first, second = arrays.seconds[a], arrays.seconds[b]
         timed = np.isfinite(first).any(axis=1) & np.isfinite(second).any(axis=1)
         if timed.sum() > 1:

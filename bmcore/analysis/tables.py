@@ -254,9 +254,9 @@ def non_empty(tables: list[ResultTable]) -> tuple[ResultTable, ...]:
 
 
 def phase_words(first: str, second: str) -> str:
-    """For instance "With the models less without the models"."""
+    """For instance "With the models minus without the models"."""
     name = ARM_NAMES[first]
-    return f"{ARM_NAMES[second]} less {name[0].lower()}{name[1:]}"
+    return f"{ARM_NAMES[second]} minus {name[0].lower()}{name[1:]}"
 
 
 def cell_words(found: Estimate) -> str:

@@ -291,6 +291,8 @@ def _findings(fault: ValidationError, where: str) -> Iterator[Finding]:
             yield _finding(f"{key} is not a known key", where, hint="check its spelling.")
         else:
             found, message = brief(error["input"]), error["msg"].removeprefix("Input should ")
+            if kind == "literal_error":  # "be 'sequential' or 'crossover'"
+                message = message.removeprefix("be ").replace("'", "")
             yield _finding(f"{key} cannot be used", where, found, message)
 
 
