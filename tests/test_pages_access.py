@@ -46,6 +46,8 @@ MATRIX = {
     "case.open": (ALL, OUTSIDE),
     "case.run": (ALL, OUTSIDE),
     "case.mode": (LEADS, OUTSIDE),
+    "case.rename": (LEADS, OUTSIDE),
+    "case.delete": (LEADS, OUTSIDE),
     "vote.store": (ALL, OUTSIDE),
     "study.see": (ALL, ANY),
     "study.images": (ALL, {BARE, AIDED, EXPLAINED}),
