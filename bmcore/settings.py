@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,8 +27,12 @@ class Settings(BaseSettings):
     case_mix: how common the primaries are at this site, for instance
         "breast=30, gi=12, sclc=15, melanoma=40, nsclc=90, rcc=14" (patients, shares or percent);
         empty: the answers stand for the case mix of the training patients alone.
+    worker_minutes: the process that runs the models ends, and gives its memory back, when nothing
+        was asked of it for so long.
     keep_names: keep the names of the files a case came in, and name cases after them. Off: a name
         of a file may be a patient's.
+    dates: what becomes of the dates of DICOM examinations: "drop", or "shift": moved by a number of
+        days that is the same for all of one patient.
     """
 
     model_config = SettingsConfigDict(env_prefix="BMCORE_", frozen=True)
@@ -42,7 +47,9 @@ class Settings(BaseSettings):
     upload_gb: float = Field(default=16.0, gt=0)
     inbox: Path | None = None
     case_mix: str = ""
+    worker_minutes: float = Field(default=10.0, gt=0)
     keep_names: bool = False
+    dates: Literal["drop", "shift"] = "drop"
 
     @property
     def url(self) -> str:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.parts import loaders
 from pages.parts.access.guard import page
-from pages.parts.agreement import filters, source, view
+from pages.parts.agreement import filters, large, source, view
 from pages.parts.case import reader
 
 if TYPE_CHECKING:
@@ -18,16 +18,17 @@ NO_VOTES = (
     "There are no votes yet. Open a case on the Review page and store the first one. Agreement can "
     "be computed once two readers have voted on the same cases."
 )
-NO_ANSWERS = "No sheet of this study is locked yet. Readers find their lists on the Study page."
+NO_ANSWERS = "No reading of this study is locked yet. Readers find their lists on the Study page."
 
 
 def draw(picked: source.Picked, bar: DeltaGenerator) -> None:
     """Summary first, then a tab a topic. bar: the row of boxes at the top."""
+    from bmcore.analysis.results_file import offered
     from bmcore.review import row_mapping
     from bmcore.review.votes import current
 
     with bar:
-        choice = filters.draw(picked.source)
+        choice = filters.draw(offered(picked.source))
         if st.button("Make the report", type="primary", icon=":material/description:"):
             st.switch_page("pages/reports.py")
     st.caption(f"{filters.words(choice)} {view.HOW_TO_READ}")
@@ -57,6 +58,9 @@ with page("Agreement", "agreement.see"):
     bar = st.container(horizontal=True, vertical_alignment="bottom")
     with bar:
         name = source.pick()
+    if source.is_large(name):
+        large.draw(bar)
+        st.stop()
     picked = source.gather(name)
     if picked.running and picked.record is not None:
         from bmcore.analysis.results import running

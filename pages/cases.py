@@ -2,92 +2,26 @@
 
 from __future__ import annotations
 
-import base64
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
 from bmcore.domain import Finding
-from bmcore.review import who_read
-from pages.parts import loaders
+from bmcore.review import case_index
+from pages.parts import loaders, runs, work_list
 from pages.parts.access import guard, landing
 from pages.parts.access.guard import may, page
 from pages.parts.arrival import road
 from pages.parts.case import manage, next_case, open_row
 from pages.parts.case.add import add_case_form
-from pages.parts.case.run_models import progress_words
-from pages.parts.words import STATE_WORDS, clinical, escaped
+from pages.parts.words import count, duration, escaped
 
-OWN = "Added here"
+if TYPE_CHECKING:
+    from bmcore.review.case_index import Wish
+
 ROW_PX = 64
-ORDERS = {
-    "Newest first": ("Added", False),
-    "Name": ("Case", True),
-    "Models": ("Models", True),
-    "Fewest readers first": ("Readers", True),
-}
-
-
-def work_list() -> pd.DataFrame:
-    """One row a case, in the order of the library. Nothing in it tells what the models found."""
-    from bmcore.inference import jobs
-
-    read_by = next_case.read_by()
-    mine, named = next_case.key(), may("agreement.see")
-    rows = []
-    for entry in loaders.entries():
-        state = jobs.state(loaders.home(), entry.case_id)
-        done = state.state == "none" and loaders.has_prediction(entry.case_id)
-        rows.append(
-            {
-                "Image": _picture(loaders.thumbnail(entry)),
-                "Case": entry.case_id,
-                "Models": STATE_WORDS["done" if done else state.state],
-                "Patient": clinical(entry.clinical),
-                "Sequences": ", ".join(loaders.short_names(entry.sequences)),
-                "Missing": ", ".join(loaders.missing_names(entry.sequences)),
-                "File warnings": len(entry.findings),
-                "Read by": who_read.in_words(read_by.get(entry.case_id, {}), mine, named),
-                "Readers": len(read_by.get(entry.case_id, {})),
-                "Added": entry.added,
-                "Origin": "Demo, synthetic" if entry.demo else OWN,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _picture(png: bytes | None) -> str | None:
-    return None if png is None else "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def narrow(table: pd.DataFrame) -> pd.DataFrame:
-    """The controls above the list, and the rows that they leave."""
-    columns = st.columns([3, 4, 2], vertical_alignment="bottom")
-    text = columns[0].text_input(
-        "Search", placeholder="Case, patient, origin or reader", key="case_search"
-    )
-    wishes = ["Not read by me", "Missing sequences", "File warnings", "Failed"]
-    asked = columns[1].pills("Show only", wishes, selection_mode="multi", key="case_filter")
-    order = columns[2].selectbox("Order", list(ORDERS), key="case_order")
-    if text:
-        told = table[["Case", "Patient", "Origin", "Read by"]].agg(" ".join, axis=1).str.casefold()
-        table = table[told.str.contains(text.casefold(), regex=False)]
-    if "Not read by me" in asked:
-        table = table[~table["Case"].isin(_read_by_me())]
-        if next_case.key() is None:
-            st.caption("“Not read by me” needs to know who you are: say so on the Review page.")
-    if "Missing sequences" in asked:
-        table = table[table["Missing"] != ""]
-    if "File warnings" in asked:
-        table = table[table["File warnings"] > 0]
-    if "Failed" in asked:
-        table = table[table["Models"] == STATE_WORDS["failed"]]
-    column, rising = ORDERS[order]
-    return table.sort_values(column, ascending=rising, kind="stable")
-
-
-def _read_by_me() -> set[str]:
-    return who_read.read_by(next_case.read_by(), next_case.key())
 
 
 def draw_list(table: pd.DataFrame) -> None:
@@ -127,47 +61,74 @@ def _chosen(table: pd.DataFrame, selection) -> str | None:
 
 
 @guard.fragment("cases.see", run_every=2.0)
-def follow_pictures(missing: int) -> None:
-    """Draw the page anew when pictures were made in the background."""
+def follow_pictures(missing: int, unread: int) -> None:
+    """Draw the page anew when records were read, or pictures made, in the background."""
+    if unread:
+        st.caption(f"Reading the records of the cases: {unread:,} to go.")
+        st.rerun(scope="app")
     left = loaders.pictures_missing()
-    st.caption(f"Preparing images for quick opening: {left} to go.")
+    st.caption(f"Preparing images for quick opening: {left:,} to go.")
     if left < missing:
         st.rerun(scope="app")
 
 
-@guard.fragment("cases.see", run_every=2.0)
-def follow_work(busy: dict[str, str]) -> None:
-    """What the models are doing; the page is drawn anew when a case changes its state."""
-    from bmcore.inference import jobs
-
-    now = {case_id: jobs.state(loaders.home(), case_id) for case_id in busy}
-    if {case_id: state.state for case_id, state in now.items()} != busy:
+@guard.fragment("runs.see", run_every=2.0)
+def follow_work(states: dict[str, str], busy: int) -> None:
+    """What the models are doing; the page is drawn anew when a case of it changes its state."""
+    line = runs.look()
+    now = {case_id: state.state for case_id, state in runs.states(states).items()}
+    if now != states or (line.busy == 0) != (busy == 0):
         st.rerun(scope="app")
-    for case_id, state in now.items():
-        done = min(1.0, max(0.0, state.fraction))
-        st.progress(done, f"{escaped(case_id)}: {progress_words(state)}")
+    if not line.busy:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="models_at_work"):
+        fraction = line.running.fraction if line.running else 0.0
+        if line.running is not None and line.running.run is not None:
+            words = f"{escaped(line.running.run.subject)}: {runs.words(line.running)}"
+        else:
+            words = "The models are starting"
+        if line.waiting_count:
+            words += f". {runs.line_words(line)}"
+        st.progress(min(1.0, max(0.0, fraction)), words, width="stretch")
+        if st.button("Show the queue", icon=":material/queue:", key="to_queue"):
+            st.switch_page("pages/runs.py")
 
 
-def busy_cases(cases: pd.DataFrame) -> dict[str, str]:
-    """Case id to "queued" or "running", for the cases that the models are at."""
-    words = {STATE_WORDS[state]: state for state in ("queued", "running")}
-    rows = cases[cases["Models"].isin(words)]
-    return dict(zip(rows["Case"], rows["Models"].map(words), strict=True))
+def draw_run_many(wish: Wish, total: int, whole: int) -> None:
+    """Run the models on every case of the list as it is narrowed, not only on this page of it."""
+    if not may("runs.start") or loaders.models().info is None:
+        return
+    unread = replace(wish, unpredicted=True)
+    number = case_index.total(loaders.store(), unread)
+    if not number:
+        return
+    usual = runs.usual_s()
+    takes = "" if usual is None else f" It takes {duration(usual * number)}."
+    words = f"Run the models on {count(number, 'case')} that they have not read"
+    if st.button(
+        words + (", of this list" if total != whole else ""),
+        key="run_many",
+        icon=":material/play_arrow:",
+        help=f"The cases are read one after the other; whoever asks for a single one goes first."
+        f"{takes}",
+    ):
+        guard.check("runs.start")
+        runs.submit_many(case_index.ids(loaders.store(), unread))
+        st.rerun()
 
 
-def draw_home(cases: pd.DataFrame) -> bool:
+def draw_home(whole: int, own: int) -> bool:
     """Where cases are missing, or none of the user's own is there: which folder was looked in.
 
     True where cases are missing.
     """
     from bmcore import disk
-    from bmcore.review.absent import absent
 
-    lost = absent(loaders.store(), loaders.home(), set(cases["Case"]) if len(cases) else ())
+    lost = loaders.absent_cases()
     for finding in (lost, disk.open_to_others(loaders.home())):
         if finding is not None:
             st.warning(_in_code(finding), icon=":material/folder_off:")
-    if lost is None and not (len(cases) and (cases["Origin"] == OWN).any()):
+    if lost is None and not own:
         st.caption(
             f"No case of your own is in the home folder {_code(loaders.home())} yet. If you "
             "expected some, check BMCORE_HOME and that its drive is mounted."
@@ -202,31 +163,35 @@ with page("Cases", "cases.see"):
     landing.to_own_list("Cases")
     st.header("Cases", anchor=False)
     manage.say_done()
-    cases = work_list()
-    lost = draw_home(cases)
+    unread = loaders.index_cases()
+    whole, own = case_index.count(loaders.store())
+    lost = draw_home(whole, own)
     if loaders.models().info is None:
         st.warning(
             "No models can be used here, so there will be no answers. Reading, marking and voting "
             "work as ever; a case says more when it is opened.",
             icon=":material/extension_off:",
         )
-    if cases.empty and not lost:
+    if not whole and not lost and not unread:
         st.info("There are no cases yet. Add the first one below.")
-    elif not cases.empty:
-        busy = busy_cases(cases)
-        if busy:
-            follow_work(busy)
-        next_case.draw_first()
-        found = narrow(cases)
-        if found.empty:
+    elif whole:
+        place = st.container()
+        wish = work_list.controls()
+        rows, total = work_list.read(wish)
+        with place:
+            states = runs.states([row.case_id for row in rows])
+            follow_work({c: s.state for c, s in states.items()}, runs.look().busy)
+            next_case.draw_first()
+        if not rows:
             st.info("No case fits this search. Take a filter away to see the others.")
         else:
-            draw_list(found)
-            st.caption(f"{len(found)} of {len(cases)} cases")
+            draw_list(work_list.frame(rows))
+            work_list.pager(rows, total, whole)
+            draw_run_many(wish, total, whole)
     if may("cases.add"):
-        open_now = road.is_open() or (cases.empty and not lost)
+        open_now = road.is_open() or (not whole and not lost)
         with st.expander("Add a case", icon=":material/add:", expanded=open_now):
             draw_add()
     waiting = loaders.prepare_images()
-    if waiting:
-        follow_pictures(waiting)
+    if waiting or unread:
+        follow_pictures(waiting, unread)

@@ -59,6 +59,7 @@ def draw_panel(reading: ReadingContext, prediction: Prediction | None) -> None:
     with tabs[1]:
         marks.draw_correction(reading)
         lesions.draw(reading.prediction)
+        lesions.draw_download(reading.prediction)
     with tabs[2]:
         if tabs[2].open:  # the first look loads a library for about a second
             answers.draw_reasons(reading.prediction)

@@ -32,6 +32,7 @@ FLOORS = {
     "door": 5,
     "analysis": 6,
     "report": 7,
+    "running": 7,
     "cli": 8,
     "cli_dicom": 8,
     "cli_import": 8,
@@ -180,7 +181,7 @@ def test_no_page_loads_torch_or_its_like_when_imported() -> None:
     assert found == []
     code = (
         "import sys; import bmcore.domain, bmcore.settings, bmcore.cli, bmcore.review.store, "
-        "bmcore.intake.library, bmcore.inference.jobs, bmcore.inference.archive, pages.parts; "
+        "bmcore.intake.library, bmcore.running.line, bmcore.inference.archive, pages.parts; "
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )
     run = subprocess.run(

@@ -130,10 +130,10 @@ def test_a_fault_becomes_a_sentence_and_its_story_goes_to_the_log(
 
     quoted = "a secret detail"
 
-    def broken(_home: Path) -> list:
+    def broken(_home: Path) -> dict:
         raise RuntimeError(quoted)
 
-    monkeypatch.setattr(library, "list_cases", broken)
+    monkeypatch.setattr(library, "record_stamps", broken)
     page = open_page("cases")
     assert not page.exception
     assert "Something went wrong" in page.error[0].value

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +13,8 @@ from bmcore.domain import Case, InputRefused, Volume
 from bmcore.geometry import transform
 from bmcore.intake.library import CaseEntry
 from pages.parts.viewer import SCRIPTS, block_cache, payload, script
+from pages.parts.viewer import preparer as preparing
+from pages.parts.viewer.preparer import Preparer
 from tests import pages_fixture as fixture
 from tests.volumes_fixture import REALDATA, needs_realdata
 
@@ -157,14 +160,33 @@ def test_cases_are_prepared_in_the_background_and_a_bad_one_stops_nothing(tmp_pa
     pages_home.add_case(home, tmp_path / "files", "Case-2")
     second = library.get_entry(home, "Case-2")
     (first.folder / "Case-1-t1c.nii.gz").write_bytes(b"not an image")
-    preparer = block_cache.Preparer(home)
-    preparer.start([first, second])
+    waiting, told = ["Case-1", "Case-2"], []
+    preparer = Preparer(home)
+
+    def tell(done: Sequence[str]) -> None:
+        told.extend(done)
+        waiting[:] = [case_id for case_id in waiting if case_id not in done]
+
+    preparer.start(lambda: tuple(waiting), tell)
     preparer.wait()
-    assert list(preparer.failed) == ["Case-1"] and "was changed" in preparer.failed["Case-1"]
-    assert (
-        block_cache.thumbnail(home, first) is None
-        and block_cache.thumbnail(home, second) is not None
-    )
+    assert told == ["Case-1", "Case-2"] and list(preparer.failed) == ["Case-1"]
+    assert "was changed" in preparer.failed["Case-1"]
+    assert block_cache.thumbnail(home, first) is None
+    name = block_cache.picture(home, "Case-2", second.sha256["Case-2-t1c.nii.gz"])
+    assert name is not None and block_cache.picture(home, "Case-3", "") is None
+    path = home / "cache" / "viewer" / "Case-2" / name
+    assert path.read_bytes() == block_cache.thumbnail(home, second)
+
+
+def test_a_case_on_which_the_preparing_process_dies_is_not_tried_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparing, "__name__", "no_such_module")
+    waiting = ["Case-1", "Case-2"]
+    preparer = Preparer(tmp_path)
+    preparer.start(lambda: tuple(waiting), lambda done: [waiting.remove(c) for c in done])  # type: ignore[arg-type,return-value]
+    preparer.wait()
+    assert waiting == [] and list(preparer.failed) == ["Case-1", "Case-2"]
 
 
 def test_the_joined_script_has_one_default_export_and_no_import_left() -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bmcore.inference import batch, jobs
-from bmcore.inference.jobs import JobState
 from bmcore.review import plan, readiness_gather, start
 from bmcore.review.allocation import Place
 from bmcore.review.reading_session import ReadingSession
@@ -22,7 +19,7 @@ from bmcore.review.study import parse_study
 from bmcore.review.worklist import Seconds, skipped_with
 from pages.parts.study import readiness
 from pages.parts.words import escaped
-from tests import pages_fixture, pages_home, people_fixture, waiting
+from tests import pages_fixture, pages_home, people_fixture, runs_fixture
 from tests.test_pages_app import home, models, open_page, press, sent_to_viewer, words
 
 __all__ = ["home", "models"]  # fixtures
@@ -159,38 +156,6 @@ def test_an_amendment_that_brings_a_fault_is_not_stored_and_another_is(home, cas
         assert [s.version for s in start.starts(store, "small")] == [2]  # 1 was locked without
 
 
-# the line of cases
-
-
-def test_many_cases_are_started_two_at_a_time_and_each_once(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[str] = []
-    states: dict[str, JobState] = {}
-    monkeypatch.setattr(batch, "LOOK_S", 0.01)
-    monkeypatch.setattr(jobs, "state", lambda _home, case: states.get(case, JobState()))
-
-    def submit(_home: Path, case: str) -> JobState:
-        started.append(case)
-        states[case] = JobState("running")
-        assert sum(s.busy for s in states.values()) <= batch.AT_ONCE
-        return states[case]
-
-    monkeypatch.setattr(jobs, "submit", submit)
-    wanted = [f"c{n}" for n in range(5)]
-    batch.submit_all(home, wanted)
-    batch.submit_all(home, wanted[3:])  # a second click
-    waiting.until(lambda: len(started) == 2, 10)
-    time.sleep(0.1)
-    assert started == ["c0", "c1"] and batch.waiting(home) == ("c2", "c3", "c4")
-    while len(started) < 5:
-        states[started[-2]] = JobState("done")
-        states[started[-1]] = JobState("done")
-        time.sleep(0.02)
-    waiting.until(lambda: batch.waiting(home) == (), 10)
-    assert started == wanted
-
-
 # the reader
 
 
@@ -233,17 +198,13 @@ def test_a_reader_is_never_told_to_skip_what_the_models_can_still_read(home, aid
 def test_the_reader_starts_the_models_and_the_sheet_opens_by_itself(
     home, aided, models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    running = JobState("running", "Finding the tumour", 0.4, pid=1)
-
-    def submit(_home: Path, case_id: str) -> JobState:
-        asked.append(case_id)
-        monkeypatch.setattr(jobs, "state", lambda *_: running)
-        return running
-
-    monkeypatch.setattr(jobs, "submit", submit)
+    runs_fixture.no_worker(monkeypatch)
     page = press(sheet(), "Run the models now")
-    assert asked == ["Case-1"] and "This step opens by itself" in words(page)
+    assert "This step opens by itself" in words(page)
+    assert page.get("progress")[0].proto.text == "Waiting to start."
+    runs_fixture.put(home, "Case-1", "running")
+    runs_fixture.say(home, "Case-1", "Finding the tumour")
+    page = sheet()
     assert "Finding the tumour" in page.get("progress")[0].proto.text
     assert not any("kip" in label for label in labels(page))
     pages_home.store_prediction(home, pages_fixture.make_case("Case-1"), models[1])
@@ -252,7 +213,7 @@ def test_the_reader_starts_the_models_and_the_sheet_opens_by_itself(
 
 
 def test_a_case_that_the_models_cannot_read_may_be_skipped_in_plain_words(home, aided) -> None:
-    jobs.record(home, "Case-1", JobState("failed", message="No brain was found."))
+    runs_fixture.put(home, "Case-1", "failed", "No brain was found.")
     page = sheet()
     assert "The models could not read this case." in words(page)
     assert "No brain was found." in words(page) and "Try again" in labels(page)

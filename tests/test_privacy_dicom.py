@@ -14,11 +14,14 @@ from typer.testing import CliRunner
 from bmcore.cli import app
 from bmcore.domain import Prediction
 from bmcore.door import arrival
-from bmcore.inference import jobs, pipeline, worker
+from bmcore.inference import pipeline
 from bmcore.intake import library
 from bmcore.models.bundles import load_bundle
+from bmcore.review import runs
 from bmcore.review.store import open_store
+from bmcore.running import tasks, worker
 from bmcore.settings import settings
+from pages.parts import runs as page_runs
 from tests import pages_home, people_fixture, planted, planted_dicom, road_fixture
 from tests import reading_fixture as reading
 from tests.test_pages_app import open_page, words
@@ -34,7 +37,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("BMCORE_DEMO", "0")
         patch.setattr(pipeline, "predict", predicted)
         patch.setattr(st, "switch_page", lambda *_, **__: None)  # a page alone knows no other
-        patch.setattr(jobs, "submit", lambda *_: None)
+        patch.setattr(page_runs, "submit", lambda _: None)
         road_fixture.quick(patch)
         settings.cache_clear()
         st.cache_resource.clear()
@@ -59,8 +62,10 @@ def walk(brought: Path, left: Path) -> None:
     by_page(home, place)
     (case_id,) = (entry.case_id for entry in library.list_cases(home))
     refused_by_page(home, packed)
-    with open_store(people_fixture.url(home)):
-        assert worker.work(home, case_id, worker.predict_case) == 0
+    with open_store(people_fixture.url(home)) as store:
+        runs.ask(store, runs.PREDICT, [case_id], "Ada")
+        worker.work(home, store, runs.take(store), tasks.known())
+        assert runs.counts(store, runs.PREDICT) == {"done": 1}
     table = brought / "clinical.csv"
     table.write_text(f"case_id,age\n{planted_dicom.TAGS['PatientID']},61\n")
     run("import", brought, "--clinical", table, "--yes", code=1)

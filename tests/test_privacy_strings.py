@@ -18,12 +18,13 @@ from typer.testing import CliRunner
 
 from bmcore.cli import app
 from bmcore.domain import Finding, Prediction, Severity
-from bmcore.inference import archive, jobs, pipeline, worker
+from bmcore.inference import archive, pipeline
 from bmcore.intake import library
 from bmcore.models.bundles import load_bundle
-from bmcore.review import masks
+from bmcore.review import masks, runs
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
+from bmcore.running import tasks, worker
 from bmcore.settings import settings
 from tests import pages_fixture, pages_home, people_fixture, planted
 from tests.test_pages_app import fill_vote, open_page, press, sign_in
@@ -62,10 +63,11 @@ def walk(brought: Path, left: Path) -> None:
     bring_by_page(brought)
     assert library.add_case(home, write_folder(brought), same_patient=True).case_id == FOLDER
     bring_old_case(home, brought)
-    with open_store(people_fixture.url(home)):
-        for case_id in CASES:
-            assert worker.work(home, case_id, worker.predict_case) == 0
-            assert jobs.state(home, case_id).state == "done"
+    with open_store(people_fixture.url(home)) as store:
+        runs.ask(store, runs.PREDICT, list(CASES), "Ada")
+        while (run := runs.take(store)) is not None:
+            worker.work(home, store, run, tasks.known())
+        assert runs.counts(store, runs.PREDICT) == {"done": len(CASES)}
     fail_in_the_log(home)
     vote_by_page(PAGE)
     study(brought, left)
@@ -176,8 +178,7 @@ def study(brought: Path, left: Path) -> None:
         desk = ReadingSession(store, plan.study)
         digest = load_bundle(settings().bundle).info.digest
         written = masks.write_consensus(
-            desk, home, left / "masks", "majority" if "majority" in masks.METHODS else
-            masks.METHODS[1],
+            desk, home, left / "masks", masks.Rule("majority", "Prof Iris"),
             lambda case: (library.load_case(home, case), archive.latest(home, case, digest)),
         )  # fmt: skip
     assert all(w.path for w in written), written

@@ -32,8 +32,9 @@ os.umask({umask})
 import numpy as np
 from bmcore.domain import Volume
 from bmcore.intake import library
-from bmcore.inference import archive, jobs
-from bmcore.review import corrections
+from bmcore.inference import archive
+from bmcore.running import keeper, progress, worker
+from bmcore.review import corrections, runs
 from bmcore.inference.files import write_json
 from bmcore.review.store import open_store
 from bmcore.review.connect import make_engine
@@ -50,13 +51,16 @@ made = prediction(case_id=entry.case_id)
 archive.keep(home, made)
 archive.pin(archive.newest(home, entry.case_id, made.bundle.digest))
 corrections.keep_file(home, corrections.as_file(made.mask))
-jobs.record(home, entry.case_id, jobs.JobState("done"))
-with jobs.claim(home, entry.case_id): pass
+progress.Teller(home, runs.Run("predict", entry.case_id, "running", 0, "Ada", None), None)
+keeper.COMMAND = [sys.executable, "-c", "print('a line of the log')"]
+with worker._only_one(home), worker._machine(home, print): pass
 archive.write_outputs(made, home / "out")
 guard._logger().warning("a line")
 votes = home / "far" / "votes.sqlite"
 with open_store(f"sqlite:///{{votes}}") as store:
     store.add_reader("Dr Ada", "radiologist")
+    keeper.ensure(home, store)
+    keeper._children[home.resolve()].wait()
 for mode in ("DELETE", "WAL"):  # journals that lie there while they are looked at
     with sqlite3.connect(votes) as raw:
         raw.execute(f"PRAGMA journal_mode = {{mode}}")

@@ -158,23 +158,28 @@ def test_the_worker_predicts_a_case_of_the_library_in_its_own_process(
     tmp_path: Path, bundle: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The real child, the real bundle on disk (it finds nothing), the real library."""
-    import time
-
-    from bmcore.inference import archive, jobs
+    from bmcore.inference import archive
     from bmcore.intake.library import add_case
     from bmcore.intake.nifti import write_volume
+    from bmcore.review.store import open_store
+    from bmcore.running import keeper, line
+    from bmcore.settings import settings
+    from tests.waiting import until
 
     for name, volume in fixture.head().sequences.items():
         (tmp_path / "in").mkdir(exist_ok=True)
         write_volume(volume, tmp_path / "in" / f"HEAD-1-{name}.nii.gz", np.float32)
     entry = add_case(tmp_path, tmp_path / "in")
     monkeypatch.setenv("BMCORE_BUNDLE", str(bundle.folder))
-    jobs.submit(tmp_path, entry.case_id)
-    end = time.monotonic() + 300  # seconds on a free machine
-    while jobs.state(tmp_path, entry.case_id).busy and time.monotonic() < end:
-        time.sleep(0.1)
-    state = jobs.state(tmp_path, entry.case_id)
-    assert state.state == "done", (state, jobs.log_path(tmp_path, entry.case_id).read_text())
+    monkeypatch.setenv("BMCORE_HOME", str(tmp_path))
+    monkeypatch.setenv("BMCORE_WORKER_MINUTES", "0.001")
+    settings.cache_clear()
+    with open_store(settings().url) as store:
+        line.submit(tmp_path, store, [entry.case_id], "Ada")
+        until(lambda: not line.state(tmp_path, store, entry.case_id).busy, 300)
+        state = line.state(tmp_path, store, entry.case_id)
+    settings.cache_clear()
+    assert state.state == "done", (state, keeper.log_path(tmp_path).read_text())
     stored = archive.latest(tmp_path, entry.case_id, bundle.info.digest)
     assert stored is not None and stored.image.reason == "No lesion found"
 

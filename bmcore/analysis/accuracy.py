@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bmcore.analysis.readings import CaseFacts, ReadingArrays, StudyData, code
+from bmcore.analysis.roc import curves_table
 from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
@@ -73,6 +74,7 @@ def accuracy_section(data: StudyData, arrays: ReadingArrays, category: str) -> S
         ),
         _against_models(arrays),
         _auc_against_model(data, arrays, category),
+        curves_table(data, category),
     ]
     return Section("accuracy", title, _sentence(arrays, lines, known), non_empty(tables))
 

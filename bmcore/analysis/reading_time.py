@@ -90,7 +90,7 @@ def _taken_over(data: StudyData, arrays: ReadingArrays) -> ResultTable:
                 lines.append(Line((name, ARM_NAMES[arm]), (found,)))
     return ResultTable(
         "taken_over",
-        "Sheets filled at a click from the step before (\u201cAs before\u201d)",
+        "Readings filled at a click from the step before (\u201cAs before\u201d)",
         ("Who", "Phase"),
         (Column("Share of readings", "share"),),
         tuple(lines),

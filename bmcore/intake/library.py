@@ -7,6 +7,7 @@ files are kept.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -35,7 +36,7 @@ from bmcore.domain import (
     refuse,
 )
 from bmcore.intake import gatekeeper, neutral
-from bmcore.intake.case_record import CaseEntry, file_digest, read_record, write_record
+from bmcore.intake.case_record import RECORD, CaseEntry, file_digest, read_record, write_record
 from bmcore.intake.clean_file import content_digest, write_clean
 from bmcore.intake.nifti import (
     Choice,
@@ -166,15 +167,33 @@ def list_cases(home: Path) -> list[CaseEntry]:
     if not cases.is_dir():
         return []
     folders = [p for p in cases.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    entries = []
-    for folder in folders:
+    return sorted((any_entry(f) for f in folders), key=lambda e: (e.added, e.case_id))
+
+
+def any_entry(folder: Path) -> CaseEntry:
+    """The entry of a case's folder, also where its record is damaged."""
+    try:
+        return read_record(folder)
+    except InputRefused as error:
+        at = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+        return CaseEntry(folder.name, folder, (), ClinicalRecord(), error.findings, False, at)
+
+
+def record_stamps(home: Path) -> dict[str, str]:
+    """{case: a text that changes when its record does}; reads no record."""
+    stamps: dict[str, str] = {}
+    try:
+        with os.scandir(Path(home) / "cases") as folders:
+            names = [f.name for f in folders if not f.name.startswith(".") and f.is_dir()]
+    except FileNotFoundError:
+        return stamps
+    for name in names:
         try:
-            entries.append(read_record(folder))
-        except InputRefused as error:
-            at = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
-            nothing = ClinicalRecord()
-            entries.append(CaseEntry(folder.name, folder, (), nothing, error.findings, False, at))
-    return sorted(entries, key=lambda e: (e.added, e.case_id))
+            found = os.stat(os.path.join(home, "cases", name, RECORD))  # noqa: PTH116,PTH118
+            stamps[name] = f"{found.st_mtime_ns:x}-{found.st_size:x}"
+        except FileNotFoundError:
+            stamps[name] = "none"
+    return stamps
 
 
 def get_entry(home: Path, case_id: str) -> CaseEntry:
@@ -203,7 +222,12 @@ def load_case(home: Path, case_id: str) -> Case:
         raise InputRefused(*changed)
     case = read_case(entry.files, case_id, entry.clinical, own=True)
     doubt = case.side_doubt if entry.origin is None else entry.origin.side_doubt
-    return replace(case, findings=entry.findings, origin=entry.origin, side_doubt=doubt)
+    truth = case.truth
+    if truth is not None and entry.reference:
+        told = f"brought by {entry.reference['by']}, SHA-256 {entry.reference['sha256']}"
+        truth = replace(truth, provenance=told)
+    found = replace(case, findings=entry.findings, origin=entry.origin, side_doubt=doubt)
+    return replace(found, truth=truth)
 
 
 def images_on_disk(home: Path, case_id: str) -> str:
@@ -331,6 +355,7 @@ def without_names(entry: CaseEntry, work: Path) -> CaseEntry:
         sha256={path.name: entry.sha256[path.name] for path in images.values()},
         content_sha256={n: entry.content_sha256[n] for n in images},
         sources={},
+        reference={},
     )
 
 

@@ -38,13 +38,15 @@ class Standing(StrEnum):
     """How the user stands to a case, or, where no case is meant, to the running studies.
 
     FREE: reads it in no running study. WAITING: it comes later on the own list, or the washout
-    lasts. UNAIDED, AIDED, EXPLAINED: its sheet is open, in this arm. CLOSED: the own sheet is
-    locked, but the own list is not read to its end. SKIPPED: nothing waits, but skipped sheets
-    could still be read. OVER: every sheet of the own list is locked, or skipped for good.
+    lasts. PAUSED: the study takes no readings now. UNAIDED, AIDED, EXPLAINED: its sheet is open, in
+    this arm. CLOSED: the own sheet is locked, but the own list is not read to its end. SKIPPED:
+    nothing waits, but skipped sheets could still be read. OVER: every sheet of the own list is
+    locked, or skipped for good.
     """
 
     FREE = "free"
     WAITING = "waiting"
+    PAUSED = "study paused"
     UNAIDED = "unaided sheet open"
     AIDED = "aided sheet open"
     EXPLAINED = "explained sheet open"
@@ -91,6 +93,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "cases.add": Rule("add cases", _LEADS),
         "case.rename": Rule("rename this case", _LEADS, _OUTSIDE),
         "case.delete": Rule("delete this case", _LEADS, _OUTSIDE),
+        "runs.see": Rule("see what the models are at", _ALL),
+        "runs.start": Rule("run the models on many cases", _LEADS),
+        "runs.cancel": Rule("cancel what others asked for", _LEADS),
         "review.see": Rule("open the Review page", _ALL),
         "case.open": Rule("read this case outside the study", _ALL, _OUTSIDE),
         "case.run": Rule("run the models on this case", _ALL, _OUTSIDE),
@@ -106,9 +111,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "study.run": Rule("run the models on this case of the study", _ALL, _HELPED),
         "study.correct": Rule("correct an answer", _ALL, _ANY),
         "study.manage": Rule("plan and follow studies", _LEADS),
-        "study.decide": Rule("see and settle disagreements", _LEADS, _OUTSIDE),
+        "study.decide": Rule("see and resolve disagreements", _LEADS, _OUTSIDE),
         "references.keep": Rule("see and keep the known primaries", _LEADS, _OUTSIDE),
-        "masks.export": Rule("export consensus masks", _LEADS, _OUTSIDE),
+        "masks.export": Rule("write consensus masks", _LEADS, _OUTSIDE),
         "agreement.see": Rule("see how far readers agree", _LEADS, _OUTSIDE),
         "report.build": Rule("build the report", _LEADS, _OUTSIDE),
         "report.export": Rule("take the report away", _LEADS, _OUTSIDE),
@@ -209,6 +214,10 @@ def sheet_standing(study: Study, listed: Sequence[WorkItem], place: Place) -> St
     if mine.locked:
         over = list_standing(listed) is Standing.OVER
         return Standing.OVER if over else Standing.CLOSED
+    if mine.final and list_standing(listed) is Standing.OVER:
+        return Standing.OVER
+    if mine.halted:
+        return Standing.PAUSED
     try:
         check_open(study, listed, place)
     except BmcoreError:
@@ -248,6 +257,7 @@ _STUDY = "go on with your list on the Study page."
 _WORDS: Mapping[Standing, str] = {
     Standing.FREE: "the case is on no list of yours",
     Standing.WAITING: "the case belongs to a running study",
+    Standing.PAUSED: "the study is paused",
     Standing.UNAIDED: "the sheet without the models is open",
     Standing.AIDED: "the sheet with the models is open",
     Standing.EXPLAINED: "the sheet with the models and their reasons is open",
@@ -259,6 +269,7 @@ _HINTS: Mapping[Standing, str] = {
     Standing.FREE: "open the Study page to see your list.",
     Standing.WAITING: "it opens here once the list is read to its end; until then read it on the "
     "Study page.",
+    Standing.PAUSED: "your draft is kept; go on once the investigator resumes the study.",
     Standing.UNAIDED: "lock your own answer first.",
     Standing.AIDED: _STUDY,
     Standing.EXPLAINED: _STUDY,

@@ -27,6 +27,16 @@ def folder_of(home: Path | str, owner: Owner) -> Path:
     return Path(home) / "drafts" / folder_name(owner.case_id, "the case's name") / digest
 
 
+def cases_drawn_on(store: Store, home: Path | str) -> set[str]:
+    """The cases on which any reader has ever marked or corrected something."""
+    found: set[str] = set()
+    for table in (schema.marks, schema.mask_versions):
+        query = sa.select(table.c.case_id).distinct()
+        found |= set(store.read(lambda c, q=query: list(c.execute(q).scalars())))  # type: ignore[misc]
+    drafts = Path(home) / "drafts"
+    return found | ({p.name for p in drafts.iterdir()} if drafts.is_dir() else set())
+
+
 def adopt(store: Store, home: Path | str, owner: Owner) -> None:
     """Bring old files in, unless something of this reader and case is stored already.
 

@@ -377,6 +377,25 @@ practice = sa.Table(
     _known_version(),
 )
 
+# How a study is conducted. kind: paused, resumed, closed or deadline; reader: "" for all; due: the
+# last day of a deadline (ISO 8601), NULL where it was taken away.
+conduct = sa.Table(
+    "conduct",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("study", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("reader", sa.String(64), nullable=False),
+    sa.Column("due", sa.String(10)),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("author", sa.String(80), nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.CheckConstraint("kind IN ('paused', 'resumed', 'closed', 'deadline')", name="kind"),
+)
+
 # Which of two segmentations a reader preferred; answer: of the one shown on the left (A) or right.
 preferences = sa.Table(
     "preferences",
@@ -556,11 +575,75 @@ vote_drafts = sa.Table(
     sa.PrimaryKeyConstraint("case_id", "reader_key", "phase"),
 )
 
+# What the worker has done and has to do: the newest run of each kind on each subject (a case, or
+# what is computed of readings). rank: 0 asked for by a click, higher ones wait. digest: of the
+# models that answered. Not chained, not merged: it can be emptied at any time.
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("subject", sa.String(200), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("rank", sa.Integer, nullable=False),
+    sa.Column("asked_by", sa.String(80), nullable=False),
+    sa.Column("submitted_at", UTCDateTime, nullable=False),
+    sa.Column("started_at", UTCDateTime),
+    sa.Column("ended_at", UTCDateTime),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("cancelling", sa.Boolean, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("digest", sa.String(200)),
+    sa.PrimaryKeyConstraint("kind", "subject"),
+    sa.CheckConstraint(
+        "state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name="state"
+    ),
+)
+sa.Index("ix_runs_state", runs.c.state, runs.c.rank, runs.c.submitted_at)
+
+# What the work list shows of each case in the folder, so that a page of it is one query. stamp: of
+# the record it was read from; words: what a search looks in; votes: in force, of all sites;
+# predicted: first 16 of the digest of the models that have read it. Made again from the folder
+# whenever it disagrees with it. Not chained, not merged.
+case_index = sa.Table(
+    "case_index",
+    metadata,
+    sa.Column("case_id", sa.String(200), primary_key=True),
+    sa.Column("stamp", sa.String(60), nullable=False),
+    sa.Column("added", UTCDateTime, nullable=False),
+    sa.Column("demo", sa.Boolean, nullable=False),
+    sa.Column("readable", sa.Boolean, nullable=False),
+    sa.Column("age_years", sa.Float),
+    sa.Column("sex", sa.String(20)),
+    sa.Column("sequences", sa.String(80), nullable=False),
+    sa.Column("missing", sa.Integer, nullable=False),
+    sa.Column("notes", sa.Integer, nullable=False),
+    sa.Column("t1c_sha256", sa.String(64), nullable=False),
+    sa.Column("words", sa.Text, nullable=False),
+    sa.Column("votes", sa.Integer, nullable=False),
+    sa.Column("readers", sa.Integer, nullable=False),
+    sa.Column("predicted", sa.String(16), nullable=False),
+    sa.Column("pictured", sa.Boolean, nullable=False),
+)
+sa.Index("ix_case_index_added", case_index.c.added, case_index.c.case_id)
+sa.Index("ix_case_index_readers", case_index.c.readers, case_index.c.case_id)
+
+# What the index was made from: (what, stamp), one row a thing.
+index_stamps = sa.Table(
+    "index_stamps",
+    metadata,
+    sa.Column("what", sa.String(40), primary_key=True),
+    sa.Column("stamp", sa.String(200), nullable=False),
+)
+
+# Votes are asked for by case and by reader.
+sa.Index("ix_votes_case_id", votes.c.case_id)
+sa.Index("ix_votes_reader_case_id", votes.c.reader, votes.c.case_id)
+
 # Every table whose rows are chained and never change. A later row refers only to earlier ones.
 CHAINED: tuple[sa.Table, ...] = (
     *(readers, votes, studies, starts, events, answers, decisions),
     *(exposures, reading_modes, closings, remarks),
-    *(marks, mask_versions, practice, preferences),
+    *(marks, mask_versions, practice, preferences, conduct),
     case_changes,
 )
 # Columns that a later step added: left out of a row's hash where they are empty, so that the

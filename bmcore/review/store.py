@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from bmcore.domain import refuse
-from bmcore.review import chain, exposure, marks, names, row_mapping, schema
+from bmcore.review import chain, exposure, marks, names, row_mapping, schema, vote_counts
 from bmcore.review.connect import WRITE, database_faults, make_engine, shown
 from bmcore.review.migrate import migrate
 from bmcore.review.votes import Evidence, Reader, Vote, VoteDraft, current
@@ -46,6 +46,11 @@ class Store:
         self._writing = engine.execution_options(**WRITE)
         self.where = where
         self.before_write: Callable[[], None] | None = None  # may refuse the write
+
+    @property
+    def url(self) -> str:
+        """The SQLAlchemy URL, with its password: not for messages."""
+        return self._engine.url.render_as_string(hide_password=False)
 
     def __enter__(self) -> Store:
         return self
@@ -109,6 +114,24 @@ class Store:
         stored = self.read(lambda connection: row_mapping.votes(connection, case_id))
         return [vote for vote in stored if phase is None or vote.phase == phase]
 
+    def count_votes(self) -> int:
+        """How many votes are stored, superseded ones too."""
+        query = sa.select(sa.func.count()).select_from(schema.votes)
+        return int(self.read(lambda connection: connection.execute(query).scalar_one()))
+
+    def newest_votes(self, limit: int, offset: int = 0) -> list[Vote]:
+        """The votes stored last, newest first, superseded ones too; names as at their own site."""
+        t = schema.votes
+        query = sa.select(t).order_by(t.c.created_at.desc(), t.c.id.desc())
+        query = query.offset(offset).limit(limit)
+        return [row_mapping.vote(row) for row in self.read(lambda c: c.execute(query).all())]
+
+    def superseded(self, votes: Sequence[Vote]) -> set[int]:
+        """Ids of those of ``votes`` that a later one has replaced."""
+        t = schema.votes
+        query = sa.select(t.c.supersedes).where(t.c.supersedes.in_([v.id for v in votes]))
+        return set(self.read(lambda connection: connection.execute(query).scalars().all()))
+
     def current_votes(self, case_id: str | None = None, phase: str | None = None) -> list[Vote]:
         """The latest vote of each reader, case and phase, oldest first."""
         return current(self.votes(case_id, phase))
@@ -148,7 +171,9 @@ def _append(connection: sa.Connection, draft: VoteDraft) -> Vote:
     )
     values["supersedes"] = _superseded(connection, draft, reader)
     values["created_at"] = datetime.now(UTC)
-    return row_mapping.vote(chain.append(connection, table, values))
+    stored = row_mapping.vote(chain.append(connection, table, values))
+    vote_counts.voted(connection, draft.case_id)
+    return stored
 
 
 def _check_order(connection: sa.Connection, draft: VoteDraft) -> None:

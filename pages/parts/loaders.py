@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from bmcore.domain import BmcoreError, BundleInfo, Case, Prediction, Volume
+from bmcore.domain import BmcoreError, BundleInfo, Case, Finding, Prediction, Volume
 from bmcore.settings import settings
 from pages.parts import database
 from pages.parts.access import session
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from bmcore.models.bundles import Bundle
     from bmcore.review.store import Store
     from bmcore.review.votes import Evidence
-    from pages.parts.viewer.block_cache import Preparer
     from pages.parts.viewer.payload import Images
+    from pages.parts.viewer.preparer import Preparer
+
+
+_PICTURES_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,50 @@ def _demo_cases(folder: Path) -> bool:
     return True
 
 
+def index_cases() -> int:
+    """Bring the index of the work list to what lies in the folder; how many records are unread.
+
+    Makes the demo cases at the first start. A large folder is read in the background.
+    """
+    from bmcore.review import case_index
+
+    if settings().demo:
+        _demo_cases(home())
+    _indexer(home(), settings().url).start(digest())
+    left = case_index.sync(store(), home())
+    return left
+
+
+def absent_cases() -> Finding | None:
+    """What to tell where cases are missing from the folder; looked up anew when something was
+    stored or a case came or went."""
+    from bmcore.review import case_index
+
+    stamp = case_index.stamp(store())
+    return _absent(home(), settings().url, stamp)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _absent(folder: Path, url: str, stamp: str) -> Any:
+    from bmcore.review import case_index
+    from bmcore.review.absent import absent
+
+    return absent(store(), folder, set(case_index.ids(store(), case_index.Wish())))
+
+
+def digest() -> str:
+    """Of the models that are loaded; "" where there are none."""
+    info = models().info
+    return "" if info is None else info.digest
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _indexer(folder: Path, url: str) -> Any:
+    from pages.parts.indexer import Indexer
+
+    return Indexer(folder, database.opened())
+
+
 def entry(case_id: str) -> CaseEntry:
     """What is known of a case without reading its images."""
     from bmcore.intake import library
@@ -114,21 +161,28 @@ def thumbnail(entry: CaseEntry) -> bytes | None:
 
 def prepare_images() -> int:
     """Make the blocks of all cases in the background; how many have no picture yet."""
+    from bmcore.review import case_index
+
     left = pictures_missing()
     if left:
-        _preparer(home()).start(entries())
+        kept = database.opened()
+        _preparer(home()).start(
+            lambda: case_index.unpictured(kept, _PICTURES_AT_ONCE)[0],
+            lambda cases: case_index.set_pictured(kept, cases),
+        )
     return left
 
 
 def pictures_missing() -> int:
     """How many cases wait for their picture; those that cannot be prepared are not counted."""
-    failed = _preparer(home()).failed
-    return sum(e.readable and e.case_id not in failed and thumbnail(e) is None for e in entries())
+    from bmcore.review import case_index
+
+    return case_index.unpictured(store(), 1)[1]
 
 
 @st.cache_resource(show_spinner=False)
 def _preparer(folder: Path) -> Preparer:
-    from pages.parts.viewer.block_cache import Preparer
+    from pages.parts.viewer.preparer import Preparer
 
     return Preparer(folder)
 

@@ -21,7 +21,7 @@ MODULES = (
     "bmcore.inference.archive",
     "bmcore.review.marks",
     "bmcore.inference.intervals",
-    "bmcore.inference.jobs",
+    "bmcore.running.line",
     "bmcore.review.accounts",
     "bmcore.review.migrate",
     "bmcore.review.store",
@@ -47,3 +47,18 @@ def load() -> None:
             logging.getLogger(__name__).exception("%s could not be imported", name)
     gc.collect()
     gc.freeze()
+    _go_on()
+
+
+def _go_on() -> None:
+    """Runs of the models that an earlier server left undone are done now."""
+    from bmcore import disk
+    from bmcore.review.store import open_store
+    from bmcore.running import line
+    from bmcore.settings import settings
+
+    try:
+        disk.open_home(settings().home)
+        line.resume(settings().home, open_store(settings().url))
+    except Exception:  # the first page says what is wrong with the database
+        logging.getLogger(__name__).exception("the runs that wait could not be looked at")

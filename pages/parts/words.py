@@ -28,6 +28,7 @@ STATE_WORDS = {
     "running": "Running",
     "done": "Answer ready",
     "failed": "Failed",
+    "cancelled": "Cancelled",
 }
 # What could begin a link, a picture, a style, a formula or an entity.
 _MARKS = re.compile(r"[\\`*_\[\]<>$~@]|:(?=\S)|&(?=[#\w])")

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bmcore.domain import BmcoreError
 from bmcore.review.access import RULES, Role, User
-from pages.parts.access import reach, security_headers, uploads
+from pages.parts.access import pictures, reach, security_headers, uploads
 from pages.parts.access.register import LOCAL
 from pages.parts.access.request import Asked, who
 
@@ -35,7 +35,8 @@ _BRINGERS = RULES["cases.add"].roles
 _READ = ("GET", "HEAD")
 _CORE = ("/_stcore/host-config", "/_stcore/bidi-components/")  # of Streamlit's own, for who is in
 _PARTS = ("/component/", "/_stcore/bidi-components/")  # files that a page of ours frames
-_NO_PAGES = ("/_stcore/", "/media/", "/component/", "/static/", "/app/static/", uploads.BELOW)
+_NO_PAGES = ("/_stcore/", "/media/", "/component/", "/static/", "/app/static/", uploads.BELOW,
+             pictures.BELOW)  # fmt: skip
 _OUR_PAGES = ("/sign-in", "/sign-out", "/invite", "/first")
 _log = logging.getLogger(__name__)
 

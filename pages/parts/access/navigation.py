@@ -31,6 +31,7 @@ MENU = (
     Entry("review", "Review", "radiology", "review.see"),
     Entry("study", "Study", "fact_check", "study.see"),
     Entry("study_manage", "Run a study", "assignment_ind", "study.manage"),
+    Entry("runs", "Model runs", "queue", "runs.see"),
     Entry("agreement", "Agreement", "groups", "agreement.see"),
     Entry("reports", "Reports", "description", "report.build"),
     Entry("models", "Models", "account_tree", "models.see"),

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from bmcore.domain import BmcoreError
+from pages.parts.access.pictures import PictureRoute
 from pages.parts.access.request import Asked
 
 USER = "bmcore.user"  # in the scope: who was let through
@@ -161,4 +162,4 @@ def routes() -> list[BaseRoute]:
 
         return str(config.get_option("server.baseUrlPath") or "")
 
-    return [UploadRoute(base)]
+    return [UploadRoute(base), PictureRoute(base)]

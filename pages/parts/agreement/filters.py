@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 if TYPE_CHECKING:
-    from bmcore.analysis.readings import Choice, StudyData
+    from bmcore.analysis.readings import Choice
+    from bmcore.analysis.results_file import Offered
 
 ALL = "all"
 BOXES = {"sex": "Sex", "age": "Age", "lesions": "Number of lesions", "primary": "Known primary"}
 
 
-def draw(source: StudyData) -> Choice:
+def draw(offered: Offered) -> Choice:
     """The boxes in a popover; everything is let through until something is chosen."""
-    from bmcore.analysis.readings import GROUPS, Choice, roles_of
+    from bmcore.analysis.readings import Choice
     from bmcore.analysis.subgroups import group_words
     from bmcore.analysis.tables import ARM_NAMES
     from bmcore.domain import PRIMARIES, PRIMARY_NAMES
@@ -24,22 +25,21 @@ def draw(source: StudyData) -> Choice:
     with st.popover("Filter", icon=":material/filter_alt:"):
         roles = st.multiselect(
             "Readers",
-            roles_of(source.people),
+            offered.roles,
             format_func=lambda role: ROLE_NAMES[role],
             placeholder="All roles",
             key="filter_roles",
         )
         arms = st.multiselect(
             "Phases",
-            source.arms,
+            offered.arms,
             format_func=lambda arm: ARM_NAMES[arm],
             placeholder="All phases",
             key="filter_arms",
         )
         groups = []
         for what, label in BOXES.items():
-            there = {facts.group(what) for facts in source.cases.values()}
-            names = [ALL, *(name for name in GROUPS[what] if name in there)]
+            names = [ALL, *offered.groups[what]]
             found = st.selectbox(
                 label,
                 names,
@@ -51,11 +51,11 @@ def draw(source: StudyData) -> Choice:
         category = st.selectbox(
             "One primary against the rest, for sensitivity, specificity and AUC",
             [str(p) for p in PRIMARIES],
-            index=[str(p) for p in PRIMARIES].index(source.category),
+            index=[str(p) for p in PRIMARIES].index(offered.category),
             format_func=lambda name: PRIMARY_NAMES[name],
             key="filter_category",
         )
-    chosen = category if category != source.category else None
+    chosen = category if category != offered.category else None
     return Choice(tuple(roles), tuple(arms), tuple(groups), chosen)
 
 

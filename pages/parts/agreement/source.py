@@ -66,6 +66,13 @@ def gather(name: str) -> Picked:
     return Picked(source, marks, record, stamp)
 
 
+def is_large(name: str) -> bool:
+    """True where the results are computed off the page: free votes, once there are many."""
+    from bmcore.running import kept_results
+
+    return name == FREE and loaders.store().count_votes() > kept_results.LARGE
+
+
 def results(picked: Picked, choice: Choice) -> Results:
     """Computed once for what is stored and a filter."""
     return _results(picked.stamp, choice, picked)

@@ -8,7 +8,7 @@ from bmcore.domain import refuse
 from bmcore.review import case_changes
 from bmcore.review.case_changes import Wish
 from bmcore.settings import settings
-from pages.parts import loaders
+from pages.parts import loaders, runs
 from pages.parts.access import guard
 from pages.parts.words import count, escaped
 
@@ -81,9 +81,7 @@ def _delete(case_id: str, kept: case_changes.Kept, reason: str) -> None:
 
 def _quiet(case_id: str) -> None:
     """Refuse while the models are at the case, and a demo case that would come back at once."""
-    from bmcore.inference import jobs
-
-    if jobs.state(loaders.home(), case_id).busy:
+    if runs.state(case_id).busy:
         raise refuse(f"the models are reading case {case_id}", hint="wait until they are done.")
     if settings().demo and loaders.entry(case_id).demo:
         raise refuse(

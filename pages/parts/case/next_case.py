@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 import streamlit as st
 
-from bmcore.review import who_read
+from bmcore.review import case_index, who_read
 from bmcore.review.votes import Reader
 from pages.parts import loaders
 from pages.parts.access import guard
@@ -25,16 +26,15 @@ def key() -> str | None:
     return None if user.local else user.key
 
 
-def read_by() -> who_read.ReadBy:
-    """Who has voted on which case outside studies."""
-    return loaders.store().read(who_read.who_read)
+def read_by(case_ids: Collection[str]) -> who_read.ReadBy:
+    """Who has voted on these cases outside studies."""
+    return loaders.store().read(lambda connection: who_read.who_read(connection, case_ids))
 
 
 def following(after: str | None = None) -> str | None:
     """The oldest case, behind ``after``, that this reader may open and has not voted on."""
-    cases = [entry.case_id for entry in loaders.entries() if entry.readable]
-    done = who_read.read_by(read_by(), key())
-    return who_read.next_unread(cases, done | guard.closed_cases(), after)
+    loaders.index_cases()
+    return case_index.next_unread(loaders.store(), key(), guard.closed_cases(), after)
 
 
 def open_case(case_id: str) -> None:

@@ -12,9 +12,8 @@ from bmcore.review.access import RULES
 from bmcore.review.readiness import Check
 from bmcore.review.readiness_facts import Facts
 from bmcore.review.study import Study
-from pages.parts import loaders
+from pages.parts import loaders, runs
 from pages.parts.access import guard
-from pages.parts.case.run_models import progress_words
 from pages.parts.words import count
 
 LINES = 6  # of one check that are shown at once; the others are folded away
@@ -93,15 +92,12 @@ def _link(page: str, words: str, action: str) -> None:
 
 def draw_run(study: Study, found: Facts) -> None:
     """Run the models on the cases that they have not read, or how far that is."""
-    from bmcore.inference import batch, jobs
-
     unread = readiness.unread(study, found)
-    home, queued = loaders.home(), set(batch.waiting(loaders.home()))
-    states = {case_id: jobs.state(home, case_id) for case_id in unread}
-    under_way = [c for c in unread if c in queued or states[c].busy]
-    for case_id in unread:
-        if states[case_id].state == "failed" and case_id not in under_way:
-            st.text(f"{case_id}: {states[case_id].message}")
+    states = runs.states(unread)
+    under_way = [c for c in unread if c in states and states[c].busy]
+    for case_id, state in states.items():
+        if state.state == "failed":
+            st.text(f"{case_id}: {state.message}")
     if under_way:
         _follow(tuple(unread))
     idle = [c for c in unread if c not in under_way]
@@ -109,24 +105,20 @@ def draw_run(study: Study, found: Facts) -> None:
         words = f"Run the models on the {count(len(idle), 'missing case')}"
         if st.button(words, key="run missing", icon=":material/play_arrow:"):
             guard.check("study.manage")
-            batch.submit_all(home, idle)
+            runs.submit_many(idle)
             st.rerun()
 
 
 @guard.fragment("study.manage", run_every=1.0)
 def _follow(cases: tuple[str, ...]) -> None:
     """How far the models are with these cases; the page is drawn anew at each that is read."""
-    from bmcore.inference import batch, jobs
-
-    home = loaders.home()
-    queued = set(batch.waiting(home))
-    states = {case_id: jobs.state(home, case_id) for case_id in cases}
-    busy = [c for c in cases if c in queued or states[c].busy]
+    states = runs.states(cases)
+    busy = [c for c in cases if c in states and states[c].busy]
     read = sum(loaders.has_prediction(c) for c in cases)
     if read or not busy:
         st.rerun(scope="app")
     running = [states[c] for c in busy if states[c].state == "running"]
-    words = progress_words(running[0]) if running else "Waiting to start."
+    words = runs.words(running[0]) if running else "Waiting to start."
     fraction = running[0].fraction if running else 0.0
     st.progress(min(1.0, max(0.0, fraction)), f"{count(len(busy), 'case')} to go. {words}")
 

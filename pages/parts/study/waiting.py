@@ -6,20 +6,15 @@ Nothing is lost here: what was locked stays, and the sheet opens by itself once 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from bmcore.domain import BmcoreError, Prediction
 from bmcore.review import access, start
 from bmcore.review.allocation import Place
-from pages.parts import loaders
+from pages.parts import loaders, runs
 from pages.parts.access import guard
-from pages.parts.case.run_models import progress_words
 from pages.parts.study.context import StudyContext
-
-if TYPE_CHECKING:
-    from bmcore.inference.jobs import JobState
 
 _SEEN = "The investigator sees this on the page “Run a study”. What you have locked is safe."
 
@@ -50,18 +45,10 @@ def answer(reading: StudyContext, case_id: str) -> Prediction | Wait:
 
 
 def _work(case_id: str) -> Wait:
-    from bmcore.inference import batch
-
-    state = _job(case_id)
-    if state.busy or case_id in batch.waiting(loaders.home()):
+    state = runs.state(case_id)
+    if state.busy:
         return Wait.UNDER_WAY
     return Wait.FAILED if state.state == "failed" else Wait.UNREAD
-
-
-def _job(case_id: str) -> JobState:
-    from bmcore.inference import jobs
-
-    return jobs.state(loaders.home(), case_id)
 
 
 def draw(reading: StudyContext, place: Place, wait: Wait) -> None:
@@ -93,22 +80,16 @@ def _draw_work(reading: StudyContext, place: Place, wait: Wait) -> None:
         return
     if wait is Wait.FAILED:
         st.error("The models could not read this case.", icon=":material/error:")
-        st.text(_job(place.case_id).message)
+        st.text(runs.state(place.case_id).message)
     else:
         st.info("The models have not read this case yet.", icon=":material/hourglass:")
     if access.allowed(guard.user(), "study.run", reading.standing(place)):
         words = "Try again" if wait is Wait.FAILED else "Run the models now"
         if st.button(words, type="primary", key="run_study_case", icon=":material/play_arrow:"):
             guard.check("study.run", at=reading.standing(place))
-            _submit(place.case_id)
+            runs.submit(place.case_id)
             st.rerun()
     st.caption(f"{_SEEN} This step opens by itself as soon as the models are done.")
-
-
-def _submit(case_id: str) -> None:
-    from bmcore.inference import jobs
-
-    jobs.submit(loaders.home(), case_id)
 
 
 @guard.fragment("study.see", run_every=1.0)
@@ -117,6 +98,6 @@ def _watch(reading: StudyContext, case_id: str, wait: Wait) -> None:
     if answer(reading, case_id) is not wait:
         st.rerun(scope="app")
     if wait is Wait.UNDER_WAY:
-        state = _job(case_id)
-        words = progress_words(state) if state.busy else "Waiting to start."
+        state = runs.state(case_id)
+        words = runs.words(state) if state.busy else "Waiting to start."
         st.progress(min(1.0, max(0.0, state.fraction)), words)

@@ -8,15 +8,13 @@ can be deleted at any time.
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bmcore import disk
-from bmcore.domain import BmcoreError, Volume, refuse
+from bmcore.domain import Volume, refuse
 from pages.parts.viewer import payload
 
 if TYPE_CHECKING:
@@ -76,39 +74,15 @@ def thumbnail(home: Path, entry: CaseEntry) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-class Preparer:
-    """Makes picture and t1c block of many cases in one background thread.
-
-    The other sequences (about 1.4 MB each) are made when a case is opened, after t1c is sent.
-
-    failed: case id -> why it could not be prepared; opening the case says it to the reader.
-    """
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.failed: dict[str, str] = {}
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-
-    def start(self, entries: Sequence[CaseEntry]) -> None:
-        """Begin, unless it is at work already."""
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._work, args=(entries,), daemon=True)
-                self._thread.start()
-
-    def wait(self) -> None:
-        """Until the work at hand is done."""
-        if self._thread is not None:
-            self._thread.join()
-
-    def _work(self, entries: Sequence[CaseEntry]) -> None:
-        for entry in entries:
-            try:
-                if entry.readable and thumbnail(self.home, entry) is None:
-                    block(self.home, entry, "t1c")
-            except (BmcoreError, OSError) as error:
-                self.failed[entry.case_id] = str(error)
+def picture(home: Path, case_id: str, t1c_sha256: str) -> str | None:
+    """The name of the picture's file of a case in its folder of the cache; None where there is
+    none. Reads no record."""
+    try:
+        stamp = _stamp_of(home / "cases" / case_id / f"{case_id}-t1c.nii.gz", t1c_sha256)
+    except FileNotFoundError:
+        return None
+    name = f"thumb-{stamp}.png"
+    return name if (home / "cache" / "viewer" / case_id / name).is_file() else None
 
 
 def _file(entry: CaseEntry, sequence: str) -> Path:
@@ -116,16 +90,20 @@ def _file(entry: CaseEntry, sequence: str) -> Path:
 
 
 def _stamp(entry: CaseEntry, sequence: str) -> str:
+    path = _file(entry, sequence)
     try:
-        stat = _file(entry, sequence).stat()
+        return _stamp_of(path, entry.sha256.get(path.name, ""))
     except FileNotFoundError:
         raise refuse(
             "the stored file is gone",
-            file=_file(entry, sequence).name,
+            file=path.name,
             hint="remove the case and add it again.",
         ) from None
-    content = entry.sha256.get(_file(entry, sequence).name, "")[:12]
-    return f"{content}-{stat.st_mtime_ns:x}-{stat.st_size:x}-{_FORMAT}"
+
+
+def _stamp_of(path: Path, sha256: str) -> str:
+    stat = path.stat()
+    return f"{sha256[:12]}-{stat.st_mtime_ns:x}-{stat.st_size:x}-{_FORMAT}"
 
 
 def _block_id(entry: CaseEntry, sequence: str) -> str:

@@ -1,0 +1,1 @@
+"""The one worker process and what it does: the models, and results that take long."""
