@@ -19,6 +19,7 @@ else the machine does; seconds on the processor hardly do.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -179,9 +180,10 @@ def part(name: str, draws: int) -> dict[str, float]:
             while case_index.sync(store, settings().home):
                 pass
     else:
-        from streamlit.testing.v1 import AppTest
-
-        page = AppTest.from_file(str(PROJECT / "pages" / f"{_PAGES[name]}.py"), default_timeout=600)
+        testing = importlib.import_module("streamlit.testing.v1")
+        page = testing.AppTest.from_file(
+            str(PROJECT / "pages" / f"{_PAGES[name]}.py"), default_timeout=600
+        )
         bare = memory_mb()
         work: Callable[[], Any] = page.run
         if name == "results":
