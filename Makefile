@@ -11,7 +11,7 @@ RUNS ?= 1000
 MUTANTS ?= 10000
 WORK ?= runs/demo
 
-.PHONY: app test lint coverage mutants demo-models screenshots lock clean
+.PHONY: app test lint coverage mutants demo-models yale screenshots lock clean
 
 app: $(READY)
 	@exec $(BIN)/python -m streamlit run app.py $(STREAMLIT_FLAGS)
@@ -35,6 +35,13 @@ mutants: $(READY)
 
 demo-models: $(READY)
 	@$(BIN)/python -m training.demo_models --out models/demo --work $(WORK) --cases $(CASES)
+
+# From a folder of cases to a bundle: make yale DATA="/path/to/the download" [OUT=models/yale]
+# [TRAIN="--minutes 600"]. Started again, it goes on. See docs/train.md.
+OUT ?= models/yale
+yale: $(READY)
+	@test -n "$(DATA)" || { echo 'Say where the cases are: make yale DATA="/path/to/the download"'; exit 2; }
+	@$(BIN)/python -m training.run --data "$(DATA)" --out "$(OUT)" $(TRAIN)
 
 screenshots: $(READY)
 	@BMCORE_SCREENSHOTS=1 $(BIN)/python -m pytest -m browser

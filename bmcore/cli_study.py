@@ -93,7 +93,7 @@ def merge(
 def progress(database: Database = None) -> None:
     """How far each reader is, and the log of amendments. Says nothing of what was answered."""
     from bmcore.domain import refuse
-    from bmcore.review import plan
+    from bmcore.review import conduct, plan
     from bmcore.review.reading_session import ReadingSession
     from bmcore.review.store import open_store
 
@@ -107,6 +107,11 @@ def progress(database: Database = None) -> None:
                     why = "start" if version.reason is None else version.reason
                     when = f"{version.created_at:%Y-%m-%d %H:%M} UTC"
                     typer.echo(f"{name} version {version.version}, {when}, {version.author}: {why}")
+                now = conduct.of(store, name)
+                if now.halted:
+                    typer.echo(f"{name} is {now.halted}")
+                if now.due is not None:
+                    typer.echo(f"{name} deadline {now.due}")
                 for reader, states in ReadingSession(store, name).progress().items():
                     told = ", ".join(f"{count} {state}" for state, count in states.items())
                     typer.echo(f"{name} reader {reader}: {told}")

@@ -70,6 +70,13 @@ PRIMARY_NAMES: Mapping[str, str] = MappingProxyType(
 ANSWER_NAMES: Mapping[str, str] = MappingProxyType(
     {"clinical": "Clinical only", "image": "Image only", "fused": "Fused"}
 )
+ANSWER_SOURCES: Mapping[str, str] = MappingProxyType(
+    {
+        "clinical": "clinical data alone",
+        "image": "the images alone",
+        "fused": "images and clinical data together",
+    }
+)
 
 
 SIDE_NOT_KNOWN = "side not known"

@@ -18,7 +18,7 @@ NO_VOTES = (
     "There are no votes yet. Open a case on the Review page and store the first one. Agreement can "
     "be computed once two readers have voted on the same cases."
 )
-NO_ANSWERS = "No sheet of this study is locked yet. Readers find their lists on the Study page."
+NO_ANSWERS = "No reading of this study is locked yet. Readers find their lists on the Study page."
 
 
 def draw(picked: source.Picked, bar: DeltaGenerator) -> None:

@@ -11,18 +11,21 @@ import streamlit as st
 from bmcore.domain import Finding
 from bmcore.review import case_index
 from pages.parts import loaders, runs, work_list
-from pages.parts.access import guard
+from pages.parts.access import guard, landing
 from pages.parts.access.guard import may, page
 from pages.parts.arrival import road
+from pages.parts.case import manage, next_case, open_row
 from pages.parts.case.add import add_case_form
 from pages.parts.words import count, duration, escaped
 
 if TYPE_CHECKING:
     from bmcore.review.case_index import Wish
 
+ROW_PX = 64
+
 
 def draw_list(table: pd.DataFrame) -> None:
-    """The list; a click anywhere in a row chooses the case."""
+    """The list; a click anywhere in a row opens the case, the keyboard chooses it."""
     opener = st.container()
     event = st.dataframe(
         table,
@@ -31,19 +34,25 @@ def draw_list(table: pd.DataFrame) -> None:
         selection_mode=["single-row", "single-cell"],
         key="work_list",
         height="content" if len(table) <= 7 else 520,
-        row_height=64,
+        row_height=ROW_PX,
         placeholder="",
         column_config={
             "Image": st.column_config.ImageColumn(width=70, help="T1 post-gadolinium"),
-            "Added": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm", timezone="UTC"),
+            "Case": st.column_config.TextColumn(pinned=True),
+            "Read by": st.column_config.TextColumn(help="Votes outside studies"),
+            "Readers": st.column_config.NumberColumn(help="How many have voted, outside studies"),
+            "Added": st.column_config.DatetimeColumn(
+                format="D MMM YYYY, HH:mm", timezone=st.context.timezone or "UTC"
+            ),
             "Missing": st.column_config.TextColumn(help="Sequences that the case lacks"),
         },
         alt="Work list: one row a case",
     )
     chosen = _chosen(table, event["selection"])
-    label = f"Open {escaped(chosen)}" if chosen else "Open a case: click on its row first"
-    if opener.button(label, type="primary", disabled=chosen is None, icon=":material/radiology:"):
-        st.switch_page("pages/review.py", query_params={"case": str(chosen)})
+    label = f"Open {escaped(chosen)}" if chosen else "Click on a row to open its case"
+    if opener.button(label, disabled=chosen is None, key="open", icon=":material/radiology:"):
+        next_case.open_case(str(chosen))
+    open_row.draw("work_list", "Case", ROW_PX, set(table["Case"]))
 
 
 def _chosen(table: pd.DataFrame, selection) -> str | None:
@@ -151,7 +160,9 @@ def draw_add() -> None:
 
 
 with page("Cases", "cases.see"):
+    landing.to_own_list("Cases")
     st.header("Cases", anchor=False)
+    manage.say_done()
     unread = loaders.index_cases()
     whole, own = case_index.count(loaders.store())
     lost = draw_home(whole, own)
@@ -170,6 +181,7 @@ with page("Cases", "cases.see"):
         with place:
             states = runs.states([row.case_id for row in rows])
             follow_work({c: s.state for c, s in states.items()}, runs.look().busy)
+            next_case.draw_first()
         if not rows:
             st.info("No case fits this search. Take a filter away to see the others.")
         else:

@@ -26,6 +26,9 @@ KINDS = {
     "readings.parquet": ("Readings as Parquet", "application/vnd.apache.parquet"),
     "codebook.csv": ("Codebook of the readings", "text/csv"),
     "imrmc.csv": ("Scores for iMRMC", "text/csv"),
+    "drawings.zip": ("Masks and marks", "application/zip"),
+    "preferences.csv": ("Blinded preferences", "text/csv"),
+    "preferences-codebook.csv": ("Codebook of the preferences", "text/csv"),
 }
 REPORT = ("report.pdf", "report.html")
 BUILT = "report files"
@@ -119,7 +122,7 @@ with page("Reports", "report.build"):
     if picked.running:
         st.info(
             "The study is running. Its report shows the plan and the progress; answers and effects "
-            "come in once every sheet is locked or skipped."
+            "come in once every reading is locked or skipped."
         )
     elif not picked.source.readings:
         st.info("There are no votes yet. The report would describe cases and models only.")

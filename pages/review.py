@@ -12,7 +12,7 @@ from bmcore.domain import Prediction
 from pages.parts import loaders, viewer
 from pages.parts.access import guard
 from pages.parts.access.guard import error_boundary, page
-from pages.parts.case import answers, lesions, marks, reader, three_d, vote, what_if
+from pages.parts.case import answers, lesions, manage, marks, reader, three_d, vote, what_if
 from pages.parts.case.header import draw_case_header, pick_case
 from pages.parts.case.marks import ReadingContext
 from pages.parts.case.run_models import run_models
@@ -59,6 +59,7 @@ def draw_panel(reading: ReadingContext, prediction: Prediction | None) -> None:
     with tabs[1]:
         marks.draw_correction(reading)
         lesions.draw(reading.prediction)
+        lesions.draw_download(reading.prediction)
     with tabs[2]:
         if tabs[2].open:  # the first look loads a library for about a second
             answers.draw_reasons(reading.prediction)
@@ -78,6 +79,7 @@ with page("Review", "review.see"):
             prediction = loaders.prediction(case_id)
             shown = prediction if reader.models_shown(case_id, who) else None
             draw_case_header(loaders.entry(case_id), prediction is not None, shown)
+            manage.draw(case_id)
     if case_id:
         reading = ReadingContext(case_id, who[0] if who else None, shown)
         left, right = st.columns([2, 1], gap="medium")

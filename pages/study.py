@@ -8,11 +8,13 @@ from pages.parts.study import case, context, practice, preference, worklist
 with page("Study", "study.see"):
     reading = context.choose()
     if reading is not None:
+        if context.halted(reading):
+            context.close(reading)
         practising = practice.of(reading)
         place = None if practising is not None else context.open_place(reading)
         if practising is not None and context.is_reading():
             practice.draw(practising)
-        elif preference.is_open(reading):
+        elif preference.is_open(reading) and not context.halted(reading):
             preference.draw(reading)
         elif place is None:
             worklist.draw(reading)

@@ -1,4 +1,4 @@
-"""For the investigator: start and amend a study, follow it, settle disagreements, export masks."""
+"""For the investigator: start and amend a study, follow it, resolve disagreements, write masks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pages.parts import loaders
 from pages.parts.access.guard import check, error_boundary, page
 from pages.parts.study import (
     adjudication,
+    consensus_masks,
     practice,
     preference,
     progress,
@@ -35,6 +36,11 @@ with page("Run a study", "study.manage"):
     names = plan.studies(loaders.store())
     if not names:
         study_plan.draw_new(first=True)
+        with (
+            st.expander("Reference primaries and masks", icon=":material/fact_check:"),
+            error_boundary(),
+        ):
+            references.draw()
         with st.expander("How many readers and cases?", icon=":material/calculate:"):
             sizing.draw()
     else:
@@ -62,7 +68,7 @@ with page("Run a study", "study.manage"):
         with tabs[4], error_boundary():
             if tabs[4].open:
                 check("masks.export")
-                adjudication.draw_masks(desk)
+                consensus_masks.draw(desk)
         with tabs[5], error_boundary():
             if tabs[5].open:
                 study_plan.draw_new()

@@ -93,6 +93,15 @@ def use_tokens(monkeypatch: Any) -> None:
     monkeypatch.setattr(session, "_token", lambda: st.session_state.get(TOKEN) or real())
 
 
+def open_answers(page: Any) -> Any:
+    """Look at the models' answers of an aided sheet, and come back to the own one."""
+    if page.tabs:
+        for tab in ("The models' answers", "Your answer"):
+            page.session_state["study_panel"] = tab
+            page = page.run()
+    return page
+
+
 def enter(home: Path, name: str) -> str:
     """Sign somebody in; the value of the cookie."""
     from pages.parts.access import session

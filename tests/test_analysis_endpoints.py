@@ -11,10 +11,12 @@ import pytest
 from bmcore.analysis import endpoints
 from bmcore.analysis.readings import CaseFacts, LesionMarks, Person, Reading, StudyData
 from bmcore.analysis.results import results, running
-from bmcore.domain import InputRefused
+from bmcore.domain import PRIMARIES, InputRefused
+from bmcore.report.figures.results import figures_of
 from bmcore.review.study import parse_study
 from bmcore.stats.endpoint import compute
 from bmcore.stats.endpoint_choice import Endpoint
+from pages.parts.agreement import charts
 from tests import study_fixture as drawn
 
 ARMS = ("unaided", "aided")
@@ -312,6 +314,11 @@ def test_too_few_cases_are_told_as_such():
     assert answer.sentence == (
         "Whether the models help cannot be said yet: 6 cases read in both phases, 10 needed."
     )
+    known = {c: replace(f, truth=f.truth if c < "C02" else None) for c, f in said.cases.items()}
+    assert (
+        "2 cases with a known primary read in both phases, 10 needed (6 read in all)"
+        in endpoints.primary(replace(said, cases=known)).sentence
+    )
     melanoma = data(plan(n_cases=12, measure="sensitivity", primary="melanoma"))
     assert (
         "4 cases of the kind read in both phases, 5 needed" in endpoints.primary(melanoma).sentence
@@ -325,7 +332,7 @@ def test_mixed_models_are_in_the_report_where_they_are_asked_for():
     assert "exploratory" in section.title
     learning = section.table("learning_aided")
     assert [x.labels[0] for x in learning.lines] == [
-        "Earlier phase", "Later phase", "Later less earlier",
+        "Earlier phase", "Later phase", "Later minus earlier",
     ]  # fmt: skip
     assert learning.lines[0].cells[0].has_interval
     few = data(plan(2, 6, readers="fixed"))
@@ -347,3 +354,95 @@ def test_confidences_are_held_against_right_answers_and_cannot_tell_counts_for_n
     kept = [r for r in other.readings if r.arm == "unaided" and r.primary != "cannot_tell"]
     share = np.mean([r.primary == said.cases[r.case_id].truth for r in kept])
     assert again.value == pytest.approx(np.mean([r.confidence for r in kept]) / 100 - share)
+
+
+# --- against the models alone ---------------------------------------------------------------------
+
+
+def with_models(study, right: float, **changes: object) -> StudyData:
+    """``data`` with the models' answers: right in that share of the cases, beginning with C00."""
+    plain = data(study, **changes)
+    facts = {}
+    for n, (case, one) in enumerate(plain.cases.items()):
+        named = one.truth if n < right * len(plain.cases) else "rcc"
+        share = {named: 0.7}
+        given = tuple(share.get(str(p), 0.06) for p in PRIMARIES)
+        facts[case] = replace(one, answers={"fused": given})
+    return replace(plain, cases=facts)
+
+
+def test_a_plan_may_compare_readers_with_the_models_alone():
+    study = plan(compare=["models", "unaided"])
+    told = results(with_models(study, 0.9))
+    first = told.section("endpoint")
+    assert first.sentence.startswith("Fewer right answers without the models than by the models")
+    assert told.summary[0] == first.sentence
+    arms = {line.labels[0]: line.cells[0].value for line in first.tables[0].lines}
+    assert arms["By the models alone"] == pytest.approx(0.9)
+    analyses = next(t for t in first.tables if t.key == "endpoint_difference")
+    assert len(analyses.lines) == 4
+    width = running(with_models(study, 0.9))
+    assert width.finding.width == pytest.approx(
+        first.tables[1].lines[0].cells[0].high - first.tables[1].lines[0].cells[0].low
+    )
+    assert "60 cases answered by the models and by 4 readers" in width.words[0]
+
+
+def test_auc_and_lesions_are_compared_with_the_models_too():
+    auc = with_models(plan(measure="AUC", primary="melanoma", compare=["unaided", "models"]), 1.0)
+    section = endpoints.endpoint_section(auc)
+    assert section.tables[0].lines[1].cells[0].value == 1.0
+    asked = [*drawn.study().model_dump(mode="json")["questions"]]
+    asked.append({"id": "m", "kind": "marks", "text": "Mark each lesion", "arms": ["unaided"]})
+    study = drawn.study(
+        questions=asked,
+        primary_endpoint={"measure": "lesion sensitivity", "compare": ["models", "unaided"]},
+    )
+    choice = study.primary_endpoint.choice
+    marks = LesionMarks({("models", "models", "A"): (frozenset({1}), 2)}, {"A": (5.0, 9.0)})
+    rows = endpoints.of_models(replace(auc, cases={"A": CaseFacts("A"), "B": CaseFacts("B")}),
+                               marks, choice)  # fmt: skip
+    assert [(r.case, r.marks, r.false_marks) for r in rows] == [("A", (1.0, -math.inf), (1.0, 1.0))]
+
+
+def test_without_the_models_answers_it_says_so():
+    told = endpoints.endpoint_section(data(plan(compare=["models", "unaided"])))
+    assert told.sentence == (
+        "How readers do against the models alone cannot be said: the models' answers on these "
+        "cases are not here."
+    )
+    few = with_models(plan(n_cases=6, compare=["models", "unaided"]), 0.5)
+    assert (
+        "6 cases answered by the models and by readers, 10 needed"
+        in endpoints.primary(few).sentence
+    )
+
+
+def test_what_only_readers_do_is_refused_against_the_models_when_the_plan_is_read():
+    with pytest.raises(InputRefused, match="decision time is of readers only"):
+        plan(measure="decision time", compare=["models", "unaided"])
+
+
+# --- ROC curves -----------------------------------------------------------------------------------
+
+
+def test_the_average_roc_curves_stand_with_their_bands_in_results_page_and_report():
+    study = plan(n_readers=3, n_cases=30)
+    shown = with_models(study, 0.8)
+    table = results(shown).section("accuracy").table("roc")
+    assert [c.arm for c in table.curves] == [*ARMS, "models"]
+    category = shown.category
+    for line, curve in zip(table.lines, table.curves, strict=True):
+        assert all(a <= b <= c for a, b, c in zip(curve.low, curve.y, curve.high, strict=True))
+        assert line.cells[1].value == pytest.approx(np.interp(0.1, curve.x, curve.y))
+        # Complete design: the mean AUC is the area under the mean curve, up to the grid.
+        assert line.cells[0].value == pytest.approx(np.trapezoid(curve.y, curve.x), abs=0.02)
+    direct = compute(Endpoint("AUC", ARMS, category), endpoints.as_readings(shown))
+    assert table.lines[0].cells[0].value == pytest.approx(direct.arms[0].value)
+    drawn_there = figures_of(table, table.drawings[0])
+    lines = [x for x in drawn_there[0][1].axes[0].get_lines() if len(x.get_xdata()) > 2]
+    assert [tuple(x.get_ydata()) for x in lines] == [c.y for c in table.curves]
+    on_page = charts.roc(table)
+    assert [tuple(t.y) for t in on_page.data if t.name] == [c.y for c in table.curves]
+    few = results(with_models(plan(n_readers=3, n_cases=12), 0.8)).section("accuracy")
+    assert "roc" not in {t.key for t in few.tables}  # four cases of the rarer kind

@@ -68,7 +68,7 @@ def test_numbers_have_a_mean_a_paired_difference_and_an_agreement(found):
     shown = cells(found, "large mean")["All readers", UNAIDED][0]
     assert (shown.value, shown.low) == (expected.value, expected.low)
     assert cells(found, "large mean")["Bo Ek", AIDED][0].value == pytest.approx(18.0)
-    change = cells(found, "large change")[(f"{AIDED} less without the models",)][0]
+    change = cells(found, "large change")[(f"{AIDED} minus without the models",)][0]
     assert change.value == pytest.approx(2.0)
     icc = cells(found, "large agreement")[(UNAIDED,)][0]
     assert icc.value == continuous.icc(both.T).value < 1

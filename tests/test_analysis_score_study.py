@@ -40,7 +40,7 @@ def test_imrmcs_example_gives_its_printed_numbers_in_the_report(tmp_path):
     u = "Readers like these (U)"
     areas = [found["Mean of the readers", f"modality{m}", u]["value"] for m in "AB"]
     assert [round(float(a), 9) for a in areas] == [0.903333333, 0.553333333]  # iMRMC 4.0.0
-    change = found["Differences", "modalityB less modalityA", u]
+    change = found["Differences", "modalityB minus modalityA", u]
     assert round(float(change["value"]), 9) == -0.35
     page = (tmp_path / "out" / "report.html").read_text()
     assert "not a medical device" in page and "fakepilot2.csv" in page
@@ -61,7 +61,7 @@ def test_rjafrocs_dataset02_gives_the_printed_numbers_in_the_report(tmp_path):
         for m in ("spin", "cine")
     ]
     assert each == PRINTED["auc"]
-    row = found["Differences", "cine less spin", "Readers like these (OR)"]
+    row = found["Differences", "cine minus spin", "Readers like these (OR)"]
     assert round(float(row["p"]), 4) == 0.0517  # OR-DBM MRMC 2.51
     page = (tmp_path / "a" / "report.html").read_text()
     for value in (PRINTED["reader"], PRINTED["interaction"], *PRINTED["cov"]):

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -271,23 +273,32 @@ def test_what_a_finger_meets_is_44_pixels_large(browser, address) -> None:
 
 
 @pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+def axe() -> str:
     """The script of axe-core, from BMCORE_AXE or by npm; without either the tests skip."""
+    script = axe_script()
+    if script.startswith("axe-core: "):
+        pytest.skip(script)
+    return script
+
+
+@lru_cache(maxsize=1)
+def axe_script() -> str:
+    """The script, or why there is none; asked for once, whichever module does."""
     given = os.environ.get("BMCORE_AXE")
     if given:
         return Path(given).read_text(encoding="utf-8")
     if shutil.which("npm") is None:
-        pytest.skip("axe-core: no npm here, and BMCORE_AXE names no axe.min.js")
-    folder = tmp_path_factory.mktemp("axe")
-    command = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "axe-core@4"]
-    try:
-        found = subprocess.run(command, capture_output=True, timeout=60, check=False)
-    except subprocess.TimeoutExpired:
-        pytest.skip("axe-core: npm did not answer within a minute")
-    script = folder / "node_modules" / "axe-core" / "axe.min.js"
-    if found.returncode or not script.is_file():
-        pytest.skip("axe-core: npm could not install it")
-    return script.read_text(encoding="utf-8")
+        return "axe-core: no npm here, and BMCORE_AXE names no axe.min.js"
+    with tempfile.TemporaryDirectory(prefix="axe-") as folder:
+        command = ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "axe-core@4"]
+        try:
+            found = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        except subprocess.TimeoutExpired:
+            return "axe-core: npm did not answer within a minute"
+        script = Path(folder) / "node_modules" / "axe-core" / "axe.min.js"
+        if found.returncode or not script.is_file():
+            return "axe-core: npm could not install it"
+        return script.read_text(encoding="utf-8")
 
 
 AXE = """async () => {

@@ -438,3 +438,45 @@ def test_names_are_blotted_out_of_descriptions():
     assert shown("頭部山田 T2 xmüllerx", naming) == "頭部… T2 x…x"
     assert shown("T1 axial li " + "x" * 100, naming).startswith("T1 axial li x")
     assert len(shown("x" * 1000, set())) == 64
+
+
+def test_dates_move_together_for_one_patient_or_are_dropped(tmp_path, monkeypatch):
+    """Order and intervals stay; the day itself, and the shift of another patient, do not."""
+    from datetime import date
+
+    from bmcore.settings import settings
+
+    days = {("A", 1): "20230103", ("A", 2): "20230412", ("B", 3): "20230103"}
+    for (patient, study), day in days.items():
+        tags = {"PatientID": patient, "StudyDate": day, "AcquisitionDate": day}
+        fixture.save(fixture.slices(fixture.volume(study), "t1c", 1, study, **tags),
+                     tmp_path / "in" / f"{patient}{study}")  # fmt: skip
+
+    def kept() -> list[str | None]:
+        settings.cache_clear()
+        out = []
+        for patient, study in days:
+            with read_study(tmp_path / "in" / f"{patient}{study}") as found:
+                raw = to_raw(choose(found), tmp_path / "home")
+            assert "20230" not in str(raw.technical) and "2023-0" not in str(raw.technical)
+            out.append(raw.technical["t1c"].get("date_shifted"))
+        return out
+
+    assert kept() == [None, None, None]
+    monkeypatch.setenv("BMCORE_DATES", "shift")
+    try:
+        first, second, other = (date.fromisoformat(day) for day in kept())
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    assert (second - first).days == 99 and first != other
+    assert 366 <= (date(2023, 1, 3) - first).days <= 1825
+
+
+def test_a_moved_date_needs_the_key():
+    from bmcore.intake.dicom.deidentify import Pseudonyms
+
+    one, two = Pseudonyms(b"a" * 32), Pseudonyms(b"b" * 32)
+    assert one.moved("P1", "2023-01-03") == one.moved("P1", "2023-01-03")
+    assert len({p.moved(i, "2023-01-03") for p in (one, two) for i in ("P1", "P2")}) == 4
+    assert one.moved("P1", "without a date") is None and one.moved("P1", "0001-01-03") is None

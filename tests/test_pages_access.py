@@ -46,6 +46,11 @@ MATRIX = {
     "case.open": (ALL, OUTSIDE),
     "case.run": (ALL, OUTSIDE),
     "case.mode": (LEADS, OUTSIDE),
+    "case.rename": (LEADS, OUTSIDE),
+    "case.delete": (LEADS, OUTSIDE),
+    "runs.see": (ALL, ANY),
+    "runs.start": (LEADS, ANY),
+    "runs.cancel": (LEADS, ANY),
     "vote.store": (ALL, OUTSIDE),
     "study.see": (ALL, ANY),
     "study.images": (ALL, {BARE, AIDED, EXPLAINED}),
@@ -73,14 +78,16 @@ PAGES = {
     "agreement": "agreement.see",
     "reports": "report.build",
     "models": "models.see",
+    "runs": "runs.see",
     "accounts": "accounts.manage",
     "my_password": "password.own",
 }
 EXPORTS = {
     ("reports.py", "report.export"),
     ("plan.py", "study.manage"),  # the shipped example
-    ("adjudication.py", "masks.export"),
+    ("consensus_masks.py", "masks.export"),
     ("bring.py", "cases.add"),  # the synthetic study to try the door with
+    ("lesions.py", "case.open"),  # the segmentation, on the grid of the images
     ("marks.py", "case.open"),  # the own marks and corrected segmentation
 }
 

@@ -121,7 +121,7 @@ def test_a_running_study_shows_how_far_it_is_and_no_number_of_its_result(home: P
     page = open_page("agreement")
     assert not page.exception and not page.error
     told = words(page)
-    assert "The study is running: 46 of 48 sheets are closed." in told
+    assert "The study is running: 46 of 48 readings are closed." in told
     assert "percentage points wide so far, on 11 cases read in both phases by 2 readers" in told
     assert "Answers and effects are shown once" in told
     assert not page.get("plotly_chart")
@@ -140,7 +140,7 @@ def test_a_study_without_a_sheet_and_too_few_cases_are_said_in_words(home: Path)
     with open_store(settings().url) as store:
         plan.lock(store, drawn.study(), "Ida Lund")
     page = open_page("agreement")
-    assert "0 of 48 sheets are closed" in words(page)
+    assert "0 of 48 readings are closed" in words(page)
     assert "too few cases are read in both phases" in words(page)
     page.selectbox(key="readings_of").set_value("Free votes").run()
     assert "There are no votes yet" in words(page)

@@ -148,7 +148,7 @@ def test_a_fault_becomes_a_sentence_and_its_story_goes_to_the_log(
 def test_the_work_list_shows_state_sequences_and_votes(read_case: str) -> None:
     table = open_page("cases").dataframe[0].value
     row = table.iloc[0]
-    assert row["Case"] == "Case-1" and row["State"] == "Done" and row["Votes"] == 0
+    assert row["Case"] == "Case-1" and row["Models"] == "Answer ready" and row["Readers"] == 0
     assert row["Sequences"] == "T1, T1 Gd, T2, FLAIR" and row["Patient"] == "61 years, female"
 
 

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from bmcore.intake import library
-from bmcore.review import plan, plan_form
+from bmcore.review import plan, plan_draft, plan_form
 from bmcore.review.store import open_store
 from bmcore.review.study import ARMS, read_study_text
 from tests import people_fixture
@@ -102,3 +102,66 @@ def test_an_empty_plan_with_a_title_passes_its_own_check(there: Path) -> None:
     assert study.design.arms == ARMS[:2]
     asked = {q.id: study.arms_of(q) for q in study.questions}
     assert asked["lesions"] == ("aided",) and "explanation" not in asked
+
+
+def checked(page: AppTest) -> str:
+    """The text of the plan that was checked last."""
+    values = page.session_state["plan form"]
+    return page.session_state[f"plan checked {values['study']} {values['seeds']['order']}"]
+
+
+def test_practice_preference_own_questions_and_the_models_alone_are_in_the_form(
+    there: Path,
+) -> None:
+    page = manage(there)
+    page = box(page, "text_input", "Title").set_value("All of it").run()
+    page = box(page, "multiselect", "Cases (3 are here)").set_value(CASES[:2]).run()
+    page = (
+        box(page, "multiselect", "Practice cases, read first and counted nowhere")
+        .set_value(CASES[2:])
+        .run()
+    )
+    toggle = next(t for t in page.toggle if t.label.startswith("After the list, compare two"))
+    page = toggle.set_value(True).run()
+    assert box(page, "selectbox", "The other").value == "reference"
+    page = box(page, "selectbox", "Another question").set_value("reliability").run()
+    page = press(page, "Add it")
+    page = box(page, "selectbox", "Another question").set_value("count").run()
+    page = press(page, "Add it")
+    numbers = [w for w in page.number_input if w.label == "To"]
+    page = numbers[0].set_value(50).run()
+    page = box(page, "selectbox", "Control arm").set_value("models").run()
+    page = box(page, "selectbox", "Compared with it").set_value("unaided").run()
+    page = press(page, "Check the plan")
+    assert not page.exception
+    text = checked(page)
+    study = read_study_text(text, "the form")
+    assert study.practice == (CASES[2],) and study.cases == tuple(CASES[:2])
+    assert study.preference.candidates == ("models", "reference")
+    asked = {q.id: q for q in study.questions}
+    assert asked["reliability"].kind == "choice" and len(asked["reliability"].options) == 5
+    assert study.arms_of(asked["reliability"]) == ("aided",)
+    assert asked["count"].limits == (0.0, 50.0) and asked["count"].arms is None
+    assert study.primary_endpoint.compare == ("models", "unaided")
+    assert "by the models alone" in study.analysis_plan
+    page = press(page, "Remove this question")
+    page = press(page, "Check the plan")
+    text = checked(page)
+    assert "reliability" not in {q.id for q in read_study_text(text, "the form").questions}
+
+
+def test_every_ready_made_question_and_each_kind_goes_through_the_draft_and_back() -> None:
+    for name, (_, question) in plan_draft.READY_MADE.items():
+        draft = plan_draft.draft_of(question, name, {name})
+        made = draft.as_question(ARMS)
+        assert made["id"] == f"{name}-2"
+        values = {k: v for k, v in made.items() if k != "id"}
+        assert values == {**question, **({"limits": list(map(float, question["limits"]))}
+                                         if "limits" in question else {})}  # fmt: skip
+    for question in (
+        {"id": "n", "kind": "number", "text": "t", "limits": [0.0, 2.5], "decimals": 1,
+         "unit": "mm", "required": False},
+        {"id": "t", "kind": "text", "text": "t", "arms": ["unaided"]},
+        {"id": "c", "kind": "choices", "text": "t", "options": ["a", "b"]},
+    ):  # fmt: skip
+        assert plan_draft.draft_of(question).as_question(ARMS) == question

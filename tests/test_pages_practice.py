@@ -52,12 +52,20 @@ def test_practice_comes_first_with_feedback_and_then_the_list(home: Path, study)
     page = press(page.run(), "Lock my answer")
     assert "“Quality?”" in page.error[0].value
     by_start(page.radio, "quality").set_value(4)
-    page = press(page.run(), "Lock my answer").run()
+    page = press(people_fixture.open_answers(page.run()), "Lock my answer").run()
     assert not page.error and not page.exception, [e.value for e in page.error]
     told = words(page)
     assert "how it went" in told and "The reference: " in told and "The models' answer: " in told
     assert any("Your answer: " in w.value for w in page.warning)
+    # A reload keeps the address alone: the feedback is still there, of a case that was read only.
+    assert page.query_params["feedback"] in ("1", ["1"])
+    again = open_page("study", seat="small/ra", reading="1", feedback="1")
+    assert "how it went" in words(again) and "Your answer: " in again.warning[0].value
+    for other in ("2", "0", "x"):
+        other_page = open_page("study", seat="small/ra", reading="1", feedback=other)
+        assert "how it went" not in words(other_page) and not other_page.exception
     page = press(page, "Begin with the counted cases").run()
+    assert "feedback" not in page.query_params
     assert any(b.label == "Read next case (1)" for b in page.button)
     with open_store(people_fixture.url(home)) as store:
         assert ReadingSession(store, "small").answers() == []

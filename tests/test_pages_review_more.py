@@ -193,7 +193,7 @@ def test_work_going_on_is_shown_with_the_time_left_on_both_pages(
     put_state(home, new_case, monkeypatch, **running)
     page = open_page("cases")
     assert bars(page) == ["Case-9: Finding the tumour, about 40 s left"]
-    assert list(page.dataframe[0].value["State"]) == ["Running"]
+    assert list(page.dataframe[0].value["Models"]) == ["Running"]
     page = open_page("review", case=new_case)
     assert bars(page) == ["Finding the tumour, about 40 s left"]
     runs_fixture.put(home, "Case-0", "queued")
@@ -222,7 +222,7 @@ def test_a_failed_case_says_why_and_can_be_tried_again(
     page = open_page("review", case=new_case)
     assert "could not read this case" in words(page) and "The disk is full." in words(page)
     assert "Try again" in [b.label for b in page.button]
-    assert list(open_page("cases").dataframe[0].value["State"]) == ["Failed"]
+    assert list(open_page("cases").dataframe[0].value["Models"]) == ["Failed"]
 
 
 def test_without_models_both_pages_say_what_still_works(
@@ -288,7 +288,11 @@ def test_the_own_marks_and_the_corrected_segmentation_can_be_taken_away(
     assert offered(sign_in(open_page("review", case=read_case), "Dr B")) == []
     page = read_with_models(read_case)
     assert not page.exception and not page.error
-    assert offered(page) == ["Your marks (CSV)", "Your corrected segmentation (NIfTI)"]
+    assert set(offered(page)) == {
+        "Your marks (CSV)",
+        "Your corrected segmentation (NIfTI)",
+        "The models' segmentation (NIfTI)",
+    }
 
 
 def test_the_lesion_table_has_both_axial_diameters_beside_the_one_in_space(
@@ -297,7 +301,32 @@ def test_the_lesion_table_has_both_axial_diameters_beside_the_one_in_space(
     page = read_with_models(read_case)
     table = next(t.value for t in page.dataframe if "Longest diameter (3D)" in t.value)
     assert list(table["Axial diameters"]) == ["8.6 × 8.6 mm"] * 2
-    assert "Tumour core (enhancing + necrosis)" in table
+    assert "Tumour core (enhancing + necrosis)" in table and "Remark" not in table
+
+
+def test_a_lesion_at_the_edge_says_so_in_the_table_and_the_mask_lies_on_the_scan() -> None:
+    """The case was turned upright on 1 mm voxels; the file has the grid that the scanner gave."""
+    import gzip
+    from dataclasses import replace
+
+    import nibabel as nib
+    import numpy as np
+
+    from bmcore.origin import Origin
+    from pages.parts.case import lesions
+    from tests import reading_fixture as reading
+
+    scan = np.diag([0.5, 0.5, 3.0, 1.0])
+    made = reading.prediction(lesions=2)
+    near = replace(made.lesions[1], at_edge=True)
+    made = replace(made, lesions=(made.lesions[0], near))
+    assert list(lesions._rows(made)["Remark"]) == ["", "at the edge"]
+    made = replace(made, mask=reading.prediction().mask, origin=Origin((12, 14, 4), scan, {}, "x"))
+    file = nib.Nifti1Image.from_bytes(gzip.decompress(lesions._mask_file(made)))
+    assert file.shape == (12, 14, 4) and np.allclose(file.affine, scan)
+    plain = replace(made, origin=None)
+    file = nib.Nifti1Image.from_bytes(gzip.decompress(lesions._mask_file(plain)))
+    assert np.array_equal(np.asarray(file.dataobj), made.mask.data)
 
 
 def test_how_a_reader_likes_the_viewer_is_kept_and_sent_with_the_next_case(

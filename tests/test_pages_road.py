@@ -160,6 +160,18 @@ def test_doubts_stand_beside_the_outline_and_go_along_with_the_case(
     assert doubt in entry.findings
 
 
+def test_text_that_may_be_burned_in_is_said_beside_the_outline(home, ran, tmp_path) -> None:
+    made = fixture.slices(fixture.volume())
+    values = fixture.stored(made[3]).astype(int)
+    values[:] = 5
+    values[4:14, 2:22:2] = 4000
+    fixture.set_pixels(made[3], values)
+    fixture.save(made, tmp_path / "X")
+    page = sound(button(bring(home, tmp_path / "X"), "align").click().run())
+    assert "text may be burned into its images" in told(page)
+    assert button(page, "store").label == "I looked at this: add the case"
+
+
 def test_nifti_takes_the_same_road(home, ran, tmp_path) -> None:
     from tests.pages_fixture import make_case
 
@@ -243,3 +255,52 @@ def test_a_child_that_died_reads_as_failed(home, tmp_path) -> None:
     assert work.state(of).state == "failed" and "stopped" in work.state(of).refused[0]
     work.record(of, work.Work(work.ALIGN, "queued", submitted_at=work.time.time()))
     assert work.state(of).state == "queued"
+
+
+def test_a_folder_of_patients_is_previewed_brought_in_and_told_who_failed(
+    home, ran, tmp_path, monkeypatch
+) -> None:
+    """Nothing is stored before it is asked for; one that fails stops no other; again goes on."""
+    from bmcore.domain import InputRefused
+    from bmcore.door import bulk
+
+    inbox = tmp_path / "inbox"
+    fixture.four(inbox / "ward A", 1, PatientID="4711")
+    fixture.four(inbox / "ward B", 2, PatientID="0815")
+    fixture.four(inbox / "ward C", 3, PatientID="9")
+    (inbox / "ward C" / "S32" / "0005.dcm").unlink()
+    again = fixture.slices(fixture.volume(9), "t2w", 7, 1, SeriesDescription="T2 AX 2nd")
+    for one in again:
+        one.PatientID = "4711"
+    fixture.save(again, inbox / "ward A" / "S99")
+    page = sound(button(sound(open_page("cases")), "inbox_many").click().run())
+    table = page.dataframe[0].value
+    assert list(table["Folder"]) == ["ward A", "ward B", "ward C"]
+    assert list(table["State"]) == ["Not sure", "New", "Cannot be used"]
+    assert "slice missing between slice 4 and 5" in table["Noticed"][2]
+    assert "4711" in list(table["Patient"]) and library.list_cases(home) == []
+    assert button(page, "bring").label == "Bring in 1 examination"
+    (unsure,) = (c for c in page.checkbox if c.label.startswith("Bring in those"))
+    page = sound(unsure.check().run())
+    assert button(page, "bring").label == "Bring in 2 examinations"
+    once = bulk.bring
+
+    def one_fails(home, row, wishes, on_step=None):
+        if row.item.name == "ward B":
+            raise InputRefused(Finding(Severity.REFUSED, "fault one", "ward B"))
+        return once(home, row, wishes, on_step)
+
+    monkeypatch.setattr(bulk, "bring", one_fails)
+    page = sound(button(page, "bring").click().run())
+    said = told(page)
+    assert "1 examination in the library now" in said
+    assert "1 examination could not be brought in" in said and "ward B: fault one" in said
+    assert len(library.list_cases(home)) == 1
+    monkeypatch.setattr(bulk, "bring", once)
+    page = sound(button(page, "Back to the preview").click().run())
+    (table,) = (t.value for t in page.dataframe if "Folder" in t.value)
+    assert list(table["State"]) == ["In the library", "New", "Cannot be used"]
+    page = sound(button(page, "bring").click().run())
+    assert len(library.list_cases(home)) == 2
+    sound(button(page, "close_many").click().run())
+    assert arrival.of(home, OWNER) == [] and (inbox / "ward A").is_dir()

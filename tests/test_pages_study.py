@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def answer(page: AppTest, primary: str = "melanoma") -> AppTest:
         if str(widget.key).startswith("lesions missed"):
             widget.set_value(0)
             page = press(page.run(), "Accept all that have no verdict yet")
-    return page
+    return people_fixture.open_answers(page)
 
 
 def stored(home: Path):
@@ -79,6 +80,20 @@ def test_an_incomplete_sheet_is_not_locked_and_says_what_is_missing(home: Path, 
     page = press(page.run(), "Lock my answer")
     assert "how sure you are" in page.error[0].value
     assert stored(home) == []
+
+
+def test_an_aided_sheet_does_not_lock_before_the_answers_were_opened(home: Path, study) -> None:
+    page = press(answer(press(seat(), "Read next case (1)")), "Lock my answer").run()
+    locked = len(stored(home))
+    by_start(page.radio, "primary").set_value("breast")
+    by_start(page.number_input, "primary confidence").set_value(60)
+    by_start(page.radio, "quality").set_value(4)
+    by_start(page.number_input, "lesions missed").set_value(0)
+    page = press(press(page.run(), "Accept all that have no verdict yet"), "Lock my answer")
+    assert "Still missing: a look at “The models' answers”" in page.error[0].value
+    assert len(stored(home)) == locked
+    page = press(people_fixture.open_answers(page), "Lock my answer").run()
+    assert not page.error and len(stored(home)) > locked
 
 
 def test_a_half_filled_sheet_is_there_again_after_a_reload(home: Path, study) -> None:
@@ -161,22 +176,40 @@ def test_the_investigator_sees_progress_and_a_width_but_no_answer(home: Path, st
     assert not page.error and not page.exception
     table = page.dataframe[0].value
     assert list(table["Locked"]) == [6, 0]
+    assert table["Last activity"][0] != "never" and table["Last activity"][1] == "never"
     shown = words(page) + " ".join(str(d.value) for d in page.dataframe)
     assert "CANARY" not in shown and "elanoma" not in shown
 
 
-def test_a_disagreement_is_settled_by_a_third_reader_alone(home: Path, study) -> None:
+def test_a_disagreement_is_resolved_beside_the_images_by_a_third_reader_alone(
+    home: Path, study
+) -> None:
+    """No reader is named; nothing of the models is sent before their mask is asked for."""
     with open_store(people_fixture.url(home)) as store:
         people_fixture.read_all(store, study, "ra")
         desk = ReadingSession(store, "small")
         work = desk.next("rb")
         values = {"primary": {"choice": "breast", "confidence": 20}}
         desk.submit(work.item.place, values, Seconds(), "k")
+        case_id = work.item.place.case_id
     page = open_page("study_manage")
     page.session_state["manage"] = "Disagreements"
     page = page.run()
-    assert "**1 of 1 are open**" in words(page)
-    page = next(s for s in page.selectbox if s.label == "Settle").select_index(0).run()
+    assert not page.exception and not page.error
+    assert "**1 of 1 disagreement open**" in words(page)
+    answers = next(d.value for d in page.dataframe if "Consensus" in d.value)
+    said = next(t.value for t in page.text if "Reader A: " in t.value) + str(answers)
+    assert "Reader B: " in said and "Dr Ada" not in said and "Dr Bo" not in said
+    assert b"/mask/" not in b"".join(sent_to_viewer(page))
+    layers = next(g for g in page.get("button_group") if g.proto.label == "Shown over the images")
+    assert [o.content for o in layers.proto.options] == [
+        "Images alone", "The models' mask", "Reader A", "Reader B",
+    ]  # fmt: skip
+    page.session_state[f"dispute layer {case_id}"] = "Reader A"
+    page = page.run()
+    assert b"/mask/" in b"".join(sent_to_viewer(page))
+    with open_store(people_fixture.url(home)) as store:  # that it was sent is on record
+        assert case_id in store.shown_to("this computer")
     by_start(page.radio, "primary").set_value("breast")
     by_start(page.number_input, "primary confidence").set_value(80)
     who = next(t for t in page.text_input if t.label == "Who decides?")
@@ -189,6 +222,36 @@ def test_a_disagreement_is_settled_by_a_third_reader_alone(home: Path, study) ->
     next(s for s in page.selectbox if s.label == "Role").set_value("radiologist")
     page = press(page.run(), "Store the consensus")
     assert any("by Prof Third" in s.value for s in page.success)
+    assert "**0 of 1 disagreement open**" in words(page) and "**Consensus: Breast" in words(page)
+    page.session_state["manage"] = "Consensus masks"
+    page = page.run()
+    assert any(b.label == "Write the masks" for b in page.button)
+
+
+def test_a_pause_is_told_to_the_reader_and_a_deadline_stands_on_both_pages(
+    home: Path, study
+) -> None:
+    manage = open_page("study_manage")
+    next(t for t in manage.text_input if t.key == "pause reason").set_value("scanner is down")
+    next(t for t in manage.text_input if t.key == "author pause").set_value("Prof Iris")
+    manage = press(manage.run(), "Pause the study")
+    assert "paused by Prof Iris" in words(manage) and "scanner is down" in words(manage)
+    for page in (seat(), seat(reading="1")):  # the address of a sheet leads to the list, too
+        assert "takes no readings" in words(page) and "scanner is down" in words(page)
+        assert not sent_to_viewer(page) and not any(b.key == "next" for b in page.button)
+    next(t for t in manage.text_input if t.key == "author resume").set_value("Prof Iris")
+    manage = press(manage.run(), "Resume the study")
+    due = next(d for d in manage.date_input if d.label == "Last day")
+    due.set_value(date(2031, 5, 6))
+    next(t for t in manage.text_input if t.key == "author deadline").set_value("Prof Iris")
+    manage = press(manage.run(), "Set the deadline")
+    table = (
+        manage.dataframe[1].value
+        if "Deadline" not in manage.dataframe[0].value
+        else (manage.dataframe[0].value)
+    )
+    assert set(table["Deadline"]) == {"6 May 2031"} and set(table["Last activity"]) == {"never"}
+    assert "Please read until 6 May 2031." in words(seat())
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

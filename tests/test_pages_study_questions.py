@@ -125,7 +125,7 @@ def test_the_mask_in_force_is_what_is_confirmed(home: Path, study) -> None:
     page = fill(opened())
     by_start(page.checkbox, "count").set_value(True)
     page = fill(press(page.run(), "Lock my answer").run())
-    page = press(page, "Lock my answer")
+    page = press(people_fixture.open_answers(page), "Lock my answer")
     assert "“Is the outline right?”" in page.error[0].value
     by_start(page.checkbox, "outline").set_value(True)
     page = press(page.run(), "Lock my answer").run()
@@ -151,7 +151,7 @@ def test_as_before_fills_the_next_step_which_the_reader_still_locks(home: Path, 
     assert "Filled in from your step before" in words(again)
     by_start(again.radio, "next").set_value("follow-up")
     by_start(again.checkbox, "outline").set_value(True)
-    page = press(again.run(), "Lock my answer").run()
+    page = press(people_fixture.open_answers(again.run()), "Lock my answer").run()
     assert not page.error, [e.value for e in page.error]
     assert stored(home)["aided", "next"] == "follow-up"
     with open_store(people_fixture.url(home)) as store:

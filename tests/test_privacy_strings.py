@@ -178,8 +178,7 @@ def study(brought: Path, left: Path) -> None:
         desk = ReadingSession(store, plan.study)
         digest = load_bundle(settings().bundle).info.digest
         written = masks.write_consensus(
-            desk, home, left / "masks", "majority" if "majority" in masks.METHODS else
-            masks.METHODS[1],
+            desk, home, left / "masks", masks.Rule("majority", "Prof Iris"),
             lambda case: (library.load_case(home, case), archive.latest(home, case, digest)),
         )  # fmt: skip
     assert all(w.path for w in written), written

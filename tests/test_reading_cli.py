@@ -124,7 +124,7 @@ def test_predict_says_in_words_which_answers_stand_and_exits_0_when_they_abstain
     monkeypatch.setattr(pipeline, "predict", lambda *_: weighed())
     result = run("predict", files, "--out", tmp_path / "out", "--bundle", bundle)
     assert result.exit_code == 0, result.stderr
-    assert "Clinical only: not ruled out at 90% coverage: Non-small cell lung" in result.stdout
+    assert "in 9 of 10 cases): Non-small cell lung" in result.stdout
     assert "Image only: abstains, outside what the models know." in result.stdout
     assert "Fused: abstains, no answer stands out." in result.stdout
     assert "no calibration stored" not in result.stdout

@@ -45,7 +45,8 @@ def test_a_clear_answer_stands_with_its_set(kind: str) -> None:
     assert answer.prediction_set == (Primary.NSCLC,)
     assert (answer.coverage, answer.abstains, answer.probabilities) == (0.9, None, SURE)
     assert uncertainty.sentence(answer).endswith(
-        "not ruled out at 90% coverage: Non-small cell lung (NSCLC)."
+        "still possible (the set holds the true primary in 9 of 10 cases): "
+        "Non-small cell lung (NSCLC)."
     )
 
 
@@ -53,7 +54,7 @@ def test_an_answer_that_rules_out_less_than_half_abstains_and_keeps_its_numbers(
     answer = weigh("clinical", FLAT)
     assert answer.prediction_set is not None and len(answer.prediction_set) > uncertainty.MAX_SET
     assert answer.abstains == "no answer stands out" and answer.probabilities == FLAT
-    assert "abstains, no answer stands out. Not ruled out at 90%" in uncertainty.sentence(answer)
+    assert "abstains, no answer stands out. Still possible (the set" in uncertainty.sentence(answer)
 
 
 def test_strange_images_silence_the_image_and_the_fused_answer_only() -> None:
@@ -89,10 +90,38 @@ def test_the_headline_of_the_page_abstains_in_words() -> None:
     )
 
 
+def test_what_abstains_is_named_first_and_beside_the_mask() -> None:
+    both = [weigh("image", SURE, STRANGE), weigh("fused", SURE, STRANGE), weigh("clinical", SURE)]
+    (said,) = uncertainty.abstaining(both)
+    assert said == (
+        "No answer from the images alone, nor from images and clinical data together: "
+        "outside what the models know."
+    )
+    assert uncertainty.abstaining([weigh("fused", SURE)]) == ()
+    assert uncertainty.mask_doubt(STRANGE).endswith("outside what the models know")
+    assert uncertainty.mask_doubt(ORDINARY) == uncertainty.mask_doubt(None) == ""
+
+
+def test_an_abstaining_answer_is_hatched_and_has_no_number_outside_the_known() -> None:
+    from pages.parts.case import charts
+
+    def drawn(answer: Answer) -> tuple[object, object, bool]:
+        bars, *text = charts.answers((answer,)).data
+        dark = bars.marker.color == charts.LINE or charts.STRONG in bars.marker.color
+        return bars.marker.pattern.shape, dark and bars.marker.color, bool(text)
+
+    shape, colour, numbers = drawn(weigh("fused", SURE))
+    assert shape is None and charts.STRONG in colour and numbers
+    assert drawn(weigh("fused", SURE, STRANGE)) == ("/", charts.LINE, False)
+    assert drawn(weigh("fused", FLAT)) == ("/", charts.LINE, True)
+
+
 def test_an_alarm_is_a_finding_that_says_what_is_odd_and_what_to_try() -> None:
     assert uncertainty.findings(None) == uncertainty.findings(ORDINARY) == ()
     (one,) = uncertainty.findings(STRANGE)
-    assert "novelty 7.0, the smoothness of T2" in one.sentence and "Try: check" in one.sentence
+    assert one.sentence.startswith("these images are unlike the training images, so the images")
+    assert "found the smoothness of T2" in one.sentence and "Try: check" in one.sentence
+    assert "novelty" not in one.sentence  # a score says nothing to a reader
     (other,) = uncertainty.findings(Novelty(0.4, 1.2))
     assert "the lesions are unlike" in other.sentence and "look at the mask" in other.sentence
 
@@ -162,7 +191,7 @@ def test_a_head_of_noise_is_outside_and_says_so(bundle: Any) -> None:
     assert found.novelty is not None and found.novelty.alarm
     assert found.image.abstains == found.fused.abstains == uncertainty.OUTSIDE
     assert found.clinical.abstains != uncertainty.OUTSIDE
-    assert any("the answers that look at the images abstain" in f.what for f in found.findings)
+    assert any("so the images give no answer" in f.what for f in found.findings)
 
 
 # --- the shipped models ------------------------------------------------------------------------

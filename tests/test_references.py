@@ -1,15 +1,19 @@
-"""Reference primaries that were brought on the page: how they are read, kept and told."""
+"""Reference primaries and masks that were brought on the page: how they are read, kept, told."""
 
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from bmcore.domain import InputRefused, Primary
 from bmcore.inference import references
+from bmcore.intake.reference_mask import Brought, keep, look
 from tests.test_pages_app import home, models, press, words
 
 __all__ = ["home", "models"]  # fixtures
@@ -84,3 +88,122 @@ def test_the_page_shows_how_it_reads_a_table_before_it_keeps_anything(home: Path
     page = press(page, "Keep the primaries of 1 case")
     assert references.truths(home)["A"] is Primary.MELANOMA
     assert any("Kept the primaries of 1 case" in s.value for s in page.success)
+
+
+# masks
+
+
+def mask_file(folder: Path, name: str, labels, affine) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(np.asarray(labels, np.uint8), affine), path)
+    return path
+
+
+def zipped(path: Path, **files: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, file in files.items():
+            packed.write(file, name)
+    return path
+
+
+@pytest.fixture
+def drawn(home: Path):
+    """Case A, and a mask of it with a lesion of all three tissues, off the middle."""
+    from tests import pages_home
+
+    case = pages_home.add_case(home, home.parent / "files", "A")
+    labels = np.zeros(case.grid.shape, np.uint8)
+    labels[3:9, 4:10, 5:11], labels[4:8, 5:9, 6:10], labels[5:7, 6:8, 7:9] = 2, 3, 1
+    return case, labels
+
+
+def test_a_mask_is_read_as_the_reference_and_what_it_replaces_stays(home: Path, drawn) -> None:
+    from bmcore.analysis.collect import reference_mask as used
+    from bmcore.intake import library
+
+    case, labels = drawn
+    affine, work = case.grid.affine, home.parent / "brought"
+    images = library.get_entry(home, "A").images_sha256
+    turned = nib.as_closest_canonical(nib.Nifti1Image(labels, affine))
+    flipped = nib.Nifti1Image(
+        np.asarray(turned.dataobj)[::-1], turned.affine @ np.diag([-1, 1, 1, 1])
+        + np.array([[0, 0, 0, turned.affine[0, 0] * (labels.shape[0] - 1)]] + [[0] * 4] * 3),
+    )  # fmt: skip
+    path = work / "A-seg.nii.gz"
+    work.mkdir(parents=True, exist_ok=True)
+    nib.save(flipped, path)
+    brought = Brought(path, "A-seg.nii.gz")
+    (found,) = look(brought, home, {"A"})
+    assert (found.case_id, found.what) == ("A", "new")
+    assert any("voxel order was turned" in n.what for n in found.notes)
+    assert keep(brought, home, (found,), "Prof Iris") == 1
+    assert np.array_equal(np.asarray(used(home, "A").data), labels)  # as the analysis takes it
+    entry = library.get_entry(home, "A")
+    assert entry.images_sha256 == images  # votes rest on the images alone
+    assert (entry.reference["by"], entry.reference["sha256"]) == ("Prof Iris", found.digest)
+    assert "name" not in entry.reference and "Iris" in library.load_case(home, "A").truth.provenance
+    assert [f.what for f in look(brought, home, {"A"})] == ["as before"]
+    labels[labels == 1] = 3
+    brought = Brought(mask_file(work, "other.nii.gz", labels, affine), "other.nii.gz", case_id="A")
+    (found,) = look(brought, home, {"A"})
+    assert found.what == "replaces" and keep(brought, home, (found,), "Max") == 1
+    entry = library.get_entry(home, "A")
+    assert [r["by"] for r in entry.reference["replaced"]] == ["Prof Iris"]
+    assert len(list(entry.folder.glob("A-seg-*.nii.gz"))) == 2
+    assert not (np.asarray(used(home, "A").data) == 1).any()
+    again = library.add_case(home, {s: p for s, p in entry.files.items() if s != "seg"}, "A")
+    assert again.reference["by"] == "Max"  # the same images brought again change nothing
+    assert library.without_names(entry, home.parent / "package").reference == {}
+
+
+def test_masks_that_do_not_fit_are_told_each_with_its_reason(home: Path, drawn) -> None:
+    case, labels = drawn
+    affine, work = case.grid.affine, home.parent / "brought"
+    moved = affine.copy()
+    moved[:3, 3] += 7.0
+    old = np.where(labels == 3, 4, labels)
+    packed = zipped(
+        work.parent / "all.zip",
+        **{
+            "A/mask.nii.gz": mask_file(work, "moved.nii.gz", labels, moved),
+            "nobody/mask.nii.gz": mask_file(work, "nobody.nii.gz", labels, affine),
+        },
+    )
+    found = {f.file: f for f in look(Brought(packed, "all.zip"), home, {"A"})}
+    assert found["A/mask.nii.gz"].case_id == "A"
+    assert "another grid" in found["A/mask.nii.gz"].what
+    assert found["nobody/mask.nii.gz"].what == "no case of this name is here"
+    assert keep(Brought(packed, "all.zip"), home, tuple(found.values()), "x") == 0
+    file = mask_file(work, "A.nii.gz", old, affine)
+    (found,) = look(Brought(file, "A.nii.gz"), home, {"A"})
+    assert "label 4" in found.what and "What the labels mean" in found.what
+    (found,) = look(Brought(file, "A.nii.gz", "older"), home, {"A"})
+    assert found.what == "new" and found.ml[3] == pytest.approx((labels == 3).sum() / 1000, rel=0.5)
+    file = mask_file(work, "A.nii.gz", labels * 60, affine)
+    assert "no labels" in look(Brought(file, "A.nii.gz"), home, {"A"})[0].what
+    (work / "no.zip").write_bytes(b"PK not a zip")
+    with pytest.raises(InputRefused, match="cannot be read"):
+        look(Brought(work / "no.zip", "no.zip"), home, {"A"})
+
+
+def test_the_page_shows_a_mask_on_the_images_before_it_keeps_it(home: Path, models, drawn) -> None:
+    from bmcore.analysis.collect import reference_mask as used
+    from bmcore.review import plan
+    from bmcore.review.store import open_store
+    from tests import people_fixture
+
+    case, labels = drawn
+    with open_store(people_fixture.url(home)) as store:
+        plan.lock(store, people_fixture.make_study(["A"]), "Iris")
+    page = AppTest.from_file("../pages/study_manage.py", default_timeout=60)
+    page.session_state["manage"] = "Reference"
+    page = page.run()
+    file = mask_file(home.parent / "brought", "A-seg.nii.gz", labels, case.grid.affine)
+    uploader = next(u for u in page.file_uploader if u.label == "Mask, or zip of masks")
+    page = uploader.upload("A-seg.nii.gz", file.read_bytes(), "application/gzip").run()
+    assert not page.exception and not page.error, [e.value for e in page.error]
+    assert len(page.get("image")) == 2 and used(home, "A") is None
+    page = press(page, "Keep 1 mask")
+    assert any("Kept 1 reference mask" in s.value for s in page.success)
+    assert np.array_equal(np.asarray(used(home, "A").data), labels)

@@ -16,7 +16,7 @@ from bmcore.inference.references import truths
 from bmcore.report.build import build
 from bmcore.report.dossier import DossierInputs
 from bmcore.report.write import write
-from bmcore.review import merge, plan
+from bmcore.review import adjudicate, conduct, merge, plan
 from bmcore.review.record import read_record
 from bmcore.review.store import open_store
 from bmcore.stats import agreement, binary_mrmc, paired, reader, reliance
@@ -188,7 +188,7 @@ def test_a_running_study_tells_the_width_of_the_interval_and_no_effect(store, tm
     assert all(not case["readers"] for case in told["cases"])
     everything = files["report.html"].read_text() + files["report.json"].read_text()
     assert drawn.CANARY not in everything
-    assert "2 of 48 sheets are open" in everything
+    assert "2 of 48 readings are open" in everything
     assert cell_text(Column("", "points"), effect) not in everything
 
 
@@ -224,12 +224,21 @@ def test_corrections_skips_and_amendments_are_listed_as_deviations(store, tmp_pa
     place = desk.work("r01")[0].item.place
     desk.correct(place, "primary", {"choice": "gi", "confidence": 5}, "=Wrong line")
     plan.amend(store, plan_.model_copy(update={"title": "Renamed"}), "Ida Lund", "A better title.")
+    conduct.pause(store, "drawn", "Ida Lund", "A strike.")
+    conduct.resume(store, "drawn", "Ida Lund")
+    store.add_reader("Cy Holm", "other")
+    found = adjudicate.disagreements(store, "drawn")
+    dispute = next(d for d in found if d.question == "primary" and d.arm == "unaided")
+    value = {"choice": "sclc", "confidence": 77}
+    adjudicate.decide(store, dispute, value, decided_by="Cy Holm", note="Biopsy.")
     record = read_record(store, "drawn")
     assert record.finished  # a skipped sheet is closed, and so is the same case's later one
     assert [s.state for s in record.sheets].count("skipped") == 4
     _, files = files_of(record, tmp_path, "deviations")
     page = files["report.html"].read_text()
-    for words in ("A better title.", "Motion.", "=Wrong line", "skipped: 4"):
+    decided = ("Small cell lung (SCLC), 77 of 100", "1 x Other primary, ", "Biopsy.")
+    told = ("A better title.", "Motion.", "=Wrong line", "skipped: 4", "A strike.", *decided)
+    for words in told:
         assert words in page
     rows = list(csv.DictReader(files["answers.csv"].open()))
     (corrected,) = [row for row in rows if row["reason"]]

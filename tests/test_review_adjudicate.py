@@ -96,6 +96,14 @@ def test_a_disagreement_is_decided_once_by_a_third_reader_with_the_record_of_it(
     again = decide(store, first, other, decided_by="Third Reader", reason="Biopsy came back.")
     assert again.supersedes == made.id
     assert decisions(store, "primary-2027") == [made, again]
+    assert not disagreements(store, "primary-2027")[0].open
+    desk, changed = ReadingSession(store, "primary-2027"), {"choice": "gi", "confidence": 9}
+    desk.correct(first.answers[0].place, "primary", changed, "Wrong line.")
+    stale = disagreements(store, "primary-2027")[0]
+    assert stale.open and stale.decision == again  # it was given on another answer
+    late = decide(store, stale, other, decided_by="Third Reader")
+    assert late.reason == "the answers changed since" and late.supersedes == again.id
+    assert not disagreements(store, "primary-2027")[0].open
     assert verify(url).problems == ()
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from bmcore.domain import Label
+from bmcore.domain import InputRefused, Label
 from bmcore.geometry import to_ras
 from bmcore.intake.datasets import YaleDataset
-from bmcore.review import corrections, plan
-from bmcore.review.masks import write_consensus
+from bmcore.review import adjudicate, corrections, plan
+from bmcore.review.masks import PROVENANCE, Rule, tied_lesions, write_consensus
 from bmcore.review.owner import Owner, drawer
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
@@ -73,16 +75,55 @@ def halves(mask: np.ndarray) -> tuple[bool, bool]:
     return bool(tumour[:middle].any()), bool(tumour[middle:].any())
 
 
-@pytest.mark.parametrize(("against", "stays"), [(1, True), (2, False)])
-def test_a_lesion_goes_where_more_readers_reject_than_keep_it(
-    desk: ReadingSession, tmp_path: Path, against: int, stays: bool
+def resolve(desk: ReadingSession, second: str) -> None:
+    """A third reader decides every disagreement on lesions: lesion 2 as asked."""
+    desk.store.add_reader("Prof Third", "neuroradiologist", 20.0)
+    open_ = [d for d in adjudicate.disagreements(desk.store, "small") if d.question == "lesions"]
+    value = {"lesions": {"1": "accept", "2": second}, "missed": 0}
+    adjudicate.decide_all(desk.store, [(d, value) for d in open_], decided_by="Prof Third")
+
+
+@pytest.mark.parametrize("second", ["accept", "reject"])
+def test_a_lesion_goes_where_all_readers_reject_it(
+    desk: ReadingSession, tmp_path: Path, second: str
 ) -> None:
-    for number, reader in enumerate(READERS):
-        judge(desk, reader, "reject" if number < against else "accept")
-    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "lesion votes", read)
+    for reader in READERS:
+        judge(desk, reader, second)
+    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", Rule("lesion votes"), read)
+    stays = second == "accept"
     assert one.path is not None and halves(written(one.path)) == (True, stays)
     dataset = YaleDataset(tmp_path / "out")  # as the training reads it
     assert halves(np.asarray(dataset.load(CASE).truth.mask.data)) == (True, stays)
+
+
+def test_no_mask_is_written_while_a_disagreement_is_open(
+    desk: ReadingSession, tmp_path: Path
+) -> None:
+    """Then the consensus decides, also against most readers; what it rests on stands beside."""
+    for number, reader in enumerate(READERS):
+        judge(desk, reader, "reject" if number < 1 else "accept")
+    with pytest.raises(InputRefused, match="resolved") as refused:
+        write_consensus(desk, tmp_path, tmp_path / "out", Rule("majority"), read)
+    assert f"1 disagreement open: {CASE} (1)" in str(refused.value)
+    assert not (tmp_path / "out").exists()
+    resolve(desk, "reject")
+    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", Rule("lesion votes", "Iris"), read)
+    assert one.path is not None and halves(written(one.path)) == (True, False)
+    assert "verdicts by Prof Third" in one.words
+    told = json.loads((tmp_path / "out" / PROVENANCE).read_text())
+    assert told["plan"]["sha256"] == desk.version.digest and told["rule"]["by"] == "Iris"
+    (case,) = told["cases"]
+    assert case["sha256"] == hashlib.sha256(one.path.read_bytes()).hexdigest()
+    assert [d["by"] for d in told["decisions"]] == ["Prof Third"]
+
+
+def test_a_tie_is_asked_and_not_decided_in_silence(desk: ReadingSession, tmp_path: Path) -> None:
+    """Two readers, one for and one against: a tie until a third reader has decided."""
+    for number, reader in enumerate(READERS[:2]):
+        judge(desk, reader, "reject" if number else "accept")
+    assert tied_lesions(desk) == {CASE: {2: (1, 1)}}
+    resolve(desk, "edit")
+    assert tied_lesions(desk) == {}
 
 
 def test_the_majority_takes_what_was_painted_before_what_was_judged(
@@ -96,16 +137,16 @@ def test_the_majority_takes_what_was_painted_before_what_was_judged(
         judge(desk, reader, "accept")
     for reader in READERS[:2]:
         paint(desk, tmp_path, reader, painted)
-    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "majority", read)
+    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", Rule("majority"), read)
     assert one.path is not None and np.array_equal(written(one.path), painted)
 
 
 def test_a_case_that_nobody_judged_is_told_and_not_written(
     desk: ReadingSession, tmp_path: Path
 ) -> None:
-    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "lesion votes", read)
+    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", Rule("lesion votes"), read)
     assert one.path is None and "nobody has judged" in one.words
-    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "staple", read)
+    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", Rule("staple"), read)
     assert one.path is None and "two readers or more" in one.words
     assert not (tmp_path / "out").exists()
 
@@ -122,7 +163,7 @@ def test_a_correction_of_an_earlier_segmentation_is_told_and_not_used(
         case = pages_fixture.make_case(case_id)
         return case, pages_fixture.make_prediction(case, lesions=False)
 
-    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "majority", run_again)
+    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", Rule("majority"), run_again)
     assert one.path is None and "an earlier segmentation of the models" in one.words
 
 
@@ -141,5 +182,5 @@ def test_a_mask_that_an_earlier_version_kept_in_a_file_is_used(
         folder = old_drafts.folder_of(tmp_path, Owner(CASE, drawer(desk.version.study, place)))
         folder.mkdir(parents=True)
         nib.save(nib.Nifti1Image(painted, read(CASE)[1].mask.affine), folder / "mask.nii.gz")
-    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", "majority", read)
+    (one,) = write_consensus(desk, tmp_path, tmp_path / "out", Rule("majority"), read)
     assert one.path is not None and np.array_equal(written(one.path), painted)

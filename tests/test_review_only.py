@@ -150,6 +150,9 @@ for arm in range(3):
         place = next(e.case_id for e in loaders.entries())
         found = lesions._gradcam(loaders.prediction(place), 1, Primary("melanoma"))
         assert found.shape == loaders.prediction(place).mask.shape
+    if arm:
+        page.session_state["study_panel"] = "The models' answers"
+        page = page.run()
     page = press(page, "Lock my answer").run()
 assert not page.error, [e.value for e in page.error]
 assert any(b.label == "Read next case (2)" for b in page.button)

@@ -14,13 +14,19 @@ import pytest
 import sqlalchemy as sa
 
 from bmcore.domain import BmcoreError
-from bmcore.review import accounts, schema
+from bmcore.review import accounts, invitations, plan, practice, schema
 from bmcore.review.access import AccessRefused
 from bmcore.review.connect import make_engine
 from bmcore.review.merge import merge
+from bmcore.review.practice import PracticeDesk
+from bmcore.review.preference import PreferenceDesk
+from bmcore.review.reading_session import ReadingSession
+from bmcore.review.record import read_record
 from bmcore.review.store import open_store
 from bmcore.review.verify import verify
 from bmcore.review.votes import VoteDraft
+from bmcore.review.worklist import Seconds
+from tests import study_fixture as drawn
 from tests.test_review_chain import make_step_1
 
 pytest.importorskip("psycopg", reason="the PostgreSQL driver psycopg is not installed")
@@ -264,3 +270,81 @@ def test_a_sqlite_database_moves_to_postgresql_and_a_user_with_few_rights_can_vo
             with pytest.raises(BmcoreError, match=r"denied|owner"):
                 store.write(lambda c, s=statement: c.exec_driver_sql(s))
     assert verify(moved).problems == ()
+
+
+def _new_database(url, name):
+    with sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as c:
+        c.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
+    return url.replace("/postgres", f"/{name}")
+
+
+def _as_step_8(url):
+    """Take away what migrations 0009 to 0012 bring, as a database of version 0008 is without it."""
+    with sa.create_engine(url, poolclass=sa.NullPool).begin() as c:
+        c.exec_driver_sql("SET session_replication_role = replica")
+        for table in ("practice", "preferences", "invitations"):
+            c.exec_driver_sql(f"DROP TABLE {table} CASCADE")
+        for table in ("events", "drafts"):
+            c.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN taken_over")
+        c.exec_driver_sql("UPDATE alembic_version SET version_num = '0008'")
+
+
+def test_a_study_read_on_postgresql_before_step_9_is_carried_on_whole(url):
+    address = _new_database(url, "study_of_8")
+    with open_store(address) as store:
+        desk = drawn.read(store, drawn.study(cases=list(drawn.CASES[:3])), stop_after=5)
+        answers = desk.answers()
+        heads = verify(address).heads
+    _as_step_8(address)
+    with open_store(address) as store:
+        assert verify(address).problems == ()
+        assert verify(address).heads == heads
+        desk = ReadingSession(store, "drawn")
+        assert desk.answers() == answers
+        place = desk.next("r01").item.place
+        values = {"primary": {"choice": "gi", "confidence": 50}}
+        desk.save_draft(place, values, Seconds(), taken_over=("primary",))
+        assert desk.draft(place).taken_over == ("primary",)
+
+
+def test_practice_preferences_and_invitations_work_on_postgresql(url):
+    address = _new_database(url, "later")
+    made = drawn.study(
+        cases=list(drawn.CASES[:2]),
+        practice=["try"],
+        design={"kind": "sequential", "arms": ["unaided"]},
+        questions=[{"id": "primary", "kind": "primary", "text": "Which?"}],
+        primary_endpoint={"measure": "accuracy", "compare": ["models", "unaided"]},
+        preference={"candidates": ["models", "reference"]},
+    )
+    said = {"primary": {"choice": "gi", "confidence": 50}}
+    with open_store(address) as store:
+        plan.lock(store, made, "Ida Lund")
+        desk = ReadingSession(store, "drawn")
+        trial = PracticeDesk(store, "drawn", lambda case: ("gi", "rcc"))
+        place = practice.place(made, "r01", "try")
+        trial.submit(place, said, Seconds(), "t")
+        trial.submit(place, said, Seconds(), "t")
+        assert [(p.reference, p.model) for p in trial.done()] == [("gi", "rcc")]
+        for number, work in enumerate(desk.work("r01")):
+            desk.submit(work.item.place, said, Seconds(), f"k{number}")
+        chooser = PreferenceDesk(store, "drawn")
+        pair = chooser.next("r01")
+        chooser.choose("r01", pair.case_id, "tie", ("a" * 64, "b" * 64))
+        assert len(read_record(store, "drawn").preferences) == 1
+        for statement in (
+            "UPDATE practice SET reference = 'rcc'",
+            "DELETE FROM preferences",
+            "UPDATE preferences SET answer = 'left'",
+        ):
+            with (
+                pytest.raises(sa.exc.DBAPIError, match="append-only"),
+                store._engine.begin() as connection,
+            ):
+                connection.execute(sa.text(statement))
+        assert verify(address).problems == ()
+        accounts.add(store, "Ida Lund", "administrator", "seven quiet horses")
+        _, token = invitations.invite(store, "Ada Lund", "reader", "Ida Lund")
+        assert [one.name for one in invitations.open_ones(store)] == ["Ada Lund"]
+        assert invitations.accept(store, token, "eight loud horses").name == "Ada Lund"
+        assert invitations.look(store, token) is None

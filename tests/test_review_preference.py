@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -10,8 +12,12 @@ import sqlalchemy as sa
 from bmcore.analysis.preferences import preference_section
 from bmcore.analysis.readings import from_study
 from bmcore.analysis.results import results
-from bmcore.domain import InputRefused
-from bmcore.review import plan, readiness
+from bmcore.domain import BundleInfo, InputRefused
+from bmcore.inference import archive
+from bmcore.report.build import build
+from bmcore.report.dossier import DossierInputs
+from bmcore.report.write import write
+from bmcore.review import plan, readiness, readiness_gather
 from bmcore.review.preference import PreferenceDesk, pairs
 from bmcore.review.readiness_facts import CaseState, Facts
 from bmcore.review.record import read_record
@@ -20,9 +26,11 @@ from bmcore.review.verify import verify
 from bmcore.review.votes import Evidence
 from bmcore.stats import preference
 from tests import study_fixture as drawn
+from tests.test_report_parts import failing_case
 
 BOTH = {"candidates": ["models", "reference"]}
 HASHES = ("a" * 64, "b" * 64)
+INFO = BundleInfo("models", "1", "drawn", False, "e" * 64)
 
 
 @pytest.fixture
@@ -147,3 +155,78 @@ def test_a_case_without_a_reference_mask_blocks_the_lock():
     assert sum("has no reference mask" in t for t in told) == 1
     plain = [f.sentence for f in readiness.check(drawn.study(), facts)]
     assert not any("has no reference mask" in t for t in plain)
+
+
+def test_masks_of_other_models_that_are_missing_block_the_lock():
+    other = "f" * 64
+    made = drawn.study(preference={"candidates": ["models", f"bundle:{other}"]})
+    whole = CaseState(bundle=INFO.digest, segmented=frozenset({other}))
+    facts = Facts(cases=dict.fromkeys(drawn.CASES, whole), bundle=INFO)
+    told = preference_faults(made, facts)
+    assert told == []
+    some = {**facts.cases, drawn.CASES[2]: replace(whole, segmented=frozenset())}
+    assert preference_faults(made, replace(facts, cases=some)) == [
+        f"case {drawn.CASES[2]} has no segmentation by the bundle {other[:16]} to compare. Try: "
+        "run predict with that bundle on it, with this home folder."
+    ]
+    bare = dict.fromkeys(drawn.CASES, replace(whole, segmented=frozenset()))
+    (line,) = preference_faults(made, replace(facts, cases=bare))
+    assert line.startswith("no case of the plan was read by the bundle ffff")
+    same = drawn.study(preference={"candidates": ["models", f"bundle:{INFO.digest[:16]}"]})
+    (line,) = preference_faults(
+        same,
+        replace(
+            facts,
+            cases={c: replace(whole, segmented=frozenset({INFO.digest[:16]})) for c in drawn.CASES},
+        ),
+    )
+    assert line.startswith("both segmentations that are compared come from one bundle")
+
+
+def preference_faults(made, facts):
+    found = {c.topic: c for c in readiness.checks(made, facts)}
+    return [f.sentence for f in found["preference"].findings]
+
+
+def test_stored_predictions_of_other_models_are_found_by_the_beginning_of_their_hash(tmp_path):
+    _, prediction = failing_case()
+    archive.keep(tmp_path, prediction)
+    digest = prediction.bundle.digest
+    assert readiness_gather._segmented(tmp_path, "C1", digest[:16])
+    assert not readiness_gather._segmented(tmp_path, "C1", "a" * 16)
+    assert not readiness_gather._segmented(tmp_path, "C2", digest)
+
+
+def test_a_preference_without_an_aided_arm_asks_for_the_models_masks_too():
+    made = drawn.study(
+        design={"kind": "sequential", "arms": ["unaided"]},
+        questions=[{"id": "primary", "kind": "primary", "text": "Which?"}],
+        primary_endpoint={"measure": "accuracy", "compare": ["models", "unaided"]},
+        preference=BOTH,
+    )
+    facts = Facts(cases=dict.fromkeys(drawn.CASES, CaseState(outlined=True)), bundle=INFO)
+    assert readiness.unread(made, facts) == drawn.CASES
+    told = {c.topic: c for c in readiness.checks(made, facts)}
+    assert len(told["models"].findings) >= len(drawn.CASES)
+
+
+def test_the_raw_data_hold_each_choice_with_its_sides_and_times(store, tmp_path):
+    made = drawn.study(preference=BOTH)
+    drawn.read(store, made)
+    desk = PreferenceDesk(store, "drawn")
+    first = pairs(made, "r01")[0]
+    desk.show("r01", first, [Evidence("1" * 64, "models", "run", "2" * 64)])
+    compare(desk, made)
+    record = read_record(store, "drawn")
+    inputs = DossierInputs(data=from_study(record, drawn.facts()), record=record)
+    files = {p.name: p for p in write(build([], {}, {}, None, inputs), tmp_path / "out")}
+    rows = list(csv.DictReader(files["preferences.csv"].open()))
+    assert len(rows) == 24
+    one = next(r for r in rows if (r["reader"], r["place"]) == ("Ada Lund", "1"))
+    assert (one["case"], one["left"], one["preferred"]) == (first.case_id, first.left, "models")
+    assert one["answer"] == ("left" if first.left == "models" else "right")
+    assert (one["left_sha256"], one["right_sha256"]) == HASHES
+    assert one["shown_at"] < one["chosen_at"] and float(one["seconds"]) >= 0
+    assert {r["shown_at"] for r in rows if r is not one} == {""}
+    book = {r["column"] for r in csv.DictReader(files["preferences-codebook.csv"].open())}
+    assert book == set(one)

@@ -208,6 +208,23 @@ def test_what_the_arms_do_not_show_is_not_asked_for() -> None:
     assert "blinding" not in {c.topic for c in readiness.checks(bare, seen)}
 
 
+def test_an_endpoint_against_the_models_asks_for_their_answers_although_no_arm_shows_them() -> None:
+    bare = study(
+        design={"kind": "sequential", "arms": ["unaided"]},
+        primary_endpoint={"measure": "accuracy", "compare": ["models", "unaided"]},
+        questions=[{"id": "p", "kind": "primary", "text": "Primary?"}],
+    )
+    assert readiness.check(bare, WHOLE) == ()
+    missing = replace(WHOLE, cases=cases(**{"Case-2": CaseState(image="2")}))
+    assert readiness.unread(bare, missing) == ("Case-2",)
+    told = sentences(missing, bare)
+    assert any("refused: case Case-2: the models have not read it" in line for line in told), told
+    silent = replace(WHOLE, cases=cases(**{"Case-2": replace(READY, answered=False)}))
+    assert sentences(silent, bare)[0].startswith(
+        "warning: case Case-2: the models gave no fused answer"
+    )
+
+
 def test_a_case_meant_by_another_spelling_is_named() -> None:
     other = people_fixture.make_study(["demo-01"])
     facts = replace(WHOLE, cases={"Demo-1": CaseState(bundle=DIGEST)})

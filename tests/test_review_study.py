@@ -65,7 +65,7 @@ def test_the_example_is_a_sound_plan_and_comments_do_not_change_its_hash(tmp_pat
     ("changes", "sentence"),
     [
         ({"desing": 1}, "desing is not a known key"),
-        ({"cases": None}, r"cases cannot be used \(found None; expected be a valid array"),
+        ({"cases": None}, r"cases cannot be used \(found None; expected a valid array"),
         ({"seeds": {"order": 1}}, "seeds.allocation is missing"),
         ({"seeds": {"order": "1", "allocation": 2}}, r"seeds.order .*\(found '1'; expected"),
         ({"readers": [{"id": "r", "name": "A", "role": "surgeon", "years": 2}]}, "'surgeon'"),

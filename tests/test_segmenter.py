@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -384,8 +385,17 @@ def test_a_patch_that_does_not_fit_the_net_is_refused(patch: int) -> None:
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two patients, of each a box around the first lesion: little to validate on."""
     out = tmp_path_factory.mktemp("cohort")
     write_cohort(2, 5, out)
+    for case in {path.parent for path in out.rglob("*-seg.nii.gz")}:
+        (reference,) = case.glob("*-seg.nii.gz")
+        centre = np.argwhere(np.asarray(nib.load(reference).dataobj) > 0)[0]
+        for path in case.glob("*.nii.gz"):
+            image = nib.load(path)
+            low = np.clip(centre - 40, 0, np.array(image.shape) - 80)
+            cut = image.slicer[tuple(slice(int(a), int(a) + 80) for a in low)]
+            nib.save(nib.Nifti1Image(np.asarray(cut.dataobj), cut.affine), path)
     return out
 
 

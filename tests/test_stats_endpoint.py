@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from bmcore.stats import afroc, binary_mrmc, endpoint, mrmc, multiplicity
 from bmcore.stats.endpoint import compute, sensitivity_analyses
@@ -374,3 +375,98 @@ def test_holm_gives_the_adjusted_values_of_statsmodels_and_a_sequence_stops():
         multiplicity.claims("a", [0.1], "bonferroni")
     with pytest.raises(ValueError, match="as many"):
         multiplicity.claims("ab", [0.1], "holm")
+
+
+# --- readers against the models alone -------------------------------------------------------------
+
+
+def against_models(scores, truth, models):
+    """Readers' confidences for "ill" (readers, cases), and the models' scores (cases,)."""
+    kind = ["ill" if t else "well" for t in truth]
+    rows = [
+        Reading(f"R{j}", f"{i:03d}", "unaided", kind[i], "ill", scores[j, i])
+        for j, i in np.ndindex(*scores.shape)
+    ]
+    rows += [
+        Reading("models", f"{i:03d}", "models", kind[i], "ill", scores={"ill": s, "well": 1 - s})
+        for i, s in enumerate(models)
+    ]
+    return rows
+
+
+def test_readers_against_the_models_is_the_analysis_of_one_condition_by_its_formulas():
+    """Van Dyke's readers of spin echo, the fifth in the place of the models: the mean difference
+    with the between-reader variance and the covariance of differences of DeLong's areas with the
+    jackknife's factors, written out (Hillis 2014, Stat Med 33:330, one treatment)."""
+    rows = against_models(SCORES[0, :4], TRUTH, SCORES[0, 4] / 5)
+    found = compute(Endpoint("AUC", ("models", "unaided"), "ill"), rows)
+    up, down = (SCORES[0][:, TRUTH], SCORES[0][:, ~TRUTH])
+    wins = (up[:, :, None] > down[:, None]) + 0.5 * (up[:, :, None] == down[:, None])
+    areas = wins.mean(axis=(1, 2))
+    n1, n0 = 45, 69
+    change = np.concatenate(
+        [
+            (n1 * areas[:, None] - wins.mean(axis=2)) / (n1 - 1),
+            (n0 * areas[:, None] - wins.mean(axis=1)) / (n0 - 1),
+        ],
+        axis=1,
+    )
+    less = change[:4] - change[4]
+    covariance = np.cov(less, bias=True) * (n1 + n0 - 1)
+    gaps = areas[:4] - areas[4]
+    cov2 = (covariance.sum() - np.trace(covariance)) / 12
+    ms = gaps.var(ddof=1)
+    variance = (ms + 4 * max(cov2, 0)) / 4
+    df = (ms + 4 * max(cov2, 0)) ** 2 / (ms**2 / 3)
+    half = scipy.stats.t.ppf(0.975, df) * math.sqrt(variance)
+    assert found.difference.value == pytest.approx(gaps.mean(), abs=1e-12)
+    assert found.difference.high == pytest.approx(gaps.mean() + half, abs=1e-9)
+    assert found.contrast.random.df == pytest.approx(df)
+    assert found.arms[0].value == pytest.approx(areas[4])
+    assert found.arms[1].value == pytest.approx(areas[:4].mean())
+    turned = compute(Endpoint("AUC", ("unaided", "models"), "ill"), rows)
+    assert turned.difference.value == pytest.approx(-gaps.mean())
+    assert turned.difference.low == pytest.approx(-found.difference.high)
+    assert turned.arms[1].value == found.arms[0].value
+
+
+def test_a_reader_counts_with_the_cases_that_the_models_answered():
+    rows = against_models(SCORES[0, :4], TRUTH, SCORES[0, 4] / 5)
+    few = [r for r in rows if not (r.arm == "models" and int(r.case) % 3 == 0)]
+    kept = [r for r in few if int(r.case) % 3]
+    choice = Endpoint("accuracy", ("models", "unaided"))
+    assert compute(choice, few).difference.value == compute(choice, kept).difference.value
+    none = compute(choice, [r for r in rows if r.arm != "models"])
+    assert none.verdict == "cannot be said"
+    assert math.isnan(none.arms[0].value)
+    analyses = sensitivity_analyses(choice, few)
+    assert analyses["cases read by everyone"].difference.value == pytest.approx(
+        compute(choice, kept).difference.value
+    )
+
+
+def test_readers_who_do_as_well_as_the_models_are_told_apart_in_one_of_twenty_studies():
+    hits = 0
+    for seed in range(300):
+        rng = np.random.default_rng([5, seed])
+        hard = rng.normal(0, 0.7, 50)
+        own = rng.normal(0, 0.15, (6, 1))
+        right = rng.normal(size=(6, 50)) < 0.4 + hard + own
+        models = rng.normal(size=50) < 0.4 * math.sqrt((1.49 + 0) / (1.49 + 0.15**2)) + hard
+        rows = [
+            Reading(f"R{j}", f"{i:02d}", "unaided", "lung", "lung" if right[j, i] else "breast")
+            for j, i in np.ndindex(6, 50)
+        ]
+        rows += [
+            Reading("models", f"{i:02d}", "models", "lung", "lung" if ok else "breast")
+            for i, ok in enumerate(models)
+        ]
+        found = compute(Endpoint("accuracy", ("models", "unaided")), rows)
+        hits += found.difference.low <= 0 <= found.difference.high
+    assert 0.91 <= hits / 300 <= 0.985  # 95 % within three standard errors
+
+
+def test_what_only_readers_do_is_not_compared_with_the_models():
+    with pytest.raises(ValueError, match="decision time is of readers only"):
+        Endpoint("decision time", ("models", "unaided"))
+    assert cannot_compute(Endpoint("accuracy", ("models", "unaided")), ASKED) == ()

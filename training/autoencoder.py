@@ -15,6 +15,7 @@ import typer
 
 from bmcore.models.autoencoder import AutoencoderTraining, fit_autoencoder
 from bmcore.models.configs import AutoencoderConfig
+from training.data.enough import check_enough
 from training.data.held_out import load_held_out
 from training.evaluation.reconstruction import held_out_errors
 from training.run.files import tensors_hash, update_metrics
@@ -41,6 +42,7 @@ def main(
 
     watch = Stopwatch()
     held_out = load_held_out(out)
+    check_enough(held_out.labels, held_out.persons)
     how = AutoencoderTraining(steps=steps, seed=seed)
     sizes = sorted({*SIZES, code})
     table, errors = [], {}

@@ -62,7 +62,7 @@ def main(
         task = bars.add_task("refit", total=3)
         for kind, x in inputs(held_out.clinical, code).items():
             shipped: MLR = getattr(bundle, f"{kind}_mlr")
-            how = bundle.manifest["parts"][f"{kind}_mlr"]["training"]
+            how = bundle.entry(f"{kind}_mlr")["training"]
             shipped.config = MLRConfig(balanced=bool(how.get("balanced", False)))
             found[kind] = bootstrap_refits.fit(
                 shipped, x, held_out.labels, held_out.persons, refits, seed

@@ -66,7 +66,7 @@ def publish(
         without_false_positive_reduction,
     )
 
-    entry = load_bundle(segmenter).manifest["parts"]["segmenter"]
+    entry = load_bundle(segmenter).entry("segmenter")
     weights = without_false_positive_reduction(load_file(segmenter / entry["file"]))
     weights |= {HEAD + k: v for k, v in halved(head["weights"]).items()}
     weights |= {CONTOURS + k: v for k, v in halved(drawing["weights"]).items()}
@@ -124,7 +124,7 @@ def main(
     config = CandidateTraining(hidden=hidden, chance=chance, epochs=epochs, rate=rate, seed=seed)
     drawing = lesion_refinement.ContourTraining(channels=channels, epochs=contour_epochs, seed=seed)
     bundle = load_bundle(segmenter)
-    weights = bundle.manifest["parts"]["segmenter"]["sha256"]
+    weights = bundle.entry("segmenter")["sha256"]
     plain = bundle.segmenter_config.changed(**NO_REDUCTION)
     if mirror is not None:
         plain = plain.changed(mirror=mirror)

@@ -30,6 +30,7 @@ from bmcore.models.folds import stratified_folds
 from bmcore.models.image_features import FEATURE_NAMES, scores_of
 from bmcore.models.lesion_training import AUGMENTATION
 from training.data.cohort import Cohort, prepare_cohort
+from training.data.enough import check_enough
 from training.data.held_out import FEATURES_FILE, HeldOut
 from training.data.naming_patient import MASKS, load_naming_cohort
 from training.loops.cnn_trainer import (
@@ -91,7 +92,7 @@ def _describe(
     ages = [np.nan if (a := p.record.age_years) is None else a for p in cohort.patients]
     return HeldOut(
         features, probabilities, fold, cohort.labels, cohort.clinical, ids, lesions, largest,
-        sex, np.array(ages, np.float64),
+        sex, np.array(ages, np.float64), cohort.persons,
     )  # fmt: skip
 
 
@@ -118,8 +119,12 @@ def train_all(
     from bmcore.models.bundle_writer import write_part
 
     watch = Stopwatch()
+    check_enough(cohort.labels, cohort.persons)
     folds = min(config.folds, len(set(cohort.persons)))
-    fold = stratified_folds(cohort.labels, folds, config.seed, cohort.persons)
+    if cohort.folds is None:
+        fold = stratified_folds(cohort.labels, folds, config.seed, cohort.persons)
+    else:  # one stored split for every step
+        folds, fold = int(cohort.folds.max()) + 1, cohort.folds
     options = (cohort.digest, asdict(config), asdict(net_config), world.size)
     place = out / "cnn" / fingerprint(*options)[:12]  # other options start beside, not over, these
     runs = runs_of(folds)

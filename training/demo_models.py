@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,9 +23,10 @@ from bmcore.domain import refuse
 from bmcore.models.manifest import MANIFEST
 from training.loops.cnn_trainer import CNNTraining
 from training.naming_dataset import ON_ONE_HEAD, patient_file
+from training.run.chain import Chain
 from training.run.files import fingerprint, read_json, write_json
 from training.run.options import OutOption, SeedOption, run_app
-from training.run.processes import Stopwatch, progress
+from training.run.processes import progress
 from training.scenes import PLAN, draw_heads
 
 SETS = 3  # sets of lesions a head
@@ -36,41 +36,6 @@ COMMANDS = {"spread": "bootstrap_refits"}  # step -> command, where they differ
 LEARNT_PARTS = (
     "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr", "uncertainty", "spread",
 )  # fmt: skip
-
-
-class Chain:
-    """Steps done so far, kept in WORK/steps.json: name -> options, seconds."""
-
-    def __init__(self, work: Path) -> None:
-        self.file = work / "steps.json"
-        self.steps: dict[str, dict] = read_json(self.file) if self.file.exists() else {}
-        self.before = ""
-
-    def step(self, name: str, options: str, done: Path, action: Callable[[], None]) -> None:
-        """Do ``action`` unless it was done with these options after the same steps before it."""
-        self.before = fingerprint(self.before, name, options)
-        known = self.steps.get(name, {})
-        if known.get("options") == self.before and done.exists():
-            typer.echo(f"{name}: done before, in {known['seconds']:.0f} s")
-            return
-        typer.echo(f"{name}: starts")
-        begun = f"begun {self.before}"
-        spent = known["seconds"] if known.get("options") == begun else 0.0
-        watch = Stopwatch()
-        try:
-            action()
-            if not done.exists():
-                raise refuse(f"the step {name} has left no result", file=done)
-            begun = self.before
-        finally:  # the time of a stopped run counts too
-            spent += watch.seconds
-            self.steps[name] = {"options": begun, "seconds": round(spent, 1)}
-            write_json(self.file, self.steps)
-        typer.echo(f"{name}: done in {spent:.0f} s")
-
-    @property
-    def timings_s(self) -> dict[str, float]:
-        return {name: step["seconds"] for name, step in self.steps.items()}
 
 
 def _command(module: str, *options: str) -> None:

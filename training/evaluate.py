@@ -17,6 +17,7 @@ from dataclasses import asdict
 from bmcore.domain import PRIMARIES
 from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.mlr import MLRConfig
+from training.data.enough import check_enough
 from training.data.held_out import load_held_out
 from training.evaluation.answers import evaluate
 from training.model_card.build import rebuild_card
@@ -39,12 +40,13 @@ def main(data: DataOption, out: OutOption, seed: SeedOption = 0) -> None:
 
     watch = Stopwatch()
     held_out = load_held_out(out)
+    check_enough(held_out.labels, held_out.persons)
     bundle = load_bundle(out)
-    entry = bundle.manifest["parts"]["autoencoder"]
+    entry = bundle.entry("autoencoder")
     how = AutoencoderTraining(
         **{k: entry["training"][k] for k in AutoencoderTraining.__dataclass_fields__}
     )
-    balanced = bundle.manifest["parts"]["fused_mlr"]["training"]["balanced"]
+    balanced = bundle.entry("fused_mlr")["training"]["balanced"]
     config = MLRConfig(balanced=balanced, seed=seed)
     result, answers = evaluate(held_out, entry["config"]["code"], how, config)
     result["seconds"] = round(watch.seconds, 1)

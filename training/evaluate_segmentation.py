@@ -17,6 +17,8 @@ from typing import Annotated, Any
 import typer
 
 from bmcore.domain import BmcoreError, refuse
+from training.data.content import case_content
+from training.data.datasets import open_dataset
 from training.evaluation.segmentation_case import (
     SUBSETS,
     Scoring,
@@ -45,18 +47,17 @@ def collect(
 
     A case that is refused or has no mask is left out by name, never silently.
     """
-    from bmcore.intake.datasets import YaleDataset
     from bmcore.models import runtime
     from bmcore.models.bundles import load_bundle
 
-    dataset, bundle, chosen = YaleDataset(data), load_bundle(bundle_folder), runtime.choose(device)
+    dataset, bundle, chosen = open_dataset(data), load_bundle(bundle_folder), runtime.choose(device)
     records, left_out = [], {}
     with progress() as bars:
         ids = dataset.case_ids[:limit]
         task = bars.add_task("measure cases", total=len(ids))
         for case_id in ids:
             path = out / "segmentation" / f"{case_id}.json"
-            source = source_of(dataset.cases_folder / case_id, bundle, scoring)
+            source = source_of(case_content(dataset, case_id), bundle, scoring)
             kept = read_json(path) if path.exists() else {}
             if kept.get("source") != source:
                 kept = {}
@@ -104,7 +105,7 @@ def main(
         typer.echo(f"{case_id} left out: {reason}", err=True)
     if not records:
         raise refuse("no case could be measured", file=data, expected="cases with reference masks")
-    part = load_bundle(bundle).manifest["parts"]["segmenter"]
+    part = load_bundle(bundle).entry("segmenter")
     result = summarise(records, minimum) | {
         "data": data.name,
         "left_out": left_out,

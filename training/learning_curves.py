@@ -119,7 +119,7 @@ def main(
     from bmcore.models.bundles import load_bundle
 
     watch = Stopwatch()
-    entry = load_bundle(out).manifest["parts"]["autoencoder"]["training"]
+    entry = load_bundle(out).entry("autoencoder")["training"]
     how = AutoencoderTraining(**{k: entry[k] for k in asdict(AutoencoderTraining())})
     result = curves(load_held_out(out), how, repeats, seed)
     result |= {"seconds": round(watch.seconds), "data": data.name}

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from bmcore.models.mlr import MLR, MLRConfig
+from training.data.enough import check_enough
 from training.data.held_out import load_held_out
 from training.data.regression_inputs import inputs, names
 from training.run.files import tensors_hash, update_metrics
@@ -38,6 +39,7 @@ def main(
 
     watch = Stopwatch()
     held_out = load_held_out(out)
+    check_enough(held_out.labels, held_out.persons)
     code = load_bundle(out).autoencoder.encode(held_out.features)
     config = MLRConfig(balanced=balanced, seed=seed)
     summary = {}

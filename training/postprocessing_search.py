@@ -148,7 +148,7 @@ def main(
     from bmcore.models.bundles import load_bundle
 
     bundle = load_bundle(segmenter)
-    entry = bundle.manifest["parts"]["segmenter"]
+    entry = bundle.entry("segmenter")
     config = bundle.segmenter_config
     if mirror is not None:
         config = config.changed(mirror=mirror)

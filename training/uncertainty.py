@@ -28,6 +28,7 @@ from bmcore.models import conformal
 from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.novelty import (
     EXCHANGES,
+    LEAST_PATIENTS,
     NoveltyConfig,
     NoveltyModel,
     NoveltyResult,
@@ -35,8 +36,10 @@ from bmcore.models.novelty import (
 from bmcore.stats.estimate import Estimate, proportion
 from bmcore.stats.prediction_sets import coverage_and_size
 from training.data.cohort import INDEX, person_of
+from training.data.content import image_content
 from training.data.held_out import HeldOut, load_held_out
 from training.data.regression_inputs import ANSWERS
+from training.data.split import read_split
 from training.evaluation.reconstruction import held_out_errors
 from training.run.files import (
     atomic_path,
@@ -55,7 +58,7 @@ from training.run.processes import Stopwatch, progress
 if TYPE_CHECKING:
     from bmcore.domain import Case
     from bmcore.geometry import Affine
-    from bmcore.intake.datasets import YaleDataset
+    from training.data.datasets import Dataset
 
 TILT_DEGREES = 15.0
 SLICES_MM = (1.0, 1.5, 3.0, 5.0)
@@ -130,7 +133,7 @@ def describe(case: Case, seed: int) -> npt.NDArray[np.float64]:
 
 
 def describe_all(
-    dataset: YaleDataset, cases: int, seed: int, kept: Path
+    dataset: Dataset, cases: int, seed: int, kept: Path
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Rows (2n, f) and the number of the person of each row (2n,), of the first ``cases``.
 
@@ -141,9 +144,8 @@ def describe_all(
     with progress() as bars:
         task = bars.add_task("describe images", total=len(ids))
         for number, case_id in enumerate(ids):
-            files = sorted((dataset.cases_folder / case_id).iterdir())
-            stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-            mark = fingerprint(STATISTICS, seed + number, stamps, TILT_DEGREES, SLICES_MM)[:16]
+            content = image_content(dataset, case_id)
+            mark = fingerprint(STATISTICS, seed + number, content, TILT_DEGREES, SLICES_MM)[:16]
             path = kept / f"{case_id}.{mark}.npy"
             if not path.exists():
                 found = describe(dataset.load(case_id), seed + number)
@@ -151,7 +153,9 @@ def describe_all(
                     np.save(stream, found)
             rows.append(np.load(path, allow_pickle=False))
             bars.advance(task)
-    _, person = np.unique([person_of(case_id) for case_id in ids], return_inverse=True)
+    split = read_split(dataset.folder)
+    whose = [person_of(c) if split is None else split.persons[c] for c in ids]
+    _, person = np.unique(whose, return_inverse=True)
     return np.concatenate(rows), np.repeat(person, 2)
 
 
@@ -234,11 +238,11 @@ def main(
     seed: SeedOption = 0,
 ) -> None:
     """Fit sets and novelty; writes OUT/uncertainty.safetensors and OUT/metrics.json."""
-    from bmcore.intake.datasets import YaleDataset
     from bmcore.models.bundle_writer import write_part
     from bmcore.models.bundles import load_bundle
     from bmcore.models.manifest import belongs_to
     from bmcore.models.optional_parts import pack_uncertainty
+    from training.data.datasets import open_dataset
 
     watch = Stopwatch()
     bare = (data / INDEX).exists() or (data / "reference").is_dir()
@@ -255,13 +259,13 @@ def main(
     answers = {kind: p[once] for kind, p in answers.items()}
     sets = {kind: conformal.fit(p, truth, coverage) for kind, p in answers.items()}
     bundle = load_bundle(out)
-    entry = bundle.manifest["parts"]["autoencoder"]
+    entry = bundle.entry("autoencoder")
     how = AutoencoderTraining(
         **{k: entry["training"][k] for k in AutoencoderTraining.__dataclass_fields__}
     )
     errors, _ = held_out_errors(held_out, entry["config"]["code"], how)
     if novelty_of is None:
-        rows, patient = describe_all(YaleDataset(data), cases, seed, out / "novelty")
+        rows, patient = describe_all(open_dataset(data), cases, seed, out / "novelty")
         images = f"{len(rows) // 2} cases, each as it is and as scanned"
     else:
         known = load_bundle(novelty_of).novelty
@@ -269,6 +273,14 @@ def main(
             raise refuse("the bundle holds no statistics of images", file=novelty_of)
         rows, patient = known.rows, known.patient
         images = f"those of the bundle {novelty_of.name}, {len(rows)} descriptions"
+    if np.unique(patient).size < LEAST_PATIENTS:
+        raise refuse(
+            "there are too few patients to say what images are known",
+            file=data,
+            found=np.unique(patient).size,
+            expected=f"at least {LEAST_PATIENTS}",
+            hint="take the statistics of a bundle with --novelty-of.",
+        )
     novelty = NoveltyModel(rows, patient, errors, NoveltyConfig())
     tensors, config = pack_uncertainty(sets, novelty)
     config["belongs_to"] = belongs_to(bundle.manifest)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bmcore.analysis.readings import CaseFacts, ReadingArrays, StudyData, code
+from bmcore.analysis.roc import curves_table
 from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
@@ -73,6 +74,7 @@ def accuracy_section(data: StudyData, arrays: ReadingArrays, category: str) -> S
         ),
         _against_models(arrays),
         _auc_against_model(data, arrays, category),
+        curves_table(data, category),
     ]
     return Section("accuracy", title, _sentence(arrays, lines, known), non_empty(tables))
 
@@ -173,7 +175,7 @@ def _against_models(arrays: ReadingArrays) -> ResultTable:
             lines.append(Line((name, ARM_NAMES[arm]), (found.difference,), found.mid_p))
     return ResultTable(
         "reader_less_model",
-        "Each reader less the models' fused answer, right answers on the same cases",
+        "Each reader minus the models' fused answer, right answers on the same cases",
         ("Reader", "Phase"),
         (Column("Difference", "points"),),
         tuple(lines),
@@ -202,7 +204,7 @@ def _auc_against_model(data: StudyData, arrays: ReadingArrays, category: str) ->
         lines.append(Line((ARM_NAMES[arm],), (found.difference,), found.p))
     return ResultTable(
         "auc_less_model",
-        f"Mean AUC of the readers less that of the fused models, {PRIMARY_NAMES[category]}",
+        f"Mean AUC of the readers minus that of the fused models, {PRIMARY_NAMES[category]}",
         ("Phase",),
         (Column("Difference"),),
         tuple(lines),

@@ -158,7 +158,7 @@ def _repeats(arrays: ReadingArrays) -> ResultTable:
             lines.append(Line((ARM_NAMES[arm], reader), cells))
     return ResultTable(
         "repeats",
-        "Each reader with himself, on cases that were shown twice",
+        "Intra-reader agreement, on cases that were shown twice",
         ("Phase", "Reader"),
         (Column("Same answer", "share"), Column("Cohen's kappa"), Column("Gwet's AC1")),
         tuple(lines),

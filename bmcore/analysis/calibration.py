@@ -14,7 +14,7 @@ from bmcore.stats.calibration import Calibration, calibration
 from bmcore.stats.estimate import Estimate
 from bmcore.stats.readings import CANNOT_TELL
 
-_COLUMNS = (Column("Intercept"), Column("Slope"), Column("Said less seen", "points"))
+_COLUMNS = (Column("Intercept"), Column("Slope"), Column("Said minus seen", "points"))
 
 
 def readers_table(arrays: ReadingArrays) -> ResultTable:

@@ -36,10 +36,11 @@ from bmcore.review.marks import Mark
 from bmcore.review.owner import Owner, drawer
 from bmcore.review.record import StudyRecord
 from bmcore.review.store import Store
-from bmcore.review.study import Study
+from bmcore.review.study import ARMS, Study
 from bmcore.review.votes import Reader, Vote, current
 from bmcore.stats.continuous import reader_dice
 from bmcore.stats.endpoint_choice import ON_LESIONS
+from bmcore.stats.readings import MODELS
 
 if TYPE_CHECKING:
     from bmcore.intake.library import CaseEntry
@@ -115,9 +116,8 @@ def of_study(
     predictions: Mapping[str, Prediction],
 ) -> tuple[StudyData, LesionMarks]:
     """The answers of one study, and what its readers took for lesions."""
-    names = [r.name for r in record.study.readers]
     mine = {c: p for c, p in predictions.items() if c in record.study.cases}
-    data = from_study(record, facts, mask_agreement(home, store, mine, names))
+    data = from_study(record, facts, mask_agreement_in_study(home, store, record, mine))
     return data, marks_in_study(home, store, record, mine)
 
 
@@ -130,11 +130,15 @@ def for_progress(
 ) -> tuple[StudyData, LesionMarks]:
     """What the width of a running study's primary endpoint needs, and no more."""
     cases = record.study.cases
+    mine = {c: p for c, p in predictions.items() if c in cases}
     facts = {c: CaseFacts(c, truth=str(known[c]) if c in known else None) for c in cases}
+    if MODELS in record.study.primary_endpoint.compare:
+        facts = case_facts((), mine, of_cases(known, cases)) | {
+            c: facts[c] for c in cases if c not in mine
+        }
     data = from_study(record, facts)
     if record.study.primary_endpoint.measure not in ON_LESIONS:
         return data, LesionMarks()
-    mine = {c: p for c, p in predictions.items() if c in cases}
     return data, marks_in_study(home, store, record, mine)
 
 
@@ -145,15 +149,54 @@ def mask_agreement(
 
     A correction of an earlier segmentation of the models is left out.
     """
-    names, found, places = list(readers), {}, _places(store)
+    names, places = list(readers), _places(store)
     painted_on = old_drafts.cases_drawn_on(store, home)
-    for case, prediction in sorted(predictions.items()):
-        if case not in painted_on:
-            continue
-        painted = {}
-        for name in names:
-            owner, site = places(case, name)
+    drawn = {}
+    for case in sorted(painted_on & set(predictions)):
+        whose = {name: places(case, name) for name in names}
+        for owner, _ in whose.values():
             old_drafts.adopt(store, home, owner)
+        drawn[case] = whose
+    return _agreement(home, store, predictions, drawn)
+
+
+def mask_agreement_in_study(
+    home: Path, store: Store, record: StudyRecord, predictions: Mapping[str, Prediction]
+) -> dict[str, tuple[tuple[str, ...], Floats]]:
+    """``mask_agreement`` of what was painted in a study's own readings.
+
+    Each drawing is that of the reader whose locked reading it belongs to (``owner.drawer``), not of
+    whoever voted under the name outside the study; of several arms the last that shows the models.
+    """
+    study = record.study
+    sites = {a.place: a.site for a in record.answers}
+    last: dict[tuple[str, str], Place] = {}
+    for sheet in record.sheets:
+        place = sheet.place
+        if sheet.state == "locked" and place.arm != "unaided" and not place.occasion:
+            before = last.get((place.case_id, place.reader))
+            if before is None or ARMS.index(place.arm) > ARMS.index(before.arm):
+                last[place.case_id, place.reader] = place
+    drawn: dict[str, dict[str, tuple[Owner, str | None]]] = {}
+    for (case, reader), place in sorted(last.items()):
+        owner = Owner(case, drawer(study, place))
+        drawn.setdefault(case, {})[study.reader(reader).name] = (owner, sites.get(place))
+    return _agreement(home, store, predictions, drawn)
+
+
+def _agreement(
+    home: Path,
+    store: Store,
+    predictions: Mapping[str, Prediction],
+    drawn: Mapping[str, Mapping[str, tuple[Owner, str | None]]],
+) -> dict[str, tuple[tuple[str, ...], Floats]]:
+    """drawn: {case: {reader: whose corrections, and of which site}}."""
+    found = {}
+    for case, whose in drawn.items():
+        if case not in predictions:
+            continue
+        prediction, painted = predictions[case], {}
+        for name, (owner, site) in whose.items():
             now = store.read(lambda c, o=owner, s=site: corrections.state(c, o, s))  # type: ignore[misc]
             if now is not None and now.sha256 is not None:
                 painted[name] = now
@@ -269,6 +312,9 @@ def marks_in_study(
         numbered = number_lesions(reference)
         sizes[case] = diameters_mm(numbered, reference.affine)
         touched = _touched(home, predictions.get(case), numbered)
+        if case in predictions:
+            alone = frozenset[int]().union(*touched.values())
+            hits[MODELS, MODELS, case] = (alone, sum(not on for on in touched.values()))
         for place in (p for p in asked if p.case_id == case):
             kept = [int(n) for n, v in judged.get(place, {}).items() if v != "reject"]
             on = [touched[n] for n in kept if n in touched]

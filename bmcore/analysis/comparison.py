@@ -51,7 +51,7 @@ def comparison_section(
     tables = [
         ResultTable(
             "comparison",
-            "Difference of the phases, later less earlier, mean of the readers",
+            "Difference of the phases, later minus earlier, mean of the readers",
             ("Phases", "Measure"),
             tuple(Column(m, "points") for m in METHODS),
             tuple(lines),

@@ -58,7 +58,7 @@ def confidence_section(
         ),
         ResultTable(
             "overconfidence",
-            "Confidence less the share of right answers",
+            "Confidence minus the share of right answers",
             ("Who", "Phase"),
             (Column("Difference", "points"),),
             tuple(over),
@@ -105,7 +105,7 @@ def _overconfidence(arrays: ReadingArrays) -> list[Line]:
             if there.any():
                 where = np.nonzero(there)
                 found = bootstrap.mean(
-                    values[where], where[1], what="confidence less right answers"
+                    values[where], where[1], what="confidence minus right answers"
                 )
                 lines.append(Line((name, ARM_NAMES[arm]), (guarded(found),)))
     return lines
@@ -124,7 +124,7 @@ def confidence_agreement(arrays: ReadingArrays) -> list[ResultTable]:
             if n == 0:
                 continue
             ba = continuous.bland_altman(one, two)
-            names = f"{arrays.readers[a]} less {arrays.readers[b]}"
+            names = f"{arrays.readers[a]} minus {arrays.readers[b]}"
             cells = tuple(guarded(e) for e in (ba.bias, ba.lower, ba.upper))
             limits.append(Line((ARM_NAMES[arm], names), cells))
     return [

@@ -88,7 +88,7 @@ def _crossover(data: StudyData, own: Sequence[Reading], pair: tuple[str, str]) -
         found = effects.crossover(_rows(own, pair), period, first_new)
         lines = [
             _line("Phase, period and order held alike", found.arm),
-            _line("Period, second less first", found.period),
+            _line("Period, second minus first", found.period),
             _line("Carry-over: began with the later phase", found.carry_over),
         ]
     return _table(
@@ -136,7 +136,7 @@ def _learning(own: Sequence[Reading], pair: tuple[str, str]) -> ResultTable:
     lines = [
         _line("Earlier phase", found.control),
         _line("Later phase", found.new),
-        _line("Later less earlier", found.difference),
+        _line("Later minus earlier", found.difference),
     ]
     return _table(
         f"learning_{pair[1]}",

@@ -10,6 +10,7 @@ from bmcore.domain import PRIMARY_NAMES
 from bmcore.stats.endpoint import Finding
 from bmcore.stats.endpoint_choice import SHARES, Endpoint
 from bmcore.stats.multiplicity import Claim
+from bmcore.stats.readings import MODELS
 
 _NAMES = MappingProxyType(
     {
@@ -96,6 +97,21 @@ def in_full(choice: Endpoint) -> str:
     )
 
 
+def question(choice: Endpoint | None) -> str:
+    """What the endpoint asks, as the beginning of a sentence on what cannot be said."""
+    if choice is not None and MODELS in choice.arms:
+        return "How readers do against the models alone"
+    return "Whether the models help"
+
+
+def read_in_both(choice: Endpoint, readers: int = 0) -> str:
+    """How a case counts, behind its number; with the number of readers, where there is one."""
+    who = f"{readers} reader" + "s" * (readers != 1)
+    if MODELS in choice.arms:
+        return f"answered by the models and by {who if readers else 'readers'}"
+    return "read in both phases" + (f" by {who}" if readers else "")
+
+
 def analysis(key: str) -> str:
     """One of ``endpoint.sensitivity_analyses`` in words."""
     return _ANALYSES.get(key, key)
@@ -137,12 +153,13 @@ def verdict(finding: Finding) -> str:
     """The result in one sentence."""
     choice, change = finding.endpoint, finding.difference
     if change.method.startswith(TOO_FEW):
-        return f"Whether the models help cannot be said yet: {change.method.removeprefix(TOO_FEW)}."
+        few = change.method.removeprefix(TOO_FEW)
+        return f"{question(choice)} cannot be said yet: {few}."
     if not change.has_interval:
         if change.defined and change.value == 0:
-            return "Whether the models help cannot be said: no reading differs between the phases."
+            return f"{question(choice)} cannot be said: no reading differs between the phases."
         why = change.method.rsplit("no interval: ", 1)[-1].rsplit("not defined: ", 1)[-1]
-        return f"Whether the models help cannot be said: {why}."
+        return f"{question(choice)} cannot be said: {why}."
     shown = cell_text(Column("", change_unit(choice)), change)
     new, control = _arm(choice.arms[1]), _arm(choice.arms[0])
     if choice.aim == "superiority":

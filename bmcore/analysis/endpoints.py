@@ -28,12 +28,16 @@ from bmcore.analysis.tables import (
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES
 from bmcore.stats import multiplicity
 from bmcore.stats.endpoint import Finding, compute, sensitivity_analyses
-from bmcore.stats.endpoint_choice import NEEDS_CLASS, Endpoint
+from bmcore.stats.endpoint_choice import NEEDS_CLASS, ON_LESIONS, Endpoint
 from bmcore.stats.estimate import undefined
-from bmcore.stats.readings import Reading, by_arm_and_reader, paired
+from bmcore.stats.readings import MODELS, Reading, by_arm_and_reader, paired
 
 ANSWERS = (*map(str, PRIMARIES), "other")
+NEEDS_TRUTH = (
+    "accuracy", "balanced accuracy", "AUC", "macro AUC", "sensitivity", "specificity",
+)  # fmt: skip
 NO_ARMS = "too few cases are read in both phases"
+NO_MODELS = "the models' answers on these cases are not here"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +54,8 @@ class Answer:
     def sentence(self) -> str:
         """The result, or why there is none, in one sentence."""
         if self.finding is None or self.choice is None:
-            return f"Whether the models help cannot be said: {self.why}."
+            what = endpoint_words.question(self.choice)
+            return f"{what} cannot be said: {self.why}."
         return endpoint_words.verdict(self.finding)
 
 
@@ -78,6 +83,27 @@ def as_readings(data: StudyData, marks: LesionMarks = LesionMarks()) -> list[Rea
                 place=r.order,
             )
         )
+    return rows
+
+
+def of_models(data: StudyData, marks: LesionMarks, choice: Endpoint) -> list[Reading]:
+    """The models' own answers as rows, where ``choice`` compares readers with them: the fused
+    answer; on lesions, what of their mask lies on the reference."""
+    rows: list[Reading] = []
+    if MODELS not in choice.arms:
+        return rows
+    for case, facts in data.cases.items():
+        at = (MODELS, MODELS, case)
+        answer, given = facts.top(), facts.answers.get("fused")
+        truth = facts.truth or ""
+        if choice.measure in ON_LESIONS:
+            if at in marks.hits:
+                sizes, ratings, false = _marked(marks, at)
+                row = Reading(MODELS, case, MODELS, truth, lesions_mm=sizes, marks=ratings)
+                rows.append(replace(row, false_marks=false))
+        elif answer is not None and given is not None:
+            scores = dict(zip(map(str, PRIMARIES), given, strict=True))
+            rows.append(Reading(MODELS, case, MODELS, truth, answer, scores=scores))
     return rows
 
 
@@ -132,10 +158,16 @@ def _answer(data: StudyData, marks: LesionMarks, name: str, choice: Endpoint | N
             else NO_ARMS
         )
         return Answer(name, None, None, why)
-    rows = as_readings(data, marks)
+    rows = rows_of(data, marks, choice)
     if not all(any(r.arm == arm for r in rows) for arm in choice.arms):
-        return Answer(name, choice, None, NO_ARMS)
+        there = MODELS not in choice.arms or any(r.arm == MODELS for r in rows)
+        return Answer(name, choice, None, NO_ARMS if there else NO_MODELS)
     return Answer(name, choice, found(choice, rows))
+
+
+def rows_of(data: StudyData, marks: LesionMarks, choice: Endpoint) -> list[Reading]:
+    """All rows that an endpoint rests on: first readings and, where it names them, the models."""
+    return [*as_readings(data, marks), *of_models(data, marks, choice)]
 
 
 def found(choice: Endpoint, rows: Sequence[Reading]) -> Finding:
@@ -160,33 +192,45 @@ def categories(choice: Endpoint, rows: Sequence[Reading]) -> tuple[str, ...]:
 def shortage(choice: Endpoint, rows: Sequence[Reading], finding: Finding) -> str:
     """What is missing for an interval that means something, "" where nothing is."""
     cases = _paired_cases(choice, rows)
-    n = len(cases)
+    n, how = len(cases), endpoint_words.read_in_both(choice)
     if choice.measure in NEEDS_CLASS:
         ill = sum(truth == choice.category for truth in cases.values())
         rest = sum(truth not in ("", choice.category) for truth in cases.values())
         least = {"AUC": min(ill, rest), "sensitivity": ill}.get(choice.measure, rest)
         if least < LEAST_OF_A_KIND:
-            return f"{count(least, 'case')} of the kind read in both phases, " + (
-                f"{LEAST_OF_A_KIND} needed"
-            )
+            return f"{count(least, 'case')} of the kind {how}, {LEAST_OF_A_KIND} needed"
         return ""
     if choice.measure in ("balanced accuracy", "macro AUC"):
         of = Counter(truth for truth in cases.values() if truth)
         if of and min(of.values()) < 2:
             rare = min(of, key=lambda c: of[c])
             name = PRIMARY_NAMES.get(rare, rare)
-            return f"{count(of[rare], 'case')} of {name} read in both phases, 2 of each needed"
-    n = min(n, finding.contrast.cases) if finding.contrast.cases else n
-    if n < LEAST_CASES:
-        return f"{count(n, 'case')} read in both phases, {LEAST_CASES} needed"
-    return ""
+            return f"{count(of[rare], 'case')} of {name} {how}, 2 of each needed"
+    counted = min(n, finding.contrast.cases) if finding.contrast.cases else n
+    if choice.measure in NEEDS_TRUTH:
+        counted = sum(bool(truth) for truth in cases.values()) or counted
+    if counted >= LEAST_CASES:
+        return ""
+    told = f"{count(counted, 'case')} {how}, {LEAST_CASES} needed"
+    if counted < n and choice.measure in (*NEEDS_TRUTH, *ON_LESIONS):
+        kind = "a reference mask" if choice.measure in ON_LESIONS else "a known primary"
+        told = told.replace(" read", f" with {kind} read", 1) + f" ({n} read in all)"
+    return told
 
 
 def _paired_cases(choice: Endpoint, rows: Sequence[Reading]) -> Mapping[str, str]:
-    """The cases that some reader read in both arms (or, split-plot, in either), with the truth."""
-    table = paired(by_arm_and_reader(rows, choice.arms))
+    """The cases that some reader read in both arms (or, split-plot, in either; that readers and
+    models answered), with the truth."""
+    table = by_arm_and_reader(rows, choice.arms)
+    alone = {c for own in table.get(MODELS, {}).values() for c in own}
+    if MODELS not in choice.arms:
+        table = paired(table)
     return {
-        c: row.truth for arm in table.values() for own in arm.values() for c, row in own.items()
+        c: row.truth
+        for arm in table.values()
+        for own in arm.values()
+        for c, row in own.items()
+        if MODELS not in choice.arms or (arm is not table[MODELS] and c in alone)
     }
 
 
@@ -218,7 +262,8 @@ def _result(finding: Finding) -> ResultTable:
 
 
 def _analyses(data: StudyData, marks: LesionMarks, planned: Finding) -> ResultTable:
-    choice, rows = planned.endpoint, as_readings(data, marks)
+    choice = planned.endpoint
+    rows = rows_of(data, marks, choice)
     lines = [_line("As planned", planned)]
     for name, other in sensitivity_analyses(choice, rows, categories(choice, rows)).items():
         kept = other

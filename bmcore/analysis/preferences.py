@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from bmcore.analysis.readings import StudyData
 from bmcore.analysis.tables import (
     LEAST_CASES,
@@ -14,8 +18,27 @@ from bmcore.analysis.tables import (
     non_empty,
     p_text,
 )
+from bmcore.review.preference import pairs
+from bmcore.review.record import StudyRecord
 from bmcore.stats import preference
 
+# column -> (type, unit or values, what it is)
+CODEBOOK: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "reader": ("text", "", "the reader, as named in the study"),
+        "case": ("text", "", "id of the case (a pseudonym)"),
+        "place": ("whole number", "from 1", "place among the reader's comparisons"),
+        "left": ("text", "models, reference, bundle:hash", "shown as A"),
+        "right": ("text", "models, reference, bundle:hash", "shown as B"),
+        "answer": ("text", "left, right, tie", "the side chosen; tie: no difference"),
+        "preferred": ("text", "models, reference, bundle:hash", "what was chosen; empty: tie"),
+        "left_sha256": ("text", "", "of the mask shown as A (labels and grid)"),
+        "right_sha256": ("text", "", "of the mask shown as B (labels and grid)"),
+        "shown_at": ("text", "UTC", "masks of models first sent; empty: they had been in an arm"),
+        "chosen_at": ("text", "UTC", "when the choice was stored"),
+        "seconds": ("number", "s", "from shown_at to chosen_at, pauses included"),
+    }
+)
 NAMES = {"models": "the models", "reference": "the reference"}
 
 
@@ -68,6 +91,35 @@ def preference_section(data: StudyData) -> Section | None:
     planned = len(data.plan.cases) * len(data.plan.readers)
     made = f"{len(data.preferences)} of {planned} comparisons made."
     return Section("preference", title, f"{_sentence(lines)} {made}", non_empty(tables))
+
+
+def rows(record: StudyRecord) -> list[dict[str, Any]]:
+    """One row a comparison, with every column of the codebook; None: missing."""
+    study = record.study
+    place = {
+        (r.id, pair.case_id): n
+        for r in study.readers
+        for n, pair in enumerate(pairs(study, r.id), start=1)
+    }
+    return [
+        {
+            "reader": study.reader(c.reader).name,
+            "case": c.case_id,
+            "place": place.get((c.reader, c.case_id)),
+            "left": c.left,
+            "right": c.right,
+            "answer": c.answer,
+            "preferred": {"left": c.left, "right": c.right}.get(c.answer),
+            "left_sha256": c.left_sha256,
+            "right_sha256": c.right_sha256,
+            "shown_at": None if c.shown_at is None else c.shown_at.isoformat(),
+            "chosen_at": c.created_at.isoformat(),
+            "seconds": None
+            if c.shown_at is None
+            else round((c.created_at - c.shown_at).total_seconds(), 1),
+        }
+        for c in record.preferences
+    ]
 
 
 def name(candidate: str) -> str:

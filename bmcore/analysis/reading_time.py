@@ -90,7 +90,7 @@ def _taken_over(data: StudyData, arrays: ReadingArrays) -> ResultTable:
                 lines.append(Line((name, ARM_NAMES[arm]), (found,)))
     return ResultTable(
         "taken_over",
-        "Sheets filled at a click from the step before (\u201cAs before\u201d)",
+        "Readings filled at a click from the step before (\u201cAs before\u201d)",
         ("Who", "Phase"),
         (Column("Share of readings", "share"),),
         tuple(lines),
@@ -101,7 +101,7 @@ def _taken_over(data: StudyData, arrays: ReadingArrays) -> ResultTable:
 def _ratios(arrays: ReadingArrays) -> ResultTable:
     lines = []
     for a, b in combinations(range(len(arrays.arms)), 2):
-        phases = phase_words(arrays.arms[a], arrays.arms[b]).replace(" less ", " over ")
+        phases = phase_words(arrays.arms[a], arrays.arms[b]).replace(" minus ", " over ")
         first, second = arrays.seconds[a], arrays.seconds[b]
         timed = np.isfinite(first).any(axis=1) & np.isfinite(second).any(axis=1)
         if timed.sum() > 1:

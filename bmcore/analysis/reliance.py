@@ -106,7 +106,7 @@ def _explanation(arrays: ReadingArrays) -> list[ResultTable]:
     return [
         ResultTable(
             "explanation",
-            "Effect of the reasons: right answers with reasons less without",
+            "Effect of the reasons: right answers with reasons minus without",
             ("Cases",),
             (Column("Readers like these", "points"), Column("These readers", "points")),
             tuple(lines),

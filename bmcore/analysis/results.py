@@ -16,7 +16,7 @@ from bmcore.analysis.agreement import agreement_section
 from bmcore.analysis.comparison import comparison_section
 from bmcore.analysis.confidence import confidence_section
 from bmcore.analysis.effects import effects_section
-from bmcore.analysis.endpoints import Answer, endpoint_section, primary
+from bmcore.analysis.endpoints import NEEDS_TRUTH, Answer, endpoint_section, primary
 from bmcore.analysis.free_questions import free_section
 from bmcore.analysis.lesions import lesion_section
 from bmcore.analysis.preferences import preference_section
@@ -33,10 +33,7 @@ from bmcore.analysis.reliance import reliance_section
 from bmcore.analysis.subgroups import subgroup_section
 from bmcore.analysis.tables import TOO_FEW, Section, count
 from bmcore.stats.endpoint import Finding
-
-NEEDS_TRUTH = (
-    "accuracy", "balanced accuracy", "AUC", "macro AUC", "sensitivity", "specificity",
-)  # fmt: skip
+from bmcore.stats.readings import MODELS
 
 
 @dataclass(frozen=True)
@@ -126,8 +123,8 @@ def running(data: StudyData, marks: LesionMarks = LesionMarks()) -> Running:
         change.n,
         (
             f"The {level} interval of the difference in {name} is {width_words(finding)} wide so "
-            f"far, on {count(change.n, 'case')} read in both phases by "
-            f"{count(finding.readers, 'reader')}.",
+            f"far, on {count(change.n, 'case')} "
+            f"{endpoint_words.read_in_both(finding.endpoint, finding.readers)}.",
         ),
         finding,
     )
@@ -150,7 +147,8 @@ def _why(data: StudyData, answer: Answer) -> str:
         return "no primary is known"
     method = answer.finding.difference.method
     if method.startswith(TOO_FEW):
-        return f"too few cases are read in both phases ({method.removeprefix(TOO_FEW)})"
+        how = endpoint_words.read_in_both(answer.finding.endpoint)
+        return f"too few cases are {how} ({method.removeprefix(TOO_FEW)})"
     if not answer.finding.difference.defined:
         return method.rsplit("not defined: ", 1)[-1].rsplit("not defined; ", 1)[-1]
     return "no reading differs between the phases"
@@ -164,7 +162,10 @@ def _summary(
         return ("There is no reading yet.",)
     first = by_key["agreement"].sentence
     measure = data.plan.primary_endpoint.measure if data.plan else "accuracy"
-    read = data.compared is not None and set(data.compared) <= set(arrays.arms)
+    alone = data.compared is not None and MODELS in data.compared
+    read = data.compared is not None and set(data.compared) <= {*arrays.arms, MODELS}
+    if read and alone:
+        return (by_key["endpoint"].sentence, first)
     if read and (arrays.known.any() or measure not in NEEDS_TRUTH):
         return (by_key["endpoint"].sentence, by_key["reliance"].sentence, first)
     if arrays.known.any():

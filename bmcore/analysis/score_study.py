@@ -101,7 +101,7 @@ def _differences(
             [figures[i], figures[j]], "AUC, difference", bounds=(-1.0, 1.0)
         )
         cells = (found.random.difference, by_u[i, j].difference, found.fixed.difference)
-        lines.append(Line((f"{names[j]} less {names[i]}",), cells, found.random.p))
+        lines.append(Line((f"{names[j]} minus {names[i]}",), cells, found.random.p))
     return _three("score_differences", "Differences", ("Modalities",), lines, "p")
 
 

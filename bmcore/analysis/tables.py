@@ -20,9 +20,10 @@ ARM_NAMES: Mapping[str, str] = MappingProxyType(
         "unaided": "Without the models",
         "aided": "With the models",
         "aided_explained": "With models and reasons",
+        "models": "By the models alone",
     }
 )
-DRAWINGS = ("kappa_map", "calibration", "intervals", "first_line", "along_the_list")
+DRAWINGS = ("kappa_map", "calibration", "intervals", "first_line", "along_the_list", "roc")
 UNITS = ("number", "share", "points", "seconds", "ratio", "grade")
 NONE = "\u2013"
 
@@ -61,7 +62,8 @@ class Drawing:
     """A figure that belongs to a table; the page and the report draw it, each in its own way.
 
     kind: "kappa_map" (readers by readers, one a phase), "calibration", "intervals" (one column as
-    dots with intervals), "first_line" (all columns of the first line likewise) or "along_the_list".
+    dots with intervals), "first_line" (all columns of the first line likewise), "along_the_list" or
+    "roc" (the table's curves with their bands).
     column: the one that is drawn; guide: where a dotted line stands, None without; only: the last
     label of the lines that are drawn, "" for all; words: what it shows, for who cannot see it;
     report_width: share of the report's page, 0 where only the Agreement page draws it.
@@ -80,9 +82,21 @@ class Drawing:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A line with a band, points of equal number: ``arm``, ``x`` and ``y`` with ``low`` to
+    ``high``; of a ROC curve the false positive rate and the sensitivity, 0-1."""
+
+    arm: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class ResultTable:
     """One table. head: over the labels; note: how to read it; p_name: the test, "" without one;
-    drawings: the figures that show it."""
+    drawings: the figures that show it; curves: what a drawing of curves shows."""
 
     key: str
     title: str
@@ -92,6 +106,7 @@ class ResultTable:
     note: str = ""
     p_name: str = ""
     drawings: tuple[Drawing, ...] = ()
+    curves: tuple[Curve, ...] = ()
 
     def __post_init__(self) -> None:
         for line in self.lines:
@@ -254,9 +269,9 @@ def non_empty(tables: list[ResultTable]) -> tuple[ResultTable, ...]:
 
 
 def phase_words(first: str, second: str) -> str:
-    """For instance "With the models less without the models"."""
+    """For instance "With the models minus without the models"."""
     name = ARM_NAMES[first]
-    return f"{ARM_NAMES[second]} less {name[0].lower()}{name[1:]}"
+    return f"{ARM_NAMES[second]} minus {name[0].lower()}{name[1:]}"
 
 
 def cell_words(found: Estimate) -> str:

@@ -36,8 +36,8 @@ class Arrival:
 
     files: (name as the user knows it, bytes), in the order of their numbers; empty for a place of
     the inbox. place: the file or folder of the inbox, which is read where it lies, and left there.
-    demo: it is the synthetic study. mark: what the browser calls this set of files, so that an
-    interrupted upload finds itself.
+    many: the place is a folder of patients. demo: it is the synthetic study. mark: what the browser
+    calls this set of files, so that an interrupted upload finds itself.
     """
 
     id: str
@@ -49,6 +49,7 @@ class Arrival:
     place: Path | None = None
     mark: str = ""
     demo: bool = False
+    many: bool = False
 
     @property
     def size(self) -> int:
@@ -96,6 +97,7 @@ def begin(
     place: Path | None = None,
     mark: str = "",
     demo: bool = False,
+    many: bool = False,
 ) -> Arrival:
     """Make the folder of a new arrival. InputRefused for too many files or none at all."""
     kept = listed(files)
@@ -111,10 +113,11 @@ def begin(
     name = secrets.token_hex(16)
     folder = disk.private_folder(folder_of(home) / name)
     disk.private_folder(folder / _FILES)
-    made = Arrival(name, folder, owner, _shown(label), datetime.now(UTC), kept, place, mark, demo)
+    now = datetime.now(UTC)
+    made = Arrival(name, folder, owner, _shown(label), now, kept, place, mark, demo, many)
     record = {
         "owner": owner, "label": made.label, "begun": made.begun.isoformat(), "mark": mark,
-        "demo": demo,
+        "demo": demo, "many": many,
         "files": [list(pair) for pair in kept], "place": None if place is None else str(place),
     }  # fmt: skip
     disk.write(folder / _RECORD, json.dumps(record))
@@ -213,6 +216,7 @@ def _read(folder: Path) -> Arrival | None:
             place=None if record["place"] is None else Path(record["place"]),
             mark=str(record["mark"]),
             demo=bool(record["demo"]),
+            many=bool(record.get("many", False)),  # absent in one that an earlier version began
         )
     except (OSError, KeyError, ValueError, TypeError, BmcoreError):
         return None  # half made, half removed, or not ours: swept later

@@ -150,7 +150,7 @@ def _of_layout(home: Path, item: Item, case: LayoutCase) -> Row:
     if "t1c" not in case.files:
         what = "there is no T1 after contrast, and nothing can be said without it."
         return replace(row, state=REFUSED, said=(what, *said))
-    return _known(home, row)
+    return known(home, row)
 
 
 def _of_examination(home: Path, item: Item, found: ExaminationRow, key: str, wishes: Wishes) -> Row:
@@ -168,12 +168,12 @@ def _of_examination(home: Path, item: Item, found: ExaminationRow, key: str, wis
         return replace(made, state=REFUSED, said=(*wrong, *made.said))
     asked = tuple(q for name, q in found.questions.items() if name in usable)
     if asked and not wishes.likeliest:
-        return replace(made, state=ASKS, said=(*asked, *made.said))
+        return known(home, replace(made, state=ASKS, said=(*asked, *made.said)))
     taken = tuple(f"Taken as the likeliest: {question}" for question in asked)
-    return _known(home, replace(made, said=(*taken, *made.said)))
+    return known(home, replace(made, said=(*taken, *made.said)))
 
 
-def _known(home: Path, row: Row) -> Row:
+def known(home: Path, row: Row) -> Row:
     """The row as THERE where the journal or the library has it."""
     before = _journal(home, row.key)
     there = {entry.case_id for entry in library.list_cases(home)}

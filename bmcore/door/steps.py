@@ -116,7 +116,7 @@ def _admitted(home: Path, of: Arrival, told: Told) -> Admission:
     with opened(of.sources()) as brought:
         raw, names = take.raw(brought, asked["series"], asked["study"], home)
     raw = replace(raw, case_id=asked["case_id"])
-    with _machine(home, told):
+    with machine(home, told):
         made = admission.admit(raw, ClinicalRecord(**asked["clinical"]), home, told)
         painted = of.folder / PAINTED
         if painted.exists() and made.alignment is not None:
@@ -132,7 +132,7 @@ def _admitted(home: Path, of: Arrival, told: Told) -> Admission:
 
 
 @contextmanager
-def _machine(home: Path, told: Told) -> Iterator[None]:
+def machine(home: Path, told: Told) -> Iterator[None]:
     """One heavy work at a time on this computer: the lock that predictions take, too."""
     folder = disk.private_folder(Path(home) / "jobs")
     lock = FileLock(folder / "one-at-a-time.lock", mode=disk.FILE_MODE)

@@ -29,6 +29,7 @@ from bmcore.plain import load_json
 from bmcore.settings import PROJECT
 
 LOOK, ALIGN, STORE = "look", "align", "store"
+PREVIEW, BRING = "preview", "bring"  # of a folder of patients
 START_GRACE_S = 60.0
 STOPPED = (
     "The work stopped before it was finished; the computer may have run out of memory or been "
@@ -38,9 +39,9 @@ STOPPED = (
 
 @dataclass(frozen=True)
 class Work:
-    """step: "look", "align" or "store", or "" before the first. state: none, queued, running,
-    done or failed. words: what is being done. fraction: 0-1 of the step. done: what is finished of
-    it, in words.
+    """step: "look", "align", "store", "preview" or "bring", or "" before the first. state: none,
+    queued, running, done or failed. words: what is being done. fraction: 0-1 of the step. done:
+    what is finished of it, in words.
     refused: why it failed, a sentence each. case_id: of the case that was stored."""
 
     step: str = ""

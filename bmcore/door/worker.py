@@ -36,9 +36,15 @@ def main(argv: list[str]) -> int:
 
 
 def known_steps() -> Mapping[str, Step]:
-    from bmcore.door import steps
+    from bmcore.door import patients, steps
 
-    return {work.LOOK: steps.look_step, work.ALIGN: steps.align_step, work.STORE: steps.store_step}
+    return {
+        work.LOOK: steps.look_step,
+        work.ALIGN: steps.align_step,
+        work.STORE: steps.store_step,
+        work.PREVIEW: patients.preview_step,
+        work.BRING: patients.bring_step,
+    }
 
 
 def run(home: Path, of: Arrival, known: Mapping[str, Step]) -> int:

@@ -35,14 +35,24 @@ class Consensus:
     performance: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
 
-def majority(masks: Sequence[Volume]) -> Consensus:
-    """A voxel is in a region if more than half of the masks have it there; a tie is outside."""
+def majority(masks: Sequence[Volume], ties_inside: bool = False) -> Consensus:
+    """A voxel is in a region if more than half of the masks have it there.
+
+    ties_inside: so is one that exactly half of them have; how many voxels that is stands in
+    ``method``.
+    """
     stack = _stack(masks)
+    votes = {name: 2 * np.isin(stack, labels).sum(axis=0) for name, labels in REGIONS.items()}
+    tied = {name: int((found == len(stack)).sum()) for name, found in votes.items()}
     regions = {
-        name: 2 * np.isin(stack, labels).sum(axis=0) > len(stack)
-        for name, labels in REGIONS.items()
+        name: found >= len(stack) if ties_inside else found > len(stack)
+        for name, found in votes.items()
     }
     method = f"majority of {len(masks)} masks, for ET, TC and WT"
+    if any(tied.values()):
+        told = ", ".join(f"{name} {n}" for name, n in tied.items())
+        became = "taken in" if ties_inside else "left out"
+        method += f"; voxels with as many for as against {became}: {told}"
     return Consensus(Volume(_labels(regions), masks[0].affine), method)
 
 

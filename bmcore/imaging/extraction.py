@@ -138,6 +138,28 @@ def deepbet(data: npt.NDArray[np.float32], sizes_mm: npt.NDArray[np.float64]) ->
     return out
 
 
+def rough(head: Volume) -> Mask | None:
+    """The brain (i, j, k) to a few millimetres: what deepbet's first net sees in 128³ voxels, in a
+    seventh of the time of both. None where deepbet is not installed or nothing is found.
+
+    For a comparison of outlines; on case 03 its Dice with the brain that was found is .95 to .96.
+    """
+    import torch
+
+    if "deepbet" not in available():
+        return None
+    data, _ = to_ras(np.asarray(head.data, np.float32), head.affine)
+    small = _nearest(torch.nan_to_num(torch.from_numpy(np.ascontiguousarray(data))), (128,) * 3)
+    low, high = small.quantile(0.005), small.quantile(0.995)
+    if high <= low:
+        return None
+    with torch.inference_mode():
+        seen = _scripts()[0](_standard(small, low, high))[0, 1].numpy() > 0.5
+    seen = filled(largest_part(seen)).astype(np.float32)
+    whole = _nearest(torch.from_numpy(seen), data.shape).numpy() > 0.5
+    return from_ras(whole, head.affine) if whole.any() else None
+
+
 def _nearest(data: Any, shape: tuple[int, ...]) -> Any:
     from torch.nn.functional import interpolate
 

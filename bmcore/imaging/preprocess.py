@@ -26,6 +26,7 @@ from bmcore.imaging.brain import find_brain
 from bmcore.imaging.coarse import coarse
 from bmcore.imaging.coverage import gaps, without_flat
 from bmcore.imaging.masks import box_of
+from bmcore.imaging.operated import doubts as operated
 from bmcore.imaging.orientation import place as place_head
 from bmcore.imaging.picture import doubts
 from bmcore.imaging.resampling import WORKING_MM, onto
@@ -134,7 +135,7 @@ def _look(
     apart = misfits(small)
     told = {finding.file for finding in apart}  # what is moved leaves gaps; one sentence is enough
     holes = [finding for finding in gaps(small) if finding.file not in told]
-    return placement, (*findings, *holes, *apart, *doubts(small))
+    return placement, (*findings, *holes, *apart, *doubts(small), *operated(small))
 
 
 def restore(mask: npt.NDArray, prepared: Prepared) -> Volume:

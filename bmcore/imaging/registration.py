@@ -61,13 +61,16 @@ def register(
     headers (the identity) and the images' middles, matrices to begin from; the one of the highest
     mutual information is taken (Mattes et al., IEEE Trans. Med. Imaging 2003, 22:120).
     """
-    with _one_thread():
+    with one_thread():
         return _register(fixed, moving, mask, starts, scaled)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Several add up in another order each time, and the numbers would not be the same again."""
+def one_thread() -> Iterator[None]:
+    """Several add up in another order each time, and the numbers would not be the same again.
+
+    It holds for the process; to run registrations side by side, enter it once around them.
+    """
     import SimpleITK as sitk
 
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()

@@ -164,6 +164,13 @@ def newest(home: Path | str, case_id: str, digest: str) -> Path | None:
     return runs[0] if runs else None
 
 
+def bundles(home: Path | str) -> tuple[str, ...]:
+    """The first 16 digits of the hash of every bundle that has read some case, sorted."""
+    shelves = Path(home) / "predictions"
+    cases = [s for s in shelves.iterdir() if s.is_dir()] if shelves.is_dir() else []
+    return tuple(sorted({b.name for s in cases for b in s.iterdir() if _runs(b)}))
+
+
 def codes(home: Path | str, digest: str) -> dict[str, npt.NDArray[np.float32]]:
     """The image code of the newest prediction of every case by the bundle: case id -> (d,).
 

@@ -47,7 +47,7 @@ def words(bundle: Bundle) -> str:
     if refits is None:
         return NO_INTERVALS
     return (
-        f"Grey line on a bar: the middle {LEVEL:.0%} of {refits['fused'].n} answers by regressions "
-        "learnt again from resampled training patients. It does not cover the nets that read the "
-        "images, and does not say how often the answer is right."
+        f"Grey line on a bar: how far the answer moves with other training patients ({LEVEL:.0%} "
+        f"of {refits['fused'].n} resampled). It does not cover the nets that read the images, and "
+        "does not say how often the answer is right."
     )

@@ -20,11 +20,13 @@ coverage whether or not that has succeeded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bmcore.domain import (
     ANSWER_NAMES,
+    ANSWER_SOURCES,
     PRIMARY_NAMES,
     SEQUENCE_NAMES,
     SEQUENCES,
@@ -93,26 +95,41 @@ def weigh(answer: Answer, bundle: Bundle, found: Novelty | None) -> Answer:
     return replace(answer, prediction_set=kept, coverage=fitted.coverage, abstains=abstains)
 
 
+def mask_doubt(found: Novelty | None) -> str:
+    """What to say beside the segmentation of images that the models do not know; else empty."""
+    return f"⚠ Segmentation {OUTSIDE}" if found is not None and found.alarm else ""
+
+
+def abstaining(answers: Sequence[Answer]) -> tuple[str, ...]:
+    """One sentence for each reason why answers abstain, with the answers that it concerns."""
+    found: dict[str, list[str]] = {}
+    for answer in answers:
+        if answer.abstains is not None:
+            found.setdefault(answer.abstains, []).append(ANSWER_SOURCES[answer.kind])
+    return tuple(
+        f"No answer from {', nor from '.join(kinds)}: {why}." for why, kinds in found.items()
+    )
+
+
 def findings(found: Novelty | None) -> tuple[Finding, ...]:
     """A warning where the images are outside what the models know."""
     if found is None or not found.alarm:
         return ()
     if found.image_score > 1:
-        what = "these images are unlike all that the models learnt from"
+        what = "these images are unlike the training images"
         hint = (
             "check that each file is the sequence it is said to be, and that it shows a whole "
             "brain without skull."
         )
     else:
-        what = "the lesions are unlike all that the models learnt from"
+        what = "the lesions are unlike those that the models learnt from"
         hint = "look at the mask: what was marked may not be metastases."
-    unusual = f", {'; '.join(found.unusual)}" if found.unusual else ""
+    unusual = "; ".join(found.unusual) if found.image_score > 1 else ""
     return (
         Finding(
             Severity.WARNING,
-            f"{what}; the answers that look at the images abstain",
-            found=f"novelty {found.score:.1f}{unusual if found.image_score > 1 else ''}",
-            expected="at most 1",
+            f"{what}, so the images give no answer",
+            found=unusual or None,
             hint=hint,
         ),
     )
@@ -121,7 +138,7 @@ def findings(found: Novelty | None) -> tuple[Finding, ...]:
 def sentence(answer: Answer) -> str:
     """What stands behind an answer on one line: abstention, prediction set, or why there is none.
 
-    For instance "Fused: abstains, no answer stands out. Not ruled out at 90% coverage: …".
+    For instance "Fused: abstains, no answer stands out. Still possible (…): …".
     """
     name = ANSWER_NAMES[answer.kind]
     if answer.probabilities is None:
@@ -131,10 +148,17 @@ def sentence(answer: Answer) -> str:
     if answer.abstains == OUTSIDE:
         return f"{name}: abstains, {OUTSIDE}."  # no coverage is promised there, so no set is named
     names = ", ".join(PRIMARY_NAMES[p] for p in answer.prediction_set)
-    kept = f"not ruled out at {answer.coverage:.0%} coverage: {names}."
+    kept = f"still possible ({_held(answer.coverage)}): {names}."
     if answer.abstains is None:
         return f"{name}: {kept}"
     return f"{name}: abstains, {answer.abstains}. {kept[:1].upper()}{kept[1:]}"
+
+
+def _held(coverage: float | None) -> str:
+    """What a coverage means: "the set holds the true primary in 9 of 10 cases"."""
+    percent = round(100 * (coverage or 0.0))
+    often = f"{percent // 10} of 10 cases" if percent % 10 == 0 else f"{percent} of 100 cases"
+    return f"the set holds the true primary in {often}"
 
 
 def calibration_words(prediction: Prediction) -> str:

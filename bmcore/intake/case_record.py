@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bmcore import disk
 from bmcore.domain import SEQUENCES, ClinicalRecord, Finding, Severity, refuse
@@ -27,6 +29,8 @@ class CaseEntry:
     empty in a case that an earlier version added. sources: sequence -> which file it was ("file 2
     of 5") and that file's digest. original_names: sequence -> its name, where names are kept.
     origin: where the images lay before they were brought onto one grid without skull, if they were.
+    reference: of a reference mask that was brought after the case, see ``reference_mask``: which
+    file it is ("suffix"), its hash, by whom, when, and those that it replaced.
     An entry whose record on disk is damaged has no sequences and one REFUSED finding.
     """
 
@@ -42,10 +46,16 @@ class CaseEntry:
     content_sha256: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     origin: Origin | None = None
+    reference: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def pseudonym(self) -> str:
         return self.case_id
+
+    @property
+    def date_shifted(self) -> str:
+        """The day of the examination (ISO), moved as all of this patient; "" where none is kept."""
+        return next((s["date_shifted"] for s in self.sources.values() if "date_shifted" in s), "")
 
     @property
     def has_reference_mask(self) -> bool:
@@ -55,6 +65,8 @@ class CaseEntry:
     def files(self) -> dict[str, Path]:
         """Sequence, or "seg" for the reference mask, -> its file."""
         names = {n: f"{self.case_id}-{n}.nii.gz" for n in (*SEQUENCES, "seg")}
+        if self.reference:
+            names["seg"] = f"{self.case_id}-{self.reference['suffix']}.nii.gz"
         return {n: self.folder / name for n, name in names.items() if name in self.sha256}
 
     @property
@@ -93,6 +105,7 @@ def record_text(entry: CaseEntry) -> str:
         "content_sha256": dict(entry.content_sha256),
         "sources": {name: dict(source) for name, source in entry.sources.items()},
         "origin": None if entry.origin is None else entry.origin.as_dict(),
+        **({"reference": dict(entry.reference)} if entry.reference else {}),
     }
     return json.dumps(record, indent=1, ensure_ascii=False)
 
@@ -119,6 +132,7 @@ def read_record(folder: Path) -> CaseEntry:
             content_sha256=record.get("content_sha256", {}),  # absent in an earlier version's
             sources=record.get("sources", {}),
             origin=None if record.get("origin") is None else Origin.from_dict(record["origin"]),
+            reference=_reference(record.get("reference", {})),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise refuse(
@@ -127,6 +141,13 @@ def read_record(folder: Path) -> CaseEntry:
             found=f"{type(error).__name__}: {error}"[:160],
             hint="remove the folder of the case and add the case again.",
         ) from error
+
+
+def _reference(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """ValueError where the name of a file in it is none of ours."""
+    if found and not re.fullmatch("seg-[0-9a-f]{16}", str(found["suffix"])):
+        raise ValueError(f"a reference mask of suffix {found['suffix']!r}")
+    return found
 
 
 def file_digest(path: Path) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, Finding, InputRefused, Severity, refuse
+from bmcore.intake import treated
 from bmcore.intake.belongs import different_people, said_to_belong
 from bmcore.intake.naming import YALE_NAME, clean_case_id, plain_name, propose_all, stem
 from bmcore.intake.nifti_file import is_nifti
@@ -140,6 +141,7 @@ def _from_files(
         raise InputRefused(apart)
     notes += [said_to_belong(apart)] if apart is not None else []
     notes += [_taken(s, p, why[s]) for s, p in ordered.items() if _worth_saying(p, s, settled)]
+    notes += treated.doubt(stem(p.name) for p in ordered.values())
     own_id = _id_from(list(ordered.values()), folder)
     return Choice(ordered, clean_case_id(own_id), tuple(notes), given, why, own_id)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from bmcore.domain import Case, ClinicalRecord, Finding, Severity, Truth, refuse
+from bmcore.domain import Case, ClinicalRecord, Finding, Primary, Severity, Truth, refuse
 from bmcore.intake.clinical import ClinicalTable, read_clinical
 from bmcore.intake.nifti import read_case
 
@@ -76,6 +76,15 @@ class YaleDataset:
         found = [p for place in places for p in place.glob(_SPREADSHEETS)]
         return max(found, key=lambda p: re.sub(r"\D", "", p.stem), default=None)
 
+    def files_of(self, case_id: str) -> list[Path]:
+        """All files of a case, sorted by name."""
+        return sorted((self.cases_folder / case_id).iterdir())
+
+    def row_of(self, case_id: str) -> tuple[ClinicalRecord, Primary | None]:
+        """What the spreadsheet says of a case: an empty record and None where it has no row."""
+        record = self.table.records.get(case_id, ClinicalRecord())
+        return record, self.table.primaries.get(case_id)
+
     def load(self, case_id: str) -> Case:
         """Read one case with its clinical record, mask and primary. InputRefused as read_case."""
         if case_id not in self.case_ids:
@@ -84,10 +93,10 @@ class YaleDataset:
                 file=self.folder.name,
                 found=f"{len(self.case_ids)} cases, {self.case_ids[0]} to {self.case_ids[-1]}",
             )
-        record = self.table.records.get(case_id, ClinicalRecord())
+        record, primary = self.row_of(case_id)
         case = read_case(self.cases_folder / case_id, case_id, record, own=True)
         mask = case.truth.mask if case.truth else None
-        truth = Truth(self.provenance, mask, self.table.primaries.get(case_id))
+        truth = Truth(self.provenance, mask, primary)
         return replace(case, truth=truth)
 
     @staticmethod

@@ -222,7 +222,12 @@ def load_case(home: Path, case_id: str) -> Case:
         raise InputRefused(*changed)
     case = read_case(entry.files, case_id, entry.clinical, own=True)
     doubt = case.side_doubt if entry.origin is None else entry.origin.side_doubt
-    return replace(case, findings=entry.findings, origin=entry.origin, side_doubt=doubt)
+    truth = case.truth
+    if truth is not None and entry.reference:
+        told = f"brought by {entry.reference['by']}, SHA-256 {entry.reference['sha256']}"
+        truth = replace(truth, provenance=told)
+    found = replace(case, findings=entry.findings, origin=entry.origin, side_doubt=doubt)
+    return replace(found, truth=truth)
 
 
 def images_on_disk(home: Path, case_id: str) -> str:
@@ -350,6 +355,7 @@ def without_names(entry: CaseEntry, work: Path) -> CaseEntry:
         sha256={path.name: entry.sha256[path.name] for path in images.values()},
         content_sha256={n: entry.content_sha256[n] for n in images},
         sources={},
+        reference={},
     )
 
 

@@ -71,7 +71,7 @@ def write_part(
 def copy_part(source: Path, folder: Path, part: str) -> Path:
     """Take one part, checked, from the bundle in ``source`` over into the bundle in ``folder``."""
     bundle = load_bundle(source)
-    entry = bundle._entry(part)
+    entry = bundle.entry(part)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / entry["file"]
     replace_file(target, bundle._content(part))

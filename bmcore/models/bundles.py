@@ -177,7 +177,9 @@ class Bundle:
 
     # --- building ------------------------------------------------------------------------------
 
-    def _entry(self, part: str) -> dict[str, Any]:
+    def entry(self, part: str) -> dict[str, Any]:
+        """What the manifest says of a part: file, hash, config, training, metrics. BundleRefused
+        where the bundle has no such part."""
         if not self.has(part):
             raise refused(
                 f"the bundle has no {part}",
@@ -189,7 +191,7 @@ class Bundle:
 
     def _content(self, part: str) -> bytes:
         """The file's bytes, hashed once more so that what is built is what was checked."""
-        entry = self._entry(part)
+        entry = self.entry(part)
         path = self.folder / entry["file"]
         try:
             content = path.read_bytes()
@@ -221,7 +223,7 @@ class Bundle:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
-        config = self._entry(part)["config"]
+        config = self.entry(part)["config"]
         path = self.folder / f"{part}.safetensors"
         if set(config) != {"features"}:
             raise refused(
@@ -252,7 +254,7 @@ class Bundle:
             return None
         path = self.folder / f"{part}.safetensors"
         try:
-            return unpack(load(self._content(part)), self._entry(part)["config"])
+            return unpack(load(self._content(part)), self.entry(part)["config"])
         except SafetensorError as error:
             raise refused(
                 f"the file of {part} is not safetensors", file=path, found=error
@@ -261,7 +263,7 @@ class Bundle:
             raise refused(f"the tensors of {part} do not fit", file=path, found=error) from None
 
     def _config(self, part: str, config_class: type[C]) -> C:
-        config = self._entry(part)["config"]
+        config = self.entry(part)["config"]
         known = set(config_class.names())
         unknown = set(config) - known
         if unknown:

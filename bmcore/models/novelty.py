@@ -28,6 +28,7 @@ from bmcore.imaging.image_statistics import STATISTICS
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 FOLDS = 5
+LEAST_PATIENTS = 2 * FOLDS
 LEAST_GAIN = 10.0  # of twice the log-likelihood, before names count as exchanged
 JITTERS = 5
 
@@ -139,8 +140,8 @@ class NoveltyModel:
         n, f = self.rows.shape if self.rows.ndim == 2 else (0, 0)
         if f != len(STATISTICS) or np.isinf(self.rows).any() or self.patient.shape != (n,):
             raise ValueError(f"rows must be (n, {len(STATISTICS)}) and patient (n,)")
-        if np.unique(self.patient).size < 2 * FOLDS:
-            raise ValueError(f"novelty needs {2 * FOLDS} patients or more")
+        if np.unique(self.patient).size < LEAST_PATIENTS:
+            raise ValueError(f"novelty needs {LEAST_PATIENTS} patients or more")
         if self.errors.ndim != 1 or self.errors.size < 2 or not np.isfinite(self.errors).all():
             raise ValueError("errors must be two or more finite numbers")
         self._gaussians: dict[int, _Gaussian] = {}

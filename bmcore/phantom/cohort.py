@@ -150,7 +150,8 @@ def write_case(case: PhantomCase, case_id: str, folder: Path, grid: GridName = "
         raise
 
 
-def _row(case: PhantomCase, number: int) -> dict[str, object]:
+def case_row(case: PhantomCase, number: int) -> dict[str, object]:
+    """The row of the spreadsheet for the patient with this number."""
     record = case.clinical
     spread = record.extracranial_metastases
     return {
@@ -176,7 +177,7 @@ def _write_one(
         return json.loads(note.read_text())
     case = draw_case(seed * 100_003 + index, style)
     write_case(case, case_id, folder, grid)
-    row = _row(case, number)
+    row = case_row(case, number)
     note.write_text(json.dumps(row))
     return row
 

@@ -84,6 +84,8 @@ def build(
         record=inputs.record,
         chain=inputs.chain,
         marks=inputs.marks,
+        drawings=inputs.drawings,
+        read_mask=inputs.read_mask,
     )
 
 
@@ -172,8 +174,8 @@ def _remarks(
     record = inputs.record
     if record is not None and not record.finished:
         remarks.append(
-            f"The study is not finished: {record.open_sheets} of {len(record.sheets)} sheets are "
-            "open. No answer and no effect is shown before the last sheet is closed."
+            f"The study is not finished: {record.open_sheets} of {len(record.sheets)} readings are "
+            "open. No answer and no effect is shown before the last one is closed."
         )
     elif not said and record is None:
         remarks.append("No votes yet.")

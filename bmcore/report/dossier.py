@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from bmcore.analysis.drawings import Drawings
 from bmcore.analysis.readings import LesionMarks, StudyData
 from bmcore.analysis.results import Results, Running
 from bmcore.domain import (
@@ -49,6 +50,7 @@ class DossierInputs:
     made of the votes alone if None. record: the study, if the report is on one; then votes are not
     part of it. chain: what ``review.verify`` found. images, masks: the images and the stored
     prediction of a case, for the pictures. mixed_models: see ``analysis.results.results``.
+    drawings: what readers have drawn; read_mask: the file of a corrected mask by its SHA-256.
     """
 
     created_at: datetime | None = None
@@ -59,6 +61,8 @@ class DossierInputs:
     images: Callable[[str], Case | None] | None = None
     masks: Callable[[str], Prediction | None] | None = None
     mixed_models: bool = False
+    drawings: Drawings = field(default_factory=Drawings)
+    read_mask: Callable[[str], bytes] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +95,8 @@ class Dossier:
     record: StudyRecord | None = None
     chain: ChainReport | None = None
     marks: LesionMarks = field(default_factory=LesionMarks)
+    drawings: Drawings = field(default_factory=Drawings)
+    read_mask: Callable[[str], bytes] | None = None
 
     @property
     def counts(self) -> dict[str, int]:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from bmcore.analysis import collect
+from bmcore.analysis import collect, drawings
+from bmcore.analysis.drawings import Drawings
 from bmcore.domain import BundleInfo, Prediction, Primary
 from bmcore.inference import archive
 from bmcore.intake import library
 from bmcore.report.build import build
 from bmcore.report.dossier import Dossier, DossierInputs
+from bmcore.review import corrections
 from bmcore.review.record import StudyRecord, read_record
 from bmcore.review.store import Store
 from bmcore.review.verify import verify
@@ -52,5 +54,7 @@ def make(
         images=lambda case: collect.load_images(home, case),
         masks=lambda case: archive.latest(home, case, bundle.digest) if bundle else None,
         mixed_models=mixed_models,
+        drawings=Drawings() if record is None else drawings.of_study(home, store, record),
+        read_mask=lambda sha256: corrections.content_of(home, sha256),
     )
     return build(votes, predictions, known, bundle, extra)

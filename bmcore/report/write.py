@@ -15,7 +15,7 @@ def write(dossier: Dossier, out: Path) -> list[Path]:
     so that ``out`` never holds a half-written file. Refused where ``out`` cannot be written.
     """
     from bmcore.report.chapters.contents import sections
-    from bmcore.report.render import data_files, html, pdf, readings
+    from bmcore.report.render import data_files, drawings, html, pdf, readings
 
     out = Path(out)
     names = files(dossier)
@@ -30,6 +30,11 @@ def write(dossier: Dossier, out: Path) -> list[Path]:
         readings.write_parquet(dossier, work / "readings.parquet")
         readings.write_codebook(dossier, work / "codebook.csv")
         readings.write_imrmc(dossier, work / "imrmc.csv")
+        if dossier.record is not None:
+            drawings.write_archive(dossier, work / "drawings.zip")
+        if "preferences.csv" in names:
+            drawings.write_preferences(dossier, work / "preferences.csv")
+            drawings.write_preferences_codebook(work / "preferences-codebook.csv")
     return [out / name for name in names]
 
 
@@ -37,4 +42,7 @@ def files(dossier: Dossier) -> tuple[str, ...]:
     """The names of the files that ``write`` makes."""
     said = "answers.csv" if dossier.record else "votes.csv"
     readings = ("readings.csv", "readings.parquet", "codebook.csv", "imrmc.csv")
-    return ("report.pdf", "report.html", said, "results.csv", "report.json", *readings)
+    more: tuple[str, ...] = ("drawings.zip",) if dossier.record else ()
+    if dossier.record is not None and dossier.record.study.preference is not None:
+        more = (*more, "preferences.csv", "preferences-codebook.csv")
+    return ("report.pdf", "report.html", said, "results.csv", "report.json", *readings, *more)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from bmcore.domain import Finding, Severity
 from bmcore.intake import library
-from bmcore.review import chain, schema
+from bmcore.review import case_changes, chain, schema
 from bmcore.review.store import Store
 
 _NAMED = 5
@@ -22,7 +22,7 @@ def absent(store: Store, home: Path, there: Collection[str]) -> Finding | None:
     be among them. Where ``home`` holds no case at all, those count too that the models have read
     or readers have marked; otherwise such a case may have been removed on purpose.
     """
-    voted = sorted(known_cases(store) - set(there))
+    voted = sorted(known_cases(store) - set(there) - store.read(case_changes.gone))
     if voted:
         return _missing(voted, "voted on", home)
     traced = sorted(library.traces(home)) if not there else []

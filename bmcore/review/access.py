@@ -38,13 +38,15 @@ class Standing(StrEnum):
     """How the user stands to a case, or, where no case is meant, to the running studies.
 
     FREE: reads it in no running study. WAITING: it comes later on the own list, or the washout
-    lasts. UNAIDED, AIDED, EXPLAINED: its sheet is open, in this arm. CLOSED: the own sheet is
-    locked, but the own list is not read to its end. SKIPPED: nothing waits, but skipped sheets
-    could still be read. OVER: every sheet of the own list is locked, or skipped for good.
+    lasts. PAUSED: the study takes no readings now. UNAIDED, AIDED, EXPLAINED: its sheet is open, in
+    this arm. CLOSED: the own sheet is locked, but the own list is not read to its end. SKIPPED:
+    nothing waits, but skipped sheets could still be read. OVER: every sheet of the own list is
+    locked, or skipped for good.
     """
 
     FREE = "free"
     WAITING = "waiting"
+    PAUSED = "study paused"
     UNAIDED = "unaided sheet open"
     AIDED = "aided sheet open"
     EXPLAINED = "explained sheet open"
@@ -89,6 +91,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     {
         "cases.see": Rule("see the work list", _ALL),
         "cases.add": Rule("add cases", _LEADS),
+        "case.rename": Rule("rename this case", _LEADS, _OUTSIDE),
+        "case.delete": Rule("delete this case", _LEADS, _OUTSIDE),
         "runs.see": Rule("see what the models are at", _ALL),
         "runs.start": Rule("run the models on many cases", _LEADS),
         "runs.cancel": Rule("cancel what others asked for", _LEADS),
@@ -107,9 +111,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "study.run": Rule("run the models on this case of the study", _ALL, _HELPED),
         "study.correct": Rule("correct an answer", _ALL, _ANY),
         "study.manage": Rule("plan and follow studies", _LEADS),
-        "study.decide": Rule("see and settle disagreements", _LEADS, _OUTSIDE),
+        "study.decide": Rule("see and resolve disagreements", _LEADS, _OUTSIDE),
         "references.keep": Rule("see and keep the known primaries", _LEADS, _OUTSIDE),
-        "masks.export": Rule("export consensus masks", _LEADS, _OUTSIDE),
+        "masks.export": Rule("write consensus masks", _LEADS, _OUTSIDE),
         "agreement.see": Rule("see how far readers agree", _LEADS, _OUTSIDE),
         "report.build": Rule("build the report", _LEADS, _OUTSIDE),
         "report.export": Rule("take the report away", _LEADS, _OUTSIDE),
@@ -171,6 +175,22 @@ def results_standing(store: Store, user: User) -> Standing:
     return Standing.FREE
 
 
+def closed_cases(store: Store, user: User) -> set[str]:
+    """The cases that ``user`` may not open outside a study now: see ``case_standing``."""
+    found: set[str] = set()
+    for name in plan.studies(store):
+        session = ReadingSession(store, name)
+        study = session.version.study
+        lists = [
+            list_standing(session.work(reader.id))
+            for reader in study.readers
+            if user.local or Reader(reader.name, "other").key == user.key
+        ]
+        if _least(lists) not in _OUTSIDE:
+            found |= set(study.cases)
+    return found
+
+
 def list_standing(listed: Sequence[WorkItem]) -> Standing:
     """WAITING, SKIPPED or OVER: how far a reader's whole list is."""
     if any(not w.done for w in listed):
@@ -194,6 +214,10 @@ def sheet_standing(study: Study, listed: Sequence[WorkItem], place: Place) -> St
     if mine.locked:
         over = list_standing(listed) is Standing.OVER
         return Standing.OVER if over else Standing.CLOSED
+    if mine.final and list_standing(listed) is Standing.OVER:
+        return Standing.OVER
+    if mine.halted:
+        return Standing.PAUSED
     try:
         check_open(study, listed, place)
     except BmcoreError:
@@ -233,6 +257,7 @@ _STUDY = "go on with your list on the Study page."
 _WORDS: Mapping[Standing, str] = {
     Standing.FREE: "the case is on no list of yours",
     Standing.WAITING: "the case belongs to a running study",
+    Standing.PAUSED: "the study is paused",
     Standing.UNAIDED: "the sheet without the models is open",
     Standing.AIDED: "the sheet with the models is open",
     Standing.EXPLAINED: "the sheet with the models and their reasons is open",
@@ -244,6 +269,7 @@ _HINTS: Mapping[Standing, str] = {
     Standing.FREE: "open the Study page to see your list.",
     Standing.WAITING: "it opens here once the list is read to its end; until then read it on the "
     "Study page.",
+    Standing.PAUSED: "your draft is kept; go on once the investigator resumes the study.",
     Standing.UNAIDED: "lock your own answer first.",
     Standing.AIDED: _STUDY,
     Standing.EXPLAINED: _STUDY,

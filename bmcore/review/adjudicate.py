@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -32,7 +32,7 @@ COMPARED = ("primary", "quality", "lesions", "explanation", "choice", "choices",
 class Disagreement:
     """answers: those of all readers who answered, agreeing ones too, by reader.
 
-    decision: the consensus in force, None where it is open.
+    decision: the consensus in force, None where there is none.
     """
 
     case_id: str
@@ -40,6 +40,14 @@ class Disagreement:
     question: str
     answers: tuple[StudyAnswer, ...]
     decision: Decision | None = None
+
+    @property
+    def open(self) -> bool:
+        """Nobody has decided on these very answers: on none, or before one came or changed."""
+        if self.decision is None:
+            return True
+        rests = {(b["site"], b["id"]) for b in self.decision.basis}
+        return rests != {(a.site, a.id) for a in self.answers}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,51 +96,89 @@ def decide(
     the answers changed since ``disagreement`` was listed.
     """
 
-    def enter(connection: sa.Connection) -> Decision:
-        study = disagreement.answers[0].study
-        version = current(connection, study)
-        _check_value(version.study, disagreement.question, value)
-        now = [d for d in _disagreements(connection, study) if _line(d) == _line(disagreement)]
-        if not now or now[0].answers != disagreement.answers:
-            raise refuse("the answers changed since they were listed", hint="list them again.")
-        decider = _third_reader(connection, version.study, now[0], decided_by)
-        earlier = now[0].decision
-        if earlier is not None and (earlier.value, earlier.decided_by) == (value, decider):
-            return earlier
-        row = {
-            "study": study,
-            "case_id": disagreement.case_id,
-            "arm": disagreement.arm,
-            "version": version.version,
-            "question": disagreement.question,
-            "value": as_text(value),
-            "decided_by": decider,
-            "basis": as_text(_basis(connection, disagreement.answers)),
-            "note": note.strip(),
-            "created_at": datetime.now(UTC),
-            **_replacing(earlier, reason),
-        }
-        return _decision(chain.append(connection, schema.decisions, row))
+    return store.write(
+        lambda connection: _decide(connection, disagreement, value, (decided_by, note), reason)
+    )
 
-    return store.write(enter)
+
+def decide_all(
+    store: Store,
+    settled: Sequence[tuple[Disagreement, Any]],
+    *,
+    decided_by: str,
+    note: str = "",
+) -> list[Decision]:
+    """Store the consensus on several open disagreements with one note: all of them, or none."""
+    return store.write(
+        lambda connection: [
+            _decide(connection, d, value, (decided_by, note), None) for d, value in settled
+        ]
+    )
+
+
+def _decide(
+    connection: sa.Connection,
+    disagreement: Disagreement,
+    value: Any,
+    by: tuple[str, str],
+    reason: str | None,
+) -> Decision:
+    """by: who decides, and the note."""
+    decided_by, note = by
+    study = disagreement.answers[0].study
+    version = current(connection, study)
+    _check_value(version.study, disagreement.question, value)
+    now = [d for d in _disagreements(connection, study) if _line(d) == _line(disagreement)]
+    if not now or now[0].answers != disagreement.answers:
+        raise refuse("the answers changed since they were listed", hint="list them again.")
+    decider = _third_reader(connection, version.study, now[0], decided_by)
+    earlier = now[0].decision
+    if earlier is not None and now[0].open:
+        reason = reason or "the answers changed since"
+    elif earlier is not None and (earlier.value, earlier.decided_by) == (value, decider):
+        return earlier
+    row = {
+        "study": study,
+        "case_id": disagreement.case_id,
+        "arm": disagreement.arm,
+        "version": version.version,
+        "question": disagreement.question,
+        "value": as_text(value),
+        "decided_by": decider,
+        "basis": as_text(_basis(connection, disagreement.answers)),
+        "note": note.strip(),
+        "created_at": datetime.now(UTC),
+        **_replacing(earlier, reason),
+    }
+    return _decision(chain.append(connection, schema.decisions, row))
 
 
 def lesion_verdicts(answers: Iterable[StudyAnswer], question: str) -> dict[str, dict[int, bool]]:
     """{case: {lesion: kept}} by majority of the readers' verdicts, first readings, aided arms.
 
     "edit" keeps a lesion. A reader's last arm counts. With as many for as against, the model's
-    lesion is kept. The masks: ``bmcore.imaging.consensus``.
+    lesion is kept; ``lesion_votes`` tells where. The masks: ``bmcore.imaging.consensus``.
     """
+    return {
+        case: {number: keep >= reject for number, (keep, reject) in lesions.items()}
+        for case, lesions in lesion_votes(answers, question).items()
+    }
+
+
+def lesion_votes(
+    answers: Iterable[StudyAnswer], question: str
+) -> dict[str, dict[int, tuple[int, int]]]:
+    """{case: {lesion: (readers who keep it, who reject it)}}, first readings, last arms."""
     latest: dict[tuple[str, str, str], StudyAnswer] = {}
     for a in sorted(answers, key=lambda a: (a.created_at, a.site, a.id)):
         if a.question == question and a.occasion == 0:
             latest[a.site, a.reader, a.case_id] = a
-    counts: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    counts: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
     for (_, _, case), a in latest.items():
         for number, verdict in a.value["lesions"].items():
-            counts[case][int(number)] += -1 if verdict == "reject" else 1
+            counts[case][int(number)][verdict == "reject"] += 1
     return {
-        case: {number: balance >= 0 for number, balance in sorted(lesions.items())}
+        case: {number: (keep, reject) for number, (keep, reject) in sorted(lesions.items())}
         for case, lesions in sorted(counts.items())
     }
 

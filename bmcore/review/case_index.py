@@ -9,7 +9,7 @@ models have read.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from bmcore.review.store import Store
 AT_ONCE = 250  # records that are read in one go
 _RECENT_S = 2.0  # a folder's time is coarse: one so young may change again without a change of it
 _T, _RUNS, _VOTES, _READERS = schema.case_index, schema.runs, schema.votes, schema.readers
-ORDERS = ("newest", "name", "models", "fewest votes")
+ORDERS = ("newest", "name", "models", "fewest readers")
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,31 @@ def ids(store: Store, wish: Wish) -> list[str]:
     return store.read(lambda connection: list(connection.execute(query).scalars()))
 
 
+def next_unread(
+    store: Store, reader: str | None, closed: Collection[str], after: str | None
+) -> str | None:
+    """The oldest case that the reader of this key has not voted on: the first behind ``after``, or
+    the first of all where there is none; never ``after``. closed: cases that are not open now."""
+    query = sa.select(_T.c.case_id).where(_T.c.readable.is_(True))
+    query = query.where(_T.c.case_id.not_in([*closed, *([after] if after else [])]))
+    if reader is not None:
+        query = query.where(_T.c.case_id.not_in(_read_by(reader)))
+    query = query.order_by(_T.c.added, _T.c.case_id).limit(1)
+    at = sa.select(_T.c.added).where(_T.c.case_id == after)
+
+    def look(connection: sa.Connection) -> str | None:
+        added = connection.execute(at).scalar_one_or_none()
+        if added is not None:
+            same = sa.and_(_T.c.added == added, _T.c.case_id > after)
+            behind = query.where(sa.or_(_T.c.added > added, same))
+            found = connection.execute(behind).scalar_one_or_none()
+            if found is not None:
+                return str(found)
+        return connection.execute(query).scalar_one_or_none()
+
+    return store.read(look)
+
+
 def count(store: Store) -> tuple[int, int]:
     """(all cases, those that are no demo)."""
     own = sa.func.sum(sa.case((_T.c.demo, 0), else_=1))
@@ -156,21 +181,22 @@ def _asked(query: sa.Select[Any], wish: Wish) -> sa.Select[Any]:
         free = sa.func.coalesce(_RUNS.c.state, "none").not_in(("queued", "running"))
         query = query.where(_T.c.predicted != wish.digest[:16], _T.c.readable.is_(True), free)
     if wish.unread_by is not None:
-        at = sa.and_(_READERS.c.site == _VOTES.c.site, _READERS.c.name == _VOTES.c.reader)
-        mine = (
-            sa.select(_VOTES.c.case_id)
-            .select_from(_VOTES.join(_READERS, at))
-            .where(_READERS.c.name_key == wish.unread_by)
-        )
-        query = query.where(_T.c.case_id.not_in(mine))
+        query = query.where(_T.c.case_id.not_in(_read_by(wish.unread_by)))
     return query
+
+
+def _read_by(key: str) -> sa.Select[Any]:
+    """The cases that a reader has voted on."""
+    at = sa.and_(_READERS.c.site == _VOTES.c.site, _READERS.c.name == _VOTES.c.reader)
+    mine = sa.select(_VOTES.c.case_id).select_from(_VOTES.join(_READERS, at))
+    return mine.where(_READERS.c.name_key == key)
 
 
 def _order(wish: Wish) -> Sequence[sa.ColumnElement[Any]]:
     if wish.order == "name":
         return (_T.c.case_id,)
-    if wish.order == "fewest votes":
-        return _T.c.votes, _T.c.case_id
+    if wish.order == "fewest readers":
+        return _T.c.readers, _T.c.case_id
     if wish.order == "models":
         states = ("running", "queued", "failed", "cancelled")
         rank = sa.case({name: n for n, name in enumerate(states)}, value=_RUNS.c.state, else_=9)

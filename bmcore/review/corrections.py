@@ -262,6 +262,11 @@ def load(home: Path | str, sha256: str, like: Volume) -> Volume:
     return mask
 
 
+def content_of(home: Path | str, sha256: str) -> bytes:
+    """A stored mask's file as it is; InputRefused if it is gone or changed."""
+    return _checked(path_of(home, sha256), sha256)
+
+
 def _checked(path: Path, sha256: str) -> bytes:
     hint = "bring the file back from a backup, or go back to the models' segmentation."
     try:

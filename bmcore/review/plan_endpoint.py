@@ -15,6 +15,7 @@ from bmcore.domain import PRIMARIES
 from bmcore.stats.endpoint_choice import AIMS, Asked, cannot_compute
 from bmcore.stats.endpoint_choice import Endpoint as Choice
 from bmcore.stats.measures import MEASURES
+from bmcore.stats.readings import MODELS
 
 LOCKED = "locked"  # key of the validation context: the plan was locked before
 # The words of the example that plans were made from before endpoints were fields.
@@ -39,8 +40,9 @@ LATER: dict[str, Any] = {
 class Endpoint(BaseModel):
     """What is compared between which two arms, and what is to be shown.
 
-    measure: one of ``stats.measures.MEASURES``; compare: (control, new); primary: of an AUC,
-    sensitivity or specificity; lesions_mm: diameters from and to below, None without a limit.
+    measure: one of ``stats.measures.MEASURES``; compare: (control, new), one of which may be
+    "models", the models alone; primary: of an AUC, sensitivity or specificity; lesions_mm:
+    diameters from and to below, None without a limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -135,8 +137,8 @@ def asked(
         arms,
         tuple(map(str, PRIMARIES)),
         readers,
-        marks=all(arm in lesions for arm in compare),
-        ratings=all(arm in rated for arm in compare),
+        marks=all(arm in lesions for arm in compare if arm != MODELS),
+        ratings=all(arm in rated for arm in compare if arm != MODELS),
         normal_cases=True,
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import PRIMARIES, refuse
-from bmcore.review import access, chain, drawn, exposure, schema
+from bmcore.review import access, chain, conduct, drawn, exposure, schema
 from bmcore.review.allocation import Place
 from bmcore.review.plan import current
 from bmcore.review.reading_session import Draft
@@ -94,6 +94,8 @@ class PracticeDesk:
 
     def standing(self, place: Place) -> access.Standing:
         """How the reader of ``place`` stands to this practice sheet."""
+        if place.case_id in self.left(place.reader) and conduct.of(self._store, self._study).halted:
+            return access.Standing.PAUSED
         return access.practice_standing(self.left(place.reader), place)
 
     def done(self) -> list[Practised]:
@@ -176,7 +178,7 @@ class PracticeDesk:
             if reference not in PRIMARIES:
                 raise refuse(
                     f"practice case {place.case_id} has no known primary to compare with",
-                    hint="the investigator adds it to truth.csv in the home folder.",
+                    hint="the investigator brings it under Reference.",
                 )
             row: dict[str, Any] = {"study": self._study, "reader": place.reader}
             row["case_id"] = place.case_id
@@ -194,6 +196,7 @@ class PracticeDesk:
 
     def _open(self, connection: sa.Connection, asked: Place) -> Study:
         plan = current(connection, self._study).study
+        conduct.check(connection, self._study)
         waiting = self._left(connection, asked.reader)
         if not waiting or asked != place(plan, asked.reader, waiting[0]):
             raise refuse(

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from bmcore.domain import Volume, refuse
 from bmcore.inference import archive
 from bmcore.intake import library
-from bmcore.review import access, chain, evidence, exposure, schema
+from bmcore.review import access, chain, conduct, evidence, exposure, schema
 from bmcore.review.allocation import number, shuffled
 from bmcore.review.plan import current
 from bmcore.review.reading_session import ReadingSession
@@ -42,7 +42,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Chosen:
-    """One choice. answer: "left", "right" or "tie"."""
+    """One choice. answer: "left", "right" or "tie"; left_sha256, right_sha256: of the masks that
+    were shown; shown_at: when masks of models were first sent for it, None where they had been
+    before."""
 
     site: str
     reader: str
@@ -51,6 +53,9 @@ class Chosen:
     right: str
     answer: str
     created_at: datetime
+    left_sha256: str = ""
+    right_sha256: str = ""
+    shown_at: datetime | None = None
 
 
 def pairs(study: Study, reader: str) -> tuple[Pair, ...]:
@@ -73,9 +78,12 @@ def done(connection: sa.Connection, study: str) -> list[Chosen]:
     t = schema.preferences
     query = sa.select(t).where(t.c.study == study).order_by(t.c.site, t.c.id)
     return [
-        Chosen(r.site, r.reader, r.case_id, r.left_side, r.right_side, r.answer, r.created_at)
+        Chosen(
+            r.site, r.reader, r.case_id, r.left_side, r.right_side, r.answer, r.created_at,
+            r.left_sha256, r.right_sha256,
+        )
         for r in connection.execute(query)
-    ]
+    ]  # fmt: skip
 
 
 def mask(home: Path, case_id: str, candidate: str, models: str | None) -> Volume:
@@ -126,7 +134,10 @@ class PreferenceDesk:
         self._session = ReadingSession(store, study)
 
     def next(self, reader: str) -> Pair | None:
-        """What to compare now; None when all is done, or while the own list is not."""
+        """What to compare now; None when all is done, while the own list is not, and while the
+        study takes no readings."""
+        if conduct.of(self._store, self._study).halted:
+            return None
         return None if self._open(reader) else next(iter(self.left(reader)), None)
 
     def left(self, reader: str) -> tuple[Pair, ...]:
@@ -169,6 +180,7 @@ class PreferenceDesk:
             raise refuse("it is not this comparison's turn", found=case_id)
 
         def enter(connection: sa.Connection) -> None:
+            conduct.check(connection, self._study)
             row = {"study": self._study, "reader": reader, "case_id": case_id, "answer": answer}
             row |= {"left_side": pair.left, "right_side": pair.right}
             row |= {"left_sha256": hashes[0], "right_sha256": hashes[1]}

@@ -13,7 +13,9 @@ from types import MappingProxyType
 from bmcore.domain import Finding, Severity
 from bmcore.review.readiness_facts import Facts, fault, nearest, note, warning
 from bmcore.review.readiness_people import blinding, readers
+from bmcore.review.readiness_preference import preference
 from bmcore.review.study import Study
+from bmcore.stats.readings import MODELS
 
 TOPICS: Mapping[str, str] = MappingProxyType(
     {
@@ -24,10 +26,11 @@ TOPICS: Mapping[str, str] = MappingProxyType(
         "readers": "Readers",
         "blinding": "Blinding",
         "reference": "Reference standard",
+        "preference": "Blinded preference",
     }
 )
 # What a running study rests on; the others are asked before it starts.
-LASTING = ("cases", "models", "reasons", "readers")
+LASTING = ("cases", "models", "reasons", "readers", "preference")
 _UNSEEN = "No reader has been shown the models' answers on these cases."
 _GRAVITY = (Severity.REFUSED, Severity.WARNING, Severity.INFO)
 
@@ -68,6 +71,11 @@ def checks(study: Study, facts: Facts) -> tuple[Check, ...]:
         Check("readers", "Every reader has an account.", tuple(readers(study, facts))),
         Check("blinding", _UNSEEN, tuple(blinding(study, facts))),
         Check("reference", known, tuple(_reference(study, facts))),
+        Check(
+            "preference",
+            f"Both segmentations of {whole} are there.",
+            tuple(preference(study, facts)),
+        ),
     ]
     needless = _needless(study)
     return tuple(one for one in found if one.topic not in needless)
@@ -76,12 +84,18 @@ def checks(study: Study, facts: Facts) -> tuple[Check, ...]:
 def _needless(study: Study) -> set[str]:
     """Topics that the arms of the design do not ask for."""
     needs = {
-        "models": is_helped(study)
-        or (study.preference is not None and "models" in study.preference.candidates),
+        "models": needs_models(study),
         "reasons": "aided_explained" in study.design.arms,
         "blinding": "unaided" in study.design.arms,
+        "preference": study.preference is not None,
     }
     return {topic for topic, needed in needs.items() if not needed}
+
+
+def needs_models(study: Study) -> bool:
+    """The models' answers are needed: shown in an arm, compared blindly, or in an endpoint."""
+    compared = study.preference.candidates if study.preference is not None else ()
+    return is_helped(study) or is_against_models(study) or "models" in compared
 
 
 def _name(facts: Facts) -> str:
@@ -117,11 +131,18 @@ def is_helped(study: Study) -> bool:
     return any(arm != "unaided" for arm in study.design.arms)
 
 
+def is_against_models(study: Study) -> bool:
+    """Some endpoint compares readers with the models alone."""
+    named = (study.primary_endpoint, *study.secondary_endpoints)
+    return any(MODELS in endpoint.compare for endpoint in named)
+
+
 def unread(study: Study, facts: Facts) -> tuple[str, ...]:
     """The cases that the loaded models could read and have not."""
-    if facts.bundle is None or not is_helped(study):
+    if facts.bundle is None or not needs_models(study):
         return ()
-    states = {c: facts.cases[c] for c in study.all_cases if c in facts.cases}
+    needed = study.all_cases if is_helped(study) else study.cases
+    states = {c: facts.cases[c] for c in needed if c in facts.cases}
     return tuple(
         c for c, s in states.items() if s.fault is None and s.bundle != facts.bundle.digest
     )
@@ -169,6 +190,11 @@ def _models(study: Study, facts: Facts) -> Iterator[Finding]:
     there = {c for c in study.all_cases if c in facts.cases and facts.cases[c].fault is None}
     if len(there) < len(study.all_cases):
         yield fault("the models cannot have read what is not there", "mend the cases first.")
+    for case_id in study.cases if is_against_models(study) else ():
+        state = facts.cases.get(case_id)
+        if state is not None and state.bundle is not None and not state.answered:
+            what = f"case {case_id}: the models gave no fused answer, so they are compared without"
+            yield warning(f"{what} it", "give its clinical record, or take it out of the plan.")
     if facts.bundle.synthetic:
         yield note("these are demo models, trained on synthetic data only")
     elif not facts.trained_on and not study.training_cases:
@@ -195,14 +221,8 @@ def _reference(study: Study, facts: Facts) -> Iterator[Finding]:
     for case_id in study.cases:
         if case_id not in facts.primaries:
             what = f"case {case_id} has no reference primary, so its answers cannot be judged"
-            yield warning(what, "add it to truth.csv in the home folder before the analysis.")
-    if study.preference is not None and "reference" in study.preference.candidates:
-        for case_id in study.cases:
-            state = facts.cases.get(case_id)
-            if state is not None and not state.outlined:
-                what = f"case {case_id} has no reference mask to compare with"
-                yield fault(what, "add the case with its mask, or ask for no preference.")
+            yield warning(what, "bring it under “Reference primaries” before the analysis.")
     for case_id in study.practice:
         if case_id not in facts.primaries:
             what = f"practice case {case_id} has no reference primary to show after the answer"
-            yield fault(what, "add it to truth.csv in the home folder, or take it out.")
+            yield fault(what, "bring it under “Reference primaries”, or take the case out.")

@@ -16,16 +16,19 @@ class CaseState:
     """One case in the work list. fault: why its images cannot be read, None where they can.
 
     image: SHA-256 of T1 post-gadolinium. bundle: digest of the loaded models if they have read
-    it; unread: why not, in words. mapped: the Grad-CAM maps of all its lesions are kept. outlined:
-    it has a reference mask.
+    it; unread: why not, in words; answered: they gave a fused answer. mapped: the Grad-CAM maps of
+    all its lesions are kept. outlined: it has a reference mask. segmented: of the
+    bundles that the plan compares, those that have segmented it.
     """
 
     fault: str | None = None
     image: str = ""
     bundle: str | None = None
     unread: str = "the models have not read it"
+    answered: bool = True
     mapped: bool = False
     outlined: bool = False
+    segmented: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from bmcore.inference import archive, maps, references
 from bmcore.intake import library
 from bmcore.intake.library import CaseEntry
 from bmcore.models.bundles import Bundle
-from bmcore.review import accounts, exposure, names, plan, worklist
+from bmcore.review import accounts, exposure, names, plan, readiness_preference, worklist
 from bmcore.review.readiness_facts import AccountState, CaseState, Facts
 from bmcore.review.store import Store
 from bmcore.review.study import Study
@@ -40,9 +40,9 @@ def gather(
     """
     loaded = bundle if isinstance(bundle, Bundle) else None
     entries = {entry.case_id: entry for entry in library.list_cases(home)}
-    wanted = set(study.all_cases)
+    wanted, compared = set(study.all_cases), readiness_preference.named(study)
     states = {
-        case_id: _case(home, entry, loaded) if case_id in wanted else CaseState()
+        case_id: _case(home, entry, loaded, compared) if case_id in wanted else CaseState()
         for case_id, entry in entries.items()
     }
     known, unreadable = _primaries(home)
@@ -105,10 +105,29 @@ def _primaries(home: Path) -> tuple[frozenset[str], str]:
         return frozenset(), _words(error.findings)
 
 
-def _case(home: Path, entry: CaseEntry, bundle: Bundle | None) -> CaseState:
+def _case(
+    home: Path, entry: CaseEntry, bundle: Bundle | None, compared: tuple[str, ...]
+) -> CaseState:
     image = entry.sha256.get(f"{entry.case_id}-t1c.nii.gz", "")
-    state = CaseState(_fault(entry), image, outlined=entry.has_reference_mask)
+    state = CaseState(
+        _fault(entry),
+        image,
+        outlined=entry.has_reference_mask,
+        segmented=frozenset(d for d in compared if _segmented(home, entry.case_id, d)),
+    )
     return state if bundle is None else _read_by(state, home, entry.case_id, bundle)
+
+
+def _segmented(home: Path, case_id: str, digest: str) -> bool:
+    """The newest stored answer of this bundle is whole, and by it."""
+    folder = archive.newest(home, case_id, digest)
+    if folder is None:
+        return False
+    try:
+        made_by, *_ = _prediction(folder, _stamp(folder / "arrays.npz"))
+    except BmcoreError:
+        return False
+    return made_by.startswith(digest)
 
 
 def _fault(entry: CaseEntry) -> str | None:
@@ -133,20 +152,24 @@ def _read_by(state: CaseState, home: Path, case_id: str, bundle: Bundle) -> Case
         words = "other models have read it than those that are loaded"
         return replace(state, unread=words) if others else state
     try:
-        made_by, lesions = _prediction(folder, _stamp(folder / "arrays.npz"))
+        made_by, lesions, answered = _prediction(folder, _stamp(folder / "arrays.npz"))
     except BmcoreError as error:
         words = f"the stored answer cannot be read: {error.findings[0].what}"
         return replace(state, unread=words)
     if made_by != digest:
         return replace(state, unread="the stored answer comes from other models")
-    return replace(state, bundle=made_by, mapped=maps.are_kept(home, case_id, made_by, lesions))
+    kept = maps.are_kept(home, case_id, made_by, lesions)
+    return replace(state, bundle=made_by, answered=answered, mapped=kept)
 
 
 @lru_cache(maxsize=4096)
-def _prediction(folder: Path, _when: tuple[int, int]) -> tuple[str, tuple[int, ...]]:
-    """(digest of the models, numbers of the lesions) of a stored prediction, read as a whole."""
+def _prediction(folder: Path, _when: tuple[int, int]) -> tuple[str, tuple[int, ...], bool]:
+    """(digest of the models, numbers of the lesions, whether there is a fused answer) of a stored
+    prediction, read as a whole."""
     found = archive.load(folder)
-    return found.bundle.digest, tuple(lesion.number for lesion in found.lesions)
+    lesions = tuple(lesion.number for lesion in found.lesions)
+    fused = any(a.kind == "fused" and a.probabilities is not None for a in found.answers)
+    return found.bundle.digest, lesions, fused
 
 
 @lru_cache(maxsize=16384)

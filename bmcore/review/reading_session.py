@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import InputRefused, refuse
-from bmcore.review import chain, drawn, earlier, exposure, marks, schema, worklist
+from bmcore.review import chain, conduct, drawn, earlier, exposure, marks, schema, worklist
 from bmcore.review.allocation import Place, work_list
 from bmcore.review.answers import StudyAnswer, all_answers, answer, in_force
 from bmcore.review.owner import drawer
@@ -193,6 +193,7 @@ class ReadingSession:
 
         def enter(connection: sa.Connection) -> StudyAnswer:
             version = current(connection, self._study)
+            conduct.check(connection, self._study)
             told = worklist.events(connection, self._study, place.reader).get(place)
             if told is None or told.closed != "locked":
                 raise refuse("only a locked sheet can be corrected", found=place)
@@ -265,6 +266,11 @@ class ReadingSession:
                 counts[reader.id][work.state] += 1
                 counts[reader.id]["flagged"] += work.flagged
         return counts
+
+    def last_activity(self) -> dict[str, datetime]:
+        """{reader: when a sheet was last typed in, locked, skipped or flagged}; nobody who never
+        did."""
+        return self._store.read(lambda connection: worklist.last_activity(connection, self._study))
 
     def notes(self) -> list[worklist.Note]:
         """Flags that stand and skips, with what the readers wrote."""

@@ -13,7 +13,16 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from bmcore.review import adjudicate, exposure, plan, practice, preference, schema, worklist
+from bmcore.review import (
+    adjudicate,
+    conduct,
+    exposure,
+    plan,
+    practice,
+    preference,
+    schema,
+    worklist,
+)
 from bmcore.review.allocation import Item, Place, work_list
 from bmcore.review.answers import StudyAnswer, all_answers
 from bmcore.review.plan import Version
@@ -48,7 +57,8 @@ class Sheet:
 class StudyRecord:
     """Everything stored of one study. versions: those locked at this site, oldest first; answers:
     all, corrected ones too; sheets: of all readers, in the order of their lists; practised: what
-    was said of practice cases, which counts nowhere; preferences: blinded choices."""
+    was said of practice cases, which counts nowhere; preferences: blinded choices; steps:
+    pauses, deadlines and the closing, of all sites."""
 
     versions: tuple[Version, ...]
     sheets: tuple[Sheet, ...]
@@ -56,6 +66,7 @@ class StudyRecord:
     decisions: tuple[adjudicate.Decision, ...]
     practised: tuple[practice.Practised, ...] = ()
     preferences: tuple[preference.Chosen, ...] = ()
+    steps: tuple[conduct.Step, ...] = ()
 
     @property
     def study(self) -> Study:
@@ -79,17 +90,27 @@ def read_record(store: Store, study: str) -> StudyRecord:
         current = plan.current(connection, study)
         told, notes = _events(connection, study)
         seen = _seen(connection)
+        over = conduct.ended_everywhere(connection, study)
         return StudyRecord(
             versions=tuple(plan._versions(connection, study)),
             sheets=tuple(
-                _sheet(current.study, item, told, notes, seen.get(_key(reader.name), {}))
+                _sheet(
+                    current.study,
+                    item,
+                    told,
+                    notes,
+                    worklist.Opened(seen.get(_key(reader.name), {}), over=over),
+                )
                 for reader in current.study.readers
                 for item in work_list(current.study, reader.id)
             ),
             answers=tuple(all_answers(connection, study)),
             decisions=tuple(adjudicate._decisions(connection, study)),
             practised=tuple(practice.done(connection, study)),
-            preferences=tuple(preference.done(connection, study)),
+            preferences=tuple(
+                _timed(current.study, one, seen) for one in preference.done(connection, study)
+            ),
+            steps=conduct.steps_everywhere(connection, study),
         )
 
     return store.read(look)
@@ -116,6 +137,21 @@ def _seen(connection: sa.Connection) -> dict[str, dict[str, list[exposure.Exposu
     return found
 
 
+def _timed(
+    study: Study,
+    one: preference.Chosen,
+    seen: Mapping[str, Mapping[str, list[exposure.Exposure]]],
+) -> preference.Chosen:
+    """The choice with the moment at which its masks were first sent."""
+    name = study.reader(one.reader).name
+    shown = [
+        e.created_at
+        for e in seen.get(_key(name), {}).get(one.case_id, [])
+        if (e.site, e.study, e.arm) == (one.site, study.study, preference.ARM)
+    ]
+    return replace(one, shown_at=min(shown, default=None))
+
+
 def _key(name: str) -> str:
     return Reader(name, "other").key
 
@@ -125,12 +161,12 @@ def _sheet(
     item: Item,
     told: Mapping[Place, Told],
     notes: Mapping[Place, str],
-    seen: Mapping[str, list[exposure.Exposure]],
+    opened: worklist.Opened,
 ) -> Sheet:
     mine = told.get(item.place, Told())
     sitting = [*worklist.earlier_arms(study, item.place), item.place.arm]
     closed = [told.get(replace(item.place, arm=arm), Told()).closed for arm in sitting]
-    why = worklist.final(study, item.place, told, worklist.Opened(seen))
+    why = worklist.final(study, item.place, told, opened)
     skipped = "skipped" in closed or why
     state = "locked" if mine.closed == "locked" else "skipped" if skipped else "open"
     seconds = mine.seconds if state == "locked" else Seconds()

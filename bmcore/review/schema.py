@@ -377,6 +377,25 @@ practice = sa.Table(
     _known_version(),
 )
 
+# How a study is conducted. kind: paused, resumed, closed or deadline; reader: "" for all; due: the
+# last day of a deadline (ISO 8601), NULL where it was taken away.
+conduct = sa.Table(
+    "conduct",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("study", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("reader", sa.String(64), nullable=False),
+    sa.Column("due", sa.String(10)),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("author", sa.String(80), nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.CheckConstraint("kind IN ('paused', 'resumed', 'closed', 'deadline')", name="kind"),
+)
+
 # Which of two segmentations a reader preferred; answer: of the one shown on the left (A) or right.
 preferences = sa.Table(
     "preferences",
@@ -522,6 +541,28 @@ mask_versions = sa.Table(
     sa.CheckConstraint("(action = 'dropped') = (sha256 IS NULL)", name="sha256"),
 )
 
+# A case was deleted or renamed. token: names the folder through which its files went;
+# images_sha256: of its images; votes_kept: how many votes on it stay.
+case_changes = sa.Table(
+    "case_changes",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("case_id", sa.String(200), nullable=False),
+    sa.Column("action", sa.String(10), nullable=False),
+    sa.Column("new_name", sa.String(200)),
+    sa.Column("token", sa.String(32), nullable=False),
+    sa.Column("author", sa.String(80), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("images_sha256", sa.String(64), nullable=False),
+    sa.Column("votes_kept", sa.Integer, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.CheckConstraint("action IN ('deleted', 'renamed')", name="action"),
+    sa.CheckConstraint("(action = 'renamed') = (new_name IS NOT NULL)", name="new_name"),
+)
+
 # What was filled in of a vote form and not yet stored as a vote; changes, is not chained.
 vote_drafts = sa.Table(
     "vote_drafts",
@@ -584,7 +625,7 @@ case_index = sa.Table(
     sa.Column("pictured", sa.Boolean, nullable=False),
 )
 sa.Index("ix_case_index_added", case_index.c.added, case_index.c.case_id)
-sa.Index("ix_case_index_votes", case_index.c.votes, case_index.c.case_id)
+sa.Index("ix_case_index_readers", case_index.c.readers, case_index.c.case_id)
 
 # What the index was made from: (what, stamp), one row a thing.
 index_stamps = sa.Table(
@@ -602,7 +643,8 @@ sa.Index("ix_votes_reader_case_id", votes.c.reader, votes.c.case_id)
 CHAINED: tuple[sa.Table, ...] = (
     *(readers, votes, studies, starts, events, answers, decisions),
     *(exposures, reading_modes, closings, remarks),
-    *(marks, mask_versions, practice, preferences),
+    *(marks, mask_versions, practice, preferences, conduct),
+    case_changes,
 )
 # Columns that a later step added: left out of a row's hash where they are empty, so that the
 # hashes of older rows stay what they are.

@@ -127,7 +127,7 @@ def refuse_unready(findings: Sequence[Finding], accept_warnings: bool) -> None:
 def _keep(
     connection: sa.Connection, version: Version, facts: Facts, findings: tuple[Finding, ...]
 ) -> None:
-    used = facts.bundle if readiness.is_helped(version.study) else None
+    used = facts.bundle if readiness.needs_models(version.study) else None
     said = [[str(f.severity), f.sentence] for f in findings]
     row = {
         "study": version.study.study,

@@ -29,6 +29,7 @@ from bmcore.review.plan_endpoint import LOCKED, Endpoint, asked, canonical, prob
 from bmcore.review.plan_question import ARMS, SHOWN_IN, Arm, Question
 
 __all__ = ["ARMS", "Arm", "Question", "Study", "StudyReader", "parse_study", "read_study"]
+_EXPECTED = re.compile(r"^Input should (be |have )?")
 _KEYED = re.compile(r"[a-z_]+(\[\d+\])?: ")  # a sentence that begins with the key it is about
 _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 _CaseId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
@@ -290,7 +291,8 @@ def _findings(fault: ValidationError, where: str) -> Iterator[Finding]:
         elif kind == "extra_forbidden":
             yield _finding(f"{key} is not a known key", where, hint="check its spelling.")
         else:
-            found, message = brief(error["input"]), error["msg"].removeprefix("Input should ")
+            found = brief(error["input"])
+            message = _EXPECTED.sub("", error["msg"]).replace("'", "")
             yield _finding(f"{key} cannot be used", where, found, message)
 
 

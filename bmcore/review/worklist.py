@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import refuse
-from bmcore.review import chain, exposure, schema
+from bmcore.review import chain, conduct, exposure, schema
 from bmcore.review.allocation import Item, Place, work_list
 from bmcore.review.exposure import Exposure
 from bmcore.review.study import Study
@@ -36,7 +36,7 @@ class WorkItem:
     """One line of a reader's list. state: see STATES; not_before: end of the washout, if ahead.
 
     final: why a skipped sheet cannot be read any more, in words; empty where it can. practice: how
-    many practice cases the reader has to read before.
+    many practice cases the reader has to read before. halted: why the study takes no readings now.
     """
 
     item: Item
@@ -46,6 +46,7 @@ class WorkItem:
     not_before: datetime | None = None
     final: str = ""
     practice: int = 0
+    halted: str = ""
 
     @property
     def locked(self) -> bool:
@@ -94,11 +95,12 @@ class Opened:
     """What else decides whether a sheet may be read: see ``final``.
 
     seen: {case: the reader's exposures to the models' answers}; closed: place in the chain of the
-    last closing of the list, 0 if it was never closed.
+    last closing of the list, 0 if it was never closed; over: why the whole study is over, in words.
     """
 
     seen: Mapping[str, Sequence[Exposure]]
     closed: int = 0
+    over: str = ""
 
 
 def columns(study: str, place: Place) -> dict[str, Any]:
@@ -131,6 +133,7 @@ def work(
     told = events(connection, study.study, reader)
     opened = _opened(connection, study, reader)
     practice = _practice_left(connection, study, reader)
+    halted = conduct.standing(connection, study.study).halted
     listed = []
     for item in items:
         mine = told.get(item.place, Told())
@@ -139,7 +142,8 @@ def work(
         state = "skipped" if why else _state(study, item.place, told, item.place in drafts)
         ends = _washout_end(study, item, items, told)
         waits = ends if ends is not None and ends > now and not mine.closed else None
-        listed.append(WorkItem(item, state, mine.flagged, seconds, waits, why, practice))
+        one = WorkItem(item, state, mine.flagged, seconds, waits, why, practice, halted)
+        listed.append(one)
     return tuple(listed)
 
 
@@ -162,6 +166,8 @@ def final(study: Study, place: Place, told: Mapping[Place, Told], opened: Opened
     """
     if told.get(place, Told()).closed == "locked":
         return ""
+    if opened.over:
+        return opened.over
     sitting = [*(replace(place, arm=arm) for arm in earlier_arms(study, place)), place]
     for one in sitting:
         mine = told.get(one, Told())
@@ -190,7 +196,8 @@ def _read_after(place: Place, told: Mapping[Place, Told], seq: int) -> bool:
 
 def _opened(connection: sa.Connection, study: Study, reader: str) -> Opened:
     seen = exposure.of_reader(connection, study.reader(reader).name)
-    return Opened(seen, last_closing(connection, study.study, reader))
+    over = conduct.ended_words(connection, study.study)
+    return Opened(seen, last_closing(connection, study.study, reader), over)
 
 
 def last_closing(connection: sa.Connection, study: str, reader: str) -> int:
@@ -209,6 +216,12 @@ def check_open(study: Study, listed: Sequence[WorkItem], place: Place) -> None:
         raise refuse("this sheet is not on the reader's list", found=place)
     if mine.locked:
         raise refuse("this sheet is locked", found=place, hint="correct it with a reason.")
+    if mine.halted:
+        raise refuse(
+            f"the study {study.study} takes no readings now",
+            found=mine.halted,
+            hint="what you have locked is kept, and so is your draft.",
+        )
     if mine.final:
         raise refuse("this sheet cannot be read any more", found=mine.final)
     if mine.practice:
@@ -246,6 +259,20 @@ def events(connection: sa.Connection, study: str, reader: str) -> dict[Place, To
         place = place_of(row)
         told[place] = told.get(place, Told()).after(row)
     return told
+
+
+def last_activity(connection: sa.Connection, study: str) -> dict[str, datetime]:
+    """{reader: the time of the newest draft, event, practice case or comparison} at this site."""
+    found: dict[str, datetime] = {}
+    site = chain.own_site(connection)
+    for t in (schema.events, schema.drafts, schema.practice, schema.preferences):
+        at = t.c.updated_at if t is schema.drafts else t.c.created_at
+        query = sa.select(t.c.reader, sa.func.max(at)).where(t.c.study == study)
+        if "site" in t.c:
+            query = query.where(t.c.site == site)
+        for reader, last in connection.execute(query.group_by(t.c.reader)):
+            found[reader] = max(last, found.get(reader, last))
+    return found
 
 
 def notes(connection: sa.Connection, study: str) -> list[Note]:

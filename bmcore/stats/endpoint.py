@@ -2,7 +2,8 @@
 
 Headline, running width and report call ``compute``: one estimand, one method. The readers' figures
 of merit come from ``measures``, the analysis is ``weighted_mrmc``: Obuchowski and Rockette's with
-the jackknife over cases, for complete and incomplete designs alike.
+the jackknife over cases, for complete and incomplete designs alike. Against the models alone it is
+the analysis of each reader's difference to them (``standalone``).
 
 Superiority: the interval of coverage 1 - alpha lies above 0. Non-inferiority: its lower limit lies
 above minus the margin (so one-sided at alpha / 2). Equivalence: the interval of coverage
@@ -14,12 +15,12 @@ their margin is a share: 0.1 is ten per cent longer.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scipy import stats as _scipy
 
-from bmcore.stats import weighted_mrmc
+from bmcore.stats import standalone, weighted_mrmc
 from bmcore.stats.clustered import at_the_end
 from bmcore.stats.comparison import Comparison, quantile
 from bmcore.stats.delong import logit_interval
@@ -30,6 +31,7 @@ from bmcore.stats.paired import no_change
 from bmcore.stats.readings import (
     CANNOT_TELL,
     CANNOT_TELL_RULES,
+    MODELS,
     Reading,
     by_arm_and_reader,
     paired,
@@ -70,27 +72,58 @@ def compute(
     """Estimate, interval and verdict of ``endpoint`` from one row a reading.
 
     categories: all answers of the primary question, for the measures that need them. A reader
-    enters with the cases he read in both arms, or with all of his where there is no such case.
+    enters with the cases he read in both arms, or with all of his where there is no such case;
+    against the models alone with those that they answered.
     ValueError: two readings of one case by one reader in one arm; categories that are needed and
     not given. Where the data do not suffice, the verdict is "cannot be said" and the method says
     why.
     """
     if endpoint.measure in NEEDS_CATEGORIES and not categories:
         raise ValueError(f"{endpoint.measure} needs the categories of the primary question")
+    if MODELS in endpoint.arms:
+        return _against_models(endpoint, readings, categories)
     table = paired(by_arm_and_reader(readings, endpoint.arms))
     figures, left_out = _figures(endpoint, table, categories)
-    bounds = (-math.inf, math.inf) if endpoint.measure in _UNBOUNDED else (-1.0, 1.0)
-    name = f"{endpoint.name}, difference"
-    found = weighted_mrmc.contrast(figures, name, endpoint.level, bounds)
+    found = _contrast(endpoint, figures)
     chosen = _with_end(endpoint, _chosen(endpoint, found), figures, found.cases)
     arms = tuple(_arm(endpoint, f) for f in figures)
-    verdict, p = _verdict(endpoint, chosen)
-    difference = _as_ratio(chosen.difference) if _timed(endpoint) else chosen.difference
-    sentence = _sentence(endpoint, difference, p, verdict, found.readers)
-    return Finding(
-        endpoint, (arms[0], arms[1]), difference, p, verdict, sentence, found.readers, left_out,
-        found,
-    )  # fmt: skip
+    return _finding(endpoint, (arms[0], arms[1]), chosen, found, left_out)
+
+
+def _against_models(
+    e: Endpoint, readings: Iterable[Reading], categories: tuple[str, ...]
+) -> Finding:
+    """As ``compute``, where one of the two arms is the models alone."""
+    table = by_arm_and_reader(readings, e.arms)
+    readers = table[e.arms[0] if e.arms[1] == MODELS else e.arms[1]]
+    models = {case: row for rows in table[MODELS].values() for case, row in rows.items()}
+    options = Options(e.category, categories, e.size_mm, e.false_from, e.cannot_tell)
+    own, against, left_out = standalone.figures(
+        readers, models, lambda rows: MEASURES[e.measure](rows, options)
+    )
+    alone = standalone.of_models(readers, models, lambda rows: MEASURES[e.measure](rows, options))
+    first = _arm(replace(e, readers="fixed"), alone), _arm(e, own)
+    arms = first if e.arms[0] == MODELS else first[::-1]
+    found = _contrast(e, [against if e.arms[0] == MODELS else standalone.turned(against)])
+    return _finding(e, (arms[0], arms[1]), _chosen(e, found), found, left_out)
+
+
+def _contrast(e: Endpoint, figures: Sequence[Mapping[str, Figure]]) -> Contrast:
+    bounds = (-math.inf, math.inf) if e.measure in _UNBOUNDED else (-1.0, 1.0)
+    return weighted_mrmc.contrast(figures, f"{e.name}, difference", e.level, bounds)
+
+
+def _finding(
+    e: Endpoint,
+    arms: tuple[Estimate, Estimate],
+    chosen: Comparison,
+    found: Contrast,
+    left_out: tuple[str, ...],
+) -> Finding:
+    verdict, p = _verdict(e, chosen)
+    difference = _as_ratio(chosen.difference) if _timed(e) else chosen.difference
+    sentence = _sentence(e, difference, p, verdict, found.readers)
+    return Finding(e, arms, difference, p, verdict, sentence, found.readers, left_out, found)
 
 
 def sensitivity_analyses(
@@ -107,13 +140,15 @@ def sensitivity_analyses(
     """
     rows = [r for r in readings if r.arm in endpoint.arms]
     cases = {r.case for r in rows}
-    read = by_arm_and_reader(rows, endpoint.arms)
-    names = {r.reader for r in rows}
+    read = by_arm_and_reader(rows, tuple(a for a in endpoint.arms if a != MODELS))
+    names = {r.reader for r in rows if r.arm != MODELS}
     least = least_share * len(cases)
     stayed = {r for r in names if all(len(arm.get(r, {})) >= least for arm in read.values())}
     whole = {c for c in cases if all(c in arm.get(r, {}) for arm in read.values() for r in names)}
     found = {
-        "without drop-outs": compute(endpoint, [r for r in rows if r.reader in stayed], categories),
+        "without drop-outs": compute(
+            endpoint, [r for r in rows if r.reader in stayed or r.arm == MODELS], categories
+        ),
         "cases read by everyone": compute(
             endpoint, [r for r in rows if r.case in whole], categories
         ),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bmcore.stats.measures import MEASURES
-from bmcore.stats.readings import CANNOT_TELL_RULES
+from bmcore.stats.readings import CANNOT_TELL_RULES, MODELS
 
 Aim = Literal["superiority", "non-inferiority", "equivalence"]
 AIMS = ("superiority", "non-inferiority", "equivalence")
@@ -18,6 +18,11 @@ NEEDS_CLASS = ("AUC", "sensitivity", "specificity")
 NEEDS_CATEGORIES = ("balanced accuracy", "macro AUC", "agreement")
 ON_LESIONS = ("lesion sensitivity", "false lesions", "wAFROC")
 LOWER_IS_BETTER = ("false lesions", "decision time")
+# What the models answer without a reader, too.
+OF_MODELS = (
+    "accuracy", "balanced accuracy", "AUC", "macro AUC", "sensitivity", "specificity",
+    "lesion sensitivity", "false lesions",
+)  # fmt: skip
 SHARES = ("accuracy", "balanced accuracy", "sensitivity", "specificity", "lesion sensitivity")
 
 
@@ -25,7 +30,8 @@ SHARES = ("accuracy", "balanced accuracy", "sensitivity", "specificity", "lesion
 class Endpoint:
     """What is compared, and what is to be shown. ValueError, in words, on a choice that cannot be.
 
-    measure: one of ``MEASURES``; arms: (control, new); category: for AUC, sensitivity and
+    measure: one of ``MEASURES``; arms: (control, new), one of which may be ``MODELS``: the models
+    alone; category: for AUC, sensitivity and
     specificity; direction: "higher" or "lower" is better, "" for the measure's own; aim: one of
     ``AIMS``; margin: above 0 for non-inferiority and equivalence, in the unit of the measure; alpha
     two-sided; readers "random" (readers like these) or "fixed" (these very readers); size_mm: the
@@ -90,7 +96,7 @@ def cannot_compute(endpoint: Endpoint, asked: Asked) -> tuple[str, ...]:
         f"the endpoint compares the arm {arm!r}, which the study does not have; its arms are "
         + ", ".join(asked.arms)
         for arm in endpoint.arms
-        if arm not in asked.arms
+        if arm not in (*asked.arms, MODELS)
     ]
     if endpoint.category and endpoint.category not in asked.categories:
         why.append(
@@ -120,6 +126,11 @@ def _faults(e: Endpoint) -> list[str]:
         wrong.append(f"measure must be one of {', '.join(MEASURES)}, but is {e.measure!r}")
     if len(e.arms) != 2 or e.arms[0] == e.arms[1]:
         wrong.append(f"arms must be two different ones (control, new), but are {e.arms}")
+    if MODELS in e.arms and e.measure in MEASURES and e.measure not in OF_MODELS:
+        wrong.append(
+            f"{e.measure} is of readers only; the models alone are compared in one of "
+            + ", ".join(OF_MODELS)
+        )
     if e.measure in NEEDS_CLASS and not e.category:
         wrong.append(f"{e.measure} must name the category it is for")
     if e.category and e.measure not in NEEDS_CLASS:

@@ -78,6 +78,7 @@ def average_curve(
     n1 = int(positive.sum())
     df = r - 1 if readers_too else math.inf
     low, high = _band(mean, variance, n1, df, resampling.level)
+    low[grid >= 1] = high[grid >= 1] = 1.0  # where everything is called positive
     who = "random readers" if readers_too else "fixed readers"
     area = float(((mean[1:] + mean[:-1]) / 2 * np.diff(grid)).sum())
     method = (

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 CANNOT_TELL = "cannot_tell"
+MODELS = "models"  # in the place of an arm: the models alone
 CANNOT_TELL_RULES = ("lowest", "differential", "middle", "left_out")
 
 
@@ -26,7 +27,8 @@ class Reading:
 
     truth: reference category, "" where not known. answer: the category named, ``CANNOT_TELL``, or
     "" for none. confidence: 0-100, NaN where not asked. differential: category to share, 0-1, of a
-    reader who listed several. seconds: decision time, NaN where not known. lesions_mm: diameter of
+    reader who listed several. scores: category to score, of a program, which stand in the place of
+    confidences. seconds: decision time, NaN where not known. lesions_mm: diameter of
     each reference lesion of the case; marks: the rating (0-100) of the mark on each of them, -inf
     where it was missed; without any mark every lesion is missed. false_marks: rating of each mark
     on no lesion; false_mm: the diameter of each, where known. period: 1, 2 ... in a crossover;
@@ -40,6 +42,7 @@ class Reading:
     answer: str = ""
     confidence: float = math.nan
     differential: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
     seconds: float = math.nan
     lesions_mm: tuple[float, ...] = ()
     marks: tuple[float, ...] = ()
@@ -119,6 +122,8 @@ def class_score(reading: Reading, category: str, rule: str = "lowest") -> float:
         raise ValueError(f"rule must be one of {', '.join(CANNOT_TELL_RULES)}, but is {rule!r}")
     if not reading.answer:
         return math.nan
+    if reading.scores:
+        return reading.scores.get(category, math.nan)
     if reading.answer == CANNOT_TELL:
         share = reading.differential.get(category, 0.0)
         inside = 2 * min(share, 1.0) - 1 if share > 0 else -math.inf

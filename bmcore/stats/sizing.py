@@ -1,12 +1,13 @@
 """How many readers and cases a study needs, from what is expected of it.
 
 The readers' spread and the cases' share of it come from a pilot (``mrmc.Components``) or from a
-preset: the structures with which Roe and Metz 1997 (Acad Radiol 4:298, their table of simulations)
-spanned published ROC studies. Scores are sums of normal effects; the covariances of AUCs and shares
-that follow are exact (bivariate normal probabilities), and ``sample_size`` turns them into power by
-Obuchowski and Rockette's test with Hillis's degrees of freedom (Hillis, Obuchowski and Berbaum
-2011). No reader study of the primary of brain metastases has published such components: the presets
-say how much readers differ in radiology at large, and a pilot is better.
+preset: the structures with which Roe and Metz 1997 (Acad Radiol 4:298, table 1) spanned published
+ROC studies, as the files with which iMRMC simulates that table hold them
+(``RMconfigurations``, github.com/DIDSR/iMRMC). Scores are sums of normal effects; the covariances
+of AUCs and shares that follow are exact (bivariate normal probabilities), and ``sample_size`` turns
+them into power by Obuchowski and Rockette's test with Hillis's degrees of freedom (Hillis,
+Obuchowski and Berbaum 2011). No reader study of the primary of brain metastases has published such
+components: the presets say how much readers differ in radiology at large, and a pilot is better.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Variation:
             raise ValueError(f"{self.name}: variances must be 0 or more, those of cases sum to 1")
 
 
-_RM = "Roe and Metz 1997, Acad Radiol 4:298"
+_RM = "Roe and Metz 1997, Acad Radiol 4:298, table 1, as in iMRMC's files"
 PRESETS: dict[str, Variation] = {
     v.name: v
     for v in (

@@ -20,7 +20,10 @@ def opened() -> Store:
 
 @st.cache_resource(max_entries=2, show_spinner="Opening the database")
 def _opened(url: str) -> Any:
+    from bmcore.review import case_changes
     from bmcore.review.store import open_store
 
     disk.open_home(settings().home)
-    return open_store(url)
+    store = open_store(url)
+    case_changes.recover(store, settings().home)
+    return store

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+import streamlit as st
 
 from bmcore.domain import (
+    ANSWER_SOURCES,
     PRIMARY_NAMES,
     SIDE_NOT_KNOWN,
     Answer,
@@ -14,20 +18,15 @@ from bmcore.domain import (
     Lesion,
 )
 
-ANSWER_WORDS = {
-    "clinical": "clinical data alone",
-    "image": "the images alone",
-    "fused": "images and clinical data together",
-}
 EMPTY_RECORD_WORDS = {
     "clinical": "how common each primary is, since nothing of the record is known",
     "fused": "the images alone, since nothing of the record is known",
 }
 STATE_WORDS = {
-    "none": "New",
+    "none": "Not run",
     "queued": "Queued",
     "running": "Running",
-    "done": "Done",
+    "done": "Answer ready",
     "failed": "Failed",
     "cancelled": "Cancelled",
 }
@@ -45,7 +44,7 @@ def best_guess(answer: Answer, record: ClinicalRecord | None = None) -> str:
 
     record: the clinical record behind it; where nothing of it is known, that is said.
     """
-    source = ANSWER_WORDS[answer.kind]
+    source = ANSWER_SOURCES[answer.kind]
     if record is not None and len(record.missing) == len(record.__dataclass_fields__):
         source = EMPTY_RECORD_WORDS.get(answer.kind, source)
     if answer.probabilities is None:
@@ -92,10 +91,24 @@ def place(lesion: Lesion) -> str:
 
 
 def when(moment: datetime) -> str:
-    """UTC time as "23 Nov 2026, 12:04 UTC"."""
+    """A time (UTC where it has no zone) as "23 Nov 2026, 12:04", where the user is."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC).strftime("%-d %b %Y, %H:%M:%S UTC")
+    return moment.astimezone(_zone()).strftime("%-d %b %Y, %H:%M")
+
+
+def day(of: date) -> str:
+    """For instance "23 Nov 2026"."""
+    return of.strftime("%-d %b %Y")
+
+
+def _zone() -> tzinfo | None:
+    """The zone that the browser told; the server's (None) where it told none that is known."""
+    try:
+        name = st.context.timezone
+        return ZoneInfo(name) if name else None
+    except (KeyError, ValueError, OSError):
+        return None
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,8 @@ import streamlit as st
 
 from pages.parts import loaders
 from pages.parts.access import pictures
-from pages.parts.case import reader
+from pages.parts.access.guard import may
+from pages.parts.case import next_case
 from pages.parts.words import STATE_WORDS, clinical
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ A_PAGE = 50  # rows
 ORDERS = {
     "Newest first": "newest",
     "Name": "name",
-    "State": "models",
-    "Fewest votes first": "fewest votes",
+    "Models": "models",
+    "Fewest readers first": "fewest readers",
 }
-WISHES = ("Not read by me", "Missing sequences", "Has notes", "Failed")
+WISHES = ("Not read by me", "Missing sequences", "File warnings", "Failed")
 _PAGE = "case_page"
 
 
@@ -40,22 +41,18 @@ def controls() -> Wish:
         "Show only", WISHES, selection_mode="multi", key="case_filter", on_change=_to_start
     )
     order = columns[2].selectbox("Order", list(ORDERS), key="case_order", on_change=_to_start)
+    me = next_case.key() if "Not read by me" in asked else None
+    if "Not read by me" in asked and me is None:
+        st.caption("“Not read by me” needs to know who you are: say so on the Review page.")
     return Wish(
         digest=loaders.digest(),
         text=text or "",
-        unread_by=_me() if "Not read by me" in asked else None,
+        unread_by=me,
         missing="Missing sequences" in asked,
-        notes="Has notes" in asked,
+        notes="File warnings" in asked,
         failed="Failed" in asked,
         order=ORDERS[order],
     )
-
-
-def _me() -> str | None:
-    from bmcore.review.votes import Reader
-
-    who = reader.current()
-    return None if who is None else Reader(*who).key
 
 
 def _to_start() -> None:
@@ -97,17 +94,21 @@ def _step(words: str, by: int, icon: str, there: bool) -> None:
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
     """One line a case. Nothing in it tells what the models found."""
     from bmcore.domain import ClinicalRecord
+    from bmcore.review import who_read
 
+    read_by = next_case.read_by([row.case_id for row in rows])
+    mine, named = next_case.key(), may("agreement.see")
     table = [
         {
             "Image": _picture(row),
             "Case": row.case_id,
-            "State": STATE_WORDS[_state(row)],
+            "Models": STATE_WORDS[_state(row)],
             "Patient": clinical(ClinicalRecord(age_years=row.age_years, sex=row.sex)),
             "Sequences": ", ".join(loaders.short_names(row.sequences)),
             "Missing": ", ".join(loaders.missing_names(row.sequences)),
-            "Notes on the files": row.notes,
-            "Votes": row.votes,
+            "File warnings": row.notes,
+            "Read by": who_read.in_words(read_by.get(row.case_id, {}), mine, named),
+            "Readers": row.readers,
             "Added": row.added,
             "Origin": DEMO if row.demo else OWN,
         }

@@ -315,11 +315,11 @@ PRESETS: tuple[Preset, ...] = (
         lambda rng: (lesion_study(rng, 6, 10, 3.0, (0.826, 0.913)).difference, 0.087),
     ),
     Preset(
-        "Kniep 2019, AUC for melanoma .65 to .82",
-        "Kniep et al. 2019, Radiology 290:479: 189 patients; the model's AUC for melanoma .82, 89 "
-        "of 658 metastases",
-        "readers who reach the model's area with it and .65 without; 5 readers, 100 patients; the "
-        "structure HH of Roe and Metz 1997",
+        "Kniep 2019, AUC for melanoma",
+        "Kniep et al. 2019, Radiology 290:479 (doi 10.1148/radiol.2018180946): 189 patients, 658 "
+        "metastases, 89 of them of melanoma",
+        "both areas, .65 without the model and .82 with it; 5 readers, 100 patients; the structure "
+        "HH of Roe and Metz 1997",
         lambda rng: (auc_study(rng, 5, 100, 0.2, (0.65, 0.82)).difference, 0.17),
     ),
     Preset(

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import refuse
+from training.data.datasets import Dataset, open_dataset
 
 if TYPE_CHECKING:
     from bmcore.domain import Case
-    from bmcore.intake.datasets import YaleDataset
     from bmcore.models.configs import SegmenterConfig
     from bmcore.models.nets.segmenter import Segmenter
 
@@ -76,8 +76,6 @@ def _open(segmenter: Path, config: SegmenterConfig) -> Segmenter:
 
 
 @functools.lru_cache(maxsize=1)
-def open_data(data: Path) -> YaleDataset:
+def open_data(data: Path) -> Dataset:
     """The cases of a folder, whose table is read once a process."""
-    from bmcore.intake.datasets import YaleDataset
-
-    return YaleDataset(data)
+    return open_dataset(data)

@@ -32,6 +32,8 @@ from bmcore.models.clinical import vector
 from bmcore.models.cnn import MAX_LESIONS
 from bmcore.models.configs import PATCH_SHAPE
 from bmcore.models.image_features import MEASURED, cnn_patches, measured
+from training.data.content import case_content
+from training.data.split import SPLIT, Split, folds_of, read_split, write_split
 from training.run.files import (
     atomic_path,
     fingerprint,
@@ -43,7 +45,7 @@ from training.run.processes import World, progress
 if TYPE_CHECKING:
     from bmcore.domain import Case
     from bmcore.imaging.lesion_crops import LesionCrops
-    from bmcore.intake.datasets import YaleDataset
+    from training.data.datasets import Dataset
 
 VERSION = 2
 _TIME_POINT = re.compile(r"(BraTS-MET-\d+|head\d+)-\d{1,3}")
@@ -52,13 +54,16 @@ NET = "@net"  # behind the case id of a patient whose lesions the segmentation n
 
 
 def person_of(case_id: str) -> str:
-    """The case id without the time point, ``BraTS-MET-00086`` of ``BraTS-MET-00086-001``, and the
-    head of synthetic patients that share one, ``head00012`` of ``head00012-3``.
+    """The case id without the time point, ``BraTS-MET-00086`` of ``BraTS-MET-00086-001``, the
+    head of synthetic patients that share one, ``head00012`` of ``head00012-3``, and what stands
+    before two dashes, as ``data.datasets`` names scans of other layouts (``100101--100101A``).
 
     Scans of one person must lie in one fold, and so must one scan with two masks; case ids of other
     forms stand for a person each.
     """
-    case_id = case_id.removesuffix(NET)
+    case_id, dashes, _ = case_id.removesuffix(NET).partition("--")
+    if dashes:
+        return case_id
     found = _TIME_POINT.fullmatch(case_id)
     return found.group(1) if found else case_id
 
@@ -74,6 +79,7 @@ class Patient:
     record: ClinicalRecord
     primary: Primary
     measured: npt.NDArray[np.float64]
+    whose: str = ""  # the person, where the cohort says so
 
     def __post_init__(self) -> None:
         n = min(len(self.lesions), MAX_LESIONS)
@@ -90,8 +96,8 @@ class Patient:
 
     @property
     def person(self) -> str:
-        """Who it is, see ``person_of``."""
-        return person_of(self.case_id)
+        """Who it is: as the cohort says, else see ``person_of``."""
+        return self.whose or person_of(self.case_id)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +105,13 @@ class Cohort:
     """Patients with a primary and at least one lesion. left_out: case id -> reason.
 
     digest: sha256 over the kept files, so that results of other patients are not taken for theirs.
+    folds (n,): of a stored split (``training.data.split``), None where each step deals its own.
     """
 
     patients: tuple[Patient, ...]
     left_out: dict[str, str]
     digest: str
+    folds: npt.NDArray[np.int64] | None = None
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -132,9 +140,9 @@ def prepare_cohort(data: Path, out: Path, world: World) -> Cohort:
     """
     if (data / INDEX).exists():
         return load_cohort(data)
-    from bmcore.intake.datasets import YaleDataset
+    from training.data.datasets import open_dataset
 
-    dataset = YaleDataset(data)
+    dataset = open_dataset(data)
     cache = out / "cache"
     problems: list[Finding] = []
     with progress(world) as bars:
@@ -142,7 +150,7 @@ def prepare_cohort(data: Path, out: Path, world: World) -> Cohort:
         for number, case_id in enumerate(dataset.case_ids):
             if number % world.size == world.rank:
                 try:
-                    _prepare_one(dataset, data, case_id, cache)
+                    _prepare_one(dataset, case_id, cache)
                 except InputRefused as error:
                     problems += error.findings
             bars.advance(task)
@@ -150,7 +158,7 @@ def prepare_cohort(data: Path, out: Path, world: World) -> Cohort:
         raise InputRefused(*problems)
     world.barrier()
     if world.main:
-        _write_index(cache, list(dataset.case_ids))
+        _write_index(cache, list(dataset.case_ids), read_split(data))
     world.barrier()
     return load_cohort(cache)
 
@@ -168,13 +176,17 @@ def load_cohort(cache: Path) -> Cohort:
         )
     digest = hashlib.sha256()
     patients = []
+    split = read_split(cache)
     for case_id in index["cases"]:
         path = cache / f"{case_id}.npz"
         if not path.exists():
             raise refuse("a prepared patient is not there", file=path, hint="prepare them again.")
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
-        patients.append(load_patient(path))
+        patient = load_patient(path)
+        if split is not None:
+            patient = replace(patient, whose=split.persons[case_id.removesuffix(NET)])
+        patients.append(patient)
     if len(patients) < 2:
         raise refuse(
             "too few patients can be used for training",
@@ -182,7 +194,11 @@ def load_cohort(cache: Path) -> Cohort:
             found=len(patients),
             expected="patients with a known primary and at least one lesion",
         )
-    return Cohort(tuple(patients), dict(index["left_out"]), digest.hexdigest())
+    folds = None
+    if split is not None:
+        folds = folds_of(split, [p.case_id.removesuffix(NET) for p in patients])
+        digest.update(fingerprint(split.persons, split.folds).encode())
+    return Cohort(tuple(patients), dict(index["left_out"]), digest.hexdigest(), folds)
 
 
 def save_patient(path: Path, patient: Patient, source: str = "") -> None:
@@ -219,25 +235,31 @@ def load_patient(path: Path) -> Patient:
     )
 
 
-def write_index(cache: Path, cases: list[str], left_out: dict[str, str]) -> None:
-    """Name the patients of a prepared cohort."""
+def write_index(
+    cache: Path, cases: list[str], left_out: dict[str, str], split: Split | None = None
+) -> None:
+    """Name the patients of a prepared cohort; ``split`` is stored beside, or goes."""
+    if split is None:
+        (cache / SPLIT).unlink(missing_ok=True)
+    else:
+        write_split(cache, split)
     write_json(cache / INDEX, {"version": VERSION, "cases": cases, "left_out": left_out})
 
 
-def _write_index(cache: Path, case_ids: list[str]) -> None:
+def _write_index(cache: Path, case_ids: list[str], split: Split | None) -> None:
     left_out = {
         c: read_json(p)["reason"] for c in case_ids if (p := _reason_file(cache, c)).exists()
     }
-    write_index(cache, [c for c in case_ids if c not in left_out], left_out)
+    write_index(cache, [c for c in case_ids if c not in left_out], left_out, split)
 
 
 def _reason_file(cache: Path, case_id: str) -> Path:
     return cache / f"{case_id}.left_out.json"
 
 
-def _prepare_one(dataset: YaleDataset, data: Path, case_id: str, cache: Path) -> None:
+def _prepare_one(dataset: Dataset, case_id: str, cache: Path) -> None:
     """Write the patient's npz, or why the patient is left out; nothing where that is done."""
-    source = fingerprint(VERSION, _files_of(data, case_id))
+    source = fingerprint(VERSION, case_content(dataset, case_id))
     kept, reason_file = cache / f"{case_id}.npz", _reason_file(cache, case_id)
     if kept.exists():
         with np.load(kept, allow_pickle=False) as old:
@@ -252,12 +274,6 @@ def _prepare_one(dataset: YaleDataset, data: Path, case_id: str, cache: Path) ->
         write_json(reason_file, {"reason": reason, "source": source})
     else:
         save_patient(kept, patient, source)
-
-
-def _files_of(data: Path, case_id: str) -> list[tuple[str, int, int]]:
-    """Name, size and time of the case's files and of the tables: a change means another patient."""
-    files = [*data.rglob(f"{case_id}*.nii*"), *data.rglob("*.xlsx"), *data.rglob("*.csv")]
-    return sorted((str(f.relative_to(data)), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
 
 
 def patient_of(case: Case) -> tuple[Patient | None, str]:

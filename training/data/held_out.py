@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,8 @@ class HeldOut:
     features (n, f); probabilities (n, 6): of the CNN alone, by the same member. fold, labels (n,):
     the member without fold k read the patients of fold k. clinical (n, m); case_ids. To sort the
     patients by (n,): lesions and largest_mm, number and largest diameter; sex, "" where it is not
-    known; age_years, NaN where it is not.
+    known; age_years, NaN where it is not. whose (n,): the person;
+    where it is not given (files of earlier versions) it is read from the case ids.
     """
 
     features: npt.NDArray[np.float32]
@@ -35,6 +37,12 @@ class HeldOut:
     largest_mm: npt.NDArray[np.float64]
     sex: npt.NDArray[np.str_]
     age_years: npt.NDArray[np.float64]
+    whose: npt.NDArray[np.str_] | None = None
+
+    def __post_init__(self) -> None:
+        if self.whose is None:
+            found = np.array([person_of(str(case_id)) for case_id in self.case_ids])
+            object.__setattr__(self, "whose", found)
 
     @property
     def folds(self) -> int:
@@ -43,7 +51,8 @@ class HeldOut:
     @property
     def persons(self) -> npt.NDArray[np.str_]:
         """Whose scan each row is (n,)."""
-        return np.array([person_of(str(case_id)) for case_id in self.case_ids])
+        assert self.whose is not None  # see __post_init__
+        return self.whose
 
     @property
     def judged(self) -> npt.NDArray[np.bool_]:
@@ -52,7 +61,8 @@ class HeldOut:
 
     def rows(self, chosen: npt.NDArray) -> HeldOut:
         """The same for some rows."""
-        return HeldOut(**{k: getattr(self, k)[chosen] for k in self.__dataclass_fields__})
+        every: dict[str, Any] = {k: getattr(self, k) for k in self.__dataclass_fields__}
+        return HeldOut(**{k: v[chosen] for k, v in every.items()})
 
 
 def load_held_out(out: Path) -> HeldOut:
@@ -65,4 +75,5 @@ def load_held_out(out: Path) -> HeldOut:
     with np.load(path, allow_pickle=False) as kept:
         if kept["names"].tolist() != list(FEATURE_NAMES):
             raise refuse("the features are of another version", file=path, hint="run it again.")
-        return HeldOut(**{name: kept[name] for name in HeldOut.__dataclass_fields__})
+        names = [name for name in HeldOut.__dataclass_fields__ if name in kept.files]
+        return HeldOut(**{name: kept[name] for name in names})

@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from bmcore.domain import refuse
 from bmcore.imaging.masks import connected
-from training.run.files import atomic_path
+from training.data.content import image_content
+from training.data.datasets import open_dataset
+from training.run.files import atomic_path, read_json, write_json
 from training.run.processes import World, progress
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     # images (b, 4, e, e, e), labels (b, e, e, e), loss weights and lesion numbers of that shape
     Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+VERSION = 1
 
 
 def _spots(labels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.int16]:
@@ -29,15 +33,20 @@ def _spots(labels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArr
 
 
 def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
-    """Write images (float16), labels and loss weights of one case to ``cache/CASE.*.npy``."""
+    """Write images (float16), labels and loss weights of one case to ``cache/CASE.*.npy``.
+
+    Nothing is done where that was made from the same files, by their content.
+    """
     from bmcore.imaging.preprocess import prepare, to_working_grid
-    from bmcore.intake.datasets import YaleDataset
     from bmcore.models.losses import small_lesion_weights
 
-    done = cache / f"{case_id}.spots.npy"
-    if done.exists():
+    dataset = open_dataset(data)
+    done = cache / f"{case_id}.source.json"
+    source = {"version": VERSION, "content": image_content(dataset, case_id)}
+    if done.exists() and read_json(done) == source:
         return done
-    case = YaleDataset(data).load(case_id)
+    done.unlink(missing_ok=True)
+    case = dataset.load(case_id)
     if case.truth is None or case.truth.mask is None:
         raise refuse(
             "no reference mask",
@@ -59,23 +68,22 @@ def prepare_case(data: Path, case_id: str, cache: Path) -> Path:
         .astype(np.int16),
         "spots": _spots(labels, np.random.default_rng(0)),
     }
-    for name, array in arrays.items():  # spots last: its presence says that the case is whole
+    for name, array in arrays.items():
         target = cache / f"{case_id}.{name}.npy"
         with atomic_path(target) as beside, beside.open("wb") as file:
             np.save(file, array)
+    write_json(done, source)  # last: it says that the case is whole
     return done
 
 
 def prepare_all(folders: list[Path], cache: Path, world: World) -> list[str]:
     """Prepare every case of the data folders; names are ``FOLDER-NUMBER/CASE`` in order."""
-    from bmcore.intake.datasets import YaleDataset
-
     names = []
     with progress(world) as bars:
         for number, folder in enumerate(folders):
             place = cache / str(number)
             place.mkdir(parents=True, exist_ok=True)
-            ids = YaleDataset(folder).case_ids
+            ids = open_dataset(folder).case_ids
             task = bars.add_task(f"prepare {folder.name}", total=len(ids))
             for index, case_id in enumerate(ids):
                 if index % world.size == world.rank:

@@ -79,15 +79,18 @@ def held_out_probabilities(
     how: AutoencoderTraining,
     config: MLRConfig,
     kinds: tuple[str, ...] = KINDS,
+    dealt: npt.NDArray[np.int64] | None = None,
 ) -> dict[str, npt.NDArray[np.float64]]:
     """For each of ``kinds`` the probabilities (n, 6) of every patient while held out.
 
-    Autoencoder and regressions are fitted anew without each fifth of the patients, dealt by
-    ``config.seed``; image features come from the net that has not seen the patient.
+    Autoencoder and regressions are fitted anew without each fifth of the patients, as ``dealt``
+    (n,), else by ``config.seed``; image features come from the net that has not seen the patient.
     """
     persons = held_out.persons
     count = min(held_out.folds, len(set(persons)))
-    fold = stratified_folds(held_out.labels, count, config.seed, persons)
+    fold = dealt
+    if fold is None:
+        fold = stratified_folds(held_out.labels, count, config.seed, persons)
     out = {kind: np.full((len(fold), CLASSES), np.nan) for kind in kinds}
     for i in range(count):
         train, test = fold != i, fold == i
@@ -108,14 +111,17 @@ def held_out_probabilities(
 def repeated_probabilities(
     held_out: HeldOut, code: int, how: AutoencoderTraining, config: MLRConfig, repeats: int
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """The probabilities (repeats, n, 6) of each answer: folds dealt and autoencoder seeded anew."""
+    """The probabilities (repeats, n, 6) of each answer: autoencoder seeded and folds dealt anew.
+
+    The first repeat has the folds of the CNN: where one split is stored, that is it.
+    """
     reduction = Reduction("autoencoder", code)
     runs = []
     for number in range(repeats):
         this = replace(config, seed=config.seed + number)
-        runs.append(
-            held_out_probabilities(held_out, reduction, replace(how, seed=how.seed + number), this)
-        )
+        seeded = replace(how, seed=how.seed + number)
+        dealt = None if number else held_out.fold
+        runs.append(held_out_probabilities(held_out, reduction, seeded, this, KINDS, dealt))
     return {kind: np.stack([run[kind] for run in runs]) for kind in KINDS}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,11 +40,11 @@ class Scoring:
     lowest_chance: float = 0.1
 
 
-def source_of(folder: Path, bundle: Bundle, scoring: Scoring) -> str:
-    """Names what a case's scores depend on: its files, the segmenter's weights, the settings."""
-    files = sorted((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in folder.iterdir())
-    part = bundle.manifest["parts"]["segmenter"]
-    return fingerprint(VERSION, files, part["sha256"], part["config"], asdict(scoring))
+def source_of(content: str, bundle: Bundle, scoring: Scoring) -> str:
+    """Names what a case's scores depend on: its files (``data.content.case_content``), the
+    segmenter's weights, the settings."""
+    part = bundle.entry("segmenter")
+    return fingerprint(VERSION, content, part["sha256"], part["config"], asdict(scoring))
 
 
 def with_sequences(case: Case, wanted: tuple[str, ...] | None) -> Case | None:

@@ -18,9 +18,9 @@ RATES = (0.25, 0.5, 1.0, 2.0)  # false candidates a patient
 LIMIT = 0.05  # share of the peak at which ``measure_refinement`` ends a lesion
 
 
-def measure_refinement(net: torch.nn.Module, crops: Crops) -> dict[str, Any]:
-    """Mean Dice of the enhancing tumour of lesions that lie whole in their crop, with the first
-    outline and the new one, each from LIMIT of its peak on; on patients not trained on."""
+def refinement_scores(net: torch.nn.Module, crops: Crops) -> dict[str, list[float]]:
+    """The Dice of the enhancing tumour of each lesion that lies whole in its crop, with the first
+    outline ("before") and the new one ("contours"), each from LIMIT of its peak on."""
     from bmcore.models.lesion_refinement import outline
 
     scores: dict[str, list[float]] = {"before": [], "contours": []}
@@ -46,6 +46,12 @@ def measure_refinement(net: torch.nn.Module, crops: Crops) -> dict[str, Any]:
         known = crops.label[n] != IGNORED
         for name, found in (("before", first), ("contours", drawn & known)):
             scores[name].append(segmentation.dice(found, truth))
+    return scores
+
+
+def measure_refinement(net: torch.nn.Module, crops: Crops) -> dict[str, Any]:
+    """Number of the lesions and means of ``refinement_scores``, on patients not trained on."""
+    scores = refinement_scores(net, crops)
     out: dict[str, Any] = {"lesions": len(scores["before"])}
     return out | {f"dice_{k}": float(np.mean(v)) for k, v in scores.items() if v}
 

@@ -76,40 +76,57 @@ class Initialisation:
     weights, digest, training: of a net trained before, the hash of its file, and what its manifest
     says of its training, where one lies beside it; empty: a fresh net.
     workers: processes that make patches ready.
+    config: of that net, with its limits, without false-positive reduction; None where no manifest
+    lies beside it. reduction: config and weights of its false-positive reduction.
     """
 
     weights: dict[str, torch.Tensor] | None = None
     digest: str = ""
     workers: int = 0
     training: dict[str, Any] | None = None
+    config: SegmenterConfig | None = None
+    reduction: tuple[dict[str, Any], dict[str, torch.Tensor]] = ({}, {})
 
 
-def begin_with(file: Path | None, workers: int) -> Initialisation:
-    """Read the weights of ``segmenter.safetensors``; a fresh start where ``file`` is None.
+def begin_with(place: Path | None, workers: int) -> Initialisation:
+    """Read the net to begin with: a bundle, a folder of ``training.segmenter``, or the file
+    ``segmenter.safetensors``. A fresh start where ``place`` is None.
 
-    False-positive reduction (``training.candidates``) belongs to the net it was learnt for: it
-    is left out.
+    False-positive reduction (``training.candidates``) was learnt for that net's own answers. It is
+    read beside the weights; who fine-tunes decides what becomes of it.
     """
-    if file is None:
+    if place is None:
         return Initialisation(workers=workers)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from bmcore.models.false_positive_reduction import without_false_positive_reduction
+    from bmcore.models.configs import FalsePositiveReduction, SegmenterConfig
+    from bmcore.models.false_positive_reduction import (
+        NO_REDUCTION,
+        without_false_positive_reduction,
+    )
     from bmcore.models.manifest import MANIFEST
 
+    file = place / "segmenter.safetensors" if place.is_dir() else place
     try:
-        weights = {
-            k: v.float() for k, v in without_false_positive_reduction(load_file(file)).items()
-        }
+        every = load_file(file)
     except (OSError, SafetensorError) as error:
         raise refuse("these weights cannot be read", file=file, found=error) from error
+    weights = {k: v.float() for k, v in without_false_positive_reduction(every).items()}
     beside = file.parent / MANIFEST
     parts = read_json(beside)["parts"] if beside.exists() else {}
-    training = parts.get("segmenter", {}).get("training")
+    entry = parts.get("segmenter", {})
+    training = entry.get("training")
     if training is not None:
         training = {k: v for k, v in training.items() if k != "candidates"}
-    return Initialisation(weights, tensors_hash(weights), workers, training)
+    config, flat = None, entry.get("config")
+    reduction: tuple[dict[str, Any], dict[str, torch.Tensor]] = ({}, {})
+    if flat is not None:
+        config = SegmenterConfig.from_dict(flat).changed(**NO_REDUCTION)
+        known = FalsePositiveReduction.__dataclass_fields__
+        taught = {k: v for k, v in every.items() if k not in weights}
+        reduction = {k: v for k, v in flat.items() if k in known}, taught
+    return Initialisation(weights, tensors_hash(weights), workers, training, config, reduction)
 
 
 def settle(net: torch.nn.Module, begin: Initialisation) -> None:
@@ -122,7 +139,8 @@ def settle(net: torch.nn.Module, begin: Initialisation) -> None:
         raise refuse(
             "the weights to begin with do not fit the net",
             found=str(error).splitlines()[-1].strip(),
-            hint="give the --filters of the run they come from.",
+            hint="leave --filters, --fine and --down out: with the manifest of that run beside the "
+            "weights they are taken from it.",
         ) from error
 
 

@@ -75,6 +75,8 @@ def naming_lines(card: Card) -> list[str]:
     rows = [[row["reduction"], *(cell(row.get(c)) for c in columns)] for row in card["reductions"]]
     if card.get("learning_curves"):
         lines += _learning(card["learning_curves"])
+    if card.get("predicted_masks"):
+        lines += _predicted(card["predicted_masks"])
     if card.get("test"):
         lines += _test(card["test"])
     return lines + section("Does the autoencoder help?", table(["Code", *columns.values()], rows))
@@ -150,6 +152,26 @@ def _learning(found: Card) -> list[str]:
     if missing:
         notes.append(f"Not reached yet: {missing} patients.")
     return section("What more patients would bring", [*body, "", *bullets(notes)])
+
+
+def _predicted(found: Card) -> list[str]:
+    """The answers on the masks of nets that have not seen the patient, as use will bring them."""
+    title = "With the masks of nets that have not seen the patient"
+    if not found["answers"]:
+        return section(title, [found["note"]])
+    columns = {
+        "reference_macro_auc": "Macro AUC, reference masks",
+        "predicted_macro_auc": "Macro AUC, predicted masks",
+        "lost_macro_auc": "Lost, paired",
+        "predicted_log_loss": "Log loss, predicted masks",
+    }
+    rows = [[ANSWER_WORDS[kind], *(cell(row[c], 3) for c in columns)]
+            for kind, row in found["answers"].items()]  # fmt: skip
+    words = (
+        f"{found['patients']} patients in whom the net finds a lesion; the same cross-validation, "
+        "intervals by person."
+    )
+    return section(title, [words, "", *table(["Answer", *columns.values()], rows)])
 
 
 def _test(found: Card) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmcore.domain import refuse
+from training.run.plain_progress import PlainProgress
 
 if TYPE_CHECKING:
     import torch
@@ -88,8 +90,9 @@ def distributed(device: str = "auto") -> Iterator[World]:
 
 
 @contextmanager
-def progress(world: World | None = None) -> Iterator[Progress]:
-    """A rich progress display on stderr, silent in every process but the first.
+def progress(world: World | None = None) -> Iterator[Progress | PlainProgress]:
+    """A progress display on stderr, silent in every process but the first; without a terminal
+    plain lines with the time left.
 
     ``with progress(world) as bars: task = bars.add_task("epoch 1", total=n); bars.advance(task)``.
     """
@@ -111,8 +114,20 @@ def progress(world: World | None = None) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     hidden = world is not None and not world.main
-    with Progress(*columns, console=Console(stderr=True), disable=hidden) as bars:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield PlainProgress(_silent if hidden else _on_stderr)
+        return
+    with Progress(*columns, console=console, disable=hidden) as bars:
         yield bars
+
+
+def _on_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _silent(line: str) -> None:
+    return
 
 
 @contextmanager

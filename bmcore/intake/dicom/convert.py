@@ -22,7 +22,7 @@ from bmcore.domain import (
     refuse,
 )
 from bmcore.geometry import same_grid
-from bmcore.intake import gatekeeper
+from bmcore.intake import gatekeeper, treated
 from bmcore.intake.child import Limits, ask
 from bmcore.intake.dicom.choose import NONE, TAKEN
 from bmcore.intake.dicom.deidentify import pseudonyms_of
@@ -32,6 +32,7 @@ from bmcore.intake.naming import clean_case_id
 from bmcore.intake.nifti import describe_grid
 from bmcore.intake.nifti_file import MAX_VOXELS
 from bmcore.intake.raw import content_digest
+from bmcore.settings import settings
 
 _VENDORS = ("siemens", "ge", "philips", "canon", "toshiba", "hitachi", "fujifilm", "united imaging",
             "hyperfine", "bruker", "esaote", "neusoft")  # fmt: skip
@@ -64,10 +65,15 @@ def to_raw(choice: StudyChoice, home: Path, case_id: str | None = None) -> RawSt
     if problems:
         raise InputRefused(*problems)
     notes += gatekeeper.missing(volumes)
+    notes += treated.doubt(series.description for series in choice.series.values())
     names = pseudonyms_of(home)
     own_id = names.case_id(choice.patient.identity, choice.examination.uid)
+    day = None
+    if settings().dates == "shift":
+        day = names.moved(choice.patient.identity, choice.examination.date)
+    moved = {} if day is None else {"date_shifted": day}
     technical = {
-        name: {**_technical(series), "series_uid": names.uid(series.uid),
+        name: {**_technical(series), **moved, "series_uid": names.uid(series.uid),
                "given": _given(choice, series), "content_sha256": content_digest(volumes[name])}
         for name, series in choice.series.items()
     }  # fmt: skip

@@ -2,11 +2,13 @@
 
 The key lies in the home folder, readable by this account only. The same patient has the same
 pseudonym as long as the key is kept; without the key nobody can tell which patient it was, not even
-by trying all names. Dates are dropped.
+by trying all names. Dates are dropped, or where the site wants it moved: all of one patient by the
+same number of days, which the key and the patient make, so that order and intervals stay.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import hmac
 import re
@@ -23,6 +25,10 @@ _KEY_BYTES = 32
 _LEAST_WORD = 3  # shorter pieces of a name would blot out half of every description
 _BLOT = "…"
 _MOST_SHOWN = 64
+_MOVED_DAYS = (
+    366,
+    5 * 365,
+)  # into the past; the largest is longer than what a date tells by itself
 
 
 class Pseudonyms:
@@ -44,6 +50,21 @@ class Pseudonyms:
     def uid(self, uid: str) -> str:
         """A valid UID (2.25, 128 bits) instead of ``uid``, which may be illegal."""
         return f"2.25.{int(self._digest('uid', uid)[:32], 16)}"
+
+    def moved(self, identity: str, day: str) -> str | None:
+        """The date (ISO) of an examination of this patient, moved into the past; None for no date.
+
+        All dates of one patient move by the same number of days, 366 to 1825.
+        """
+        try:
+            known = dt.date.fromisoformat(day)
+        except ValueError:
+            return None
+        low, high = _MOVED_DAYS
+        days = low + int(self._digest("days", identity)[:12], 16) % (high - low + 1)
+        if known.toordinal() <= days:
+            return None  # year 1 to 5: no date at all
+        return (known - dt.timedelta(days=days)).isoformat()
 
     def mark(self, what: str, text: str) -> str:
         """A name for ``text`` that tells nothing of it: 32 letters, the same for the same key."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from bmcore.analysis.tables import ARM_NAMES
@@ -10,6 +11,7 @@ from bmcore.report.blocks import NONE, Block, Heading, Table, Words, moment
 from bmcore.report.chapters import checklists_more as more
 from bmcore.report.chapters.checklists import CLAIM_SOURCE, TRIPOD_SOURCE, claim, tripod
 from bmcore.report.words import SHORT
+from bmcore.review.answer_words import in_words
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier
@@ -50,7 +52,8 @@ def deviations(d: Dossier) -> list[Block]:
         )
         head = ("Vote", "Time (UTC)", "Reader", "Case", "Reason")
         return [*blocks, Table(head, rows, (0.08, 0.16, 0.2, 0.2, 0.36), (0,))]
-    return [*blocks, *_plan_versions(d.record), *_sheets(d), *_corrections(d), *_decisions(d)]
+    blocks += [*_plan_versions(d.record), *_conduct(d.record)]
+    return [*blocks, *_sheets(d), *_corrections(d), *_decisions(d)]
 
 
 def _plan_versions(record: StudyRecord) -> list[Block]:
@@ -71,6 +74,30 @@ def _plan_versions(record: StudyRecord) -> list[Block]:
     ]
 
 
+def _conduct(record: StudyRecord) -> list[Block]:
+    """Pauses, deadlines and the closing."""
+    if not record.steps:
+        return []
+    names = {r.id: r.name for r in record.study.readers}
+    rows = tuple(
+        (
+            f"{s.at:%d %b %Y %H:%M}",
+            s.kind
+            if s.kind != "deadline"
+            else f"deadline of {names.get(s.reader, 'all readers')}: "
+            + (f"{s.due:%d %b %Y}" if s.due else "taken away"),
+            s.by,
+            s.reason or NONE,
+        )
+        for s in record.steps
+    )
+    head = ("Time (UTC)", "What", "By", "Reason")
+    return [
+        Heading("Pauses, deadlines, closing", 3),
+        Table(head, rows, (0.18, 0.34, 0.18, 0.3)),
+    ]
+
+
 def _sheets(d: Dossier) -> list[Block]:
     assert d.record is not None
     rows = []
@@ -81,7 +108,7 @@ def _sheets(d: Dossier) -> list[Block]:
             name = d.record.study.reader(s.place.reader).name
             phase = ARM_NAMES[s.place.arm] + (", repeat" if s.place.occasion else "")
             rows.append((name, s.place.case_id, phase, ", ".join(marks), s.note or NONE))
-    blocks: list[Block] = [Heading("Skipped and flagged sheets", 3)]
+    blocks: list[Block] = [Heading("Skipped and flagged readings", 3)]
     if not rows:
         return [*blocks, Words("None.")]
     head = ("Reader", "Case", "Phase", "What", "Note")
@@ -109,22 +136,37 @@ def _corrections(d: Dossier) -> list[Block]:
 
 
 def _decisions(d: Dossier) -> list[Block]:
+    """What was decided on which answers, by whom, and on what it rests."""
     assert d.record is not None
-    rows = tuple(
-        (
-            x.case_id,
-            ARM_NAMES[x.arm],
-            x.question,
-            x.decided_by,
-            f"{x.created_at:%d %b %Y %H:%M}",
-            x.note or NONE,
+    asked = {q.id: q for v in d.record.versions for q in v.study.questions}
+    said = {(a.site, a.id): a.value for a in d.record.answers}
+    replaced = {(x.site, x.supersedes) for x in d.record.decisions}
+    rows = []
+    for x in d.record.decisions:
+        question = asked[x.question]
+        given = Counter(
+            in_words(question, said[b["site"], b["id"]])
+            for b in x.basis
+            if (b["site"], b["id"]) in said
         )
-        for x in d.record.decisions
-    )
-    head = ("Case", "Phase", "Question", "Decided by", "Time (UTC)", "Note")
-    return _once_finished(
-        d, "Decisions on disagreements", Table(head, rows, (0.16, 0.17, 0.13, 0.16, 0.14, 0.24))
-    )
+        decision = in_words(question, x.value)
+        if (x.site, x.id) in replaced:
+            decision += " (replaced later)"
+        notes = [x.note, f"Replaces an earlier one: {x.reason}" if x.reason else ""]
+        rows.append(
+            (
+                x.case_id,
+                ARM_NAMES[x.arm],
+                question.text,
+                "; ".join(f"{n} x {words}" for words, n in sorted(given.items())) or NONE,
+                decision,
+                f"{x.decided_by}, {x.created_at:%d %b %Y %H:%M}",
+                " ".join(n for n in notes if n) or NONE,
+            )
+        )
+    head = ("Case", "Phase", "Question", "Answers", "Decision", "By, time (UTC)", "It rests on")
+    widths = (0.12, 0.11, 0.14, 0.19, 0.16, 0.14, 0.14)
+    return _once_finished(d, "Decisions on disagreements", Table(head, tuple(rows), widths))
 
 
 def _once_finished(d: Dossier, title: str, table: Table) -> list[Block]:

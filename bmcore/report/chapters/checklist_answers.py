@@ -86,7 +86,7 @@ def outcome(d: Dossier) -> Answer:
 def variability(d: Dossier) -> Answer:
     """Agreement between and within annotators."""
     if d.results is None:
-        return left_open("After the last sheet of the study.")
+        return left_open("After the last reading of the study.")
     tables = {t.key for t in d.results.section("agreement").tables}
     if "pairs" not in tables:
         return left_open("Needs two readers, and repeats for agreement within a reader.")
@@ -147,7 +147,7 @@ def training(d: Dossier) -> Answer:
 def performance(d: Dossier) -> Answer:
     """Performance, with its uncertainty."""
     if d.results is None:
-        return left_open("After the last sheet of the study.")
+        return left_open("After the last reading of the study.")
     known = d.counts["cases_with_reference"]
     if not known:
         return left_open("No case has a known primary.")
@@ -159,7 +159,7 @@ def performance(d: Dossier) -> Answer:
 def failures(d: Dossier) -> Answer:
     """Failure analysis."""
     if d.running is not None:
-        return left_open("After the last sheet of the study.")
+        return left_open("After the last reading of the study.")
     if not d.counts["cases_with_reference"]:
         return left_open("No case has a known primary.")
     drawn = sum(bool(f.panels) for f in d.failures)
@@ -190,7 +190,7 @@ def patients(d: Dossier) -> Answer:
 def subgroups(d: Dossier) -> Answer:
     """Fairness: performance in subgroups."""
     if d.results is None:
-        return left_open("After the last sheet of the study.")
+        return left_open("After the last reading of the study.")
     return partly(d.results.section("subgroups").sentence)
 
 
@@ -208,7 +208,7 @@ def numbers(d: Dossier) -> Answer:
     """Numbers in each analysis."""
     arrays = reading_arrays(d.data)
     if d.running is not None:
-        return left_open("After the last sheet of the study.")
+        return left_open("After the last reading of the study.")
     each = [
         f"{int((arrays.answers[i] >= 0).any(axis=0).sum())} {ARM_NAMES[arm].lower()}"
         for i, arm in enumerate(arrays.arms)
@@ -224,7 +224,7 @@ def blinding(d: Dossier) -> Answer:
             "the authors."
         )
     return partly(
-        "Models' answers are not sent before the unaided sheet is locked. Blinding to the "
+        "Models' answers are not sent before the unaided reading is locked. Blinding to the "
         "primary: for the authors."
     )
 

@@ -61,7 +61,7 @@ def familiarised(d: Dossier) -> say.Answer:
 def with_models(d: Dossier) -> say.Answer:
     """How often readers went with the models."""
     if d.results is None:
-        return say.left_open("After the last sheet of the study.")
+        return say.left_open("After the last reading of the study.")
     if not d.results.section("reliance").tables:
         return say.left_open("Needs readings without and with the models, and known primaries.")
     return say.filled("Helped, harmed, ignored, over-reliance and errors followed, each reader.")
@@ -70,7 +70,7 @@ def with_models(d: Dossier) -> say.Answer:
 def human_factors(d: Dossier) -> say.Answer:
     """Usability and learning."""
     if d.results is None:
-        return say.left_open("After the last sheet of the study.")
+        return say.left_open("After the last reading of the study.")
     keys = {t.key for t in d.results.section("time").tables}
     if "learning" not in keys:
         return say.left_open("No learning curve without readings. Usability: for the authors.")
@@ -93,8 +93,8 @@ def exposed(d: Dossier) -> say.Answer:
         return say.left_open("Free votes, no plan. For the authors.")
     locked = sum(s.state == "locked" and s.place.arm != "unaided" for s in d.record.sheets)
     return say.partly(
-        f"{count(locked, 'sheet')} locked with the models' answers; each showing is in the chain. "
-        "Workflow: for the authors."
+        f"{count(locked, 'reading')} locked with the models' answers; each showing is in the "
+        "chain. Workflow: for the authors."
     )
 
 
@@ -104,7 +104,7 @@ def amendments(d: Dossier) -> say.Answer:
         return say.left_open("Free votes, no plan. For the authors.")
     return say.filled(
         f"{count(len(d.record.versions) - 1, 'amendment')} of the plan, listed with reasons. "
-        "Sheets with the models stay closed while other models are loaded."
+        "Readings with the models stay closed while other models are loaded."
     )
 
 
@@ -186,7 +186,9 @@ _DECIDE: tuple[tuple[str, str, Fill], ...] = (
     (
         "6",
         "Safety and errors: how they are found",
-        say.partly("Readers flag sheets; failures are listed. Risk to patients: for the authors."),
+        say.partly(
+            "Readers flag readings; failures are listed. Risk to patients: for the authors."
+        ),
     ),
     ("7", "Human factors: methods", say.AUTHORS),
     ("V", "Analysis", say.UNCERTAINTY),

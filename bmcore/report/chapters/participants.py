@@ -45,13 +45,13 @@ def _study_steps(record: StudyRecord) -> list[tuple[str, str]]:
         ),
         *_practice_steps(record),
         (
-            f"Sheets on the readers' lists: {len(sheets)}, of which {repeats} hidden repeats",
+            f"Readings on the readers' lists: {len(sheets)}, of which {repeats} hidden repeats",
             "\n".join(
                 filter(None, (_out("skipped", states["skipped"]), _out("open", states["open"])))
             ),
         ),
         (
-            f"Sheets locked: {states['locked']}",
+            f"Readings locked: {states['locked']}",
             f"left in: {flagged} flagged, {corrected} corrected answers",
         ),
     ]

@@ -17,8 +17,8 @@ def results(d: Dossier) -> list[Block]:
     """All sections; for a study that runs, what may be known."""
     if d.results is None:
         withheld = (
-            "The study is not finished. Results are withheld until every sheet of every reader is "
-            "locked or skipped."
+            "The study is not finished. Results are withheld until every reading of every reader "
+            "is locked or skipped."
         )
         return [Heading("Results"), Words(withheld), *_progress(d)]
     blocks: list[Block] = []
@@ -84,7 +84,7 @@ def _progress(d: Dossier) -> list[Block]:
         mine = [s for s in d.record.sheets if s.place.reader == reader.id]
         states = [sum(s.state == state for s in mine) for state in ("locked", "skipped", "open")]
         rows.append((reader.name, str(len(mine)), *map(str, states)))
-    head = ("Reader", "Sheets", "Locked", "Skipped", "Open")
+    head = ("Reader", "Readings", "Locked", "Skipped", "Open")
     return [Table(head, tuple(rows), (0.4, 0.15, 0.15, 0.15, 0.15), (1, 2, 3, 4))]
 
 

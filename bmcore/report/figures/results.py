@@ -17,6 +17,7 @@ from bmcore.analysis.tables import (
 )
 from bmcore.report.figures.style import COLOURS, INK, LINE, QUIET, canvas, tick_names
 from bmcore.stats.estimate import Estimate
+from bmcore.stats.readings import MODELS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +39,8 @@ def figures_of(table: ResultTable, drawing: Drawing) -> list[tuple[str, Figure]]
         ]
     elif drawing.kind == "calibration":
         made = [(drawing.words, calibration(table))]
+    elif drawing.kind == "roc":
+        made = [(drawing.words, roc(table))]
     elif drawing.kind == "along_the_list":
         made = [(drawing.words, along_the_list(table, drawing.column))]
     elif drawing.kind == "intervals" and not drawing.only:
@@ -99,6 +102,23 @@ def calibration(table: ResultTable) -> Figure | None:
     axes.set(xlabel="Stated confidence", ylabel="Right answers, %", xlim=(0, 100), ylim=(0, 103))
     _legend_above(axes)
     return figure if drawn else None
+
+
+def roc(table: ResultTable) -> Figure | None:
+    """The table's ROC curves with their bands; the models' own dashed."""
+    if not table.curves:
+        return None
+    figure, axes = canvas(4.2, 3.9)
+    axes.plot([0, 1], [0, 1], ":", color=QUIET, linewidth=1)
+    colours = dict(zip((a for a in ARM_NAMES if a != MODELS), COLOURS, strict=False))
+    for curve in table.curves:
+        colour, style = colours.get(curve.arm, INK), "--" if curve.arm == MODELS else "-"
+        axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.14, linewidth=0)
+        axes.plot(curve.x, curve.y, style, color=colour, linewidth=1.5, label=ARM_NAMES[curve.arm])
+    axes.set(xlabel="1 - specificity", ylabel="Sensitivity", xlim=(0, 1), ylim=(0, 1.01))
+    axes.set_aspect("equal")
+    axes.legend(frameon=False, fontsize=7, loc="lower right")
+    return figure
 
 
 def along_the_list(table: ResultTable, column: int) -> Figure | None:

@@ -115,7 +115,7 @@ def named(names: Mapping[str, str]) -> Iterator[None]:
 @contextmanager
 def page(title: str, action: str) -> Iterator[None]:
     """Set up the page, draw the notice, let in who may do ``action``, and guard what is inside."""
-    from pages.parts.access import header, navigation
+    from pages.parts.access import header, landing, navigation
 
     st.set_option("client.disableDataExport", True)  # wherever the server was started from
     navigation.join()
@@ -124,6 +124,7 @@ def page(title: str, action: str) -> Iterator[None]:
     with error_boundary():
         header.draw()
         admit(action)
+        landing.note(title)
         admitted = True
     if not admitted:
         st.stop()
@@ -188,6 +189,13 @@ def standing(action: str, case_id: str | None = None) -> Standing:
     if action in _RESULTS:
         return access.results_standing(loaders.store(), user())
     return Standing.FREE
+
+
+def closed_cases() -> set[str]:
+    """The cases that the user may not open outside a study now."""
+    from pages.parts import loaders
+
+    return access.closed_cases(loaders.store(), user())
 
 
 def check(action: str, case_id: str | None = None, at: Standing | None = None) -> None:

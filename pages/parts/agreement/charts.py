@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from bmcore.analysis.tables import Line, ResultTable
     from bmcore.stats.estimate import Estimate
 
-COLOURS = {"unaided": "#2b88b3", "aided": "#c0713a", "aided_explained": "#4f9a72"}
+COLOURS = {
+    "unaided": "#2b88b3",
+    "aided": "#c0713a",
+    "aided_explained": "#4f9a72",
+    "models": "#8b7bb8",
+}
 GUIDE = "#8493a0"
 
 
@@ -86,6 +91,35 @@ def calibration(table: ResultTable) -> go.Figure | None:
     figure.update_xaxes(title="Stated confidence", range=[0, 102])
     figure.update_yaxes(title="Right answers, %", range=[-3, 106])
     return legend(plain(figure, height=400)) if drawn else None
+
+
+def roc(table: ResultTable) -> go.Figure | None:
+    """The table's ROC curves, each in its band; the models' own dashed."""
+    if not table.curves:
+        return None
+    figure, dashes = go.Figure(), {"models": "dash"}
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", line={"color": GUIDE, "dash": "dot"},
+        showlegend=False, hoverinfo="skip",
+    )  # fmt: skip
+    for curve in table.curves:
+        colour, name = COLOURS[curve.arm], ARM_NAMES[curve.arm]
+        red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+        figure.add_scatter(
+            x=[*curve.x, *reversed(curve.x)], y=[*curve.high, *reversed(curve.low)],
+            fill="toself", fillcolor=f"rgba({red},{green},{blue},0.16)", line={"width": 0},
+            mode="lines", showlegend=False, hoverinfo="skip",
+        )  # fmt: skip
+        figure.add_scatter(
+            x=list(curve.x), y=list(curve.y), mode="lines", name=name,
+            line={"color": colour, "width": 2, "dash": dashes.get(curve.arm, "solid")},
+            customdata=list(zip(curve.low, curve.high, strict=True)),
+            hovertemplate="sensitivity %{y:.2f} (%{customdata[0]:.2f} to %{customdata[1]:.2f})"
+            " at 1 - specificity %{x:.2f}<extra>" + name + "</extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title="1 - specificity", range=[0, 1], constrain="domain")
+    figure.update_yaxes(title="Sensitivity", range=[0, 1.01], scaleanchor="x")
+    return legend(plain(figure, height=440))
 
 
 def along_the_list(table: ResultTable, column: int) -> go.Figure | None:

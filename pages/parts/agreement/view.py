@@ -105,6 +105,8 @@ def _drawn(table: ResultTable, drawing: Drawing) -> list[tuple[go.Figure | None,
     if drawing.kind == "calibration":
         alt = "Share of right answers against stated confidence; the table has the numbers"
         return [(charts.calibration(table), table.key, alt)]
+    if drawing.kind == "roc":
+        return [(charts.roc(table), table.key, f"{drawing.words}; the table has the numbers")]
     if drawing.kind == "along_the_list":
         figure = charts.along_the_list(table, drawing.column)
         key = f"{table.key} {drawing.column}"
@@ -133,20 +135,20 @@ def draw_running(record: StudyRecord, words: tuple[str, ...]) -> None:
     """What may be known before the last sheet: how far each reader is, and the interval's width."""
     total, left = len(record.sheets), record.open_sheets
     st.subheader(
-        f"The study is running: {total - left} of {total} sheets are closed.", anchor=False
+        f"The study is running: {total - left} of {total} readings are closed.", anchor=False
     )
     st.progress((total - left) / total)
     for sentence in words:
         st.markdown(escaped(sentence))
     st.info(
-        "Answers and effects are shown once every sheet of every reader is locked or skipped, so "
+        "Answers and effects are shown once every reading of every reader is locked or skipped, so "
         "that nobody steers a study by its results."
     )
     rows = []
     for reader in record.study.readers:
         states = [s.state for s in record.sheets if s.place.reader == reader.id]
         counts = {name.capitalize(): states.count(name) for name in ("locked", "skipped", "open")}
-        rows.append({"Reader": reader.name, "Sheets": len(states), **counts})
+        rows.append({"Reader": reader.name, "Readings": len(states), **counts})
     st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 

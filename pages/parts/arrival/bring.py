@@ -54,7 +54,7 @@ def _inbox() -> None:
         if not there:
             st.caption("The server's inbox is empty.")
             return
-        boxes, button = st.columns([4, 2], vertical_alignment="bottom")
+        boxes, button, all_of_it = st.columns([4, 2, 2], vertical_alignment="bottom")
         chosen = boxes.selectbox(
             "Or take it from the server's inbox",
             [item.name for item in there],
@@ -66,4 +66,12 @@ def _inbox() -> None:
             guard.check("cases.add")
             place = inbox.find(folder, str(chosen))
             arrival.begin(home, guard.user().key, str(chosen), place=place)
+            st.rerun()
+        which = "all that is in the inbox" if chosen is None else str(chosen)
+        words = f"Previews {which} as a folder of patients; nothing is stored before you say so."
+        if all_of_it.button("Preview patients", key="inbox_many", help=words, width="stretch"):
+            guard.check("cases.add")
+            place = folder if chosen is None else inbox.find(folder, str(chosen))
+            label = "The server's inbox" if chosen is None else str(chosen)
+            arrival.begin(home, guard.user().key, label, place=place, many=True)
             st.rerun()

@@ -10,19 +10,22 @@ from bmcore.door import arrival, work
 from pages.parts import loaders, runs
 from pages.parts.access import guard
 from pages.parts.access.guard import error_boundary
-from pages.parts.arrival import bring, choose, outline
-from pages.parts.words import count, escaped
+from pages.parts.arrival import bring, choose, outline, patients
+from pages.parts.words import count, escaped, when
 
 if TYPE_CHECKING:
     from bmcore.door.arrival import Arrival
     from bmcore.door.work import Work
 
 _STEPS = ("Bring the files", "Check the series", "Check the brain outline", "Add the case")
-_AT = {"": 1, work.LOOK: 1, work.ALIGN: 2, work.STORE: 3}
+_STEPS_OF_MANY = ("Choose the folder", "Check the patients", "Bring them in")
+_AT = {"": 1, work.LOOK: 1, work.ALIGN: 2, work.STORE: 3, work.PREVIEW: 1, work.BRING: 2}
 _TITLES = {
     work.LOOK: "Looking at the files",
     work.ALIGN: "Aligning the sequences and finding the brain",
     work.STORE: "Adding the case",
+    work.PREVIEW: "Looking at the patients",
+    work.BRING: "Bringing the patients in",
 }
 
 
@@ -61,7 +64,7 @@ def _current(complete: list[Arrival]) -> Arrival | None:
 
 
 def _ago(of: Arrival) -> str:
-    return of.begun.strftime("%H:%M UTC")
+    return when(of.begun)
 
 
 def _others(unfinished: list[Arrival]) -> None:
@@ -83,7 +86,7 @@ def _one(of: Arrival) -> None:
     now = work.state(of)
     if now.state == "none":
         guard.check("cases.add")
-        now = work.submit(loaders.home(), of, work.LOOK)
+        now = work.submit(loaders.home(), of, work.PREVIEW if of.many else work.LOOK)
     _head(of, now)
     if now.busy:
         _follow(of.id, of.owner, now.step)
@@ -91,16 +94,18 @@ def _one(of: Arrival) -> None:
         _failed(of, now)
     else:
         with error_boundary():
-            {work.LOOK: choose.draw, work.ALIGN: outline.draw, work.STORE: _stored}[now.step](of)
+            _DRAWN[now.step](of)
 
 
 def _head(of: Arrival, now: Work) -> None:
     """Which files these are, and where on the road they are."""
     words, button = st.columns([5, 1], vertical_alignment="center")
     at = _AT[now.step]
-    names = " → ".join(f"**{name}**" if n == at else name for n, name in enumerate(_STEPS))
+    steps = _STEPS_OF_MANY if of.many else _STEPS
+    names = " → ".join(f"**{name}**" if n == at else name for n, name in enumerate(steps))
     words.markdown(f"{escaped(of.label)}  \n:small[{names}]")
-    if now.step != work.STORE and button.button("Remove these files", key=f"remove {of.id}"):
+    label = "Stop and close" if of.many else "Remove these files"
+    if now.step != work.STORE and button.button(label, key=f"remove {of.id}"):
         _remove(of)
 
 
@@ -132,6 +137,7 @@ def _failed(of: Arrival, now: Work) -> None:
         work.LOOK: "These files cannot be used.",
         work.ALIGN: "A case cannot be made of these series.",
         work.STORE: "The case could not be added.",
+        work.BRING: "The import was stopped.",
     }
     st.error(titles.get(now.step, titles[work.LOOK]), icon=":material/block:")
     st.markdown(f"{count(len(now.refused), 'reason').capitalize()}:")
@@ -155,3 +161,12 @@ def _stored(of: Arrival) -> None:
         runs.submit(case_id)
     arrival.drop(of)
     st.switch_page("pages/review.py", query_params={"case": case_id})
+
+
+_DRAWN = {
+    work.LOOK: choose.draw,
+    work.ALIGN: outline.draw,
+    work.STORE: _stored,
+    work.PREVIEW: patients.draw_preview,
+    work.BRING: patients.draw_brought,
+}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary
+from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Answer, Prediction, Primary
 from bmcore.inference import case_mix, intervals, uncertainty
 from pages.parts import loaders
 from pages.parts.case import charts, similar
@@ -15,6 +16,8 @@ from pages.parts.words import best_guess, escaped
 if TYPE_CHECKING:
     from bmcore.inference.explain import Attribution
 
+DEMO_WORDS = "Trained on synthetic data: says nothing about a patient"
+
 
 def draw(prediction: Prediction, alike: bool = True) -> None:
     """The leading answer in words, the three as bars with their intervals, and what is missing.
@@ -22,11 +25,7 @@ def draw(prediction: Prediction, alike: bool = True) -> None:
     alike: with similar cases, where this reader may see them.
     """
     given = [a for a in prediction.answers if a.probabilities is not None]
-    if given:
-        headline = best_guess(given[-1], prediction.clinical_record)
-        st.markdown(f"**{escaped(headline)}**")
-    for finding in uncertainty.findings(prediction.novelty):
-        st.error(escaped(finding.sentence), icon=":material/report:")
+    _draw_headline(prediction, given)
     ends = _intervals(prediction)
     st.plotly_chart(
         charts.answers(prediction.answers, ends),
@@ -47,12 +46,24 @@ def draw(prediction: Prediction, alike: bool = True) -> None:
     if missing:
         words = ", ".join(name.replace("_", " ") for name in missing)
         st.caption(f"Not known, so it argues for nothing: {words}.")
-    if prediction.bundle.synthetic:
-        st.caption(
-            "Demo models, trained on synthetic data: these numbers mean nothing for a patient."
-        )
     if alike:
         similar.draw(prediction)
+
+
+def _draw_headline(prediction: Prediction, given: Sequence[Answer]) -> None:
+    """First what is no answer, then that the models are demo ones, then the answer that stands."""
+    for sentence in uncertainty.abstaining(prediction.answers):
+        st.warning(f"**{escaped(sentence)}**", icon=":material/block:")
+    for finding in uncertainty.findings(prediction.novelty):
+        words = finding.sentence[:1].upper() + finding.sentence[1:]
+        st.error(escaped(words), icon=":material/report:")
+    standing = [a for a in given if a.abstains is None]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if standing:
+            headline = best_guess(standing[-1], prediction.clinical_record)
+            st.markdown(f"**{escaped(headline)}**", width="content")
+        if prediction.bundle.synthetic:
+            st.html(f'<span class="demo">{DEMO_WORDS}</span>', width="content")
 
 
 def _intervals(prediction: Prediction) -> tuple[tuple[charts.Interval, ...] | None, ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from bmcore.domain import ANSWER_NAMES, PRIMARIES, PRIMARY_NAMES, Answer
+from bmcore.inference.uncertainty import OUTSIDE
 
 STRONG, PALE = "#0f6480", "#9db9c6"
 FOR, AGAINST = "#0f6480", "#c0713a"
@@ -28,6 +30,9 @@ def answers(
 ) -> go.Figure:
     """The answers side by side: one column each, one bar a primary; the highest is dark.
 
+    An answer that abstains is hatched, with no dark bar; outside what the models know it has no
+    numbers either.
+
     ends: for each answer the interval of each bar, or None; drawn as a thin line. All columns have
     one scale, from 0 to a little above the highest bar or interval.
     """
@@ -36,7 +41,7 @@ def answers(
         cols=len(found),
         shared_yaxes=True,
         horizontal_spacing=0.03,
-        subplot_titles=[ANSWER_NAMES[a.kind].replace(" ", "<br>") for a in found],
+        subplot_titles=[_title(a) for a in found],
     )
     ends = ends or (None,) * len(found)
     tops = [max(a.probabilities) for a in found if a.probabilities]
@@ -51,6 +56,11 @@ def answers(
     figure.update_xaxes(range=[0, reach], visible=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", fixedrange=True, ticks="")
     return _calm(figure, height=60 + 30 * len(PRIMARIES) + 20, top=44)
+
+
+def _title(answer: Answer) -> str:
+    name = ANSWER_NAMES[answer.kind]
+    return name.replace(" ", "<br>") if answer.abstains is None else f"{name}<br>abstains"
 
 
 def _answer_bars(
@@ -78,12 +88,12 @@ def _answer_bars(
         orientation="h",
         row=1,
         col=column,
-        marker_color=[STRONG if s == best else PALE for s in shares],
+        marker=_marker(answer, [s == best for s in shares]),
         error_x=spread,
         customdata=[f"{low:.0%} to {high:.0%}" for low, high in pairs] if pairs else None,
         hovertemplate=told,
     )
-    if answer.probabilities is not None:
+    if answer.probabilities is not None and answer.abstains != OUTSIDE:
         figure.add_scatter(
             x=[max(s, e[1]) for s, e in zip(shares, pairs or [(0, 0)] * len(names), strict=True)],
             y=names,
@@ -96,6 +106,14 @@ def _answer_bars(
             row=1,
             col=column,
         )
+
+
+def _marker(answer: Answer, best: Sequence[bool]) -> dict[str, Any]:
+    """Colours of the bars: the best one dark, or all hatched where the answer abstains."""
+    if answer.abstains is None:
+        return {"color": [STRONG if b else PALE for b in best]}
+    hatch = {"shape": "/", "fgcolor": LINE, "bgcolor": "rgba(0,0,0,0)", "size": 6}
+    return {"color": LINE, "pattern": hatch, "line": {"color": LINE, "width": 1}}
 
 
 def signed_bars(names: Sequence[str], values: Sequence[float], unit: str) -> go.Figure:

@@ -53,6 +53,8 @@ def draw_case_header(entry: CaseEntry, read: bool, shown: Prediction | None) -> 
         ("Patient", escape(clinical(entry.clinical))),
         ("Sequences", escape(", ".join(loaders.short_names(entry.sequences)))),
     ]
+    if entry.date_shifted:
+        parts.append(("Day, moved", escape(entry.date_shifted)))
     if missing:
         parts.append(("Not there", f'<span class="warn">{escape(", ".join(missing))}</span>'))
     parts.append(("Models", escape(_models_state(read, shown))))

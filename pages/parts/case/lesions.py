@@ -8,13 +8,17 @@ import pandas as pd
 import streamlit as st
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary, Volume
+from bmcore.inference import uncertainty
 from pages.parts import loaders, viewer
+from pages.parts.access import guard
 from pages.parts.case import gradcam_audit
 from pages.parts.words import place
 
 LONGEST = "Longest diameter (3D)"
 AXIAL = "Axial diameters"
 CORE = "Tumour core (enhancing + necrosis)"
+REMARK = "Remark"
+AT_EDGE = "at the edge"
 
 
 def _place(case_id: str) -> dict[str, Any]:
@@ -70,7 +74,8 @@ def overlays(prediction: Prediction, mask: Volume | None = None) -> viewer.Overl
         heat = _gradcam(prediction, number, primary)
         name = f"Grad-CAM {number}"
     shown = prediction.mask if mask is None else mask
-    return viewer.Overlays(shown, prediction.lesions, heat, name, prediction.mask)
+    doubt = uncertainty.mask_doubt(prediction.novelty)
+    return viewer.Overlays(shown, prediction.lesions, heat, name, prediction.mask, doubt)
 
 
 def draw(prediction: Prediction) -> None:
@@ -96,6 +101,10 @@ def draw(prediction: Prediction) -> None:
             ),
             CORE: st.column_config.NumberColumn(format="%.2f ml"),
             "Oedema": st.column_config.NumberColumn(format="%.2f ml"),
+            REMARK: st.column_config.TextColumn(
+                help="At the edge: within 3 mm of the outline of the brain that was drawn when the "
+                "case came in. The outline may cut the lesion, or what was found may lie outside."
+            ),
         },
     )
     _draw_gradcam(prediction)
@@ -106,7 +115,7 @@ def _rows(prediction: Prediction) -> pd.DataFrame:
         extent.number: f"{extent.axial.longest_mm:.1f} × {extent.axial.across_mm:.1f} mm"
         for extent in viewer.extents(prediction.mask)
     }
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "No.": [n.number for n in prediction.lesions],
             "Place": [place(n) for n in prediction.lesions],
@@ -116,6 +125,33 @@ def _rows(prediction: Prediction) -> pd.DataFrame:
             "Oedema": [n.oedema_mm3 / 1000 for n in prediction.lesions],
         }
     )
+    if any(n.at_edge for n in prediction.lesions):
+        table[REMARK] = [AT_EDGE if n.at_edge else "" for n in prediction.lesions]
+    return table
+
+
+def draw_download(prediction: Prediction) -> None:
+    """The models' segmentation as a file that lies on T1 post-gadolinium as it came."""
+    guard.check("case.open", prediction.case_id)
+    guard.download(
+        "case.open",
+        "The models' segmentation (NIfTI)",
+        lambda: _mask_file(prediction),
+        file_name=f"{prediction.case_id}-mask.nii.gz",
+        mime="application/gzip",
+        key="mask_load",
+    )
+    st.caption(
+        "It lies on T1 post-gadolinium as you brought it. Labels: 1 necrosis, 2 oedema, "
+        "3 enhancing tumour."
+    )
+
+
+def _mask_file(prediction: Prediction) -> bytes:
+    from bmcore.inference.archive import mask_as_came
+    from bmcore.review.corrections import as_file
+
+    return as_file(mask_as_came(prediction))
 
 
 def _heat_key(prediction: Prediction) -> str:

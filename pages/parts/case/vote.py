@@ -19,7 +19,7 @@ from bmcore.review.vote_drafts import Slot
 from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.access.guard import unexpected
-from pages.parts.case import reader
+from pages.parts.case import next_case, reader
 from pages.parts.words import when
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def draw(case: CaseEntry, prediction: Prediction | None, shown: bool) -> None:
     words = "Your vote, with the models" if shown else "Your vote, without the models"
     st.subheader(words, anchor=False)
     earlier = _say_stored(case.case_id, phase, who)
+    if earlier:
+        next_case.draw_after(case.case_id, strong=shown or prediction is None)
     top = prediction.fused.top if prediction is not None and shown else None
     form = Form(case.case_id, phase, who, earlier, str(top) if top else None, "")
     form = replace(form, token=st.session_state.setdefault(form.place, uuid.uuid4().hex))

@@ -36,7 +36,7 @@ def draw(prediction: Prediction) -> None:
     if changed:
         st.markdown(f"**{_verdict(prediction, fused)}**")
     if prediction.bundle.synthetic:
-        st.caption("Demo models: these numbers mean nothing for a patient.")
+        st.caption("Trained on synthetic data: these numbers say nothing about a patient.")
 
 
 def _differs(prediction: Prediction, record: ClinicalRecord, name: str) -> bool:

@@ -1,118 +1,337 @@
-"""Disagreements and their consensus by a third reader; consensus masks for the next training."""
+"""Disagreements of readers, resolved beside the images by a third reader who sees no names."""
 
 from __future__ import annotations
 
-import io
-import zipfile
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from bmcore.domain import Case, Prediction
-from bmcore.review import adjudicate, masks
+from bmcore.domain import Prediction, Volume
+from bmcore.review import adjudicate, disputes, exposure, marks, reader_masks, view_settings
 from bmcore.review.adjudicate import Disagreement
+from bmcore.review.disputes import CaseDispute, Seat
+from bmcore.review.owner import Owner, drawer
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.study import Question, Study
-from bmcore.review.votes import ROLE_NAMES, ROLES
-from pages.parts import loaders
+from bmcore.review.votes import ROLE_NAMES, ROLES, Reader
+from pages.parts import loaders, viewer
 from pages.parts.access import guard
+from pages.parts.access.guard import error_boundary
+from pages.parts.case import reader
 from pages.parts.study import questions as study_questions
 from pages.parts.study.context import ARM_WORDS
-from pages.parts.words import escaped, when
+from pages.parts.words import clinical, count, escaped, when
+from pages.parts.words import place as lesion_place
 
-_MADE = "consensus masks made"
+_CASE, _TOLD, _NEXT, _OPEN = "dispute case", "dispute told", "dispute next", "dispute open"
+_PLAIN, _MODELS = "Images alone", "The models' mask"
 
 
 def draw(desk: ReadingSession) -> None:
-    """The list of disagreements, and the form to settle the chosen one."""
+    """How many are open, and one case with its images and all that its readers disagree on."""
     study = desk.version.study
-    found = adjudicate.disagreements(loaders.store(), study.study)
-    told = st.session_state.pop("settled", None)
+    found = disputes.by_case(study, adjudicate.disagreements(loaders.store(), study.study))
+    told = st.session_state.pop(_TOLD, None)
     if told:
         st.success(told, icon=":material/gavel:")
     if any(desk.next(r.id) is not None for r in study.readers):
-        st.warning("Readers are still at work. What is settled now may have to be settled again.")
+        st.warning("Readers are still at work. What is resolved now may have to be resolved again.")
     if not found:
-        st.info("No two readers gave different answers to the same question so far.")
+        st.info("So far no two readers have given different answers to the same question.")
         return
-    questions = {q.id: q for q in study.questions}
-    st.markdown(f"**{sum(d.decision is None for d in found)} of {len(found)} are open**")
-    st.dataframe(_table(study, questions, found), hide_index=True)
-    chosen = st.selectbox(
-        "Settle",
-        range(len(found)),
-        index=None,
-        format_func=lambda n: _words(questions, found[n]),
-        placeholder="Choose a disagreement",
-        key="settle_box",
+    left = sum(len(one.open) for one in found)
+    total = sum(len(one.lines) for one in found)
+    st.markdown(
+        f"**{left} of {count(total, 'disagreement')} open**, in {count(len(found), 'case')}. "
+        "Readers are named by letters, which change from case to case."
     )
+    with st.expander("All disagreements", icon=":material/list:"):
+        st.dataframe(_table(study, found), hide_index=True)
+    chosen = _choose(found)
+    st.session_state[_OPEN] = [one.case_id for one in found if one.open]
     if chosen is not None:
-        _draw_form(study, questions[found[chosen].question], found[chosen])
+        _draw_case(desk, chosen)
 
 
-def _words(questions: dict[str, Question], d: Disagreement) -> str:
-    state = "settled" if d.decision else "open"
-    return f"{d.case_id}, {ARM_WORDS[d.arm]}: {questions[d.question].text} ({state})"
+def _choose(found: Sequence[CaseDispute]) -> CaseDispute | None:
+    """The box of cases; it begins with the first that is open, and goes on after each."""
+    cases = {one.case_id: one for one in found}
+    first = next((one.case_id for one in found if one.open), found[0].case_id)
+    asked = st.session_state.pop(_NEXT, None)
+    if asked in cases or st.session_state.get(_CASE) not in cases:
+        st.session_state[_CASE] = asked if asked in cases else first
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        case_id = st.selectbox("Case", list(cases), key=_CASE, width=320)
+        if case_id in cases:
+            open_ = len(cases[case_id].open)
+            words = clinical(loaders.entry(case_id).clinical)
+            st.text(f"{words}; {count(open_, 'disagreement')} open", width="content")
+    return cases.get(case_id)
 
 
-def _table(study: Study, questions: dict[str, Question], found: list[Disagreement]) -> pd.DataFrame:
+def _table(study: Study, found: Sequence[CaseDispute]) -> pd.DataFrame:
+    asked = {q.id: q for q in study.questions}
     rows = []
-    for d in found:
-        question = questions[d.question]
-        said = [
-            f"{study.reader(a.reader).name}: {study_questions.in_words(question, a.value)}"
-            for a in d.answers
-        ]
-        made = d.decision
-        rows.append(
-            {
-                "Case": d.case_id,
-                "Read": ARM_WORDS[d.arm],
-                "Question": question.text,
-                "Answers": " | ".join(said),
-                "Consensus": study_questions.in_words(question, made.value) if made else "open",
-                "Decided by": made.decided_by if made else "",
-                "When": when(made.created_at) if made else "",
-            }
-        )
+    for one in found:
+        for d in one.lines:
+            question, made = asked[d.question], d.decision
+            rows.append(
+                {
+                    "Case": d.case_id,
+                    "Arm": ARM_WORDS[d.arm],
+                    "Question": question.text,
+                    "Answers": " | ".join(_answers(one, question, d)),
+                    "Consensus": "open"
+                    if made is None or d.open
+                    else study_questions.in_words(question, made.value),
+                    "Decided by": made.decided_by if made else "",
+                    "When": when(made.created_at) if made else "",
+                }
+            )
     return pd.DataFrame(rows)
 
 
-def _draw_form(study: Study, question: Question, d: Disagreement) -> None:
-    """The consensus: who decides must have given none of the answers."""
-    token = f"settle {d.case_id} {d.arm} {d.question}"
-    for a in d.answers:
-        words = study_questions.in_words(question, a.value)
-        st.text(f"{study.reader(a.reader).name}: {words}")
-    shown = study_questions.shown_by(*(a.value for a in d.answers))
-    study_questions.draw(question, token, shown)
-    who, role = _third_reader(token)
-    note = st.text_input("On what does the consensus rest?", key=f"note {token}", max_chars=2000)
-    reason = None
-    if d.decision is not None:
-        reason = st.text_input(
-            "Why is the earlier consensus replaced?", key=f"reason {token}", max_chars=2000
-        )
-    if st.button("Store the consensus", type="primary", key=f"store {token}"):
-        guard.check("study.decide")
-        value = study_questions.value(question, token, shown)
-        lacking = study_questions.missing(question, token, value, shown)
-        if lacking or not who or not role:
-            need = lacking + ([] if who and role else ["who decides, with the role"])
-            st.error(escaped(f"Not stored yet. Still missing: {'; '.join(need)}."))
-            return
-        store = loaders.store()
-        store.add_reader(who, role)
-        adjudicate.decide(store, d, value, decided_by=who, note=note, reason=reason or None)
-        st.session_state["settled"] = escaped(
-            f"Settled: {d.case_id}, {ARM_WORDS[d.arm]}, by {who}."
-        )
-        st.rerun()
+def _answers(one: CaseDispute, question: Question, d: Disagreement) -> list[str]:
+    said = [(one.name(a), study_questions.in_words(question, a.value)) for a in d.answers]
+    return [f"{name}: {words}" for name, words in sorted(said)]
+
+
+def _draw_case(desk: ReadingSession, one: CaseDispute) -> None:
+    left, right = st.columns([5, 4], gap="medium")
+    with left, error_boundary():
+        _draw_images(desk, one)
+    with right, error_boundary():
+        _draw_lines(desk, one)
+
+
+# the images
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What may lie over the images. marks: those of the reader, as the viewer wants them."""
+
+    mask: Volume | None = None
+    words: str = ""
+    marks: Sequence[Mapping[str, Any]] = ()
+
+
+def _draw_images(desk: ReadingSession, one: CaseDispute) -> None:
+    """The viewer, with nobody's mask until one is asked for: the third reader looks first."""
+    prediction = loaders.prediction(one.case_id)
+    masked = reader_masks.were_shown(desk.version.study) and prediction is not None
+    names = [_PLAIN, *([_MODELS] if masked else []), *sorted(one.letters.values())]
+    chosen = st.segmented_control(
+        "Shown over the images",
+        names,
+        default=_PLAIN,
+        required=True,
+        key=f"dispute layer {one.case_id}",
+        help="As each reader left it: what was painted, or the models' mask without the lesions "
+        "that this reader rejected; with the reader's own marks.",
+    )
+    layer = _Layer()
+    if chosen != _PLAIN:
+        if prediction is not None and masked:
+            _note_shown(one.case_id)
+        layer = _layer(desk, one, str(chosen), prediction if masked else None)
+    overlays = viewer.Overlays()
+    if layer.mask is not None and prediction is not None:
+        overlays = viewer.Overlays(layer.mask, prediction.lesions, basis=prediction.mask)
+    place = viewer.Desk(
+        owner=reader.owner(),
+        phase="aided",
+        marks=layer.marks,
+        settings=view_settings.load(loaders.home(), reader.owner()),
+    )
+    with st.container(key="viewer_side"):
+        viewer.show(loaders.images(one.case_id), overlays, desk=place)
+    if layer.words:
+        st.caption(escaped(layer.words))
+
+
+def _note_shown(case_id: str) -> None:
+    """Write that the models' segmentation goes to this user, before it does."""
+    guard.check("study.decide")
+    evidence = loaders.evidence(case_id, shown=True)
+    who = reader.acting()
+    store = loaders.store()
+    if case_id not in store.shown_to(who):
+        store.write(lambda c: exposure.record(c, who, case_id, evidence, arm="adjudication"))
+
+
+def _layer(
+    desk: ReadingSession, one: CaseDispute, chosen: str, prediction: Prediction | None
+) -> _Layer:
+    if chosen == _MODELS:
+        return _Layer(prediction.mask if prediction else None, "The models' segmentation")
+    seat = next(s for s, name in one.letters.items() if name == chosen)
+    own = _marks(desk, one.case_id, seat)
+    if prediction is None:
+        return _Layer(None, f"{chosen}: {count(len(own), 'mark')}", own)
+    gathered = reader_masks.gather(desk, loaders.home())
+    found = reader_masks.of_readers(gathered, one.case_id, prediction.mask).get(seat)
+    if found is None:
+        return _Layer(None, f"{chosen} has not read the case with the models", own)
+    if isinstance(found, str):
+        return _Layer(None, f"{chosen}: {found}", own)
+    words = found.words.split(", SHA-256")[0]
+    return _Layer(found.mask, f"{chosen}: {words}; {count(len(own), 'mark')}", own)
+
+
+def _marks(desk: ReadingSession, case_id: str, seat: Seat) -> list[Mapping[str, Any]]:
+    """The marks that a reader left on the case at the first reading."""
+    site, who = seat
+    study = desk.version.study
+    places = {a.place for a in desk.answers() if (a.site, a.reader, a.case_id) == (*seat, case_id)}
+    names = {drawer(study, p) for p in places if p.occasion == 0 and p.reader == who}
+    owners = [Owner(case_id, name) for name in sorted(names)]
+    return marks.as_values([m for o in owners for m in marks.load(loaders.store(), o, site)])
+
+
+# the answers, and the consensus
+
+
+def _draw_lines(desk: ReadingSession, one: CaseDispute) -> None:
+    """Every arm of the case: what was said, and the consensus, stored together with one note."""
+    study = desk.version.study
+    asked = {q.id: q for q in study.questions}
+    places = _lesion_places(one.case_id)
+    for d in one.lines:
+        with st.container(border=True):
+            question = asked[d.question]
+            st.markdown(f"**{escaped(question.text)}** {ARM_WORDS[d.arm]}")
+            st.text("\n".join(_answers(one, question, d)))
+            if d.open:
+                if d.decision is not None:
+                    st.caption("Decided before an answer came or changed; decide once more.")
+                study_questions.draw(question, _token(d), _shown(d, places))
+                _offer_copy(question, d, one, places)
+            else:
+                _draw_made(question, d, places)
+    if one.open:
+        _draw_store(asked, one, places)
+    else:
+        st.success("Every disagreement on this case is resolved.", icon=":material/check:")
+
+
+def _offer_copy(
+    question: Question, d: Disagreement, one: CaseDispute, places: Mapping[int, str]
+) -> None:
+    """The first open arm of a question lends its answer to the later ones."""
+    same = [other for other in one.open if other.question == d.question]
+    if len(same) < 2 or d != same[0]:
+        return
+
+    def copy() -> None:
+        value = study_questions.value(question, _token(d), _shown(d, places))
+        if value is not None:
+            for other in same[1:]:
+                study_questions.fill(question, _token(other), value)
+
+    st.button(
+        "Same answer in the other arms",
+        key=f"copy {_token(d)}",
+        icon=":material/content_copy:",
+        on_click=copy,
+    )
+
+
+def _lesion_places(case_id: str) -> dict[int, str]:
+    prediction = loaders.prediction(case_id)
+    return {n.number: lesion_place(n) for n in prediction.lesions} if prediction else {}
+
+
+def _shown(d: Disagreement, places: Mapping[int, str]) -> study_questions.Shown:
+    """What the question is about: the lesions that were judged, with their places."""
+    plain = study_questions.shown_by(*(a.value for a in d.answers))
+    lesions = {n: places.get(n, words) for n, words in plain.lesions.items()}
+    return study_questions.Shown(lesions, plain.marks)
+
+
+def _draw_made(question: Question, d: Disagreement, places: Mapping[int, str]) -> None:
+    made = d.decision
+    assert made is not None
+    st.markdown(f"**Consensus: {escaped(study_questions.in_words(question, made.value))}**")
+    rests = f" It rests on: {made.note}" if made.note else ""
+    st.caption(escaped(f"By {made.decided_by}, {when(made.created_at)}.{rests}"))
+    with st.expander("Replace this consensus"):
+        token, shown = _token(d), _shown(d, places)
+        study_questions.draw(question, token, shown)
+        reason = st.text_input("Why is it replaced?", key=f"reason {token}", max_chars=2000)
+        who, role = _third_reader(token)
+        if st.button("Store the new consensus", key=f"replace {token}"):
+            guard.check("study.decide")
+            value = study_questions.value(question, token, shown)
+            lacking = study_questions.missing(question, token, value, shown)
+            if value is None and not lacking:
+                lacking = [f"“{question.text}”"]
+            if _complain([*lacking, *_people(who, role)]):
+                return
+            store = loaders.store()
+            store.add_reader(who, str(role))
+            adjudicate.decide(store, d, value, decided_by=who, reason=reason or None)
+            st.session_state[_TOLD] = escaped(f"Replaced: {d.case_id}, {ARM_WORDS[d.arm]}.")
+            st.rerun()
+
+
+def _draw_store(asked: Mapping[str, Question], one: CaseDispute, places: Mapping[int, str]) -> None:
+    """Who decides, on what it rests, and one button for all that was filled in."""
+    token = f"resolve {one.case_id}"
+    who, role = _third_reader("resolve")
+    note = st.text_input("What does it rest on?", key=f"note {token}", max_chars=2000)
+    if not st.button("Store the consensus", type="primary", key=f"store {token}"):
+        st.caption("Lines that you leave empty stay open.")
+        return
+    guard.check("study.decide")
+    settled, lacking = [], []
+    for d in one.open:
+        question, shown = asked[d.question], _shown(d, places)
+        value = study_questions.value(question, _token(d), shown)
+        if value is None:
+            continue
+        lacking += study_questions.missing(question, _token(d), value, shown)
+        settled.append((d, value))
+    if not settled:
+        lacking.append("an answer to one of the questions")
+    if _complain([*lacking, *_people(who, role)]):
+        return
+    store = loaders.store()
+    store.add_reader(who, str(role))
+    adjudicate.decide_all(store, settled, decided_by=who, note=note)
+    words = count(len(settled), "disagreement")
+    st.session_state[_TOLD] = escaped(f"Resolved: {words} on {one.case_id}, by {who}.")
+    if len(settled) == len(one.open):
+        st.session_state[_NEXT] = _after(one.case_id)
+    st.rerun()
+
+
+def _after(case_id: str) -> str | None:
+    """The next case with an open disagreement, from the first again after the last."""
+    asked = st.session_state.get(_OPEN, [])
+    later = asked[asked.index(case_id) + 1 :] if case_id in asked else asked
+    return next(iter([*later, *(c for c in asked if c != case_id)]), None)
+
+
+def _complain(lacking: Sequence[str]) -> bool:
+    if lacking:
+        st.error(escaped(f"Not stored yet. Still missing: {'; '.join(lacking)}."))
+    return bool(lacking)
+
+
+def _people(who: str, role: str | None) -> list[str]:
+    return [] if who and role else ["who decides, with the role"]
+
+
+def _token(d: Disagreement) -> str:
+    return f"resolve {d.case_id} {d.arm} {d.question}"
 
 
 def _third_reader(token: str) -> tuple[str, str | None]:
+    """Who decides: the account; on a computer without accounts a name, asked once."""
     user = guard.user()
     left, right = st.columns(2)
     if user.local:
@@ -121,8 +340,6 @@ def _third_reader(token: str) -> tuple[str, str | None]:
         name = user.name
         left.text(f"Decided by {name}")
     known = {r.key: r.role for r in loaders.store().readers()}
-    from bmcore.review.votes import Reader
-
     role = known.get(Reader(name, "other").key) if name.strip() else None
     if role is None:
         role = right.selectbox(
@@ -134,58 +351,3 @@ def _third_reader(token: str) -> tuple[str, str | None]:
             key=f"role {token}",
         )
     return name.strip(), role
-
-
-def draw_masks(desk: ReadingSession) -> None:
-    """Write the cases with consensus masks on the server; the masks alone can be taken away."""
-    st.markdown(
-        "Each case with a mask that the readers agree on, in the layout that the training reads. "
-        "A reader's mask is what was painted, or the models' mask without the rejected lesions."
-    )
-    method = st.segmented_control(
-        "How the masks are brought together",
-        masks.METHODS,
-        default=masks.METHODS[0],
-        format_func=lambda m: {"staple": "STAPLE"}.get(m, m.capitalize()),
-        required=True,
-        key="mask method",
-    )
-    if st.button("Write the masks", type="primary", icon=":material/save:"):
-        guard.check("masks.export")
-        name = desk.version.study.study
-        out = loaders.home() / "exports" / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        with st.spinner("Bringing the masks together"):
-            written = masks.write_consensus(desk, loaders.home(), out, str(method), _read)
-        st.session_state[_MADE] = (out, written)
-    if _MADE not in st.session_state:
-        return
-    out, written = st.session_state[_MADE]
-    rows = {
-        "Case": [w.case_id for w in written],
-        "Mask": ["written" if w.path else "none" for w in written],
-        "How, or why not": [w.words for w in written],
-    }
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
-    paths = [w.path for w in written if w.path]
-    if paths:
-        st.caption(f"On the computer that runs the dashboard, with the images: {escaped(str(out))}")
-        guard.download(
-            "masks.export",
-            "Masks as ZIP",
-            _zipped(paths),
-            file_name=f"{out.name}.zip",
-            mime="application/zip",
-            key="masks zip",
-        )
-
-
-def _read(case_id: str) -> tuple[Case, Prediction | None]:
-    return loaders.case(case_id), loaders.prediction(case_id)
-
-
-def _zipped(paths: list[Path]) -> bytes:
-    memory = io.BytesIO()
-    with zipfile.ZipFile(memory, "w", zipfile.ZIP_STORED) as packed:
-        for path in paths:
-            packed.write(path, f"{path.parent.name}/{path.name}")
-    return memory.getvalue()

@@ -15,6 +15,7 @@ from typing import Any
 import streamlit as st
 
 from bmcore.domain import Prediction
+from bmcore.inference import uncertainty
 from bmcore.review import access
 from bmcore.review.access import Standing
 from bmcore.review.allocation import Place
@@ -30,7 +31,7 @@ from pages.parts.study.context import ARM_WORDS, StudyContext
 from pages.parts.study.waiting import Wait
 from pages.parts.words import clinical, escaped
 
-_TABS = ("Your answer", "The models' answers", "Lesions and maps", "Why")
+_TABS = ("Your answer", sheet.ANSWERS, "Lesions and maps", "Why")
 
 
 def draw(reading: StudyContext, place: Place) -> None:
@@ -78,7 +79,7 @@ def _draw_head(reading: StudyContext, place: Place, wait: Wait | None) -> None:
         words = [
             ("Reader", reading.reader.name),
             ("Case", f"{number[place]} of {max(number.values())}"),
-            ("Read", ARM_WORDS[place.arm]),
+            ("Arm", ARM_WORDS[place.arm]),
             ("Patient", clinical(entry.clinical)),
             ("Sequences", ", ".join(loaders.short_names(entry.sequences))),
         ]
@@ -139,7 +140,10 @@ def draw_images(
     own = _context(reading, place, prediction)
     overlays = viewer.Overlays()
     if prediction is not None:
-        overlays = viewer.Overlays(marks.mask(own), prediction.lesions, basis=prediction.mask)
+        doubt = uncertainty.mask_doubt(prediction.novelty)
+        overlays = viewer.Overlays(
+            marks.mask(own), prediction.lesions, basis=prediction.mask, doubt=doubt
+        )
         if explained:
             overlays = lesions.overlays(prediction, marks.mask(own))
     jump = _jump(reading, place, prediction, explained)
@@ -170,6 +174,8 @@ def _context(reading: StudyContext, place: Place, prediction: Prediction | None)
 def draw_tabs(reading: StudyContext, place: Place, prediction: Prediction, explained: bool) -> None:
     """The sheet first; beside it what this arm shows."""
     tabs = st.tabs(_TABS if explained else _TABS[:2], key="study_panel", on_change="rerun")
+    if tabs[1].open:
+        sheet.note_opened(reading, place)
     with tabs[0]:
         sheet.draw(reading, place, prediction)
     with tabs[1]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from bmcore.review import access, plan
+from bmcore.review import access, conduct, plan
 from bmcore.review.allocation import Place
 from bmcore.review.practice import PracticeDesk
 from bmcore.review.reading_session import ReadingSession
@@ -23,6 +23,7 @@ ARM_WORDS = {
     "aided": "with the models",
     "aided_explained": "with the models and their reasons",
 }
+COMPARED = {**ARM_WORDS, "models": "by the models alone"}  # what an endpoint may compare
 STATE_WORDS = {
     "not started": "To do",
     "draft": "Begun",
@@ -31,6 +32,7 @@ STATE_WORDS = {
     "skipped": "Skipped",
 }
 _READING = "reading"
+_FEEDBACK = "feedback"  # number of the practice case whose feedback is on the screen
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,21 @@ class PracticeContext(StudyContext):
 
     def go_on(self, place: Place) -> None:
         """The feedback on what was locked comes next."""
-        st.session_state[feedback_key(self)] = place.case_id
+        st.query_params[_FEEDBACK] = str(self.study.practice.index(place.case_id) + 1)
 
+    @property
+    def told(self) -> str | None:
+        """The practice case whose feedback is on the screen, also after a reload; only one that
+        this reader has read."""
+        number = st.query_params.get(_FEEDBACK, "")
+        cases = dict(enumerate(self.study.practice, start=1))
+        case_id = next((c for n, c in cases.items() if str(n) == number), None)
+        read = {p.case_id for p in self.desk.done() if p.reader == self.reader.id}
+        return case_id if case_id in read else None
 
-def feedback_key(reading: StudyContext) -> str:
-    """Holds the practice case whose feedback is on the screen."""
-    return f"practice told {reading.key}"
+    def seen(self) -> None:
+        """The feedback was read."""
+        st.query_params.pop(_FEEDBACK, None)
 
 
 def choose() -> StudyContext | None:
@@ -182,6 +193,11 @@ def open_sheet(reading: StudyContext, skipped: Place | None = None) -> None:
     """Go to the next sheet, or to ``skipped``, at the next drawing."""
     st.session_state[_skipped_key(reading)] = skipped
     st.query_params[_READING] = "1"
+
+
+def halted(reading: StudyContext) -> bool:
+    """The study is paused or closed: the list is shown, and no sheet."""
+    return bool(conduct.of(reading.desk.store, reading.study.study).halted)
 
 
 def close(reading: StudyContext) -> None:

@@ -9,9 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from bmcore.review import plan, plan_form
+from bmcore.review.plan_question import FREE
 from bmcore.review.study import ARMS
+from bmcore.stats.endpoint_choice import OF_MODELS
+from bmcore.stats.readings import MODELS
 from pages.parts import loaders
-from pages.parts.study.context import ARM_WORDS
+from pages.parts.study import form_more
+from pages.parts.study.context import ARM_WORDS, COMPARED
 from pages.parts.words import escaped
 
 KINDS = {
@@ -170,6 +174,7 @@ def _draw_who(values: Mapping[str, Any], token: str) -> dict[str, Any]:
         persist_state="session",
         placeholder="Choose cases",
     )
+    practice = form_more.draw_practice(values, token, there, cases)
     left, right, _ = st.columns((1, 1, 2))
     most = len(cases)
     repeats = left.number_input(
@@ -204,6 +209,7 @@ def _draw_who(values: Mapping[str, Any], token: str) -> dict[str, Any]:
         "cases": list(cases),
         "training_cases": [c.strip() for c in learnt.splitlines() if c.strip()],
         "repeats": {"count": int(repeats), "min_distance": int(apart)},
+        **({"practice": practice} if practice else {}),
     }
 
 
@@ -211,6 +217,8 @@ def _draw_asked(values: Mapping[str, Any], token: str) -> dict[str, Any]:
     """Questions, endpoints, plan of the analysis."""
     arms = _arms(values, token)
     own = [q for q in values["questions"] if q["id"] not in plan_form.QUESTIONS]
+    free = [q for q in own if q["kind"] in FREE]
+    own = [q for q in own if q not in free]
     chosen = st.pills(
         "Questions",
         list(plan_form.QUESTIONS),
@@ -224,18 +232,23 @@ def _draw_asked(values: Mapping[str, Any], token: str) -> dict[str, Any]:
         st.caption(
             escaped(f"And from the plan that was copied: {', '.join(q['id'] for q in own)}.")
         )
+    st.markdown("**Questions of your own**")
+    asked = form_more.draw_free(free, arms, token)
+    preference = form_more.draw_preference(values, token)
     st.markdown("**Primary endpoint**")
     endpoint = _draw_endpoint(values["primary_endpoint"], arms, token)
+    alone = MODELS in endpoint["compare"]
+    possible = [
+        m for m in MEASURES if m not in plan_form.NEEDS_PRIMARY and (m in OF_MODELS or not alone)
+    ]
     others = st.multiselect(
         "Secondary endpoints, in order",
-        [m for m in MEASURES if m not in plan_form.NEEDS_PRIMARY],
+        possible,
         default=[
-            e["measure"]
-            for e in values.get("secondary_endpoints", ())
-            if e["measure"] in MEASURES and e["measure"] not in plan_form.NEEDS_PRIMARY
+            e["measure"] for e in values.get("secondary_endpoints", ()) if e["measure"] in possible
         ],
         format_func=MEASURES.__getitem__,
-        key=f"f others {token}",
+        key=f"f others {token} {alone}",
         persist_state="session",
         help="Between the same two arms. Claimed in this order, each only if all before it were.",
     )
@@ -244,18 +257,19 @@ def _draw_asked(values: Mapping[str, Any], token: str) -> dict[str, Any]:
         values["analysis_plan"],
         key=f"f analysis {token}",
         persist_state="session",
-        placeholder=plan_form.analysis_words(endpoint, ARM_WORDS),
+        placeholder=plan_form.analysis_words(endpoint, COMPARED),
         height=100,
         max_chars=4000,
     )
     made: dict[str, Any] = {
-        "questions": [*plan_form.questions(chosen, arms), *own],
+        "questions": [*plan_form.questions(chosen, arms), *own, *asked],
+        **({"preference": preference} if preference else {}),
         "primary_endpoint": endpoint,
     }
     secondary = [_secondary(m, endpoint) for m in others if m != endpoint["measure"]]
     if secondary:
         made["secondary_endpoints"] = secondary
-    made["analysis_plan"] = words.strip() or plan_form.analysis_words(endpoint, ARM_WORDS)
+    made["analysis_plan"] = words.strip() or plan_form.analysis_words(endpoint, COMPARED)
     return made
 
 
@@ -280,14 +294,18 @@ def _draw_endpoint(values: Mapping[str, Any], arms: list[str], token: str) -> di
         key=f"f measure {token}",
         persist_state="session",
     )
-    there: list[str] = arms if len(arms) > 1 else list(ARMS[:2])
+    there: list[str] = list(arms) if arms else list(ARMS[:2])
+    if measure in OF_MODELS:
+        there = [*there, MODELS]
+    elif len(there) < 2:
+        there = list(ARMS[:2])
     pair = [arm for arm in values["compare"] if arm in there]
     pair = pair if len(pair) == 2 else there[:2]
     control = first[1].selectbox(
         "Control arm",
         there,
         index=there.index(pair[0]),
-        format_func=ARM_WORDS.__getitem__,
+        format_func=COMPARED.__getitem__,
         key=f"f control {token} {'-'.join(there)}",
         persist_state="session",
     )
@@ -296,7 +314,7 @@ def _draw_endpoint(values: Mapping[str, Any], arms: list[str], token: str) -> di
         "Compared with it",
         rest,
         index=rest.index(pair[1]) if pair[1] in rest else 0,
-        format_func=ARM_WORDS.__getitem__,
+        format_func=COMPARED.__getitem__,
         key=f"f new {token} {control} {'-'.join(there)}",
         persist_state="session",
     )

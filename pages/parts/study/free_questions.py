@@ -67,18 +67,6 @@ def number(question: Question, got: Any) -> int | float | None:
     return round(float(got), question.decimals) if question.decimals else int(got)
 
 
-def in_words(question: Question, stored: Any) -> str:
-    """A stored answer for the screen."""
-    if question.kind == "choices":
-        return ", ".join(stored)
-    if question.kind == "number":
-        return _shown(question, stored) + (f" {question.unit}" if question.unit else "")
-    if question.kind == "scale" and question.ends:
-        low, high = question.steps[0], question.steps[-1]
-        return f"{stored} ({low} {question.ends[0]}, {high} {question.ends[1]})"
-    return str(stored)
-
-
 def _unit(question: Question) -> str:
     return f" [{escaped(question.unit)}]" if question.unit else ""
 

@@ -275,7 +275,7 @@ def _arms(study: Study) -> str:
 def _draw_summary(study: Study) -> None:
     """What the plan means; its words are shown as text."""
     sheets = {r.id: len(work_list(study, r.id)) for r in study.readers}
-    people = ", ".join(f"{r.name} ({count(sheets[r.id], 'sheet')})" for r in study.readers)
+    people = ", ".join(f"{r.name} ({count(sheets[r.id], 'reading')})" for r in study.readers)
     twice = f", {study.repeats.count} of them read twice, unannounced"
     lines = [
         f"{study.study}: {study.title}",

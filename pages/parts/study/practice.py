@@ -30,8 +30,7 @@ def of(reading: StudyContext) -> PracticeContext | None:
         return None
     desk = PracticeDesk(loaders.store(), reading.study.study, _facts)
     found = PracticeContext(desk, reading.study, reading.reader)
-    told = st.session_state.get(context.feedback_key(found))
-    return found if told is not None or desk.left(reading.reader.id) else None
+    return found if found.told is not None or desk.left(reading.reader.id) else None
 
 
 def _facts(case_id: str) -> tuple[str | None, str | None]:
@@ -55,9 +54,8 @@ def practice_answer(prediction: Prediction) -> str | None:
 
 def draw(reading: PracticeContext) -> None:
     """The feedback that waits, else the next practice case."""
-    told = st.session_state.get(context.feedback_key(reading))
-    if told is not None:
-        _draw_feedback(reading, told)
+    if reading.told is not None:
+        _draw_feedback(reading, reading.told)
         return
     place = practice.place(
         reading.study, reading.reader.id, reading.desk.left(reading.reader.id)[0]
@@ -109,9 +107,6 @@ def _draw_head(reading: PracticeContext, place: Place) -> None:
 def _draw_feedback(reading: PracticeContext, case_id: str) -> None:
     """What was said, beside the reference and the models' answer."""
     mine = [p for p in reading.desk.done() if (p.reader, p.case_id) == (reading.reader.id, case_id)]
-    if not mine:
-        st.session_state.pop(context.feedback_key(reading))
-        st.rerun()
     one = mine[-1]
     if one.model is not None:
         place = practice.place(reading.study, reading.reader.id, case_id)
@@ -128,7 +123,7 @@ def _draw_feedback(reading: PracticeContext, case_id: str) -> None:
     left = reading.desk.left(reading.reader.id)
     go = "Next practice case" if left else "Begin with the counted cases"
     if st.button(go, type="primary", key="after_practice", icon=":material/play_arrow:"):
-        st.session_state.pop(context.feedback_key(reading))
+        reading.seen()
         if not left:
             context.close(reading)
         st.rerun()

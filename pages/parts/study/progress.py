@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date, datetime
+
 import pandas as pd
 import streamlit as st
 
@@ -9,17 +12,20 @@ from bmcore.review.reading_session import ReadingSession
 from bmcore.review.study import Study
 from pages.parts import loaders
 from pages.parts.agreement import source
-from pages.parts.study.context import ARM_WORDS
-from pages.parts.words import escaped, when
+from pages.parts.study import conduct
+from pages.parts.study.context import ARM_WORDS, COMPARED
+from pages.parts.words import day, escaped, when
 
 
 def draw(desk: ReadingSession) -> None:
-    """Progress of each reader, the width of the primary endpoint's interval, flags and skips."""
+    """How the study stands, progress of each reader, the width of the primary endpoint's interval,
+    flags and skips."""
     study = desk.version.study
-    counts = desk.progress()
+    now = conduct.draw(desk)
+    counts, last = desk.progress(), desk.last_activity()
     total = sum(sum(v for s, v in c.items() if s != "flagged") for c in counts.values())
     done = sum(c["unaided locked"] + c["aided locked"] for c in counts.values())
-    st.progress(done / total, f"{done} of {total} sheets locked, all readers together")
+    st.progress(done / total, f"{done} of {total} readings locked, all readers together")
     rows = [
         {
             "Reader": study.reader(reader).name,
@@ -29,6 +35,8 @@ def draw(desk: ReadingSession) -> None:
             "Locked": c["unaided locked"] + c["aided locked"],
             "Skipped": c["skipped"],
             "Flagged": c["flagged"],
+            "Last activity": when(last[reader]) if reader in last else "never",
+            "Deadline": _deadline(now.deadline(reader), c),
         }
         for reader, c in counts.items()
     ]
@@ -36,6 +44,14 @@ def draw(desk: ReadingSession) -> None:
     _draw_notes(desk, study)
     st.markdown("**How precise the primary endpoint is so far**")
     _draw_width(desk, study)
+
+
+def _deadline(due: date | None, counts: Mapping[str, int]) -> str:
+    if due is None:
+        return ""
+    waiting = counts["not started"] + counts["draft"]
+    late = waiting and datetime.now().astimezone().date() > due
+    return f"{day(due)}, late" if late else day(due)
 
 
 def _draw_notes(desk: ReadingSession, study: Study) -> None:
@@ -48,7 +64,7 @@ def _draw_notes(desk: ReadingSession, study: Study) -> None:
         {
             "Reader": study.reader(n.place.reader).name,
             "Case": n.place.case_id,
-            "Read": ARM_WORDS[n.place.arm],
+            "Arm": ARM_WORDS[n.place.arm],
             "What": n.kind,
             "Note": n.text,
             "When": when(n.at),
@@ -65,8 +81,9 @@ def _draw_width(desk: ReadingSession, study: Study) -> None:
 
     endpoint = study.primary_endpoint
     first, second = endpoint.compare
+    name = endpoint.name[:1].upper() + endpoint.name[1:]
     st.caption(
-        f"{escaped(endpoint.name)}, {ARM_WORDS[first]} and {ARM_WORDS[second]}. The difference "
+        f"{escaped(name)}, {COMPARED[first]} and {COMPARED[second]}. The difference "
         "itself stays hidden until the study is over, so that nobody stops or goes on because of "
         "it."
     )

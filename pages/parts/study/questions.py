@@ -8,13 +8,14 @@ from typing import Any
 
 import streamlit as st
 
+from bmcore.review.answer_words import QUALITY, in_words
 from bmcore.review.sheet import EXPLANATION_VERDICTS, LESION_VERDICTS, MODELS_MASK
 from bmcore.review.study import Question
 from bmcore.review.votes import CHOICE_NAMES, PRIMARY_CHOICES
 from pages.parts.study import free_questions
 from pages.parts.words import escaped
 
-QUALITY = {1: "1 unusable", 2: "2 poor", 3: "3 fair", 4: "4 good", 5: "5 very good"}
+__all__ = ["QUALITY", "Shown", "draw", "fill", "in_words", "missing", "shown_by", "value"]
 Saved = Callable[[], None] | None
 _ALL_MARKED = "that every lesion is marked"
 Point = tuple[float, float, float]
@@ -272,36 +273,6 @@ def missing(question: Question, token: str, given: Any, shown: Shown = Shown()) 
         words = [f"how sure you are of mark {', '.join(unrated)}"] if unrated else []
         return words + ([] if st.session_state.get(_key(question, token)) else [_ALL_MARKED])
     return []
-
-
-def in_words(question: Question, stored: Any) -> str:
-    """A stored answer for the screen."""
-    match question.kind:
-        case "primary":
-            return f"{CHOICE_NAMES[stored['choice']]}, {stored['confidence']} of 100"
-        case "differential":
-            return ", ".join(CHOICE_NAMES[choice] for choice in stored)
-        case "quality":
-            return QUALITY[stored]
-        case "marks":
-            return _marks_in_words(stored)
-        case "lesions":
-            verdicts = ", ".join(f"{n} {v}" for n, v in _by_number(stored["lesions"]))
-            return f"{verdicts or 'no lesion'}; missed: {stored['missed']}"
-        case "mask":
-            models = stored["mask"] == MODELS_MASK
-            return "the models' segmentation as it is" if models else "corrected by the reader"
-        case "choice" | "choices" | "number" | "scale":
-            return free_questions.in_words(question, stored)
-    return str(stored)
-
-
-def _marks_in_words(stored: Any) -> str:
-    if not isinstance(stored, dict):
-        return "every lesion marked"
-    ratings = ", ".join(str(v) for v in sorted(stored["marks"].values(), reverse=True))
-    n = len(stored["marks"])
-    return f"{n} marked, rated {ratings}" if n else "no lesion marked"
 
 
 def shown_by(*stored: Any) -> Shown:

@@ -13,6 +13,8 @@ from bmcore.domain import PRIMARY_NAMES
 from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.access.guard import named
+from pages.parts.study import reference_masks
+from pages.parts.study.reference_masks import TOLD
 from pages.parts.words import count, when
 
 if TYPE_CHECKING:
@@ -20,17 +22,26 @@ if TYPE_CHECKING:
 
 
 def draw() -> None:
-    """Bring a table, see how it is read, keep it; below, what is kept."""
+    """Bring a table of primaries or masks, see how they are read, keep them; what is kept."""
     guard.check("references.keep")
+    told = st.session_state.pop(TOLD, None)
+    if told:
+        st.success(told, icon=":material/check:")
+    st.subheader("Primaries", anchor=False)
+    _draw_primaries()
+    st.subheader("Masks", anchor=False)
+    reference_masks.draw()
+
+
+def _draw_primaries() -> None:
     st.caption(
         "What an answer counts as right against: the known primary of each case, in a table (CSV "
         "or Excel) with one row a case, a column with its id and a column Primary. Readers never "
         "see it before their lists are done."
     )
-    file = st.file_uploader("Table of primaries", type=["csv", "xlsx"], key="reference table")
-    told = st.session_state.pop("reference told", None)
-    if told:
-        st.success(told, icon=":material/check:")
+    file = st.file_uploader(
+        "Table of primaries", type=["csv", "xlsx"], key="reference table", max_upload_size=20
+    )
     if file is not None:
         _draw_preview(_read(file.name, file.getvalue()))
     _draw_kept()
@@ -76,7 +87,7 @@ def _draw_preview(found: Preview) -> None:
     ):
         guard.check("references.keep")
         changed = references.keep(loaders.home(), found, guard.user().name)
-        st.session_state["reference told"] = f"Kept the primaries of {count(changed, 'case')}."
+        st.session_state[TOLD] = f"Kept the primaries of {count(changed, 'case')}."
         st.rerun()
 
 

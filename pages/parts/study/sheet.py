@@ -29,6 +29,7 @@ from pages.parts.words import escaped, in_words
 from pages.parts.words import place as lesion_place
 
 _SAVING = "Not saved: "
+ANSWERS = "The models' answers"
 
 
 def draw(reading: StudyContext, place: Place, prediction: Prediction | None) -> None:
@@ -53,6 +54,15 @@ def sheet_token(reading: StudyContext, place: Place) -> str:
 
 def jump_key(reading: StudyContext, place: Place) -> str:
     return f"study jump {sheet_token(reading, place)}"
+
+
+def note_opened(reading: StudyContext, place: Place) -> None:
+    """The models' answers are on the screen; without that an aided sheet does not lock."""
+    st.session_state[_opened_key(reading, place)] = True
+
+
+def _opened_key(reading: StudyContext, place: Place) -> str:
+    return f"answers opened {sheet_token(reading, place)}"
 
 
 def no_jump() -> dict[str, Any]:
@@ -256,6 +266,8 @@ def _lock(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> No
         for q in reading.study.questions_in(place.arm)
         for words in questions.missing(q, token, values.get(q.id), shown)
     ]
+    if place.arm != "unaided" and not st.session_state.get(_opened_key(reading, place)):
+        missing.append(f"a look at “{ANSWERS}”, in the tab beside your answer")
     if missing:
         state["problem"] = f"Not locked yet. Still missing: {'; '.join(missing)}."
         return

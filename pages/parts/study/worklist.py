@@ -9,7 +9,7 @@ import streamlit as st
 
 from bmcore.review.worklist import WorkItem
 from pages.parts.access import guard
-from pages.parts.study import context, practice, preference, questions
+from pages.parts.study import conduct, context, practice, preference, questions
 from pages.parts.study.context import ARM_WORDS, STATE_WORDS, StudyContext
 from pages.parts.words import escaped, when
 
@@ -28,8 +28,9 @@ def draw(reading: StudyContext) -> None:
         f"{escaped(reading.reader.name)}: {done} of {len(listed)} sheets done, "
         f"{max(number.values())} cases",
     )
-    _draw_next(reading, listed)
-    _draw_skipped(reading, listed)
+    if not conduct.draw_own(reading).halted:
+        _draw_next(reading, listed)
+        _draw_skipped(reading, listed)
     table = _table(listed)
     st.dataframe(table, hide_index=True, height="content" if len(table) < 12 else 420)
     _draw_correction(reading, listed)

@@ -39,6 +39,7 @@ class Overlays:
     """What lies over the images. heat_name: what the map shows, in words.
 
     basis: the models' own segmentation, which the lesions are those of; ``mask`` may be a reader's.
+    doubt: why the segmentation is not to be trusted, in a few words; it stands beside the images.
     """
 
     mask: Volume | None = None
@@ -46,6 +47,7 @@ class Overlays:
     heat: Volume | None = None
     heat_name: str = "Grad-CAM"
     basis: Volume | None = None
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ def show(
     data["mask"] = found.get("mask")
     data["heat"] = {"id": found["heat"], "name": overlays.heat_name} if "heat" in found else None
     data["jump"] = _jump(jump)
+    data["doubt"] = overlays.doubt
     data |= desk.values()
     handlers: dict[str, Any] = {f"on_{kind}_change": None for kind in EVENTS}
     if desk.receive is not None:

@@ -5,7 +5,7 @@
 // data: {case, shape, affine, toSource, sizesMm, sequences: [{id, key, name, words}],
 //        mask: id | null, heat: {id, name} | null,
 //        lesions: [{number, world, radiusMm, box: [[first, last], …], axial: {slice, ends, mm}}],
-//        jump: {nonce, world, lesion} | null, canMark, reader, owner, phase, basis, marks: [mark],
+//        jump: {nonce, world, lesion} | null, doubt: words on the segmentation | "", canMark, reader, owner, phase, basis, marks: [mark],
 //        removed: [mark], saved: {kind: nonce}, refused: {key: words}, problem, note: words | null,
 //        savedAt: ISO time | null, keepsSettings, settings: see layouts.js}
 // shape, affine and blocks are in RAS voxel order; toSource leads to the file's own voxel numbers.
@@ -55,7 +55,8 @@ export class Viewer extends Arrangement {
     this.ownMarks = new OwnMarks(this);
     this.touched = false; // since the case was opened
     this.status = element("div", { class: "status" });
-    this.foot = element("div", { class: "foot" }, this.status, this.saved);
+    this.doubt = element("span", { class: "doubt", role: "note", hidden: true });
+    this.foot = element("div", { class: "foot" }, this.status, this.doubt, this.saved);
     this.live = element("div", { class: "live", "aria-live": "polite" });
     this.where = element("div", { class: "where", "aria-live": "polite" });
     this.presets = {};
@@ -363,6 +364,7 @@ export class Viewer extends Arrangement {
     if (state.lesion >= 0) parts.push(this.lesionWords());
     if (state.tool !== "cross") parts.push(`Tool: ${TOOL_WORDS[state.tool]}`);
     this.status.textContent = parts.join("   ·   ");
+    this.showDoubt();
     Object.assign(this.root.dataset, {
       ready: image ? "1" : "0",
       loaded: String(sequences.filter((s) => this.store.ready.has(s.id)).length),
@@ -380,6 +382,13 @@ export class Viewer extends Arrangement {
       zoom: state.zoom.toFixed(3),
       edited: this.edit ? "1" : "0",
     });
+  }
+
+  /** Beside the mask, as long as it is shown: that it is not to be trusted. */
+  showDoubt() {
+    const words = this.state.shown && this.state.showMask && this.data.mask ? this.data.doubt : "";
+    if (this.doubt.textContent !== (words || "")) this.doubt.textContent = words || "";
+    this.doubt.hidden = !words;
   }
 
   /** Whether all is stored, always in sight; in a sentence, with what can be done, where it is not. */

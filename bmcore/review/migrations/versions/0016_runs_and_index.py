@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0016"
-down_revision = "0012"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
@@ -63,7 +63,7 @@ def _case_index() -> None:
         sa.PrimaryKeyConstraint("case_id", name="pk_case_index"),
     )
     op.create_index("ix_case_index_added", "case_index", ["added", "case_id"])
-    op.create_index("ix_case_index_votes", "case_index", ["votes", "case_id"])
+    op.create_index("ix_case_index_readers", "case_index", ["readers", "case_id"])
     op.create_table(
         "index_stamps",
         sa.Column("what", sa.String(40), nullable=False),

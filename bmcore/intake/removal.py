@@ -1,0 +1,94 @@
+"""Taking all that lies under a case's name out of the home, or giving the case another name:
+wholly or not at all.
+
+What is to be moved is first written down in a folder of its own below ``HOME/removed``, then it is
+moved there. ``finish`` empties that folder for good, ``undo`` brings everything back; whoever asked
+decides which of the two, also for what a power cut has left (``waiting``).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bmcore import disk
+from bmcore.domain import refuse
+from bmcore.intake.case_record import CaseEntry, write_record
+from bmcore.intake.nifti import clean_case_id
+from bmcore.plain import load_json
+
+_SHELVES = ("cases", "predictions", "drafts", "maps", "cache/viewer", "cache/audits")
+_JOB_ENDINGS = ("json", "log", "lock", "submit.lock")
+_NOTE = "moves.json"
+Step = tuple[Path, Path]
+
+
+def places(home: Path, case_id: str) -> list[Path]:
+    """What lies under the name of a case: images, predictions, drafts, maps and what is kept of
+    them. Readers' marks and corrected masks belong to their votes and are not among it."""
+    shelves = [Path(home) / shelf / case_id for shelf in _SHELVES]
+    jobs = [Path(home) / "jobs" / f"{case_id}.{ending}" for ending in _JOB_ENDINGS]
+    return [path for path in (*shelves, *jobs) if path.exists()]
+
+
+def removal(home: Path, case_id: str, token: str) -> list[Step]:
+    """The steps that take a case away. token: names the folder, and the change."""
+    away = _folder(home, token)
+    return [(path, away / f"old-{n}") for n, path in enumerate(places(home, case_id))]
+
+
+def renaming(home: Path, entry: CaseEntry, new: str, token: str) -> list[Step]:
+    """The steps that put the images of a case under the name ``new``; they are written beside.
+
+    What the models made of it goes: it names the case. InputRefused where the name is in use.
+    """
+    name = clean_case_id(new)
+    if name == entry.case_id or places(home, name):
+        raise refuse("this name is in use", found=name, hint="choose another one.")
+    draft = _folder(home, token) / "new"
+    draft.mkdir(mode=disk.FOLDER_MODE)
+    names = {f"{entry.case_id}-{n}.nii.gz": f"{name}-{n}.nii.gz" for n in entry.files}
+    for old, better in names.items():
+        shutil.copyfile(entry.folder / old, draft / better)
+    sha256 = {names[old]: digest for old, digest in entry.sha256.items()}
+    write_record(replace(entry, case_id=name, folder=draft, sha256=sha256), draft)
+    place = entry.folder.parent / name
+    return [*removal(home, entry.case_id, token), (draft, place)]
+
+
+def move(home: Path, token: str, steps: Sequence[Step]) -> None:
+    """Do the steps, after they were written down."""
+    note = [[str(path.relative_to(home)) for path in step] for step in steps]
+    disk.write(_folder(home, token) / _NOTE, json.dumps(note))
+    for old, new in steps:
+        disk.move_in(old, new)
+
+
+def undo(home: Path, token: str) -> None:
+    """Bring back what was moved, as far as it was."""
+    folder = Path(home) / "removed" / token
+    if not folder.is_dir():
+        return
+    note = folder / _NOTE
+    for old, new in reversed(load_json(note) if note.is_file() else []):
+        if (Path(home) / new).exists() and not (Path(home) / old).exists():
+            disk.move_in(Path(home) / new, Path(home) / old)
+    shutil.rmtree(folder)
+
+
+def finish(home: Path, token: str) -> None:
+    """Delete what was moved away, for good."""
+    shutil.rmtree(Path(home) / "removed" / token, ignore_errors=False)
+
+
+def waiting(home: Path) -> list[str]:
+    """Changes that were neither finished nor undone."""
+    folder = Path(home) / "removed"
+    return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+
+
+def _folder(home: Path, token: str) -> Path:
+    return disk.private_folder(disk.open_home(Path(home)) / "removed" / token)

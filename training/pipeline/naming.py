@@ -1,0 +1,137 @@
+"""What naming the primary learns from: each patient with the reference mask, and with the mask of
+the net that has not seen the patient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bmcore.domain import PRIMARIES
+from bmcore.workers import in_processes
+from training.data.case_inference import open_data
+from training.data.cohort import (
+    NET,
+    Patient,
+    patient_from,
+    patient_of,
+    save_patient,
+    write_index,
+)
+from training.data.split import Split
+from training.pipeline.order import Run
+from training.run.files import read_json, update_metrics, write_json
+from training.run.processes import progress
+
+if TYPE_CHECKING:
+    from bmcore.domain import Case
+
+MASKS = ("reference", "net")
+
+
+def prepare_patients(run: Run) -> None:
+    """Write the cohort that naming learns from; a patient is one file, written at once or not at
+    all."""
+    place = run.learnt / "patients"
+    place.mkdir(parents=True, exist_ok=True)
+    named = [c.case_id for c in run.audit.named]
+    jobs = [(run, case_id, place) for case_id in named]
+    with progress() as bars:
+        task = bars.add_task("patients for naming", total=len(jobs))
+        for _ in in_processes(_keep, jobs, run.order.workers):
+            bars.advance(task)
+    cases, left_out = [], {}
+    for mask in MASKS:
+        for case_id in named:
+            own = case_id + (NET if mask == "net" else "")
+            reason = place / f"{own}.left_out.json"
+            if reason.exists():
+                left_out[own] = read_json(reason)["reason"]
+            else:
+                cases.append(own)
+    persons = {c: run.split.persons[c] for c in named}
+    folds = _close_up({p: run.split.folds[p] for p in persons.values()})
+    write_index(place, cases, left_out, Split(persons, folds))
+
+
+def _close_up(folds: dict[str, int]) -> dict[str, int]:
+    """The same folds, numbered without gaps where one holds nobody who is named."""
+    numbers = {k: n for n, k in enumerate(sorted(set(folds.values())))}
+    return {person: numbers[k] for person, k in folds.items()}
+
+
+def _keep(run: Run, case_id: str, place: Path) -> None:
+    for mask in MASKS:
+        own = case_id + (NET if mask == "net" else "")
+        file, reason_file = place / f"{own}.npz", place / f"{own}.left_out.json"
+        if file.exists() or reason_file.exists():
+            continue
+        case = open_data(run.cases).load(case_id)
+        patient, reason = patient_of(case) if mask == "reference" else _predicted(run, case)
+        if patient is None:
+            write_json(reason_file, {"reason": reason})
+        else:
+            save_patient(file, patient)
+
+
+def _predicted(run: Run, case: Case) -> tuple[Patient | None, str]:
+    """The patient with the lesions that the net without the patient's fold finds, as in use."""
+    from bmcore.imaging.lesion_crops import MOST, cut_crops, relative_images
+    from bmcore.inference.pipeline import measure, segment_case
+    from bmcore.models import runtime
+    from bmcore.models.bundles import load_bundle
+
+    assert case.truth is not None and case.truth.primary is not None  # audited
+    bundle = load_bundle(run.net("chosen", run.split.fold(case.case_id)))
+    threads = 0 if run.order.workers == 1 else 1
+    found = segment_case(case, bundle, runtime.choose(run.order.device, threads=threads))
+    lesions = measure(found.mask, found.prepared)
+    if not lesions:
+        return None, "the net finds no lesion"
+    crops = cut_crops(
+        relative_images(case, found.prepared), found.labels, found.prepared.brain,
+        lesions[:MOST], found.prepared.affine,
+    )  # fmt: skip
+    name = case.case_id + NET
+    return patient_from(name, lesions, crops, case.clinical, case.truth.primary), ""
+
+
+def on_predicted_masks(learnt: Path) -> dict[str, Any]:
+    """The answers on the masks of the nets that have not seen the patient, beside those on the
+    reference masks of the same patients; written into metrics.json.
+
+    Intervals and differences are paired by person.
+    """
+    import pandas as pd
+
+    from bmcore.stats import classification as c
+    from bmcore.stats.bootstrap import paired_difference
+    from training.data.held_out import load_held_out
+
+    held_out = load_held_out(learnt)
+    table = pd.read_csv(learnt / "held_out.csv", dtype={"case_id": str}).set_index("case_id")
+    person = dict(zip(held_out.case_ids.tolist(), held_out.persons.tolist(), strict=True))
+    both = [i for i in table.index if i + NET in table.index]
+    result: dict[str, Any] = {"patients": len({person[i] for i in both}), "answers": {}}
+    if len({table.loc[i, "primary"] for i in both}) < 2:
+        result["note"] = "too few patients in whom the net finds a lesion to compare"
+        update_metrics(learnt, "predicted_masks", result)
+        return result
+    truth = np.array([[str(p) for p in PRIMARIES].index(table.loc[i, "primary"]) for i in both])
+    whose = np.array([person[i] for i in both])
+    for kind in ("clinical", "image", "fused"):
+        columns = [f"{kind}_{p}" for p in PRIMARIES]
+        reference = table.loc[both, columns].to_numpy(float)
+        predicted = table.loc[[i + NET for i in both], columns].to_numpy(float)
+        lost = paired_difference(
+            c.auc_statistic(truth, reference), c.auc_statistic(truth, predicted), whose
+        )
+        result["answers"][kind] = {
+            "reference_macro_auc": c.auc(truth, reference).macro,
+            "predicted_macro_auc": c.auc(truth, predicted).macro,
+            "lost_macro_auc": lost,
+            "predicted_log_loss": c.log_loss(truth, predicted),
+        }
+    update_metrics(learnt, "predicted_masks", result)
+    return result

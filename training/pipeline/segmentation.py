@@ -1,0 +1,90 @@
+"""The segmentation nets of a run, one without each fold and one on all cases, and their scores."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from bmcore.domain import BmcoreError
+from training.data.case_inference import open_data
+from training.data.content import image_content
+from training.evaluation.segmentation_case import ALL as EVERY
+from training.evaluation.segmentation_case import Scoring, evaluate_case, source_of
+from training.evaluation.segmentation_summary import MINIMUM, summarise
+from training.loops.segmenter_trainer import TrainConfig, begin_with
+from training.pipeline.order import Run
+from training.run.files import read_json, write_json
+from training.run.processes import progress
+from training.segmenter import Request, fine_tuning, learn, net_of
+
+SUBSETS = (EVERY, "t1c")
+
+
+def train_net(run: Run, fold: int) -> None:
+    """Train the net without ``fold`` (``ALL``: with all cases): fine-tuned from the start bundle,
+    or from nothing."""
+    from bmcore.models.configs import SegmenterConfig
+
+    begin = begin_with(run.order.start, 0)
+    net: SegmenterConfig = net_of(begin, fresh_size() if begin.weights is None else {}, 0.0)
+    fine = {} if begin.weights is None else fine_tuning(run.steps)
+    config = TrainConfig(
+        batch=run.order.effort.batch, patch=net.inference.window, steps=run.steps,
+        seed=run.order.seed, save_every=min(100, max(1, run.steps // 4)), **fine,
+    )  # fmt: skip
+    out = run.net("trained", fold)
+    if (out / "metrics.json").exists():  # the folder is of these very data and options
+        return
+    learn(Request(out, (run.cases,), run.prepared, fold, measure=False, device=run.order.device),
+          config, net, begin)  # fmt: skip
+    (out / "checkpoint.rank0.pt").unlink(missing_ok=True)  # as large as three nets
+
+
+def fresh_size() -> dict[str, Any]:
+    """The size of a net from nothing: what a GPU, or a CPU, can train."""
+    import torch
+
+    if torch.cuda.is_available():
+        return {"filters": 32, "fine": 8, "blocks_down": (2, 2, 2, 2), "window": 96, "mirror": True}
+    return {"filters": 24, "blocks_down": (1, 2, 2, 3), "window": 80, "mirror": True}
+
+
+def measure_nets(run: Run) -> None:
+    """Score every case by the net that has not seen it, by the road of daily use; all sequences,
+    and T1 post-gadolinium alone. Writes ``segmentation.json``."""
+    from bmcore.models import runtime
+    from bmcore.models.bundles import load_bundle
+
+    dataset, scoring = open_data(run.cases), Scoring()
+    device = runtime.choose(run.order.device)
+    records, left_out = [], {}
+    with progress() as bars:
+        task = bars.add_task("measure the segmentation", total=len(dataset.case_ids))
+        for fold in range(run.split.count):
+            bundle = load_bundle(run.net("chosen", fold))
+            for case_id in dataset.case_ids:
+                if run.split.fold(case_id) != fold:
+                    continue
+                path = run.nets / "segmentation" / f"{case_id}.json"
+                source = source_of(image_content(dataset, case_id), bundle, scoring)
+                kept = read_json(path) if path.exists() else {}
+                if kept.get("source") != source:
+                    try:
+                        case = dataset.load(case_id)
+                        kept = evaluate_case(case, bundle, device, scoring, SUBSETS)
+                    except BmcoreError as error:
+                        left_out[case_id] = " ".join(f.sentence for f in error.findings)
+                        continue
+                    kept["source"] = source
+                    write_json(path, kept)
+                records.append(kept)
+                bars.advance(task)
+    final = load_bundle(run.net("chosen", -1)).entry("segmenter")
+    write_json(run.nets / "segmentation.json", summarise(records, MINIMUM) | {
+        "data": run.order.data.name,
+        "what": f"each case by the net of {run.split.count} that has not seen it; the net in the "
+        "bundle has learnt from all cases",
+        "left_out": left_out,
+        "segmenter_sha256": final["sha256"],
+        "scoring": asdict(scoring),
+    })  # fmt: skip
