@@ -26,7 +26,7 @@ from bmcore.review.store import Store
 AT_ONCE = 250  # records that are read in one go
 _RECENT_S = 2.0  # a folder's time is coarse: one so young may change again without a change of it
 _T, _RUNS, _VOTES, _READERS = schema.case_index, schema.runs, schema.votes, schema.readers
-ORDERS = ("newest", "name", "models", "fewest readers")
+ORDERS = ("newest", "oldest", "name", "models", "fewest readers")
 
 
 @dataclass(frozen=True)
@@ -195,6 +195,8 @@ def _read_by(key: str) -> sa.Select[Any]:
 def _order(wish: Wish) -> Sequence[sa.ColumnElement[Any]]:
     if wish.order == "name":
         return (_T.c.case_id,)
+    if wish.order == "oldest":
+        return _T.c.added, _T.c.case_id
     if wish.order == "fewest readers":
         return _T.c.readers, _T.c.case_id
     if wish.order == "models":
