@@ -112,8 +112,9 @@ def _vote(
         base.execute("PRAGMA cache_size = -400000")  # kB: all indexes stay in memory
         base.execute("PRAGMA synchronous = OFF")
         guards = base.execute(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'chains'"
-        ).fetchall()  # they let one row follow the other; here many come at once
+            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' "
+            "AND tbl_name IN ('chains', 'votes')"
+        ).fetchall()  # they look at one row after the other; here many come at once
         for guard, _ in guards:
             base.execute(f"DROP TRIGGER {guard}")
         _add_votes(base, names, readers[:each], rng)
