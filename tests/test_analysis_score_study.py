@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,10 @@ def test_a_finished_study_is_a_pilot_and_a_running_one_is_not(tmp_path):
     assert len(rows) > 3
     with pytest.raises(InputRefused, match="names no primary"):
         sizing.pilot(record, known, "AUC")
+    against = {"measure": "accuracy", "compare": ["models", "unaided"]}
+    version = replace(record.versions[-1], study=drawn.study(primary_endpoint=against))
+    with pytest.raises(InputRefused, match="readers with the models alone"):
+        sizing.pilot(replace(record, versions=(version,)), known, "accuracy")
     with open_store(f"sqlite:///{tmp_path / 'e.db'}") as store:
         drawn.read(store, drawn.study(), stop_after=23)
         running = read_record(store, "drawn")

@@ -12,7 +12,7 @@ from bmcore.domain import Primary, refuse
 from bmcore.review.record import StudyRecord
 from bmcore.stats import mrmc
 from bmcore.stats.mrmc import Components
-from bmcore.stats.readings import Reading, by_arm_and_reader, class_score
+from bmcore.stats.readings import MODELS, Reading, by_arm_and_reader, class_score
 from bmcore.stats.sizing import MEASURES, Row
 
 
@@ -32,6 +32,12 @@ def pilot(
     if measure not in MEASURES:
         raise refuse("this measure is not sized", found=measure, expected=", ".join(MEASURES))
     arms, category = record.study.primary_endpoint.compare, record.study.primary_endpoint.primary
+    if MODELS in arms:
+        raise refuse(
+            f"the endpoint of {record.study.study} compares readers with the models alone, which "
+            "tells nothing of two arms",
+            hint="take a study of two arms as the pilot, or a preset.",
+        )
     if measure != "accuracy" and category is None:
         raise refuse(
             f"the endpoint of {record.study.study} names no primary", expected="one for "
