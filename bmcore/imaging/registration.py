@@ -184,8 +184,9 @@ def _score(a: Any, b: Any, inside: Any, transform: Any) -> float:
 
 
 def _apart(fault: RuntimeError) -> bool:
-    """True where ITK says that the images do not overlap."""
-    return any(words in str(fault) for words in ("map outside", "No valid points"))
+    """True where ITK says that there is nothing to compare: no overlap, or one value alone."""
+    nothing = ("map outside", "No valid points", "Zero-valued spacing")
+    return any(words in str(fault) for words in nothing)
 
 
 def _even(volume: Volume, edge_mm: float) -> Volume:
@@ -193,14 +194,16 @@ def _even(volume: Volume, edge_mm: float) -> Volume:
     sizes = voxel_sizes_mm(volume.affine)
     width = np.rint(np.maximum(edge_mm / sizes, 1)).astype(int)
     data = ndimage.uniform_filter(np.asarray(volume.data, np.float32), width, mode="nearest")
-    centre = np.where(width % 2 == 0, 0.5, 0.0)  # an even window ends half a voxel before its own
+    aside = np.where(width % 2 == 0, 0.5, 0.0)  # so far before a voxel lies the mean of even ones
     step = np.diag([*(edge_mm / sizes), 1.0])
     step[:3, 3] = (np.diag(step)[:3] - 1) / 2
-    affine = volume.affine @ step
+    there = step.copy()
+    there[:3, 3] -= aside
+    affine = volume.affine @ there
     counts = np.maximum(1, np.rint(np.array(volume.shape) * sizes / edge_mm)).astype(int)
     matrix = np.diag(step)[:3]
     even = ndimage.affine_transform(
-        data, matrix, step[:3, 3] + centre, output_shape=tuple(counts), order=1, mode="nearest"
+        data, matrix, step[:3, 3], output_shape=tuple(counts), order=1, mode="nearest"
     )
     return Volume(even, affine)
 
