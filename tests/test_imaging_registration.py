@@ -91,3 +91,38 @@ def test_the_same_images_give_the_same_numbers() -> None:
     moving, _ = moved(fixed, (4, 0, 5), (6, 2, 1))
     first, second = (register(fixed, moving) for _ in range(2))
     assert np.array_equal(first.matrix, second.matrix)
+
+
+@pytest.mark.parametrize("codes", [(-1, -1, 1), (1, -1, -1)])
+def test_an_image_of_1_mm_that_is_stored_the_other_way_round_lies_where_it_lay(codes) -> None:
+    """Voxels of 1 mm are averaged two by two: that must not move them along their own axes."""
+    import nibabel as nib
+
+    volume = template((1.0, 1.0, 1.0))
+    image = nib.Nifti1Image(np.asarray(volume.data), volume.affine)
+    turned = image.as_reoriented([[axis, code] for axis, code in enumerate(codes)])
+    other = Volume(np.asarray(turned.dataobj, np.float32), turned.affine)
+    found = register(volume, other, np.asarray(volume.data) > 0.05)
+    assert error_mm(found.matrix, np.eye(4)) < 0.1
+
+
+def test_images_that_part_on_the_way_leave_the_start_as_it_was() -> None:
+    """As in a slab of neck: what is asked for lies where the other image has no voxel."""
+    import SimpleITK as sitk
+
+    from bmcore.imaging import registration as own
+
+    fixed = template((4.0, 4.0, 4.0))
+    noise = np.random.default_rng(1).normal(0, 1, fixed.shape).astype(np.float32)
+    fixed = Volume(np.asarray(fixed.data) + noise, fixed.affine)
+    few = np.zeros(fixed.shape, np.float32)
+    few[:3, :3, :3] = 1  # a corner far from the other image
+    far = Volume(np.asarray(fixed.data)[15:35, 15:35, 15:35], fixed.affine)
+    there = far.affine.copy()
+    there[:3, 3] = transform(fixed.affine, (15, 15, 15))
+    images = own._itk(fixed), own._itk(Volume(far.data, there))
+    inside = sitk.Cast(own._itk(Volume(few, fixed.affine)) > 0.5, sitk.sitkUInt8)
+    start = own._transform(np.eye(4), np.zeros(3), False)
+    own._run(*images, inside, start, (1,), (0.0,))
+    assert np.array_equal(own._matrix(start), np.eye(4))
+    assert own._score(*images, inside, start) == 0

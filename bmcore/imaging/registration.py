@@ -115,12 +115,18 @@ def _register(
 def _run(
     a: Any, b: Any, inside: Any, transform: Any, shrink: Sequence[int], smoothing: Sequence[float]
 ) -> None:
-    """Improve ``transform`` in place."""
+    """Improve ``transform`` in place; it stays what it was where the images part on the way."""
     method = _method(inside)
     method.SetShrinkFactorsPerLevel(shrink)
     method.SetSmoothingSigmasPerLevel(smoothing)
+    before = transform.GetParameters()
     method.SetInitialTransform(transform, inPlace=True)
-    method.Execute(a, b)
+    try:
+        method.Execute(a, b)
+    except RuntimeError as fault:
+        if not _apart(fault):
+            raise
+        transform.SetParameters(before)
 
 
 def _turns(fixed: npt.NDArray[np.float64], moving: npt.NDArray[np.float64]) -> list[Affine]:
@@ -172,21 +178,28 @@ def _score(a: Any, b: Any, inside: Any, transform: Any) -> float:
     try:
         return -float(method.MetricEvaluate(a, b))
     except RuntimeError as fault:
-        if "map outside" in str(fault) or "No valid points" in str(fault):
-            return 0.0
-        raise
+        if not _apart(fault):
+            raise
+        return 0.0
+
+
+def _apart(fault: RuntimeError) -> bool:
+    """True where ITK says that there is nothing to compare: no overlap, or one value alone."""
+    nothing = ("map outside", "No valid points", "Zero-valued spacing")
+    return any(words in str(fault) for words in nothing)
 
 
 def _even(volume: Volume, edge_mm: float) -> Volume:
     """The image in voxels of this edge along its own axes; finer ones are averaged."""
     sizes = voxel_sizes_mm(volume.affine)
-    width = np.maximum(edge_mm / sizes, 1)
-    data = ndimage.uniform_filter(
-        np.asarray(volume.data, np.float32), np.rint(width).astype(int), mode="nearest"
-    )
+    width = np.rint(np.maximum(edge_mm / sizes, 1)).astype(int)
+    data = ndimage.uniform_filter(np.asarray(volume.data, np.float32), width, mode="nearest")
+    aside = np.where(width % 2 == 0, 0.5, 0.0)  # so far before a voxel lies the mean of even ones
     step = np.diag([*(edge_mm / sizes), 1.0])
     step[:3, 3] = (np.diag(step)[:3] - 1) / 2
-    affine = volume.affine @ step
+    there = step.copy()
+    there[:3, 3] -= aside
+    affine = volume.affine @ there
     counts = np.maximum(1, np.rint(np.array(volume.shape) * sizes / edge_mm)).astype(int)
     matrix = np.diag(step)[:3]
     even = ndimage.affine_transform(
