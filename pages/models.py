@@ -58,7 +58,7 @@ def draw_glance(manifest: dict[str, Any], card: model_card.Card | None) -> None:
         st.text(f"{manifest['name']} {manifest['version']}")
     with seen:
         st.markdown("**Trained on**")
-        st.text(_sentence(manifest["trained_on"]) or "It is not stated on what.")
+        st.text(_sentence(_plain(manifest["trained_on"])) or "It is not stated on what.")
         if manifest["notes"]:
             st.text(manifest["notes"])
     with good:
@@ -67,6 +67,17 @@ def draw_glance(manifest: dict[str, Any], card: model_card.Card | None) -> None:
     with distrust:
         st.markdown("**Where not to trust them**")
         st.markdown("\n".join(f"- {line}" for line in model_card.distrust(card)))
+
+
+_LOOKS = {"CLINIC": "ordinary", "WILD": "varied"}  # the generator's names for how scans look
+
+
+def _plain(text: str) -> str:
+    """What the models were trained on, without the generator's own words for how it paints."""
+    text = text.replace(", painted anew for each patch", "")
+    for name, look in _LOOKS.items():
+        text = text.replace(f" of the style {name}", f" of {look} looks")
+    return text.replace(" of the styles CLINIC and WILD", " of ordinary and varied looks")
 
 
 def _sentence(text: str) -> str:

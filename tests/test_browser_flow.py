@@ -93,7 +93,7 @@ def test_a_reader_with_a_list_lands_on_the_next_sheet(browser, site: str) -> Non
     page.page.get_by_text("Now read it with the models").wait_for()
     assert presses(page) == 3
     page.page.get_by_role("link", name="Cases").click()  # asked for, the list stays
-    page.page.get_by_text("3 of 3 cases").wait_for()
+    page.page.get_by_text("3 cases", exact=True).wait_for()
     page.button("Read the next case: Case-3").wait_for()  # the other two belong to the study
     page.look()
     page.page.close()
@@ -101,7 +101,7 @@ def test_a_reader_with_a_list_lands_on_the_next_sheet(browser, site: str) -> Non
 
 def test_a_case_takes_four_clicks_and_the_next_one_follows(browser, site: str) -> None:
     page = sign_in(browser, site, READER_B)
-    page.page.get_by_text("3 of 3 cases").wait_for()
+    page.page.get_by_text("3 cases", exact=True).wait_for()
     page.page.evaluate(COUNT)
     page.button("Read the next case: Case-1").click()
     page.page.wait_for_selector(READY)
@@ -176,3 +176,31 @@ def grave(page: Page, script: str) -> list:
         for v in page.page.evaluate(AXE)
         if v[0] in ("serious", "critical") and not all(".viewer" in n for n in v[2])
     ]
+
+
+def test_an_investigator_renames_and_deletes_a_case(browser, site: str) -> None:
+    page = sign_in(browser, site, "Prof Iris")
+    page.page.get_by_text("3 cases", exact=True).wait_for()  # lands where the others read from
+    page.page.goto(f"{site}/review?case=Case-1")
+    page.button("Rename or delete").click()
+    page.page.get_by_text("The case belongs to a locked study (small)").wait_for()
+    for old, new in (("Case-3", "Better"), ("Better", None)):
+        page.page.goto(f"{site}/review?case={old}")
+        page.page.wait_for_selector(READY)
+        page.settle()
+        page.button("Rename or delete").click()
+        page.page.get_by_label("Reason (it stays on record)").fill("sent twice")
+        page.page.keyboard.press("Enter")
+        page.settle()
+        if new:
+            page.page.get_by_label("New name (a pseudonym)").fill(new)
+            page.page.keyboard.press("Enter")
+            page.settle()
+            page.button("Rename").last.click()
+            page.page.wait_for_url(f"**case={new}*")
+        else:
+            page.button("Delete for good").click()
+            page.page.get_by_text("Case Better is deleted.").wait_for()
+    page.page.get_by_text("2 cases", exact=True).wait_for()
+    page.look()
+    page.page.close()

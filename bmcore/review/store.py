@@ -171,9 +171,9 @@ def _append(connection: sa.Connection, draft: VoteDraft) -> Vote:
     )
     values["supersedes"] = _superseded(connection, draft, reader)
     values["created_at"] = datetime.now(UTC)
-    stored = row_mapping.vote(chain.append(connection, table, values))
+    made = row_mapping.vote(chain.append(connection, table, values))
     vote_counts.voted(connection, draft.case_id)
-    return stored
+    return made
 
 
 def _check_order(connection: sa.Connection, draft: VoteDraft) -> None:
@@ -235,10 +235,8 @@ def _superseded(connection: sa.Connection, draft: VoteDraft, reader: Reader) -> 
     earlier = connection.execute(query).scalar_one_or_none()
     if earlier is not None and draft.reason is None:
         raise refuse(
-            f"{reader.name} has already voted on case {draft.case_id}, {draft.phase}",
-            found=f"vote {earlier}",
-            expected="a reason for the change",
-            hint="say why the earlier vote is to be replaced; it is kept.",
+            f"{reader.name} has voted on case {draft.case_id} already, {draft.phase}",
+            hint="give a reason to replace that vote; it stays on record.",
         )
     if earlier is None and draft.reason is not None:
         raise refuse(

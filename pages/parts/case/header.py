@@ -9,7 +9,7 @@ import streamlit as st
 
 from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, Finding, Prediction, Severity
 from pages.parts import loaders
-from pages.parts.words import clinical
+from pages.parts.words import clinical, count
 
 if TYPE_CHECKING:
     from bmcore.intake.library import CaseEntry
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def pick_case() -> str | None:
     """The case of the address (``?case=``), changeable in a box; None, with words, if none."""
-    known = [entry.case_id for entry in loaders.entries()]
+    known = loaders.case_ids()
     if not known:
         st.info("There are no cases yet. Add one on the Cases page.")
         return None
@@ -56,7 +56,7 @@ def draw_case_header(entry: CaseEntry, read: bool, shown: Prediction | None) -> 
     if entry.date_shifted:
         parts.append(("Day, moved", escape(entry.date_shifted)))
     if missing:
-        parts.append(("Not there", f'<span class="warn">{escape(", ".join(missing))}</span>'))
+        parts.append(("Missing", f'<span class="warn">{escape(", ".join(missing))}</span>'))
     parts.append(("Models", escape(_models_state(read, shown))))
     spans = [f'<span><span class="label">{a}</span> <b>{b}</b></span>' for a, b in parts]
     st.html(f'<div class="case-line">{"".join(spans)}</div>', width="content")
@@ -78,5 +78,6 @@ def _draw_notes(notes: list[Finding]) -> None:
         return
     worst = any(n.severity is not Severity.INFO for n in notes)
     icon = ":material/warning:" if worst else ":material/info:"
-    with st.popover(f"{len(notes)} note{'s' * (len(notes) > 1)}", icon=icon):
+    words = f"{count(len(notes), 'file warning')}" if worst else count(len(notes), "note")
+    with st.popover(words, icon=icon):
         st.text("\n".join(f.sentence for f in notes))

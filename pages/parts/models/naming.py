@@ -25,7 +25,7 @@ def draw_answers(card: Card) -> None:
     measures = {
         "accuracy": "Right answers",
         "balanced_accuracy": "Right, each primary<br>counts the same",
-        "macro_auc": "Telling apart (AUC):<br>0.5 guessing, 1 perfect",
+        "macro_auc": "Discrimination (AUC):<br>0.5 guessing, 1 perfect",
         "log_loss": "Log loss:<br>lower is better",
     }
     kinds = [k for k in ANSWERS if k in answers]
@@ -44,7 +44,7 @@ def draw_answers(card: Card) -> None:
     left, right = st.columns(2, gap="large")
     names = [SHORT_PRIMARIES[p] for p in PRIMARY_NAMES]
     with left:
-        st.subheader("Who was taken for whom", anchor=False)
+        st.subheader("Confusion matrix", anchor=False)
         even = answers[kind].get("balanced_confusion")
         balanced = even is not None and st.toggle(
             "Balanced decision: all primaries as if equally common", key="card balanced"
@@ -117,7 +117,7 @@ def _decision(card: Card, kind: str) -> None:
     curves = {k: c[primary] for k, c in found["answers"].items()}
     chart(charts.decision(found["thresholds"], curves, INFORMED, kind), "decision")
     st.caption(
-        "Net benefit: right actions less wrong ones, a wrong one weighed by the probability from "
+        "Net benefit: right actions minus wrong ones, a wrong one weighed by the probability from "
         "which one would act. A curve is of use where it lies above both acting on all and acting "
         f"on nobody (0). Band: 95 % interval of the {INFORMED[kind].lower()} answer."
     )

@@ -35,6 +35,7 @@ ANSWERS = "The models' answers"
 def draw(reading: StudyContext, place: Place, prediction: Prediction | None) -> None:
     """Questions of the arm and the button that locks. prediction: where the arm shows it."""
     lesions = _lesions(prediction)
+    _state(reading, place)["helped"] = prediction is not None
     _restore(reading, place)
     _draw_sheet(reading, place, lesions)
     clock.draw(
@@ -164,6 +165,7 @@ def _state(reading: StudyContext, place: Place) -> dict[str, Any]:
             "jumped": False,
             "problem": None,
             "taken_over": (),
+            "helped": False,
             "told": Seconds(),
             "at": time.monotonic(),
         },
@@ -266,7 +268,7 @@ def _lock(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> No
         for q in reading.study.questions_in(place.arm)
         for words in questions.missing(q, token, values.get(q.id), shown)
     ]
-    if place.arm != "unaided" and not st.session_state.get(_opened_key(reading, place)):
+    if state["helped"] and not st.session_state.get(_opened_key(reading, place)):
         missing.append(f"a look at “{ANSWERS}”, in the tab beside your answer")
     if missing:
         state["problem"] = f"Not locked yet. Still missing: {'; '.join(missing)}."
