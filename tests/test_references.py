@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -14,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from bmcore.domain import InputRefused, Primary
 from bmcore.inference import references
 from bmcore.intake.reference_mask import Brought, keep, look
+from bmcore.origin import Origin
 from bmcore.review import case_changes
 from bmcore.review.store import open_store
 from tests import people_fixture
@@ -193,6 +195,29 @@ def test_masks_that_do_not_fit_are_told_each_with_its_reason(home: Path, drawn) 
     (work / "no.zip").write_bytes(b"PK not a zip")
     with pytest.raises(InputRefused, match="cannot be read"):
         look(Brought(work / "no.zip", "no.zip"), home, {"A"})
+
+
+def test_a_mask_on_the_grid_that_t1_came_on_is_brought_onto_the_case(home: Path, drawn) -> None:
+    """The case of a raw head lies on another grid than T1 Gd as it came: here half as many slices,
+    twice as thick."""
+    from bmcore.intake import library
+
+    case, _ = drawn
+    i, j, k = case.grid.shape
+    came = case.grid.affine @ np.diag([1.0, 1.0, 2.0, 1.0])
+    came[:3, 3] += case.grid.affine[:3, 2] / 2  # the middle of two slices
+    origin = Origin((i, j, k // 2), came)
+    library.add_volumes(home, replace(case, origin=origin), case_id="Raw")
+    thick = np.zeros((i, j, k // 2), np.uint8)
+    thick[4:9, 5:10, 3:6] = 3
+    file = mask_file(home.parent / "brought", "Raw.nii.gz", thick, came)
+    brought = Brought(file, "Raw.nii.gz")
+    (found,) = look(brought, home, {"Raw"})
+    assert found.what == "new" and any("grid that T1 Gd came on" in n.what for n in found.notes)
+    keep(brought, home, (found,), "Iris")
+    placed = np.asarray(library.load_case(home, "Raw").truth.mask.data)
+    assert np.array_equal(placed, np.repeat(thick, 2, axis=2))
+    assert found.ml[3] == pytest.approx(5 * 5 * 6 / 1000)
 
 
 def test_the_page_shows_a_mask_on_the_images_before_it_keeps_it(home: Path, models, drawn) -> None:
