@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -14,6 +15,10 @@ from streamlit.testing.v1 import AppTest
 from bmcore.domain import InputRefused, Primary
 from bmcore.inference import references
 from bmcore.intake.reference_mask import Brought, keep, look
+from bmcore.origin import Origin
+from bmcore.review import case_changes
+from bmcore.review.store import open_store
+from tests import people_fixture
 from tests.test_pages_app import home, models, press, words
 
 __all__ = ["home", "models"]  # fixtures
@@ -21,7 +26,7 @@ CASES = {"A", "B", "C", "D"}
 TABLE = "case_id,Primary\nA,melanoma\nB,lung cancer of some kind\nC,breast\nX,breast\n"
 
 
-def brought(home: Path, text: str = TABLE) -> references.Preview:
+def brought_table(home: Path, text: str = TABLE) -> references.Preview:
     path = home / "table.csv"
     path.write_text(text, encoding="utf-8")
     try:
@@ -32,7 +37,7 @@ def brought(home: Path, text: str = TABLE) -> references.Preview:
 
 def test_each_row_is_told_what_becomes_of_it(tmp_path: Path) -> None:
     (tmp_path / "truth.csv").write_text("case_id,Primary\nC,rcc\n")
-    found = brought(tmp_path)
+    found = brought_table(tmp_path)
     told = {case: (primary, what) for case, primary, what in found.rows}
     assert told["A"] == (Primary.MELANOMA, references.NEW)
     assert told["B"][0] is None and "none of the six" in told["B"][1]
@@ -43,7 +48,7 @@ def test_each_row_is_told_what_becomes_of_it(tmp_path: Path) -> None:
 
 def test_what_is_kept_wins_and_says_where_it_comes_from(tmp_path: Path) -> None:
     (tmp_path / "truth.csv").write_text("case_id,Primary\nC,rcc\n")
-    found = brought(tmp_path)
+    found = brought_table(tmp_path)
     assert references.keep(tmp_path, found, "Prof Iris") == 2
     known = references.truths(tmp_path)
     assert known == {"A": Primary.MELANOMA, "C": Primary.BREAST}
@@ -52,7 +57,7 @@ def test_what_is_kept_wins_and_says_where_it_comes_from(tmp_path: Path) -> None:
         "A", "Truth of May.csv", "Primary", "Prof Iris",
     )  # fmt: skip
     assert one["sha256"] == found.digest
-    again = brought(tmp_path, TABLE.replace("A,melanoma", "A,rcc"))
+    again = brought_table(tmp_path, TABLE.replace("A,melanoma", "A,rcc"))
     assert references.keep(tmp_path, again, "Max") == 1
     stored = json.loads((tmp_path / references.STORED).read_text())
     assert [(r["case"], r["primary"], r["by"]) for r in stored["replaced"]] == [
@@ -64,14 +69,13 @@ def test_what_is_kept_wins_and_says_where_it_comes_from(tmp_path: Path) -> None:
 
 def test_a_table_without_primaries_is_refused_with_its_own_name(tmp_path: Path) -> None:
     with pytest.raises(InputRefused, match="no column of this table holds the primary") as refused:
-        brought(tmp_path, "case_id,Age\nA,50\n")
+        brought_table(tmp_path, "case_id,Age\nA,50\n")
     assert "Truth of May.csv" in str(refused.value)
 
 
 def test_the_page_shows_how_it_reads_a_table_before_it_keeps_anything(home: Path, models) -> None:
     from bmcore.review import plan
-    from bmcore.review.store import open_store
-    from tests import pages_home, people_fixture
+    from tests import pages_home
 
     pages_home.add_case(home, home.parent / "files", "A")
     with open_store(people_fixture.url(home)) as store:
@@ -155,6 +159,12 @@ def test_a_mask_is_read_as_the_reference_and_what_it_replaces_stays(home: Path, 
     again = library.add_case(home, {s: p for s, p in entry.files.items() if s != "seg"}, "A")
     assert again.reference["by"] == "Max"  # the same images brought again change nothing
     assert library.without_names(entry, home.parent / "package").reference == {}
+    references.keep(home, brought_table(home, "case_id,Primary\nA,rcc\n"), "Max")
+    with open_store(people_fixture.url(home)) as store:  # all of it follows to another name
+        case_changes.rename(store, home, case_changes.Wish("A", "Max", "a better name"), "B")
+    assert np.array_equal(np.asarray(used(home, "B").data), labels)
+    assert references.truths(home) == {"B": Primary.RCC}
+    assert len(list((home / "cases" / "B").glob("B-seg-*.nii.gz"))) == 2
 
 
 def test_masks_that_do_not_fit_are_told_each_with_its_reason(home: Path, drawn) -> None:
@@ -187,11 +197,32 @@ def test_masks_that_do_not_fit_are_told_each_with_its_reason(home: Path, drawn) 
         look(Brought(work / "no.zip", "no.zip"), home, {"A"})
 
 
+def test_a_mask_on_the_grid_that_t1_came_on_is_brought_onto_the_case(home: Path, drawn) -> None:
+    """The case of a raw head lies on another grid than T1 Gd as it came: here half as many slices,
+    twice as thick."""
+    from bmcore.intake import library
+
+    case, _ = drawn
+    i, j, k = case.grid.shape
+    came = case.grid.affine @ np.diag([1.0, 1.0, 2.0, 1.0])
+    came[:3, 3] += case.grid.affine[:3, 2] / 2  # the middle of two slices
+    origin = Origin((i, j, k // 2), came)
+    library.add_volumes(home, replace(case, origin=origin), case_id="Raw")
+    thick = np.zeros((i, j, k // 2), np.uint8)
+    thick[4:9, 5:10, 3:6] = 3
+    file = mask_file(home.parent / "brought", "Raw.nii.gz", thick, came)
+    brought = Brought(file, "Raw.nii.gz")
+    (found,) = look(brought, home, {"Raw"})
+    assert found.what == "new" and any("grid that T1 Gd came on" in n.what for n in found.notes)
+    keep(brought, home, (found,), "Iris")
+    placed = np.asarray(library.load_case(home, "Raw").truth.mask.data)
+    assert np.array_equal(placed, np.repeat(thick, 2, axis=2))
+    assert found.ml[3] == pytest.approx(5 * 5 * 6 / 1000)
+
+
 def test_the_page_shows_a_mask_on_the_images_before_it_keeps_it(home: Path, models, drawn) -> None:
     from bmcore.analysis.collect import reference_mask as used
     from bmcore.review import plan
-    from bmcore.review.store import open_store
-    from tests import people_fixture
 
     case, labels = drawn
     with open_store(people_fixture.url(home)) as store:

@@ -130,6 +130,15 @@ def keep(home: Path, found: Preview, by: str) -> int:
     return changed
 
 
+def rename(home: Path, case_id: str, new: str) -> None:
+    """Let the kept primary of a case follow it to another name."""
+    stored = _stored(home)
+    if case_id in stored["cases"]:
+        stored["cases"][new] = stored["cases"].pop(case_id)
+        text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False)
+        disk.write(home / STORED, text)
+
+
 def provenance(home: Path) -> list[dict[str, Any]]:
     """Every primary kept on the page, with its case and where it comes from."""
     return [{"case": case, **one} for case, one in sorted(_stored(home)["cases"].items())]

@@ -50,7 +50,8 @@ def renaming(home: Path, entry: CaseEntry, new: str, token: str) -> list[Step]:
         raise refuse("this name is in use", found=name, hint="choose another one.")
     draft = _folder(home, token) / "new"
     draft.mkdir(mode=disk.FOLDER_MODE)
-    names = {f"{entry.case_id}-{n}.nii.gz": f"{name}-{n}.nii.gz" for n in entry.files}
+    # every file of the record, also reference masks that were replaced
+    names = {old: f"{name}{old.removeprefix(entry.case_id)}" for old in entry.sha256}
     for old, better in names.items():
         shutil.copyfile(entry.folder / old, draft / better)
     sha256 = {names[old]: digest for old, digest in entry.sha256.items()}

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from bmcore import disk
 from bmcore.domain import refuse
+from bmcore.inference import references
 from bmcore.intake import library, removal
 from bmcore.intake.case_record import CaseEntry
 from bmcore.review import chain, plan, schema
@@ -87,6 +88,7 @@ def rename(store: Store, home: Path, wish: Wish, new: str) -> None:
                 )
 
         _change(_Site(store, home), wish, entry, check, new)
+        references.rename(home, wish.case_id, new.strip())
 
 
 def recover(store: Store, home: Path) -> None:

@@ -73,10 +73,11 @@ def _logger() -> logging.Logger:
 
 
 def show_findings(error: BmcoreError) -> None:
-    """Each problem as one line; text from files is never read as Markdown."""
+    """Each problem as one line, in one box; text from files is never read as Markdown."""
     lines = "\n".join(finding.sentence for finding in error.findings)
-    st.error("This cannot be used yet:")
-    st.text(lines)
+    with st.container(border=True, gap="small"):
+        st.error("This cannot be used yet:")
+        st.text(lines)
 
 
 def unexpected() -> str:
