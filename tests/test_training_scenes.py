@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bmcore.domain import InputRefused
+from bmcore.intake.datasets import YaleDataset
 from bmcore.models.configs import SegmenterConfig
 from bmcore.models.losses import small_lesion_weights
 from bmcore.models.segmenter import build_segmenter
@@ -21,8 +22,11 @@ from bmcore.phantom.cohort import PhantomCase, draw_case
 from bmcore.phantom.scene import write_head
 from training import average_weights
 from training.ablation import against
+from training.data.content import image_content
+from training.data.prepared import VERSION
 from training.loops.segmenter_trainer import begin_with, settle
 from training.postprocessing_search import best
+from training.run.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
@@ -60,6 +64,8 @@ def put_cache(out: Path, held: Path) -> None:
         np.save(place / f"{folder.name}.images.npy", images)
         np.save(place / f"{folder.name}.labels.npy", labels)
         np.save(place / f"{folder.name}.spots.npy", np.argwhere(labels)[:8].astype(np.int16))
+        source = {"version": VERSION, "content": image_content(YaleDataset(held), folder.name)}
+        write_json(place / f"{folder.name}.source.json", source)
 
 
 def write_small(case: PhantomCase, folder: Path) -> None:
