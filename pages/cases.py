@@ -179,8 +179,10 @@ with page("Cases", "cases.see"):
         wish = work_list.controls()
         rows, total = work_list.read(wish)
         with place:
-            states = runs.states([row.case_id for row in rows])
-            follow_work({c: s.state for c, s in states.items()}, runs.look().busy)
+            busy = runs.look().busy
+            if busy:
+                states = runs.states([row.case_id for row in rows])
+                follow_work({c: s.state for c, s in states.items()}, busy)
             next_case.draw_first()
         if not rows:
             st.info("No case fits this search. Take a filter away to see the others.")

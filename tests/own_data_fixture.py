@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
 
@@ -17,7 +16,7 @@ from bmcore.models.candidates import FEATURES
 from bmcore.models.configs import SegmenterConfig
 from bmcore.models.segmenter import build_segmenter
 from bmcore.phantom.cohort import PhantomCase
-from training.bench.stand_in import Faults, write_stand_in
+from training.bench.stand_in import Faults, as_it_is, write_stand_in
 from training.pipeline.order import Effort, Order
 
 EDGE = 52
@@ -72,15 +71,8 @@ def ball(seed: int) -> PhantomCase:
 
 def cohort(out: Path, count: int, faults: Faults = Faults()) -> Path:
     """Write ``count`` balls; returns the folder that a user would name."""
-    write_stand_in((ball(seed) for seed in range(count)), out, faults, _write)
+    write_stand_in((ball(seed) for seed in range(count)), out, faults, as_it_is)
     return out
-
-
-def _write(case: PhantomCase, case_id: str, folder: Path) -> None:
-    (folder / case_id).mkdir(parents=True)
-    for name, data in (*case.images.items(), ("seg", case.labels)):
-        image = nib.Nifti1Image(np.rint(data).astype(np.int16), case.affine)
-        nib.save(image, folder / case_id / f"{case_id}-{name}.nii.gz")
 
 
 def start_bundle(folder: Path) -> Path:

@@ -19,7 +19,7 @@ from bmcore.review import accounts, conduct, invitations, plan
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.worklist import Seconds
-from tests import pages_home, people_fixture
+from tests import pages_home, people_fixture, runs_fixture
 from tests.test_browser import CHROMIUM, FLAGS, Page, playwright, serve
 from tests.test_browser_screens import WIDER
 from tests.test_browser_viewer_tools import AXE, axe
@@ -217,7 +217,7 @@ def grave(page: Page, script: str) -> list:
 def test_axe_finds_nothing_serious_on_the_pages_of_a_study(
     browser, home: Path, site: str, axe: str
 ) -> None:
-    """After the road: every tab, reports and accounts; then a reader's list and sheet."""
+    """After the road: every tab, results, runs and accounts; then a reader's list and sheet."""
     study = people_fixture.make_study(
         CASES,
         study="second",
@@ -237,7 +237,13 @@ def test_axe_finds_nothing_serious_on_the_pages_of_a_study(
         road.page.get_by_role("tab", name=name).click()
         road.on.settle()
         found += grave(road.on, axe)
-    for name in ("reports", "accounts"):
+    road.page.get_by_role("tab", name="Progress").click()
+    road.page.get_by_role("button", name="Close").click()  # what opens lies outside of the app
+    road.page.get_by_text("For good. What is not locked").wait_for()
+    road.on.settle()
+    found += grave(road.on, axe)
+    runs_fixture.put(home, "no such case", "failed", "there is no case")
+    for name in ("reports", "agreement", "runs", "accounts"):
         road.page.goto(f"{site}/{name}")
         road.page.get_by_role("heading").first.wait_for()
         road.on.settle()

@@ -1,4 +1,4 @@
-"""The index of the work list says what lies in the folder, whoever changed that, and counts votes."""
+"""The index of the work list says what lies in the folder, and counts the votes."""
 
 from __future__ import annotations
 

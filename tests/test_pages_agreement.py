@@ -93,7 +93,7 @@ def test_the_page_shows_the_numbers_of_the_engine_and_those_of_the_report(home: 
     assert sorted(shown) == sorted(listed)
     page = press(open_page("reports"), "Build report")
     assert not page.exception and not page.error
-    assert len(page.get("download_button")) == 9
+    assert len(page.get("download_button")) == 10
     files = page.session_state["report files"][1]
     html = files["report.html"].decode()
     for sentence in found.summary:

@@ -160,6 +160,37 @@ def test_doubts_stand_beside_the_outline_and_go_along_with_the_case(
     assert doubt in entry.findings
 
 
+def test_what_was_looked_at_is_what_is_stored_and_nothing_is_read_again(
+    home, ran, tmp_path, monkeypatch
+) -> None:
+    """Between the outline and the library the case lies in the arrival's folder; a damaged one is
+    made again from the files."""
+    from bmcore.door import ready, take
+
+    def again(*_: object) -> None:
+        raise AssertionError("the files were read a second time")
+
+    once = take.raw
+    for number, damaged in enumerate((False, True), start=1):
+        monkeypatch.setattr(take, "raw", once)
+        fixture.four(tmp_path / str(number), number, PatientID=f"P{number}")
+        page = sound(button(bring(home, tmp_path / str(number)), "align").click().run())
+        (of,) = arrival.of(home, OWNER)
+        if damaged:
+            (of.folder / ready.NAME).write_bytes(b"no archive")
+        monkeypatch.setattr(take, "raw", once if damaged else again)
+        sound(button(page, "store").click().run())
+    first, second = sorted(library.list_cases(home), key=lambda entry: entry.added)
+    for number, entry in ((1, first), (2, second)):
+        case = library.load_case(home, entry.case_id)
+        for sequence, source in fixture.four(tmp_path / f"same {number}", number).items():
+            assert fixture.agrees(case.sequences[sequence], source, 1e-3), sequence
+        assert entry.sources["t1c"]["given"].endswith("of 4") and len(entry.findings) == len(
+            first.findings
+        )
+    assert arrival.of(home, OWNER) == [] and list(arrival.folder_of(home).iterdir()) == []
+
+
 def test_text_that_may_be_burned_in_is_said_beside_the_outline(home, ran, tmp_path) -> None:
     made = fixture.slices(fixture.volume())
     values = fixture.stored(made[3]).astype(int)

@@ -22,9 +22,14 @@ FAMILIES = {
     "time": coverage._time_checks,
     "ends": coverage._end_checks,
     "missing reads": coverage._missing_checks,
+    "against the models": coverage._standalone_checks,
     "published studies": coverage._published_checks,
 }
-SLOW = {"missing reads", "published studies"}  # whole studies: fewer of them here
+SLOW = {
+    "missing reads",
+    "against the models",
+    "published studies",
+}  # whole studies: fewer of them here
 
 
 @pytest.mark.parametrize("family", FAMILIES)

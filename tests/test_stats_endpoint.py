@@ -11,6 +11,7 @@ from bmcore.stats import afroc, binary_mrmc, endpoint, mrmc, multiplicity
 from bmcore.stats.endpoint import compute, sensitivity_analyses
 from bmcore.stats.endpoint_choice import Asked, Endpoint, cannot_compute
 from bmcore.stats.readings import CANNOT_TELL, Reading, class_score
+from tests import standalone_fixture as standalone
 from tests.vandyke_fixture import SCORES, TRUTH
 
 ARMS = ("unaided", "aided")
@@ -430,6 +431,19 @@ def test_readers_against_the_models_is_the_analysis_of_one_condition_by_its_form
     assert turned.arms[1].value == found.arms[0].value
 
 
+def test_readers_against_a_program_give_the_numbers_that_rjafroc_printed():
+    scores = standalone.SCORES * 100 / 101  # a confidence ends at 100; the order stays
+    rows = against_models(scores[1:], standalone.TRUTH, scores[0] / 100)
+    found = compute(Endpoint("AUC", ("models", "unaided"), "ill"), rows)
+    shown, printed = found.difference, standalone.PRINTED
+    assert [round(arm.value, 3) for arm in found.arms] == [printed["program"], printed["readers"]]
+    assert round(shown.value, 4) == printed["difference"]
+    assert (round(shown.low, 3), round(shown.high, 3)) == printed["interval"]
+    assert round(found.contrast.random.statistic**2, 2) == printed["f"]
+    assert round(found.contrast.random.df) == printed["df"]
+    assert round(found.p, 2) == printed["p"]
+
+
 def test_a_reader_counts_with_the_cases_that_the_models_answered():
     rows = against_models(SCORES[0, :4], TRUTH, SCORES[0, 4] / 5)
     few = [r for r in rows if not (r.arm == "models" and int(r.case) % 3 == 0)]
@@ -443,27 +457,6 @@ def test_a_reader_counts_with_the_cases_that_the_models_answered():
     assert analyses["cases read by everyone"].difference.value == pytest.approx(
         compute(choice, kept).difference.value
     )
-
-
-def test_readers_who_do_as_well_as_the_models_are_told_apart_in_one_of_twenty_studies():
-    hits = 0
-    for seed in range(300):
-        rng = np.random.default_rng([5, seed])
-        hard = rng.normal(0, 0.7, 50)
-        own = rng.normal(0, 0.15, (6, 1))
-        right = rng.normal(size=(6, 50)) < 0.4 + hard + own
-        models = rng.normal(size=50) < 0.4 * math.sqrt((1.49 + 0) / (1.49 + 0.15**2)) + hard
-        rows = [
-            Reading(f"R{j}", f"{i:02d}", "unaided", "lung", "lung" if right[j, i] else "breast")
-            for j, i in np.ndindex(6, 50)
-        ]
-        rows += [
-            Reading("models", f"{i:02d}", "models", "lung", "lung" if ok else "breast")
-            for i, ok in enumerate(models)
-        ]
-        found = compute(Endpoint("accuracy", ("models", "unaided")), rows)
-        hits += found.difference.low <= 0 <= found.difference.high
-    assert 0.91 <= hits / 300 <= 0.985  # 95 % within three standard errors
 
 
 def test_what_only_readers_do_is_not_compared_with_the_models():

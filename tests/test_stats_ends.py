@@ -21,6 +21,7 @@ from bmcore.stats import (
     reliability,
     segmentation,
 )
+from training.bench import bootstrap_kinds
 
 Z2 = stats.norm.ppf(0.975) ** 2
 
@@ -195,3 +196,39 @@ def test_a_bootstrap_whose_resamples_are_all_alike_has_no_interval():
     assert found.value == 7
     assert not found.has_interval
     assert "all of 2000 resamples give the same number" in found.method
+
+
+def test_the_bca_interval_is_that_of_scipy():
+    values = np.random.default_rng(4).exponential(1, 40)
+    many = bootstrap.Resampling(resamples=20_000)
+    mine = bootstrap.patient_bootstrap(
+        bootstrap.mean_statistic(values),
+        np.arange(40),
+        many,
+        bca=True,
+    )
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert mine.low == pytest.approx(theirs.low, abs=0.015)
+    assert mine.high == pytest.approx(theirs.high, abs=0.015)
+    assert "BCa 95%" in mine.method
+    plain = bootstrap.patient_bootstrap(bootstrap.mean_statistic(values), np.arange(40), many)
+    assert mine.high > plain.high + 0.02 and mine.low > plain.low
+    rows = np.repeat(np.arange(40), 2)
+    twice = bootstrap.patient_bootstrap(
+        bootstrap.mean_statistic(np.repeat(values, 2)),
+        rows,
+        many,
+        bca=True,
+    )
+    assert (twice.low, twice.high, twice.n) == pytest.approx((mine.low, mine.high, 40))
+    same = bootstrap.patient_bootstrap(bootstrap.mean_statistic(np.ones(9)), np.arange(9), bca=True)
+    assert not same.has_interval
+
+
+def test_bca_covers_better_than_percentiles_where_losses_are_skewed():
+    found = bootstrap_kinds.coverage(bootstrap_kinds.brier, runs=150, resamples=400)
+    assert found["BCa"][0] > found["percentile"][0]
+    one, truth = bootstrap_kinds.f1(np.random.default_rng(0), 200_000)
+    assert one.of(np.ones((1, 200_000)))[0][0] == pytest.approx(truth, abs=0.005)

@@ -7,6 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from bmcore.stats import segmentation, surface_elements
+from training.evaluation.segmentation_case import SURFACES, Scoring, score_region
 
 # surface-distance-based-measures 0.1 (DeepMind's code) on the masks of ``masks``: HD95 in mm and
 # surface Dice at 1 mm. Its table of areas closes ambiguous cells otherwise, so the fourth digit of
@@ -66,3 +67,25 @@ def test_a_shifted_cube_and_empty_masks():
     assert surface_elements.surface_dice(nothing, nothing, (1, 1, 1)) == 1
     with pytest.raises(ValueError, match="one grid"):
         surface_elements.hd95_mm(cube, cube[1:], (1, 1, 1))
+
+
+def test_lesions_and_cards_take_the_convention_that_was_asked_for():
+    found, reference = masks(0)
+    spacing = (1.0, 1.0, 1.5)
+    plain = segmentation.lesion_wise(found, reference, spacing)
+    wise = segmentation.lesion_wise(found, reference, spacing, hd95=surface_elements.hd95_mm)
+    assert [x.dice for x in wise.lesions] == [x.dice for x in plain.lesions]
+    assert wise.hd95_mm != plain.hd95_mm
+    scored = {
+        name: score_region(
+            found * 3, reference * 3, "ET", np.array(spacing), Scoring(surfaces=name)
+        )
+        for name in SURFACES
+    }
+    assert scored["voxels"]["hd95_mm"] == segmentation.hd95_mm(found, reference, spacing)
+    assert scored["elements"]["hd95_mm"] == surface_elements.hd95_mm(found, reference, spacing)
+    assert scored["elements"]["lesion_hd95_mm"] == wise.hd95_mm
+    assert scored["elements"]["nsd"] == surface_elements.surface_dice(found, reference, spacing)
+    assert set(SURFACES) == set(surface_elements.CONVENTIONS)
+    with pytest.raises(ValueError, match="surfaces must be one of voxels, elements"):
+        Scoring(surfaces="mesh")

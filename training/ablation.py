@@ -141,7 +141,7 @@ def main(
     out: OutOption,
     data: Annotated[
         Path | None,
-        typer.Option(help="Cases in the Yale layout to measure on; without it only train."),
+        typer.Option(help="Folder of cases to measure on; without it only train."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of each small net.")] = 1000,
     batch: Annotated[int, typer.Option(min=1, help="Patches a step.")] = 4,

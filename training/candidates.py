@@ -90,7 +90,7 @@ def main(
     out: OutOption,
     data: Annotated[
         Path | None,
-        typer.Option(help="Cases in the Yale layout to read instead of synthetic patients."),
+        typer.Option(help="Folder of cases to read instead of synthetic patients."),
     ] = None,
     cases: Annotated[int, typer.Option(min=2, help="Synthetic patients, about 10 s each.")] = 300,
     chance: Annotated[

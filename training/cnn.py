@@ -1,6 +1,6 @@
 """Train the lesion CNN: ``python -m training.cnn --data DIR --out DIR``.
 
-DATA is a folder of cases in the Yale layout, of prepared patients, or of
+DATA is a folder of cases in a known layout, of prepared patients, or of
 ``training.naming_dataset``. Patients are dealt into folds and a net (a member) is trained without
 each fold. A patient's features come from the member that has not seen the patient; autoencoder and
 regressions learn from them. In use all members read a new patient, which is new to each, and their

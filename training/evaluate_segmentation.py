@@ -21,6 +21,7 @@ from training.data.content import case_content
 from training.data.datasets import open_dataset
 from training.evaluation.segmentation_case import (
     SUBSETS,
+    SURFACES,
     Scoring,
     evaluate_case,
     source_of,
@@ -90,6 +91,9 @@ def main(
         list[str] | None, typer.Option(help=f"One of: {'; '.join(SUBSETS)}. May be repeated.")
     ] = None,
     tolerance_mm: Annotated[float, typer.Option(min=0.0, help="Of the surface Dice.")] = 1.0,
+    surfaces: Annotated[
+        str, typer.Option(help="Of HD95 and surface Dice: voxels (MONAI), elements (BraTS-METS).")
+    ] = "voxels",
     minimum: Annotated[int, typer.Option(min=2, help="Least patients of a subgroup.")] = MINIMUM,
 ) -> None:
     """Measure; writes OUT/segmentation/CASE.json, OUT/segmentation.json and the model card."""
@@ -98,7 +102,9 @@ def main(
     unknown = set(subset or ()) - set(SUBSETS)
     if unknown:
         raise refuse("unknown subset", found=", ".join(unknown), expected="; ".join(SUBSETS))
-    scoring = Scoring(tolerance_mm=tolerance_mm)
+    if surfaces not in SURFACES:
+        raise refuse("unknown surfaces", found=surfaces, expected=" or ".join(SURFACES))
+    scoring = Scoring(tolerance_mm=tolerance_mm, surfaces=surfaces)
     wanted = tuple(s for s in SUBSETS if not subset or s in subset)
     records, left_out = collect(data, bundle, out, scoring, device, limit, wanted)
     for case_id, reason in left_out.items():

@@ -133,7 +133,7 @@ def main(
     out: OutOption,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of cases in the Yale layout; may be absent with --scenes."),
+        typer.Option(help="Folder of cases; may be absent with --scenes."),
     ] = None,
     more_data: Annotated[
         list[Path] | None, typer.Option("--more-data", help="Another folder; may be repeated.")

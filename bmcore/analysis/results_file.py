@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, is_dataclass
+from numbers import Integral
 from typing import Any
 
+from bmcore.analysis import tables
 from bmcore.analysis.readings import GROUPS, StudyData, roles_of
 from bmcore.analysis.results import Results
-from bmcore.analysis.tables import Column, Drawing, Line, ResultTable, Section
 from bmcore.stats.estimate import Estimate
 
-_KNOWN = {c.__name__: c for c in (Results, Section, ResultTable, Column, Line, Drawing, Estimate)}
+_OF_TABLES = [
+    found
+    for found in vars(tables).values()
+    if isinstance(found, type) and is_dataclass(found) and found.__module__ == tables.__name__
+]
+_KNOWN: dict[str, type] = {c.__name__: c for c in (Results, Estimate, *_OF_TABLES)}
 _CLASS, _FLOAT = "class", "float"
 
 
@@ -51,7 +57,7 @@ def as_json(value: Any) -> Any:
         return value
     if isinstance(value, float):
         return float(value)
-    if isinstance(value, int):
+    if isinstance(value, Integral):  # also NumPy's
         return int(value)
     raise TypeError(f"results hold no {type(value).__name__}")
 

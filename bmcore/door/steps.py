@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from bmcore import disk
-from bmcore.domain import ClinicalRecord, Finding, Severity, Volume, refuse
-from bmcore.door import arrival, found, picture, take, work
+from bmcore.domain import ClinicalRecord, Volume, refuse
+from bmcore.door import arrival, found, picture, ready, take, work
 from bmcore.door.arrival import Arrival
 from bmcore.door.look import for_page, look, opened
 from bmcore.intake import gatekeeper
@@ -72,6 +72,7 @@ def look_step(home: Path, of: Arrival, told: Told) -> None:
 def align_step(home: Path, of: Arrival, told: Told) -> None:
     """The chosen series on one grid without skull: findings, pictures of the outline."""
     admission = _admitted(home, of, told)
+    ready.keep(of, admission.case, admission.raw.technical)
     told("Drawing the outline", 0.98)
     outline = admission.outline()
     if outline is not None:
@@ -96,12 +97,16 @@ def store_step(home: Path, of: Arrival, told: Told) -> str:
     from bmcore.intake import library
 
     asked = work.asked(of, work.ALIGN)
-    admission = _admitted(home, of, told)
-    told("Storing the images", 0.95)
-    read_as = tuple(_finding(values) for values in asked["read_as"])
-    findings = gatekeeper.collect(admission.case.findings, read_as)
-    case = replace(admission.case, findings=findings)
-    entry = library.add_volumes(home, case, admission.raw.technical, case_id=asked["case_id"])
+    told("Reading the images", 0.0)
+    kept = ready.read(of, ClinicalRecord(**asked["clinical"]))
+    if kept is None:
+        admission = _admitted(home, of, told)
+        kept = admission.case, admission.raw.technical
+    told("Storing the images", 0.3)
+    case, technical = kept
+    read_as = tuple(ready.finding(values) for values in asked["read_as"])
+    case = replace(case, findings=gatekeeper.collect(case.findings, read_as))
+    entry = library.add_volumes(home, case, technical, case_id=asked["case_id"])
     arrival.empty(of)
     return entry.case_id
 
@@ -188,7 +193,3 @@ def series_picture(of: Arrival, examination: str, series: str) -> Path:
 
 def _safe(label: str) -> str:
     return "".join(c for c in label if c.isalnum())[:40]
-
-
-def _finding(values: Mapping[str, Any]) -> Finding:
-    return Finding(**{**values, "severity": Severity(values["severity"])})

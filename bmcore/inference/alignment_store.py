@@ -25,7 +25,7 @@ from bmcore.imaging.heads import Alignment
 from bmcore.intake.raw import content_digest
 
 KEPT = 200
-_VERSION = 1  # to be raised when ``heads`` or ``registration`` give other results
+_VERSION = 2  # to be raised when ``heads`` or ``registration`` give other results
 _BYTES = 64 * 2**20
 
 

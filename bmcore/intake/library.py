@@ -167,7 +167,21 @@ def list_cases(home: Path) -> list[CaseEntry]:
     if not cases.is_dir():
         return []
     folders = [p for p in cases.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    return sorted((any_entry(f) for f in folders), key=lambda e: (e.added, e.case_id))
+    return sorted((_entry_now(f) for f in folders), key=lambda e: (e.added, e.case_id))
+
+
+def _entry_now(folder: Path) -> CaseEntry:
+    """``any_entry``, read again only where the file system says that the record was written to."""
+    try:
+        at = (folder / RECORD).stat()
+        return _entry_of(folder, at.st_ino, at.st_mtime_ns, at.st_ctime_ns, at.st_size)
+    except (FileNotFoundError, InputRefused):
+        return any_entry(folder)
+
+
+@lru_cache(maxsize=20_000)
+def _entry_of(folder: Path, *stamp: int) -> CaseEntry:
+    return read_record(folder)
 
 
 def any_entry(folder: Path) -> CaseEntry:

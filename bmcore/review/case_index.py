@@ -26,7 +26,7 @@ from bmcore.review.store import Store
 AT_ONCE = 250  # records that are read in one go
 _RECENT_S = 2.0  # a folder's time is coarse: one so young may change again without a change of it
 _T, _RUNS, _VOTES, _READERS = schema.case_index, schema.runs, schema.votes, schema.readers
-ORDERS = ("newest", "name", "models", "fewest readers")
+ORDERS = ("newest", "oldest", "name", "models", "fewest readers")
 
 
 @dataclass(frozen=True)
@@ -195,6 +195,8 @@ def _read_by(key: str) -> sa.Select[Any]:
 def _order(wish: Wish) -> Sequence[sa.ColumnElement[Any]]:
     if wish.order == "name":
         return (_T.c.case_id,)
+    if wish.order == "oldest":
+        return _T.c.added, _T.c.case_id
     if wish.order == "fewest readers":
         return _T.c.readers, _T.c.case_id
     if wish.order == "models":
@@ -241,7 +243,7 @@ def check_all(store: Store, home: Path, digest: str) -> None:
     while _compare(store, home, AT_ONCE):
         pass
     shelf = Path(home) / "predictions"
-    known = dict(store.read(lambda c: c.execute(sa.select(_T.c.case_id, _T.c.predicted)).all()))  # type: ignore[arg-type]
+    known = dict(store.read(lambda c: c.execute(sa.select(_T.c.case_id, _T.c.predicted)).all()))
     wrong = []
     for case_id, kept in known.items():
         read = digest[:16] if any((shelf / case_id / digest[:16]).glob("[0-9]*")) else ""
@@ -309,8 +311,8 @@ def _enter(store: Store, home: Path, stamps: dict[str, str], gone: Sequence[str]
             more = {"votes": 0, "readers": 0, "predicted": "", "pictured": False}
             connection.execute(sa.insert(_T), [{**row, **more} for row in new])
         for row in (row for row in rows if there.get(row["case_id"], row["stamp"]) != row["stamp"]):
-            query = sa.update(_T).where(_T.c.case_id == row["case_id"])
-            connection.execute(query.values(**row, pictured=False))
+            changed = sa.update(_T).where(_T.c.case_id == row["case_id"])
+            connection.execute(changed.values(**row, pictured=False))
         if new:
             _count(connection, [row["case_id"] for row in new])
 

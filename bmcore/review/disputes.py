@@ -58,7 +58,8 @@ def by_case(study: Study, found: Sequence[Disagreement]) -> tuple[CaseDispute, .
 def letters(study: Study, case_id: str, lines: Sequence[Disagreement]) -> dict[Seat, str]:
     """{(site, reader's id): "Reader A"} for a case; the same at each call, another order a case."""
     seats = {(a.site, a.reader) for d in lines for a in d.answers}
-    order = sorted(seats, key=lambda s: number(study.seeds.allocation, "letters", case_id, *s))
+    seed = study.seeds.allocation
+    order = sorted(seats, key=lambda s: (number(seed, "letters", case_id, s[1]), s[0]))
     return {seat: f"Reader {_letter(n)}" for n, seat in enumerate(order)}
 
 

@@ -76,7 +76,8 @@ def _ask(
 ) -> int:
     there = {run.subject: run for run in _select(connection, _T.c.kind == kind)}
     now = datetime.now(UTC)
-    new, again = [], []
+    new: list[dict[str, Any]] = []
+    again: list[dict[str, Any]] = []
     for number, subject in enumerate(wanted):
         known = there.get(subject)
         if known is not None and known.busy:
@@ -302,7 +303,7 @@ def _select(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> list[R
 
 
 def _run(row: sa.Row[Any]) -> Run:
-    return Run(*row)
+    return Run(**row._mapping)
 
 
 def _values(run: Run) -> dict[str, Any]:

@@ -171,9 +171,9 @@ def _append(connection: sa.Connection, draft: VoteDraft) -> Vote:
     )
     values["supersedes"] = _superseded(connection, draft, reader)
     values["created_at"] = datetime.now(UTC)
-    stored = row_mapping.vote(chain.append(connection, table, values))
+    made = row_mapping.vote(chain.append(connection, table, values))
     vote_counts.voted(connection, draft.case_id)
-    return stored
+    return made
 
 
 def _check_order(connection: sa.Connection, draft: VoteDraft) -> None:

@@ -24,13 +24,12 @@ def voted(connection: sa.Connection, case_id: str) -> None:
 
 def count_case(connection: sa.Connection, case_id: str) -> None:
     """Count the votes on one case again."""
-    votes, readers = connection.execute(
-        sa.select(*_numbers()).where(_VOTES.c.case_id == case_id, _first())
-    ).one()
+    query = sa.select(*_numbers()).where(_VOTES.c.case_id == case_id, _first())
+    found = connection.execute(query).one()
     connection.execute(
         sa.update(_INDEX)
         .where(_INDEX.c.case_id == case_id)
-        .values(votes=int(votes), readers=int(readers))
+        .values(votes=int(found[0]), readers=int(found[1]))
     )
 
 

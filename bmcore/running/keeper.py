@@ -62,6 +62,13 @@ def ensure(home: Path | str, store: Store) -> None:
         _start(home, store, 0)
 
 
+def child_of(home: Path | str) -> int | None:
+    """The process number of the worker that this program has started; None where none lives."""
+    with _guard:
+        child = _children.get(Path(home).resolve())
+    return None if child is None or child.poll() is not None else child.pid
+
+
 def _start(home: Path, store: Store, bad_starts: int) -> None:
     log = log_path(home)
     if log.exists() and log.stat().st_size > _LOG_BYTES:

@@ -88,9 +88,9 @@ def state(home: Path | str, store: Store, subject: str, kind: str = PREDICT) -> 
 
 
 def states(home: Path | str, store: Store, subjects: Collection[str]) -> dict[str, RunState]:
-    """{case: where its run stands}, of those that were ever asked for."""
+    """{case: where its run stands}, of those that were ever asked for; not how many are ahead."""
     found = runs.find_all(store, PREDICT, subjects)
-    return {subject: _state(home, store, run) for subject, run in found.items()}
+    return {subject: _state(home, store, run, False) for subject, run in found.items()}
 
 
 def cancel(
@@ -138,10 +138,10 @@ def _left(now: RunState | None, waiting: int, usual: float | None) -> float | No
     return own + waiting * (usual or 0.0)
 
 
-def _state(home: Path | str, store: Store, run: Run) -> RunState:
+def _state(home: Path | str, store: Store, run: Run, place: bool = True) -> RunState:
     if run.state == "queued":
         _look_after(home, store)
-        ahead = runs.ahead(store, run)
+        ahead = runs.ahead(store, run) if place else 0
         others = "1 other case" if ahead == 1 else f"{ahead} other cases"
         words = f"Waiting for {others} to finish." if ahead else "Waiting to start."
         return RunState("queued", "Waiting to start", 0.0, words, ahead, run=run)

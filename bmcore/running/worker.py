@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.05  # between two looks whether somebody wants something
 LOOK_ANYWAY_S = 2.0  # and, where nothing was heard, into the database
+GAP_S = 0.2  # between two runs: others who wait for the machine come in here
 ASK_S = 0.5  # between two looks whether the run was cancelled
 NICE = 10
 
@@ -112,6 +113,7 @@ def serve(home: Path) -> None:
             else:
                 work(home, store, run, known)
                 line.worked()
+                time.sleep(GAP_S)
 
 
 class _Line:

@@ -2,7 +2,9 @@
 
 A resample is a row of whole-number weights: how often each patient was drawn. A statistic takes
 weights (b, n_rows) and gives (b,) or (b, m) numbers; no data are copied.
-Percentile intervals: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
+Percentile intervals: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13; BCa
+(Efron 1987, J Am Stat Assoc 82:171) for means of skewed losses and counts, where it covers better
+(``training.bench.bootstrap_kinds``).
 Where every resample gives the same number there is no interval, and the method says so: a share of
 0 or 1 gets one from ``clustered`` or ``estimate.proportion``.
 """
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import norm
 
 from bmcore.stats.estimate import Estimate, undefined
 
@@ -22,6 +25,7 @@ Statistic = Callable[[Weights], npt.NDArray[np.float64]]
 
 _CELLS_A_BLOCK = 30_000  # weights held at once: 240 kB, so that a block stays in the cache
 _LEAST_ROWS = 32
+_MOST_FOR_BCA = 1000  # patients; beyond, the two intervals are as one
 
 
 @dataclass(frozen=True)
@@ -85,14 +89,21 @@ def patient_bootstrap(
     patients: npt.ArrayLike,
     resampling: Resampling = Resampling(),
     what: str = "",
+    bca: bool = False,
 ) -> Estimate:
-    """As ``patient_bootstrap_many`` for a statistic of one number: weights (b, n) -> (b,)."""
+    """As ``patient_bootstrap_many`` for a statistic of one number: weights (b, n) -> (b,).
+
+    bca: the bias-corrected and accelerated interval, up to 1,000 patients.
+    """
     if len(np.asarray(patients)) == 0:
         return undefined(0, "not defined: there is no case")
 
     def column(weights: Weights) -> npt.NDArray[np.float64]:
         return np.asarray(statistic(weights)).reshape(-1, 1)
 
+    ids, rows = np.unique(np.asarray(patients), return_inverse=True)
+    if bca and 2 < len(ids) <= _MOST_FOR_BCA:
+        return _accelerated(column, rows, resampling, what)
     return patient_bootstrap_many(column, patients, resampling, what)[0]
 
 
@@ -157,6 +168,28 @@ def median(
     number = np.asarray(values, float)
     ids = np.arange(len(number)) if patients is None else patients
     return patient_bootstrap(median_statistic(number), ids, resampling, what)
+
+
+def _accelerated(
+    statistic: Statistic, rows: npt.NDArray[np.intp], resampling: Resampling, what: str
+) -> Estimate:
+    """The BCa interval of one number; the percentile one where BCa is not defined."""
+    n = int(rows.max()) + 1
+    value = float(statistic(np.ones((1, len(rows))))[0, 0])
+    draws = np.concatenate([statistic(w)[:, 0] for w in draw_weights(rows, resampling)])
+    plain = _percentile(value, draws, n, resampling, what)
+    used = draws[~np.isnan(draws)]
+    without = statistic(1.0 - (rows[None] == np.arange(n)[:, None]))[:, 0]
+    gaps = without.mean() - without
+    below = float((used < value).mean() + (used == value).mean() / 2) if len(used) else np.nan
+    spread = float((gaps**2).sum())
+    if not plain.has_interval or not 0 < below < 1 or not spread > 0:
+        return plain
+    shift, skew = norm.ppf(below), (gaps**3).sum() / (6 * spread**1.5)
+    tail = (1 - resampling.level) / 2
+    z = shift + norm.ppf([tail, 1 - tail])
+    low, high = np.quantile(used, norm.cdf(shift + z / (1 - skew * z)))
+    return Estimate(value, low, high, n, plain.method.replace("percentile", "BCa"))
 
 
 def _percentile(

@@ -170,7 +170,7 @@ def brier(
 ) -> Estimate:
     """Squared distance between probabilities and truth, summed over classes, 0-2 (Brier 1950)."""
     t, p = _scores(truth, probabilities)
-    return patient_bootstrap(brier_statistic(t, p), _ids(patients, len(t)), resampling)
+    return patient_bootstrap(brier_statistic(t, p), _ids(patients, len(t)), resampling, bca=True)
 
 
 def log_loss(
@@ -181,7 +181,8 @@ def log_loss(
 ) -> Estimate:
     """Mean of -ln(probability given to the truth); probabilities are held above 1e-15."""
     t, p = _scores(truth, probabilities)
-    return patient_bootstrap(log_loss_statistic(t, p), _ids(patients, len(t)), resampling)
+    ids = _ids(patients, len(t))
+    return patient_bootstrap(log_loss_statistic(t, p), ids, resampling, bca=True)
 
 
 def calibration_error(

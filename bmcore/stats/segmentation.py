@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,8 +140,12 @@ def lesion_wise(
     reference: Mask,
     spacing_mm: Spacing = (1.0, 1.0, 1.0),
     smallest_voxels: int = 2,
+    hd95: Callable[[Mask, Mask, Spacing], float] | None = None,
 ) -> LesionWise:
     """Lesion-wise Dice and HD95 as the BraTS-METS 2023 challenge defines them.
+
+    hd95: the HD95 of one lesion; ``hd95_mm`` on surface voxels if None, and for the challenge's own
+    convention ``surface_elements.hd95_mm``.
 
     1. The reference is dilated by 1 mm (``dilation_ball``) before its components (26 neighbours)
        are labelled, so that near pieces are one lesion; it is then scored undilated.
@@ -171,7 +175,8 @@ def lesion_wise(
         hull = _hull(place, *(part_places[t - 1] for t in touching))
         own = lesions[hull] == number
         if own.sum() >= smallest_voxels:
-            scores.append(_score(own, np.isin(parts[hull], touching), spacing_mm))
+            found = np.isin(parts[hull], touching)
+            scores.append(_score(own, found, spacing_mm, hd95 or hd95_mm))
     sizes = tuple(
         largest_diameter_mm(parts[part_places[f - 1]] == f, spacing_mm) for f in sorted(false)
     )
@@ -277,7 +282,7 @@ def false_lesions_per_case(
         n = len(number) if patients is None else len(np.unique(np.asarray(patients)))
         return poisson_rate(0, n, resampling.level)
     ids = np.arange(len(number)) if patients is None else np.asarray(patients)
-    return patient_bootstrap(mean_statistic(number), ids, resampling)
+    return patient_bootstrap(mean_statistic(number), ids, resampling, bca=True)
 
 
 def false_lesions_by_size(
@@ -309,7 +314,9 @@ def _share(hit: npt.NDArray[np.float64], ids: npt.NDArray[Any], resampling: Resa
     return clustered.by_patient(hit, ids, "share of lesions found", resampling.level)
 
 
-def _score(own: Mask, found: Mask, spacing_mm: Spacing) -> LesionScore:
+def _score(
+    own: Mask, found: Mask, spacing_mm: Spacing, hd95: Callable[[Mask, Mask, Spacing], float]
+) -> LesionScore:
     box = box_around(own | found)
     own, found = own[box], found[box]
     return LesionScore(
@@ -317,7 +324,7 @@ def _score(own: Mask, found: Mask, spacing_mm: Spacing) -> LesionScore:
         diameter_mm=largest_diameter_mm(own, spacing_mm),
         detected=bool(found.any()),
         dice=dice(found, own),
-        hd95_mm=hd95_mm(found, own, spacing_mm),
+        hd95_mm=hd95(found, own, spacing_mm),
     )
 
 

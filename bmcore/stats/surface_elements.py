@@ -16,10 +16,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from bmcore.stats.segmentation import WORST_HD95_MM, Mask, Spacing, box_around
+from bmcore.stats.segmentation import (
+    SURFACE_CONVENTION,
+    WORST_HD95_MM,
+    Mask,
+    Spacing,
+    box_around,
+)
 
 Floats = npt.NDArray[np.float64]
 CONVENTION = "surface elements weighted by area (DeepMind's surface-distance, as BraTS-METS)"
+# What a model card's "surfaces" says -> in words; a card without it counted surface voxels.
+CONVENTIONS = {"voxels": SURFACE_CONVENTION, "elements": CONVENTION}
 _CORNERS = tuple(itertools.product((0, 1), repeat=3))
 
 

@@ -122,6 +122,14 @@ def _absent(folder: Path, url: str, stamp: str) -> Any:
     return absent(store(), folder, set(case_index.ids(store(), case_index.Wish())))
 
 
+def case_ids() -> list[str]:
+    """The ids of all cases, oldest first, from the index; reads no record."""
+    from bmcore.review import case_index
+
+    index_cases()
+    return case_index.ids(store(), case_index.Wish(order="oldest"))
+
+
 def digest() -> str:
     """Of the models that are loaded; "" where there are none."""
     info = models().info

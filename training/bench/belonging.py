@@ -2,7 +2,9 @@
 
 Untouched cases, real and synthetic (half of them on a scanner's grid with thick or oblique slices,
 a quarter with sequences missing), and faults planted at full resolution: mirror images, shifts,
-another patient's sequence, exchanged sequences.
+another patient's sequence, exchanged sequences. It is long (half an hour and more of one
+processor); what is known so far is printed as it goes, so that a run that was stopped tells
+something.
 
     BMCORE_REALDATA=folder python -m training.bench.belonging --cases 40 --faulty 20
 """
@@ -26,6 +28,7 @@ from bmcore.geometry import Affine, to_ras
 from bmcore.imaging.brain import find_brain
 from bmcore.imaging.coarse import Coarse, coarse
 from bmcore.imaging.coverage import gaps
+from bmcore.imaging.operated import doubts as operated
 from bmcore.imaging.orientation import place
 from bmcore.imaging.picture import doubts
 from bmcore.imaging.together import misfits
@@ -47,7 +50,7 @@ def small(images: Images, affine: Affine) -> Coarse:
 
 def look(case: Coarse) -> tuple[Finding, ...]:
     """All that is said of the pictures of a case."""
-    return (*place(case, None)[1], *gaps(case), *misfits(case), *doubts(case))
+    return (*place(case, None)[1], *gaps(case), *misfits(case), *doubts(case), *operated(case))
 
 
 def untouched(cases: int) -> Iterator[tuple[str, Images, Affine]]:
@@ -109,21 +112,25 @@ def main() -> None:
         seconds.append(time.process_time() - started)
         if said:
             alarms.append(f"{name}: {' | '.join(f.what for f in said)}")
+        print(f"{name}: {' | '.join(f.what for f in said) or 'nothing said'}", flush=True)
     print(f"untouched cases {len(seconds)}, with a false alarm {len(alarms)}")
     print(f"seconds of computing a case, median {np.median(seconds):.2f}, most {max(seconds):.2f}")
-    print("\n".join(alarms))
+    print("\n".join(alarms), flush=True)
     found: Counter[str] = Counter()
     tried: Counter[str] = Counter()
     real = [c for c in untouched(0) if c[0] == REAL[0]]
     drawn = ((f"synthetic {n}", dict((p := draw_case(n)).images), p.affine)
              for n in range(asked.faulty))  # fmt: skip
     before: Images = {}
-    for _, images, affine in (*real, *drawn):
+    for name, images, affine in (*real, *drawn):
         case = small(images, affine)
         for kind, changed, words in faults(images, before, affine):
             tried[kind] += 1
             told = " ".join(f.what for f in look(planted(case, changed, affine)))
             found[kind] += words in told
+            if words not in told:
+                print(f"{name}: {kind} not found", flush=True)
+        print(f"{name}: {found.total()} of {tried.total()} faults found so far", flush=True)
         before = images
     for kind, n in tried.items():
         print(f"{kind}: found {found[kind]} of {n}")

@@ -51,6 +51,7 @@ KNOWN = {
     ("AUC near 1", "15 positive, 30 negative, AUC .98"),  # 98 %: wider than it need be
     ("endpoint accuracy", "2 readers, 60 cases, complete"),
     ("endpoint accuracy", "3 readers, 60 cases, complete"),
+    ("readers less the models, accuracy", "3 readers, 60 cases"),
     ("U-statistics, incomplete, accuracy", "5 readers, 60 cases, scattered"),
     ("U-statistics, incomplete, accuracy", "5 readers, 60 cases, drop-out"),
 }
@@ -460,6 +461,10 @@ def _missing_checks() -> list[Check]:
     return [Check(*entry) for entry in simulated_studies.missing_entries()]
 
 
+def _standalone_checks() -> list[Check]:
+    return [Check(*entry) for entry in simulated_studies.standalone_entries()]
+
+
 def _published_checks() -> list[Check]:
     return [Check(*entry) for entry in simulated_studies.published_entries()]
 
@@ -476,6 +481,7 @@ def checks() -> list[Check]:
         *_time_checks(),
         *_end_checks(),
         *_missing_checks(),
+        *_standalone_checks(),
         *_published_checks(),
     ]
 

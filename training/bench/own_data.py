@@ -160,14 +160,19 @@ def main(
         int | None, typer.Option(min=1, help="Of each segmentation net; else as training.run.")
     ] = None,
     least: Annotated[int, typer.Option(min=6, help="Patients, at least.")] = Effort.least,
+    small: Annotated[
+        bool, typer.Option("--small", help="Cut-outs of 64 mm: to try the script in minutes.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     seed: SeedOption = SEED,
     device: DeviceOption = "auto",
 ) -> None:
     """Draw, train twice, read, compare; writes OUT/own_data.json and prints it."""
     data = out / "stand-in"
-    write_cohort(data, cases, seed, workers)
+    write_cohort(data, cases, seed, workers, small)
     effort = replace(Effort(), steps=steps, least=least)
+    if small:
+        effort = replace(effort, batch=1, head=2, contours=1, cnn=6, code=20, refits=10, curves=2)
     works = {}
     for road, start in ((FRESH, None), (TUNED, start_from)):
         works[road] = out / road.replace(" ", "-")

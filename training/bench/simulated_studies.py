@@ -21,7 +21,7 @@ from bmcore.stats.bootstrap import Resampling
 from bmcore.stats.endpoint import Finding, compute
 from bmcore.stats.endpoint_choice import Endpoint
 from bmcore.stats.estimate import Estimate, mean_of_shares, proportion
-from bmcore.stats.readings import Reading
+from bmcore.stats.readings import MODELS, Reading
 
 Rng = np.random.Generator
 Draw = Callable[[Rng], tuple[Estimate, float]]
@@ -195,6 +195,45 @@ def missing_entries() -> list[Entry]:
 
     entries.append(("mixed model, accuracy", "5 readers, 30 cases, scattered", fitted))
     return entries
+
+
+# --- readers against the models alone ------------------------------------------------------------
+
+
+def standalone_entries() -> list[Entry]:
+    entries: list[Entry] = []
+    for readers in (3, 6):
+
+        def against(rng: Rng, readers: int = readers) -> tuple[Estimate, float]:
+            found, truth = standalone_study(rng, readers, 60, (0.72, 0.6))
+            return found.difference, truth
+
+        entries.append(
+            ("readers less the models, accuracy", f"{readers} readers, 60 cases", against)
+        )
+    return entries
+
+
+def standalone_study(
+    rng: Rng, readers: int, cases: int, rates: tuple[float, float], spread: Spread = Spread()
+) -> tuple[Finding, float]:
+    """Right answers of the models and of unaided readers on the same cases; rates: (models,
+    readers). The models share what is hard about a case, and have no reader's part."""
+    alone = math.sqrt(1 + spread.case**2)
+    among = math.sqrt(alone**2 + spread.reader**2)
+    hard = rng.normal(0, spread.case, cases)
+    own = rng.normal(0, spread.reader, (readers, 1))
+    right = rng.normal(size=(readers, cases)) + hard + own < norm.ppf(rates[1]) * among
+    models = rng.normal(size=cases) + hard < norm.ppf(rates[0]) * alone
+    said = {True: "lung", False: "breast"}
+    rows = [
+        Reading(f"R{j}", f"{i:03d}", ARMS[0], "lung", said[bool(right[j, i])])
+        for j, i in np.ndindex(*right.shape)
+    ]
+    rows += [
+        Reading(MODELS, f"{i:03d}", MODELS, "lung", said[bool(ok)]) for i, ok in enumerate(models)
+    ]
+    return compute(Endpoint("accuracy", (MODELS, ARMS[0])), rows), rates[1] - rates[0]
 
 
 # --- presets from published studies --------------------------------------------------------------

@@ -42,7 +42,7 @@ class Found:
 class Reader:
     """What a process needs to cut out the candidates of a patient.
 
-    net: without false-positive reduction. data: Yale layout, None for synthetic patients.
+    net: without false-positive reduction. data: folder of cases, None for synthetic patients.
     """
 
     net: Net

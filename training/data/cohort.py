@@ -127,8 +127,10 @@ class Cohort:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Patients of each primary, and of each reason for being left out."""
-        kept = Counter(str(p.primary) for p in self.patients)
+        """Patients of each primary, one with two masks once, and of each reason for being left
+        out."""
+        once = {p.case_id.removesuffix(NET): str(p.primary) for p in self.patients}
+        kept = Counter(once.values())
         reasons = Counter(f"left out: {reason}" for reason in self.left_out.values())
         return {str(p): kept[str(p)] for p in PRIMARIES} | dict(reasons)
 

@@ -28,6 +28,7 @@ from bmcore.intake.clinical import ClinicalTable, read_clinical
 from bmcore.intake.datasets import YaleDataset
 from bmcore.intake.naming import clean_case_id
 from bmcore.intake.nifti import choose_files, read_raw
+from bmcore.settings import settings
 
 if TYPE_CHECKING:
     from bmcore.intake.layouts import LayoutCase
@@ -120,7 +121,7 @@ class LayoutDataset:
         why = {name: f"by the layout {self.layout}" for name in own.files if name != "seg"}
         raw = read_raw(choose_files(own.files, why=why), case_id, own=True, convention=own.mask)
         record, primary = self.row_of(case_id)
-        case = admit(raw, record).case
+        case = admit(raw, record, settings().home).case
         mask = case.truth.mask if case.truth else None
         provenance = f"reference of the data set in {self.folder.name}"
         return replace(case, case_id=case_id, truth=Truth(provenance, mask, primary))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bmcore.domain import REGIONS, Case, Volume
 from bmcore.geometry import voxel_sizes_mm
-from bmcore.stats import froc, segmentation
+from bmcore.stats import froc, segmentation, surface_elements
 from training.run.files import fingerprint
 from training.run.processes import Stopwatch
 
@@ -29,15 +29,28 @@ SUBSETS: Mapping[str, tuple[str, ...] | None] = {
 }
 
 
+# What a surface is -> (HD95, surface Dice): MONAI's convention, and that of BraTS-METS.
+SURFACES = {
+    "voxels": (segmentation.hd95_mm, segmentation.surface_dice),
+    "elements": (surface_elements.hd95_mm, surface_elements.surface_dice),
+}
+
+
 @dataclass(frozen=True)
 class Scoring:
     """tolerance_mm: of the surface Dice. smallest_voxels: reference lesions below are left out.
     lowest_chance: probability of the tumour core from which a voxel belongs to a FROC candidate.
+    surfaces: the convention of HD95 and surface Dice, a key of ``SURFACES``.
     """
 
     tolerance_mm: float = 1.0
     smallest_voxels: int = 2
     lowest_chance: float = 0.1
+    surfaces: str = "voxels"
+
+    def __post_init__(self) -> None:
+        if self.surfaces not in SURFACES:
+            raise ValueError(f"surfaces must be one of {', '.join(SURFACES)}: {self.surfaces!r}")
 
 
 def source_of(content: str, bundle: Bundle, scoring: Scoring) -> str:
@@ -82,12 +95,13 @@ def score_region(
 ) -> dict[str, Any]:
     """Every number of one region (ET, TC or WT) of one case."""
     a, b = (segmentation.region(x, REGIONS[name]) for x in (mask, truth))
-    wise = segmentation.lesion_wise(a, b, spacing_mm, scoring.smallest_voxels)
+    hd95_mm, surface_dice = SURFACES[scoring.surfaces]
+    wise = segmentation.lesion_wise(a, b, spacing_mm, scoring.smallest_voxels, hd95_mm)
     voxel = float(np.prod(spacing_mm))
     return {
         "dice": segmentation.dice(a, b),
-        "nsd": segmentation.surface_dice(a, b, spacing_mm, scoring.tolerance_mm),
-        "hd95_mm": segmentation.hd95_mm(a, b, spacing_mm),
+        "nsd": surface_dice(a, b, spacing_mm, scoring.tolerance_mm),
+        "hd95_mm": hd95_mm(a, b, spacing_mm),
         "volume_error_mm3": segmentation.volume_error_mm3(a, b, spacing_mm),
         "reference_mm3": int(b.sum()) * voxel,
         "predicted_mm3": int(a.sum()) * voxel,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bmcore.stats.surface_elements import CONVENTIONS
 from training.model_card.naming import naming_lines
 from training.model_card.tables import WORDS, Card, bullets, cell, section, subgroups, table
 
@@ -71,8 +72,10 @@ def _segmentation(found: Card) -> list[str]:
         f"{found['cases_without_lesion']} of them without a lesion; lesions of the tumour core: "
         f"{found['lesions']}. Left out: {len(found['left_out'])}."
     )
+    surfaces = CONVENTIONS[scoring.get("surfaces", "voxels")]
     rules = (
-        f"Surface Dice at a tolerance of {scoring['tolerance_mm']:g} mm. Lesion-wise as BraTS-METS "
+        f"Surface Dice at a tolerance of {scoring['tolerance_mm']:g} mm. "
+        f"HD95 and surface Dice on {surfaces}. Lesion-wise as BraTS-METS "
         "2023: pieces within a dilation of 1 mm are one lesion, lesions under "
         f"{scoring['smallest_voxels']} voxels are left out, a missed and a false lesion each count "
         "Dice 0 and HD95 374 mm. Both masks empty: Dice 1, HD95 0; one empty: Dice 0, HD95 374 mm. "

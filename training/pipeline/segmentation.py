@@ -23,9 +23,12 @@ SUBSETS = (EVERY, "t1c")
 def train_net(run: Run, fold: int) -> None:
     """Train the net without ``fold`` (``ALL``: with all cases): fine-tuned from the start bundle,
     or from nothing."""
+    import torch
+
     from bmcore.models.configs import SegmenterConfig
 
-    begin = begin_with(run.order.start, 0)
+    gpu = run.order.device != "cpu" and torch.cuda.is_available()
+    begin = begin_with(run.order.start, run.order.workers if gpu else 0)  # a GPU waits for no patch
     net: SegmenterConfig = net_of(begin, fresh_size() if begin.weights is None else {}, 0.0)
     fine = {} if begin.weights is None else fine_tuning(run.steps)
     config = TrainConfig(

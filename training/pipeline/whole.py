@@ -18,7 +18,7 @@ from training.pipeline.audit import Audit, audit, check
 from training.pipeline.finish import assemble, check_out, try_predict
 from training.pipeline.linked import link_cases
 from training.pipeline.order import Order, Run
-from training.pipeline.segmentation import measure_nets, train_net
+from training.pipeline.segmentation import fresh_size, measure_nets, train_net
 from training.run.chain import Chain, Say
 from training.run.files import fingerprint, read_json, write_json
 from training.run.plain_progress import duration
@@ -96,7 +96,7 @@ def stored_split(order: Order, found: Audit) -> Split:
 def plan(order: Order, found: Audit, split: Split) -> tuple[Run, dict[str, float]]:
     """Measure this machine, check the disk, choose the steps; kept, so that a stopped run goes on
     with the same numbers."""
-    digest = ""
+    digest = fingerprint(fresh_size())  # another machine may begin with another net
     if order.start is not None:
         from bmcore.models.bundles import load_bundle
 

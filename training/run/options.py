@@ -12,7 +12,8 @@ import typer
 from bmcore.domain import BmcoreError
 
 DataOption = Annotated[
-    Path, typer.Option("--data", help="Folder of cases in the Yale layout.", show_default=False)
+    Path,
+    typer.Option("--data", help="Folder of cases in a layout that is known.", show_default=False),
 ]
 OutOption = Annotated[
     Path, typer.Option("--out", help="Folder for results; made if absent.", show_default=False)

@@ -105,7 +105,8 @@ def _head(of: Arrival, now: Work) -> None:
     names = " → ".join(f"**{name}**" if n == at else name for n, name in enumerate(steps))
     words.markdown(f"{escaped(of.label)}  \n:small[{names}]")
     label = "Stop and close" if of.many else "Remove these files"
-    if now.step != work.STORE and button.button(label, key=f"remove {of.id}"):
+    ended = now.step == work.STORE or (now.step == work.BRING and now.state == "done")
+    if not ended and button.button(label, key=f"remove {of.id}"):
         _remove(of)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def pick_case() -> str | None:
     """The case of the address (``?case=``), changeable in a box; None, with words, if none."""
-    known = [entry.case_id for entry in loaders.entries()]
+    known = loaders.case_ids()
     if not known:
         st.info("There are no cases yet. Add one on the Cases page.")
         return None

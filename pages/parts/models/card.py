@@ -14,6 +14,7 @@ import streamlit as st
 
 from bmcore.domain import ANSWER_NAMES, PRIMARY_NAMES
 from bmcore.plain import NotPlain, load_json
+from bmcore.stats.surface_elements import CONVENTIONS
 from bmcore.stats.verdict import BETTER, NOT_SHOWN, WORSE, of_differences
 from pages.parts.models import charts
 from pages.parts.models.metrics import size_words, table_cell
@@ -187,8 +188,12 @@ def draw_segmentation(card: Card) -> None:
         for r, n in whole["regions"].items()
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
+    surfaces = CONVENTIONS.get(
+        found["scoring"].get("surfaces", "voxels"), "surfaces not known here"
+    )
     st.caption(
         f"Surface Dice: share of the outline within {found['scoring']['tolerance_mm']:g} mm. "
+        f"It and HD95 on {surfaces}. "
         "Lesion-wise: as in BraTS-METS 2023, a missed and a false lesion each count Dice 0 and "
         "374 mm."
     )

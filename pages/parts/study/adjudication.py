@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -148,9 +149,25 @@ def _draw_images(desk: ReadingSession, one: CaseDispute) -> None:
         settings=view_settings.load(loaders.home(), reader.owner()),
     )
     with st.container(key="viewer_side"):
-        viewer.show(loaders.images(one.case_id), overlays, desk=place)
+        viewer.show(loaders.images(one.case_id), overlays, _jump(one.case_id, prediction), place)
     if layer.words:
         st.caption(escaped(layer.words))
+
+
+def _jump_key(case_id: str) -> str:
+    return f"dispute jump {case_id}"
+
+
+def _jump(case_id: str, prediction: Prediction | None) -> viewer.Jump | None:
+    """Where the last "Show" beside a lesion leads."""
+    nonce, number = st.session_state.get(_jump_key(case_id), (0, None))
+    found = [n for n in (prediction.lesions if prediction else ()) if n.number == number]
+    return viewer.Jump(nonce, found[0].centroid_mm, number) if found else None
+
+
+def _show(case_id: str, number: int | None, _: study_questions.Point | None) -> None:
+    nonce, _before = st.session_state.get(_jump_key(case_id), (0, None))
+    st.session_state[_jump_key(case_id)] = (nonce + 1, number)
 
 
 def _note_shown(case_id: str) -> None:
@@ -199,7 +216,9 @@ def _draw_lines(desk: ReadingSession, one: CaseDispute) -> None:
     """Every arm of the case: what was said, and the consensus, stored together with one note."""
     study = desk.version.study
     asked = {q.id: q for q in study.questions}
-    places = _lesion_places(one.case_id)
+    places: dict[int, str] = {}
+    if any(asked[d.question].kind == "lesions" for d in one.lines):
+        places = _lesion_places(one.case_id)
     for d in one.lines:
         with st.container(border=True):
             question = asked[d.question]
@@ -208,7 +227,8 @@ def _draw_lines(desk: ReadingSession, one: CaseDispute) -> None:
             if d.open:
                 if d.decision is not None:
                     st.caption("Decided before an answer came or changed; decide once more.")
-                study_questions.draw(question, _token(d), _shown(d, places))
+                show = partial(_show, one.case_id) if places else None
+                study_questions.draw(question, _token(d), _shown(d, places), None, show)
                 _offer_copy(question, d, one, places)
             else:
                 _draw_made(question, d, places)
@@ -241,8 +261,12 @@ def _offer_copy(
 
 
 def _lesion_places(case_id: str) -> dict[int, str]:
+    """Where the models' lesions lie; that this is shown is written before."""
     prediction = loaders.prediction(case_id)
-    return {n.number: lesion_place(n) for n in prediction.lesions} if prediction else {}
+    if prediction is None:
+        return {}
+    _note_shown(case_id)
+    return {n.number: lesion_place(n) for n in prediction.lesions}
 
 
 def _shown(d: Disagreement, places: Mapping[int, str]) -> study_questions.Shown:

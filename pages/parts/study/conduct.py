@@ -27,7 +27,7 @@ def draw(desk: ReadingSession) -> Conduct:
     told = st.session_state.pop(_TOLD, None)
     if told:
         st.success(told, icon=":material/check:")
-    _draw_state(now, f"The study is {now.halted}.")
+    _draw_state(now, f"The study was {now.halted.rstrip('.')}.")
     with st.container(horizontal=True, vertical_alignment="center"):
         if now.state == conduct.RUNNING:
             _draw_pause(study)
@@ -43,9 +43,10 @@ def draw(desk: ReadingSession) -> Conduct:
 def draw_own(reading: StudyContext) -> Conduct:
     """What the reader has to know: until when, and whether anything can be read now."""
     now = conduct.of(loaders.store(), reading.study.study)
-    state = "paused" if now.state == conduct.PAUSED else "closed"
-    tail = " What you have locked is kept, and so is your draft."
-    _draw_state(now, f"The study is {state} and takes no readings: {now.halted}.{tail}")
+    when_ = "now" if now.state == conduct.PAUSED else "any more"
+    tail = f"It takes no readings {when_}. What you have locked is kept"
+    tail += ", and so is your draft." if now.state == conduct.PAUSED else "."
+    _draw_state(now, f"The study was {now.halted.rstrip('.')}. {tail}")
     due = now.deadline(reading.reader.id)
     if due is not None and not now.halted and any(not w.done for w in reading.work()):
         late = datetime.now().astimezone().date() > due

@@ -129,7 +129,7 @@ def _draw_lesions(
                 columns[2].button(
                     "Show",
                     key=_key(question, token, f"show {number}"),
-                    help=f"Lead the viewer to lesion {number}",
+                    help=f"Show lesion {number} in the images",
                     on_click=show,
                     args=(number, None),
                 )
@@ -188,7 +188,7 @@ def _draw_rating(rated: _Rated, saved: Saved, show: Show) -> None:
         columns[2].button(
             "Show",
             key=_key(rated.question, rated.token, f"show {rated.mark}"),
-            help=f"Lead the viewer to mark {rated.number}",
+            help=f"Show mark {rated.number} in the images",
             on_click=show,
             args=(None, rated.point),
         )

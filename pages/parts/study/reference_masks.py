@@ -139,8 +139,9 @@ def _draw_picture(brought: Brought, usable: Sequence[MaskFound]) -> None:
     point = mask.affine[:3, :3] @ centre + mask.affine[:3, 3]
     left, right = st.columns(2, width=520)
     at = slice_at(image, "axial", point)
-    left.image(render_slice(image, "axial", at), caption="T1 Gd")
-    right.image(render_slice(image, "axial", at, mask), caption="With the mask")
+    left.image(render_slice(image, "axial", at), caption="T1 Gd", width="stretch")
+    drawn = render_slice(image, "axial", at, mask)
+    right.image(drawn, caption="With the mask", width="stretch")
 
 
 def _offer(brought: Brought, found: Sequence[MaskFound]) -> None:
