@@ -56,7 +56,7 @@ def test_a_doubtful_name_leaves_its_box_unset_and_says_why(home: Path) -> None: 
     }
     assert "its name says T1 and nothing of contrast, beside a native T1" in words(page)
     assert "Its name says T1 and 'sans gado': no contrast." in words(page)
-    assert "choose a sequence for T1.nii.gz" in words(press_add(page))
+    assert "Choose a sequence for T1.nii.gz" in words(press_add(page))
 
 
 def test_names_of_two_patients_wait_for_a_tick(home: Path) -> None:  # noqa: F811
@@ -107,3 +107,18 @@ def test_a_table_shows_how_each_column_is_read_and_asks_for_codes(home: Path) ->
     (entry,) = library.list_cases(home)
     assert entry.clinical.sex == "male" and entry.clinical.age_years == 61
     assert any(f.what.startswith("sex was read from a table") for f in entry.findings)
+
+
+def test_a_refusal_names_the_files_as_the_user_does() -> None:
+    """Also within a sentence, and no part of a longer name."""
+    from bmcore.domain import BmcoreError, refuse
+    from pages.parts.access.guard import named
+
+    names = {"t2f.nii.gz": "FLAIR.nii.gz", "t1c.nii.gz": "T1post.nii.gz", "t1c": "T1post.nii.gz"}
+    what = "t2f lies on another grid than t1c (t1c.nii.gz), not than old-t1c.nii.gz"
+    with pytest.raises(BmcoreError) as told, named(names):
+        raise refuse(what, file="t2f.nii.gz", hint="look at t2f.nii.gz.")
+    assert told.value.findings[0].sentence == (
+        "FLAIR.nii.gz: t2f lies on another grid than t1c (T1post.nii.gz), not than old-t1c.nii.gz."
+        " Try: look at FLAIR.nii.gz."
+    )

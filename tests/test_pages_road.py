@@ -253,7 +253,7 @@ def test_an_interrupted_upload_is_named_and_can_be_removed(home, tmp_path) -> No
 def test_the_inbox_lists_what_lies_in_it_and_leaves_it_there(home, ran, tmp_path) -> None:
     inbox = tmp_path / "inbox"
     page = sound(open_page("cases"))
-    assert "the server's inbox cannot be read" in told(page)
+    assert "The server's inbox cannot be read" in told(page)
     fixture.four(inbox / "patient 10")
     (inbox / "patient 2").mkdir()
     (inbox / "patient 2" / "x").write_text("y")

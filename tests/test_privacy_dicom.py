@@ -97,7 +97,8 @@ def refused_by_page(home: Path, packed: Path) -> None:
         archive.writestr(f"../{planted_dicom.FILE}.dcm", b"x")
     road_fixture.upload(home, road_fixture.OWNER, {packed.name: packed.read_bytes()})
     page = open_page("cases")
-    assert "a path outside the archive" in words(page) and planted_dicom.FILE in words(page)
+    told = words(page).replace("\\", "").replace("\u2060", "")  # as it is seen
+    assert "a path outside the archive" in told and planted_dicom.FILE in told
     next(b for b in page.button if b.label == "Choose other files").click().run()
     assert arrival.of(home, road_fixture.OWNER) == []
     packed.unlink()

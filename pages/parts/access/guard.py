@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,7 @@ from typing import IO, Any, ParamSpec
 import streamlit as st
 
 from bmcore import disk
-from bmcore.domain import BmcoreError
+from bmcore.domain import BmcoreError, Finding
 from bmcore.review import access
 from bmcore.review.access import AccessRefused, Standing, User
 from bmcore.settings import settings
@@ -73,11 +74,12 @@ def _logger() -> logging.Logger:
 
 
 def show_findings(error: BmcoreError) -> None:
-    """Each problem as one line, in one box; text from files is never read as Markdown."""
-    lines = "\n".join(finding.sentence for finding in error.findings)
-    with st.container(border=True, gap="small"):
-        st.error("This cannot be used yet:")
-        st.text(lines)
+    """All problems in one box, a line each; text from files is never read as Markdown."""
+    said = [
+        f.sentence if f.file else f.sentence[:1].upper() + f.sentence[1:] for f in error.findings
+    ]
+    lines = [escaped(sentence) for sentence in said]
+    st.error(lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines))
 
 
 def unexpected() -> str:
@@ -109,8 +111,27 @@ def named(names: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except BmcoreError as error:
-        told = (replace(f, file=names.get(f.file or "", f.file)) for f in error.findings)
-        raise type(error)(*told) from error
+        raise type(error)(*(_as_user(f, names) for f in error.findings)) from error
+
+
+def _as_user(finding: Finding, names: Mapping[str, str]) -> Finding:
+    """Our names of files, as the file of a finding and within its sentences, are the user's."""
+    ours = sorted((name for name in names if "." in name), key=len, reverse=True)
+
+    def told(text: str | None) -> str | None:
+        if not text or not ours:
+            return text
+        pattern = "|".join(rf"(?<![\w.-]){re.escape(name)}(?![\w-])" for name in ours)
+        return re.sub(pattern, lambda found: names[found[0]], text)
+
+    return replace(
+        finding,
+        file=names.get(finding.file or "", finding.file),
+        what=told(finding.what) or finding.what,
+        found=told(finding.found),
+        expected=told(finding.expected),
+        hint=told(finding.hint),
+    )
 
 
 @contextmanager

@@ -38,7 +38,8 @@ SKIP = "leave out"
 def add_case_form() -> None:
     """Draw the form; on success the Review page opens with the new case."""
     uploads = st.file_uploader(
-        "Two to four NIfTI files of one patient, T1 post-gadolinium among them",
+        "Two to four NIfTI files (.nii, .nii.gz) of one patient, T1 post-gadolinium among them. "
+        "For DICOM, a zip or a folder use the tab “Scans of any kind”.",
         type=["nii", "gz"],
         accept_multiple_files=True,
         key="uploads",
