@@ -126,6 +126,7 @@ def test_a_long_list_is_shown_in_pages(cases: Path, monkeypatch: pytest.MonkeyPa
 
 def test_results_of_many_votes_come_from_the_worker_with_their_time(
     home: Path,
+    models,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runs_fixture.no_worker(monkeypatch)
@@ -137,7 +138,7 @@ def test_results_of_many_votes_come_from_the_worker_with_their_time(
         run = runs.take(store)
         assert run is not None and run.kind == runs.RESULTS
         choice = kept_results.asked(home, run.subject)
-        kept_results.compute(home, store, choice, "", lambda *_: None)
+        kept_results.compute(home, store, choice, models[1].digest, lambda *_: None)
         runs.finish(store, run, "done")
         kept = kept_results.find(home, Choice())
         assert kept is not None and kept.results.readings == 24 and kept.results.readers == 2

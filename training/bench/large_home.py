@@ -22,7 +22,6 @@ import argparse
 import importlib
 import json
 import os
-import resource
 import sqlite3
 import statistics
 import subprocess
@@ -155,8 +154,10 @@ def _add_votes(
 
 
 def memory_mb() -> float:
-    """The most that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most that this process has held; getrusage counts what the parent held at the start."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    held = next(row for row in status.splitlines() if row.startswith("VmHWM"))
+    return int(held.split()[1]) / 1024
 
 
 @contextmanager
