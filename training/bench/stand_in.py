@@ -194,7 +194,7 @@ def as_it_is(case: PhantomCase, case_id: str, folder: Path) -> None:
     own = folder / case_id
     own.mkdir(parents=True, exist_ok=True)
     for name, data in (*case.images.items(), ("seg", case.labels)):
-        whole = np.clip(np.rint(data), 0, 32000).astype(np.int16)
+        whole = np.clip(np.rint(np.asarray(data)), 0, 32000).astype(np.int16)
         nib.save(nib.Nifti1Image(whole, case.affine), own / f"{case_id}-{name}.nii.gz")
 
 
