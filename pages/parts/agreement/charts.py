@@ -55,6 +55,7 @@ def kappa_map(table: ResultTable, arm: str) -> go.Figure | None:
             hoverinfo="skip",
         )
     )
+    notes: list[dict[str, Any]] = []
     for i in at.values():
         for j in at.values():
             value = values[i][j]
@@ -62,9 +63,9 @@ def kappa_map(table: ResultTable, arm: str) -> go.Figure | None:
             if value is None:
                 colour = GUIDE
             if i != j:
-                figure.add_annotation(
-                    x=drawn[j], y=drawn[i], text=texts[i][j], showarrow=False, font_color=colour
-                )
+                told = {"x": drawn[j], "y": drawn[i], "text": texts[i][j], "showarrow": False}
+                notes.append({**told, "font": {"color": colour}})
+    figure.update_layout(annotations=notes)  # at once: one by one, each checks all before it
     figure.update_xaxes(type="category")
     figure.update_yaxes(type="category", autorange="reversed")
     return plain(figure, height=120 + 62 * max(3, len(readers)))
