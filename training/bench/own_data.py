@@ -115,7 +115,10 @@ def compare_naming(
 
     rows = []
     for kind in ("image", "fused"):
-        own = [{i for i, told in road.items() if told.get(kind)} for road in answers.values()]
+        own = [
+            {i for i, told in road.items() if told.get(kind) is not None}
+            for road in answers.values()
+        ]
         ids = sorted(set.intersection(*own) & set(primaries))
         truth = np.array([primaries[i] for i in ids])
         if len(set(truth.tolist())) < 2:
