@@ -124,7 +124,8 @@ def test_430_bytes_of_yaml_as_a_plan_are_refused(browser, site, tmp_path):
     page.page.goto(f"{site}/study_manage")
     page.page.get_by_text("No study has been started").wait_for()
     page.page.get_by_role("radio", name="Use a file").click()
-    box = page.page.locator('input[type="file"]').first
+    box = page.page.locator('input[type="file"][accept*=".yaml"]')
+    box.wait_for(state="attached")
     sentence = "anchors and aliases (& and *) are not used in a plan"
     refused(page, site, sentence, lambda: box.set_input_files(tmp_path / "study.yaml"))
     page.check()

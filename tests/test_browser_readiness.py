@@ -114,7 +114,7 @@ def test_a_plan_with_faults_is_mended_and_locked_by_its_typed_id(
     page = sign_in(browser, site, "Max Admin")
     page.page.goto(f"{site}/study_manage")
     page.page.get_by_role("radio", name="Use a file").click()
-    page.page.locator('input[type="file"]').set_input_files(file)
+    page.page.locator('input[type="file"][accept*=".yaml"]').set_input_files(file)
     page.page.get_by_text("Case Case-2: the models have not read it.").wait_for()
     page.page.get_by_text("Reader Dr New has no account.").wait_for()
     page.page.get_by_text("Case Case-3 has no reference primary").wait_for()

@@ -22,6 +22,7 @@ from bmcore.stats.comparison import Comparison, compare, no_comparison
 
 Floats = npt.NDArray[np.float64]
 _DENSE = 60_000
+_TOO_FAR = 1e30  # a criterion larger than any
 _STEP = 1e-3  # relative step of the numerical derivatives
 
 
@@ -183,6 +184,14 @@ class _Model:
         deviance = log_m + np.linalg.slogdet(a)[1] + free * (1 + math.log(2 * math.pi * sigma2))
         return float(deviance), sigma2
 
+    def _searched(self, theta: Floats) -> float:
+        """``profiled`` for the search, which may try variances so large that rounding leaves no
+        positive definite matrix: there it is to turn back."""
+        try:
+            return self.profiled(theta)[0]
+        except np.linalg.LinAlgError:
+            return _TOO_FAR
+
     def criterion(self, variances: Floats) -> float:
         """The criterion at given variances, the residual one last."""
         sigma2 = variances[-1]
@@ -200,7 +209,7 @@ class _Model:
             if best[1].min() > 1e-3 and best[0] < math.inf:
                 break
             found = optimize.minimize(
-                lambda t: self.profiled(t)[0],
+                self._searched,
                 np.full(k, start),
                 method="L-BFGS-B",
                 bounds=[(0, None)] * k,

@@ -120,7 +120,7 @@ def frame(rows: Sequence[Row]) -> pd.DataFrame:
 def _state(row: Row) -> str:
     if row.state in ("queued", "running"):
         return row.state
-    if row.predicted:
+    if row.predicted or loaders.has_prediction(row.case_id):  # the index may not know it yet
         return "done"
     return "none" if row.state == "done" else row.state  # done by other models than these
 
