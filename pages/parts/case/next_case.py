@@ -32,8 +32,8 @@ def read_by(case_ids: Collection[str]) -> who_read.ReadBy:
 
 
 def following(after: str | None = None) -> str | None:
-    """The oldest case, behind ``after``, that this reader may open and has not voted on."""
-    loaders.index_cases()
+    """The oldest case, behind ``after``, that this reader may open and has not voted on: of those
+    that ``loaders.index_cases`` has found."""
     return case_index.next_unread(loaders.store(), key(), guard.closed_cases(), after)
 
 
@@ -55,6 +55,7 @@ def draw_first() -> None:
 
 def draw_after(case_id: str, strong: bool) -> None:
     """Behind a stored vote: on to the next case without one. strong: nothing else is to do here."""
+    loaders.index_cases()  # whoever came here by an address has not seen the work list
     found = following(case_id)
     if found is None:
         st.caption(f":material/done_all: {ALL_READ}")
