@@ -32,7 +32,7 @@ def place_once(*arguments: Any) -> Any:
 
 
 TINY = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=48,
-                          core_chance=0.3, min_lesion_voxels=2, min_lesion_chance=0.0)  # fmt: skip
+                          core_threshold=0.3, min_lesion_voxels=2, min_lesion_peak=0.0)  # fmt: skip
 QUICK = Effort(steps=4, batch=1, head=2, contours=1, cnn=6, code=3, refits=2, described=10,
                curves=2, least=6)  # fmt: skip
 
@@ -81,8 +81,8 @@ def start_bundle(folder: Path) -> Path:
     config = TINY.changed(candidates=4, contours=4)
     net = build_segmenter(config)
     head = net.candidates
-    spread = torch.linspace(-3, 3, head.knots.shape[1])
-    head.knots.copy_(spread.repeat(len(FEATURES), 1))
+    spread = torch.linspace(-3, 3, head.quantiles.shape[1])
+    head.quantiles.copy_(spread.repeat(len(FEATURES), 1))
     write_part(folder, "segmenter", net.state_dict(), config, {"steps": 1}, {})
     return folder
 

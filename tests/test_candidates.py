@@ -78,7 +78,7 @@ class _Sure(torch.nn.Module):
 
 def _sure(**more: object) -> torch.nn.Module:
     """A segmenter whose head is ``_Sure``."""
-    net = _net(candidates=8, candidate_chance=0.05, **more)
+    net = _net(candidates=8, candidate_threshold=0.05, **more)
     net.candidates = _Sure()
     return net
 
@@ -203,7 +203,7 @@ def test_features_become_normal_scores_of_their_ranks() -> None:
     head = build_candidate_head(2, 8)
     known = np.stack([np.arange(1001.0), np.repeat([0, 0, 0, 7], 251)[:1001]], 1)
     shares = torch.linspace(0, 1, KNOTS, dtype=torch.float64)
-    head.knots.copy_(torch.quantile(torch.from_numpy(known), shares, dim=0).T)
+    head.quantiles.copy_(torch.quantile(torch.from_numpy(known), shares, dim=0).T)
     asked = torch.tensor([[500.0, 0.0], [841.34, 7.0], [-50.0, -1.0], [5000.0, 9.0], [3.0, 3.0]])
     scores = head.scores(asked)
     assert scores[:, 0].tolist() == pytest.approx([0, 1, -3, 3, -2.75], abs=0.01)
@@ -213,7 +213,7 @@ def test_features_become_normal_scores_of_their_ranks() -> None:
 
 def test_values_that_many_candidates_share_keep_their_rank_in_a_kept_head() -> None:
     head, kept = build_candidate_head(1, 8), build_candidate_head(1, 8)
-    head.knots.copy_(torch.linspace(-1, 1, KNOTS)[None].clamp(float(np.log(2)) - 1))
+    head.quantiles.copy_(torch.linspace(-1, 1, KNOTS)[None].clamp(float(np.log(2)) - 1))
     kept.load_state_dict(halved(head.state_dict()))
     common = torch.tensor([[float(np.log(2)) - 1], [0.3]])
     assert torch.equal(head.scores(common), kept.scores(common))
@@ -313,7 +313,7 @@ def test_lesion_refinement_needs_false_positive_reduction() -> None:
 
 
 def test_a_segmenter_with_false_positive_reduction_answers_with_its_peaks() -> None:
-    net = _net(candidates=8, candidate_chance=0.3)
+    net = _net(candidates=8, candidate_threshold=0.3)
     images = np.random.default_rng(1).normal(size=(4, 32, 32, 32)).astype(np.float32)
     brain = np.ones((32, 32, 32), bool)
     asked = net.config
@@ -330,8 +330,8 @@ def test_a_segmenter_with_false_positive_reduction_answers_with_its_peaks() -> N
     for candidate, chance in zip(found, judged, strict=True):
         peak = (after[1] + after[3])[parts == candidate.number].max()
         assert peak == pytest.approx(chance, abs=1e-5)
-    with pytest.raises(ValueError, match="candidate_chance"):
-        TINY.changed(candidate_chance=0.0)
+    with pytest.raises(ValueError, match="candidate_threshold"):
+        TINY.changed(candidate_threshold=0.0)
     with pytest.raises(ValueError, match="candidates must not be negative"):
         TINY.changed(candidates=-1)
 
@@ -348,7 +348,9 @@ def test_what_does_not_enhance_is_no_metastasis() -> None:
     parts, found = find_candidates(core, 0.05)
     assert enhancement(images, probabilities, parts, found).tolist() == [1.5, 0.5]
     for least, peaks in ((None, (0.8, 0.1)), (0.4, (0.8, 0.1)), (1.0, (0.8, 0)), (1.6, (0, 0))):
-        out = reduce_false_positives(_sure(least_t1c=least), images, core >= 0, probabilities)
+        out = reduce_false_positives(
+            _sure(min_t1c_enhancement=least), images, core >= 0, probabilities
+        )
         now = out[1] + out[3]
         assert [now[parts == n].max() for n in (1, 2)] == pytest.approx(peaks, abs=1e-6)
         assert np.allclose(out.sum(0), 1, atol=1e-6)
@@ -441,7 +443,7 @@ def test_a_segmenter_is_taught_false_positive_reduction_from_the_shell(tmp_path:
     bundle = load_bundle(out)
     entry = bundle.manifest["parts"]["segmenter"]
     assert entry["config"]["candidates"] == 8
-    assert bundle.segmenter_config.reduction.candidate_chance == 0.05
+    assert bundle.segmenter_config.reduction.candidate_threshold == 0.05
     said = entry["training"]["candidates"]
     assert said["patients"] == 1 and said["source"].startswith("synthetic")
     assert entry["metrics"]["candidates"]["patients"] == 1

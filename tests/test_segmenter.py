@@ -68,7 +68,7 @@ def test_segmentation_is_0_outside_the_brain_and_tells_its_progress() -> None:
 
 
 def test_with_mirror_a_mirrored_volume_gives_the_mirrored_answer() -> None:
-    net = build_segmenter(TINY.changed(mirror=True))
+    net = build_segmenter(TINY.changed(flip_augmentation=True))
     images = np.random.default_rng(1).normal(size=(4, 32, 32, 32)).astype(np.float32)
     brain = np.ones((32, 32, 32), bool)
     there = segment(net, images, brain)
@@ -123,10 +123,12 @@ def test_oedema_stays_only_where_it_is_connected_with_tumour_core() -> None:
     assert labels[5, 5, 5] == 2 and labels[7, 7, 7] == 3 and labels[3, 17, 3] == 3
     assert labels[16, 16, 16] == 0
     assert (
-        to_labels(probabilities, brain, TINY.changed(lone_oedema=True).postprocessing)[16, 16, 16]
+        to_labels(probabilities, brain, TINY.changed(keep_isolated_oedema=True).postprocessing)[
+            16, 16, 16
+        ]
         == 2
     )
-    unsure = TINY.changed(min_lesion_chance=0.95)  # the oedema of a dropped core goes with it
+    unsure = TINY.changed(min_lesion_peak=0.95)  # the oedema of a dropped core goes with it
     assert not to_labels(probabilities, brain, unsure.postprocessing).any()
 
 
@@ -160,16 +162,16 @@ def test_specks_of_enhancing_tumour_become_necrosis_and_the_core_stays() -> None
     probabilities = np.stack([np.where(labels == label, np.float32(0.97), np.float32(0.01))
                         for label in range(4)])  # fmt: skip
     everywhere = np.ones(labels.shape, bool)
-    config = TINY.changed(min_lesion_voxels=1, speck_share=0.02)
+    config = TINY.changed(min_lesion_voxels=1, min_et_component_share=0.02)
     assert to_labels(probabilities, everywhere, config.postprocessing)[15, 15, 15] == 1
     assert (
-        to_labels(probabilities, everywhere, config.changed(speck_share=0.0).postprocessing)[
-            15, 15, 15
-        ]
+        to_labels(
+            probabilities, everywhere, config.changed(min_et_component_share=0.0).postprocessing
+        )[15, 15, 15]
         == 3
     )
-    with pytest.raises(ValueError, match="speck_share"):
-        TINY.changed(speck_share=1.0)
+    with pytest.raises(ValueError, match="min_et_component_share"):
+        TINY.changed(min_et_component_share=1.0)
 
 
 def test_a_small_lesion_weighs_more_than_a_large_one_and_background_weighs_1() -> None:
@@ -271,15 +273,20 @@ def test_pieces_on_a_gpu_are_those_of_the_cpu() -> None:
 def test_a_branch_at_1_mm_answers_in_the_same_shape_and_its_width_is_checked() -> None:
     import torch
 
-    net = build_segmenter(TINY.changed(fine=8)).eval()
+    net = build_segmenter(TINY.changed(full_resolution_channels=8)).eval()
     assert tuple(net(torch.zeros(1, 4, 32, 48, 32)).shape) == (1, 4, 32, 48, 32)
     deep = build_segmenter(
-        TINY.changed(blocks_down=(1, 1, 1), blocks_up=(1, 1), deep_supervision=True, fine=8)
+        TINY.changed(
+            blocks_down=(1, 1, 1),
+            blocks_up=(1, 1),
+            deep_supervision=True,
+            full_resolution_channels=8,
+        )
     )
     answers = deep(torch.zeros(1, 4, 32, 32, 32))
     assert [tuple(a.shape[1:3]) for a in answers] == [(4, 32), (4, 16)]
     with pytest.raises(ValueError, match="multiple of 8"):
-        TINY.changed(fine=4)
+        TINY.changed(full_resolution_channels=4)
 
 
 def test_deep_supervision_answers_at_each_level_in_training_and_once_in_use() -> None:
@@ -325,19 +332,21 @@ def test_labels_follow_the_limit_of_the_core_and_are_0_outside_the_brain() -> No
     probabilities[:, :4] = np.array((0.2, 0.3, 0.3, 0.2), np.float32)[:, None, None, None]
     brain = np.ones((8, 8, 8), bool)
     brain[:, :, 4:] = False
-    labels = to_labels(probabilities, brain, TINY.changed(core_chance=0.35).postprocessing)
+    labels = to_labels(probabilities, brain, TINY.changed(core_threshold=0.35).postprocessing)
     assert (labels[:4, :, :4] == 1).all() and (labels[4:, :, :4] == 3).all()
     assert not labels[:, :, 4:].any()
-    labels = to_labels(probabilities, brain, TINY.changed(core_chance=0.45).postprocessing)
+    labels = to_labels(probabilities, brain, TINY.changed(core_threshold=0.45).postprocessing)
     assert (labels[:4, :, :4] == 1).all() and not labels[4:].any()  # background is as likely
     even = to_labels(
-        probabilities, brain, TINY.changed(core_chance=0.5, lone_oedema=True).postprocessing
+        probabilities,
+        brain,
+        TINY.changed(core_threshold=0.5, keep_isolated_oedema=True).postprocessing,
     )
     assert (even[:4, :, :4] == 2).all()  # 0.5 is not more than 0.5
     likeliest = to_labels(probabilities, brain, TINY.postprocessing)
     assert (likeliest[:4, :, :4] == 1).all() and not likeliest[4:].any()
-    with pytest.raises(ValueError, match="core_chance"):
-        TINY.changed(core_chance=1.0)
+    with pytest.raises(ValueError, match="core_threshold"):
+        TINY.changed(core_threshold=1.0)
 
 
 def test_augmentation_keeps_t1c_keeps_the_outside_0_and_may_drop_the_rest() -> None:

@@ -176,18 +176,19 @@ def test_limits_are_written_into_the_config_and_the_weights_stay(tmp_path: Path)
     before = load_bundle(tmp_path).manifest["parts"]["segmenter"]
     run(
         "-m", "training.postprocessing_search", "--data", str(tmp_path / "data"),
-        "--segmenter", str(tmp_path), "--most-false", "1000", "--mirror", "--specks", "0.05",
+        "--segmenter", str(tmp_path), "--most-false", "1000", "--flip-augmentation",
+        "--specks", "0.05",
     )  # fmt: skip
     after = load_bundle(tmp_path).manifest["parts"]["segmenter"]
     rows = after["metrics"]["limits"]["rows"]
     assert after["sha256"] == before["sha256"]
     assert len(rows) == 60
-    limits = ("core_chance", "min_lesion_voxels", "min_lesion_chance")
+    limits = ("core_threshold", "min_lesion_voxels", "min_lesion_peak")
     (chosen,) = (r for r in rows if all(after["config"][n] == r[n] for n in limits))
     top = max(r["lesion_wise_dice_ET"] for r in rows)
     assert chosen["lesion_wise_dice_ET"] == top  # a single case leaves no doubt
-    assert after["config"]["mirror"] and not before["config"]["mirror"]
-    assert after["config"]["speck_share"] == 0.05
+    assert after["config"]["flip_augmentation"] and not before["config"]["flip_augmentation"]
+    assert after["config"]["min_et_component_share"] == 0.05
 
 
 def test_weights_that_are_none_or_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -83,7 +83,11 @@ def learn(name: str, heads: PaintedPatches, out: Path, base: TrainConfig, world:
     changes, net_changes = VARIANTS[name]
     config = replace(base, **changes)
     net_config = SegmenterConfig.of(
-        filters=16, blocks_down=(1, 1, 1, 1), fine=8, window=base.patch, **net_changes
+        filters=16,
+        blocks_down=(1, 1, 1, 1),
+        full_resolution_channels=8,
+        window=base.patch,
+        **net_changes,
     )
     folder = _folder(out, name)
     file, about = folder / "weights.safetensors", folder / "learnt.json"
@@ -114,7 +118,7 @@ def measure(
     kept = read_json(done) if done.exists() else {}
     if kept.get("options") == options:
         return kept["row"], kept["each"]
-    net = build_segmenter(learnt.config.changed(core_chance=CORE_CHANCE))
+    net = build_segmenter(learnt.config.changed(core_threshold=CORE_CHANCE))
     net.load_state_dict(learnt.weights)
     net.to(world.device)
     full = validate(out / "cache", held, net, world)

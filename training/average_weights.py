@@ -27,8 +27,6 @@ def main(
 
     False-positive reduction is left out: it would have to be taught again.
     """
-    from safetensors.torch import load_file
-
     from bmcore.models.bundle_writer import write_part
     from bmcore.models.bundles import load_bundle
     from bmcore.models.false_positive_reduction import (
@@ -36,11 +34,9 @@ def main(
         without_false_positive_reduction,
     )
 
-    entries = [load_bundle(f).manifest["parts"]["segmenter"] for f in (first, second)]
-    a, b = (
-        without_false_positive_reduction(load_file(f / entry["file"]))
-        for f, entry in zip((first, second), entries, strict=True)
-    )
+    bundles = [load_bundle(folder) for folder in (first, second)]
+    entries = [bundle.entry("segmenter") for bundle in bundles]
+    a, b = (without_false_positive_reduction(bundle.weights("segmenter")) for bundle in bundles)
     shapes_a, shapes_b = ({k: tuple(v.shape) for k, v in x.items()} for x in (a, b))
     if shapes_a != shapes_b:
         raise refuse(

@@ -56,8 +56,6 @@ def publish(
 
     head, drawing: results of ``train`` and ``lesion_refinement.train``.
     """
-    from safetensors.torch import load_file
-
     from bmcore.models.bundle_writer import write_part
     from bmcore.models.bundles import load_bundle
     from bmcore.models.false_positive_reduction import (
@@ -66,14 +64,15 @@ def publish(
         without_false_positive_reduction,
     )
 
-    entry = load_bundle(segmenter).entry("segmenter")
-    weights = without_false_positive_reduction(load_file(segmenter / entry["file"]))
+    bundle = load_bundle(segmenter)
+    entry = bundle.entry("segmenter")
+    weights = without_false_positive_reduction(bundle.weights("segmenter"))
     weights |= {HEAD + k: v for k, v in halved(head["weights"]).items()}
     weights |= {CONTOURS + k: v for k, v in halved(drawing["weights"]).items()}
     config = entry["config"] | {
-        "candidates": said["hidden"], "candidate_chance": said["chance"],
-        "least_t1c": said["least_t1c"],
-        "contours": said["contours"]["channels"], "mirror": said["mirror"],
+        "candidates": said["hidden"], "candidate_threshold": said["chance"],
+        "min_t1c_enhancement": said["min_t1c_enhancement"],
+        "contours": said["contours"]["channels"], "flip_augmentation": said["flip_augmentation"],
     }  # fmt: skip
     said = said | {"seconds": head["seconds"]}
     said["contours"] = said["contours"] | {"seconds": drawing["seconds"]}
@@ -96,7 +95,7 @@ def main(
     chance: Annotated[
         float, typer.Option(help="Probability of tumour core from which a place is a candidate.")
     ] = CandidateTraining.chance,
-    mirror: Annotated[
+    flip_augmentation: Annotated[
         bool | None,
         typer.Option(help="Also read the mirror image (twice the time); else as the config says."),
     ] = None,
@@ -126,8 +125,8 @@ def main(
     bundle = load_bundle(segmenter)
     weights = bundle.entry("segmenter")["sha256"]
     plain = bundle.segmenter_config.changed(**NO_REDUCTION)
-    if mirror is not None:
-        plain = plain.changed(mirror=mirror)
+    if flip_augmentation is not None:
+        plain = plain.changed(flip_augmentation=flip_augmentation)
     patients = cases if data is None else len(open_data(data).case_ids)
     with distributed(device) as world:
         threads = 0 if workers == 1 else 1
@@ -149,7 +148,7 @@ def main(
         "patients": len(files) - held,
         "source": "synthetic, styles CLINIC and WILD" if data is None else data.name,
         "segmenter_sha256": weights,
-        "mirror": plain.inference.mirror,
+        "flip_augmentation": plain.inference.flip_augmentation,
         "hardware": "GPU" if kind == "cuda" else "CPU",
         "views": VIEWS,
         "contours": {**asdict(drawing), "lesions": len(crops)},
@@ -160,10 +159,10 @@ def main(
 
 
 def halved(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """As they are kept: float16, but for the knots of a head. Most candidates share some values,
-    such as the size of two voxels, and a knot that is no longer equal to one of them would move the
-    rank of all of them."""
-    return {k: v if k == "knots" else v.half() for k, v in weights.items()}
+    """As they are kept: float16, but for the quantiles of a head. Most candidates share some
+    values, such as the size of two voxels, and a quantile that is no longer equal to one of them
+    would move the rank of all of them."""
+    return {k: v if k == "quantiles" else v.half() for k, v in weights.items()}
 
 
 if __name__ == "__main__":

@@ -87,7 +87,16 @@ def road() -> list[str]:
     import torch
 
     if torch.cuda.is_available():
-        net = ["--filters", "32", "--fine", "8", "--down", "2,2,2,2", "--patch", "96"]
+        net = [
+            "--filters",
+            "32",
+            "--full-resolution-channels",
+            "8",
+            "--down",
+            "2,2,2,2",
+            "--patch",
+            "96",
+        ]
         return [*net, "--batch", "8", "--rate", "1e-3", "--ema", "0.999", "--workers", "8"]
     return ["--batch", "1", "--workers", "1"]
 
@@ -106,7 +115,15 @@ def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
         "segmenter", " ".join(options), net / "metrics.json",
         lambda: _command("training.segmenter", *options),
     )  # fmt: skip
-    looks = ["--segmenter", str(net), "--out", str(out), "--cases", str(plan.looks), "--mirror"]
+    looks = [
+        "--segmenter",
+        str(net),
+        "--out",
+        str(out),
+        "--cases",
+        str(plan.looks),
+        "--flip-augmentation",
+    ]
     looks += ["--seed", str(plan.seed + 8), "--workers", str(plan.workers)]
     chain.step(
         "second look", " ".join(looks), out / "metrics.json",
@@ -116,7 +133,15 @@ def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
         "cohort for the limits", f"{plan.held} {plan.seed + 6}", tuned / "complete.json",
         lambda: _draw_cohort(plan.held, plan.seed + 6, tuned, plan.workers),
     )  # fmt: skip
-    limits = ["--data", str(tuned), "--segmenter", str(out), "--mirror", "--specks", "0.02"]
+    limits = [
+        "--data",
+        str(tuned),
+        "--segmenter",
+        str(out),
+        "--flip-augmentation",
+        "--specks",
+        "0.02",
+    ]
     limits += ["--most-false", "0.2", "--workers", str(plan.workers)]
     chain.step(
         "limits", " ".join(limits), out / MANIFEST,

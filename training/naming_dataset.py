@@ -1,10 +1,11 @@
 """Draw the patients that naming the primary learns from: ``python -m training.naming_dataset``.
 
-python -m training.naming_dataset --n 2000 --out runs/naming
-python -m training.naming_dataset --out runs/naming --mask net --bundle models/demo
+python -m training.naming_dataset --n 2000 --out runs/naming --bundle models/demo --net-every 2
 
 ``ON_ONE_HEAD`` synthetic patients at a time share a head (``phantom.shared_head``; they go into one
-fold); a patient takes about 3 s on one core. What naming learns from
+fold); a patient takes about 3 s on one core. With ``--bundle`` the last patient of every so many
+heads is kept a second time, with the lesions that the bundle's segmentation net finds (10 s more).
+What naming learns from
 is kept (``training.data.naming_patient``, about 1 MB) and the images are thrown away. A patient is
 one file, written at once or not at all, so a killed run goes on with the next one, and several may
 run at once with ``--part 0/2`` and ``--part 1/2``.
@@ -41,36 +42,49 @@ def patient_file(out: Path, head: int, number: int, mask: str) -> Path:
     return out / mask / f"head{head:05d}-{number}.npz"
 
 
-def draw_missing(
-    heads: list[int], cohort: int, out: Path, mask: str, segmenter: Path | None
-) -> int:
-    """Draw the patients of those heads that OUT does not hold yet; how many were drawn.
+def asked_of(head: int, net_every: int | None) -> list[tuple[int, str]]:
+    """The (patient, mask) that are kept of a head.
 
-    With the mask ``net`` only the last patient of each head, since the net takes far longer than
-    all the rest.
+    With ``net_every`` the last patient of every so many heads also has the net's mask.
+    """
+    asked = [(number, MASKS[0]) for number in range(ON_ONE_HEAD)]
+    if net_every and head // 2 % net_every == 0:  # both of two parts have as many
+        asked.append((ON_ONE_HEAD - 1, MASKS[1]))
+    return asked
+
+
+def draw_missing(
+    heads: list[int], cohort: int, out: Path, segmenter: Path | None, net_every: int = 1
+) -> int:
+    """Draw the patients of those heads that OUT does not hold yet; how many files were written.
+
+    segmenter: bundle whose net finds the lesions a second time in some patients, see
+    ``asked_of``; None keeps the reference's lesions alone.
     """
     bundle = None
-    if mask == "net":
+    if segmenter is not None:
         from bmcore.models.bundles import load_bundle
 
-        if segmenter is None:
-            raise refuse("the mask 'net' needs a segmentation net", hint="give --bundle.")
         bundle = load_bundle(segmenter)
-    drawn = 0
+    written = 0
     for head in heads:
-        asked = range(ON_ONE_HEAD) if mask == "reference" else [ON_ONE_HEAD - 1]
-        missing = [n for n in asked if not patient_file(out, head, n, mask).exists()]
+        missing = [
+            (number, mask)
+            for number, mask in asked_of(head, None if bundle is None else net_every)
+            if not patient_file(out, head, number, mask).exists()
+        ]
         if not missing:
             continue
-        for number, case in enumerate(draw_on_one_head(head_seed(cohort, head), ON_ONE_HEAD)):
-            if number not in missing:
-                continue
-            described = mask == "reference" and number == 0
-            patient = keep_patient(case, mask, bundle, described)
-            save_naming_patient(patient_file(out, head, number, mask), patient)
-            drawn += 1
-        typer.echo(f"head {head}, {mask} mask: {len(missing)} patients")
-    return drawn
+        needed = {number for number, _ in missing}
+        patients = draw_on_one_head(head_seed(cohort, head), ON_ONE_HEAD, only=needed)
+        for number, drawn in zip(sorted(needed), patients, strict=True):
+            for mask in (m for n, m in missing if n == number):
+                described = mask == MASKS[0] and number == 0
+                patient = keep_patient(drawn, mask, bundle, described)
+                save_naming_patient(patient_file(out, head, number, mask), patient)
+                written += 1
+        typer.echo(f"head {head}: {len(missing)} files")
+    return written
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -84,8 +98,12 @@ def main(
     out: OutOption,
     n: Annotated[int, typer.Option("--n", min=1, help="Patients in all.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the cohort.")] = TRAIN_SEED,
-    mask: Annotated[str, typer.Option(help="reference, or net: as the net finds them.")] = MASKS[0],
-    bundle: Annotated[Path | None, typer.Option(help="Whose net finds the lesions.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Whose net finds the lesions of some patients again.")
+    ] = None,
+    net_every: Annotated[
+        int, typer.Option(min=1, help="The last patient of every so many heads.")
+    ] = 1,
     part: Annotated[str, typer.Option(help="This process' share, as 0/2.")] = "0/1",
 ) -> None:
     """Draw the training patients of naming and keep what is learnt from below OUT."""
@@ -95,12 +113,10 @@ def main(
             found=seed,
             hint="train on other patients; training.evaluate_naming draws the test patients.",
         )
-    if mask not in MASKS:
-        raise refuse("unknown mask", found=mask, expected=" or ".join(MASKS))
     first, count = _part(part)
     heads = list(range(-(-n // ON_ONE_HEAD)))
-    drawn = draw_missing(heads[first::count], seed, out, mask, bundle)
-    typer.echo(f"{drawn} patients drawn in {out}")
+    written = draw_missing(heads[first::count], seed, out, bundle, net_every)
+    typer.echo(f"{written} files written in {out}")
 
 
 if __name__ == "__main__":

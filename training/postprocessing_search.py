@@ -30,7 +30,7 @@ CORES = (0.05, 0.1, 0.2, 0.3, 0.5)
 VOXELS = (2, 3)
 CHANCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
 FROM_MM = 5.0  # sensitivity is told for lesions from here on
-LIMITS = ("core_chance", "min_lesion_voxels", "min_lesion_chance")
+LIMITS = ("core_threshold", "min_lesion_voxels", "min_lesion_peak")
 Row = dict[str, float]
 
 
@@ -57,7 +57,9 @@ class Sweep:
             patient.brain[box],
             truth[box],
         )
-        config = self.net.config.changed(lone_oedema=True)  # only enhancing tumour is measured
+        config = self.net.config.changed(
+            keep_isolated_oedema=True
+        )  # only enhancing tumour is measured
         row, known = [], {}
         for limits in self.grid:
             chosen = config.changed(**dict(zip(LIMITS, limits, strict=True)))
@@ -125,7 +127,7 @@ def main(
         list[Path] | None, typer.Option("--more-data", help="Another folder; may be repeated.")
     ] = None,
     most_false: Annotated[float, typer.Option(min=0, help="False lesions a case, at most.")] = 0.5,
-    mirror: Annotated[
+    flip_augmentation: Annotated[
         bool | None,
         typer.Option(help="Also read the mirror image (twice the time); else as the config says."),
     ] = None,
@@ -142,18 +144,16 @@ def main(
     device: DeviceOption = "auto",
 ) -> None:
     """Measure all limits on the cases and write the chosen ones into the segmenter's config."""
-    from safetensors.torch import load_file
-
     from bmcore.models.bundle_writer import write_part
     from bmcore.models.bundles import load_bundle
 
     bundle = load_bundle(segmenter)
     entry = bundle.entry("segmenter")
     config = bundle.segmenter_config
-    if mirror is not None:
-        config = config.changed(mirror=mirror)
+    if flip_augmentation is not None:
+        config = config.changed(flip_augmentation=flip_augmentation)
     if specks is not None:
-        config = config.changed(speck_share=specks)
+        config = config.changed(min_et_component_share=specks)
     folders = [data, *(more_data or [])]
     grid = tuple(product(CORES, VOXELS, CHANCES))
     threads = 0 if workers == 1 else 1
@@ -164,14 +164,14 @@ def main(
         typer.echo(mark + "  ".join(f"{key} {value:g}" for key, value in row.items()))
     limits: dict[str, Any] = {name: chosen[name] for name in LIMITS}
     limits |= {
-        "mirror": config.inference.mirror,
-        "speck_share": config.postprocessing.speck_share,
+        "flip_augmentation": config.inference.flip_augmentation,
+        "min_et_component_share": config.postprocessing.min_et_component_share,
     }
     metrics = entry["metrics"] | {
         "limits": {"data": [f.name for f in folders], "cases": len(dice), "rows": rows}
     }
     write_part(
-        segmenter, "segmenter", load_file(segmenter / entry["file"]), entry["config"] | limits,
+        segmenter, "segmenter", bundle.weights("segmenter"), entry["config"] | limits,
         entry["training"], metrics,
     )  # fmt: skip
 

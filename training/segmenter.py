@@ -160,7 +160,7 @@ def main(
     filters: Annotated[
         int | None, typer.Option(help="Channels of the first level; else 24.")
     ] = None,
-    fine: Annotated[
+    full_resolution_channels: Annotated[
         int | None, typer.Option(help="Channels of the branch at 1 mm, 0 for none; else 0.")
     ] = None,
     down: Annotated[
@@ -192,7 +192,11 @@ def main(
             hint="run python -m training.scenes --out DIR and give --scenes DIR.",
         )
     begin = begin_with(start_from, workers)
-    size = {"filters": filters, "fine": fine, "window": patch}
+    size = {
+        "filters": filters,
+        "full_resolution_channels": full_resolution_channels,
+        "window": patch,
+    }
     net_config = net_of(begin, size | {"blocks_down": down and _levels(down)}, dropout)
     schedule = fine_tuning(steps) if start_from else {}
     schedule |= {k: v for k, v in {"rate": rate, "warmup": warmup}.items() if v is not None}
@@ -210,7 +214,7 @@ def net_of(begin: Initialisation, size: dict[str, Any], dropout: float) -> Segme
     """The net's config: that of the net to begin with, else the default; ``size`` wins over it."""
     from bmcore.models.configs import SegmenterConfig
 
-    base = begin.config or SegmenterConfig.of(filters=24, fine=0, window=80)
+    base = begin.config or SegmenterConfig.of(filters=24, full_resolution_channels=0, window=80)
     given = {k: v for k, v in size.items() if v is not None}
     return base.changed(**given, dropout=dropout)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from bmcore.models.bundles import Bundle, load_bundle
 from bmcore.models.configs import NetConfig
+from bmcore.models.format_1 import tensors_as_format_2
 from bmcore.models.manifest import (
     MANIFEST,
     OPTIONAL,
@@ -69,12 +70,21 @@ def write_part(
 
 
 def copy_part(source: Path, folder: Path, part: str) -> Path:
-    """Take one part, checked, from the bundle in ``source`` over into the bundle in ``folder``."""
+    """Take one part, checked, from the bundle in ``source`` over into the bundle in ``folder``.
+
+    The file is taken as it is, but for tensors by the names of format 1: they are named anew.
+    """
+    from safetensors.numpy import load, save
+
     bundle = load_bundle(source)
-    entry = bundle.entry(part)
+    entry, content = dict(bundle.entry(part)), bundle._content(part)
+    weights = load(content)
+    if tensors_as_format_2(weights).keys() != weights.keys():
+        content = save(tensors_as_format_2(weights))
+        entry["sha256"] = hashlib.sha256(content).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / entry["file"]
-    replace_file(target, bundle._content(part))
+    replace_file(target, content)
     manifest = draft(folder)
     manifest["created"] = None
     manifest["packages"] = manifest["packages"] | bundle.manifest["packages"]

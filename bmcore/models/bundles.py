@@ -17,6 +17,7 @@ from bmcore.models.bootstrap_refits import Refits
 from bmcore.models.case_mix import CaseMix, from_counts
 from bmcore.models.configs import NetConfig
 from bmcore.models.conformal import Conformal
+from bmcore.models.format_1 import tensors_as_format_2
 from bmcore.models.manifest import (
     CARDS,
     MANIFEST,
@@ -34,7 +35,7 @@ from bmcore.models.novelty import NoveltyModel
 from bmcore.models.optional_parts import unpack_refits, unpack_uncertainty
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from bmcore.models.configs import SegmenterConfig
     from bmcore.models.nets.autoencoder import Autoencoder
@@ -189,6 +190,23 @@ class Bundle:
             )
         return self.manifest["parts"][part]
 
+    def weights(self, part: str) -> dict[str, Tensor]:
+        """A net's tensors by name, those of format 1 by their names in format 2, on the CPU.
+
+        BundleRefused where the bundle has no such part or its file cannot be read.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        try:
+            return tensors_as_format_2(load(self._content(part)))
+        except SafetensorError as error:
+            raise refused(
+                f"the file of {part} is not safetensors",
+                file=self.folder / f"{part}.safetensors",
+                found=error,
+            ) from None
+
     def _content(self, part: str) -> bytes:
         """The file's bytes, hashed once more so that what is built is what was checked."""
         entry = self.entry(part)
@@ -202,17 +220,9 @@ class Bundle:
         return content
 
     def _net(self, part: str, config_class: type[C], build: Callable[[C], N]) -> N:
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
         config = self._config(part, config_class)
         path = self.folder / f"{part}.safetensors"
-        try:
-            tensors = load(self._content(part))
-        except SafetensorError as error:
-            raise refused(
-                f"the file of {part} is not safetensors", file=path, found=error
-            ) from None
+        tensors = self.weights(part)
         net = build(config)
         wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
         _compare_shapes(part, path, {n: tuple(t.shape) for n, t in tensors.items()}, wanted)

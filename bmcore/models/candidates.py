@@ -218,7 +218,7 @@ def _company(others: npt.NDArray[np.float64]) -> list[float]:
 def build_candidate_head(features: int, hidden: int) -> CandidateHead:
     """A head from descriptions (n, features) to logits (n,): is this candidate a metastasis?
 
-    ``knots`` (features, KNOTS): quantiles of each feature in the training's descriptions, rising.
+    ``quantiles`` (features, KNOTS): those of each feature in the training's descriptions, rising.
     Each feature is replaced by the normal score of its rank among them (van der Waerden), so that
     neither units nor outliers matter.
     """

@@ -53,15 +53,16 @@ class Architecture:
     filters: int = 32  # channels of the first trunk level, a multiple of 8
     blocks_down: tuple[int, ...] = (1, 2, 2, 3)  # residual blocks of each level, finest first
     blocks_up: tuple[int, ...] = (1, 1, 1)  # of the decoder, coarsest first
-    fine: int = 0  # channels of the branch at 1 mm, a multiple of 8; 0 for none
+    full_resolution_channels: int = 0  # channels of the branch at 1 mm, a multiple of 8; 0 for none
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks_down", tuple(self.blocks_down))
         object.__setattr__(self, "blocks_up", tuple(self.blocks_up))
         if self.filters % 8:
             raise ValueError(f"filters must be a multiple of 8, but is {self.filters}")
-        if self.fine % 8:
-            raise ValueError(f"fine must be a multiple of 8, but is {self.fine}")
+        if self.full_resolution_channels % 8:
+            found = self.full_resolution_channels
+            raise ValueError(f"full_resolution_channels must be a multiple of 8, but is {found}")
         if len(self.blocks_up) != len(self.blocks_down) - 1:
             raise ValueError("blocks_up must have one entry less than blocks_down")
 
@@ -80,7 +81,8 @@ class Inference:
 
     window: int = 80  # edge in voxels, as the training patches': group norm sees the whole window
     overlap: float = 0.25  # share of a window that its neighbour reads too
-    mirror: bool = False  # also read the left-right mirror image and average: twice the time
+    # also read the left-right mirror image and average: twice the time
+    flip_augmentation: bool = False
 
     def __post_init__(self) -> None:
         if self.window % MULTIPLE or self.window <= 0:
@@ -93,18 +95,21 @@ class Inference:
 class PostProcessing:
     """From probabilities to labels (``bmcore.models.postprocessing``)."""
 
-    core_chance: float | None = None  # tumour core is likelier than this; None: likeliest label
+    core_threshold: float | None = None  # tumour core is likelier than this; None: likeliest label
     min_lesion_voxels: int = 3  # connected parts of the tumour core below this size are dropped
-    min_lesion_chance: float = 0.0  # so are parts whose likeliest voxel is less likely than this
-    lone_oedema: bool = False  # keep oedema that is connected with no tumour core
-    speck_share: float = 0.0  # a piece of enhancing tumour below this share of its lesion's is
-    # called necrosis
+    min_lesion_peak: float = 0.0  # so are parts whose likeliest voxel is less likely than this
+    keep_isolated_oedema: bool = False  # keep oedema that is connected with no tumour core
+    # a piece of enhancing tumour below this share of its lesion's is called necrosis
+    min_et_component_share: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.core_chance is not None and not 0 < self.core_chance < 1:
-            raise ValueError(f"core_chance must lie between 0 and 1, but is {self.core_chance}")
-        if not 0 <= self.speck_share < 1:
-            raise ValueError(f"speck_share must be at least 0 and below 1: {self.speck_share}")
+        if self.core_threshold is not None and not 0 < self.core_threshold < 1:
+            raise ValueError(
+                f"core_threshold must lie between 0 and 1, but is {self.core_threshold}"
+            )
+        if not 0 <= self.min_et_component_share < 1:
+            found = self.min_et_component_share
+            raise ValueError(f"min_et_component_share must be at least 0 and below 1: {found}")
 
 
 @dataclass(frozen=True)
@@ -112,9 +117,11 @@ class FalsePositiveReduction:
     """Of each place that may be a metastasis (``bmcore.models.false_positive_reduction``)."""
 
     candidates: int = 0  # hidden units of the head that classifies candidates, 0 for none
-    candidate_chance: float = 0.02  # probability of tumour core from which a place is a candidate
-    least_t1c: float | None = None  # how bright in t1c a candidate is somewhere, in spreads above
-    # the median of the brain; None for no limit
+    # probability of tumour core from which a place is a candidate
+    candidate_threshold: float = 0.02
+    # how bright in t1c a candidate is somewhere, in spreads above the median of the brain; None for
+    # no limit
+    min_t1c_enhancement: float | None = None
     contours: int = 0  # channels of what draws small candidates anew, 0 leaves their outlines
 
     def __post_init__(self) -> None:
@@ -123,23 +130,24 @@ class FalsePositiveReduction:
                 raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
         if self.contours and not self.candidates:
             raise ValueError("contours belong to a second look: give candidates too")
-        if not 0 < self.candidate_chance < 1:
+        if not 0 < self.candidate_threshold < 1:
             raise ValueError(
-                f"candidate_chance must lie between 0 and 1, but is {self.candidate_chance}"
+                f"candidate_threshold must lie between 0 and 1, but is {self.candidate_threshold}"
             )
 
 
-# Name on disk -> part of the config; the order is that of the manifests of format 1.
+# Name on disk -> part of the config; the order is that of the manifests.
 _SEGMENTER_FIELDS = {
     "filters": "architecture", "blocks_down": "architecture", "blocks_up": "architecture",
     "dropout": "training",
-    "core_chance": "postprocessing", "min_lesion_voxels": "postprocessing",
-    "min_lesion_chance": "postprocessing", "lone_oedema": "postprocessing",
-    "speck_share": "postprocessing",
-    "window": "inference", "overlap": "inference", "mirror": "inference",
+    "core_threshold": "postprocessing", "min_lesion_voxels": "postprocessing",
+    "min_lesion_peak": "postprocessing", "keep_isolated_oedema": "postprocessing",
+    "min_et_component_share": "postprocessing",
+    "window": "inference", "overlap": "inference", "flip_augmentation": "inference",
     "deep_supervision": "training",
-    "fine": "architecture",
-    "candidates": "reduction", "candidate_chance": "reduction", "least_t1c": "reduction",
+    "full_resolution_channels": "architecture",
+    "candidates": "reduction", "candidate_threshold": "reduction",
+    "min_t1c_enhancement": "reduction",
     "contours": "reduction",
 }  # fmt: skip
 

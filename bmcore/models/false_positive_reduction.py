@@ -39,7 +39,8 @@ def reduce_false_positives(
 ) -> npt.NDArray[np.float32]:
     """Probabilities (4, i, j, k) in which each candidate's peak is what ``classify`` says of it.
 
-    Candidates that do not enhance (``least_t1c`` in its config) are none, whatever a net says.
+    Candidates that do not enhance (``min_t1c_enhancement`` in its config) are none, whatever a net
+    says.
 
     net: a segmenter with false-positive reduction. images (4, i, j, k), standardised; brain (i, j,
     k); probabilities: of background, necrosis, oedema, enhancing tumour. Around the peak the
@@ -50,13 +51,14 @@ def reduce_false_positives(
     """
     config = net.config.reduction
     before = probabilities[1] + probabilities[3]
-    parts, found = find_candidates(before, config.candidate_chance)
+    parts, found = find_candidates(before, config.candidate_threshold)
     if not found:
         return probabilities
     peaks = np.array([c.peak for c in found])
     classified = classify(net.candidates, cut_cubes(images, parts, found), peaks)
-    if config.least_t1c is not None:
-        classified[enhancement(images, probabilities, parts, found) < config.least_t1c] = 0
+    if config.min_t1c_enhancement is not None:
+        bright = enhancement(images, probabilities, parts, found)
+        classified[bright < config.min_t1c_enhancement] = 0
     core = np.where(parts > 0, np.float32(0), before)
     necrosis = probabilities[1] / np.maximum(before, 1e-9)
     reached = parts > 0

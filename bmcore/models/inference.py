@@ -65,7 +65,7 @@ def predict_probabilities(
     net.eval().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     with torch.inference_mode():
         probabilities = _read_windows(net, tensor, config, report)
-        if config.mirror:
+        if config.flip_augmentation:
             probabilities = (
                 probabilities + _read_windows(net, tensor.flip(2), config, report).flip(2)
             ) / 2
@@ -100,7 +100,7 @@ def _window_counter(
     """A function to call after each window; tells ``on_progress`` the share that is done."""
     step = max(1, int(config.window * (1 - config.overlap)))
     counts = [1 + max(0, -(-(n - config.window) // step)) for n in shape]
-    total = int(np.prod(counts)) * (2 if config.mirror else 1)
+    total = int(np.prod(counts)) * (2 if config.flip_augmentation else 1)
     done = 0
 
     def report() -> None:

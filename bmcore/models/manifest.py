@@ -1,10 +1,11 @@
 """The manifest of a bundle: read, checked, written.
 
-manifest.json, format 1: ``name``, ``version``, ``trained_on``, ``synthetic``, ``created`` (UTC;
+manifest.json, format 2: ``name``, ``version``, ``trained_on``, ``synthetic``, ``created`` (UTC;
 null while the bundle is being built), ``seeds``, ``packages``, ``timings_s``, ``notes`` and
 ``parts``: for each part ``file``, ``sha256``, ``config``, ``training``, ``metrics``.
 The parts ``uncertainty`` (conformal scores of the three answers, novelty) and ``spread`` (the
-regressions learnt again from resampled patients) may be absent.
+regressions learnt again from resampled patients) may be absent. Bundles of format 1 had other names
+for some values (``models.format_1``); they are read as format 2.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from bmcore.domain import BmcoreError, BundleRefused, refuse
+from bmcore.models.format_1 import as_format_2
 from bmcore.plain import NotPlain, brief, load_json
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 CARDS = ("model_card.json", "model_card.md")
 PARTS = ("segmenter", "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr")
@@ -103,13 +105,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise refused("there is no model bundle", file=folder, expected=MANIFEST) from None
     except (NotPlain, OSError) as error:
         raise refused("the manifest is not JSON", file=path, found=error) from None
+    if isinstance(manifest, dict) and manifest.get("format") == 1:
+        manifest = as_format_2(manifest)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = brief(manifest.get("format") if isinstance(manifest, dict) else type(manifest))
         raise refused(
             "the bundle has an unknown format",
             file=path,
             found=found,
-            expected=FORMAT,
+            expected=f"1 or {FORMAT}",
             hint="update the program, or use a bundle made for this version.",
         )
     texts = ("name", "version", "trained_on")

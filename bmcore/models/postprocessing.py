@@ -14,45 +14,46 @@ def to_labels(
 ) -> npt.NDArray[np.uint8]:
     """Labels 0-3 (uint8, (i, j, k)) from probabilities (4, i, j, k).
 
-    The likeliest label of each voxel; with ``core_chance`` tumour core where it is more likely than
+    The likeliest label of each voxel; with ``core_threshold`` tumour core where it is likelier than
     that, then the likelier of necrosis and enhancing, else of background and oedema. 0 outside
     ``brain``. Parts of the core that are too small or nowhere likely enough (``min_lesion_voxels``,
-    ``min_lesion_chance``) are cleared, specks of enhancing tumour become necrosis
-    (``relabel_small_et_components``), and then, without ``lone_oedema``, oedema that no core is
-    left to explain is cleared too.
+    ``min_lesion_peak``) are cleared, specks of enhancing tumour become necrosis
+    (``relabel_small_et_components``), and then, without ``keep_isolated_oedema``, oedema that no
+    core is left to explain is cleared too.
     """
     core = probabilities[1] + probabilities[3]
-    if config.core_chance is None:
+    if config.core_threshold is None:
         labels = probabilities.argmax(0).astype(np.uint8)
     else:
         inside = np.where(probabilities[1] > probabilities[3], np.uint8(1), np.uint8(3))
         outside = np.where(probabilities[2] > probabilities[0], np.uint8(2), np.uint8(0))
-        labels = np.where(core > config.core_chance, inside, outside)
+        labels = np.where(core > config.core_threshold, inside, outside)
     labels[~brain] = 0
-    kept = drop_small_lesions(labels, config.min_lesion_voxels, core, config.min_lesion_chance)
-    kept = relabel_small_et_components(kept, config.speck_share)
-    return kept if config.lone_oedema else remove_isolated_oedema(kept)
+    kept = drop_small_lesions(labels, config.min_lesion_voxels, core, config.min_lesion_peak)
+    kept = relabel_small_et_components(kept, config.min_et_component_share)
+    return kept if config.keep_isolated_oedema else remove_isolated_oedema(kept)
 
 
 def drop_small_lesions(
     labels: npt.NDArray[np.uint8],
     least: int,
-    core_chance: npt.NDArray[np.float32] | None = None,
-    least_chance: float = 0.0,
+    core_probability: npt.NDArray[np.float32] | None = None,
+    min_peak: float = 0.0,
 ) -> npt.NDArray[np.uint8]:
     """Clear parts (26-neighbourhood) of the tumour core with fewer voxels than ``least``.
 
-    With ``core_chance`` (i, j, k), also parts in which it stays below ``least_chance`` everywhere.
+    With ``core_probability`` (i, j, k), also parts in which it stays below ``min_peak``.
     """
     parts, n = connected(tumour_core(labels))
     if n == 0:
         return labels
     weak = np.bincount(parts.ravel()) < least
-    if core_chance is not None and least_chance > 0:
+    if core_probability is not None and min_peak > 0:
         inside = parts > 0
-        peaks = np.zeros(n + 1, core_chance.dtype)
-        np.maximum.at(peaks, parts[inside], core_chance[inside])  # ndimage.maximum sorts all voxels
-        weak |= peaks < least_chance
+        peaks = np.zeros(n + 1, core_probability.dtype)
+        # ndimage.maximum would sort all voxels
+        np.maximum.at(peaks, parts[inside], core_probability[inside])
+        weak |= peaks < min_peak
     return _without(labels, parts, weak)
 
 

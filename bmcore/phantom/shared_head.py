@@ -7,7 +7,7 @@ alone. Patients of one head belong into one fold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import fields, replace
 
 import numpy as np
@@ -25,8 +25,12 @@ from bmcore.phantom.tissue import GRID, draw_map, draw_tissue
 MARGIN = 6  # voxels around the brain
 
 
-def draw_on_one_head(seed: int, count: int, style: Style = CLINIC) -> Iterator[PhantomCase]:
+def draw_on_one_head(
+    seed: int, count: int, style: Style = CLINIC, only: Collection[int] | None = None
+) -> Iterator[PhantomCase]:
     """``count`` patients on the head of ``seed``, the same bits for the same seed and versions.
+
+    only: positions, from 0, of the patients that are wanted; the others are not drawn.
 
     They are drawn as ``phantom.cohort.draw_case`` draws them, but images and labels lie on the box
     of the brain. ValueError where ``style`` draws patients without a metastasis or of other sizes:
@@ -45,6 +49,8 @@ def draw_on_one_head(seed: int, count: int, style: Style = CLINIC) -> Iterator[P
     affine[:3, 3] = affine[:3, :3] @ start + affine[:3, 3]
     shares = np.array([PRIORS[p].share for p in PRIMARIES])
     for number in range(1, count + 1):
+        if only is not None and number - 1 not in only:
+            continue
         rng = np.random.default_rng(np.random.SeedSequence([seed, number, 20261129]))
         primary = PRIMARIES[int(rng.choice(len(PRIMARIES), p=shares / shares.sum()))]
         prior = PRIORS[primary]

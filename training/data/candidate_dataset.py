@@ -129,7 +129,7 @@ def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: in
     cache.mkdir(parents=True, exist_ok=True)
     data = None if reader.data is None else str(reader.data.resolve())
     plan: dict[str, Any] = {"data": data, "seed": reader.seed, "chance": reader.chance}
-    mirror = reader.net.config.inference.mirror
+    mirror = reader.net.config.inference.flip_augmentation
     plan |= {"mirror": mirror, "crop": lesion_crops.CROP, "largest": LARGEST}
     plan |= {"weights": weights, "features": list(FEATURES), "views": VIEWS, "least_voxels": LEAST}
     if (cache / PLAN).exists() and read_json(cache / PLAN) != plan:

@@ -25,8 +25,9 @@ class CandidateTraining:
     hidden: units of each of the head's two hidden layers. chance: probability of tumour core from
     which a place is a candidate. epochs: passes over all candidates. batch: candidates a step.
     rate, decay: peak learning rate (one cycle), weight decay. smoothing: of the labels. held: share
-    of the patients that only measure. least_t1c: level in t1c that a metastasis reaches somewhere,
-    in spreads above the brain's median; of 707 synthetic ones 34 stay below 1.25, 3 over 7 mm3.
+    of the patients that only measure. min_t1c_enhancement: level in t1c that a metastasis reaches
+    somewhere, in spreads above the brain's median; of 707 synthetic ones 34 stay below 1.25, 3 over
+    7 mm3.
     """
 
     hidden: int = 256
@@ -37,7 +38,7 @@ class CandidateTraining:
     decay: float = 0.3
     smoothing: float = 0.02
     held: float = 0.1
-    least_t1c: float = 1.25
+    min_t1c_enhancement: float = 1.25
     seed: int = 0
 
 
@@ -64,7 +65,7 @@ def train(found: Found, config: CandidateTraining, out: Path, device: str) -> di
     soft = soft * (1 - config.smoothing) + config.smoothing / 2
     head = build_candidate_head(described.shape[-1], config.hidden).to(device)
     shares = torch.linspace(0, 1, KNOTS, device=device)
-    head.knots.copy_(torch.quantile(described[0], shares, dim=0).T)  # type: ignore[operator]
+    head.quantiles.copy_(torch.quantile(described[0], shares, dim=0).T)  # type: ignore[operator]
     each = count // batch
 
     def losses(_: int) -> Iterator[torch.Tensor]:

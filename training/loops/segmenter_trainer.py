@@ -16,7 +16,6 @@ from training.loops.optimise import optimise
 from training.run.checkpoint import Checkpoint
 from training.run.files import (
     fingerprint,
-    read_json,
     tensors_hash,
 )
 from training.run.processes import (
@@ -105,16 +104,17 @@ def begin_with(place: Path | None, workers: int) -> Initialisation:
         NO_REDUCTION,
         without_false_positive_reduction,
     )
-    from bmcore.models.manifest import MANIFEST
+    from bmcore.models.format_1 import tensors_as_format_2
+    from bmcore.models.manifest import MANIFEST, read_manifest
 
     file = place / "segmenter.safetensors" if place.is_dir() else place
     try:
-        every = load_file(file)
+        every = tensors_as_format_2(load_file(file))
     except (OSError, SafetensorError) as error:
         raise refuse("these weights cannot be read", file=file, found=error) from error
     weights = {k: v.float() for k, v in without_false_positive_reduction(every).items()}
     beside = file.parent / MANIFEST
-    parts = read_json(beside)["parts"] if beside.exists() else {}
+    parts = read_manifest(file.parent)["parts"] if beside.exists() else {}
     entry = parts.get("segmenter", {})
     training = entry.get("training")
     if training is not None:
@@ -139,8 +139,8 @@ def settle(net: torch.nn.Module, begin: Initialisation) -> None:
         raise refuse(
             "the weights to begin with do not fit the net",
             found=str(error).splitlines()[-1].strip(),
-            hint="leave --filters, --fine and --down out: with the manifest of that run beside the "
-            "weights they are taken from it.",
+            hint="leave --filters, --full-resolution-channels and --down out: with the manifest of "
+            "that run beside the weights they are taken from it.",
         ) from error
 
 

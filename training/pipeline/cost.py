@@ -74,7 +74,7 @@ def _time_net(config: Any, net: Any, begin: Any, world: Any, voxels: float) -> A
             torch.cuda.synchronize()
         window = watch.seconds
     overlap = (1 - net.inference.overlap) ** 3
-    windows = max(1.0, voxels / edge**3) / overlap * (2 if net.inference.mirror else 1)
+    windows = max(1.0, voxels / edge**3) / overlap * (2 if net.inference.flip_augmentation else 1)
     size = sum(p.numel() * 4 for p in trainer.net.parameters())
     return min(times), window * windows + 2.0, size
 

@@ -125,15 +125,14 @@ def judge(
 
 def write_chosen(run: Run, fold: int, limits: Any) -> None:
     """One net with its limits; as the staged net has them where ``limits`` is None."""
-    from safetensors.torch import load_file
-
     from bmcore.models.bundle_writer import write_part
     from bmcore.models.bundles import load_bundle
 
     source = run.net("staged", fold)
-    entry = load_bundle(source).entry("segmenter")
+    bundle = load_bundle(source)
+    entry = bundle.entry("segmenter")
     config = entry["config"] | ({} if limits is None else dict(zip(LIMITS, limits, strict=True)))
     write_part(
-        run.net("chosen", fold), "segmenter", load_file(source / entry["file"]), config,
+        run.net("chosen", fold), "segmenter", bundle.weights("segmenter"), config,
         entry["training"], entry["metrics"],
     )  # fmt: skip

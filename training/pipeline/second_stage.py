@@ -80,7 +80,7 @@ def gather(run: Run) -> list[Path]:
         folder = run.net("trained", fold)
         config = load_bundle(folder).segmenter_config
         net = Net(folder, config.changed(**NO_REDUCTION), run.order.device, _threads(run))
-        reader = Reader(net, run.cases, run.order.seed, config.reduction.candidate_chance)
+        reader = Reader(net, run.cases, run.order.seed, config.reduction.candidate_threshold)
         for number, case_id in enumerate(dataset.case_ids):
             if run.split.fold(case_id) == fold:
                 jobs.append((reader, number, cache / f"{case_id}.npz"))
@@ -242,15 +242,14 @@ def write_staged(
 ) -> None:
     """One net with the second stage that was kept: "new", "start" (as it lies in the trained net)
     or "none"."""
-    from safetensors.torch import load_file
-
     from bmcore.models.bundle_writer import write_part
     from bmcore.models.bundles import load_bundle
     from bmcore.models.false_positive_reduction import CONTOURS, HEAD
 
     source = run.net("trained", fold)
-    entry = load_bundle(source).entry("segmenter")
-    weights, config = load_file(source / entry["file"]), dict(entry["config"])
+    bundle = load_bundle(source)
+    entry = bundle.entry("segmenter")
+    weights, config = bundle.weights("segmenter"), dict(entry["config"])
     fields = {
         HEADS: (HEAD, "candidates", CandidateTraining.hidden),
         CONTOUR_NETS: (CONTOURS, "contours", ContourTraining.channels),
@@ -265,6 +264,6 @@ def write_staged(
             weights |= {prefix + k: v for k, v in own[fold].items()}
             config[name] = size
             if kind == HEADS:
-                config["least_t1c"] = CandidateTraining.least_t1c
+                config["min_t1c_enhancement"] = CandidateTraining.min_t1c_enhancement
     training = entry["training"] | {"second_stage": dict(kept)}
     write_part(run.net("staged", fold), "segmenter", weights, config, training, entry["metrics"])

@@ -48,8 +48,14 @@ def fresh_size() -> dict[str, Any]:
     import torch
 
     if torch.cuda.is_available():
-        return {"filters": 32, "fine": 8, "blocks_down": (2, 2, 2, 2), "window": 96, "mirror": True}
-    return {"filters": 24, "blocks_down": (1, 2, 2, 3), "window": 80, "mirror": True}
+        return {
+            "filters": 32,
+            "full_resolution_channels": 8,
+            "blocks_down": (2, 2, 2, 2),
+            "window": 96,
+            "flip_augmentation": True,
+        }
+    return {"filters": 24, "blocks_down": (1, 2, 2, 3), "window": 80, "flip_augmentation": True}
 
 
 def measure_nets(run: Run) -> None:

@@ -25,15 +25,15 @@ class Segmenter(nn.Module):
             spatial_dims=3,
             init_filters=shape.filters,
             in_channels=8 * len(SEQUENCES),
-            out_channels=8 * (shape.fine or CLASSES),
+            out_channels=8 * (shape.full_resolution_channels or CLASSES),
             dropout_prob=config.training.dropout or None,
             norm=("GROUP", {"num_groups": 8}),
             blocks_down=shape.blocks_down,
             blocks_up=shape.blocks_up,
         )
 
-        if shape.fine:
-            self.fine = _Fine(shape.fine)
+        if shape.full_resolution_channels:
+            self.fine = _Fine(shape.full_resolution_channels)
         if reduction.candidates:
             self.candidates = CandidateHead(len(FEATURES), reduction.candidates)
         if reduction.contours:
@@ -54,7 +54,7 @@ class Segmenter(nn.Module):
             decoded.append(x)
         wide = pixelshuffle(self.trunk.conv_final(decoded[-1]), 3, 2)
         config = self.config
-        answer = self.fine(images, wide) if config.architecture.fine else wide
+        answer = self.fine(images, wide) if config.architecture.full_resolution_channels else wide
         if not (config.training.deep_supervision and self.training):
             return answer
         coarse = zip(self.coarse, decoded[:-1], strict=True)
