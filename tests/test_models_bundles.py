@@ -1,10 +1,12 @@
 """Model bundles: what is refused, and that what was written is what is read."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from bmcore.domain import BundleRefused
 from bmcore.imaging.image_statistics import STATISTICS
@@ -15,6 +17,7 @@ from bmcore.models.clinical import FEATURE_KEYS
 from bmcore.models.cnn import FEATURE_NAMES, build_cnn
 from bmcore.models.configs import AutoencoderConfig, CNNConfig, SegmenterConfig
 from bmcore.models.conformal import Conformal
+from bmcore.models.format_1 import CONFIG_NAMES
 from bmcore.models.manifest import MANIFEST, PARTS, belongs_to
 from bmcore.models.mlr import MLR
 from bmcore.models.novelty import NoveltyModel
@@ -121,7 +124,7 @@ def test_no_manifest_no_bundle(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda m: m.update(format=2), "unknown format"),
+        (lambda m: m.update(format=3), "unknown format"),
         (lambda m: m.update(extra=1), "expected keys"),
         (lambda m: m["parts"].pop("cnn"), "the bundle has no cnn"),
         (lambda m: m["parts"]["cnn"].update(sha256="0" * 64), "changed or damaged"),
@@ -134,6 +137,78 @@ def test_a_changed_manifest_is_refused(bundle, change, sentence):
     edit(bundle, change)
     with pytest.raises(BundleRefused, match=sentence):
         load_bundle(bundle)
+
+
+# --- format 1: the same values by other names --------------------------------------------------
+
+JUDGING = SEGMENTER.changed(
+    candidates=8, candidate_threshold=0.05, min_t1c_enhancement=1.5, core_threshold=0.3,
+    min_lesion_peak=0.4, min_et_component_share=0.02, flip_augmentation=True,
+    keep_isolated_oedema=True, blocks_down=(1, 1, 1, 1), blocks_up=(1, 1, 1),
+    full_resolution_channels=8,
+)  # fmt: skip
+
+
+def as_format_1(folder, config=JUDGING):
+    """The bundle as it was written before: names in the manifest and of one tensor."""
+    torch.manual_seed(1)
+    net = build_segmenter(config)
+    write_part(folder, "segmenter", net.state_dict(), config)
+    path = folder / "segmenter.safetensors"
+    old = {k.replace("quantiles", "knots"): v for k, v in load_file(path).items()}
+    assert any("knots" in name for name in old)
+    save_file(old, path)
+    before = {new: name for name, new in CONFIG_NAMES["segmenter"].items()}
+
+    def change(manifest):
+        entry = manifest["parts"]["segmenter"]
+        entry["config"] = {before.get(k, k): v for k, v in entry["config"].items()}
+        entry["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        manifest.update(format=1, created="2026-01-01T00:00:00+00:00")
+
+    edit(folder, change)
+    return net
+
+
+def test_a_bundle_of_format_1_is_read_under_the_new_names(bundle, tmp_path):
+    net = as_format_1(bundle)
+    config = json.loads((bundle / MANIFEST).read_text())["parts"]["segmenter"]["config"]
+    assert set(CONFIG_NAMES["segmenter"]) <= set(config)
+    before = (bundle / MANIFEST).read_bytes()
+    read = load_bundle(bundle)
+    assert read.segmenter_config == JUDGING
+    found = read.segmenter.state_dict()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in net.state_dict().items())
+    assert (bundle / MANIFEST).read_bytes() == before  # reading changes nothing
+
+
+def test_a_part_of_format_1_is_taken_over_as_format_2(bundle, tmp_path_factory):
+    net = as_format_1(bundle)
+    other = tmp_path_factory.mktemp("other")
+    copy_part(bundle, other, "segmenter")
+    copy_part(bundle, other, "cnn")
+    manifest = json.loads((other / MANIFEST).read_text())
+    assert manifest["format"] == 2
+    assert not set(CONFIG_NAMES["segmenter"]) & set(manifest["parts"]["segmenter"]["config"])
+    assert not any("knots" in name for name in load_file(other / "segmenter.safetensors"))
+    found = load_bundle(other).segmenter.state_dict()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in net.state_dict().items())
+    same = "cnn.safetensors"
+    assert (other / same).read_bytes() == (bundle / same).read_bytes()
+
+
+def test_a_value_under_both_names_is_refused_rather_than_one_lost(bundle):
+    as_format_1(bundle)
+    edit(bundle, lambda m: m["parts"]["segmenter"]["config"].update(core_threshold=0.5))
+    with pytest.raises(BundleRefused, match=r"unknown keys.*core_chance"):
+        _ = load_bundle(bundle).segmenter_config
+
+
+def test_the_old_names_are_not_taken_in_format_2(bundle):
+    as_format_1(bundle)
+    edit(bundle, lambda m: m.update(format=2))
+    with pytest.raises(BundleRefused, match="unknown keys"):
+        _ = load_bundle(bundle).segmenter_config
 
 
 def test_one_changed_byte_is_refused(bundle):
