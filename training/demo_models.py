@@ -1,11 +1,10 @@
 """All demo models from nothing: ``python -m training.demo_models --out models/demo --work DIR``.
 
-Synthetic patients -> CNN -> autoencoder -> regressions -> evaluation, learning curves; a few whole
-patients -> novelty; synthetic heads and a held-out
-cohort -> segmenter; patients of their own -> its false-positive reduction; a third cohort -> its
-limits; all of it -> bundle and model card. Each step is
-a command of its own; a step that is done with the same options is skipped, and a step that was
-stopped goes on.
+Synthetic heads and a held-out cohort -> segmenter; patients of their own -> its false-positive
+reduction; a third cohort -> its limits. Synthetic patients, some also with the lesions that this
+segmenter finds -> CNN -> autoencoder -> regressions -> evaluation, learning curves; a few whole
+patients -> novelty. All of it -> bundle and model card. Each step is a command of its own; a step
+that is done with the same options is skipped, and a step that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from bmcore.models.manifest import MANIFEST
 from training.loops.cnn_trainer import CNNTraining
 from training.naming_dataset import ON_ONE_HEAD, patient_file
 from training.run.chain import Chain
-from training.run.files import fingerprint, read_json, write_json
+from training.run.files import write_json
 from training.run.options import OutOption, SeedOption, run_app
 from training.run.processes import progress
 from training.scenes import PLAN, draw_heads
@@ -170,23 +169,38 @@ def main(
     described: Annotated[
         int, typer.Option(min=12, help="Patients whose whole images tell what is known.")
     ] = 60,
+    net_every: Annotated[
+        int, typer.Option(min=1, help="Heads of which one patient also has the net's lesions.")
+    ] = 2,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw patients.")] = 2,
 ) -> None:
     """Train all demo models and write the bundle to OUT."""
     from bmcore.models.bundle_writer import copy_part, finish
+    from bmcore.models.bundles import load_bundle
 
     work.mkdir(parents=True, exist_ok=True)
-    cohort, learnt, naming = work / "cohort", work / "answers", work / "naming"
-    kept = work / "held"
+    cohort, learnt, kept = work / "cohort", work / "answers", work / "held"
     chain = Chain(work)
+    chain.step(
+        "held-out cohort", f"{held} {seed + 5}", kept / "complete.json",
+        lambda: _draw_cohort(held, seed + 5, kept, workers),
+    )  # fmt: skip
+    source = segmenter or work / "segmenter"
+    if segmenter is None:
+        learn_segmenter(chain, work, source, Plan(heads, looks, held, seed, steps, workers))
+    copy_part(source, out, "segmenter")
+    net = load_bundle(out).entry("segmenter")["sha256"]
+    chain.before = ""  # what follows depends on the segmenter alone, which its hash stands for
     chain.step(
         "cohort", f"{described} {seed}", cohort / "complete.json",
         lambda: _draw_cohort(described, seed, cohort, workers),
     )  # fmt: skip
-    drawing = ["--n", str(cases), "--out", str(naming)]
+    naming = work / f"naming-{net[:8]}"  # another net finds other lesions
+    drawing = ["--n", str(cases), "--out", str(naming), "--bundle", str(out)]
+    drawing += ["--net-every", str(net_every)]
     chain.step(
-        "naming patients", " ".join(drawing), patient_file(naming, (cases - 1) // ON_ONE_HEAD,
-                                                           ON_ONE_HEAD - 1, "reference"),
+        "naming patients", f"{' '.join(drawing)} {net}",
+        patient_file(naming, (cases - 1) // ON_ONE_HEAD, ON_ONE_HEAD - 1, "reference"),
         lambda: _draw_naming(drawing, workers),
     )  # fmt: skip
     for name in LEARNT:
@@ -197,20 +211,12 @@ def main(
         done = learnt / DONE.get(name, f"{_part(name)}.safetensors")
         command = f"training.{COMMANDS.get(name, name)}"
         chain.step(name, " ".join(options), done, partial(_command, command, *options))
-    chain.before = ""  # these do not depend on the steps above
-    chain.step(
-        "held-out cohort", f"{held} {seed + 5}", kept / "complete.json",
-        lambda: _draw_cohort(held, seed + 5, kept, workers),
-    )  # fmt: skip
-    source = segmenter or work / "segmenter"
-    if segmenter is None:
-        learn_segmenter(chain, work, source, Plan(heads, looks, held, seed, steps, workers))
-    copy_part(source, out, "segmenter")
     for part in LEARNT_PARTS:
         copy_part(learnt, out, part)
+    chain.before = ""  # measured of the segmenter alone
     options = ["--data", str(kept), "--bundle", str(out), "--out", str(learnt)]
     chain.step(
-        "segmentation", " ".join([*options, fingerprint(read_json(out / MANIFEST)["parts"])]),
+        "segmentation", " ".join([*options, net]),
         learnt / "segmentation.json",
         lambda: _command("training.evaluate_segmentation", *options),
     )  # fmt: skip
