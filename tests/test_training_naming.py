@@ -226,10 +226,12 @@ def test_the_test_patients_are_no_training_patients(tmp_path):
 
 def test_a_stopped_drawing_goes_on_with_the_next_patient(kept, tmp_path, monkeypatch):
     drawn_heads: list[int] = []
+    asked: list[set[int]] = []
 
-    def draw(seed, count):
+    def draw(seed, count, only):
         drawn_heads.append(seed)
-        return iter(range(count))
+        asked.append(only)
+        return iter(sorted(only))
 
     monkeypatch.setattr(naming_dataset, "draw_on_one_head", draw)
     monkeypatch.setattr(naming_dataset, "keep_patient", lambda *_: kept)
@@ -237,11 +239,46 @@ def test_a_stopped_drawing_goes_on_with_the_next_patient(kept, tmp_path, monkeyp
     assert len(list((tmp_path / "reference").glob("*.npz"))) == 10 and len(drawn_heads) == 2
     (tmp_path / "reference" / "head00001-3.npz").unlink()
     naming_dataset.main(tmp_path, n=10)
-    assert len(drawn_heads) == 3  # the one head that lacked a patient
+    assert len(drawn_heads) == 3 and asked[-1] == {3}  # the one head that lacked a patient
     naming_dataset.main(tmp_path, n=10, part="1/2")
     assert len(drawn_heads) == 3
     with pytest.raises(InputRefused, match="--part cannot be used"):
         naming_dataset.main(tmp_path, n=10, part="2/2")
+
+
+def test_some_patients_are_kept_with_the_lesions_of_the_net_too(kept, tmp_path, monkeypatch):
+    from bmcore.models import bundles
+
+    kept_as: list[tuple[int, str, object]] = []
+
+    def keep(drawn, mask, bundle, describe):
+        kept_as.append((drawn, mask, describe))
+        assert bundle == "opened"
+        return kept
+
+    monkeypatch.setattr(bundles, "load_bundle", lambda folder: "opened")
+    monkeypatch.setattr(
+        naming_dataset, "draw_on_one_head", lambda seed, count, only: iter(sorted(only))
+    )
+    monkeypatch.setattr(naming_dataset, "keep_patient", keep)
+    naming_dataset.main(tmp_path, n=40, bundle=tmp_path, net_every=2)
+    net = sorted(path.name for path in (tmp_path / "net").iterdir())
+    assert net == [f"head{head:05d}-4.npz" for head in (0, 1, 4, 5)]  # both halves have as many
+    assert kept_as[:6] == [(n, "reference", n == 0) for n in range(5)] + [(4, "net", False)]
+    (tmp_path / "net" / net[0]).unlink()
+    kept_as.clear()
+    naming_dataset.main(tmp_path, n=40, bundle=tmp_path, net_every=2)
+    assert kept_as == [(4, "net", False)]
+
+
+def test_a_patient_drawn_alone_is_the_one_drawn_among_others(drawn):
+    from bmcore.phantom.shared_head import draw_on_one_head
+
+    seed = naming_dataset.head_seed(naming_dataset.TRIAL_SEED, 1)
+    (alone,) = draw_on_one_head(seed, 2, only={1})
+    assert alone.primary == drawn[1].primary and alone.clinical == drawn[1].clinical
+    for name, image in alone.images.items():
+        np.testing.assert_array_equal(image, drawn[1].images[name])
 
 
 # --- new patients -----------------------------------------------------------------------------
