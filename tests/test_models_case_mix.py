@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bmcore.domain import PRIMARIES, InputRefused, Primary
+from bmcore.inference import case_mix
 from bmcore.models.case_mix import (
     EVEN,
     LEAST,
@@ -14,6 +15,7 @@ from bmcore.models.case_mix import (
     from_counts,
     parse,
 )
+from tests import reading_fixture
 
 HERE = CaseMix((0.13, 0.07, 0.085, 0.205, 0.43, 0.08))
 THERE = CaseMix((0.4, 0.2, 0.05, 0.1, 0.15, 0.1))
@@ -76,3 +78,20 @@ def test_nothing_is_ruled_out_by_a_case_mix():
     with pytest.raises(ValueError, match="sum to 1"):
         CaseMix((0.2,) * 6)
     assert len(PRIMARIES) == len(EVEN.shares)
+
+
+def test_a_study_restates_the_answers_for_its_own_case_mix_whatever_the_site_has_set():
+    learnt = (0.1, 0.1, 0.1, 0.1, 0.5, 0.1)
+    there = reading_fixture.prediction(training_shares=learnt, site_shares=HERE.shares)
+    mine = case_mix.restated(there, THERE)
+    assert mine.site_shares == THERE.shares
+    # fused .05 .05 .10 .20 .55 .05, each times share there / share learnt, scaled to 1
+    weighed = np.array([0.05, 0.05, 0.1, 0.2, 0.55, 0.05]) * np.array(THERE.shares) / learnt
+    np.testing.assert_allclose(mine.fused.at_site, weighed / weighed.sum())
+    assert mine.fused.probabilities == there.fused.probabilities
+    none = case_mix.restated(mine, None)
+    assert none.site_shares is None and all(a.at_site is None for a in none.answers)
+    old = case_mix.restated(reading_fixture.prediction(), THERE)  # shares learnt are not known
+    assert old.site_shares is None and old.fused.at_site is None
+    silent = case_mix.restated(reading_fixture.prediction(lesions=0, training_shares=learnt), THERE)
+    assert silent.image.at_site is None and silent.clinical.at_site is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -72,6 +73,30 @@ def test_a_reader_goes_from_the_list_through_all_arms_of_a_case(home: Path, stud
     arms = [(a.arm, a.question) for a in stored(home)]
     assert arms.count(("aided", "lesions")) == 1 and ("aided_explained", "why") in arms
     assert {a.value["confidence"] for a in stored(home) if a.question == "primary"} == {70}
+
+
+def test_a_sheet_shows_the_answers_for_the_case_mix_of_the_plan(
+    home: Path, models, tmp_path: Path, monkeypatch
+) -> None:
+    from bmcore.inference import archive
+
+    real = archive.latest
+    shares = (0.1, 0.1, 0.1, 0.1, 0.5, 0.1)
+
+    def latest(*asked):
+        found = real(*asked)
+        return None if found is None else replace(found, training_shares=shares)
+
+    monkeypatch.setattr(archive, "latest", latest)
+    people_fixture.make_home(home, tmp_path / "files", models[1], CASES)
+    mix = {"melanoma": 80, "breast": 5, "gi": 5, "sclc": 5, "nsclc": 5, "rcc": 5}
+    made = people_fixture.make_study(CASES, case_mix=mix)
+    people_fixture.start(home, made, with_accounts=False)
+    page = press(seat(), "Read next case (1)")
+    assert "this study" not in words(page)  # nothing of the models before the own answer
+    page = press(answer(page), "Lock my answer").run()
+    page.session_state["study_panel"] = "The models' answers"
+    assert "with the shares of this study Melanoma" in words(page.run())
 
 
 def test_an_incomplete_sheet_is_not_locked_and_says_what_is_missing(home: Path, study) -> None:

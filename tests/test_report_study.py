@@ -94,6 +94,24 @@ def test_right_answers_models_and_reliance_are_those_drawn(record):
     assert [round(12 * e.value) for e in bo[:2]] == [2, 2]
 
 
+def test_models_answer_for_the_case_mix_of_the_plan_beside_their_own(record):
+    from bmcore.analysis.collect import for_plan
+    from bmcore.models.case_mix import from_counts
+    from tests import reading_fixture
+
+    plain = drawn.facts()
+    learnt = (0.1, 0.1, 0.1, 0.1, 0.5, 0.1)
+    told = {c: reading_fixture.prediction(c, training_shares=learnt) for c in drawn.CASES}
+    assert for_plan(plain, told, None) == plain
+    assert "for the plan's case mix" not in str(results(from_study(record, plain)))
+    # fused .05 .05 .10 .20 .55 .05: where melanoma is as common as NSCLC was, it is the likeliest
+    mix = from_counts({"melanoma": 50, "nsclc": 10, "breast": 10, "gi": 10, "sclc": 10, "rcc": 10})
+    facts = for_plan(plain, told, mix)
+    right = cells(results(from_study(record, facts)), "accuracy", "accuracy")
+    assert right["Models, fused, for the plan's case mix", ""][0] == proportion(6, 12)
+    assert right["Models, fused", ""][0] == proportion(9, 12)
+
+
 def test_the_phases_are_compared_by_mrmc_and_mcnemar(record):
     found = results(from_study(record, drawn.facts()))
     right = np.array([[coded(who, arm) == TRUTH for who in NAMES] for arm in ARMS], dtype=float)

@@ -229,6 +229,19 @@ def test_an_amendment_cannot_change_what_readings_rest_on(store, changes, senten
     assert len(plan.versions(store, "primary-2027")) == 1
 
 
+def test_a_plan_may_state_the_case_mix_and_the_lock_fixes_it(store):
+    shares = {"breast": 30, "nsclc": 90.5, "melanoma": 40}
+    stated = study(case_mix=shares)
+    assert stated.mix.shares[4] == pytest.approx(90.5 / 160.5, abs=0.005)
+    assert study().mix is None and "case_mix" not in study().canonical  # older plans keep theirs
+    assert stated.digest not in (study().digest, study(case_mix={**shares, "breast": 31}).digest)
+    with pytest.raises(InputRefused, match=r"case_mix.*the names are breast, gi, sclc"):
+        study(case_mix={"lung": 3})
+    plan.lock(store, stated, "Ida Lund")
+    with pytest.raises(InputRefused, match="case_mix cannot change"):
+        plan.amend(store, study(case_mix={"breast": 1, "gi": 1}), "Ida Lund", "We want to.")
+
+
 # at the desk
 
 

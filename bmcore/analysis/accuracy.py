@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bmcore.analysis.readings import CaseFacts, ReadingArrays, StudyData, code
+from bmcore.analysis.readings import RESTATED, CaseFacts, ReadingArrays, StudyData, code
 from bmcore.analysis.roc import curves_table
 from bmcore.analysis.tables import (
     ARM_NAMES,
@@ -31,6 +31,7 @@ KINDS: Mapping[str, str] = {
     "clinical": "Models, clinical data only",
     "image": "Models, images only",
     "fused": "Models, fused",
+    RESTATED: "Models, fused, for the plan's case mix",
 }
 
 
@@ -136,6 +137,8 @@ def _model_lines(data: StudyData, category: str) -> list[Line]:
     facts = [f for _, f in sorted(data.cases.items()) if f.truth and f.answers]
     lines = []
     for kind, name in KINDS.items() if facts else ():
+        if kind == RESTATED and not any(kind in f.answers for f in facts):
+            continue  # the plan states no case mix
         truth = np.array([code(f.truth) for f in facts])
         answers = np.array([code(f.top(kind)) for f in facts])
         scores = np.array([_chance(f, kind, category) for f in facts])

@@ -19,6 +19,7 @@ from bmcore.analysis.lesion_match import (
     number_lesions,
 )
 from bmcore.analysis.readings import (
+    RESTATED,
     CaseFacts,
     Floats,
     LesionMarks,
@@ -27,8 +28,9 @@ from bmcore.analysis.readings import (
     from_votes,
 )
 from bmcore.domain import REGIONS, Case, Prediction, Primary, Volume
-from bmcore.inference import archive
+from bmcore.inference import archive, case_mix
 from bmcore.intake import library
+from bmcore.models.case_mix import CaseMix
 from bmcore.review import corrections, marks, old_drafts, row_mapping
 from bmcore.review.allocation import Place
 from bmcore.review.answers import in_force
@@ -91,6 +93,19 @@ def case_facts(
     return facts
 
 
+def for_plan(
+    facts: Mapping[str, CaseFacts], predictions: Mapping[str, Prediction], mix: CaseMix | None
+) -> dict[str, CaseFacts]:
+    """The facts with the fused answer for the plan's case mix beside the models' own."""
+    told = dict(facts)
+    for case, prediction in predictions.items() if mix is not None else ():
+        for answer in case_mix.restated(prediction, mix).answers:
+            if answer.kind == "fused" and case in told and answer.at_site is not None:
+                answers = {**told[case].answers, RESTATED: answer.at_site}
+                told[case] = replace(told[case], answers=answers)
+    return told
+
+
 def free_votes(
     home: Path,
     store: Store,
@@ -117,6 +132,7 @@ def of_study(
 ) -> tuple[StudyData, LesionMarks]:
     """The answers of one study, and what its readers took for lesions."""
     mine = {c: p for c, p in predictions.items() if c in record.study.cases}
+    facts = for_plan(facts, mine, record.study.mix)
     data = from_study(record, facts, mask_agreement_in_study(home, store, record, mine))
     return data, marks_in_study(home, store, record, mine)
 

@@ -52,10 +52,14 @@ class Reading:
     taken_over: tuple[str, ...] = ()
 
 
+RESTATED = "fused_for_the_plan"
+
+
 @dataclass(frozen=True)
 class CaseFacts:
     """A case as far as results need it. answers: {"clinical", "image", "fused": six probabilities,
-    None where the models gave no answer}; empty: not predicted. lesions: None is not known."""
+    None where the models gave no answer}; empty: not predicted. ``RESTATED``: the fused answer for
+    the case mix that the plan states, where it states one. lesions: None is not known."""
 
     case_id: str
     sex: str | None = None

@@ -31,8 +31,39 @@ def with_mix(answer: Answer, bundle: Bundle, site: CaseMix | None) -> Answer:
     return replace(answer, balanced=primary, at_site=there)
 
 
-def sentences(prediction: Prediction) -> tuple[str, ...]:
-    """What the case mix changes, in words: one line an answer, none where nothing is stated."""
+def restated(prediction: Prediction, mix: CaseMix | None) -> Prediction:
+    """The prediction with its answers for the case mix ``mix`` instead of the site's own.
+
+    None takes the site's away. Answers are left without where it is not known how common the
+    primaries were among the training patients.
+    """
+    learnt = prediction.training_shares
+    if mix is None or learnt is None:
+        clinical, image, fused = (replace(a, at_site=None) for a in prediction.answers)
+    else:
+        clinical, image, fused = (_restated(a, CaseMix(learnt), mix) for a in prediction.answers)
+    return replace(
+        prediction,
+        clinical=clinical,
+        image=image,
+        fused=fused,
+        site_shares=None if mix is None or learnt is None else mix.shares,
+    )
+
+
+def _restated(answer: Answer, learnt: CaseMix, mix: CaseMix) -> Answer:
+    if answer.probabilities is None:
+        return answer
+    given = exchange(answer.probabilities, learnt, mix)
+    even = answer.balanced or balanced_primary(answer.probabilities, learnt)
+    return replace(answer, balanced=even, at_site=tuple(float(p) for p in given))
+
+
+def sentences(prediction: Prediction, whose: str = "this site") -> tuple[str, ...]:
+    """What the case mix changes, in words: one line an answer, none where nothing is stated.
+
+    whose: where the shares come from, "this site" or "this study".
+    """
     lines = []
     for answer in prediction.answers:
         if answer.balanced is None or answer.abstains == OUTSIDE:
@@ -44,7 +75,7 @@ def sentences(prediction: Prediction) -> tuple[str, ...]:
             (first, top), (second, other) = ranked
             parts.insert(
                 0,
-                f"with the shares of this site {PRIMARY_NAMES[top]} {first:.0%}, then "
+                f"with the shares of {whose} {PRIMARY_NAMES[top]} {first:.0%}, then "
                 f"{PRIMARY_NAMES[other]} {second:.0%}",
             )
         lines.append(f"{name}: {'; '.join(parts)}.")

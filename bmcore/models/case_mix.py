@@ -57,7 +57,10 @@ def from_counts(counts: Mapping[str, float]) -> CaseMix:
     unknown = set(counts) - {str(p) for p in PRIMARIES}
     values = np.array([float(counts.get(str(p), 0)) for p in PRIMARIES])
     if unknown or not np.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:
-        raise ValueError(f"numbers of patients of each primary are needed, not {dict(counts)}")
+        raise ValueError(
+            "a number of patients, or a share, of each primary is needed, none below 0; the names "
+            f"are {', '.join(PRIMARIES)}; found {dict(counts)}"
+        )
     shares = np.maximum(values / values.sum(), LEAST)
     return CaseMix(tuple(float(s) for s in shares / shares.sum()))
 
@@ -67,16 +70,23 @@ def parse(text: str) -> CaseMix | None:
 
     Numbers are patients, percentages or shares alike: they are scaled to 1. InputRefused otherwise.
     """
+    counts = counts_of(text)
+    return None if counts is None else from_counts(counts)
+
+
+def counts_of(text: str) -> dict[str, float] | None:
+    """The numbers themselves, by primary, as ``parse`` reads them."""
     if not text.strip():
         return None
     counts: dict[str, float] = {}
     try:
         for entry in text.split(","):
             name, _, number = entry.partition("=")
-            if name.strip() in counts:
+            if name.strip().lower() in counts:
                 raise ValueError("a primary is named twice")
             counts[name.strip().lower()] = float(number.strip().removesuffix("%"))
-        return from_counts(counts)
+        from_counts(counts)
+        return counts
     except ValueError:
         raise refuse(
             "the shares of the primaries cannot be read",

@@ -15,7 +15,7 @@ from bmcore.review.store import Store
 from bmcore.review.study import Study, parse_study
 
 # What readings already made rest on. Readers may only be added, and only behind the others.
-_FIXED = ("design", "seeds", "cases", "practice", "repeats", "preference")
+_FIXED = ("design", "seeds", "cases", "practice", "repeats", "preference", "case_mix")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -23,6 +24,7 @@ from pydantic import (
 )
 
 from bmcore.domain import Finding, InputRefused, Severity, refuse
+from bmcore.models.case_mix import CaseMix, from_counts
 from bmcore.plain import brief
 from bmcore.review import plan_question, plan_yaml
 from bmcore.review.plan_endpoint import LOCKED, Endpoint, asked, canonical, problems
@@ -101,6 +103,15 @@ class Preference(_Part):
         return self
 
 
+def _readable_mix(value: dict[str, float]) -> dict[str, float]:
+    from_counts(value)  # ValueError says what is wrong
+    return value
+
+
+# How common the primaries are where the study's cases come from: numbers, percentages or shares
+CaseMixField = Annotated[dict[str, float], AfterValidator(_readable_mix)]
+
+
 class Study(_Part):
     """The whole plan. ``Study.digest`` is its SHA-256 over canonical JSON."""
 
@@ -115,6 +126,7 @@ class Study(_Part):
     questions: Annotated[tuple[Question, ...], Field(min_length=1)]
     repeats: Repeats = Repeats()
     preference: Preference | None = None
+    case_mix: CaseMixField | None = None
     primary_endpoint: Endpoint
     secondary_endpoints: Annotated[tuple[Endpoint, ...], Field(max_length=20)] = ()
     multiplicity: Literal["holm", "fixed sequence"] = "fixed sequence"
@@ -204,6 +216,11 @@ class Study(_Part):
         """Practice cases and counted ones: all that readers open."""
         return (*self.practice, *self.cases)
 
+    @property
+    def mix(self) -> CaseMix | None:
+        """The plan's shares of the primaries; None where it states none."""
+        return None if self.case_mix is None else from_counts(self.case_mix)
+
     def arms_of(self, question: Question) -> tuple[Arm, ...]:
         """Where ``question`` is asked."""
         return question.arms if question.arms is not None else self.design.arms
@@ -233,6 +250,8 @@ class Study(_Part):
         whole["questions"] = [plan_question.canonical(q) for q in whole["questions"]]
         if self.preference is None:
             del whole["preference"]
+        if self.case_mix is None:
+            del whole["case_mix"]
         if not self.practice:
             del whole["practice"]
         if not self.secondary_endpoints:

@@ -53,6 +53,7 @@ def _study_rows(d: Dossier) -> list[tuple[str, str]]:
     return [
         ("Study", f"{plan.title} ({plan.study}, version {d.record.versions[-1].version})"),
         ("Design", DESIGNS[plan.design.kind]),
+        *([] if plan.mix is None else [("Case mix of the plan", plan.mix.words)]),
         ("Primary endpoint", _in_full(plan.primary_endpoint)),
         *((f"Secondary endpoint {i}", words) for i, words in enumerate(others, start=1)),
         ("Planned analysis", plan.analysis_plan),

@@ -16,13 +16,19 @@ from pages.parts.words import best_guess, escaped
 if TYPE_CHECKING:
     from bmcore.inference.explain import Attribution
 
+SITE, STUDY = "this site", "this study"
+NO_SHARES = {
+    SITE: "The shares of this site are not set (BMCORE_CASE_MIX).",
+    STUDY: "The plan of this study states no shares of the primaries.",
+}
 DEMO_WORDS = "Trained on synthetic data: says nothing about a patient"
 
 
-def draw(prediction: Prediction, alike: bool = True) -> None:
+def draw(prediction: Prediction, alike: bool = True, whose: str = SITE) -> None:
     """The leading answer in words, the three as bars with their intervals, and what is missing.
 
-    alike: with similar cases, where this reader may see them.
+    alike: with similar cases, where this reader may see them. whose: a key of ``NO_SHARES``, where
+    the other shares of the primaries come from.
     """
     given = [a for a in prediction.answers if a.probabilities is not None]
     _draw_headline(prediction, given)
@@ -36,7 +42,7 @@ def draw(prediction: Prediction, alike: bool = True) -> None:
     if given:
         st.caption(intervals.words(loaders.bundle()))
     _draw_standing(prediction)
-    _draw_case_mix(prediction)
+    _draw_case_mix(prediction, whose)
     for answer in prediction.answers:
         if answer.probabilities is None:
             st.info(escaped(best_guess(answer)))
@@ -72,9 +78,9 @@ def _intervals(prediction: Prediction) -> tuple[tuple[charts.Interval, ...] | No
     return tuple(found.get(a.kind) for a in prediction.answers)
 
 
-def _draw_case_mix(prediction: Prediction) -> None:
-    """The same evidence with the site's shares of the primaries, and with all equally common."""
-    lines = case_mix.sentences(prediction)
+def _draw_case_mix(prediction: Prediction, whose: str) -> None:
+    """The same evidence with other shares of the primaries, and with all equally common."""
+    lines = case_mix.sentences(prediction, whose)
     if not lines:
         return
     title = "With other shares of the primaries"
@@ -84,7 +90,7 @@ def _draw_case_mix(prediction: Prediction) -> None:
         if basis is not None:
             st.caption(escaped(basis))
         if prediction.site_shares is None:
-            st.caption("The shares of this site are not set (BMCORE_CASE_MIX).")
+            st.caption(NO_SHARES[whose])
 
 
 def _draw_standing(prediction: Prediction) -> None:

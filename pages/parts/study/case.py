@@ -15,7 +15,7 @@ from typing import Any
 import streamlit as st
 
 from bmcore.domain import Prediction
-from bmcore.inference import uncertainty
+from bmcore.inference import case_mix, uncertainty
 from bmcore.review import access
 from bmcore.review.access import Standing
 from bmcore.review.allocation import Place
@@ -180,7 +180,9 @@ def draw_tabs(reading: StudyContext, place: Place, prediction: Prediction, expla
         sheet.draw(reading, place, prediction)
     with tabs[1]:
         marks.draw_correction(_context(reading, place, prediction))
-        answers.draw(prediction, alike=False)  # what a study shows must not hang on other cases
+        # what a study shows must not hang on other cases, nor on the site where it is read
+        same = case_mix.restated(prediction, reading.study.mix)
+        answers.draw(same, alike=False, whose=answers.STUDY)
     if explained:
         with tabs[2]:
             lesions.draw(prediction)

@@ -175,6 +175,7 @@ def _draw_who(values: Mapping[str, Any], token: str) -> dict[str, Any]:
         placeholder="Choose cases",
     )
     practice = form_more.draw_practice(values, token, there, cases)
+    mix = form_more.draw_case_mix(values, token)
     left, right, _ = st.columns((1, 1, 2))
     most = len(cases)
     repeats = left.number_input(
@@ -210,6 +211,7 @@ def _draw_who(values: Mapping[str, Any], token: str) -> dict[str, Any]:
         "training_cases": [c.strip() for c in learnt.splitlines() if c.strip()],
         "repeats": {"count": int(repeats), "min_distance": int(apart)},
         **({"practice": practice} if practice else {}),
+        **({"case_mix": mix} if mix else {}),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from bmcore.inference import archive
+from bmcore.models.case_mix import counts_of
 from bmcore.review import plan_draft
 from bmcore.review.plan_question import SHOWN_IN
 from pages.parts import loaders
@@ -40,6 +41,20 @@ def draw_practice(
         help="After each, the reader is shown the reference and the models' answer.",
     )
     return list(chosen)
+
+
+def draw_case_mix(values: Mapping[str, Any], token: str) -> dict[str, float] | None:
+    """How common the primaries are where the cases come from; None where it is left open."""
+    given = values.get("case_mix") or {}
+    text = st.text_input(
+        "How common the primaries are where the cases come from (optional)",
+        ", ".join(f"{name}={number:g}" for name, number in given.items()),
+        key=f"f mix {token}",
+        persist_state="session",
+        placeholder="breast=30, gi=12, sclc=15, melanoma=40, nsclc=90, rcc=14",
+        help="Readers then see the models' answers for these shares beside the models' own.",
+    )
+    return counts_of(text)
 
 
 def draw_preference(values: Mapping[str, Any], token: str) -> dict[str, Any] | None:
