@@ -78,16 +78,13 @@ def test_a_reader_goes_from_the_list_through_all_arms_of_a_case(home: Path, stud
 def test_a_sheet_shows_the_answers_for_the_case_mix_of_the_plan(
     home: Path, models, tmp_path: Path, monkeypatch
 ) -> None:
-    from bmcore.inference import archive
-
-    real = archive.latest
+    real = pages_fixture.make_prediction
     shares = (0.1, 0.1, 0.1, 0.1, 0.5, 0.1)
 
-    def latest(*asked):
-        found = real(*asked)
-        return None if found is None else replace(found, training_shares=shares)
+    def told(*asked, **more):
+        return replace(real(*asked, **more), training_shares=shares)
 
-    monkeypatch.setattr(archive, "latest", latest)
+    monkeypatch.setattr(pages_fixture, "make_prediction", told)
     people_fixture.make_home(home, tmp_path / "files", models[1], CASES)
     mix = {"melanoma": 80, "breast": 5, "gi": 5, "sclc": 5, "nsclc": 5, "rcc": 5}
     made = people_fixture.make_study(CASES, case_mix=mix)
