@@ -67,7 +67,11 @@ class HeldOut:
 
 def load_held_out(out: Path) -> HeldOut:
     """What ``training.cnn`` left in OUT. Raises InputRefused where it has not been run."""
-    path = out / FEATURES_FILE
+    return read_held_out(out / FEATURES_FILE)
+
+
+def read_held_out(path: Path) -> HeldOut:
+    """The rows in one file of ``training.cnn``. InputRefused where it is absent or of old."""
     if not path.exists():
         raise refuse(
             "the features of the CNN are not there", file=path, hint="run training.cnn first."

@@ -1,0 +1,86 @@
+"""How many lesions have a map that passes its audit: ``python -m training.bench.map_audit``.
+
+python -m training.bench.map_audit --bundle models/demo --patients 60
+
+New synthetic patients (``TRIAL_SEED``) with the reference's lesions. Every lesion of LEAST_MM and
+more is audited as the screen does it (``inference.audit``): Grad-CAM for the lesion's likeliest
+primary, and the map by occlusion where Grad-CAM fails. A lesion passes where one of the two maps is
+not empty and fails none of the three checks. The interval resamples patients.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bmcore.domain import PRIMARIES
+from training.naming_dataset import ON_ONE_HEAD, TRIAL_SEED, head_seed
+from training.run.files import write_json
+from training.run.options import run_app
+
+LEAST_MM = 10.0
+BEHIND = 1_000  # heads; those before are read by other trials
+
+
+def audited(bundle: Any, patient: Any) -> list[dict[str, Any]]:
+    """A row a lesion of LEAST_MM and more: which map is shown, and what its checks say."""
+    from bmcore.inference import audit, explain
+    from bmcore.models.cnn import lesion_logits
+    from bmcore.models.image_features import cnn_patches
+
+    if not patient.lesions:
+        return []
+    patches = cnn_patches(patient.crops)
+    rows = []
+    for lesion, patch in zip(patient.lesions, patches, strict=False):
+        if lesion.largest_diameter_mm < LEAST_MM:
+            continue
+        one = patch[None]
+        primary = PRIMARIES[int(lesion_logits(bundle.cnn, one)[0].argmax())]
+        found = audit.measure(bundle.cnn, one, lesion.number, primary)
+        if found.fails or found.empty:
+            second = audit.measure(bundle.cnn, one, lesion.number, primary, explain.OCCLUSION)
+            found = found if second.fails or second.empty else second
+        checks = {check.question: check.verdict for check in found.checks}
+        passed = not found.empty and not found.fails
+        rows.append({"seed": patient.seed, "method": found.method, "passed": passed, **checks})
+    return rows
+
+
+def main(
+    bundle: Annotated[Path, typer.Option(help="The finished models.")],
+    patients: Annotated[int, typer.Option(min=2, help="New patients.")] = 60,
+    out: Annotated[Path | None, typer.Option(help="File for every lesion's row.")] = None,
+) -> None:
+    """Audit the maps of new patients' lesions and print the share that passes."""
+    from bmcore.models.bundles import load_bundle
+    from bmcore.phantom.shared_head import draw_on_one_head
+    from bmcore.stats.clustered import ratio
+    from training.data.naming_patient import keep_patient
+
+    models = load_bundle(bundle)
+    each: list[list[dict[str, Any]]] = []
+    for head in range(-(-patients // ON_ONE_HEAD)):
+        for drawn in draw_on_one_head(head_seed(TRIAL_SEED, BEHIND + head), ON_ONE_HEAD):
+            if len(each) < patients:
+                each.append(audited(models, keep_patient(drawn, "reference")))
+    rows = [row for found in each for row in found]
+    asked = [len(found) for found in each]
+    passed = [sum(row["passed"] for row in found) for found in each]
+    estimate = ratio(passed, asked, "lesions whose map passes")
+    typer.echo(f"{len(rows)} lesions of {LEAST_MM:g} mm and more in {len(each)} patients")
+    typer.echo(f"map passes its audit: {estimate.text(3)}")
+    typer.echo(f"shown map: {dict(Counter(row['method'] for row in rows))}")
+    failed = Counter(
+        question for row in rows for question, verdict in row.items() if verdict == "fails"
+    )
+    typer.echo(f"checks that fail in the shown map: {dict(failed)}")
+    if out is not None:
+        write_json(out, rows)
+
+
+if __name__ == "__main__":
+    run_app(main)
