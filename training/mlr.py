@@ -54,7 +54,7 @@ def main(
             "patients": model.n_,
             "regularisation": "L2, its strength chosen by inner cross-validation",
             "standardisation": "mean and standard deviation of the training patients",
-            "missing": "mean of the training patients, and a flag",
+            "missing": "mean of the training patients",
             "calibration": "temperature, on held-out logits of the inner cross-validation",
             "tensors_sha256": tensors_hash(model.tensors()),
         }
