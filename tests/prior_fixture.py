@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -18,6 +19,7 @@ from bmcore.phantom.lesions import Growth, Kind, draw_lesions
 from bmcore.phantom.paint import draw_sequences, whole_head
 from bmcore.phantom.style import CLINIC, PRIORS
 from bmcore.phantom.tissue import GRID, draw_map, draw_tissue
+from tests import pages_fixture, pages_home
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,9 @@ class Points:
     moved: Affine
 
 
-def head_motion(turn_deg: tuple[float, float, float], shift_mm: tuple[float, float, float]) -> Affine:
+def head_motion(
+    turn_deg: tuple[float, float, float], shift_mm: tuple[float, float, float]
+) -> Affine:
     """A rigid matrix that turns about the middle of the phantom's grid, then shifts."""
     middle = phantom_affine() @ np.array([*((np.array(GRID) - 1) / 2), 1.0])
     out = np.eye(4)
@@ -70,7 +74,9 @@ def two_points(seed: int = 7, sequences: tuple[str, ...] = ("t1n", "t1c", "t2w",
             drawn.labels[part] = Label.ET
             drawn.owner[part] = n + 1
         looks = draw_looks(own_rng, kinds, CLINIC)
-        images = draw_sequences(own_rng, {s: looks[s] for s in sequences}, whole_head(tissue, drawn))
+        images = draw_sequences(
+            own_rng, {s: looks[s] for s in sequences}, whole_head(tissue, drawn)
+        )
         affine = phantom_affine()
         # the earlier head lies otherwise in its own scanner
         target = affine if number == 0 else np.linalg.inv(moved) @ affine
@@ -84,3 +90,15 @@ def two_points(seed: int = 7, sequences: tuple[str, ...] = ("t1n", "t1c", "t2w",
         (mask_now, mask_then),
         moved,
     )
+
+
+def add_case(home: Path, work: Path, case_id: str, gain: float = 1.0) -> Case:
+    """The small case of ``pages_fixture`` under this id, brighter by ``gain``: another scan of the
+    same head."""
+    from bmcore.intake import library
+
+    case = pages_fixture.make_case(case_id)
+    brighter = {s: Volume(np.asarray(v.data) * gain, v.affine) for s, v in case.sequences.items()}
+    files = pages_home.write_files(Case(case_id, brighter, case.clinical), work / case_id)
+    library.add_case(home, files, case_id, case.clinical)
+    return library.load_case(home, case_id)

@@ -45,9 +45,7 @@ def both(number: int, then: float, now: float, kind: str = MATCHED) -> Change:
 
 
 def kinds(changes) -> list[tuple]:
-    return [
-        (c.kind, c.now and c.now.number, c.then and c.then.number, c.other) for c in changes
-    ]
+    return [(c.kind, c.now and c.now.number, c.then and c.then.number, c.other) for c in changes]
 
 
 # --- measuring and matching -----------------------------------------------------------------------

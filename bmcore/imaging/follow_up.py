@@ -61,7 +61,9 @@ class FollowUp:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FollowUp:
         """Of ``as_dict``. KeyError, TypeError or ValueError where it is damaged."""
-        numbers = {name: float(values[name]) for name in cls.__dataclass_fields__ if name != "matrix"}
+        numbers = {
+            name: float(values[name]) for name in cls.__dataclass_fields__ if name != "matrix"
+        }
         return cls(matrix=np.array(values["matrix"], float), **numbers)
 
 
