@@ -1,5 +1,5 @@
-"""Two examinations: lesions matched, changes and sums worked out by hand, and when a registration is
-not believed."""
+"""Two examinations: lesions matched, changes and sums worked out by hand, and when a registration
+is not believed."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_a_bar_of_nine_voxels_is_nine_millimetres_long_and_one_across() -> None:
 
 
 def test_what_overlaps_is_one_lesion_and_the_rest_is_new_or_gone() -> None:
-    """Then a 4-cube at 5 and a 3-cube at 25; now a 5-cube at 6 (27 mm3 in common with the first) and
-    a 3-cube at 15."""
+    """Then a 4-cube at 5 and a 3-cube at 25; now a 5-cube at 6 (27 mm3 in common with the first)
+    and a 3-cube at 15."""
     then = mask(box(5, 5, 5, (4, 4, 4)), box(25, 25, 20))
     now = mask(box(6, 6, 6, (5, 5, 5)), box(15, 30, 10))
     found = lesion_change.compare(now, then, np.eye(4))

@@ -19,8 +19,8 @@ from bmcore.imaging.brain import find_brain
 from bmcore.imaging.registration import register
 
 # Of two T1 post-gadolinium after registration, nats. One head twice: 0.60 to 1.00 (two synthetic
-# pairs, a real case moved, and with slices of 5 mm), 0.41 for a real T1 post-gadolinium with its native
-# T1; other heads: 0.18 to 0.25 (three pairs, one of them real).
+# pairs, a real case moved, and with slices of 5 mm), 0.41 for a real one with its native T1; other
+# heads: 0.18 to 0.25 (three pairs, one of them real).
 LEAST_INFORMATION = 0.3
 LEAST_OUTLINE = 0.92  # Dice of the two brains after registration
 MOST_BACK_MM = 2.0  # by which the registrations there and back may miss each other
@@ -121,8 +121,8 @@ def _apart_mm(brain: npt.NDArray[np.bool_], affine: Affine, round_trip: Affine) 
 def _doubts(found: FollowUp) -> Iterator[str]:
     if found.information < LEAST_INFORMATION:
         yield (
-            f"the images share little ({found.information:.2f} nats of mutual information, at least "
-            f"{LEAST_INFORMATION} in one brain); make sure that both are of one patient"
+            f"the images share little ({found.information:.2f} nats of mutual information, at "
+            f"least {LEAST_INFORMATION} in one brain); make sure that both are of one patient"
         )
     if found.outline < LEAST_OUTLINE:
         yield (

@@ -1,4 +1,4 @@
-"""Lesion by lesion: which of an earlier examination is which of a later one, and how it has changed.
+"""Lesion by lesion: which of an earlier examination is which of a later one, and how it changed.
 
 Both masks are measured on their own grids, so that no diameter is one of an interpolated mask; only
 places are carried over, by the matrix of ``imaging.follow_up``.
@@ -72,7 +72,7 @@ class Change:
 @dataclass(frozen=True)
 class Examination:
     """What a comparison has to know of an examination. thickness_mm: the longest edge of a voxel of
-    T1 post-gadolinium as it came. drawn_by: who drew the mask, in words."""
+    T1 post-gadolinium as it came, mostly the slice thickness. drawn_by: who drew the mask."""
 
     thickness_mm: float
     drawn_by: str
@@ -205,8 +205,8 @@ def doubts(now: Examination, then: Examination, turn_deg: float) -> tuple[str, .
     found = []
     if abs(now.thickness_mm - then.thickness_mm) >= UNEVEN_MM:
         found.append(
-            f"The voxels are not alike: up to {now.thickness_mm:.1f} mm now, "
-            f"{then.thickness_mm:.1f} mm then. Differences of that size say nothing."
+            f"The slices differ in thickness: {now.thickness_mm:.1f} mm now, "
+            f"{then.thickness_mm:.1f} mm then. A change of that size may be the slices' alone."
         )
     if now.drawn_by != then.drawn_by:
         found.append(
@@ -215,7 +215,7 @@ def doubts(now: Examination, then: Examination, turn_deg: float) -> tuple[str, .
         )
     if turn_deg > TILTED_DEG:
         found.append(
-            f"The head lay {turn_deg:.0f} degrees otherwise then, so the axial slices cut the "
-            "lesions at another angle. The volumes do not depend on that."
+            f"The head is turned by {turn_deg:.0f} degrees against the earlier examination, so "
+            "the axial slices cut the lesions at another angle. Volumes do not depend on that."
         )
     return tuple(found)

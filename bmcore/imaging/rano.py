@@ -1,11 +1,12 @@
-"""The sum of target lesions of RANO-BM, then and now: measurements, and the limits they are held to.
+"""The sum of target lesions of RANO-BM, then and now: measurements, and which limit they reach.
 
 Lin et al., Lancet Oncol 2015, 16:e270-278: a lesion is measurable from a longest axial diameter of
 10 mm on, with 5 mm across it, on two axial slices or more; up to five of them are targets. A sum of
 their longest diameters that has fallen by 30 % is a partial response, one that has grown by 20 %
-over the smallest sum so far, with one lesion 5 mm longer or more, is progressive disease. What makes
-these words a response, clinical state, corticosteroids and a scan four weeks later, is not known
-here, and neither is an examination before the earlier one: it stands in for baseline and nadir.
+over the smallest sum so far, with one lesion 5 mm longer or more, is progressive disease. What else
+makes these words a response, clinical state, corticosteroids and a scan four weeks later, is not
+known here, and neither is an examination before the earlier one, which stands for baseline and
+nadir.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ _EXACT = 1e-9
 
 @dataclass(frozen=True)
 class TargetSum:
-    """The target lesions of the earlier examination. targets: their numbers there. then_mm, now_mm:
-    the sums of their longest axial diameters; a lesion that is gone counts 0. grown_mm: how much the
-    one that has grown most has grown. merged: some have become one, which counts once. split: some
-    have come apart, and all parts count (as in RECIST 1.1)."""
+    """The target lesions of the earlier examination.
+
+    targets: their numbers there. then_mm, now_mm: the sums of their longest axial diameters; a
+    lesion that is gone counts 0. grown_mm: how much the one that has grown most has grown. merged:
+    some have become one, which counts once. split: some have come apart, and all parts count (as
+    in RECIST 1.1).
+    """
 
     targets: tuple[int, ...]
     then_mm: float
@@ -157,5 +161,5 @@ def _of_sum(found: TargetSum) -> list[str]:
 def signed(share: float) -> str:
     """A change in whole percent with its sign, for instance "+12 %" or "−3 %"."""
     percent = round(100 * share)
-    sign = "+" if percent > 0 else "−" if percent < 0 else "±"  # noqa: RUF001 (a minus sign)
+    sign = "+" if percent > 0 else "−" if percent < 0 else "±"
     return f"{sign}{abs(percent)} %"

@@ -1,7 +1,7 @@
 """The alignment of two examinations of a case in the library, worked out once and kept.
 
-It lies in ``HOME/cache/follow_up/CASE``, under a name made of both images' hashes: other images give
-another name. Everything there can be deleted at any time.
+It lies in ``HOME/cache/follow_up/CASE``, under a name made of both images' hashes: other images
+give another name. Everything there can be deleted at any time.
 """
 
 from __future__ import annotations

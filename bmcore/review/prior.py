@@ -69,8 +69,8 @@ def log(store: Store, case_id: str) -> tuple[Prior, ...]:
 def set_prior(store: Store, home: Path, said: Statement, prior_id: str) -> None:
     """Say that ``prior_id`` is an earlier examination of the patient of a case.
 
-    Refused where it is the case itself or holds the same images, is not in ``home``, or has the case
-    among its own earlier ones. Said once more, nothing new is written.
+    Refused where it is the case itself or holds the same images, is not in ``home``, or has the
+    case among its own earlier ones. Said once more, nothing new is written.
     """
     entry, earlier = (library.get_entry(home, case) for case in (said.case_id, prior_id))
     if entry.case_id == earlier.case_id:
@@ -141,8 +141,8 @@ def masks_open(store: Store, reader: str | None, prior: Prior) -> bool:
 
 
 def follow(connection: sa.Connection, said: Statement, digest: str, new: str | None) -> None:
-    """A case is renamed to ``new``, or deleted (None): what was said of it, and of cases of which it
-    is the earlier examination, follows. Inside the transaction that writes the change."""
+    """A case is renamed to ``new``, or deleted (None): what was said of it, and of cases of which
+    it is the earlier examination, follows. Inside the transaction that writes the change."""
     known = _in_force(connection)
     own = known.get(said.case_id)
     if own is not None:
