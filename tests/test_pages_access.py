@@ -48,6 +48,7 @@ MATRIX = {
     "case.mode": (LEADS, OUTSIDE),
     "case.rename": (LEADS, OUTSIDE),
     "case.delete": (LEADS, OUTSIDE),
+    "case.prior": (LEADS, OUTSIDE),
     "runs.see": (ALL, ANY),
     "runs.start": (LEADS, ANY),
     "runs.cancel": (LEADS, ANY),

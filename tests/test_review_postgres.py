@@ -279,10 +279,11 @@ def _new_database(url, name):
 
 
 def _as_step_8(url):
-    """Take away what migrations 0009 to 0015 bring, as a database of version 0008 is without it."""
+    """Take away what migrations 0009 to 0017 bring, as a database of version 0008 is without it."""
     with sa.create_engine(url, poolclass=sa.NullPool).begin() as c:
         c.exec_driver_sql("SET session_replication_role = replica")
         later = ("practice", "preferences", "invitations", "case_changes", "conduct")
+        later += ("prior_examinations",)
         for table in (*later, "runs", "case_index", "index_stamps"):
             c.exec_driver_sql(f"DROP TABLE {table} CASCADE")
         for index in ("ix_votes_case_id", "ix_votes_reader_case_id"):

@@ -93,6 +93,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "cases.add": Rule("add cases", _LEADS),
         "case.rename": Rule("rename this case", _LEADS, _OUTSIDE),
         "case.delete": Rule("delete this case", _LEADS, _OUTSIDE),
+        "case.prior": Rule("say which case is an earlier examination", _LEADS, _OUTSIDE),
         "runs.see": Rule("see what the models are at", _ALL),
         "runs.start": Rule("run the models on many cases", _LEADS),
         "runs.cancel": Rule("cancel what others asked for", _LEADS),

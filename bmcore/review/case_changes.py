@@ -22,11 +22,12 @@ from bmcore.domain import refuse
 from bmcore.inference import references
 from bmcore.intake import library, removal
 from bmcore.intake.case_record import CaseEntry
-from bmcore.review import chain, plan, schema
+from bmcore.review import chain, plan, prior, schema
 from bmcore.review.store import Store
 
 DELETED, RENAMED = "deleted", "renamed"
 _PATIENCE_S = 20.0
+_OF_THE_SITE = (schema.case_changes.name, schema.prior_examinations.name)  # no work of readers
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,8 @@ def _change(
             "created_at": datetime.now(UTC),
         }
         chain.append(connection, schema.case_changes, row)
+        said = prior.Statement(wish.case_id, wish.author, f"{row['action']}: {row['reason']}")
+        prior.follow(connection, said, entry.images_sha256, row["new_name"])
         try:
             if new is None:
                 steps = removal.removal(home, wish.case_id, token)
@@ -184,7 +187,7 @@ def _alone(store: Store, home: Path) -> Iterator[None]:
 def _kept(connection: sa.Connection, case_id: str) -> Kept:
     votes, other = 0, 0
     for table in schema.CHAINED:
-        if "case_id" not in table.c or table is schema.case_changes:
+        if "case_id" not in table.c or table.name in _OF_THE_SITE:
             continue
         query = sa.select(sa.func.count()).where(table.c.case_id == case_id)
         count = connection.execute(query).scalar_one()

@@ -563,6 +563,30 @@ case_changes = sa.Table(
     sa.CheckConstraint("(action = 'renamed') = (new_name IS NOT NULL)", name="new_name"),
 )
 
+# Which case is the earlier examination of the same patient (``prior_id``), or that none is (any
+# more). images_sha256, prior_sha256: of the images of both, see ``CaseEntry.images_sha256``.
+prior_examinations = sa.Table(
+    "prior_examinations",
+    metadata,
+    sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
+    sa.Column("case_id", sa.String(200), nullable=False),
+    sa.Column("action", sa.String(10), nullable=False),
+    sa.Column("prior_id", sa.String(200)),
+    sa.Column("images_sha256", sa.String(64), nullable=False),
+    sa.Column("prior_sha256", sa.String(64)),
+    sa.Column("author", sa.String(80), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    *_linked(),
+    sa.PrimaryKeyConstraint("site", "id"),
+    sa.UniqueConstraint("site", "seq"),
+    sa.CheckConstraint("action IN ('set', 'cleared')", name="action"),
+    sa.CheckConstraint(
+        "(action = 'set') = (prior_id IS NOT NULL) AND (prior_id IS NULL) = (prior_sha256 IS NULL)",
+        name="prior_id",
+    ),
+)
+
 # What was filled in of a vote form and not yet stored as a vote; changes, is not chained.
 vote_drafts = sa.Table(
     "vote_drafts",
@@ -644,7 +668,7 @@ CHAINED: tuple[sa.Table, ...] = (
     *(readers, votes, studies, starts, events, answers, decisions),
     *(exposures, reading_modes, closings, remarks),
     *(marks, mask_versions, practice, preferences, conduct),
-    case_changes,
+    *(case_changes, prior_examinations),
 )
 # Columns that a later step added: left out of a row's hash where they are empty, so that the
 # hashes of older rows stay what they are.

@@ -13,6 +13,7 @@ import * as q from "../../pages/parts/viewer/measures.js";
 import * as v from "../../pages/parts/viewer/grey.js";
 import { savedWords, warning } from "../../pages/parts/viewer/link.js";
 import { keepView, loadView } from "../../pages/parts/viewer/memory.js";
+import * as p from "../../pages/parts/viewer/prior.js";
 import { Annotator } from "../../pages/parts/viewer/annotate.js";
 import { Unsent } from "../../pages/parts/viewer/unsent.js";
 import * as m from "../../pages/parts/viewer/masks.js";
@@ -634,4 +635,55 @@ test("slices between two painted ones take on the shape between the two", () => 
   assert.ok(Math.abs(Math.sqrt(middle) - 4) < 0.35); // half way: a radius of 4
   assert.deepEqual(between(data, size, [1, 1, 1], low, { ...high, label: 1 }), []);
   assert.deepEqual(between(data, size, [1, 1, 1], low, { ...high, index: 3 }), []);
+});
+
+// ---- an earlier examination beside ----------------------------------------------------------------
+
+const MOVED = { matrix: [[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, -1], [0, 0, 0, 1]], shape: [2, 3, 4], stamp: "a" };
+const earlier = (kind, data) => ({ header: { id: "then", kind, low: 10, step: 2, shape: [2, 3, 4], presets: [] }, data });
+const numbered = Float32Array.from({ length: 24 }, (_, n) => 100 * Math.floor(n / 6) + 10 * (Math.floor(n / 2) % 3) + (n % 2));
+
+test("a slice of an earlier examination holds the voxels that the matrix leads to", () => {
+  // voxel (i, j, k) of the case lies at (i + 1, j, k - 1) then; the case has 3 x 3 x 5 voxels
+  const image = p.movedImage(earlier("f32", numbered), MOVED, [3, 3, 5]);
+  assert.deepEqual([...p.movedSlice(image, "axial", 2, new Float32Array(9), -1)], [-1, -1, 121, -1, -1, 111, -1, -1, 101]);
+  assert.deepEqual([...p.movedSlice(image, "axial", 0, new Float32Array(9), -1)], Array(9).fill(-1));
+  assert.equal(v.valueAt(image, [0, 2, 2], [3, 3, 5]), 121);
+  assert.equal(v.valueAt(image, [1, 2, 2], [3, 3, 5]), null);
+});
+
+test("grey values between voxels are linear, labels are those of the nearest voxel, codes are scaled", () => {
+  const half = { ...MOVED, matrix: [[1, 0, 0, 0.4], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]] };
+  const grey = p.movedImage(earlier("f32", numbered), half, [1, 3, 4]);
+  assert.ok(Math.abs(p.movedSlice(grey, "axial", 0, new Float32Array(3))[2] - 0.4) < 1e-6);
+  const labels = p.movedImage({ ...earlier("u8", Uint8Array.from(numbered)) }, half, [1, 3, 4]);
+  assert.deepEqual([...p.movedSlice(labels, "axial", 0, new Uint8Array(3))], [20, 10, 0]);
+  const codes = p.movedImage(earlier("u16", Uint16Array.from(numbered)), half, [1, 3, 4]);
+  assert.equal(v.valueAt(codes, [0, 1, 1], [1, 3, 4]), 10 + 2 * 110);
+  assert.equal(v.greySlice(codes, "axial", 0).slice.length, 3);
+});
+
+test("a preview of every second voxel is looked up in its own numbers", () => {
+  const preview = { header: { id: "then/preview", kind: "f32", shape: [2, 2, 2], presets: [] }, data: Float32Array.from([0, 1, 2, 3, 4, 5, 6, 7]) };
+  const image = p.movedImage(preview, { matrix: [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], shape: [4, 4, 4], stamp: "b" }, [4, 4, 4]);
+  assert.equal(p.movedVoxel(image, [2, 0, 2]), 5);
+});
+
+test("beside a sequence stands the same one of the earlier examination, else T1 post-gadolinium", () => {
+  const prior = { sequences: [{ id: "a", of: "t1c", name: "Earlier T1 Gd" }, { id: "b", of: "t2f", name: "Earlier FLAIR" }] };
+  const all = p.withPrior([{ key: "t1c" }, { key: "t2w" }, { key: "t2f" }], prior);
+  assert.deepEqual(all.map((s) => s.key), ["t1c", "t2w", "t2f", "prior-t1c", "prior-t2f"]);
+  assert.deepEqual([0, 1, 2].map((n) => p.besideOf(all, n)), [3, 3, 4]);
+  assert.equal(p.besideOf(p.withPrior([{ key: "t1c" }], null), 0), -1);
+});
+
+test("the layout with an earlier examination is not kept for the next case, nor without one", () => {
+  const state = { layout: "prior", layoutBefore: "two", main: "axial", sequence: 0, second: 1, four: [0], tool: "cross" };
+  assert.equal(l.settingsOf(state, [{ key: "t1c" }, { key: "t2f" }], {}).layout, "two");
+  assert.equal(l.beginWith([{ key: "t1c" }], { layout: "prior" }).layout, "three");
+  const storage = { getItem: () => JSON.stringify(state) };
+  const fresh = { ...state, layout: "three", cross: [0, 0, 0] };
+  const data = { shape: [4, 4, 4], sequences: [{}, {}], mask: null };
+  assert.equal(loadView(storage, "x", fresh, data).layout, "two");
+  assert.equal(loadView(storage, "x", fresh, { ...data, prior: {} }).layout, "prior");
 });

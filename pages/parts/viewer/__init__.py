@@ -18,14 +18,15 @@ import streamlit as st
 
 from bmcore.domain import Lesion, Volume
 from pages.parts.viewer import payload
-from pages.parts.viewer.payload import Images
+from pages.parts.viewer.payload import Beside, Images
 
 if TYPE_CHECKING:
     from bmcore.imaging.diameters import LesionExtent
 
 _HERE = Path(__file__).parent
 SCRIPTS = (
-    *("geometry.js", "grey.js", "layouts.js", "measures.js", "masks.js", "between.js", "marks.js"),
+    *("geometry.js", "prior.js", "grey.js", "layouts.js", "measures.js", "masks.js"),
+    *("between.js", "marks.js"),
     *("paint.js", "blocks.js", "unsent.js", "link.js", "annotate.js", "picture.js"),
     *("arrangement.js", "controls.js", "help.js", "input.js", "toolbar.js", "own_marks.js"),
     *("memory.js", "viewer.js"),
@@ -157,6 +158,7 @@ def show(
     overlays: Overlays = Overlays(),
     jump: Jump | None = None,
     desk: Desk = Desk(),
+    beside: Beside | None = None,
 ) -> None:
     """Draw the viewer; t1c goes to the browser first, so that reading can begin with it."""
     data = payload.describe(images, overlays.lesions, extents(overlays.basis))
@@ -167,6 +169,11 @@ def show(
     found = {kind: block_id for kind, block_id, _ in extra}
     data["mask"] = found.get("mask")
     data["heat"] = {"id": found["heat"], "name": overlays.heat_name} if "heat" in found else None
+    data["prior"] = None
+    if beside is not None:
+        data["prior"] = payload.describe_beside(images, beside)
+        if beside.mask is not None:
+            extra.append(("mask", data["prior"]["mask"], beside.mask))
     data["jump"] = _jump(jump)
     data["doubt"] = overlays.doubt
     data |= desk.values()
@@ -174,15 +181,21 @@ def show(
     if desk.receive is not None:
         handlers = {f"on_{kind}_change": partial(_pass_on, kind, desk.receive) for kind in EVENTS}
     _VIEWER(data=data, key=_KEY, **handlers)
-    first = ["t1c", *(s for s in images.ids if s != "t1c")]
     with st.container(key="viewer_blocks"):
         preview = images.preview()
         if preview is not None:
             _BLOCK(data=preview, key=f"block {payload.preview_id(images.ids['t1c'])}")
-        for sequence in first:
-            _BLOCK(data=images.read(sequence), key=f"block {images.ids[sequence]}")
+        for of, sequence in _in_turn(images, beside):
+            _BLOCK(data=of.read(sequence), key=f"block {of.ids[sequence]}")
         for kind, block_id, volume in extra:
             _BLOCK(data=_overlay(kind, block_id, volume), key=f"block {block_id}")
+
+
+def _in_turn(images: Images, beside: Beside | None) -> list[tuple[Images, str]]:
+    """The sequences in the order in which they are sent: T1 post-gadolinium first, now and then."""
+    both = [images] if beside is None else [images, beside.images]
+    listed = [(of, sequence) for of in both for sequence in of.ids]
+    return sorted(listed, key=lambda one: one[1] != "t1c")
 
 
 def _jump(jump: Jump | None) -> dict[str, Any] | None:

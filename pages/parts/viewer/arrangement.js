@@ -4,6 +4,7 @@
 import { PLANES } from "./geometry.js";
 import { boundWindow, presetWindow, windowStep } from "./grey.js";
 import { LAYOUTS, SLABS_MM, partner, settingsOf, slabSlices } from "./layouts.js";
+import { besideOf, movedImage } from "./prior.js";
 import { Pictures } from "./picture.js";
 
 const SETTINGS_MS = 1200;
@@ -15,7 +16,7 @@ export class Arrangement extends Pictures {
   visiblePanes() {
     const { layout, main, four } = this.state;
     if (layout === "three") return Object.keys(PLANES).map((plane) => this.panes[plane]);
-    const more = { two: ["compare"], four: ["compare", "third", "fourth"].slice(0, four.length - 1) };
+    const more = { two: ["compare"], prior: ["compare"], four: ["compare", "third", "fourth"].slice(0, four.length - 1) };
     return [main, ...(more[layout] ?? [])].map((key) => this.panes[key]);
   }
 
@@ -26,9 +27,70 @@ export class Arrangement extends Pictures {
   /** Number of the sequence that a pane shows. */
   sequenceOf(pane) {
     const { layout, second, sequence, four } = this.state;
+    if (this.isPrior(pane)) return Math.max(0, besideOf(this.data.sequences, sequence));
     if (layout === "four") return four[Math.max(0, this.visiblePanes().indexOf(pane))] ?? sequence;
     return layout === "two" && pane.key === "compare" ? second : sequence;
   }
+
+  // ---- the earlier examination -------------------------------------------------------------------
+
+  /** Whether a pane shows the earlier examination. */
+  isPrior(pane) {
+    return Boolean(this.data.prior) && this.state.layout === "prior" && pane.key === "compare";
+  }
+
+  /** Whether a pane moves by itself: the two examinations could not be laid on each other. */
+  isApart(pane) {
+    return this.isPrior(pane) && !this.data.prior.linked;
+  }
+
+  /** The crosshair of a pane. */
+  crossOf(pane) {
+    return this.isApart(pane) ? this.state.apart : this.state.cross;
+  }
+
+  /** The voxel that is spoken of in a pane: under the pointer, else under its crosshair. */
+  voxelOf(pane) {
+    const { hover } = this;
+    return hover && this.isApart(hover.pane) === this.isApart(pane) ? hover.voxel : this.crossOf(pane);
+  }
+
+  /** Sequences of the case itself; those of the earlier examination come behind them. */
+  get ownSequences() {
+    return this.data.sequences.filter((s) => !s.prior);
+  }
+
+  /** The sequence of the case that a sequence stands beside: itself, but for the earlier one's. */
+  ownOf(number) {
+    const { prior, of } = this.data.sequences[number];
+    return prior ? this.data.sequences.findIndex((s) => s.key === of) : number;
+  }
+
+  /** A block of the earlier examination on the grid of the case. */
+  moved(block) {
+    const { prior, shape } = this.data;
+    if (!block || !prior) return undefined;
+    const known = (this.movedKept ??= new Map());
+    const key = `${block.header.id} ${prior.stamp}`;
+    if (!known.has(key)) known.set(key, movedImage(block, prior, shape));
+    return known.get(key);
+  }
+
+  /** The segmentation of the earlier examination, where it may be seen and has come. */
+  get priorMask() {
+    const { prior } = this.data;
+    return prior?.mask ? this.moved(this.store.ready.get(prior.mask)) : undefined;
+  }
+
+  /** Put the earlier examination beside, or take it away, as the page asks. */
+  followPrior(before) {
+    const { state, data } = this;
+    if (!data.prior || data.prior.stamp !== before?.prior?.stamp) this.movedKept = new Map();
+    if (data.prior && !before?.prior) this.setLayout("prior");
+    else if (!data.prior && state.layout === "prior") this.setLayout(state.layoutBefore);
+  }
+
+  // ---- panes again -------------------------------------------------------------------------------
 
   focusedPane() {
     const visible = this.visiblePanes();
@@ -43,12 +105,20 @@ export class Arrangement extends Pictures {
   setSequence(number, pane = this.focusedPane()) {
     const { state } = this;
     const place = this.visiblePanes().indexOf(pane);
-    const where = { two: place === 1 ? ", on the right" : ", on the left", four: `, image ${place + 1}` }[state.layout] ?? "";
+    const where = { two: place === 1 ? ", on the right" : ", on the left", four: `, image ${place + 1}`, prior: this.besideWords(number) }[state.layout] ?? "";
     if (state.layout === "four") state.four[Math.max(0, place)] = number;
     else if (state.layout === "two" && place === 1) state.second = number;
     else state.sequence = number;
     this.say(`${this.data.sequences[number].words}${where}`);
     this.changed();
+  }
+
+  /** What stands beside a sequence then, in words. */
+  besideWords(number) {
+    const own = this.data.sequences[number];
+    const beside = this.data.sequences[besideOf(this.data.sequences, number)];
+    if (!beside) return "";
+    return beside.of === own.key ? ", now and then" : `; the earlier examination shows ${beside.name}`;
   }
 
   setMain(plane) {
@@ -65,6 +135,7 @@ export class Arrangement extends Pictures {
 
   setLayout(layout) {
     const { state } = this;
+    if (layout === "prior" && state.layout !== "prior") state.layoutBefore = state.layout;
     state.layout = layout;
     if (layout === "two" && state.second === state.sequence) {
       state.second = partner(this.data.sequences.map((s) => s.key), state.sequence);
@@ -92,9 +163,10 @@ export class Arrangement extends Pictures {
 
   /** The block of a sequence, of a large one its preview until all has come; or a subtraction. */
   imageOf(number) {
-    const { id, parts } = this.data.sequences[number];
+    const { id, parts, prior } = this.data.sequences[number];
     if (parts) return this.difference(id, parts);
-    return this.store.ready.get(id) ?? this.store.ready.get(`${id}/preview`);
+    const block = this.store.ready.get(id) ?? this.store.ready.get(`${id}/preview`);
+    return prior ? this.moved(block) : block;
   }
 
   /** T1 Gd less T1, where T1 counts so often that both have the same median inside the brain. */
@@ -125,11 +197,11 @@ export class Arrangement extends Pictures {
 
   /** {level, width} in the units of the file. */
   windowOf(number) {
-    const { id, key } = this.data.sequences[number];
+    const { id, key, of } = this.data.sequences[number];
     const image = this.imageOf(number);
     if (!image) return { level: 0.5, width: 1 };
     const { presets } = image.header;
-    const wanted = presets.find((p) => p.name === this.presets[key]) ?? presets[0];
+    const wanted = presets.find((p) => p.name === this.presets[of ?? key]) ?? presets[0];
     return (this.state.windows[id] ??= presetWindow(wanted));
   }
 
@@ -145,11 +217,14 @@ export class Arrangement extends Pictures {
   }
 
   choosePreset(name, number = this.active) {
-    const preset = this.imageOf(number)?.header.presets.find((p) => p.name === name);
-    if (!preset) return;
-    const { id, key, name: sequence } = this.data.sequences[number];
-    this.state.windows[id] = presetWindow(preset);
-    this.presets[key] = name;
+    const own = this.ownOf(number);
+    const beside = this.state.layout === "prior" ? [besideOf(this.data.sequences, own)] : [];
+    for (const n of new Set([number, own, ...beside])) {
+      const preset = n >= 0 && this.imageOf(n)?.header.presets.find((p) => p.name === name);
+      if (preset) this.state.windows[this.data.sequences[n].id] = presetWindow(preset);
+    }
+    const { key, of, name: sequence } = this.data.sequences[number];
+    this.presets[of ?? key] = name;
     this.say(`${sequence}: window ${name}`);
     this.changed();
   }

@@ -1,8 +1,10 @@
 // Grey values of the images: what a voxel is worth in the file's units, slices of them, and windows.
-// An image is a block (blocks.js) or the difference of two, {minuend, subtrahend, factor, header}.
+// An image is a block (blocks.js), the difference of two, {minuend, subtrahend, factor, header}, or one
+// of an earlier examination on the case's grid (prior.js).
 // Pure: no DOM, no state.
 
 import { PLANES, extractSlice } from "./geometry.js";
+import { movedSlice, movedVoxel } from "./prior.js";
 
 /** The grey value of the voxel [i, j, k], or null while only a preview has come. */
 export function valueAt(image, voxel, shape) {
@@ -11,6 +13,10 @@ export function valueAt(image, voxel, shape) {
     return a === null || b === null ? null : a - image.factor * b;
   }
   const { header, data } = image;
+  if (image.into) {
+    const raw = movedVoxel(image, voxel);
+    return raw !== null && header.kind === "u16" ? header.low + header.step * raw : raw;
+  }
   if (header.shape.some((n, axis) => n !== shape[axis])) return null;
   const raw = data[voxel[0] + shape[0] * (voxel[1] + shape[1] * voxel[2])];
   return header.kind === "u16" ? header.low + header.step * raw : raw;
@@ -47,6 +53,10 @@ export function greySlice(image, plane, share, slab = 1) {
 }
 
 function oneSlice(image, plane, index, size) {
+  if (image.into) {
+    const labels = image.header.kind === "u8";
+    return movedSlice(image, plane, index, labels ? new Uint8Array(size) : new Float32Array(size), blackOf(image));
+  }
   if (!image.minuend) {
     const { data, header } = image;
     return extractSlice(data, header.shape, plane, index, new data.constructor(size));
@@ -54,6 +64,13 @@ function oneSlice(image, plane, index, size) {
   const { minuend, subtrahend, factor } = image;
   const [a, b] = [minuend, subtrahend].map((one) => [oneSlice(one, plane, index, size), unitsOf(one)]);
   return Float32Array.from(a[0], (raw, n) => raw * a[1].step + a[1].low - factor * (b[0][n] * b[1].step + b[1].low));
+}
+
+/** The raw voxel that stands for nothing: 0 as a grey value, or the lowest there is. */
+function blackOf({ header }) {
+  if (header.kind === "u8") return 0;
+  const least = Math.max(0, header.low);
+  return header.kind === "u16" ? (least - header.low) / header.step : least;
 }
 
 function unitsOf({ header }) {

@@ -13,6 +13,7 @@ const HELP = [
   ["Ctrl wheel, + and −", "zoom; 0 resets view and windows"],
   ["1 to 5", "sequence of the plane you are in; 5: T1 Gd − T1"],
   ["F, C, Q", "one plane alone; two, four sequences side by side"],
+  ["Shift C", "the earlier examination beside, where the page has put one there"],
   ["N", "other plane, where one plane is shown"],
   ["T", "slab of the brightest values: 5, 10, 20 mm, off"],
   ["Double click, Enter", "make this plane the large one"],

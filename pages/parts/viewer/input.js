@@ -9,6 +9,8 @@ const STILL = 5; // a pointer that moved less than this has clicked
 const PAUSE_MS = 300; // after which a wheel begins anew
 export const BAR_PIXELS = 16; // width of the slice bar at the right of a plane
 const FINGER_BAR_PIXELS = 44;
+const LOOKING = ["cross", "scroll", "window", "pan", "bar"]; // what can be done with an earlier examination
+const NO_MARKS = "Marks belong to the case; open the earlier examination itself to mark it";
 
 // ---- pointer ---------------------------------------------------------------------------------
 
@@ -33,7 +35,7 @@ function onWheel(viewer, pane, event) {
   pane.wheeledAt = event.timeStamp;
   const { steps, left } = wheelSteps(event, fresh ? 0 : pane.wheeled);
   pane.wheeled = left;
-  if (steps) viewer.step(viewer.planeOf(pane), steps);
+  if (steps) viewer.step(viewer.planeOf(pane), steps, pane);
 }
 
 /** Zoom so that what lies under pane pixel (x, y) stays there. */
@@ -72,6 +74,13 @@ function kindOf(viewer, pane, event) {
   return viewer.state.tool;
 }
 
+/** What a pointer does in a pane: nothing is marked on an earlier examination. */
+function allowed(viewer, pane, kind) {
+  if (!viewer.isPrior(pane) || LOOKING.includes(kind)) return kind;
+  viewer.say(NO_MARKS);
+  return "cross";
+}
+
 function onDown(viewer, pane, event) {
   if (!pane.place || !viewer.state) return;
   event.preventDefault();
@@ -83,10 +92,10 @@ function onDown(viewer, pane, event) {
     viewer.drag = { kind: "pinch" };
     return;
   }
-  const kind = kindOf(viewer, pane, event);
+  const kind = allowed(viewer, pane, kindOf(viewer, pane, event));
   viewer.drag = { kind, x: event.clientX, y: event.clientY, moved: 0, left: 0 };
   const voxel = viewer.locate(event, pane);
-  if (kind === "cross") viewer.moveCross(voxel);
+  if (kind === "cross") viewer.moveCross(voxel, pane);
   else if (kind === "bar") dragBar(viewer, pane, event);
   else if (isMeasure(kind)) viewer.startLine(viewer.planeOf(pane), voxel, kind);
   else if (kind === "brush") viewer.startStroke(viewer.planeOf(pane), voxel, pane);
@@ -102,7 +111,7 @@ function onMove(viewer, pane, event) {
   const dy = event.clientY - drag.y;
   drag.moved += Math.abs(dx) + Math.abs(dy);
   Object.assign(drag, { x: event.clientX, y: event.clientY });
-  if (drag.kind === "cross") viewer.moveCross(voxel);
+  if (drag.kind === "cross") viewer.moveCross(voxel, pane);
   else if (drag.kind === "window") viewer.moveWindow(dx, -dy, pane);
   else if (drag.kind === "bar") dragBar(viewer, pane, event);
   else if (isMeasure(drag.kind)) viewer.moveLine(voxel);
@@ -115,7 +124,7 @@ function scrollByDrag(viewer, pane, dy) {
   const way = viewer.drag.left + dy;
   const slices = Math.trunc(way / DRAG_STEP);
   viewer.drag.left = way - slices * DRAG_STEP;
-  if (slices) viewer.step(viewer.planeOf(pane), -slices);
+  if (slices) viewer.step(viewer.planeOf(pane), -slices, pane);
 }
 
 /** The slice bar: its top is the last slice. */
@@ -123,7 +132,7 @@ function dragBar(viewer, pane, event) {
   const plane = viewer.planeOf(pane);
   const { through } = PLANES[plane];
   const index = barSlice(event.offsetY, viewer.data.shape[through], pane.size.height);
-  viewer.step(plane, index - viewer.state.cross[through]);
+  viewer.step(plane, index - viewer.crossOf(pane)[through], pane);
 }
 
 function onPinch(viewer, pane, event) {
@@ -152,8 +161,8 @@ function onUp(viewer, pane, event, cancelled = false) {
   if (isMeasure(drag.kind)) viewer.endLine(cancelled);
   else if (drag.kind === "brush") viewer.endStroke(cancelled);
   else if (drag.kind === "missed" && clicked) viewer.markMissed(viewer.locate(event, pane));
-  else if (drag.kind === "scroll" && clicked) viewer.moveCross(viewer.locate(event, pane));
-  if (clicked && (drag.kind === "cross" || drag.kind === "scroll")) viewer.pickLesion();
+  else if (drag.kind === "scroll" && clicked) viewer.moveCross(viewer.locate(event, pane), pane);
+  if (clicked && (drag.kind === "cross" || drag.kind === "scroll") && !viewer.isPrior(pane)) viewer.pickLesion();
 }
 
 // ---- keyboard --------------------------------------------------------------------------------
@@ -164,14 +173,14 @@ const LAYOUT_KEYS = { f: "one", c: "two", q: "four" };
 const MEASURE_KEYS = Object.fromEntries(Object.entries(MEASURES).map(([kind, { key }]) => [key.toLowerCase(), kind]));
 
 /** Shift and an arrow key: one voxel along the screen, whatever the plane. */
-function nudge(viewer, plane, key) {
+function nudge(viewer, pane, plane, key) {
   const { across, down } = PLANES[plane];
-  const cross = [...viewer.state.cross];
+  const cross = [...viewer.crossOf(pane)];
   if (key === "ArrowLeft") cross[across] += 1; // the left edge holds the highest index
   else if (key === "ArrowRight") cross[across] -= 1;
   else if (key === "ArrowUp") cross[down] += 1;
   else cross[down] -= 1;
-  viewer.moveCross(cross);
+  viewer.moveCross(cross, pane);
 }
 
 export function onKey(viewer, event) {
@@ -191,15 +200,17 @@ function act(viewer, key, event) {
   const pane = viewer.focusedPane();
   const plane = viewer.planeOf(pane);
   const number = Number.parseInt(key, 10);
-  if (key in STEPS && event.shiftKey && key.startsWith("Arrow")) nudge(viewer, plane, key);
-  else if (key in STEPS) viewer.step(plane, STEPS[key]);
-  else if (number >= 1 && number <= viewer.data.sequences.length) viewer.setSequence(number - 1, pane);
+  if (key in STEPS && event.shiftKey && key.startsWith("Arrow")) nudge(viewer, pane, plane, key);
+  else if (key in STEPS) viewer.step(plane, STEPS[key], pane);
+  else if (viewer.isPrior(pane) && (key === "m" || key in MEASURE_KEYS)) viewer.say(NO_MARKS);
+  else if (number >= 1 && number <= viewer.ownSequences.length) viewer.setSequence(number - 1, pane);
   else if (key === "0") viewer.resetView();
   else if (key === "+" || key === "=") zoomAt(viewer, pane, 1.15);
   else if (key === "-") zoomAt(viewer, pane, 1 / 1.15);
   else if (key === "o") viewer.flip("showMask", "Segmentation");
   else if (key === "g") viewer.flip("showHeat", "Grad-CAM");
   else if (key === " ") viewer.flip("shown", "All overlays");
+  else if (key === "c" && event.shiftKey) viewer.data.prior && viewer.setLayout(state.layout === "prior" ? "three" : "prior");
   else if (key in LAYOUT_KEYS) viewer.setLayout(state.layout === LAYOUT_KEYS[key] ? "three" : LAYOUT_KEYS[key]);
   else if (key === "n") viewer.nextPlane();
   else if (key === "t") viewer.nextSlab();

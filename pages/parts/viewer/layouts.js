@@ -1,6 +1,7 @@
 // Hanging protocols: which planes of which sequences are side by side. Pure: no DOM, no state.
 //
 // A reader's settings, kept for the reader by Python:
+// "prior" (an earlier examination beside) is for the case at hand and is never kept.
 //   {layout, main, pair: [key, key], four: [key, …], drag: "cross" | "scroll", presets: {key: name}}
 // Sequences are named by their keys (t1n, t1c, t2w, t2f), because cases differ in what they hold.
 
@@ -11,6 +12,7 @@ export const LAYOUTS = {
   two: "Two sequences",
   four: "Four sequences",
   one: "One plane",
+  prior: "Earlier examination beside",
 };
 const ORDER = ["t1n", "t1c", "t2w", "t2f"]; // from left to right
 const PAIRS = ["t1c", "t2f", "t2w", "t1n"]; // the likeliest partners first
@@ -41,7 +43,7 @@ export function partner(keys, number) {
 export function settingsOf(state, sequences, presets) {
   const key = (n) => sequences[n]?.key;
   return {
-    layout: state.layout,
+    layout: state.layout === "prior" ? state.layoutBefore : state.layout,
     main: state.main,
     pair: [key(state.sequence), key(state.second)],
     four: state.four.map(key),
@@ -56,7 +58,7 @@ export function beginWith(sequences, settings) {
   const scroll = drag === "scroll";
   return {
     ...hang(sequences, settings ?? {}),
-    layout: layout in LAYOUTS ? layout : "three",
+    layout: layout in LAYOUTS && layout !== "prior" ? layout : "three",
     main: main in PLANES ? main : "axial",
     drag: scroll ? "scroll" : "cross",
     tool: scroll ? "scroll" : "cross",

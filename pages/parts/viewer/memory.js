@@ -23,7 +23,7 @@ export function keepView(storage, name, state) {
 }
 
 /** `fresh` with what was kept under `name`; null where nothing was, or where it does not fit. */
-export function loadView(storage, name, fresh, { shape, sequences, mask }) {
+export function loadView(storage, name, fresh, { shape, sequences, mask, prior }) {
   let kept;
   try {
     kept = JSON.parse(storage.getItem(name));
@@ -34,9 +34,11 @@ export function loadView(storage, name, fresh, { shape, sequences, mask }) {
   const fits = Object.entries(kept).filter(([key, value]) => key in fresh && sameKind(value, fresh[key]));
   const state = { ...fresh, ...Object.fromEntries(fits), box: null };
   state.cross = clampVoxel(state.cross, shape);
+  if (state.apart) state.apart = clampVoxel(state.apart, shape);
   if (!state.four.every((n) => sequences[n])) state.four = fresh.four;
   for (const key of ["sequence", "second"]) if (!sequences[state[key]]) state[key] = fresh[key];
   if (!(state.layout in LAYOUTS)) state.layout = fresh.layout;
+  if (state.layout === "prior" && !prior) state.layout = state.layoutBefore;
   if (state.tool === "brush" && !mask) state.tool = "cross";
   return state;
 }

@@ -19,7 +19,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import SEQUENCE_NAMES, Case, Lesion, Volume
-from bmcore.geometry import to_ras, voxel_sizes_mm
+from bmcore.geometry import to_ras, transform, voxel_sizes_mm
 from bmcore.imaging import grey_codes, grey_windows
 from bmcore.imaging.brain import background
 from bmcore.imaging.diameters import LesionExtent
@@ -70,6 +70,24 @@ class Images:
             return image_block(case.sequences[sequence], sequence, ids[sequence])
 
         return cls(case.case_id, ids, grid.shape, grid.affine, read)
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """An earlier examination of the patient, put beside the images.
+
+    matrix: 4x4 from the world of the images to that of the earlier ones (RAS mm). linked: both move
+    together, because the matrix lays them on each other; else each moves by itself. mask, lesions:
+    its own, passed only where they may be seen. pairs: number of a lesion then -> of the same one
+    now.
+    """
+
+    images: Images
+    matrix: npt.NDArray[np.float64]
+    linked: bool
+    mask: Volume | None = None
+    lesions: tuple[Lesion, ...] = ()
+    pairs: Mapping[int, int] = field(default_factory=dict)
 
 
 def image_block(volume: Volume, sequence: str, block_id: str, with_grid: bool = False) -> bytes:
@@ -179,6 +197,43 @@ def content_id(volume: Volume) -> str:
     if volume not in _IDS:
         _IDS[volume] = corrections.content_id(volume)
     return _IDS[volume]
+
+
+def describe_beside(images: Images, beside: Beside) -> dict[str, Any]:
+    """An earlier examination as the viewer's ``data`` holds it, see prior.js."""
+    _, affine = to_ras(np.broadcast_to(np.uint8(0), images.shape), images.affine)
+    ras, own = to_ras(np.broadcast_to(np.uint8(0), beside.images.shape), beside.images.affine)
+    matrix = np.linalg.inv(own) @ beside.matrix @ affine
+    then = beside.images.case_id
+    mask = None if beside.mask is None else f"{then}/mask/{content_id(beside.mask)}"
+    stamp = zlib.crc32(repr((then, beside.linked, matrix.round(6).tolist())).encode())
+    back = np.linalg.inv(beside.matrix)
+    return {
+        "case": then,
+        "linked": beside.linked,
+        "matrix": matrix.tolist(),
+        "shape": list(ras.shape),
+        "stamp": f"{stamp:08x}",
+        "mask": mask,
+        "sequences": [
+            {
+                "id": block_id,
+                "of": s,
+                "name": f"Earlier {SHORT_NAMES[s]}",
+                "words": f"{SEQUENCE_NAMES[s]}, earlier examination",
+            }
+            for s, block_id in beside.images.ids.items()
+        ],
+        "lesions": [
+            {
+                "number": n.number,
+                "world": transform(back, n.centroid_mm).tolist(),
+                "radiusMm": n.largest_diameter_mm / 2,
+                "pair": beside.pairs.get(n.number),
+            }
+            for n in beside.lesions
+        ],
+    }
 
 
 def describe(

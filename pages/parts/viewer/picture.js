@@ -18,7 +18,7 @@ export class Pictures extends Annotator {
     const { state, data } = this;
     const { width, height } = pane.canvas;
     const { level, width: range } = this.windowOf(scene.sequence);
-    const { heat, mask } = this.layers();
+    const { heat, mask } = this.layers(pane);
     const { place } = scene;
     const key = JSON.stringify([
       ...[this.imageOf(scene.sequence).header.id, scene.plane, scene.index, scene.slab, width, height, level, range],
@@ -49,10 +49,11 @@ export class Pictures extends Annotator {
     }, REST_MS);
   }
 
-  /** The map and the segmentation that are shown and have come. */
-  layers() {
+  /** The map and the segmentation that a pane shows and that have come; the case's own without one. */
+  layers(pane) {
     const { state, store, data } = this;
     if (!state.shown) return {};
+    if (pane && this.isPrior(pane)) return { mask: (state.showMask && this.priorMask) || undefined };
     return {
       heat: (data.heat && state.showHeat && store.ready.get(data.heat.id)) || undefined,
       mask: (state.showMask && this.mask) || undefined,
@@ -81,13 +82,23 @@ export class Pictures extends Annotator {
   /** What lies over the picture: numbers of the lesions, marks, crosshair, brush. */
   drawOver(context, pane, { plane, index, place, size }) {
     const { state, data } = this;
-    this.drawBar(context, plane, index, size);
+    this.drawBar(context, pane, plane, index, size);
     if (!state.shown) return;
+    if (this.isPrior(pane)) return this.drawOverPrior(context, pane, { plane, index, place, size });
     if (this.layers().mask) this.drawLesions(context, plane, index, place);
     const scene = { place, shape: data.shape, affine: data.affine, sizesMm: data.sizesMm, plane, index };
     drawMarks(context, this.line ? [...this.marks, this.line] : this.marks, scene);
     drawCrosshair(context, state.cross, place, data.shape, plane, size);
     if (state.tool === "brush" && this.hover?.pane === pane) this.drawBrush(context, place, plane);
+  }
+
+  /** Over the earlier examination: the numbers that its lesions had, and the crosshair. */
+  drawOverPrior(context, pane, { plane, index, place, size }) {
+    const { data } = this;
+    const { lesions } = data.prior;
+    const chosen = lesions.findIndex((lesion) => lesion.pair !== null && lesion.pair === this.lesionNumber);
+    if (this.layers(pane).mask) drawNumbers(context, lesions, chosen, place, data.shape, plane, index, data.sizesMm);
+    drawCrosshair(context, this.crossOf(pane), place, data.shape, plane, size);
   }
 
   /** Numbers of the lesions on this slice; of the chosen one the two axial diameters too. */
@@ -100,11 +111,12 @@ export class Pictures extends Annotator {
     drawDiameters(context, ends, `${axial.mm[0].toFixed(1)} × ${axial.mm[1].toFixed(1)} mm`);
   }
 
-  drawBar(context, plane, index, size) {
+  drawBar(context, pane, plane, index, size) {
     const { data, state } = this;
     const { through } = PLANES[plane];
     const y = (n) => barPosition(n, data.shape[through], size.height);
-    const known = state.shown && this.layers().mask ? data.lesions : [];
+    const lesions = this.isPrior(pane) ? data.prior.lesions : data.lesions;
+    const known = state.shown && this.layers(pane).mask ? lesions : [];
     drawSliceBar(context, { now: y(index), ticks: known.map((lesion) => y(lesion.voxel[through])) }, size);
   }
 

@@ -67,9 +67,9 @@ export class Toolbar extends Controls {
 
   sequences() {
     const { viewer } = this;
-    const buttons = viewer.data.sequences.map((s, n) => {
+    const buttons = viewer.ownSequences.map((s, n) => {
       const node = this.button(s.name, `${s.words} (key ${n + 1})`, () => viewer.setSequence(n), {
-        pressed: () => viewer.active === n,
+        pressed: () => viewer.ownOf(viewer.active) === n,
       });
       this.syncers.push(() => node.setAttribute("aria-busy", String(!viewer.imageOf(n))));
       return node;
@@ -79,7 +79,8 @@ export class Toolbar extends Controls {
 
   layouts() {
     const { viewer } = this;
-    const names = Object.fromEntries(Object.entries(LAYOUTS).filter(([key]) => key !== "four" || viewer.state.four.length > 1));
+    const there = { four: viewer.state.four.length > 1, prior: Boolean(viewer.data.prior) };
+    const names = Object.fromEntries(Object.entries(LAYOUTS).filter(([key]) => there[key] ?? true));
     const planes = Object.fromEntries(Object.keys(PLANES).map((plane) => [plane, plane[0].toUpperCase() + plane.slice(1)]));
     const plane = this.choice("Plane (key N)", () => planes, () => viewer.state.main, (main) => viewer.setMain(main));
     this.shownWhen(plane, () => viewer.state.layout !== "three");

@@ -5,11 +5,12 @@
 // data: {case, shape, affine, toSource, sizesMm, sequences: [{id, key, name, words}],
 //        mask: id | null, heat: {id, name} | null,
 //        lesions: [{number, world, radiusMm, box: [[first, last], …], axial: {slice, ends, mm}}],
+//        prior: null | an earlier examination, see prior.js,
 //        jump: {nonce, world, lesion} | null, doubt: words on the segmentation | "", canMark, reader, owner, phase, basis, marks: [mark],
 //        removed: [mark], saved: {kind: nonce}, refused: {key: words}, problem, note: words | null,
 //        savedAt: ISO time | null, keepsSettings, settings: see layouts.js}
 // shape, affine and blocks are in RAS voxel order; toSource leads to the file's own voxel numbers.
-// Files: geometry, grey, layouts, measures, masks, between and marks are pure; paint and picture draw;
+// Files: geometry, prior, grey, layouts, measures, masks, between and marks are pure; paint and picture draw;
 // annotate and own_marks keep marks and the brush, arrangement what stands where; toolbar, controls,
 // help, input and link are hands and voice; unsent and memory outlive a reload.
 
@@ -20,6 +21,7 @@ import { beginWith, withSubtraction } from "./layouts.js";
 import { lesionAt, nearestLesion } from "./masks.js";
 import { MEASURES } from "./measures.js";
 import { LABELS, PanePainter, drawNotes } from "./paint.js";
+import { movedVoxel, withPrior } from "./prior.js";
 import { Arrangement } from "./arrangement.js";
 import { Link, savedWords, warning } from "./link.js";
 import { listen, onKey } from "./input.js";
@@ -112,12 +114,15 @@ export class Viewer extends Arrangement {
     const changed = !sameCase || (before.reader !== data.reader && !named);
     const newHeat = data.heat && data.heat.id !== before?.heat?.id;
     if (changed && before) this.remember();
-    this.data = { ...data, sequences: withSubtraction(data.sequences) };
+    this.data = { ...data, sequences: withPrior(withSubtraction(data.sequences), data.prior) };
     this.affine = data.affine;
     data.lesions.forEach((lesion) => (lesion.voxel = worldToVoxel(data.affine, lesion.world)));
-    this.store.keep([...data.sequences.flatMap((s) => [s.id, `${s.id}/preview`]), data.mask, data.heat?.id].filter(Boolean));
+    data.prior?.lesions.forEach((lesion) => (lesion.voxel = worldToVoxel(data.affine, lesion.world)));
+    const images = [...data.sequences, ...(data.prior?.sequences ?? [])].flatMap((s) => [s.id, `${s.id}/preview`]);
+    this.store.keep([...images, data.mask, data.heat?.id, data.prior?.mask].filter(Boolean));
     if (changed) this.open();
     else if (named) this.welcome();
+    this.followPrior(sameCase ? before : null);
     if (newHeat) this.state.showHeat = true;
     this.listenTo(data, before);
     if (this.state.lesion >= data.lesions.length) this.state.lesion = -1;
@@ -165,7 +170,9 @@ export class Viewer extends Arrangement {
     this.presets = { ...settings?.presets };
     const fresh = {
       ...beginWith(sequences, settings),
+      layoutBefore: "three", // the layout without the earlier examination
       cross: shape.map((n) => Math.floor(n / 2)),
+      apart: shape.map((n) => Math.floor(n / 2)), // of an earlier examination that is not linked
       windows: {},
       showMask: true,
       showHeat: true,
@@ -279,7 +286,7 @@ export class Viewer extends Arrangement {
     const { state, data } = this;
     const plane = this.planeOf(pane);
     const { through } = PLANES[plane];
-    const index = state.cross[through];
+    const index = this.crossOf(pane)[through];
     const sequence = this.sequenceOf(pane);
     const place = placeSlice(data.shape, data.sizesMm, plane, size, planeView(state, plane));
     pane.place = place;
@@ -295,8 +302,8 @@ export class Viewer extends Arrangement {
     const name = this.nameOf(sequence);
     const number = `${index + 1}/${count}`;
     const short = size.width < 260 ? number : `${plane[0].toUpperCase()}${plane.slice(1)} ${number}`;
-    const wide = size.width > 330 || state.layout === "two" || state.layout === "four";
-    const parts = [wide ? name : null, short, slab > 1 ? `MIP ${state.slabMm} mm` : null];
+    const wide = size.width > 330 || ["two", "four", "prior"].includes(state.layout);
+    const parts = [wide ? name : null, short, this.isApart(pane) ? "not linked" : null, slab > 1 ? `MIP ${state.slabMm} mm` : null];
     const title = parts.filter(Boolean).join(" · ");
     drawNotes(context, edgeLabels(data.affine, plane), [title, this.windowWords(sequence)], place, size);
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -325,11 +332,12 @@ export class Viewer extends Arrangement {
     canvas.setAttribute("aria-label", `${plane} plane, ${name}`);
     canvas.setAttribute("aria-valuemax", String(count));
     canvas.setAttribute("aria-valuenow", String(index + 1));
-    const value = this.valueWords(this.sequenceOf(pane), this.state.cross, "value");
-    const words = `slice ${index + 1} of ${count}${value ? `, ${value}` : ""}${this.labelAt(this.state.cross, ", ")}`;
+    const cross = this.crossOf(pane);
+    const value = this.valueWords(this.sequenceOf(pane), cross, "value");
+    const words = `slice ${index + 1} of ${count}${value ? `, ${value}` : ""}${this.labelAt(cross, ", ", pane)}`;
     canvas.setAttribute("aria-valuetext", words);
     if (pane === this.focusedPane()) this.speakSoon(`${name}, ${plane}, ${words}`);
-    this.root.dataset[plane] = String(index);
+    this.root.dataset[this.isPrior(pane) ? "beside" : plane] = String(index);
   }
 
   /** Say where one is once the steps have stopped. */
@@ -340,10 +348,11 @@ export class Viewer extends Arrangement {
     this.speaking = setTimeout(() => (this.where.textContent = words), SPEAK_MS);
   }
 
-  labelAt(voxel, before) {
-    const mask = this.state.shown && this.state.showMask && this.mask;
+  labelAt(voxel, before, pane) {
+    const { mask } = this.layers(pane);
     if (!mask) return "";
     const { shape } = this.data;
+    if (mask.into) return LABELS[movedVoxel(mask, voxel)] ? before + LABELS[movedVoxel(mask, voxel)].name : "";
     const name = LABELS[mask.data[voxel[0] + shape[0] * (voxel[1] + shape[1] * voxel[2])]]?.name;
     return name ? before + name : "";
   }
@@ -351,14 +360,15 @@ export class Viewer extends Arrangement {
   showStatus() {
     const { affine, toSource, sequences, shape, mask } = this.data;
     const { state } = this;
-    const voxel = clampVoxel(this.hover?.voxel ?? state.cross, shape);
+    const voxel = clampVoxel(this.voxelOf(this.panes[state.main]), shape);
     const sequence = this.hover ? this.sequenceOf(this.hover.pane) : this.active;
     const image = this.imageOf(sequence);
     const parts = [`${worldInWords(transform(affine, voxel), originInside(affine, shape))} mm`];
     parts.push(`voxel ${transform(toSource, voxel).map((v) => Math.round(v)).join(", ")}`);
-    const side = state.layout === "two" || state.layout === "four";
-    const shown = side ? this.visiblePanes().map((pane) => this.sequenceOf(pane)) : [sequence];
-    parts.push(...[...new Set(shown)].map((n) => this.valueWords(n, voxel)).filter(Boolean));
+    const side = ["two", "four", "prior"].includes(state.layout);
+    const shown = side ? this.visiblePanes().map((pane) => [this.sequenceOf(pane), this.voxelOf(pane)]) : [[sequence, voxel]];
+    const values = shown.map(([n, at]) => this.valueWords(n, clampVoxel(at, shape)));
+    parts.push(...new Set(values.filter(Boolean)));
     const label = this.labelAt(voxel, "");
     if (label) parts.push(label);
     if (state.lesion >= 0) parts.push(this.lesionWords());
@@ -370,6 +380,8 @@ export class Viewer extends Arrangement {
       loaded: String(sequences.filter((s) => this.store.ready.has(s.id)).length),
       sequence: sequences[this.sequenceOf(this.visiblePanes()[0])].key,
       second: sequences[state.second].key,
+      prior: this.data.prior ? (this.data.prior.linked ? "linked" : "apart") : "",
+      priorMask: this.priorMask ? "1" : "0",
       shows: this.visiblePanes().map((pane) => sequences[this.sequenceOf(pane)].key).join(" "),
       slab: String(state.slabMm),
       mask: mask && this.store.ready.has(mask) ? "1" : "0",
@@ -443,7 +455,7 @@ export class Viewer extends Arrangement {
 
   locate(event, pane) {
     const plane = this.planeOf(pane);
-    return paneToVoxel(event.offsetX, event.offsetY, pane.place, this.data.shape, plane, this.state.cross);
+    return paneToVoxel(event.offsetX, event.offsetY, pane.place, this.data.shape, plane, this.crossOf(pane));
   }
 
   setHover(voxel, pane) {
@@ -455,8 +467,8 @@ export class Viewer extends Arrangement {
 
   // ---- moving --------------------------------------------------------------------------------
 
-  moveCross(voxel) {
-    this.state.cross = clampVoxel(voxel, this.data.shape);
+  moveCross(voxel, pane = null) {
+    this.state[pane && this.isApart(pane) ? "apart" : "cross"] = clampVoxel(voxel, this.data.shape);
     this.hover = null;
     this.draw();
   }
@@ -468,10 +480,10 @@ export class Viewer extends Arrangement {
     this.moveCross(voxel);
   }
 
-  step(plane, by) {
-    const cross = [...this.state.cross];
+  step(plane, by, pane = null) {
+    const cross = [...(pane ? this.crossOf(pane) : this.state.cross)];
     cross[PLANES[plane].through] += by;
-    this.moveCross(cross);
+    this.moveCross(cross, pane);
   }
 
   resetView() {
