@@ -214,7 +214,7 @@ def test_an_administrator_invites_on_the_page_and_the_link_is_shown_once(
     page = page.run()
     next(t for t in page.text_input if t.label == "Name").set_value("Dr Cy")
     next(r for r in page.radio if r.label == "Role").set_value(Role.READER)
-    page = press(page, "Make the link")
+    page = press(page, "Create the link")
     assert not page.exception and not page.error
     link = next(c.value for c in page.code if "/invite?token=" in c.value)
     with open_store(people_fixture.url(home)) as store:

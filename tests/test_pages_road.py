@@ -80,7 +80,7 @@ def test_from_a_folder_to_a_case_whose_models_run(home, ran, tmp_path) -> None:
     fixture.four(tmp_path / "DISC")
     page = bring(home, tmp_path / "DISC")
     table = page.dataframe[0].value
-    assert list(table["Taken for"]) == ["T1 post-gadolinium", "T1 native", "T2", "FLAIR"]
+    assert list(table["Taken as"]) == ["T1 post-gadolinium", "T1 native", "T2", "FLAIR"]
     assert "after contrast by its name and its contrast tag" in table["Why"][0]
     assert "DISC (48 files)" in told(page) and box(page, "FLAIR").value == "4"
     page = sound(button(page, "align").click().run())
@@ -154,7 +154,7 @@ def test_doubts_stand_beside_the_outline_and_go_along_with_the_case(
     fixture.four(tmp_path / "X")
     page = sound(button(bring(home, tmp_path / "X"), "align").click().run())
     assert 'series 4 "FLAIR AX": t2f against t1c is mirrored' in told(page)
-    assert button(page, "store").label == "I looked at this: add the case"
+    assert button(page, "store").label == "I have looked at this: add the case"
     sound(button(page, "store").click().run())
     (entry,) = library.list_cases(home)
     assert doubt in entry.findings
@@ -200,7 +200,7 @@ def test_text_that_may_be_burned_in_is_said_beside_the_outline(home, ran, tmp_pa
     fixture.save(made, tmp_path / "X")
     page = sound(button(bring(home, tmp_path / "X"), "align").click().run())
     assert "text may be burned into its images" in told(page)
-    assert button(page, "store").label == "I looked at this: add the case"
+    assert button(page, "store").label == "I have looked at this: add the case"
 
 
 def test_nifti_takes_the_same_road(home, ran, tmp_path) -> None:

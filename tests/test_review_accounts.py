@@ -155,7 +155,7 @@ def test_the_last_administrator_stays(store: Store) -> None:
         lambda: accounts.set_disabled(store, "Max", True),
         lambda: accounts.set_role(store, "Max", "reader"),
     ):
-        with pytest.raises(InputRefused, match="one administrator must be left"):
+        with pytest.raises(InputRefused, match="there must be at least one administrator"):
             change()
     assert accounts.session_user(store, "Max", accounts.listed(store)[1].stamp) is not None
 

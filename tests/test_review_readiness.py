@@ -115,7 +115,7 @@ FAULTS = {
     ),
     "an account that is shut": (
         {"accounts": (WHOLE.accounts[0], replace(WHOLE.accounts[1], disabled=True))},
-        [f"refused: reader {READER_B}: the account is shut"],
+        [f"refused: reader {READER_B}: the account is disabled"],
     ),
     "an account spelled in another way": (
         {"accounts": (WHOLE.accounts[0], AccountState("DR  BO", Role.READER))},
@@ -325,7 +325,7 @@ def plant(home: Path, store, fault: str) -> None:
         ("damaged", "case Case-2: the stored answer cannot be read"),
         ("others", "case Case-2: the stored answer comes from other models"),
         ("truth", "the reference primaries cannot be read"),
-        ("shut", f"reader {READER_B}: the account is shut"),
+        ("shut", f"reader {READER_B}: the account is disabled"),
     ],
 )
 def test_what_is_broken_on_disk_blocks_the_lock(home, store, fault: str, words: str) -> None:

@@ -52,8 +52,8 @@ def _account(reader: StudyReader, key: str, facts: Facts) -> Iterator[Finding]:
         yield fault(f"reader {reader.name} has no account", hint)
         return
     if mine.disabled:
-        what = f"reader {reader.name}: the account is shut"
-        yield fault(what, "an administrator can open it again.")
+        what = f"reader {reader.name}: the account is disabled"
+        yield fault(what, "an administrator can enable it again.")
     if not allowed(User(mine.name, mine.role), "study.answer", Standing.UNAIDED):
         what = f"reader {reader.name}: the role {mine.role} may not read"
         yield fault(what, "an administrator can change the role.")

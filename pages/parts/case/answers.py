@@ -45,7 +45,7 @@ def draw(prediction: Prediction, alike: bool = True) -> None:
     missing = prediction.clinical_record.missing
     if missing:
         words = ", ".join(name.replace("_", " ") for name in missing)
-        st.caption(f"Not known, so it argues for nothing: {words}.")
+        st.caption(f"Not known, so counted neither for nor against any primary: {words}.")
     if alike:
         similar.draw(prediction)
 
@@ -77,14 +77,14 @@ def _draw_case_mix(prediction: Prediction) -> None:
     lines = case_mix.sentences(prediction)
     if not lines:
         return
-    title = "With other shares of the primaries"
+    title = "With a different mix of primaries"
     with st.expander(title, expanded=prediction.site_shares is not None):
         st.markdown("\n".join(f"- {escaped(line)}" for line in lines))
         basis = case_mix.basis(prediction)
         if basis is not None:
             st.caption(escaped(basis))
         if prediction.site_shares is None:
-            st.caption("The shares of this site are not set (BMCORE_CASE_MIX).")
+            st.caption("The mix of primaries at this site is not set (BMCORE_CASE_MIX).")
 
 
 def _draw_standing(prediction: Prediction) -> None:

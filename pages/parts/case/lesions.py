@@ -83,7 +83,7 @@ def draw(prediction: Prediction) -> None:
     if not prediction.lesions:
         st.info("The models found no lesion in these images.")
         return
-    st.caption("A row leads to its lesion; a click on a lesion in the picture selects its row.")
+    st.caption("Click a row to go to its lesion; click a lesion in the images to select its row.")
     row = _place(prediction.case_id)["row"]
     st.dataframe(
         _rows(prediction),
@@ -102,8 +102,9 @@ def draw(prediction: Prediction) -> None:
             CORE: st.column_config.NumberColumn(format="%.2f ml"),
             "Oedema": st.column_config.NumberColumn(format="%.2f ml"),
             REMARK: st.column_config.TextColumn(
-                help="At the edge: within 3 mm of the outline of the brain that was drawn when the "
-                "case came in. The outline may cut the lesion, or what was found may lie outside."
+                help="At the edge: within 3 mm of the outline of the brain that was drawn when "
+                "the case came in. The outline may cut the lesion, or what was found may lie "
+                "outside the brain."
             ),
         },
     )
@@ -142,8 +143,8 @@ def draw_download(prediction: Prediction) -> None:
         key="mask_load",
     )
     st.caption(
-        "It lies on T1 post-gadolinium as you brought it. Labels: 1 necrosis, 2 oedema, "
-        "3 enhancing tumour."
+        "On the grid of T1 post-gadolinium as you brought it. Labels: 1 necrosis, 2 oedema, 3 "
+        "enhancing tumour."
     )
 
 
@@ -180,11 +181,10 @@ def _draw_gradcam(prediction: Prediction) -> None:
         st.info(f"The map for {words} is empty: nothing there speaks for this primary.")
     gradcam_audit.draw(prediction, *asked)
     st.caption(
-        "Bright places in this lesion's cube (48 mm) raised the net's score for this primary. "
-        "1 is the strongest place of this lesion alone, so lesions cannot be compared. The map "
-        "does not show where the tumour is, and not that the net is right. It is made by Grad-CAM; "
-        "where that fails its check, by occlusion: how far the score falls when a place is "
-        "flattened."
+        "Bright places in this lesion's cube (48 mm) raised the net's score for this primary. 1 "
+        "is the strongest place of this lesion alone, so lesions cannot be compared. The map does "
+        "not show where the tumour is, nor that the net is right. It is made by Grad-CAM; where "
+        "that fails its check, by occlusion: how far the score falls when a place is flattened."
     )
 
 
