@@ -16,6 +16,7 @@ import typer
 
 from bmcore import disk
 from bmcore.cli_study import refusals
+from bmcore.plain import local_time
 
 if TYPE_CHECKING:
     from bmcore.review.store import Store
@@ -50,7 +51,7 @@ def add(
             raise refuse(
                 "the first account must be an administrator",
                 found=role,
-                hint="from the first account on, everybody has to sign in.",
+                hint="once there is an account, everybody has to sign in.",
             )
         made = accounts.add(store, name, role, _ask())
     typer.echo(f"{made.name}: {made.role}")
@@ -77,7 +78,7 @@ def invite(
                 hint="make the first: python -m bmcore account add NAME --role administrator",
             )
         made, token = invitations.invite(store, name, role, "the command line")
-    typer.echo(f"{made.name}, {made.role}, until {made.expires_at:%Y-%m-%d %H:%M} UTC:")
+    typer.echo(f"{made.name}, {made.role}, until {local_time(made.expires_at)}:")
     typer.echo(f"{site.rstrip('/')}/invite?token={token}")
 
 

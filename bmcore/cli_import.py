@@ -94,7 +94,7 @@ def _table(path: Path | None, legends: Sequence[str]) -> ClinicalTable | None:
     read = read_clinical(path, parse_legends(legends))
     for reading in read.readings:
         taken = FIELD_WORDS.get(reading.field or "", "nothing")
-        typer.echo(f"column {reading.heading}: taken for {taken}, read as {reading.how}", err=True)
+        typer.echo(f"column {reading.heading}: taken as {taken}, read as {reading.how}", err=True)
     for finding in read.findings:
         typer.echo(f"{finding.severity}: {finding.sentence}", err=True)
     check_table(read)

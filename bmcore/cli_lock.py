@@ -60,7 +60,7 @@ def check(
         design = f"{plan.design.kind}: {', '.join(plan.design.arms)}"
         typer.echo(f"{plan.study}: sound; {design}; {len(plan.cases)} cases")
         for reader, count in sheets.items():
-            typer.echo(f"reader {reader}: {count} sheets")
+            typer.echo(f"reader {reader}: {count} readings")
         typer.echo(f"hash {plan.digest}")
         if plan_only:
             return

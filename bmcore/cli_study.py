@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmcore.domain import BmcoreError
+from bmcore.plain import local_time
 
 if TYPE_CHECKING:
     from bmcore.review.study import Study
@@ -105,7 +106,7 @@ def progress(database: Database = None) -> None:
             for name in plan.studies(store):
                 for version in plan.versions(store, name):
                     why = "start" if version.reason is None else version.reason
-                    when = f"{version.created_at:%Y-%m-%d %H:%M} UTC"
+                    when = local_time(version.created_at)
                     typer.echo(f"{name} version {version.version}, {when}, {version.author}: {why}")
                 now = conduct.of(store, name)
                 if now.halted:

@@ -412,7 +412,7 @@ def test_what_may_be_stored_holds_nothing_of_the_headers(tmp_path):
     assert not [s for s in SECRETS if s in shown_text and s not in ("Quetzal", "2023-01-01")]
     stored = json.dumps([study.case_id, dict(study.technical), [repr(f) for f in study.stored]])
     assert not [s for s in SECRETS if s in stored]
-    assert "RepetitionTime" in stored and "taken for T1" in stored
+    assert "RepetitionTime" in stored and "taken as T1" in stored
 
 
 def test_pseudonyms_are_stable_and_their_key_is_private(tmp_path):

@@ -127,7 +127,9 @@ def test_a_refusal_names_the_difference_in_mm_and_degrees(tmp_path, other, say):
     with pytest.raises(InputRefused) as caught:
         read_case(pair(tmp_path, other))
     (said,) = [f.sentence for f in caught.value.findings]
-    assert said.startswith("flair.nii: t2f lies on another grid than t1c (t1c.nii)") and say in said
+    assert (
+        said.startswith("flair.nii: t2f is on a different grid from t1c (t1c.nii)") and say in said
+    )
 
 
 def test_a_mask_nearly_whole_is_rounded_with_a_note(tmp_path):

@@ -85,7 +85,7 @@ def test_what_was_taken_as_what_and_why_stays_with_the_case(home: Path) -> None:
     press_add(with_uploads(NAMES))
     (entry,) = library.list_cases(home)
     assert entry.sources["t1c"]["why"] == "its name says T1 and 'km', which is after contrast"
-    told = [f for f in entry.findings if "taken for T1 post-gadolinium (t1c)" in f.what]
+    told = [f for f in entry.findings if "taken as T1 post-gadolinium (t1c)" in f.what]
     assert len(told) == 1 and told[0].file == "t1c"
     assert "KM" not in (entry.folder / "case.json").read_text()
 
@@ -115,10 +115,10 @@ def test_a_refusal_names_the_files_as_the_user_does() -> None:
     from pages.parts.access.guard import named
 
     names = {"t2f.nii.gz": "FLAIR.nii.gz", "t1c.nii.gz": "T1post.nii.gz", "t1c": "T1post.nii.gz"}
-    what = "t2f lies on another grid than t1c (t1c.nii.gz), not than old-t1c.nii.gz"
+    what = "t2f is on a different grid from t1c (t1c.nii.gz), not from old-t1c.nii.gz"
     with pytest.raises(BmcoreError) as told, named(names):
         raise refuse(what, file="t2f.nii.gz", hint="look at t2f.nii.gz.")
     assert told.value.findings[0].sentence == (
-        "FLAIR.nii.gz: t2f lies on another grid than t1c (T1post.nii.gz), not than old-t1c.nii.gz."
-        " Try: look at FLAIR.nii.gz."
+        "FLAIR.nii.gz: t2f is on a different grid from t1c (T1post.nii.gz), not from "
+        "old-t1c.nii.gz. Try: look at FLAIR.nii.gz."
     )

@@ -90,7 +90,7 @@ def test_from_a_folder_to_a_case_whose_models_run(home, ran, tmp_path) -> None:
     assert entry.sequences == ("t1n", "t1c", "t2w", "t2f") and ran == [entry.case_id]
     assert arrival.of(home, OWNER) == [] and list(arrival.folder_of(home).iterdir()) == []
     why = [f.what for f in entry.findings if "t1c" in f.what]
-    assert why == ["taken for T1 post-gadolinium (t1c)"]
+    assert why == ["taken as T1 post-gadolinium (t1c)"]
 
 
 def test_what_is_not_sure_waits_for_a_choice(home, ran, tmp_path) -> None:

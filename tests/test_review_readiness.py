@@ -140,7 +140,7 @@ FAULTS = {
     ),
     "a plan that is locked already": (
         {"locked": {"small": study().digest}},
-        ["refused: this plan is locked already, as small"],
+        ["refused: this plan is already locked, as small"],
     ),
     "an id in use": (
         {"locked": {"small": "0" * 64}},

@@ -1,5 +1,6 @@
 """A plan is checked as a whole, locked by its hash, and gives each reader a list of his own."""
 
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from bmcore.cli import app
 from bmcore.domain import BmcoreError, InputRefused
+from bmcore.plain import local_time
 from bmcore.review import plan, schema
 from bmcore.review.allocation import Place, repeated_cases, work_list
 from bmcore.review.reading_session import ReadingSession
@@ -276,7 +278,7 @@ def test_a_draft_survives_a_restart_and_goes_when_the_sheet_is_locked(desk, url)
         assert other.work("r01")[0].state == "draft"
         other.submit(place, SAID, Seconds(20, 3), "k")
         assert other.draft(place) is None
-        with pytest.raises(InputRefused, match="this sheet is locked"):
+        with pytest.raises(InputRefused, match="this reading is locked"):
             other.save_draft(place, {}, Seconds())
 
 
@@ -287,7 +289,7 @@ def test_a_sheet_sent_twice_is_locked_once_and_another_answer_is_not_lost_in_sil
     changed = {"primary": {"choice": "rcc", "confidence": 1}}
     with pytest.raises(InputRefused, match="already locked with other answers"):
         desk.submit(place, changed, Seconds(), "k")
-    with pytest.raises(InputRefused, match="this sheet is locked"):
+    with pytest.raises(InputRefused, match="this reading is locked"):
         desk.submit(place, changed, Seconds(), "other form")
     assert len(desk.history()) == 1
 
@@ -379,7 +381,8 @@ def test_a_crossover_waits_for_the_washout(store):
         now[0] += timedelta(hours=1)
     waiting = desk.next("r00")
     assert waiting.not_before == datetime(2027, 1, 29, 1, tzinfo=UTC)
-    with pytest.raises(InputRefused, match=r"washout is not over.*2027-01-29 01:00"):
+    say = f"washout is not over. Try: go on after {local_time(waiting.not_before)}."
+    with pytest.raises(InputRefused, match=re.escape(say)):
         desk.submit(waiting.item.place, SAID, Seconds(), "early")
     now[0] = datetime(2027, 1, 29, 1, 1, tzinfo=UTC)
     desk.submit(waiting.item.place, SAID, Seconds(), "late")

@@ -147,7 +147,7 @@ def match_columns(headings: list[str], path: Path) -> tuple[dict[str, int], list
         findings.append(
             Finding(
                 Severity.WARNING,
-                f"two columns were taken for {FIELD_WORDS[name]}; only the first was used",
+                f"two columns were taken as {FIELD_WORDS[name]}; only the first was used",
                 path.name,
                 found=f"'{headings[first]}' and '{headings[second]}'",
                 expected="one column",

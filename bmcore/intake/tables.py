@@ -86,7 +86,7 @@ def read_rows(
                 file=path.name,
                 found=f"{len(cells)} cells",
                 expected=f"{len(headings)} cells",
-                hint="check commas inside of values: such values need quotation marks.",
+                hint="check commas inside values: such values need quotation marks.",
             )
         padded = (*cells[: len(headings)], *("",) * (len(headings) - len(cells)))
         rows.append(Row(number, padded))
@@ -123,7 +123,7 @@ def _csv(path: Path, notes: list[Finding]) -> list[tuple[str, ...]]:
         encoding = "utf-8-sig"
         if b"\0" in raw:
             raise refuse(
-                "the clinical file is no text",
+                "the clinical file is not text",
                 file=path.name,
                 found="binary data",
                 expected="CSV or xlsx",

@@ -58,7 +58,7 @@ def _account(reader: StudyReader, key: str, facts: Facts) -> Iterator[Finding]:
         what = f"reader {reader.name}: the role {mine.role} may not read"
         yield fault(what, "an administrator can change the role.")
     if mine.name != reader.name:
-        yield note(f"reader {reader.name} is the account {mine.name}, spelled in another way")
+        yield note(f"reader {reader.name} is the account {mine.name}, spelled differently")
 
 
 def _details(reader: StudyReader, known: Reader | None) -> Iterator[Finding]:

@@ -120,7 +120,7 @@ def refuse_unready(findings: Sequence[Finding], accept_warnings: bool) -> None:
     warned = readiness.warnings(findings)
     if warned and not accept_warnings:
         what = "a warning stands" if len(warned) == 1 else f"{len(warned)} warnings stand"
-        hint = "mend what they name, or accept them."
+        hint = "fix what they name, or accept them."
         raise NotReady(*warned, Finding(Severity.REFUSED, what, hint=hint))
 
 

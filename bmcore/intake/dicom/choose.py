@@ -1,4 +1,4 @@
-"""Which series is taken for which sequence; what is not sure is asked, never guessed.
+"""Which series is taken as which sequence; what is not sure is asked, never guessed.
 
 Preferred are, in this order: series that can be used; originals over reformats; a clear verdict;
 3D over 2D; without over with fat suppression; axial over other planes; small voxels. Where the two
@@ -25,7 +25,7 @@ from bmcore.intake.dicom.found import (
 )
 
 NONE = "none"
-TAKEN = "taken for "  # how the finding on a choice begins
+TAKEN = "taken as "  # how the finding on a choice begins
 _NEARLY = 0.1  # of the voxel volume
 
 

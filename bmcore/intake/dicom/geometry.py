@@ -75,7 +75,7 @@ def by_orientation(images: Sequence[Image]) -> list[list[Image]]:
 def stack(images: Sequence[Image]) -> tuple[Stack | None, list[Fault]]:
     """Parallel slices of one matrix in order, or what is wrong with them."""
     if len(images) < LEAST_SLICES:
-        return None, [Fault("few", "a single image is no volume", "1 image", tuple(images))]
+        return None, [Fault("few", "a single image is not a volume", "1 image", tuple(images))]
     directions = _mean_directions(images)
     normal = np.cross(directions[0], directions[1])
     ordered, places = in_order(images, normal)

@@ -143,7 +143,7 @@ _STARD: tuple[tuple[str, str, Fill], ...] = (
     ("15d", "Users and their expertise", _USER),
     ("16a", "Reference standard", say.outcome),
     ("16b", "Why this reference", say.AUTHORS),
-    ("16c", "Categories of the reference", say.filled("The six primaries; one a case.")),
+    ("16c", "Categories of the reference", say.filled("The six primaries; one per case.")),
     ("17a", "What readers of the index test knew", say.blinding),
     ("17b", "What assessors of the reference knew", say.AUTHORS),
     ("18", "Methods for accuracy and its comparison", say.UNCERTAINTY),
