@@ -103,7 +103,7 @@ def test_series_by_number_and_what_is_not_understood(tmp_path, predict, predicte
     result = predict(tmp_path / "a", "--series", "t1c=1", "--series", "t1n=2")
     assert result.exit_code == 0
     assert dicom_fixture.agrees(predicted[0].sequences["t1c"], sources["t1n"])
-    assert "taken as T1 post-gadolinium (t1c) as it was told" in result.stdout
+    assert "taken as T1 post-gadolinium (t1c) as you named it" in result.stdout
     for word in ("t1c", "t1c=", "t9=1"):
         result = predict(tmp_path / "a", "--series", word, "--force")
         assert result.exit_code == 2 and "--series is not understood" in result.stderr

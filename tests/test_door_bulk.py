@@ -148,7 +148,7 @@ def test_a_data_set_in_a_known_layout_keeps_its_ids_and_masks(tmp_path, home) ->
     told = run(folder, "--yes")
     assert told.exit_code == 1 and "laid out as brats-mets" in told.output
     assert "most likely the same patient" in told.output
-    assert "values that are no labels (found 0, 4" in told.output
+    assert "values that are not labels (found 0, 4" in told.output
     (entry,) = library.list_cases(home)
     assert entry.case_id == "BraTS-MET-00086-000" and entry.has_reference_mask
     assert any("also one of Pretreat" in f.what for f in entry.findings)

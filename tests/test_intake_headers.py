@@ -143,5 +143,5 @@ def test_a_mask_nearly_whole_is_rounded_with_a_note(tmp_path):
 def test_a_mask_further_off_is_refused(tmp_path):
     labels = np.zeros(SHAPE, np.float32)
     labels[5, 5, 5:9] = (0, 1, 2, 3)
-    with pytest.raises(InputRefused, match="no labels"):
+    with pytest.raises(InputRefused, match="not labels"):
         read_mask(save(Volume(labels * 0.99, PLACED), tmp_path / "m.nii"))

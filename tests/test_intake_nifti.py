@@ -333,7 +333,7 @@ def test_a_label_4_is_read_only_by_a_convention_that_was_declared(tmp_path):
         with pytest.raises(InputRefused):
             read_mask(path, convention=convention)
     save(Volume(labels * 2, affine()), path, np.uint8)
-    assert "values that are no labels (found 0, 2, 4, 8" in refused(read_mask, path)[0]
+    assert "values that are not labels (found 0, 2, 4, 8" in refused(read_mask, path)[0]
 
 
 @pytest.mark.parametrize(

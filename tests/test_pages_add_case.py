@@ -98,7 +98,7 @@ def test_a_table_shows_how_each_column_is_read_and_asks_for_codes(home: Path) ->
     (preview,) = page.dataframe
     assert list(preview.value["Read as"])[1:] == [
         "years",
-        "codes 1, 2: their meaning is not said; not read",
+        "codes 1, 2: their meaning is not stated; not read",
     ]
     page = next(b for b in page.selectbox if b.key == "code sex 1").select("male").run()
     page = next(b for b in page.selectbox if b.key == "code sex 2").select("female").run()

@@ -311,7 +311,7 @@ def test_a_folder_of_patients_is_previewed_brought_in_and_told_who_failed(
     assert "slice missing between slice 4 and 5" in table["Noticed"][2]
     assert "4711" in list(table["Patient"]) and library.list_cases(home) == []
     assert button(page, "bring").label == "Bring in 1 examination"
-    (unsure,) = (c for c in page.checkbox if c.label.startswith("Bring in those"))
+    (unsure,) = (c for c in page.checkbox if c.label.startswith("Also bring in those"))
     page = sound(unsure.check().run())
     assert button(page, "bring").label == "Bring in 2 examinations"
     once = bulk.bring

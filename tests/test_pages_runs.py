@@ -147,7 +147,7 @@ def test_results_of_many_votes_come_from_the_worker_with_their_time(
         assert "Recompute" not in [b.label for b in page.button]  # up to date
         store.add_reader("Dr New", "other")
     page = press(open_page("agreement"), "Recompute")
-    assert "something was stored or changed since then" in words(page)
+    assert "something has been stored or changed since then" in words(page)
     with open_store(people_fixture.url(home)) as store:
         assert runs.counts(store, runs.RESULTS) == {"queued": 1}
 

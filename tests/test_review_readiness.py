@@ -321,7 +321,7 @@ def plant(home: Path, store, fault: str) -> None:
         ("gone", "case Case-2 cannot be read: Case-2-t2f.nii.gz is gone"),
         ("changed", "case Case-2 cannot be read: Case-2-t1c.nii.gz was changed"),
         ("record", "case Case-2 cannot be read: Case-2/case.json"),
-        ("unread", "case Case-2: other models have read it"),
+        ("unread", "case Case-2: it was read by models other"),
         ("damaged", "case Case-2: the stored answer cannot be read"),
         ("others", "case Case-2: the stored answer comes from other models"),
         ("truth", "the reference primaries cannot be read"),
@@ -367,7 +367,7 @@ def test_who_has_seen_the_answers_is_known_from_votes_studies_and_from_outside(
 def test_the_id_must_be_typed_and_what_was_found_is_kept_with_the_lock(home, store) -> None:
     facts = gathered(home, store)
     for typed in ("", "Small", "small study"):
-        with pytest.raises(InputRefused, match="was not typed as it stands"):
+        with pytest.raises(InputRefused, match="was not typed as it is"):
             start.lock(store, study(), facts, "Iris", confirm=typed)
     assert plan.studies(store) == []
     locked = start.lock(store, study(), facts, "Iris", confirm=" small ")
@@ -455,7 +455,7 @@ def test_the_command_locks_only_what_is_ready_and_confirmed(home, file) -> None:
     assert warned.exit_code == 2 and "2 warnings stand" in warned.output
     plant(home, None, "unread")
     blocked = run(*at, "--confirm", "small", "--accept-warnings")
-    assert blocked.exit_code == 2 and "case Case-2: other models have read it" in blocked.output
+    assert blocked.exit_code == 2 and "case Case-2: it was read by models other" in blocked.output
     assert "small" not in run("progress").output
     run_folder = home / "predictions" / "Case-2" / "0123456789abcdef"
     run_folder.rename(run_folder.with_name(load_bundle(settings().bundle).info.digest[:16]))

@@ -305,14 +305,14 @@ def test_a_correction_is_a_new_row_with_a_reason(desk, url):
     assert new.supersedes == old.id
     assert desk.answers() == [new]
     assert desk.history() == [old, new]
-    with pytest.raises(InputRefused, match="only a locked sheet"):
+    with pytest.raises(InputRefused, match="only a locked reading"):
         desk.correct(first_three(desk)[1], "primary", mind, "Why not.")
     assert verify(url).problems == ()
 
 
 def test_a_skipped_case_is_passed_over_with_its_later_arms_and_can_still_be_read(desk):
     unaided, aided, _ = first_three(desk)
-    with pytest.raises(InputRefused, match="not this sheet's turn"):
+    with pytest.raises(InputRefused, match="not this reading's turn"):
         desk.submit(desk.work("r01")[3].item.place, SAID, Seconds(), "far")
     desk.skip(unaided, "motion", "s")
     desk.skip(unaided, "motion", "s")

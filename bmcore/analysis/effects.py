@@ -96,7 +96,8 @@ def _crossover(data: StudyData, own: Sequence[Reading], pair: tuple[str, str]) -
         "Period and carry-over, right answers",
         ("Effect",),
         lines,
-        "With two periods carry-over cannot be told from an effect of phase by period (Senn 2002).",
+        "With two periods carry-over cannot be told apart from an effect of phase by period (Senn "
+        "2002).",
     )
 
 

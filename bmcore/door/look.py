@@ -201,7 +201,7 @@ def _of_nifti(files: Mapping[str, SourceFile], looked_at: int, keep: Keep) -> Fo
         likeliest = max(fitting, key=lambda row: (row.usable, row.confidence))
         proposed[sequence] = likeliest.label
         if len(fitting) > 1:
-            questions[sequence] = f"{len(fitting)} files are named like it. Which one is it?"
+            questions[sequence] = f"{len(fitting)} files have names that fit. Which one is it?"
         elif likeliest.confidence < SURE and not any(row.sequence == "t1c" for row in rows):
             questions[sequence] = f"Is it {likeliest.name}? {likeliest.reason}"
     left = looked_at - len(files)

@@ -119,7 +119,7 @@ def read_clinical(
             continue
         if key in records and (records[key], primaries[key]) != (record, primary):
             raise refuse(
-                f"case {key} stands in the table twice with different values",
+                f"case {key} is in the table twice with different values",
                 file=path.name,
                 found=f"rows {where[key]} and {row.number}",
                 expected="one row for each case",

@@ -102,7 +102,7 @@ def _check_first_row(
     for number, cells in numbered[1:_TITLES]:
         if _understood(cells, known) > 1:
             raise refuse(
-                f"the headings seem to stand in row {number}",
+                f"the headings seem to be in row {number}",
                 file=path.name,
                 found=f"row {numbered[0][0]}: " + ", ".join(c for c in numbered[0][1] if c)[:120],
                 expected="the headings in the first row, one in each cell",

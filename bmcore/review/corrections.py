@@ -268,7 +268,7 @@ def content_of(home: Path | str, sha256: str) -> bytes:
 
 
 def _checked(path: Path, sha256: str) -> bytes:
-    hint = "bring the file back from a backup, or go back to the models' segmentation."
+    hint = "restore the file from a backup, or go back to the models' segmentation."
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -57,7 +57,7 @@ def lock(
     refuse_unready(findings, accept_warnings)
     if confirm.strip() != study.study:
         raise refuse(
-            "the id of the study was not typed as it stands in the plan",
+            "the id of the study was not typed as it is in the plan",
             found=repr(confirm.strip())[:80],
             expected=study.study,
             hint="a locked plan cannot be taken back; type its id to lock it.",

@@ -171,7 +171,7 @@ class _Decided:
         if own is None:
             return
         self.series[name] = own
-        what = f"{TAKEN}{SEQUENCE_NAMES[name]} ({name}) as it was told"
+        what = f"{TAKEN}{SEQUENCE_NAMES[name]} ({name}) as you named it"
         severity = Severity.INFO if own.sequence == name else Severity.WARNING
         found = None if own.sequence == name else f"by its header {own.kind}"
         self.notes.append(Finding(severity, what, own.title, found))

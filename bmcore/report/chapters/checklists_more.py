@@ -83,7 +83,8 @@ def cannot_tell(d: Dossier) -> say.Answer:
     rule = plan.primary_endpoint.cannot_tell if plan else "lowest"
     return say.filled(
         f"\u201cCannot tell\u201d counts as not right; its place in a ROC curve: {rule}; other "
-        "rules are sensitivity analyses. Abstentions of the models are told with their reason."
+        "rules are sensitivity analyses. Abstentions of the models are reported with their "
+        "reason."
     )
 
 

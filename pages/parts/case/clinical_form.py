@@ -78,7 +78,7 @@ def _from_table(table: UploadedFile, case_name: str) -> tuple[ClinicalRecord, tu
         file=table.name,
         found=f"{len(read.records)} rows, for instance {', '.join(read.like(case_name))}",
         expected="one row, or a row with exactly the name of the case",
-        hint="give the case the name that stands in the table.",
+        hint="give the case the name that it has in the table.",
     )
 
 

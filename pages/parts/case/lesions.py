@@ -11,7 +11,7 @@ from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary, Volume
 from bmcore.inference import uncertainty
 from pages.parts import loaders, viewer
 from pages.parts.access import guard
-from pages.parts.case import gradcam_audit
+from pages.parts.case import gradcam_audit, open_row
 from pages.parts.words import place
 
 LONGEST = "Longest diameter (3D)"
@@ -19,6 +19,7 @@ AXIAL = "Axial diameters"
 CORE = "Tumour core (enhancing + necrosis)"
 REMARK = "Remark"
 AT_EDGE = "at the edge"
+ROW_PX = 35
 
 
 def _place(case_id: str) -> dict[str, Any]:
@@ -53,6 +54,13 @@ def choose(case_id: str, number: object) -> None:
     place.update(row=numbers.index(number), table=place["table"] + 1)
 
 
+def _lead_to(case_id: str, number: str) -> None:
+    """The row of a lesion was clicked: select it, and lead the viewer there."""
+    if number.isdecimal():
+        choose(case_id, int(number))
+        _place(case_id)["nonce"] += 1
+
+
 def jump(prediction: Prediction) -> viewer.Jump | None:
     """Where the chosen row leads; the nonce grows with every new choice made in the table."""
     row = _chosen_row(prediction)
@@ -84,10 +92,16 @@ def draw(prediction: Prediction) -> None:
         st.info("The models found no lesion in these images.")
         return
     st.caption("Click a row to go to its lesion; click a lesion in the images to select its row.")
+    _draw_table(prediction)
+    _draw_gradcam(prediction)
+
+
+def _draw_table(prediction: Prediction) -> None:
     row = _place(prediction.case_id)["row"]
-    st.dataframe(
+    st.container(key="lesion_table").dataframe(
         _rows(prediction),
         hide_index=True,
+        row_height=ROW_PX,
         on_select="rerun",
         selection_mode="single-row",
         key=_table_key(prediction.case_id),
@@ -108,7 +122,7 @@ def draw(prediction: Prediction) -> None:
             ),
         },
     )
-    _draw_gradcam(prediction)
+    open_row.clicked("lesion_table", "No.", ROW_PX, lambda n: _lead_to(prediction.case_id, n))
 
 
 def _rows(prediction: Prediction) -> pd.DataFrame:

@@ -45,8 +45,8 @@ REGION_COLUMNS = {
     "false_per_case": "False lesions per case",
 }
 NO_CARD = (
-    "No model card lies beside these models, so it is not known how good they are. "
-    "Whoever trained them can make one: the evaluation writes it."
+    "These models come without a model card, so it is not known how good they are. Whoever "
+    "trained them can make one: the evaluation writes it."
 )
 NO_SEGMENTATION = (
     "How well these models mark lesions was not measured on a set of cases, or the models come "

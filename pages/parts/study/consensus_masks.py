@@ -110,8 +110,9 @@ def _draw_made(out: Path, written: Sequence[masks.Written]) -> None:
     if not paths:
         return
     st.caption(
-        f"On the computer that runs the dashboard, with the images: {escaped(str(out))}. What each "
-        f"mask rests on stands in {masks.PROVENANCE} beside them, and comes along in the ZIP."
+        f"On the computer that runs the dashboard, with the images: {escaped(str(out))}. What "
+        f"each mask rests on is listed in {masks.PROVENANCE} beside them, and comes along in the "
+        "ZIP."
     )
     guard.download(
         "masks.export",
