@@ -189,9 +189,10 @@ def test_packages_between_which_the_patient_moved_are_no_two_volumes(tmp_path, a
         moved = np.array(one.ImagePositionPatient, float) + way * (k % 2)
         one.ImagePositionPatient = [f"{v:.6f}" for v in moved]
     fixture.save(made, tmp_path / "a")
-    said = {0: (
-        "are not stacked one behind the other"
-    ), 2: "unevenly spaced" if thick else "too few"}
+    said = {
+        0: ("are not stacked one behind the other"),
+        2: "unevenly spaced" if thick else "too few",
+    }
     with pytest.raises(InputRefused, match=said[axis]):
         raw(tmp_path / "a", tmp_path / "home")
 

@@ -289,8 +289,10 @@ def test_a_sheet_sent_twice_is_locked_once_and_another_answer_is_not_lost_in_sil
     changed = {"primary": {"choice": "rcc", "confidence": 1}}
     with pytest.raises(InputRefused, match="already locked with other answers"):
         desk.submit(place, changed, Seconds(), "k")
-    with pytest.raises(InputRefused, match="this reading is locked"):
+    with pytest.raises(InputRefused, match="this reading is locked") as refused:
         desk.submit(place, changed, Seconds(), "other form")
+    said = str(refused.value)  # a reader sees it: no case, and not whether it is a repeat
+    assert place.case_id not in said and "occasion" not in said and "r01, unaided" in said
     assert len(desk.history()) == 1
 
 

@@ -137,7 +137,7 @@ class ReadingSession:
             plan = current(connection, self._study).study
             self._open(connection, plan, place)
             if place.arm == "unaided":
-                raise refuse("this reading is without the models", found=place)
+                raise refuse("this reading is without the models", found=place.words)
             name = plan.reader(place.reader).name
             where = (self._study, place.arm, place.occasion)
             return exposure.record(connection, name, place.case_id, evidence, *where)
@@ -197,7 +197,7 @@ class ReadingSession:
             conduct.check(connection, self._study)
             told = worklist.events(connection, self._study, place.reader).get(place)
             if told is None or told.closed != "locked":
-                raise refuse("only a locked reading can be corrected", found=place)
+                raise refuse("only a locked reading can be corrected", found=place.words)
             self._refuse_late(connection, version.study, place, told)
             check_sheet(version.study, place.arm, {question: value}, whole=False)
             if value is None:
@@ -309,7 +309,7 @@ class ReadingSession:
             if kind == "skipped":
                 self._open(connection, plan, place)
             elif place not in {item.place for item in work_list(plan, place.reader)}:
-                raise refuse("this reading is not on the reader's list", found=place)
+                raise refuse("this reading is not on the reader's list", found=place.words)
             self._event(connection, place, _Event(kind, note), key)
 
         self._store.write(enter)
@@ -354,7 +354,7 @@ class ReadingSession:
             return False
         stored = place_of(row)
         if (row.study, stored, row.kind) != (self._study, place, kind):
-            raise refuse("this form was already used for something else", found=f"{stored}")
+            raise refuse("this form was already used for something else", found=stored.words)
         return True
 
     def _same_answers(
@@ -366,7 +366,7 @@ class ReadingSession:
         }:
             raise refuse(
                 "this form was already locked with other answers",
-                found=place,
+                found=place.words,
                 hint="correct the answer with a reason.",
             )
         return first

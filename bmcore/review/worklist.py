@@ -214,9 +214,9 @@ def check_open(study: Study, listed: Sequence[WorkItem], place: Place) -> None:
     """Refuse a sheet that is not on the list, is locked, or whose turn has not come."""
     mine = next((w for w in listed if w.item.place == place), None)
     if mine is None:
-        raise refuse("this reading is not on the reader's list", found=place)
+        raise refuse("this reading is not on the reader's list", found=place.words)
     if mine.locked:
-        raise refuse("this reading is locked", found=place, hint="correct it with a reason.")
+        raise refuse("this reading is locked", found=place.words, hint="correct it with a reason.")
     if mine.halted:
         raise refuse(
             f"the study {study.study} takes no readings now",
@@ -237,7 +237,7 @@ def check_open(study: Study, listed: Sequence[WorkItem], place: Place) -> None:
         if not earlier.locked:
             raise refuse(
                 f"the {place.arm} reading opens only after the {arm} one is locked",
-                found=f"{place.case_id}: {arm} is {earlier.state}",
+                found=f"{arm} is {earlier.state}",
             )
     before = [w for w in listed if w.item.position < mine.item.position and not w.done]
     if before:
