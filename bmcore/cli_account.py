@@ -64,7 +64,7 @@ def invite(
         str, typer.Option(help="Address of the dashboard, such as https://reader.clinic.org.")
     ] = "http://localhost:8501",
 ) -> None:
-    """A one-time link by which the person sets the own password. It works for a week.
+    """A one-time link by which the person sets their own password. It works for a week.
 
     For a name that has an account it sets a new password. There must be an administrator.
     """
@@ -104,17 +104,17 @@ def role(name: _Name, role: _Role) -> None:
 
 
 def disable(name: _Name) -> None:
-    """Shut an account; its open sessions end, its answers stay."""
+    """Disable an account; its open sessions end, its answers stay."""
     _set_disabled(name, True)
 
 
 def enable(name: _Name) -> None:
-    """Open an account again."""
+    """Enable an account again."""
     _set_disabled(name, False)
 
 
 def password(name: _Name) -> None:
-    """Give an account a new password; its open sessions end, and a lock is taken away."""
+    """Give an account a new password; its open sessions end, and a lock is removed."""
     from bmcore.review import accounts
 
     with refusals(), _store() as store:

@@ -60,7 +60,8 @@ def bring_in(
 ) -> None:
     """Bring in a folder of patients: one table first, then the cases. Run it again to go on.
 
-    Nothing is stored before the table was shown. One patient that cannot be read stops no other.
+    Nothing is stored before the table was shown. One patient that cannot be read does not stop the
+    others.
     """
     from rich.console import Console
 

@@ -55,7 +55,7 @@ def verify(
     """Check that no stored row was edited, removed, added or moved, that answers were given in the
     order that they claim, and that the files they rest on are unchanged. Changes nothing.
 
-    Exit 0: intact. Exit 1: broken, one line a problem. Exit 2: the database cannot be read.
+    Exit 0: intact. Exit 1: broken, one line per problem. Exit 2: the database cannot be read.
     """
     from bmcore.review.verify import verify as check
 
@@ -79,7 +79,7 @@ def merge(
 ) -> None:
     """Bring the databases of several sites together in a new one; the sources stay as they are.
 
-    Exit 2: a source is broken, or holds another continuation of a chain that is there already.
+    Exit 2: a source is broken, or holds another continuation of a chain that is already there.
     """
     from bmcore.review.merge import merge as bring_together
 
@@ -129,7 +129,7 @@ def package(
     """Put a study's cases, predictions, models and plan into one file, for readers elsewhere.
 
     Without reference masks, reference primaries, votes or answers. Exit 2: a case or a prediction
-    is missing, or the file is there already.
+    is missing, or the file already exists.
     """
     from bmcore.models.bundles import load_bundle
     from bmcore.review.package import pack
@@ -212,7 +212,7 @@ def database_url(database: str | None) -> str:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turn a refusal into exit 2 with one line a problem on stderr."""
+    """Turn a refusal into exit 2 with one line per problem on stderr."""
     try:
         yield
     except BmcoreError as refusal:
