@@ -182,7 +182,7 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder for the report.")],
     truth: Annotated[
         Path | None,
-        typer.Option(help="CSV or spreadsheet with the reference primaries, one row a case."),
+        typer.Option(help="CSV or spreadsheet with the reference primaries, one row per case."),
     ] = None,
     study: Annotated[
         str | None, typer.Option(help="Report on this study; on the free votes if left out.")

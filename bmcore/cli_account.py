@@ -16,6 +16,7 @@ import typer
 
 from bmcore import disk
 from bmcore.cli_study import refusals
+from bmcore.plain import local_time
 
 if TYPE_CHECKING:
     from bmcore.review.store import Store
@@ -50,7 +51,7 @@ def add(
             raise refuse(
                 "the first account must be an administrator",
                 found=role,
-                hint="from the first account on, everybody has to sign in.",
+                hint="once there is an account, everybody has to sign in.",
             )
         made = accounts.add(store, name, role, _ask())
     typer.echo(f"{made.name}: {made.role}")
@@ -63,7 +64,7 @@ def invite(
         str, typer.Option(help="Address of the dashboard, such as https://reader.clinic.org.")
     ] = "http://localhost:8501",
 ) -> None:
-    """A one-time link by which the person sets the own password. It works for a week.
+    """A one-time link by which the person sets their own password. It works for a week.
 
     For a name that has an account it sets a new password. There must be an administrator.
     """
@@ -77,7 +78,7 @@ def invite(
                 hint="make the first: python -m bmcore account add NAME --role administrator",
             )
         made, token = invitations.invite(store, name, role, "the command line")
-    typer.echo(f"{made.name}, {made.role}, until {made.expires_at:%Y-%m-%d %H:%M} UTC:")
+    typer.echo(f"{made.name}, {made.role}, until {local_time(made.expires_at)}:")
     typer.echo(f"{site.rstrip('/')}/invite?token={token}")
 
 
@@ -103,17 +104,17 @@ def role(name: _Name, role: _Role) -> None:
 
 
 def disable(name: _Name) -> None:
-    """Shut an account; its open sessions end, its answers stay."""
+    """Disable an account; its open sessions end, its answers stay."""
     _set_disabled(name, True)
 
 
 def enable(name: _Name) -> None:
-    """Open an account again."""
+    """Enable an account again."""
     _set_disabled(name, False)
 
 
 def password(name: _Name) -> None:
-    """Give an account a new password; its open sessions end, and a lock is taken away."""
+    """Give an account a new password; its open sessions end, and a lock is removed."""
     from bmcore.review import accounts
 
     with refusals(), _store() as store:

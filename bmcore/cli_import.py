@@ -60,7 +60,8 @@ def bring_in(
 ) -> None:
     """Bring in a folder of patients: one table first, then the cases. Run it again to go on.
 
-    Nothing is stored before the table was shown. One patient that cannot be read stops no other.
+    Nothing is stored before the table was shown. One patient that cannot be read does not stop the
+    others.
     """
     from rich.console import Console
 
@@ -94,7 +95,7 @@ def _table(path: Path | None, legends: Sequence[str]) -> ClinicalTable | None:
     read = read_clinical(path, parse_legends(legends))
     for reading in read.readings:
         taken = FIELD_WORDS.get(reading.field or "", "nothing")
-        typer.echo(f"column {reading.heading}: taken for {taken}, read as {reading.how}", err=True)
+        typer.echo(f"column {reading.heading}: taken as {taken}, read as {reading.how}", err=True)
     for finding in read.findings:
         typer.echo(f"{finding.severity}: {finding.sentence}", err=True)
     check_table(read)

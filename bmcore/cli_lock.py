@@ -45,10 +45,10 @@ def check(
     bundle: _Bundle = None,
     database: Database = None,
 ) -> None:
-    """Check a plan, and whether all that it needs is there. Stores nothing.
+    """Check a plan, and whether everything that it needs is there. Stores nothing.
 
     Exit 0: ready, perhaps with warnings. Exit 1: the plan is sound, but a fault stands in the way
-    of the lock. Exit 2: the plan is not sound. One line a problem.
+    of the lock. Exit 2: the plan is not sound. One line per problem.
     """
     from bmcore.review import readiness
     from bmcore.review.allocation import work_list
@@ -60,7 +60,7 @@ def check(
         design = f"{plan.design.kind}: {', '.join(plan.design.arms)}"
         typer.echo(f"{plan.study}: sound; {design}; {len(plan.cases)} cases")
         for reader, count in sheets.items():
-            typer.echo(f"reader {reader}: {count} sheets")
+            typer.echo(f"reader {reader}: {count} readings")
         typer.echo(f"hash {plan.digest}")
         if plan_only:
             return
@@ -84,7 +84,7 @@ def lock(
     bundle: _Bundle = None,
     database: Database = None,
 ) -> None:
-    """Lock a plan for good once all is there; with --reason, amend the locked plan.
+    """Lock a plan for good once everything is there; with --reason, amend the locked plan.
 
     Exit 2: the plan is not sound, something it needs is missing (see ``study check``), the id was
     not confirmed, or the amendment changes what readings rest on.

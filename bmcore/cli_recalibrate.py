@@ -29,7 +29,7 @@ def recalibrate(
         float, typer.Option(min=0.5, max=0.99, help="Chance that a set holds the true primary.")
     ] = 0.9,
 ) -> None:
-    """Learn the prediction sets anew from cases of this home whose primary is known.
+    """Learn the prediction sets again from cases of this home whose primary is known.
 
     The models must have read the cases (dashboard or ``predict``) and must not have learnt from
     them. Says how many cases stand behind each set and how many would be enough.

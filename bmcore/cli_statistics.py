@@ -98,7 +98,7 @@ def size(
 ) -> None:
     """How many cases a reader study needs, for 2 to 10 readers.
 
-    Exit 2: values that cannot be, or a pilot that is not finished.
+    Exit 2: impossible values, or a pilot that is not finished.
     """
     from bmcore.analysis import sizing as planned
     from bmcore.domain import refuse

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bmcore.domain import BmcoreError
+from bmcore.plain import local_time
 
 if TYPE_CHECKING:
     from bmcore.review.study import Study
@@ -54,7 +55,7 @@ def verify(
     """Check that no stored row was edited, removed, added or moved, that answers were given in the
     order that they claim, and that the files they rest on are unchanged. Changes nothing.
 
-    Exit 0: intact. Exit 1: broken, one line a problem. Exit 2: the database cannot be read.
+    Exit 0: intact. Exit 1: broken, one line per problem. Exit 2: the database cannot be read.
     """
     from bmcore.review.verify import verify as check
 
@@ -78,7 +79,7 @@ def merge(
 ) -> None:
     """Bring the databases of several sites together in a new one; the sources stay as they are.
 
-    Exit 2: a source is broken, or holds another continuation of a chain that is there already.
+    Exit 2: a source is broken, or holds another continuation of a chain that is already there.
     """
     from bmcore.review.merge import merge as bring_together
 
@@ -105,7 +106,7 @@ def progress(database: Database = None) -> None:
             for name in plan.studies(store):
                 for version in plan.versions(store, name):
                     why = "start" if version.reason is None else version.reason
-                    when = f"{version.created_at:%Y-%m-%d %H:%M} UTC"
+                    when = local_time(version.created_at)
                     typer.echo(f"{name} version {version.version}, {when}, {version.author}: {why}")
                 now = conduct.of(store, name)
                 if now.halted:
@@ -128,7 +129,7 @@ def package(
     """Put a study's cases, predictions, models and plan into one file, for readers elsewhere.
 
     Without reference masks, reference primaries, votes or answers. Exit 2: a case or a prediction
-    is missing, or the file is there already.
+    is missing, or the file already exists.
     """
     from bmcore.models.bundles import load_bundle
     from bmcore.review.package import pack
@@ -211,7 +212,7 @@ def database_url(database: str | None) -> str:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turn a refusal into exit 2 with one line a problem on stderr."""
+    """Turn a refusal into exit 2 with one line per problem on stderr."""
     try:
         yield
     except BmcoreError as refusal:

@@ -260,13 +260,13 @@ class Case:
                 f"case {self.case_id} has no T1 post-gadolinium (t1c)",
                 found=", ".join(self.sequences) or "no sequence",
                 expected="t1c and, if there, t1n, t2w, t2f",
-                hint="check which file was taken for which sequence.",
+                hint="check which file was taken as which sequence.",
             )
         first = self.sequences["t1c"]
         for name, volume in self.sequences.items():
             if not same_grid(first, volume):
                 raise refuse(
-                    f"{name} lies on another grid than t1c",
+                    f"{name} is on a different grid from t1c",
                     found=f"shape {volume.shape}",
                     expected=f"shape {first.shape} and the same affine",
                     hint="register and resample the sequences onto one grid first.",

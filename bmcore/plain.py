@@ -11,6 +11,7 @@ import math
 import re
 import reprlib
 import unicodedata
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def _measure(raw: bytes) -> None:
         if first in b"[{":
             depth += 1
             if depth > MOST_DEPTH:
-                raise NotPlain(f"more than {MOST_DEPTH} levels inside of each other")
+                raise NotPlain(f"more than {MOST_DEPTH} levels inside each other")
         elif first in b"]}":
             depth -= 1
 
@@ -88,6 +89,11 @@ def _real(text: str) -> float:
 
 def _not_finite(text: str) -> float:
     raise NotPlain(f"a number that is not finite: {text}")
+
+
+def local_time(when: datetime) -> str:
+    """ "23 Nov 2026, 12:04 CET": an aware time where this computer is, with its zone."""
+    return f"{when.astimezone():%-d %b %Y, %H:%M %Z}"
 
 
 def brief(value: object, most: int = 80) -> str:

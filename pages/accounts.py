@@ -15,9 +15,9 @@ from pages.parts.access.guard import page
 from pages.parts.words import escaped, when
 
 ROLE_WORDS = {
-    Role.READER: "Reader: reads cases and votes, sees no answers of others",
+    Role.READER: "Reader: reads cases and votes, sees no one else's answers",
     Role.INVESTIGATOR: "Investigator: also adds cases, runs studies, sees results",
-    Role.ADMINISTRATOR: "Administrator: also keeps the accounts",
+    Role.ADMINISTRATOR: "Administrator: also manages the accounts",
 }
 
 
@@ -36,7 +36,7 @@ def draw_new() -> None:
     with st.form("invite", clear_on_submit=True):
         name = st.text_input("Name", max_chars=80, help="As in the study's plan")
         role = st.radio("Role", list(Role), index=None, format_func=ROLE_WORDS.__getitem__)
-        sent = st.form_submit_button("Make the link", type="primary")
+        sent = st.form_submit_button("Create the link", type="primary")
     if sent:
         guard.check("accounts.manage")
         if role is None:
@@ -53,7 +53,7 @@ def draw_new() -> None:
             icon=":material/link:",
         )
         st.code(invitation_link(token), language=None, wrap_lines=True)
-        st.caption("It is shown this once. Whoever has it can set the password.")
+        st.caption("It is shown only once. Anyone who has it can set the password.")
 
 
 def invitation_link(token: str) -> str:
@@ -76,12 +76,16 @@ def draw_open() -> None:
     }
     st.dataframe(pd.DataFrame(rows), hide_index=True)
     name = st.selectbox(
-        "End an invitation", [i.name for i in found], index=None, placeholder="Choose", width=320
+        "Withdraw an invitation",
+        [i.name for i in found],
+        index=None,
+        placeholder="Choose",
+        width=320,
     )
-    if name is not None and st.button("End it"):
+    if name is not None and st.button("Withdraw it"):
         guard.check("accounts.manage")
         invitations.withdraw(loaders.store(), name)
-        told(f"The invitation of {name} has ended.")
+        told(f"The invitation of {name} is withdrawn.")
 
 
 def draw_change(found: list[accounts.Account]) -> None:
@@ -97,7 +101,7 @@ def draw_change(found: list[accounts.Account]) -> None:
     password = st.text_input(
         "New password", type="password", autocomplete="new-password", key=f"new {account.name}"
     )
-    shut = "Open it again" if account.disabled else "Shut the account"
+    shut = "Enable the account" if account.disabled else "Disable the account"
     left, middle, right = st.columns(3)
     if left.button("Change the role", disabled=role is account.role) and role is not None:
         guard.check("accounts.manage")

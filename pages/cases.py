@@ -46,7 +46,7 @@ def draw_list(table: pd.DataFrame) -> None:
             ),
             "Missing": st.column_config.TextColumn(help="Sequences that the case lacks"),
         },
-        alt="Work list: one row a case",
+        alt="Work list: one row per case",
     )
     chosen = _chosen(table, event["selection"])
     label = f"Open {escaped(chosen)}" if chosen else "Click on a row to open its case"
@@ -64,7 +64,7 @@ def _chosen(table: pd.DataFrame, selection) -> str | None:
 def follow_pictures(missing: int, unread: int) -> None:
     """Draw the page anew when records were read, or pictures made, in the background."""
     if unread:
-        st.caption(f"Reading the records of the cases: {unread:,} to go.")
+        st.caption(f"Reading the case records: {unread:,} to go.")
         st.rerun(scope="app")
     left = loaders.pictures_missing()
     st.caption(f"Preparing images for quick opening: {left:,} to go.")
@@ -130,7 +130,7 @@ def draw_home(whole: int, own: int) -> bool:
             st.warning(_in_code(finding), icon=":material/folder_off:")
     if lost is None and not own:
         st.caption(
-            f"No case of your own is in the home folder {_code(loaders.home())} yet. If you "
+            f"There is no case of your own yet in the home folder {_code(loaders.home())}. If you "
             "expected some, check BMCORE_HOME and that its drive is mounted."
         )
     return lost is not None
@@ -185,7 +185,7 @@ with page("Cases", "cases.see"):
                 follow_work({c: s.state for c, s in states.items()}, busy)
             next_case.draw_first()
         if not rows:
-            st.info("No case fits this search. Take a filter away to see the others.")
+            st.info("No case fits this search. Remove a filter to see the others.")
         else:
             draw_list(work_list.frame(rows))
             work_list.pager(rows, total, whole)

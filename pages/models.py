@@ -29,7 +29,8 @@ LIMITS = [
     "lung, renal cell. Any other primary gets a wrong answer.",
     "Not for primary brain tumours, treated metastases or follow-up examinations.",
     "The images must be brain MRI on one grid, T1 post-gadolinium among them.",
-    "Read an image answer beside the clinical one: where it is not better, the images add nothing.",
+    "Compare an image answer with the clinical one: where it is not better, the images add "
+    "nothing.",
     "A percentage is a model's output. It is not the chance of this patient.",
 ]
 SYNTHETIC = (

@@ -14,7 +14,7 @@ from pages.parts.words import escaped
 def draw_form(name: str) -> None:
     """The old password and the new one twice; afterwards one signs in again."""
     with st.form("own password"):
-        old = st.text_input("Password now", type="password", autocomplete="current-password")
+        old = st.text_input("Current password", type="password", autocomplete="current-password")
         new, again = (
             st.text_input(
                 label,
@@ -23,14 +23,17 @@ def draw_form(name: str) -> None:
                 max_chars=accounts.LONGEST,
                 key=f"own {label}",
             )
-            for label in (f"New password, {accounts.SHORTEST} characters or more", "The same again")
+            for label in (
+                f"New password, {accounts.SHORTEST} characters or more",
+                "Repeat the new password",
+            )
         )
         sent = st.form_submit_button("Change the password", type="primary")
     if not sent:
         return
     guard.check("password.own")
     if new != again:
-        st.error("The two new passwords are not the same.")
+        st.error("The two new passwords do not match.")
         return
     accounts.change_own_password(loaders.store(), name, old, new)
     st.success("Changed. Sign in with the new password.")

@@ -113,9 +113,9 @@ with page("Reports", "report.build"):
     loaders.entries()  # makes the demo cases at the first start
     st.header("Reports", anchor=False)
     st.caption(
-        "The report holds who read what, every result with its interval, cases that went wrong, "
-        "changes of the plan, and the hashes that show that nothing was altered. It names readers "
-        "and pseudonyms of cases, no patient."
+        "The report lists who read what, every result with its interval, cases that went wrong, "
+        "changes to the plan, and the hashes that show that nothing was altered. It names readers "
+        "and pseudonyms of cases, but no patient."
     )
     name = source.pick()
     picked = source.gather(name)
@@ -145,6 +145,6 @@ with page("Reports", "report.build"):
         then, files, stem = st.session_state[BUILT]
         if then != picked.stamp:
             st.warning(
-                "Something was stored or chosen since this report was built. Build it again."
+                "Something has been stored or chosen since this report was built. Build it again."
             )
         draw_built(files, stem)

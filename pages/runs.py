@@ -87,10 +87,7 @@ def draw_waiting(line: Line, leads: bool) -> None:
     )["selection"]["rows"]
     if line.waiting_count > len(table):
         st.caption(f"The first {len(table)} of {line.waiting_count:,} are shown.")
-    st.caption(
-        "Single cases that somebody asked for go before many at once; among people, turns "
-        "alternate."
-    )
+    st.caption("Single cases go before whole lists; between people, turns alternate.")
     picked = [line.waiting[n] for n in chosen if n < len(line.waiting)]
     picked = [run for run in picked if leads or runs.is_mine(run)]
     if picked and st.button(f"Cancel {count(len(picked), 'case')}", key="cancel_some"):

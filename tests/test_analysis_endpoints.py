@@ -141,7 +141,7 @@ def test_an_old_plan_in_words_is_computed_only_where_the_words_have_one_meaning(
         found = results(data(old_plan(words)))
         assert found.summary[0].startswith("Whether the models help cannot be said: the plan names")
         assert words in found.summary[0] and "amend" in found.summary[0]
-        assert "cannot be told yet" in running(data(old_plan(words))).words[0]
+        assert "cannot be given yet" in running(data(old_plan(words))).words[0]
 
 
 def test_the_headline_is_the_endpoint_of_the_plan_and_no_other():

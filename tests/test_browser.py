@@ -379,7 +379,7 @@ def test_the_whole_road_from_upload_to_report(browser, files: list[Path], tmp_pa
 
 
 def see_lesions(page: Page) -> None:
-    """Choose the first row: the viewer jumps and the images are not sent again."""
+    """A click in the first row: the viewer jumps and the images are not sent again."""
     page.page.get_by_role("tab", name="Lesions").click()
     page.settle()
     table = page.page.get_by_test_id("stDataFrame").first
@@ -387,7 +387,7 @@ def see_lesions(page: Page) -> None:
         return page.look()
     before, received = page.viewer(), page.received
     box = table.bounding_box()
-    page.page.mouse.click(box["x"] + 16, box["y"] + 52)
+    page.page.mouse.click(box["x"] + 120, box["y"] + 52)  # not the box at the left
     page.button("Show for lesion 1").wait_for()
     page.settle()
     after = page.viewer()

@@ -114,7 +114,7 @@ def test_another_person_in_a_second_tab_ends_the_first_one(browser, site: str) -
     second.fill_in(READER_A)
     second.page.get_by_text(f"{READER_A}, reader").wait_for()
     first.page.goto(f"{site}/accounts")
-    first.page.get_by_text("This account may not keep the accounts").wait_for()
+    first.page.get_by_text("This account may not manage the accounts").wait_for()
     first.check()
     context.close()
 

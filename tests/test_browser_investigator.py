@@ -120,7 +120,7 @@ def invite(road: Clicks, home: Path, name: str) -> None:
     """A link is made on the page; who is invited sets a password with it."""
     road.page.get_by_label("Name", exact=True).fill(name)
     road.click(road.page.get_by_text("Reader: reads cases", exact=False))
-    road.button("Make the link")
+    road.button("Create the link")
     road.page.get_by_text(f"Send this link to {name}").wait_for()
     link = road.page.get_by_test_id("stCode").inner_text()
     token = re.search(r"token=([\w-]+)", link)

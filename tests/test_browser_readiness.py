@@ -125,7 +125,7 @@ def test_a_plan_with_faults_is_mended_and_locked_by_its_typed_id(
     page.button("Run the models on the 2 missing cases").click()
     page.page.get_by_text("has read all 3 cases").wait_for()
     page.settle()
-    page.button("Make or open accounts").click()
+    page.button("Create or enable accounts").click()
     page.page.get_by_role("heading", name="Accounts").wait_for()
     with open_store(people_fixture.url(home)) as store:
         from bmcore.review import accounts

@@ -66,7 +66,7 @@ def test_a_folder_of_four_series(tmp_path, predict, predicted):
     for name, source in sources.items():
         assert dicom_fixture.agrees(predicted[0].sequences[name], source)
     assert "Examination 1: 2023-01-01" in result.stderr and "contrast tag" in result.stderr
-    assert 'series 2 "T1 AX GD": taken for T1 post-gadolinium (t1c)' in result.stdout
+    assert 'series 2 "T1 AX GD": taken as T1 post-gadolinium (t1c)' in result.stdout
     told = written(tmp_path)
     assert told["inputs"]["t1c"]["given"] == "series 2 of 4"
     assert len(told["inputs"]["t1c"]["content_sha256"]) == 64
@@ -103,7 +103,7 @@ def test_series_by_number_and_what_is_not_understood(tmp_path, predict, predicte
     result = predict(tmp_path / "a", "--series", "t1c=1", "--series", "t1n=2")
     assert result.exit_code == 0
     assert dicom_fixture.agrees(predicted[0].sequences["t1c"], sources["t1n"])
-    assert "taken for T1 post-gadolinium (t1c) as it was told" in result.stdout
+    assert "taken as T1 post-gadolinium (t1c) as you named it" in result.stdout
     for word in ("t1c", "t1c=", "t9=1"):
         result = predict(tmp_path / "a", "--series", word, "--force")
         assert result.exit_code == 2 and "--series is not understood" in result.stderr
@@ -134,7 +134,7 @@ def test_other_grids_are_refused_where_nothing_can_align_them(tmp_path, predict,
     other = dicom_fixture.volume(9, affine=dicom_fixture.oblique(origin=(0.0, 0.0, 0.0)))
     dicom_fixture.save(dicom_fixture.slices(other, "t2w", 3), tmp_path / "a" / "S13")
     result = predict(tmp_path / "a")
-    assert result.exit_code == 2 and "t2w lies on another grid than t1c" in result.stderr
+    assert result.exit_code == 2 and "t2w is on a different grid from t1c" in result.stderr
     assert (
         "no brain extraction is installed" in result.stderr
         and "as the README says" in result.stderr

@@ -60,7 +60,7 @@ def test_a_preview_comes_first_and_one_broken_patient_stops_nothing(tmp_path, ho
     assert library.list_cases(home) == []
     for words in ("row of 4711", "row of B.zip", "T1 native, T1 post-gadolinium, T2, FLAIR",
                   "slice missing between slice 4 and 5", "there is no MRI image in these files",
-                  "to whom.txt", "column sex: taken for sex, read as by the legend"):  # fmt: skip
+                  "to whom.txt", "column sex: taken as sex, read as by the legend"):  # fmt: skip
         assert words in told.output, (words, told.output)
     told = run(folder, "--clinical", table, "--legend", "sex: 1=male, 2=female", "--yes")
     assert told.exit_code == 1 and "2 of 4 examinations are in the library" in told.output
@@ -148,7 +148,7 @@ def test_a_data_set_in_a_known_layout_keeps_its_ids_and_masks(tmp_path, home) ->
     told = run(folder, "--yes")
     assert told.exit_code == 1 and "laid out as brats-mets" in told.output
     assert "most likely the same patient" in told.output
-    assert "values that are no labels (found 0, 4" in told.output
+    assert "values that are not labels (found 0, 4" in told.output
     (entry,) = library.list_cases(home)
     assert entry.case_id == "BraTS-MET-00086-000" and entry.has_reference_mask
     assert any("also one of Pretreat" in f.what for f in entry.findings)

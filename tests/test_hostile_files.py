@@ -242,7 +242,7 @@ FILES: list[tuple[str, Callable[[Path], None], str]] = [
     ("package", list_of_nothing, "package.json holds more than"),
     ("package", swollen_image, "case Case-1 is larger than any that bmcore packs"),
     ("package", overlapping_images, "its files overlap"),
-    ("package", unknown_case, "case Other is no case of the plan"),
+    ("package", unknown_case, "case Other is not a case of the plan"),
     ("package", nested_plan, "more than 64 levels"),
     ("package", crowded_archive, "it lists too many files"),
     ("xlsx", many_texts, "more than 1000000 texts"),

@@ -231,7 +231,7 @@ def test_what_is_no_brain_is_refused_and_a_part_of_one_is_doubted() -> None:
     assert doubts({}, part, None, little)[0].severity is Severity.REFUSED
     told = doubts({}, part, None, good)
     assert all(f.severity is Severity.WARNING for f in told)
-    assert "may be a part of a brain" in told[0].what
+    assert "may be part of a brain" in told[0].what
 
 
 def test_outlines_are_compared_where_a_sequence_has_values() -> None:

@@ -159,7 +159,7 @@ def test_a_head_with_skull_works_but_is_warned_of():
 
 def test_a_head_that_is_cut_by_the_image_is_warned_of():
     findings = _findings((70, 80, 60), shape=(84, 84, 40))
-    assert any("reaches the edge of the image broadly" in f.what for f in findings)
+    assert any("touches the edge of the image over a wide area" in f.what for f in findings)
 
 
 def test_no_brain_is_refused_and_a_wrong_shape_is_an_error():

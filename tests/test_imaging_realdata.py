@@ -72,7 +72,7 @@ def test_four_grids_are_refused_and_each_file_is_named():
         read_case(REALDATA / "03_tcga_fg6692_native")
     findings = caught.value.findings
     assert {"FLAIR_AX" in f.file for f in findings} == {True, False} and len(findings) == 2
-    assert all("on another grid than t1c" in f.what for f in findings)
+    assert all("on a different grid from t1c" in f.what for f in findings)
     assert all(
         "256 x 224 x 26 voxels of 0.90 x 0.90 x 5.50 mm, LAS" in f.expected for f in findings
     )

@@ -129,7 +129,7 @@ def test_a_row_without_id_serves_the_only_case(tmp_path):
         ("", "the clinical file is empty"),
         ("age,sex\n50,1,9\n", "row 2 has more cells than there are headings"),
         ('age,sex\n"50,1\n', "the CSV file is damaged"),
-        ("age\0,sex\n1,1\n", "the clinical file is no text"),
+        ("age\0,sex\n1,1\n", "the clinical file is not text"),
     ],
 )
 def test_tables_that_cannot_be_used_are_refused(tmp_path, text, say):
@@ -166,7 +166,7 @@ def test_two_columns_for_one_thing_are_reported(tmp_path):
         csv(tmp_path, "BraTS_MET_ID,extranodal,extracranial_metastases\n86,0,1\n")
     )
     assert table.records[A].extracranial_metastases is True
-    assert "two columns were taken for metastases outside the brain" in table.findings[0].what
+    assert "two columns were taken as metastases outside the brain" in table.findings[0].what
 
 
 def test_the_result_can_be_stored_as_json(tmp_path):

@@ -189,7 +189,10 @@ def test_packages_between_which_the_patient_moved_are_no_two_volumes(tmp_path, a
         moved = np.array(one.ImagePositionPatient, float) + way * (k % 2)
         one.ImagePositionPatient = [f"{v:.6f}" for v in moved]
     fixture.save(made, tmp_path / "a")
-    said = {0: "do not lie one beside the other", 2: "unevenly spaced" if thick else "too few"}
+    said = {
+        0: ("are not stacked one behind the other"),
+        2: "unevenly spaced" if thick else "too few",
+    }
     with pytest.raises(InputRefused, match=said[axis]):
         raw(tmp_path / "a", tmp_path / "home")
 
@@ -412,7 +415,7 @@ def test_what_may_be_stored_holds_nothing_of_the_headers(tmp_path):
     assert not [s for s in SECRETS if s in shown_text and s not in ("Quetzal", "2023-01-01")]
     stored = json.dumps([study.case_id, dict(study.technical), [repr(f) for f in study.stored]])
     assert not [s for s in SECRETS if s in stored]
-    assert "RepetitionTime" in stored and "taken for T1" in stored
+    assert "RepetitionTime" in stored and "taken as T1" in stored
 
 
 def test_pseudonyms_are_stable_and_their_key_is_private(tmp_path):

@@ -127,7 +127,9 @@ def test_a_refusal_names_the_difference_in_mm_and_degrees(tmp_path, other, say):
     with pytest.raises(InputRefused) as caught:
         read_case(pair(tmp_path, other))
     (said,) = [f.sentence for f in caught.value.findings]
-    assert said.startswith("flair.nii: t2f lies on another grid than t1c (t1c.nii)") and say in said
+    assert (
+        said.startswith("flair.nii: t2f is on a different grid from t1c (t1c.nii)") and say in said
+    )
 
 
 def test_a_mask_nearly_whole_is_rounded_with_a_note(tmp_path):
@@ -141,5 +143,5 @@ def test_a_mask_nearly_whole_is_rounded_with_a_note(tmp_path):
 def test_a_mask_further_off_is_refused(tmp_path):
     labels = np.zeros(SHAPE, np.float32)
     labels[5, 5, 5:9] = (0, 1, 2, 3)
-    with pytest.raises(InputRefused, match="no labels"):
+    with pytest.raises(InputRefused, match="not labels"):
         read_mask(save(Volume(labels * 0.99, PLACED), tmp_path / "m.nii"))

@@ -332,9 +332,9 @@ def test_a_native_t1_is_not_taken_for_contrast_and_every_file_is_listed(tmp_path
     said = [f.sentence for f in caught.value.findings]
     assert "there is no T1 image after gadolinium" in said[0]
     for name, reason in (
-        ("T1_sans_gado.nii.gz", "taken for T1 native (t1n): its name says T1 and 'sans gado'"),
-        ("T2.nii.gz", "taken for T2"),
-        ("FLAIR.nii.gz", "taken for FLAIR"),
+        ("T1_sans_gado.nii.gz", "taken as T1 native (t1n): its name says T1 and 'sans gado'"),
+        ("T2.nii.gz", "taken as T2"),
+        ("FLAIR.nii.gz", "taken as FLAIR"),
         ("ROI.nii.gz", "the file was not used: its name says 'roi'"),
     ):
         assert any(s.startswith(f"{name}: {reason}") for s in said), said
@@ -385,7 +385,7 @@ def test_what_the_user_settles_wins_over_every_name(tmp_path):
     assert choice.files["t1c"].name == "a.nii" and choice.files["t2w"].name == "T2.nii"
     said = "\n".join(f.sentence for f in choice.findings)
     assert "T1_post.nii: the file was not used: another file was chosen for T1 post" in said
-    assert "a.nii: taken for T1 post-gadolinium (t1c): chosen by hand" in said
+    assert "a.nii: taken as T1 post-gadolinium (t1c): chosen by hand" in said
 
 
 @pytest.mark.parametrize(

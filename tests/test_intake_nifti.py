@@ -70,7 +70,7 @@ def test_files_of_other_names_are_named_by_guess_and_the_guess_is_said(tmp_path)
     read = read_case(files)
     assert list(read.sequences) == ["t1n", "t1c", "t2f"] and read.missing == ("t2w",)
     np.testing.assert_array_equal(read.grid.data, case.grid.data)
-    assert "pat7_T1_AX_POST_GAD.nii: taken for T1 post-gadolinium (t1c)" in words(read)
+    assert "pat7_T1_AX_POST_GAD.nii: taken as T1 post-gadolinium (t1c)" in words(read)
     assert "the sequence T2 (t2w) is missing" in words(read)
     assert read.case_id == "pat7_T1_AX" or read.case_id.startswith("pat7")
 
@@ -134,8 +134,8 @@ def test_a_missing_t1c_is_refused_in_words(tmp_path):
     )
     assert len(found) == 3 and "no T1 image after gadolinium (t1c)" in found[0]
     assert "x_t1.nii as t1n" in found[0]
-    assert "x_t1.nii: taken for T1 native (t1n): its name says T1 and nothing" in found[1]
-    assert "x_t2.nii: taken for T2 (t2w): its name says T2" in found[2]
+    assert "x_t1.nii: taken as T1 native (t1n): its name says T1 and nothing" in found[1]
+    assert "x_t2.nii: taken as T2 (t2w): its name says T2" in found[2]
 
 
 def test_every_problem_of_every_file_is_told_at_once(tmp_path):
@@ -147,7 +147,7 @@ def test_every_problem_of_every_file_is_told_at_once(tmp_path):
     found = refused(read_case, folder)
     assert len(found) == 2
     assert "t2f.nii.gz: the file is damaged or cut short" in found[0]
-    assert "t2w.nii.gz: t2w lies on another grid than t1c" in found[1]
+    assert "t2w.nii.gz: t2w is on a different grid from t1c" in found[1]
     assert "found 40 x 48 x 30 voxels" in found[1] and "expected 40 x 48 x 36 voxels" in found[1]
 
 
@@ -333,7 +333,7 @@ def test_a_label_4_is_read_only_by_a_convention_that_was_declared(tmp_path):
         with pytest.raises(InputRefused):
             read_mask(path, convention=convention)
     save(Volume(labels * 2, affine()), path, np.uint8)
-    assert "values that are no labels (found 0, 2, 4, 8" in refused(read_mask, path)[0]
+    assert "values that are not labels (found 0, 2, 4, 8" in refused(read_mask, path)[0]
 
 
 @pytest.mark.parametrize(

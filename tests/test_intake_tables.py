@@ -220,7 +220,7 @@ def test_headings_below_a_merged_title_are_pointed_at(tmp_path, titles):
     rows = [["Demographics"]] * titles + [["case_id", "Age", "Sex"], ["P001", 61, "F"]]
     with pytest.raises(InputRefused) as caught:
         read_clinical(book(tmp_path, *rows, merged="A1:C1"))
-    assert f"the headings seem to stand in row {titles + 1}" in str(caught.value)
+    assert f"the headings seem to be in row {titles + 1}" in str(caught.value)
 
 
 def test_formulas_without_a_stored_result_are_told(tmp_path):

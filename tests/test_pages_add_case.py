@@ -85,7 +85,7 @@ def test_what_was_taken_as_what_and_why_stays_with_the_case(home: Path) -> None:
     press_add(with_uploads(NAMES))
     (entry,) = library.list_cases(home)
     assert entry.sources["t1c"]["why"] == "its name says T1 and 'km', which is after contrast"
-    told = [f for f in entry.findings if "taken for T1 post-gadolinium (t1c)" in f.what]
+    told = [f for f in entry.findings if "taken as T1 post-gadolinium (t1c)" in f.what]
     assert len(told) == 1 and told[0].file == "t1c"
     assert "KM" not in (entry.folder / "case.json").read_text()
 
@@ -98,7 +98,7 @@ def test_a_table_shows_how_each_column_is_read_and_asks_for_codes(home: Path) ->
     (preview,) = page.dataframe
     assert list(preview.value["Read as"])[1:] == [
         "years",
-        "codes 1, 2: their meaning is not said; not read",
+        "codes 1, 2: their meaning is not stated; not read",
     ]
     page = next(b for b in page.selectbox if b.key == "code sex 1").select("male").run()
     page = next(b for b in page.selectbox if b.key == "code sex 2").select("female").run()
@@ -115,10 +115,10 @@ def test_a_refusal_names_the_files_as_the_user_does() -> None:
     from pages.parts.access.guard import named
 
     names = {"t2f.nii.gz": "FLAIR.nii.gz", "t1c.nii.gz": "T1post.nii.gz", "t1c": "T1post.nii.gz"}
-    what = "t2f lies on another grid than t1c (t1c.nii.gz), not than old-t1c.nii.gz"
+    what = "t2f is on a different grid from t1c (t1c.nii.gz), not from old-t1c.nii.gz"
     with pytest.raises(BmcoreError) as told, named(names):
         raise refuse(what, file="t2f.nii.gz", hint="look at t2f.nii.gz.")
     assert told.value.findings[0].sentence == (
-        "FLAIR.nii.gz: t2f lies on another grid than t1c (T1post.nii.gz), not than old-t1c.nii.gz."
-        " Try: look at FLAIR.nii.gz."
+        "FLAIR.nii.gz: t2f is on a different grid from t1c (T1post.nii.gz), not from "
+        "old-t1c.nii.gz. Try: look at FLAIR.nii.gz."
     )

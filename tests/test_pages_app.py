@@ -278,7 +278,7 @@ def test_a_vote_is_stored_once_with_its_phase_and_the_form_is_new_afterwards(
     assert vote.segmentation_quality is None and vote.model_primary is None
     assert page.success[0].value.startswith("Stored: Melanoma, 70 of 100, on ")
     assert page.radio[0].value is None
-    assert "A new vote takes the place of this one" in words(page)
+    assert "A new vote replaces this one" in words(page)
 
 
 def test_an_aided_vote_holds_the_answer_that_was_shown(read_case: str, models) -> None:
@@ -329,7 +329,7 @@ def test_two_readers_see_their_agreement_with_intervals(
 
 
 def test_a_case_that_is_gone_is_said_in_words(read_case: str) -> None:
-    assert "not in the work list any more" in words(open_page("review", case="Nobody"))
+    assert "no longer in the work list" in words(open_page("review", case="Nobody"))
 
 
 def test_before_the_models_have_run_one_can_look_and_vote(home: Path, tmp_path: Path) -> None:

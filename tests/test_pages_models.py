@@ -141,9 +141,11 @@ def test_a_new_card_shows_every_chart_and_table(new_card, place: Path) -> None:
     outline = next(t for t in tables if "Region" in t).set_index("Region")
     assert outline.loc["Tumour core", "Lesions found"] == "0.80 (0.38 to 0.96)"
     each = next(t for t in tables if "Found, balanced decision" in t)
-    assert {"Found at specificity .90", "Left alone at sensitivity .90", "In the 90 % set"} <= {
-        *each
-    }
+    assert {
+        "Sensitivity at specificity .90",
+        "Specificity at sensitivity .90",
+        "In the 90 % set",
+    } <= {*each}
     assert "among the first two" in text and "Not reached yet" in text
     page.toggle(key="card balanced").set_value(True).run()
     assert not page.exception and len(page.get("plotly_chart")) == 8

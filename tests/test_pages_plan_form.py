@@ -44,7 +44,7 @@ def test_the_form_gives_a_plan_that_is_checked_and_locked(there: Path) -> None:
     box(page, "text_input", "Id").set_value("spring")
     page = box(page, "text_input", "Title").set_value("Spring readers").run()
     page = box(page, "selectbox", "Measure").set_value("AUC").run()
-    page = box(page, "selectbox", "Of which primary").set_value("melanoma").run()
+    page = box(page, "selectbox", "For which primary").set_value("melanoma").run()
     page = box(page, "selectbox", "To be shown").set_value("non-inferiority").run()
     page = press(box(page, "number_input", "Margin").set_value(0.07).run(), "Check the plan")
     assert not page.exception and not page.error, [e.value for e in page.error]

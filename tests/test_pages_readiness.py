@@ -238,7 +238,8 @@ def test_other_models_than_those_of_the_lock_are_not_shown(home, cases, same: bo
     told = "The models were changed since the study was locked" in words(page)
     assert told is not same and bool(page.tabs) is same
     assert (b"/mask/" in b"".join(sent_to_viewer(page))) is same
-    assert ("Other models are loaded" in words(open_page("study_manage"))) is not same
+    shown = "The models that are loaded are not those" in words(open_page("study_manage"))
+    assert shown is not same
 
 
 def test_a_damaged_answer_of_the_models_is_told_and_the_list_is_one_click_away(

@@ -80,7 +80,7 @@ def test_from_a_folder_to_a_case_whose_models_run(home, ran, tmp_path) -> None:
     fixture.four(tmp_path / "DISC")
     page = bring(home, tmp_path / "DISC")
     table = page.dataframe[0].value
-    assert list(table["Taken for"]) == ["T1 post-gadolinium", "T1 native", "T2", "FLAIR"]
+    assert list(table["Taken as"]) == ["T1 post-gadolinium", "T1 native", "T2", "FLAIR"]
     assert "after contrast by its name and its contrast tag" in table["Why"][0]
     assert "DISC (48 files)" in told(page) and box(page, "FLAIR").value == "4"
     page = sound(button(page, "align").click().run())
@@ -90,7 +90,7 @@ def test_from_a_folder_to_a_case_whose_models_run(home, ran, tmp_path) -> None:
     assert entry.sequences == ("t1n", "t1c", "t2w", "t2f") and ran == [entry.case_id]
     assert arrival.of(home, OWNER) == [] and list(arrival.folder_of(home).iterdir()) == []
     why = [f.what for f in entry.findings if "t1c" in f.what]
-    assert why == ["taken for T1 post-gadolinium (t1c)"]
+    assert why == ["taken as T1 post-gadolinium (t1c)"]
 
 
 def test_what_is_not_sure_waits_for_a_choice(home, ran, tmp_path) -> None:
@@ -154,7 +154,7 @@ def test_doubts_stand_beside_the_outline_and_go_along_with_the_case(
     fixture.four(tmp_path / "X")
     page = sound(button(bring(home, tmp_path / "X"), "align").click().run())
     assert 'series 4 "FLAIR AX": t2f against t1c is mirrored' in told(page)
-    assert button(page, "store").label == "I looked at this: add the case"
+    assert button(page, "store").label == "I have looked at this: add the case"
     sound(button(page, "store").click().run())
     (entry,) = library.list_cases(home)
     assert doubt in entry.findings
@@ -200,7 +200,7 @@ def test_text_that_may_be_burned_in_is_said_beside_the_outline(home, ran, tmp_pa
     fixture.save(made, tmp_path / "X")
     page = sound(button(bring(home, tmp_path / "X"), "align").click().run())
     assert "text may be burned into its images" in told(page)
-    assert button(page, "store").label == "I looked at this: add the case"
+    assert button(page, "store").label == "I have looked at this: add the case"
 
 
 def test_nifti_takes_the_same_road(home, ran, tmp_path) -> None:
@@ -311,7 +311,7 @@ def test_a_folder_of_patients_is_previewed_brought_in_and_told_who_failed(
     assert "slice missing between slice 4 and 5" in table["Noticed"][2]
     assert "4711" in list(table["Patient"]) and library.list_cases(home) == []
     assert button(page, "bring").label == "Bring in 1 examination"
-    (unsure,) = (c for c in page.checkbox if c.label.startswith("Bring in those"))
+    (unsure,) = (c for c in page.checkbox if c.label.startswith("Also bring in those"))
     page = sound(unsure.check().run())
     assert button(page, "bring").label == "Bring in 2 examinations"
     once = bulk.bring

@@ -144,10 +144,10 @@ def test_results_of_many_votes_come_from_the_worker_with_their_time(
         assert kept is not None and kept.results.readings == 24 and kept.results.readers == 2
         page = open_page("agreement")
         assert page.subheader[0].value == kept.results.summary[0].replace("~", "\\~")
-        assert "Compute anew" not in [b.label for b in page.button]  # up to date
+        assert "Recompute" not in [b.label for b in page.button]  # up to date
         store.add_reader("Dr New", "other")
-    page = press(open_page("agreement"), "Compute anew")
-    assert "something was stored or changed since then" in words(page)
+    page = press(open_page("agreement"), "Recompute")
+    assert "something has been stored or changed since then" in words(page)
     with open_store(people_fixture.url(home)) as store:
         assert runs.counts(store, runs.RESULTS) == {"queued": 1}
 

@@ -62,7 +62,7 @@ def stored(home: Path):
 
 def test_a_reader_goes_from_the_list_through_all_arms_of_a_case(home: Path, study) -> None:
     page = seat()
-    assert "0 of 6 sheets done" in page.get("progress")[0].proto.text
+    assert "0 of 6 readings done" in page.get("progress")[0].proto.text
     page = press(page, "Read next case (1)")
     assert not page.error and not page.exception
     for arm in ("without the models", "with the models", "with the models and their reasons"):
@@ -162,7 +162,7 @@ def test_a_skipped_case_waits_in_the_list_and_a_flag_reaches_the_investigator(
 ) -> None:
     page = press(seat(), "Read next case (1)")
     next(t for t in page.text_input if t.label == "What should be looked at?").set_value("motion")
-    page = press(page.run(), "Flag this sheet")
+    page = press(page.run(), "Flag this reading")
     page = press(page, "Skip this case")
     assert any(b.label == "Read next case (2)" for b in page.button)
     assert any(b.label == "Read it now" for b in page.button)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 
-from bmcore.plain import NotPlain, brief, load_json, read_json, safe_cell
+from bmcore.plain import NotPlain, brief, load_json, local_time, read_json, safe_cell
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,16 @@ def test_other_cells_stay_as_they_are():
     texts = ["a = b", "", "Case-1", "3 lesions", "´=1"]
     assert [safe_cell(text) for text in texts] == texts
     assert [safe_cell(value) for value in (None, -0.25, 70, True)] == ["", "-0.25", "70", "True"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "words"), [("CET-1", "24 Jan 2027, 00:30 CET"), ("UTC0", "23 Jan 2027, 23:30 UTC")]
+)
+def test_times_in_messages_are_local_and_name_their_zone(monkeypatch, zone, words):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert local_time(datetime(2027, 1, 23, 23, 30, tzinfo=UTC)) == words
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -243,7 +243,7 @@ def test_a_lesion_or_a_grid_that_does_not_fit_is_refused(bundle: Any, found: Any
     with pytest.raises(InputRefused, match="no lesion 7"):
         explain.gradcam(bundle, case, found, 7, Primary.GI)
     other = replace(found, mask=fixture.prediction().mask)
-    with pytest.raises(InputRefused, match="another grid"):
+    with pytest.raises(InputRefused, match="different grid"):
         explain.gradcam(bundle, case, other, 1, Primary.GI)
 
 

@@ -188,7 +188,7 @@ def test_a_scan_without_brain_extraction_is_refused_with_each_grid(monkeypatch) 
         admission.admit(raw_head())
     told = [f.what for f in caught.value.findings]
     assert told[0] == heads.NOT_INSTALLED
-    assert sum("lies on another grid than t1c" in what for what in told) == 2
+    assert sum("is on a different grid from t1c" in what for what in told) == 2
 
 
 @pytest.mark.parametrize("folder", ["01_brats_met_00110", "04_tcga_fg6692_sri24"])

@@ -58,7 +58,7 @@ def cases_page(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_nothing_is_said_where_all_cases_are_there(cases_page, tmp_path: Path) -> None:
     told = cases_page(tmp_path / "home")
-    assert "not in this home folder" not in told and "No case of your own" not in told
+    assert "not in this home folder" not in told and "no case of your own" not in told
 
 
 @pytest.mark.parametrize("what", ["a new place", "an empty folder", "no cases folder"])
@@ -88,7 +88,7 @@ def test_a_fresh_home_says_where_it_looked(tmp_path: Path, monkeypatch, cases_pa
     monkeypatch.setenv("BMCORE_DATABASE_URL", "")
     told = cases_page(tmp_path / "fresh")
     assert "There are no cases yet" in told
-    assert "No case of your own" in told and str(tmp_path / "fresh") in told
+    assert "no case of your own" in told and str(tmp_path / "fresh") in told
 
 
 def test_predictions_without_cases_are_missed_too_but_a_removed_case_is_not(tmp_path: Path) -> None:

@@ -46,15 +46,15 @@ def test_a_password_is_kept_as_an_argon2_hash_and_lets_its_owner_in(store: Store
 def test_five_wrong_passwords_lock_the_name_longer_and_longer(store: Store) -> None:
     now = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
     for _ in range(5):
-        assert "are not right" in refused(store, "a wrong password", now)
+        assert "is wrong" in refused(store, "a wrong password", now)
     assert "try again in 60 s" in refused(store, GOOD, now + timedelta(seconds=0.5))
     now += timedelta(seconds=61)
-    assert "are not right" in refused(store, "a wrong password", now)  # the sixth
+    assert "is wrong" in refused(store, "a wrong password", now)  # the sixth
     assert "locked" in refused(store, GOOD, now + timedelta(seconds=100))
     later = now + timedelta(seconds=121)
     accounts.sign_in(store, "Dr Ada", GOOD, lambda: later)
     for _ in range(4):  # a right one starts the count anew
-        assert "are not right" in refused(store, "a wrong password", later)
+        assert "is wrong" in refused(store, "a wrong password", later)
     accounts.sign_in(store, "Dr Ada", GOOD, lambda: later)
 
 
@@ -140,7 +140,7 @@ def test_a_shut_account_does_not_let_in_and_ends_its_sessions(store: Store) -> N
     accounts.add(store, "Max", "administrator", GOOD)
     accounts.set_disabled(store, "Dr Ada", True)
     assert accounts.session_user(store, "Dr Ada", stamp) is None
-    assert "are not right" in refused(store, GOOD, datetime.now(UTC))
+    assert "is wrong" in refused(store, GOOD, datetime.now(UTC))
 
 
 @pytest.mark.parametrize("password", ["short", "aaaaaaaaaaaaaaa", "my name is dr ada", "x" * 201])
@@ -155,7 +155,7 @@ def test_the_last_administrator_stays(store: Store) -> None:
         lambda: accounts.set_disabled(store, "Max", True),
         lambda: accounts.set_role(store, "Max", "reader"),
     ):
-        with pytest.raises(InputRefused, match="one administrator must be left"):
+        with pytest.raises(InputRefused, match="there must be at least one administrator"):
             change()
     assert accounts.session_user(store, "Max", accounts.listed(store)[1].stamp) is not None
 
@@ -176,7 +176,7 @@ def test_accounts_are_kept_on_the_command_line_and_no_password_is_an_argument(
         assert "must be an administrator" in run("add", "Ada", said=f"{GOOD}\n", code=2)
         run("add", "Max", "--role", "administrator", said=f"{GOOD}\n")
         run("add", "Ada", said=f"{GOOD}\n")
-        assert "there is an account" in run("add", "ADA", said=f"{GOOD}\n", code=2)
+        assert "there is already an account" in run("add", "ADA", said=f"{GOOD}\n", code=2)
         run("role", "Ada", "investigator")
         run("password", "Ada", said="eight quiet horses\n")
         run("disable", "Ada")

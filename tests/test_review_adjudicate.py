@@ -197,7 +197,7 @@ def test_staple_trusts_the_good_readers_where_errors_follow_its_model():
 def test_masks_that_do_not_belong_together_are_refused():
     mask = volume(drawn((20, 24, 18)))
     moved = Volume(mask.data, affine(origin_mm=(5, 0, 0)))
-    with pytest.raises(InputRefused, match="mask 2 lies on another grid"):
+    with pytest.raises(InputRefused, match="mask 2 is on a different grid"):
         majority([mask, moved])
     with pytest.raises(InputRefused, match="two readers or more"):
         staple([mask])

@@ -274,7 +274,7 @@ def test_a_locked_answer_without_the_models_is_not_corrected_after_they_were_sho
 
 def test_the_sheet_without_the_models_never_shows_them(store):
     desk = at(store, study_fixture.study())
-    with pytest.raises(InputRefused, match="read without the models"):
+    with pytest.raises(InputRefused, match="this reading is without the models"):
         desk.show(desk.work("r01")[0].item.place, SHOWN)
 
 

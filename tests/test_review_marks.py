@@ -355,7 +355,7 @@ def test_a_mask_of_another_grid_is_refused(store: Store, tmp_path: Path) -> None
     brush(store, at, stroke("s1", 0, 3, 3))
     now = store.read(lambda c: corrections.state(c, ANN))
     other = Volume(np.zeros((4, 5, 6), np.uint8), affine((2, 1, 1)))
-    with pytest.raises(InputRefused, match="another grid"):
+    with pytest.raises(InputRefused, match="different grid"):
         corrections.load(tmp_path, now.sha256, other)
 
 

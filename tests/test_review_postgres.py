@@ -255,7 +255,7 @@ def test_a_sqlite_database_moves_to_postgresql_and_a_user_with_few_rights_can_vo
         store.add_reader("New", "oncologist")
         store.add_vote(draft(2, "New"))
         accounts.add(store, "New", "administrator", "seven quiet horses")
-        with pytest.raises(AccessRefused, match="are not right"):
+        with pytest.raises(AccessRefused, match="is wrong"):
             accounts.sign_in(store, "Nobody", "seven quiet horses")
         accounts.sign_in(store, "New", "seven quiet horses")
         assert [(v.reader, v.supersedes) for v in store.votes()] == [

@@ -115,7 +115,7 @@ FAULTS = {
     ),
     "an account that is shut": (
         {"accounts": (WHOLE.accounts[0], replace(WHOLE.accounts[1], disabled=True))},
-        [f"refused: reader {READER_B}: the account is shut"],
+        [f"refused: reader {READER_B}: the account is disabled"],
     ),
     "an account spelled in another way": (
         {"accounts": (WHOLE.accounts[0], AccountState("DR  BO", Role.READER))},
@@ -140,7 +140,7 @@ FAULTS = {
     ),
     "a plan that is locked already": (
         {"locked": {"small": study().digest}},
-        ["refused: this plan is locked already, as small"],
+        ["refused: this plan is already locked, as small"],
     ),
     "an id in use": (
         {"locked": {"small": "0" * 64}},
@@ -321,11 +321,11 @@ def plant(home: Path, store, fault: str) -> None:
         ("gone", "case Case-2 cannot be read: Case-2-t2f.nii.gz is gone"),
         ("changed", "case Case-2 cannot be read: Case-2-t1c.nii.gz was changed"),
         ("record", "case Case-2 cannot be read: Case-2/case.json"),
-        ("unread", "case Case-2: other models have read it"),
+        ("unread", "case Case-2: it was read by models other"),
         ("damaged", "case Case-2: the stored answer cannot be read"),
         ("others", "case Case-2: the stored answer comes from other models"),
         ("truth", "the reference primaries cannot be read"),
-        ("shut", f"reader {READER_B}: the account is shut"),
+        ("shut", f"reader {READER_B}: the account is disabled"),
     ],
 )
 def test_what_is_broken_on_disk_blocks_the_lock(home, store, fault: str, words: str) -> None:
@@ -367,7 +367,7 @@ def test_who_has_seen_the_answers_is_known_from_votes_studies_and_from_outside(
 def test_the_id_must_be_typed_and_what_was_found_is_kept_with_the_lock(home, store) -> None:
     facts = gathered(home, store)
     for typed in ("", "Small", "small study"):
-        with pytest.raises(InputRefused, match="was not typed as it stands"):
+        with pytest.raises(InputRefused, match="was not typed as it is"):
             start.lock(store, study(), facts, "Iris", confirm=typed)
     assert plan.studies(store) == []
     locked = start.lock(store, study(), facts, "Iris", confirm=" small ")
@@ -455,7 +455,7 @@ def test_the_command_locks_only_what_is_ready_and_confirmed(home, file) -> None:
     assert warned.exit_code == 2 and "2 warnings stand" in warned.output
     plant(home, None, "unread")
     blocked = run(*at, "--confirm", "small", "--accept-warnings")
-    assert blocked.exit_code == 2 and "case Case-2: other models have read it" in blocked.output
+    assert blocked.exit_code == 2 and "case Case-2: it was read by models other" in blocked.output
     assert "small" not in run("progress").output
     run_folder = home / "predictions" / "Case-2" / "0123456789abcdef"
     run_folder.rename(run_folder.with_name(load_bundle(settings().bundle).info.digest[:16]))

@@ -334,7 +334,7 @@ def test_a_damaged_file_is_refused_in_a_sentence(store, url):
     file = Path(file_of(url))
     whole = file.read_bytes()
     file.write_bytes(b"This is no database at all. " * 400)
-    with pytest.raises(BmcoreError, match="damaged or is no database"):
+    with pytest.raises(BmcoreError, match="damaged or is not a database"):
         open_store(url)
     file.write_bytes(whole[:8192] + os.urandom(len(whole) - 8192))
     with pytest.raises(BmcoreError, match="damaged"):

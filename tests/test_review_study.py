@@ -1,5 +1,6 @@
 """A plan is checked as a whole, locked by its hash, and gives each reader a list of his own."""
 
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from bmcore.cli import app
 from bmcore.domain import BmcoreError, InputRefused
+from bmcore.plain import local_time
 from bmcore.review import plan, schema
 from bmcore.review.allocation import Place, repeated_cases, work_list
 from bmcore.review.reading_session import ReadingSession
@@ -289,7 +291,7 @@ def test_a_draft_survives_a_restart_and_goes_when_the_sheet_is_locked(desk, url)
         assert other.work("r01")[0].state == "draft"
         other.submit(place, SAID, Seconds(20, 3), "k")
         assert other.draft(place) is None
-        with pytest.raises(InputRefused, match="this sheet is locked"):
+        with pytest.raises(InputRefused, match="this reading is locked"):
             other.save_draft(place, {}, Seconds())
 
 
@@ -300,8 +302,10 @@ def test_a_sheet_sent_twice_is_locked_once_and_another_answer_is_not_lost_in_sil
     changed = {"primary": {"choice": "rcc", "confidence": 1}}
     with pytest.raises(InputRefused, match="already locked with other answers"):
         desk.submit(place, changed, Seconds(), "k")
-    with pytest.raises(InputRefused, match="this sheet is locked"):
+    with pytest.raises(InputRefused, match="this reading is locked") as refused:
         desk.submit(place, changed, Seconds(), "other form")
+    said = str(refused.value)  # a reader sees it: no case, and not whether it is a repeat
+    assert place.case_id not in said and "occasion" not in said and "r01, unaided" in said
     assert len(desk.history()) == 1
 
 
@@ -316,14 +320,14 @@ def test_a_correction_is_a_new_row_with_a_reason(desk, url):
     assert new.supersedes == old.id
     assert desk.answers() == [new]
     assert desk.history() == [old, new]
-    with pytest.raises(InputRefused, match="only a locked sheet"):
+    with pytest.raises(InputRefused, match="only a locked reading"):
         desk.correct(first_three(desk)[1], "primary", mind, "Why not.")
     assert verify(url).problems == ()
 
 
 def test_a_skipped_case_is_passed_over_with_its_later_arms_and_can_still_be_read(desk):
     unaided, aided, _ = first_three(desk)
-    with pytest.raises(InputRefused, match="not this sheet's turn"):
+    with pytest.raises(InputRefused, match="not this reading's turn"):
         desk.submit(desk.work("r01")[3].item.place, SAID, Seconds(), "far")
     desk.skip(unaided, "motion", "s")
     desk.skip(unaided, "motion", "s")
@@ -392,7 +396,8 @@ def test_a_crossover_waits_for_the_washout(store):
         now[0] += timedelta(hours=1)
     waiting = desk.next("r00")
     assert waiting.not_before == datetime(2027, 1, 29, 1, tzinfo=UTC)
-    with pytest.raises(InputRefused, match=r"washout is not over.*2027-01-29 01:00"):
+    say = f"washout is not over. Try: go on after {local_time(waiting.not_before)}."
+    with pytest.raises(InputRefused, match=re.escape(say)):
         desk.submit(waiting.item.place, SAID, Seconds(), "early")
     now[0] = datetime(2027, 1, 29, 1, 1, tzinfo=UTC)
     desk.submit(waiting.item.place, SAID, Seconds(), "late")

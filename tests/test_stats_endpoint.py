@@ -338,7 +338,7 @@ def test_readers_who_change_alike_have_the_variance_of_the_cases():
 def test_what_cannot_be_said_says_why():
     one = compute(Endpoint("accuracy", ARMS), votes(np.ones((2, 1, 12), bool)))
     assert one.verdict == "cannot be said"
-    assert "one reader is no sample of readers" in one.sentence
+    assert "one reader is not a sample of readers" in one.sentence
     none = compute(Endpoint("accuracy", ARMS), [])
     assert none.verdict == "cannot be said"
     assert "no reader has read enough" in none.sentence

@@ -97,7 +97,7 @@ def test_a_balanced_mixed_model_is_the_paired_t_test_of_the_readers_means():
 
 def test_the_mixed_model_says_what_it_cannot_fit():
     one = mixed.compare_arms([1.0, 2, 3, 4], list("aaaa"), list("1212"), list("uuvv"), ("u", "v"))
-    assert "one reader is no sample" in one.difference.method
+    assert "one reader is not a sample" in one.difference.method
     none = mixed.compare_arms([1.0, 2], list("ab"), list("12"), list("uu"), ("u", "v"))
     assert "each arm needs readings" in none.difference.method
     with pytest.raises(ValueError, match="missing values"):

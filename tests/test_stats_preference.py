@@ -72,7 +72,7 @@ def test_ties_take_their_share_and_the_side_is_told_from_the_candidate():
         1 - 1 / (1 + math.exp(-0.8)), abs=0.05
     )
     assert big.left_by_reader["R0"].value > 0.5
-    assert "habit of the side" in big.left_by_reader["R0"].method
+    assert "favours a side" in big.left_by_reader["R0"].method
 
 
 def test_choices_of_one_case_are_not_independent():

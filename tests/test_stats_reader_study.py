@@ -222,4 +222,4 @@ def test_decision_time_states():
     assert single.ratio.value == 0.5
     assert not single.ratio.has_interval
     alone = decision_time.time_ratio_of_all(np.full((1, 5), 2.0), np.arange(1.0, 6.0)[None])
-    assert "no sample of readers" in alone.ratio.method
+    assert "not a sample of readers" in alone.ratio.method

@@ -307,7 +307,7 @@ def test_new_limits_are_kept_where_the_old_ones_give_too_many_false_lesions() ->
     new[:, 0], old[:, 0] = 0.5, np.where(np.arange(20) % 2, 0.7, 0.4)
     new[:, 1], old[:, 1] = 0.2, 0.9
     verdict = limits.judge(new, old, np.arange(20))
-    assert verdict.kept == "new" and "0.90 false lesions a case" in verdict.why
+    assert verdict.kept == "new" and "0.90 false lesions per case" in verdict.why
 
 
 def _files(place: Path, cases: int, told: float) -> list[Path]:

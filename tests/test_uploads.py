@@ -93,7 +93,7 @@ class Free:
 def test_one_user_cannot_fill_the_server_with_unfinished_uploads(tmp_path: Path) -> None:
     for number in range(uploads.MOST_WAITING):
         begun(tmp_path, mark=str(number))
-    with pytest.raises(InputRefused, match="wait already"):
+    with pytest.raises(InputRefused, match="are already waiting"):
         begun(tmp_path, mark="one more")
     assert begun(tmp_path, mark="3").mark == "3"
 

@@ -126,7 +126,9 @@ def main(
     more_data: Annotated[
         list[Path] | None, typer.Option("--more-data", help="Another folder; may be repeated.")
     ] = None,
-    most_false: Annotated[float, typer.Option(min=0, help="False lesions a case, at most.")] = 0.5,
+    most_false: Annotated[
+        float, typer.Option(min=0, help="False lesions per case, at most.")
+    ] = 0.5,
     flip_augmentation: Annotated[
         bool | None,
         typer.Option(help="Also read the mirror image (twice the time); else as the config says."),

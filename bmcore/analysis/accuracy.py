@@ -64,7 +64,7 @@ def accuracy_section(data: StudyData, arrays: ReadingArrays, category: str) -> S
             tuple(lines),
             "Other and cannot tell count as not right. AUC from the confidence that it is this "
             "primary against the rest; cannot tell ranks lowest, whatever its confidence; from "
-            f"{LEAST_OF_A_KIND} cases of either kind on.",
+            f"{LEAST_OF_A_KIND} cases of either kind upwards.",
             drawings=(
                 Drawing(
                     "intervals",

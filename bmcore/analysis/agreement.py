@@ -185,8 +185,5 @@ def _sentence(arrays: ReadingArrays, overall: tuple[Line, ...]) -> str:
     text = f"Two readers give the same primary: {'; '.join(told)} cases."
     most = max(line.cells[0].n for line in overall if line.cells[0] is not None)
     if most < LEAST_CASES:
-        text += (
-            f" {count(most, 'case')} read by two: kappa and its like are shown from {LEAST_CASES} "
-            "cases on."
-        )
+        text += f" {count(most, 'case')} read by two: kappa and the like need {LEAST_CASES} cases."
     return text

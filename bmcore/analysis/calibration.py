@@ -14,7 +14,7 @@ from bmcore.stats.calibration import Calibration, calibration
 from bmcore.stats.estimate import Estimate
 from bmcore.stats.readings import CANNOT_TELL
 
-_COLUMNS = (Column("Intercept"), Column("Slope"), Column("Said minus seen", "points"))
+_COLUMNS = (Column("Intercept"), Column("Slope"), Column("Stated minus observed", "points"))
 
 
 def readers_table(arrays: ReadingArrays) -> ResultTable:
@@ -42,9 +42,9 @@ def readers_table(arrays: ReadingArrays) -> ResultTable:
         ("Who", "Phase"),
         _COLUMNS,
         tuple(lines),
-        "Intercept: 0 is right, above 0 the reader is right more often than he says. Slope: 1 is "
-        "right, below 1 his confidences are too extreme. Logistic regression, errors clustered on "
-        "patients; from 10 right and 10 wrong answers on.",
+        "Intercept: 0 is right, above 0 the reader is right more often than stated. Slope: 1 is "
+        "right, below 1 the stated confidences are too extreme. Logistic regression, errors "
+        "clustered on patients; needs 10 right and 10 wrong answers.",
     )
 
 
@@ -67,7 +67,7 @@ def models_table(facts: Mapping[str, CaseFacts]) -> ResultTable:
         ("Models", "Primary"),
         _COLUMNS,
         tuple(lines),
-        "One primary against the rest; from 10 cases of either kind on.",
+        "One primary against the rest; needs 10 cases of either kind.",
     )
 
 

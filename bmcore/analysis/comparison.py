@@ -55,10 +55,11 @@ def comparison_section(
             ("Phases", "Measure"),
             tuple(Column(m, "points") for m in METHODS),
             tuple(lines),
-            "A reader counts with the cases that he read in both phases, and by how many these "
-            "are. Readers like these: readers and cases are samples, by Obuchowski and Rockette "
-            "(OR) and by U-statistics (U). These readers: it holds for them alone. p of the first "
-            "column; an AUC in hundredths. All but right answers: one primary against the rest."
+            "Readers count with the cases that they read in both phases, weighted by how many "
+            "these are. Readers like these: readers and cases are samples, by Obuchowski and "
+            "Rockette (OR) and by U-statistics (U). These readers: it holds for them alone. p of "
+            "the first column; an AUC in hundredths. All but right answers: one primary against "
+            "the rest."
             + ("" if level == 0.95 else f" The intervals here are {level:.0%} intervals."),
             "p",
             (Drawing("intervals", guide=0.0, only="Right answers"),),

@@ -157,8 +157,8 @@ def _confidence_sentence(over: list[Line]) -> str:
     )
     if first is None or first.cells[0] is None:
         return (
-            f"Whether sure readers are right can be said from {LEAST_CASES} cases with a known "
-            "primary on."
+            f"Whether sure readers are right can be said once {LEAST_CASES} cases have a known "
+            "primary."
         )
     found, phase = first.cells[0], first.labels[1].lower()
     shown = cell_text(Column("", "points"), found)

@@ -28,7 +28,7 @@ CODEBOOK: Mapping[str, Mapping[str, tuple[str, str, str]]] = MappingProxyType(
             "case": ("text", "", "id of the case (a pseudonym)"),
             "arm": ("text", "aided, aided_explained", "what was shown"),
             "occasion": ("whole number", "0, 1", "0 first reading, 1 hidden repeat"),
-            "sha256": ("text", "", "of the file; stands in the database's chain"),
+            "sha256": ("text", "", "of the file; recorded in the database's chain"),
             "confirmed": ("text", "yes, no", "a question of kind mask confirmed this very mask"),
             "problem": ("text", "", "why the file is not here"),
         },

@@ -87,7 +87,7 @@ def _crossover(data: StudyData, own: Sequence[Reading], pair: tuple[str, str]) -
         first_new = np.array([when[r.reader, r.case, pair[1]] == 1 for r in own])
         found = effects.crossover(_rows(own, pair), period, first_new)
         lines = [
-            _line("Phase, period and order held alike", found.arm),
+            _line("Phase, adjusted for period and order", found.arm),
             _line("Period, second minus first", found.period),
             _line("Carry-over: began with the later phase", found.carry_over),
         ]
@@ -96,7 +96,8 @@ def _crossover(data: StudyData, own: Sequence[Reading], pair: tuple[str, str]) -
         "Period and carry-over, right answers",
         ("Effect",),
         lines,
-        "With two periods carry-over cannot be told from an effect of phase by period (Senn 2002).",
+        "With two periods carry-over cannot be told apart from an effect of phase by period (Senn "
+        "2002).",
     )
 
 

@@ -16,7 +16,7 @@ _NAMES = MappingProxyType(
     {
         "accuracy": "right answers",
         "agreement": "agreement between readers (Fleiss' kappa)",
-        "false lesions": "false lesions a case",
+        "false lesions": "false lesions per case",
         "lesion sensitivity": "lesions found",
     }
 )

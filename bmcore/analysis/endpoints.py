@@ -277,7 +277,7 @@ def _analyses(data: StudyData, marks: LesionMarks, planned: Finding) -> ResultTa
         ("Analysis",),
         (Column(endpoint_words.column(choice), endpoint_words.change_unit(choice)),),
         tuple(lines),
-        "The first line is the result. The others show whether it hangs on what is missing.",
+        "The first line is the result. The others show whether it depends on what is missing.",
         "p",
     )
 
@@ -359,5 +359,5 @@ def _read(data: StudyData) -> ResultTable:
         ("Reader", "Phase", "Read", "Missing"),
         (),
         tuple(lines),
-        "A reader counts with what he read; missing readings are not filled in.",
+        "Readers count with what they have read; missing readings are not filled in.",
     )

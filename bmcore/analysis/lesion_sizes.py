@@ -63,7 +63,7 @@ def _false(rows: list[Reading], pair: tuple[str, str], kind: str) -> ResultTable
     cells = _cells(found, n)
     return ResultTable(
         f"false_{pair[0]}_{pair[1]}",
-        "False marks a case, mean of the readers",
+        "False marks per case, mean of the readers",
         ("",),
         (*(Column(ARM_NAMES[a]) for a in pair), Column("Difference")),
         (Line(("All",), cells, found.p),),

@@ -40,10 +40,10 @@ def lesion_section(data: StudyData, marks: LesionMarks) -> Section:
             ("Reader", "Phase"),
             (
                 *(Column(VERDICT_NAMES[v], "share") for v in LESION_VERDICTS),
-                Column("Missed lesions a case", "number"),
+                Column("Missed lesions per case", "number"),
             ),
             tuple(verdicts),
-            "Shares of the models' lesions; the lesions of one patient count as hanging together.",
+            "Shares of the models' lesions; the lesions of one patient count as one cluster.",
         ),
         found,
         *size_tables(data, marks),
@@ -73,7 +73,7 @@ def _verdict_lines(data: StudyData) -> list[Line]:
                 cells.append(clustered.share(table == verdict, table != "", verdict))
             else:
                 cells.append(undefined(0, "not defined: the models found no lesion"))
-        cells.append(_mean(missed, "missed lesions a case"))
+        cells.append(_mean(missed, "missed lesions per case"))
         lines.append(Line((name, ARM_NAMES[arm]), tuple(cells)))
     return lines
 
@@ -105,7 +105,7 @@ def _mark_tables(
             "marks",
             "Lesions marked, against the reference mask",
             ("Reader", "Phase"),
-            (Column("Lesions found", "share"), Column("False marks a case", "number")),
+            (Column("Lesions found", "share"), Column("False marks per case", "number")),
             tuple(found),
         ),
         ResultTable(
@@ -154,7 +154,7 @@ def _found(told: list[tuple[frozenset[int], int]], lesions: list[int]) -> tuple[
         share = undefined(0, "not defined: no reference lesion")
     else:
         share = clustered.share(hit, there, "lesions found")
-    false = _mean(np.array([f for _, f in told], float), "false marks a case")
+    false = _mean(np.array([f for _, f in told], float), "false marks per case")
     return (share, false)
 
 
@@ -256,5 +256,5 @@ def dice_table(data: StudyData) -> ResultTable:
         ("Readers",),
         (Column("Dice"),),
         tuple(lines),
-        "1 is the same outline, 0 no common voxel. Counted where two readers corrected a case.",
+        "1 is the same outline, 0 no voxel in common. Counted where two readers corrected a case.",
     )

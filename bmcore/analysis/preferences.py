@@ -85,7 +85,7 @@ def preference_section(data: StudyData) -> Section | None:
             ("Who",),
             (Column("Share of A, where one is preferred", "share"),),
             tuple(habits),
-            "Sides were drawn, so 50 % is expected; far from it is a habit of the side.",
+            "Sides were drawn, so 50 % is expected; far from it, the reader favours a side.",
         ),
     ]
     planned = len(data.plan.cases) * len(data.plan.readers)
@@ -133,7 +133,7 @@ def _sentence(lines: list[Line]) -> str:
     first = lines[0].cells[0]
     assert first is not None
     if not first.has_interval:
-        return f"Which segmentation is preferred can be said from {LEAST_CASES} cases on."
+        return f"Which segmentation is preferred can be said once there are {LEAST_CASES} cases."
     shown = cell_text(Column("", "share"), first)
     return f"Readers prefer {lines[0].labels[0]}: {shown}, p {p_words(lines[0].p)}."
 

@@ -31,7 +31,7 @@ CODEBOOK: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "answer": ("text", _CHOICES, "primary that the reader named"),
         "confidence": ("whole number", "0-100", "how sure; of cannot_tell it means nothing"),
         "differential": ("text", _CHOICES, "others considered, likeliest first, by |"),
-        "seconds": ("number", "s", "active time at the sheet; empty where none was taken"),
+        "seconds": ("number", "s", "active reading time; empty where none was taken"),
         "quality": ("whole number", "1-5", "of the segmentation; empty where not asked"),
         "explanation": ("text", "helpful, neutral, misleading", "empty where not asked"),
         "model": ("text", _CHOICES, "the models' fused answer; empty where there is none"),

@@ -40,11 +40,11 @@ def time_section(data: StudyData, arrays: ReadingArrays) -> Section:
     tables = [
         ResultTable(
             "time",
-            "Active seconds a case, median",
+            "Active seconds per case, median",
             ("Who", "Phase"),
             (Column("Median", "seconds"),),
             tuple(lines),
-            "Time with hands on; idle time is taken off. Bootstrap of patients."
+            "Time with input; idle time is not counted. Bootstrap of patients."
             + ("" if crossover else f" {ON_TOP}"),
         ),
         *([_ratios(arrays)] if crossover else []),
@@ -196,5 +196,5 @@ def _sentence(lines: list[Line]) -> str:
         if line.cells[0] is not None and line.cells[0].has_interval
     ]
     if not told:
-        return f"Times are shown from {LEAST_CASES} cases on."
-    return f"Median active time a case: {'; '.join(told)}."
+        return f"Times are shown once there are {LEAST_CASES} cases."
+    return f"Median active time per case: {'; '.join(told)}."

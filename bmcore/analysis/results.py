@@ -114,7 +114,7 @@ def running(data: StudyData, marks: LesionMarks = LesionMarks()) -> Running:
     if finding is None or not finding.difference.has_interval:
         n = finding.difference.n if finding else 0
         return Running(
-            math.nan, n, (f"The width of the interval cannot be told yet: {_why(data, answer)}.",)
+            math.nan, n, (f"The width of the interval cannot be given yet: {_why(data, answer)}.",)
         )
     change = finding.difference
     level = f"{finding.endpoint.level:.0%}"

@@ -59,7 +59,7 @@ def curves_table(data: StudyData, category: str) -> ResultTable:
         "At each rate of false positives the mean of the readers' own curves; the band is "
         f"pointwise ({RESAMPLING.level:.0%}), from a bootstrap of cases"
         + (", for these very readers." if fixed else " and readers.")
-        + " The AUC weighs a reader by what he read.",
+        + " The AUC weighs readers by how much they read.",
         drawings=(
             Drawing(
                 "roc",

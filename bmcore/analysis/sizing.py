@@ -27,7 +27,7 @@ def pilot(
     if not record.finished:
         raise refuse(
             f"the study {record.study.study} is not finished, so it tells nothing yet",
-            found=f"{record.open_sheets} open sheets",
+            found=f"{record.open_sheets} open readings",
         )
     if measure not in MEASURES:
         raise refuse("this measure is not sized", found=measure, expected=", ".join(MEASURES))

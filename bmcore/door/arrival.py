@@ -103,7 +103,7 @@ def begin(
     kept = listed(files)
     if len(kept) > MOST_FILES:
         raise refuse(
-            "these are too many files",
+            "there are too many files",
             found=len(kept),
             expected=f"at most {MOST_FILES}",
             hint="choose the folder of one patient.",

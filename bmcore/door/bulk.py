@@ -169,7 +169,7 @@ def _of_examination(home: Path, item: Item, found: ExaminationRow, key: str, wis
     asked = tuple(q for name, q in found.questions.items() if name in usable)
     if asked and not wishes.likeliest:
         return known(home, replace(made, state=ASKS, said=(*asked, *made.said)))
-    taken = tuple(f"Taken as the likeliest: {question}" for question in asked)
+    taken = tuple(f"Taken as the most likely: {question}" for question in asked)
     return known(home, replace(made, said=(*taken, *made.said)))
 
 

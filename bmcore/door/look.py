@@ -79,7 +79,7 @@ def _study(rest: Sequence[SourceFile], images: Sequence[SourceFile]) -> StudyFou
         raise refuse(
             "there is no MRI image in these files",
             found=_listed(rest),
-            expected="DICOM files, with or without ending, or NIfTI files (.nii, .nii.gz)",
+            expected="DICOM files, with or without an extension, or NIfTI files (.nii, .nii.gz)",
             hint="choose the whole folder of the examination, or the disc with its DICOMDIR.",
         ) from None
 
@@ -185,7 +185,7 @@ def _of_nifti(files: Mapping[str, SourceFile], looked_at: int, keep: Keep) -> Fo
     """One examination of all files: whose they are, NIfTI does not say."""
     if len(files) > _MOST_READ:
         raise refuse(
-            "these are too many images for one patient at one time",
+            "there are too many images for one patient at one time",
             found=_listed(list(files.values())),
             expected=f"two to four sequences, at most {_MOST_READ} files",
             hint="choose the files of one examination.",
@@ -201,7 +201,7 @@ def _of_nifti(files: Mapping[str, SourceFile], looked_at: int, keep: Keep) -> Fo
         likeliest = max(fitting, key=lambda row: (row.usable, row.confidence))
         proposed[sequence] = likeliest.label
         if len(fitting) > 1:
-            questions[sequence] = f"{len(fitting)} files are named like it. Which one is it?"
+            questions[sequence] = f"{len(fitting)} files have names that fit. Which one is it?"
         elif likeliest.confidence < SURE and not any(row.sequence == "t1c" for row in rows):
             questions[sequence] = f"Is it {likeliest.name}? {likeliest.reason}"
     left = looked_at - len(files)

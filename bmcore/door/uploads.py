@@ -61,7 +61,7 @@ def begin(
         return same
     if len(mine) >= MOST_WAITING:
         raise refuse(
-            f"{len(mine)} uploads of yours wait already",
+            f"{len(mine)} uploads of yours are already waiting",
             hint="finish one of them, or remove it.",
         )
     size, most_now = sum(bytes_ for _, bytes_ in files), room(home, most)

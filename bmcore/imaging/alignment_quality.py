@@ -198,7 +198,7 @@ def _of_cuts(quality: Quality) -> Iterator[Finding]:
         )
     elif quality.template_information < LEAST_PART:
         yield _doubt(
-            "the brain hardly fits the template: it may be a part of a brain, or greatly changed",
+            "the brain hardly fits the template: it may be part of a brain, or greatly changed",
             f"{quality.template_information:.2f} nats of mutual information",
             f"at least {LEAST_PART}",
             "look at the images and at the outline of the brain.",

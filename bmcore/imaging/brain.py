@@ -110,7 +110,7 @@ def _plausible(mask: npt.NDArray[np.bool_], affine: Affine) -> tuple[Finding, ..
         findings.append(
             Finding(
                 Severity.WARNING,
-                "the brain is very small; part of it may lie outside of the image",
+                "the brain is very small; part of it may lie outside the image",
                 found=f"{volume_ml:.0f} ml",
                 expected=f"at least {SMALLEST_ML:.0f} ml",
                 hint="check that the images cover the whole brain.",
@@ -121,8 +121,8 @@ def _plausible(mask: npt.NDArray[np.bool_], affine: Affine) -> tuple[Finding, ..
         findings.append(
             Finding(
                 Severity.WARNING,
-                "the head reaches the edge of the image broadly: the skull is not removed, or the "
-                "image cuts through the brain",
+                "the head touches the edge of the image over a wide area: the skull is not "
+                "removed, or the image cuts through the brain",
                 found=f"{touching:.0%} of one face of the image",
                 expected=f"at most {TOUCHING:.0%}",
                 hint="remove the skull and check that the whole brain is covered.",

@@ -112,7 +112,7 @@ def write_yale(case: Case, consensus: Consensus, folder: Path) -> Path:
 
     if not same_grid(case.grid, consensus.mask):
         raise refuse(
-            f"the consensus mask lies on another grid than case {case.case_id}",
+            f"the consensus mask is on a different grid from case {case.case_id}",
             found=f"shape {consensus.mask.shape}",
             expected=f"shape {case.grid.shape} and the same affine",
         )
@@ -130,7 +130,7 @@ def _stack(masks: Sequence[Volume]) -> npt.NDArray[np.uint8]:
         raise refuse("a consensus needs masks of two readers or more", found=len(masks))
     for number, mask in enumerate(masks, start=1):
         if not same_grid(masks[0], mask):
-            raise refuse(f"mask {number} lies on another grid than mask 1", found=mask.shape)
+            raise refuse(f"mask {number} is on a different grid from mask 1", found=mask.shape)
         if not np.isin(mask.data, (0, 1, 2, 3)).all():
             raise refuse(f"mask {number} holds other labels", expected="0, 1, 2, 3")
     return np.stack([np.asarray(mask.data, np.uint8) for mask in masks])

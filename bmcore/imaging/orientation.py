@@ -75,8 +75,8 @@ def _turned(turn: Turn) -> Finding:
         how = "along other axes: " + ", ".join(told)
     return Finding(
         Severity.WARNING,
-        f"the head seems to lie {how} in the images, against what the header says; sides are not "
-        "known, and lobes were told from the picture",
+        f"the head seems to lie {how} in the images, contrary to the header; sides are not known, "
+        "and lobes were judged from the image",
         found="compared with a template of the brain",
         hint="export the images again; look at them in a viewer before you use the results.",
     )
@@ -197,7 +197,7 @@ def _cut_finding(axis: int, where: str, area_mm2: float) -> Finding:
     lost = "side and lobe" if axis == 0 else "the lobe"
     return Finding(
         Severity.WARNING,
-        f"the images cut through the brain at the {where}; {lost} of lesions cannot be told",
+        f"the images cut through the brain at the {where}; {lost} of lesions cannot be determined",
         found=f"{area_mm2 / 100:.0f} cm² of brain on a flat face",
         expected="the whole brain",
         hint="use images that hold the whole brain.",

@@ -155,5 +155,5 @@ def _numbers(values: Mapping[str, float], what: str) -> str:
 
 
 def _doubt(what: str, sequence: str, found: str, expected: str) -> Finding:
-    hint = "look at the images; if a file was taken for the wrong sequence, add the case again."
+    hint = "look at the images; if a file was taken as the wrong sequence, add the case again."
     return Finding(Severity.WARNING, what, sequence, found, expected, hint)

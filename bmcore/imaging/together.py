@@ -54,7 +54,7 @@ class Misfit:
         if self.far_mm >= SHIFT_MM:
             along = ", ".join(f"{s:+.0f}" for s in self.shift_mm)
             told.append(
-                f"is moved by about {self.far_mm:.0f} mm ({along} to the right, front, top)"
+                f"is displaced by about {self.far_mm:.0f} mm ({along} to the right, front, top)"
             )
         if self.stranger:
             told.append("looks like another patient's or another examination's")

@@ -89,7 +89,7 @@ def admit(
     ``heads.align`` and where a finding blocks the case.
     """
     watch = _Watch(on_step or (lambda words, fraction: None))
-    watch("Looking whether the images fit together", 0.0)
+    watch("Checking that the images fit together", 0.0)
     alignment = None
     if skull.needs_alignment(raw.volumes):
         _check_possible(raw.volumes)

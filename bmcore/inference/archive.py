@@ -81,7 +81,7 @@ def load(folder: Path | str) -> Prediction:
         "this stored prediction was changed after it was written",
         file=folder,
         found=f"{', '.join(changed)} of another content",
-        hint="put the files back from a backup, or run the models again.",
+        hint="restore the files from a backup, or run the models again.",
     )
 
 

@@ -86,5 +86,5 @@ def basis(prediction: Prediction) -> str | None:
     """What the shares are that the probabilities stand for, on one line; None if not stated."""
     if prediction.training_shares is None:
         return None
-    words = "The probabilities stand for the case mix of the training patients: "
+    words = "The probabilities assume the case mix of the training patients: "
     return words + CaseMix(prediction.training_shares).words + "."

@@ -171,7 +171,7 @@ def lesion_patch(
         )
     if not same_grid(case.grid, prediction.mask):
         raise refuse(
-            "the prediction lies on another grid than the images",
+            "the prediction is on a different grid from the images",
             found=f"shape {prediction.mask.shape}",
             expected=f"shape {case.grid.shape}",
             hint="run the prediction again.",

@@ -54,7 +54,7 @@ def find_map(home: Path, prediction: Prediction, lesion: int, primary: Primary) 
     except (OSError, InputRefused) as error:
         raise refuse("a kept map cannot be read", file=path, found=error) from error
     if not same_grid(found, prediction.mask):
-        raise refuse("a kept map lies on another grid than the images", file=path)
+        raise refuse("a kept map is on a different grid from the images", file=path)
     return found
 
 

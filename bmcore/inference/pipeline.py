@@ -251,6 +251,6 @@ def _at_edge(lesions: Sequence[Lesion]) -> list[Finding]:
             Severity.WARNING,
             f"{which} {AT_EDGE}",
             hint="look at the outline of the brain: it may cut the lesion, or what was found may "
-            "lie outside of the brain.",
+            "lie outside the brain.",
         )
     ]

@@ -93,7 +93,7 @@ def preview(path: Path, name: str, home: Path, cases: Collection[str]) -> Previe
         if case not in cases:
             what = "no case of this id is here"
         elif primary is None:
-            what = "not told, or none of the six"
+            what = "not given, or none of the six"
         elif case not in known:
             what = NEW
         else:

@@ -91,9 +91,9 @@ def _from_folder(folder: Path, settled: Mapping[str, Path], same_patient: bool) 
             hint="choose the folder of one patient; convert DICOM to NIfTI first.",
         )
     others = [p for p in files if p not in images]
-    notes = [_unused(p, "it is no NIfTI image") for p in others[:MOST_LISTED]]
+    notes = [_unused(p, "it is not a NIfTI image") for p in others[:MOST_LISTED]]
     if len(others) > MOST_LISTED:
-        what = f"{len(others) - MOST_LISTED} more files are no NIfTI images and were not used"
+        what = f"{len(others) - MOST_LISTED} more files are not NIfTI images and were not used"
         notes.append(Finding(Severity.INFO, what))
     choice = _from_files(images, folder, settled, same_patient, notes)
     return replace(choice, others=tuple(others))
@@ -151,7 +151,7 @@ def _worth_saying(path: Path, sequence: str, settled: Mapping[str, Path]) -> boo
 
 
 def _taken(sequence: str, path: Path, why: str) -> Finding:
-    what = f"taken for {SEQUENCE_NAMES[sequence]} ({sequence}): {why}"
+    what = f"taken as {SEQUENCE_NAMES[sequence]} ({sequence}): {why}"
     return Finding(Severity.INFO, what, path.name)
 
 
@@ -241,7 +241,7 @@ def _unsure(proposed: Mapping[Path, Proposal]) -> list[Finding]:
             found = sequence
             what = f"the name is clear: it {reason}"
             if sequence in doubles:
-                what = f"more than one file was taken for {SEQUENCE_NAMES[sequence]}"
+                what = f"more than one file was taken as {SEQUENCE_NAMES[sequence]}"
         findings.append(
             Finding(
                 Severity.REFUSED,

@@ -119,7 +119,7 @@ def read_clinical(
             continue
         if key in records and (records[key], primaries[key]) != (record, primary):
             raise refuse(
-                f"case {key} stands in the table twice with different values",
+                f"case {key} is in the table twice with different values",
                 file=path.name,
                 found=f"rows {where[key]} and {row.number}",
                 expected="one row for each case",
@@ -134,7 +134,7 @@ def read_clinical(
     findings += [_as_warning(f) for f in bad]
     if more > len(bad):
         what = f"{more - len(bad)} more cells of this table are not understood"
-        findings.append(Finding(Severity.WARNING, what, path.name, hint="mend those above first."))
+        findings.append(Finding(Severity.WARNING, what, path.name, hint="fix those above first."))
     taken = {headings[c]: FIELD_WORDS[f] for f, c in columns.items()}
     taken |= {h: FIELD_WORDS["not used"] for h in headings if field_of(h) == "not used"}
     unknown = tuple(h for h in headings if h and field_of(h) is None)

@@ -147,7 +147,7 @@ def match_columns(headings: list[str], path: Path) -> tuple[dict[str, int], list
         findings.append(
             Finding(
                 Severity.WARNING,
-                f"two columns were taken for {FIELD_WORDS[name]}; only the first was used",
+                f"two columns were taken as {FIELD_WORDS[name]}; only the first was used",
                 path.name,
                 found=f"'{headings[first]}' and '{headings[second]}'",
                 expected="one column",
@@ -296,11 +296,12 @@ def _explain_codes(column: Column, heading: str, cells: list[str], path: Path, y
             )
         return
     if column.codes:
-        column.how = f"codes {', '.join(column.codes)}: their meaning is not said; not read"
+        column.how = f"codes {', '.join(column.codes)}: their meaning is not stated; not read"
         column.findings.append(
             Finding(
                 Severity.WARNING,
-                f"column '{heading}' holds codes whose meaning is not said; they count as missing",
+                f"column '{heading}' holds codes whose meaning is not stated; they count as "
+                "missing",
                 path.name,
                 found="codes " + ", ".join(column.codes),
                 expected=EXPECTED[column.name],

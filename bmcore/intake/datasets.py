@@ -59,7 +59,7 @@ class YaleDataset:
         """The spreadsheet; an empty table with a finding where there is none."""
         found = self.spreadsheet
         if found is None:
-            what = "no spreadsheet lies beside the cases: no clinical values, no primaries"
+            what = "there is no spreadsheet beside the cases: no clinical values, no primaries"
             note = Finding(
                 Severity.WARNING,
                 what,

@@ -47,6 +47,7 @@ from bmcore.intake.nifti import (
     read_choice,
     write_volume,
 )
+from bmcore.plain import local_time
 from bmcore.settings import settings
 
 _TRACES = ("predictions", "drafts", "maps")
@@ -331,7 +332,7 @@ def _already_there(entry: CaseEntry) -> CaseEntry:
     if _content(there) != entry.content_sha256:
         raise refuse(
             f"there is already a case {entry.case_id} with other images",
-            found=f"{len(there.sha256)} files added {there.added:%Y-%m-%d %H:%M} UTC",
+            found=f"{len(there.sha256)} files added {local_time(there.added)}",
             expected="an id that is not in use",
             hint="give the new case another id.",
         )

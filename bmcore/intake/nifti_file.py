@@ -220,7 +220,7 @@ def read_bytes(path: Path) -> Volume:
 def _no_labels(image: _Image, values: npt.NDArray) -> Exception:
     shown = ", ".join(f"{v:g}" for v in values[:8]) + (" …" if len(values) > 8 else "")
     return refuse(
-        "the mask holds values that are no labels",
+        "the mask holds values that are not labels",
         file=image.name,
         found=shown,
         expected="0 background, 1 necrosis, 2 oedema, 3 enhancing tumour",
@@ -356,7 +356,7 @@ def _check_name(path: Path) -> None:
     raise refuse(
         "the file is a DICOM file" if dicom else "the file is not named as a NIfTI file",
         file=path.name,
-        found=path.suffix or "no ending",
+        found=path.suffix or "no extension",
         expected="a name that ends in .nii or .nii.gz",
         hint="convert the series to NIfTI (for instance with dcm2niix)." if dicom else None,
     )

@@ -47,7 +47,7 @@ def on_one_grid(
         problems.append(
             Finding(
                 Severity.REFUSED,
-                f"{name} lies on another grid than {reference} ({files[reference].name}): "
+                f"{name} is on a different grid from {reference} ({files[reference].name}): "
                 f"{differs}",
                 files[name].name,
                 found=describe_grid(volume),
@@ -59,12 +59,12 @@ def on_one_grid(
 
 
 def off_grid(volumes: Mapping[str, Volume], hint: str) -> list[Finding]:
-    """A refusal for each volume that lies on another grid than t1c, with how it differs."""
+    """A refusal for each volume that is on a different grid from t1c, with how it differs."""
     first = volumes["t1c"]
     return [
         Finding(
             Severity.REFUSED,
-            f"{name} lies on another grid than t1c: {describe_difference(first, volume)}",
+            f"{name} is on a different grid from t1c: {describe_difference(first, volume)}",
             name,
             found=describe_grid(volume),
             expected=describe_grid(first),

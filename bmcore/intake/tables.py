@@ -86,7 +86,7 @@ def read_rows(
                 file=path.name,
                 found=f"{len(cells)} cells",
                 expected=f"{len(headings)} cells",
-                hint="check commas inside of values: such values need quotation marks.",
+                hint="check commas inside values: such values need quotation marks.",
             )
         padded = (*cells[: len(headings)], *("",) * (len(headings) - len(cells)))
         rows.append(Row(number, padded))
@@ -102,7 +102,7 @@ def _check_first_row(
     for number, cells in numbered[1:_TITLES]:
         if _understood(cells, known) > 1:
             raise refuse(
-                f"the headings seem to stand in row {number}",
+                f"the headings seem to be in row {number}",
                 file=path.name,
                 found=f"row {numbered[0][0]}: " + ", ".join(c for c in numbered[0][1] if c)[:120],
                 expected="the headings in the first row, one in each cell",
@@ -123,7 +123,7 @@ def _csv(path: Path, notes: list[Finding]) -> list[tuple[str, ...]]:
         encoding = "utf-8-sig"
         if b"\0" in raw:
             raise refuse(
-                "the clinical file is no text",
+                "the clinical file is not text",
                 file=path.name,
                 found="binary data",
                 expected="CSV or xlsx",

@@ -36,7 +36,7 @@ def all_or_none(out: Path, names: Sequence[str]) -> Iterator[Path]:
             "the report could not be written",
             file=out,
             found=fault.strerror,
-            hint="check the room on the disk and that no file of the report is open.",
+            hint="check the free space on the disk and that no file of the report is open.",
         ) from fault
     finally:
         shutil.rmtree(work, ignore_errors=True)

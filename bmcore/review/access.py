@@ -94,7 +94,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "case.rename": Rule("rename this case", _LEADS, _OUTSIDE),
         "case.delete": Rule("delete this case", _LEADS, _OUTSIDE),
         "case.prior": Rule("say which case is an earlier examination", _LEADS, _OUTSIDE),
-        "runs.see": Rule("see what the models are at", _ALL),
+        "runs.see": Rule("see what the models are doing", _ALL),
         "runs.start": Rule("run the models on many cases", _LEADS),
         "runs.cancel": Rule("cancel what others asked for", _LEADS),
         "review.see": Rule("open the Review page", _ALL),
@@ -108,7 +108,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "study.reasons": Rule(
             "see the models' reasons on this case", _ALL, frozenset({Standing.EXPLAINED})
         ),
-        "study.answer": Rule("answer this sheet", _ALL, _OPEN),
+        "study.answer": Rule("answer this reading", _ALL, _OPEN),
         "study.run": Rule("run the models on this case of the study", _ALL, _HELPED),
         "study.correct": Rule("correct an answer", _ALL, _ANY),
         "study.manage": Rule("plan and follow studies", _LEADS),
@@ -117,10 +117,10 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "masks.export": Rule("write consensus masks", _LEADS, _OUTSIDE),
         "agreement.see": Rule("see how far readers agree", _LEADS, _OUTSIDE),
         "report.build": Rule("build the report", _LEADS, _OUTSIDE),
-        "report.export": Rule("take the report away", _LEADS, _OUTSIDE),
+        "report.export": Rule("download the report", _LEADS, _OUTSIDE),
         "models.see": Rule("see the models' card", _ALL),
-        "password.own": Rule("change the own password", _ALL),
-        "accounts.manage": Rule("keep the accounts", frozenset({Role.ADMINISTRATOR})),
+        "password.own": Rule("change its own password", _ALL),
+        "accounts.manage": Rule("manage the accounts", frozenset({Role.ADMINISTRATOR})),
     }
 )
 
@@ -259,10 +259,10 @@ _WORDS: Mapping[Standing, str] = {
     Standing.FREE: "the case is on no list of yours",
     Standing.WAITING: "the case belongs to a running study",
     Standing.PAUSED: "the study is paused",
-    Standing.UNAIDED: "the sheet without the models is open",
-    Standing.AIDED: "the sheet with the models is open",
-    Standing.EXPLAINED: "the sheet with the models and their reasons is open",
-    Standing.CLOSED: "your sheet is locked",
+    Standing.UNAIDED: "the reading without the models is open",
+    Standing.AIDED: "the reading with the models is open",
+    Standing.EXPLAINED: "the reading with the models and their reasons is open",
+    Standing.CLOSED: "your reading is locked",
     Standing.SKIPPED: "skipped cases of a study can still be read",
     Standing.OVER: "your list is done",
 }

@@ -75,7 +75,7 @@ def add(store: Store, name: str, role: str, password: str) -> Account:
 
     def enter(connection: sa.Connection) -> Account:
         if _row(connection, person.key) is not None:
-            raise refuse("there is an account of this name", found=person.name)
+            raise refuse("there is already an account of this name", found=person.name)
         connection.execute(sa.insert(schema.accounts).values(**row))
         return _account(_known(connection, person.key))
 
@@ -146,7 +146,7 @@ def enter_password(connection: sa.Connection, name: str, role: Role, stored: str
     values = {"password": stored, "stamp": secrets.token_hex(8)}
     if known is not None:
         if known.disabled:
-            raise refuse("this account is shut", hint="an administrator can open it again.")
+            raise refuse("this account is disabled", hint="an administrator can enable it again.")
         connection.execute(sa.update(t).where(t.c.name_key == person.key).values(**values))
     else:
         own = {"name_key": person.key, "name": person.name, "role": role.value}
@@ -170,7 +170,7 @@ def sign_in(store: Store, name: str, password: str, clock: Clock = _now) -> Acco
     right = _matches(row.password if row is not None else nobody, password)
     if row is None or row.disabled or not right:
         raise refuse(
-            "name or password are not right",
+            "the name or the password is wrong",
             hint=f"after {FREE_TRIES} wrong passwords the name is locked for a while.",
             error=AccessRefused,
         )
@@ -280,7 +280,7 @@ def _change(
         )
         if keeps_administrator and not connection.execute(active).scalar_one():
             raise refuse(
-                "one administrator must be left",
+                "there must be at least one administrator",
                 hint="make another account an administrator first.",
             )
         return _account(_known(connection, key))

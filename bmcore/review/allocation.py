@@ -23,6 +23,11 @@ class Place:
     arm: str
     occasion: int = 0
 
+    @property
+    def words(self) -> str:
+        """For a message that its reader may see: neither the case nor whether it is a repeat."""
+        return f"{self.reader}, {self.arm.replace('_', ' ')}"
+
 
 @dataclass(frozen=True)
 class Item:

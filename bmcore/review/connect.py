@@ -177,14 +177,17 @@ def database_faults(where: str) -> Iterator[None]:
 def _in_words(fault: str) -> tuple[str, str]:
     low = fault.lower()
     if "not a database" in low or "malformed" in low or "corrupt" in low:
-        return "the file is damaged or is no database", "restore it from a backup; keep this file."
+        return (
+            "the file is damaged or is not a database",
+            "restore it from a backup; keep this file.",
+        )
     if "readonly" in low or "read-only" in low or "unable to open" in low:
         return "the database cannot be written", "check the path and its permissions."
     if "locked" in low or "busy" in low:
         return "the database stayed busy for too long", "try again; look for a hanging program."
     if "full" in low and "disk" in low:
         return "the disk is full", "make room and try again."
-    return "the database answered with a fault", "try again; tell the administrator."
+    return "the database reported an error", "try again; tell the administrator."
 
 
 def _sqlite_engine(url: sa.URL) -> sa.Engine:

@@ -258,7 +258,7 @@ def load(home: Path | str, sha256: str, like: Volume) -> Volume:
             hint="go back to the models' segmentation, and tell the administrator.",
         ) from error
     if not same_grid(mask, like):
-        raise refuse("the corrected segmentation lies on another grid", file=path)
+        raise refuse("the corrected segmentation is on a different grid", file=path)
     return mask
 
 
@@ -268,7 +268,7 @@ def content_of(home: Path | str, sha256: str) -> bytes:
 
 
 def _checked(path: Path, sha256: str) -> bytes:
-    hint = "bring the file back from a backup, or go back to the models' segmentation."
+    hint = "restore the file from a backup, or go back to the models' segmentation."
     try:
         content = path.read_bytes()
     except FileNotFoundError:

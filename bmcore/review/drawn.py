@@ -79,7 +79,7 @@ def check_correction(question: Question, old: Any, new: Any) -> None:
     problems = []
     if question.kind == "mask" and old != new:
         what = "a mask that was confirmed stays as it is"
-        problems.append(_finding(what, str(new["mask"])[:16], "flag the sheet instead."))
+        problems.append(_finding(what, str(new["mask"])[:16], "flag the reading instead."))
     if question.kind == "marks" and question.rated:
         problems += _rating_problems(question, set(old["marks"]), set(new["marks"]))
     if problems:
@@ -95,7 +95,7 @@ def _rating_problems(question: Question, there: set[str], rated: set[str]) -> li
         problems.append(_finding(what, None, "rate each mark from 0 to 100."))
     if rated - there:
         what = f"question {question.id} rates marks that are not there"
-        problems.append(_finding(what, f"{len(rated - there)} of {len(rated)}", "rate them anew."))
+        problems.append(_finding(what, f"{len(rated - there)} of {len(rated)}", "rate them again."))
     return problems
 
 

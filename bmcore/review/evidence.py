@@ -23,7 +23,7 @@ def of_case(home: Path, case_id: str, shown: Stored | None) -> Evidence:
         raise refuse(
             f"the images of case {case_id} were changed after they were added",
             expected="the files as they were added",
-            hint="put the files back from a backup, or add them as a new case.",
+            hint="restore the files from a backup, or add them as a new case.",
         )
     if shown is None:
         return Evidence(images=entry.images_sha256)
@@ -42,5 +42,5 @@ def check_run(store: Store, case_id: str, found: Stored) -> None:
             file=found.folder.name,
             found=f"SHA-256 {found.sha256[:16]}",
             expected=f"SHA-256 {known[:16]}",
-            hint="put the files back from a backup, or run the models again.",
+            hint="restore the files from a backup, or run the models again.",
         )

@@ -116,7 +116,7 @@ def accept(store: Store, token: str, password: str, clock: Clock = _now) -> Acco
 
 def _over() -> BmcoreError:
     return refuse(
-        "this link does not work any more",
+        "this link no longer works",
         hint="it works once, for a week; ask an administrator for another.",
         error=AccessRefused,
     )

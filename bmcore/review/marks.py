@@ -181,7 +181,7 @@ class _Book:
         self.there.pop(change.id, None)
         self.gone.pop(change.id, None)
         if change.action != "removed" and len(self.there) >= MAX_MARKS:
-            raise refuse(f"a reader can have {MAX_MARKS} marks on a case", hint="take others away.")
+            raise refuse(f"a reader can have {MAX_MARKS} marks on a case", hint="remove others.")
         (self.gone if change.action == "removed" else self.there)[change.id] = mark
         return replace(mark, phase=scene.phase)  # of the change
 
@@ -330,7 +330,7 @@ def read_mark(identity: str, item: Any, scene: Scene) -> Mark:
     if not least <= len(points) <= most:
         raise refuse(f"a mark of kind {kind} has {len(points)} points")
     if not all(math.isfinite(v) and abs(v) < _FAR_MM for point in points for v in point):
-        raise refuse("a mark lies nowhere", found=brief(points), expected="world mm")
+        raise refuse("a mark has no position", found=brief(points), expected="world mm")
     if kind == "angle" and (points[0] == points[1] or points[1] == points[2]):
         raise refuse("an angle has a leg without length", found=brief(points))
     if plane not in (None, "axial", "coronal", "sagittal"):

@@ -90,8 +90,9 @@ def notes(sites: Sequence[SiteRows]) -> Iterator[str]:
             for exposure in list(earlier)[:1]:
                 yield (
                     f"vote {row['id']} of {row['reader']!r} at {site.name} was stored without the "
-                    f"models after a reader of that name had been shown them at "
-                    f"{exposure['site']}; if that is one person, it is no vote without the models"
+                    "models after a reader of that name had been shown them at "
+                    f"{exposure['site']}; if that is one person, it is not a vote without the "
+                    "models"
                 )
 
 

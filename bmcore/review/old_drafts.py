@@ -105,7 +105,7 @@ def _marks(path: Path) -> list[Mark]:
             "the marks that an earlier version stored are damaged",
             file=path,
             found=f"{type(error).__name__}: {error}"[:160],
-            hint="move the file away; new marks are stored all the same.",
+            hint="move the file away; new marks are stored regardless.",
         ) from error
 
 

@@ -248,7 +248,7 @@ def _check_sizes(packed: zipfile.ZipFile, study: Study, home: Path) -> None:
         swollen = [i for i in infos if _is_packed(i) and i.file_size > 1.1 * i.compress_size + 1024]
         sizes = {kind: sum(i.file_size for i in infos if _is_packed(i) == kind) for kind in (0, 1)}
         if owner and owner not in study.all_cases:
-            problems.append(_finding(f"{what} is no case of the plan"))
+            problems.append(_finding(f"{what} is not a case of the plan"))
         elif len(infos) > most.files:
             problems.append(_finding(f"{what} has more than {most.files} files"))
         elif sizes[1] > most.packed << 20 or sizes[0] > most.plain << 20 or swollen:

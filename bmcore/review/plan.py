@@ -67,7 +67,7 @@ def amend(store: Store, study: Study, author: str, reason: str) -> Version:
 def enter_amend(connection: sa.Connection, study: Study, author: str, reason: str) -> Version:
     """``amend``, inside a transaction that writes."""
     if not reason.strip():
-        raise refuse("an amendment needs a reason", hint="write why the plan changes.")
+        raise refuse("an amendment needs a reason", hint="write why you are changing the plan.")
     known = _versions(connection, study.study)
     if not known:
         raise refuse(f"the study {study.study} is not locked yet", hint="lock it first.")

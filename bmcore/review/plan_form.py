@@ -105,10 +105,10 @@ def analysis_words(endpoint: Mapping[str, Any], arms: Mapping[str, str]) -> str:
     aim = endpoint.get("aim", "superiority")
     margin = f" with a margin of {endpoint['margin']:g}" if endpoint.get("margin") else ""
     return (
-        f"Difference in {endpoint['measure']}{of}, {arms[new].lower()} less "
+        f"Difference in {endpoint['measure']}{of}, {arms[new].lower()} minus "
         f"{arms[control].lower()}, mean of the readers; Obuchowski and Rockette's analysis with "
-        f"the jackknife over cases, {readers}; {aim}{margin}, "
-        f"alpha {endpoint.get('alpha', 0.05):g}. Everything else is exploratory."
+        f"the jackknife over cases, {readers}; {aim}{margin}, alpha "
+        f"{endpoint.get('alpha', 0.05):g}. Everything else is exploratory."
     )
 
 

@@ -62,7 +62,7 @@ class _StrictLoader(yaml.SafeLoader):
         if self.values > MOST_VALUES:
             raise _fault(f"it has more than {MOST_VALUES} values", event)
         if self.depth > MOST_DEPTH:
-            raise _fault(f"it has more than {MOST_DEPTH} levels inside of each other", event)
+            raise _fault(f"it has more than {MOST_DEPTH} levels inside each other", event)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node

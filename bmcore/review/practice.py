@@ -144,9 +144,9 @@ class PracticeDesk:
             if place.case_id in left(plan, read, place.reader):
                 self._open(connection, place)
                 if place.arm == "unaided":
-                    raise refuse("this sheet is read without the models", found=place)
+                    raise refuse("this reading is without the models", found=place.words)
             elif place.case_id not in plan.practice:
-                raise refuse("this is no practice case", found=place.case_id)
+                raise refuse("this is not a practice case", found=place.case_id)
             name = plan.reader(place.reader).name
             return exposure.record(
                 connection, name, place.case_id, evidence, self._study, place.arm

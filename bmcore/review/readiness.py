@@ -151,7 +151,7 @@ def unread(study: Study, facts: Facts) -> tuple[str, ...]:
 def _plan(study: Study, facts: Facts) -> Iterator[Finding]:
     taken = facts.locked.get(study.study)
     if taken == study.digest:
-        yield fault(f"this plan is locked already, as {study.study}", "open that study.")
+        yield fault(f"this plan is already locked, as {study.study}", "open that study.")
     elif taken is not None:
         what = f"the study {study.study} is locked with another plan"
         yield fault(what, "give this plan an id of its own, or amend that study with a reason.")
@@ -189,7 +189,7 @@ def _models(study: Study, facts: Facts) -> Iterator[Finding]:
         yield fault(f"case {case_id}: {facts.cases[case_id].unread}", "run the models on it.")
     there = {c for c in study.all_cases if c in facts.cases and facts.cases[c].fault is None}
     if len(there) < len(study.all_cases):
-        yield fault("the models cannot have read what is not there", "mend the cases first.")
+        yield fault("the models cannot have read what is not there", "fix the cases first.")
     for case_id in study.cases if is_against_models(study) else ():
         state = facts.cases.get(case_id)
         if state is not None and state.bundle is not None and not state.answered:

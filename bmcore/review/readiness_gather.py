@@ -149,7 +149,7 @@ def _read_by(state: CaseState, home: Path, case_id: str, bundle: Bundle) -> Case
     folder = archive.newest(home, case_id, digest)
     if folder is None:
         others = (home / "predictions" / case_id).is_dir()
-        words = "other models have read it than those that are loaded"
+        words = "it was read by models other than those that are loaded"
         return replace(state, unread=words) if others else state
     try:
         made_by, lesions, answered = _prediction(folder, _stamp(folder / "arrays.npz"))

@@ -52,13 +52,13 @@ def _account(reader: StudyReader, key: str, facts: Facts) -> Iterator[Finding]:
         yield fault(f"reader {reader.name} has no account", hint)
         return
     if mine.disabled:
-        what = f"reader {reader.name}: the account is shut"
-        yield fault(what, "an administrator can open it again.")
+        what = f"reader {reader.name}: the account is disabled"
+        yield fault(what, "an administrator can enable it again.")
     if not allowed(User(mine.name, mine.role), "study.answer", Standing.UNAIDED):
         what = f"reader {reader.name}: the role {mine.role} may not read"
         yield fault(what, "an administrator can change the role.")
     if mine.name != reader.name:
-        yield note(f"reader {reader.name} is the account {mine.name}, spelled in another way")
+        yield note(f"reader {reader.name} is the account {mine.name}, spelled differently")
 
 
 def _details(reader: StudyReader, known: Reader | None) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import InputRefused, refuse
+from bmcore.plain import local_time
 from bmcore.review import chain, conduct, drawn, earlier, exposure, marks, schema, worklist
 from bmcore.review.allocation import Place, work_list
 from bmcore.review.answers import StudyAnswer, all_answers, answer, in_force
@@ -136,7 +137,7 @@ class ReadingSession:
             plan = current(connection, self._study).study
             self._open(connection, plan, place)
             if place.arm == "unaided":
-                raise refuse("this sheet is read without the models", found=place)
+                raise refuse("this reading is without the models", found=place.words)
             name = plan.reader(place.reader).name
             where = (self._study, place.arm, place.occasion)
             return exposure.record(connection, name, place.case_id, evidence, *where)
@@ -196,7 +197,7 @@ class ReadingSession:
             conduct.check(connection, self._study)
             told = worklist.events(connection, self._study, place.reader).get(place)
             if told is None or told.closed != "locked":
-                raise refuse("only a locked sheet can be corrected", found=place)
+                raise refuse("only a locked reading can be corrected", found=place.words)
             self._refuse_late(connection, version.study, place, told)
             check_sheet(version.study, place.arm, {question: value}, whole=False)
             if value is None:
@@ -208,7 +209,7 @@ class ReadingSession:
             known = [a for a in self._answers(connection, place) if a.question == question]
             old = known[0] if known else None
             if old is None:
-                raise refuse(f"question {question} was left open when the sheet was locked")
+                raise refuse(f"question {question} was left open when the reading was locked")
             drawn.check_correction(asked, old.value, value)
             if (as_text(old.value), old.reason) == (as_text(value), reason.strip()):
                 return old  # the same correction sent once more
@@ -239,7 +240,7 @@ class ReadingSession:
             if waiting:
                 raise refuse(
                     "the list cannot be closed yet",
-                    found=f"{waiting} sheets are neither locked nor skipped",
+                    found=f"{waiting} readings are neither locked nor skipped",
                     hint="read or skip them first.",
                 )
             if not any(w.state == "skipped" and not w.final for w in listed):
@@ -296,8 +297,8 @@ class ReadingSession:
         if later:
             raise refuse(
                 "the answer without the models is closed for good",
-                found=f"the models' answers were shown on {later[0].created_at:%Y-%m-%d %H:%M} UTC",
-                hint="flag the sheet, and tell the investigator what was wrong.",
+                found=f"the models' answers were shown on {local_time(later[0].created_at)}",
+                hint="flag the reading, and tell the investigator what was wrong.",
             )
 
     def _mark(self, place: Place, kind: str, note: str, key: str) -> None:
@@ -308,7 +309,7 @@ class ReadingSession:
             if kind == "skipped":
                 self._open(connection, plan, place)
             elif place not in {item.place for item in work_list(plan, place.reader)}:
-                raise refuse("this sheet is not on the reader's list", found=place)
+                raise refuse("this reading is not on the reader's list", found=place.words)
             self._event(connection, place, _Event(kind, note), key)
 
         self._store.write(enter)
@@ -353,7 +354,7 @@ class ReadingSession:
             return False
         stored = place_of(row)
         if (row.study, stored, row.kind) != (self._study, place, kind):
-            raise refuse("this form was already used for something else", found=f"{stored}")
+            raise refuse("this form was already used for something else", found=stored.words)
         return True
 
     def _same_answers(
@@ -365,7 +366,7 @@ class ReadingSession:
         }:
             raise refuse(
                 "this form was already locked with other answers",
-                found=place,
+                found=place.words,
                 hint="correct the answer with a reason.",
             )
         return first

@@ -57,7 +57,7 @@ def lock(
     refuse_unready(findings, accept_warnings)
     if confirm.strip() != study.study:
         raise refuse(
-            "the id of the study was not typed as it stands in the plan",
+            "the id of the study was not typed as it is in the plan",
             found=repr(confirm.strip())[:80],
             expected=study.study,
             hint="a locked plan cannot be taken back; type its id to lock it.",
@@ -120,7 +120,7 @@ def refuse_unready(findings: Sequence[Finding], accept_warnings: bool) -> None:
     warned = readiness.warnings(findings)
     if warned and not accept_warnings:
         what = "a warning stands" if len(warned) == 1 else f"{len(warned)} warnings stand"
-        hint = "mend what they name, or accept them."
+        hint = "fix what they name, or accept them."
         raise NotReady(*warned, Finding(Severity.REFUSED, what, hint=hint))
 
 

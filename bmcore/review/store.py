@@ -12,6 +12,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from bmcore.domain import refuse
+from bmcore.plain import local_time
 from bmcore.review import chain, exposure, marks, names, row_mapping, schema, vote_counts
 from bmcore.review.connect import WRITE, database_faults, make_engine, shown
 from bmcore.review.migrate import migrate
@@ -184,7 +185,7 @@ def _check_order(connection: sa.Connection, draft: VoteDraft) -> None:
             raise refuse(
                 f"{draft.reader} has been shown the models' answers on case {draft.case_id}, so "
                 "the vote without them is closed for good",
-                found=f"shown on {sent[0].created_at:%Y-%m-%d %H:%M} UTC",
+                found=f"shown on {local_time(sent[0].created_at)}",
                 hint="vote with the models instead.",
             )
         return
@@ -235,7 +236,7 @@ def _superseded(connection: sa.Connection, draft: VoteDraft, reader: Reader) -> 
     earlier = connection.execute(query).scalar_one_or_none()
     if earlier is not None and draft.reason is None:
         raise refuse(
-            f"{reader.name} has voted on case {draft.case_id} already, {draft.phase}",
+            f"{reader.name} has already voted on case {draft.case_id}, {draft.phase}",
             hint="give a reason to replace that vote; it stays on record.",
         )
     if earlier is None and draft.reason is not None:
@@ -302,7 +303,8 @@ def _refuse_lookalike(connection: sa.Connection, asked: Reader) -> None:
     for (name,) in connection.execute(query):
         if names.look(name) == names.look(asked.name):
             raise refuse(
-                f"this name looks like that of the reader {name}, but is spelt with other letters",
+                f"this name looks like that of the reader {name}, but is spelled with other "
+                "letters",
                 found=asked.name,
                 hint="choose the reader that is there, or a name that can be told apart.",
             )

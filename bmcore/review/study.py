@@ -184,7 +184,7 @@ class Study(_Part):
         for number, question in enumerate(self.questions):
             for arm in question.arms or ():
                 if arm not in self.design.arms:
-                    yield f"questions[{number}].arms: {arm} is no arm of the design"
+                    yield f"questions[{number}].arms: {arm} is not an arm of the design"
             allowed = SHOWN_IN.get(question.kind, ARMS)
             wrong = [arm for arm in self.arms_of(question) if arm not in allowed]
             if wrong:

@@ -189,8 +189,8 @@ def _anchor_problems(
         kept = line["chains"].get(site)
         if kept is not None and hashes.get(kept["rows"]) != kept["hash"]:
             yield (
-                f"{site}: row {kept['rows']} is not the one anchored at {line['made_at']}; rows up "
-                "to it were removed or the chain was written anew"
+                f"{site}: row {kept['rows']} is not the one anchored at {line['made_at']}; rows "
+                "up to it were removed or the chain was rewritten"
             )
 
 
@@ -243,7 +243,7 @@ def _refuse_other_steps(connection: sa.Connection, where: str) -> None:
         file=where,
         found="no votes of bmcore" if found is None else f"step {found}",
         expected=f"step {newest}",
-        hint="open it once with the version that shall verify it (this brings it to the step).",
+        hint="open it once with the version that is to verify it (this brings it to that step).",
         error=StoreRefused,
     )
 

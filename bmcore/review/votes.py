@@ -60,7 +60,7 @@ class Reader:
         alphabets = names.mixed_alphabets(self.name)
         if alphabets:
             what = "the reader's name mixes letters of two alphabets"
-            problems.append(_problem(what, " and ".join(alphabets), hint="type it anew in one."))
+            problems.append(_problem(what, " and ".join(alphabets), hint="type it again in one."))
         if self.years is not None and not 0 <= self.years <= 80:  # NaN fails this too
             problems.append(_problem("years of experience must lie in 0 to 80", self.years))
         if problems:

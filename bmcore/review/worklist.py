@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import refuse
+from bmcore.plain import local_time
 from bmcore.review import chain, conduct, exposure, schema
 from bmcore.review.allocation import Item, Place, work_list
 from bmcore.review.exposure import Exposure
@@ -213,9 +214,9 @@ def check_open(study: Study, listed: Sequence[WorkItem], place: Place) -> None:
     """Refuse a sheet that is not on the list, is locked, or whose turn has not come."""
     mine = next((w for w in listed if w.item.place == place), None)
     if mine is None:
-        raise refuse("this sheet is not on the reader's list", found=place)
+        raise refuse("this reading is not on the reader's list", found=place.words)
     if mine.locked:
-        raise refuse("this sheet is locked", found=place, hint="correct it with a reason.")
+        raise refuse("this reading is locked", found=place.words, hint="correct it with a reason.")
     if mine.halted:
         raise refuse(
             f"the study {study.study} takes no readings now",
@@ -223,7 +224,7 @@ def check_open(study: Study, listed: Sequence[WorkItem], place: Place) -> None:
             hint="what you have locked is kept, and so is your draft.",
         )
     if mine.final:
-        raise refuse("this sheet cannot be read any more", found=mine.final)
+        raise refuse("this case can no longer be read in this study", found=mine.final)
     if mine.practice:
         raise refuse(
             "the practice cases come first",
@@ -235,19 +236,19 @@ def check_open(study: Study, listed: Sequence[WorkItem], place: Place) -> None:
         earlier = states[replace(place, arm=arm)]
         if not earlier.locked:
             raise refuse(
-                f"the {place.arm} sheet opens only after the {arm} one is locked",
-                found=f"{place.case_id}: {arm} is {earlier.state}",
+                f"the {place.arm} reading opens only after the {arm} one is locked",
+                found=f"{arm} is {earlier.state}",
             )
     before = [w for w in listed if w.item.position < mine.item.position and not w.done]
     if before:
         raise refuse(
-            "it is not this sheet's turn",
+            "it is not this reading's turn",
             found=f"position {mine.item.position}",
             expected=f"position {before[0].item.position}",
             hint="read the list in its order, or skip.",
         )
     if mine.not_before is not None:
-        raise refuse("the washout is not over", expected=f"{mine.not_before:%Y-%m-%d %H:%M} UTC")
+        raise refuse("the washout is not over", hint=f"go on after {local_time(mine.not_before)}.")
 
 
 def events(connection: sa.Connection, study: str, reader: str) -> dict[Place, Told]:

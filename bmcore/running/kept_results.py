@@ -130,7 +130,7 @@ def asked(home: Path, key: str) -> Choice:
         groups = tuple((str(what), str(name)) for what, name in told["groups"])
         return Choice(tuple(told["roles"]), tuple(told["arms"]), groups, told["category"])
     except (FileNotFoundError, ValueError, KeyError, TypeError) as fault:
-        raise refuse("it is not known any more what was to be computed",
+        raise refuse("it is no longer known what was to be computed",
                      hint="open the page again.") from fault  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def percent_agreement(ratings: npt.ArrayLike, resampling: Resampling = Resamplin
         return undefined(0, "not defined: no case was answered by two readers")
     if table.shape[1] == 2:
         return proportion(float(shares.sum()), len(shares))
-    name = "mean share of agreeing pairs a case"
+    name = "mean share of agreeing pairs per case"
     return clustered.ratio(shares, np.ones(len(shares)), name, resampling.level)
 
 

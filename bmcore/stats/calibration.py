@@ -121,7 +121,7 @@ def _by_patient_mean(values: Floats, ids: npt.NDArray[Any], level: float) -> Est
     sums, counts = np.bincount(rows, values), np.bincount(rows)
     mean, n = float(values.mean()), len(counts)
     variance = float(((sums - mean * counts) ** 2).sum() / counts.sum() ** 2 * n / (n - 1))
-    method = "mean said less share seen, error clustered on patients"
+    method = "mean stated minus observed share, error clustered on patients"
     return interval(mean, variance, n, method, df=n - 1, level=level, bounds=(-1.0, 1.0))
 
 

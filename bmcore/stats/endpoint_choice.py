@@ -104,11 +104,11 @@ def cannot_compute(endpoint: Endpoint, asked: Asked) -> tuple[str, ...]:
             + ", ".join(asked.categories)
         )
     if endpoint.measure in ("AUC", "macro AUC") and not asked.confidence:
-        why.append(f"{endpoint.measure} needs confidences, which the sheet does not ask for")
+        why.append(f"{endpoint.measure} needs confidences, which the readings do not ask for")
     if endpoint.measure in ON_LESIONS and not asked.marks:
-        why.append(f"{endpoint.measure} needs lesion marks, which the sheet does not ask for")
+        why.append(f"{endpoint.measure} needs lesion marks, which the readings do not ask for")
     if endpoint.measure == "wAFROC" and not asked.ratings:
-        why.append("wAFROC needs a rating of each mark, which the sheet does not ask for")
+        why.append("wAFROC needs a rating of each mark, which the readings do not ask for")
     if endpoint.measure == "wAFROC" and endpoint.false_from == "normal" and not asked.normal_cases:
         why.append("wAFROC with false marks of normal cases needs cases without a lesion")
     if endpoint.measure == "decision time" and not asked.times:

@@ -145,7 +145,7 @@ def _tested(
         return no_comparison(n, f"{name}; not defined: nothing was read in one arm")
     r = min(int((a.share > 0).sum()) for a in arms)
     if r < 2:
-        return no_comparison(n, f"{name}; not defined: one reader is no sample of readers")
+        return no_comparison(n, f"{name}; not defined: one reader is not a sample of readers")
     value = sum(s * a.mean for s, a in zip(signs, arms, strict=True))
     variance = 0.0
     for s, a in zip(signs, arms, strict=True):

@@ -110,7 +110,7 @@ def compare_arms(
     if not keep or second.min() == second.max() or n < 2:
         return no_comparison(n, f"{name}; not defined: each arm needs readings of two cases")
     if not fixed_readers and len(set(who)) < 2:
-        return no_comparison(n, f"{name}; not defined: one reader is no sample of readers")
+        return no_comparison(n, f"{name}; not defined: one reader is not a sample of readers")
     columns: dict[str, npt.ArrayLike] = {"arm": second}
     random: dict[str, Sequence[object]] = {"case": which}
     by_arm = {"case by arm": list(zip(which, second, strict=True))}

@@ -217,7 +217,7 @@ def _random_difference(
 ) -> Comparison:
     t, r = shape
     if r < 2:
-        return no_comparison(n, f"{name}; not defined: one reader is no sample of readers")
+        return no_comparison(n, f"{name}; not defined: one reader is not a sample of readers")
     error = parts.ms_interaction + r * _shared(parts)
     method = f"{name}; difference of means of {r} readers, random readers and cases (OR, Hillis df)"
     df = _hillis_df(error, parts.ms_interaction, (t - 1) * (r - 1))
@@ -250,7 +250,7 @@ def _one_reader(
 def _random_mean(figures: Floats, cov: Floats, n: int, name: str, level: float) -> Estimate:
     r = len(figures)
     if r < 2:
-        return undefined(n, f"{name}; not defined: one reader is no sample of readers")
+        return undefined(n, f"{name}; not defined: one reader is not a sample of readers")
     spread = float(figures.var(ddof=1))
     shared = max(float((cov.sum() - np.trace(cov)) / (r * (r - 1))), 0.0)
     error = spread + r * shared

@@ -219,7 +219,7 @@ def _left_of(reader: str, decided: Sequence[Choice], level: float) -> Estimate:
     found = by_patient(
         [c.answer == "left" for c in own], [c.case for c in own], "share of left", level
     )
-    return replace(found, method=f"{found.method}; far from 0.5 is a habit of the side")
+    return replace(found, method=f"{found.method}; far from 0.5, the reader favours a side")
 
 
 def _check_joined(names: Sequence[str], choices: Sequence[Choice]) -> None:

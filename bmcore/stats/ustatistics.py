@@ -65,7 +65,7 @@ def readers_against_model(
     both = np.concatenate([readers, machine[None]])[None]
     kernel, n, name = _auc_kernel(both, truth)
     change = kernel[0, :-1] - kernel[0, -1:]
-    what = f"{name}; readers less model"
+    what = f"{name}; readers minus model"
     wide = (-1.0, 1.0)
     return random_mean(change, n, what, level, wide), fixed_mean(change, n, what, level, wide)
 
@@ -111,7 +111,7 @@ def random_mean(
     table = np.asarray(kernel, dtype=float)
     r = len(table)
     if r < 2:
-        return no_comparison(n, f"{name}; not defined: one reader is no sample of readers")
+        return no_comparison(n, f"{name}; not defined: one reader is not a sample of readers")
     variance, how = _variance(table)
     own = float(table.reshape(r, -1).mean(axis=1).var(ddof=1)) / r
     df = math.inf if own < 1e-15 else max(variance**2 / (own**2 / (r - 1)), r - 1.0)

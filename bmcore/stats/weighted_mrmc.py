@@ -139,7 +139,7 @@ def _random(
 ) -> tuple[Comparison, tuple[float, float]]:
     r = len(own)
     if min((w > 0).sum() for w in weights) < 2:
-        why = f"{name}; not defined: one reader is no sample of readers"
+        why = f"{name}; not defined: one reader is not a sample of readers"
         return no_comparison(n, why), (math.nan, math.nan)
     squares = float(np.mean([(w**2).sum() for w in weights]))
     between = float((own**2).sum()) / (1 - squares)

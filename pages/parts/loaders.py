@@ -83,7 +83,7 @@ def entries() -> list[CaseEntry]:
     return list(library.list_cases(home()))
 
 
-@st.cache_resource(show_spinner="Preparing three synthetic demo cases; this happens once")
+@st.cache_resource(show_spinner="Preparing three synthetic demo cases; this happens only once")
 def _demo_cases(folder: Path) -> bool:
     from bmcore.inference.demo import ensure_demo_cases
 

@@ -138,7 +138,7 @@ class LayoutDataset:
                 "two rows of the clinical table fit one case",
                 file=own.own_id,
                 found=" and ".join(rows),
-                expected="one row a case",
+                expected="one row per case",
             )
         return rows[0] if rows else None
 

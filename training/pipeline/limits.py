@@ -116,8 +116,8 @@ def judge(
     ours, theirs = float(new[:, 1].mean()), float(start[:, 1].mean())
     if verdict.kept == "start" and theirs > MOST_FALSE >= ours:
         why = (
-            f"the start's limits give {theirs:.2f} false lesions a case, the new ones {ours:.2f}, "
-            f"of at most {MOST_FALSE:g}; the new ones are kept"
+            f"the start's limits give {theirs:.2f} false lesions per case,  the new ones "
+            f"{ours:.2f}, of at most {MOST_FALSE:g}; the new ones are kept"
         )
         return Verdict("new", why, *means, difference)
     return verdict

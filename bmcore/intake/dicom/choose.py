@@ -1,4 +1,4 @@
-"""Which series is taken for which sequence; what is not sure is asked, never guessed.
+"""Which series is taken as which sequence; what is not sure is asked, never guessed.
 
 Preferred are, in this order: series that can be used; originals over reformats; a clear verdict;
 3D over 2D; without over with fat suppression; axial over other planes; small voxels. Where the two
@@ -25,7 +25,7 @@ from bmcore.intake.dicom.found import (
 )
 
 NONE = "none"
-TAKEN = "taken for "  # how the finding on a choice begins
+TAKEN = "taken as "  # how the finding on a choice begins
 _NEARLY = 0.1  # of the voxel volume
 
 
@@ -171,7 +171,7 @@ class _Decided:
         if own is None:
             return
         self.series[name] = own
-        what = f"{TAKEN}{SEQUENCE_NAMES[name]} ({name}) as it was told"
+        what = f"{TAKEN}{SEQUENCE_NAMES[name]} ({name}) as you named it"
         severity = Severity.INFO if own.sequence == name else Severity.WARNING
         found = None if own.sequence == name else f"by its header {own.kind}"
         self.notes.append(Finding(severity, what, own.title, found))

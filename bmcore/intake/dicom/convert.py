@@ -102,7 +102,7 @@ def to_case(raw: RawStudy, clinical: ClinicalRecord | None = None) -> Case:
     problems = [
         Finding(
             Severity.REFUSED,
-            f"{name} lies on another grid than t1c",
+            f"{name} is on a different grid from t1c",
             found=describe_grid(volume),
             expected=describe_grid(first),
             hint="register and resample the sequences onto one grid first.",
@@ -118,7 +118,9 @@ def to_case(raw: RawStudy, clinical: ClinicalRecord | None = None) -> Case:
 def read_volume(series: SeriesFound) -> tuple[Volume, tuple[Finding, ...]]:
     """The voxels of one series; InputRefused with all its problems."""
     if series.problems or series.stack is None:
-        none = Finding(Severity.REFUSED, f"the series is no volume: {series.reason}", series.title)
+        none = Finding(
+            Severity.REFUSED, f"the series is not a volume: {series.reason}", series.title
+        )
         raise InputRefused(*(series.problems or (none,)))
     shape = series.stack.shape
     if math.prod(shape) > MAX_VOXELS:
@@ -171,7 +173,10 @@ def _one_scale(pieces: Sequence[dict[str, Any]], series: SeriesFound) -> list[Fi
     for one, factor in zip(pieces, both, strict=True):
         one["RescaleSlope"] = float(one["RescaleSlope"]) / factor
         one["RescaleIntercept"] = float(one["RescaleIntercept"]) / factor
-    what = "its slices have different scales; their values were brought to one by the scale slope"
+    what = (
+        "its slices have different scales; their values were brought to one scale by the scale "
+        "slope"
+    )
     return [Finding(Severity.WARNING, what, series.title)]
 
 

@@ -91,7 +91,7 @@ def pseudonyms_of(home: Path) -> Pseudonyms:
             file=path,
             found=f"{len(key)} bytes",
             expected=f"{_KEY_BYTES} bytes",
-            hint="bring the key back from a backup; a new one gives every patient a new pseudonym.",
+            hint="restore the key from a backup; a new one gives every patient a new pseudonym.",
         )
     return Pseudonyms(key)
 

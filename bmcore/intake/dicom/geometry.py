@@ -75,7 +75,7 @@ def by_orientation(images: Sequence[Image]) -> list[list[Image]]:
 def stack(images: Sequence[Image]) -> tuple[Stack | None, list[Fault]]:
     """Parallel slices of one matrix in order, or what is wrong with them."""
     if len(images) < LEAST_SLICES:
-        return None, [Fault("few", "a single image is no volume", "1 image", tuple(images))]
+        return None, [Fault("few", "a single image is not a volume", "1 image", tuple(images))]
     directions = _mean_directions(images)
     normal = np.cross(directions[0], directions[1])
     ordered, places = in_order(images, normal)
@@ -202,7 +202,7 @@ def _tilt(places: Vector, normal: Vector, step: float) -> list[Fault]:
     off = np.linalg.norm(places - start - np.arange(len(places))[:, None] * direction, axis=1)
     if off.max() > max(ASIDE_MM, PART_OFF * step):
         worst = int(off.argmax())
-        what = "the slices do not lie one beside the other"
+        what = "the slices are not stacked one behind the other"
         where = ", ".join(f"{v:.1f}" for v in _to_ras_point(places[worst]))
         return [Fault("uneven", what, f"one is {off[worst]:.2f} mm aside, at ({where}) mm")]
     way = direction * (len(places) - 1)

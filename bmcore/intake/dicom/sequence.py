@@ -125,7 +125,8 @@ def object_kind(image: Image) -> str:
     modality = str(image.get("Modality", "")).upper()
     if modality == "MR" and image.get("Rows"):
         return ""
-    return f"not MR but {modality}" if modality in ("CT", "PT", "US", "CR", "DX") else "no MR image"
+    named = modality in ("CT", "PT", "US", "CR", "DX")
+    return f"not MR but {modality}" if named else "not an MR image"
 
 
 def _aside(part: Part) -> str:

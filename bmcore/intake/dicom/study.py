@@ -223,7 +223,7 @@ def _notes(name: str, part: Part, absent: int) -> Iterator[Finding]:
     images = part.images
     if absent:
         many = "1 image" if absent == 1 else f"{absent} images"
-        yield Finding(Severity.WARNING, f"{many} of it that DICOMDIR names are not there", name)
+        yield Finding(Severity.WARNING, f"{many} of it that DICOMDIR names are missing", name)
     yield from _few_or_twice(name, part)
     frames = {str(image.get("FrameOfReferenceUID", "")) for image in images}
     if len(frames) > 1:
@@ -234,7 +234,7 @@ def _notes(name: str, part: Part, absent: int) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, what, name)
     stored = {tuple(image.get(name) for name in _STORAGE) for image in images}
     if len(stored) > 1:
-        what = "its images store their values in different ways; look whether one stands out"
+        what = "its images store their values in different ways; check whether one stands out"
         yield Finding(Severity.WARNING, what, name, found=f"{len(stored)} ways")
     turned = {str(image.get("PhotometricInterpretation", "")).strip() for image in images}
     if "MONOCHROME1" in turned:

@@ -50,4 +50,4 @@ def _inside(path: Path, folder: Path) -> bool:
 
 
 def _no(what: str, found: str) -> Finding:
-    return Finding(Severity.REFUSED, what, NAME, found, hint=f"mend {NAME}.")
+    return Finding(Severity.REFUSED, what, NAME, found, hint=f"fix {NAME}.")

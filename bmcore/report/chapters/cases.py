@@ -54,14 +54,17 @@ def failures(d: Dossier) -> list[Block]:
     if not any(c.truth for c in d.cases):
         return [*blocks, Words("No case has a known primary, so no failure can be named.")]
     if not d.failures:
-        return [*blocks, Words("No case with a known primary was named wrong by the fused models.")]
+        return [
+            *blocks,
+            Words("No case with a known primary was named wrongly by the fused models."),
+        ]
     blocks.append(
         Words(
-            "Cases that the fused models named wrong, the surest first; then those that most "
-            f"readers named wrong with the models' help. At most {len(d.failures)} are shown."
+            "Cases that the fused models named wrongly, the surest first; then those that most "
+            f"readers named wrongly with the models' help. At most {len(d.failures)} are shown."
             if len(d.failures) >= 8
-            else "Cases that the fused models named wrong, the surest first; then those that most "
-            "readers named wrong with the models' help."
+            else "Cases that the fused models named wrongly, the surest first; then those that "
+            "most readers named wrongly with the models' help."
         )
     )
     for case in d.failures:

@@ -119,7 +119,7 @@ _CLAIM: tuple[tuple[str, Fill], ...] = (
     ),
     ("Meaning for practice", say.AUTHORS),
     ("Full protocol", say.protocol),
-    ("Software, models and data to be had", say.CODE),
+    ("Availability of software, models and data", say.CODE),
     ("Funding", say.AUTHORS),
 )
 
@@ -129,13 +129,13 @@ _TRIPOD: tuple[tuple[str, str, Fill], ...] = (
     ("3a", "Clinical context and reasons", say.AUTHORS),
     (
         "3b",
-        "Whom and what it is meant for",
+        "For whom and for what it is meant",
         say.partly(
             "Adults with untreated brain metastases of unknown origin; research only. Place in "
             "care: for the authors."
         ),
     ),
-    ("3c", "Known inequalities in health", say.AUTHORS),
+    ("3c", "Known health inequalities", say.AUTHORS),
     ("4", "Objectives", say.objectives),
     ("5a", "Sources of data", say.AUTHORS),
     ("5b", "Dates", say.AUTHORS),

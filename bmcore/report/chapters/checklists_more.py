@@ -83,7 +83,8 @@ def cannot_tell(d: Dossier) -> say.Answer:
     rule = plan.primary_endpoint.cannot_tell if plan else "lowest"
     return say.filled(
         f"\u201cCannot tell\u201d counts as not right; its place in a ROC curve: {rule}; other "
-        "rules are sensitivity analyses. Abstentions of the models are told with their reason."
+        "rules are sensitivity analyses. Abstentions of the models are reported with their "
+        "reason."
     )
 
 
@@ -143,7 +144,7 @@ _STARD: tuple[tuple[str, str, Fill], ...] = (
     ("15d", "Users and their expertise", _USER),
     ("16a", "Reference standard", say.outcome),
     ("16b", "Why this reference", say.AUTHORS),
-    ("16c", "Categories of the reference", say.filled("The six primaries; one a case.")),
+    ("16c", "Categories of the reference", say.filled("The six primaries; one per case.")),
     ("17a", "What readers of the index test knew", say.blinding),
     ("17b", "What assessors of the reference knew", say.AUTHORS),
     ("18", "Methods for accuracy and its comparison", say.UNCERTAINTY),

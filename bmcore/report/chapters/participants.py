@@ -107,7 +107,7 @@ def patients(data: StudyData) -> list[tuple[str, str]]:
     rows = [
         ("Cases", str(total)),
         ("Age, years", _median(ages, total)),
-        ("Lesions found by the models, a case", _median(lesions, total)),
+        ("Lesions found by the models, per case", _median(lesions, total)),
     ]
     sex = [f.sex or UNKNOWN for f in facts]
     smoking = [f.smoking or UNKNOWN for f in facts]

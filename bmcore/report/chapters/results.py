@@ -94,8 +94,8 @@ def fused_in_words(difference: Estimate) -> str:
         return "Whether the images add to the clinical data cannot be said yet."
     if not difference.has_interval or difference.n < LEAST_CASES:
         return (
-            f"Whether the images add to the clinical data can be said from {LEAST_CASES} cases "
-            f"with a known primary on; there are {difference.n}."
+            f"Whether the images add to the clinical data can be said once {LEAST_CASES} cases "
+            f"have a known primary; there are {difference.n}."
         )
     numbers = (
         f"{100 * difference.value:+.0f} percentage points "

@@ -90,7 +90,7 @@ def kappa_map(table: ResultTable, arm: str) -> Figure | None:
 def calibration(table: ResultTable) -> Figure | None:
     """Share of right answers against stated confidence, with intervals."""
     figure, axes = canvas(4.6, 3.6)
-    axes.plot([0, 100], [0, 100], ":", color=QUIET, linewidth=1, label="sure as often as right")
+    axes.plot([0, 100], [0, 100], ":", color=QUIET, linewidth=1, label="perfect calibration")
     drawn = False
     for arm, colour in zip(_arms(table), COLOURS, strict=False):
         lines = [x for x in table.lines if x.keys[0] == arm and dot_worthy(x.cells)]

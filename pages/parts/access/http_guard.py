@@ -217,7 +217,7 @@ def _refusal(asked: Asked, token: str, user: User) -> Response | None:
     inside = asked.inside or "/"
     if uploads.is_ours(inside):
         if user.role not in _BRINGERS or not asked.is_same_origin(named=asked.method != "GET"):
-            return PlainTextResponse("Files can be sent from your own page alone.", 403)
+            return PlainTextResponse("Files can only be sent from this site's own page.", 403)
         _register().touch(token)
         asked.scope[uploads.USER] = user
         return None
@@ -231,7 +231,7 @@ def _refusal(asked: Asked, token: str, user: User) -> Response | None:
         return PlainTextResponse("Method not allowed.", 405)
     mine = _register().owner(upload[1]) == token
     if not mine or not asked.is_same_origin() or user.role not in _UPLOADERS:
-        return PlainTextResponse("Files can be sent to your own page alone.", 403)
+        return PlainTextResponse("Files can only be sent to this site's own page.", 403)
     return None
 
 

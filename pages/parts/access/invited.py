@@ -31,32 +31,32 @@ INVITE, FIRST = "/invite", "/first"
 _PASSWORDS = f"""<label>Password, {accounts.SHORTEST} characters or more
 <input name="password" type="password" autocomplete="new-password" maxlength="200"
  minlength="{accounts.SHORTEST}" required autofocus></label>
-<label>The same again<input name="again" type="password" autocomplete="new-password"
+<label>Repeat the password<input name="again" type="password" autocomplete="new-password"
  maxlength="200" required></label>"""
 _INVITED = f"""<form method="post" action="invite" accept-charset="utf-8">
 <h1>Welcome, $name</h1>
 $told
-<p>Choose a password. You sign in with it and with the name $name.</p>
+<p>Choose a password. You will sign in with it and the name $name.</p>
 {_PASSWORDS}
 <input type="hidden" name="token" value="$token">
 <button type="submit">Set the password and sign in</button>
 <small>Several words in a row are easy to remember and hard to guess.</small>
 </form>"""
 _OVER = """<section>
-<h1>This link does not work any more</h1>
+<h1>This link no longer works</h1>
 <p>It works once, for a week. Ask an administrator for another one.</p>
 <p><a href="sign-in">Sign in</a></p>
 </section>"""
 _FIRST = f"""<form method="post" action="first" accept-charset="utf-8">
 <h1>The first administrator</h1>
 $told
-<p>Others can reach this server, and there are no accounts yet. The code stands in the console in
+<p>Others can reach this server, and there are no accounts yet. The code is shown in the console in
 which the server was started.</p>
 <label>Code<input name="token" autocomplete="off" maxlength="80" required value="$token"></label>
 <label>Your name<input name="name" autocomplete="username" maxlength="80" required
  value="$name"></label>
 {_PASSWORDS.replace(" autofocus", "")}
-<button type="submit">Make the account and sign in</button>
+<button type="submit">Create the account and sign in</button>
 </form>"""
 
 
@@ -71,7 +71,7 @@ def print_code(port: int, base: str) -> None:
     place = f"{base.strip('/')}/first".lstrip("/")
     sys.stderr.write(
         "\n  Others can reach this server and there are no accounts yet.\n"
-        f"  Make the first administrator at http://<this computer>:{port}/{place}\n"
+        f"  Create the first administrator at http://<this computer>:{port}/{place}\n"
         f"  Code: {first_code()}\n\n"
     )
     sys.stderr.flush()
@@ -126,13 +126,13 @@ def _enter(page: str, form: dict[str, str], old: str | None, secure: bool) -> Re
         return show_invited(token, told, status)
 
     if password != form.get("again", ""):
-        return again("The two passwords are not the same.")
+        return again("The two passwords do not match.")
     try:
         if page == FIRST:
             if session.accounts_exist():
                 return sign_in.go_to_sign_in()
             if not hmac.compare_digest(token.strip().encode(), first_code().encode()):
-                return again("This is not the code of the console.", 403)
+                return again("This is not the code shown in the server's console.", 403)
             account = accounts.add_first(loaders.store(), name, password)
         else:
             account = invitations.accept(loaders.store(), token, password)

@@ -40,8 +40,8 @@ $told
 </form>"""
 _NO_ACCOUNTS = """<section>
 <h1>Accounts are needed</h1>
-<p>Others than this computer can reach this address, and there are no accounts yet. Make the first
-one <a href="first">with the code</a> that stands in the server's console, or on the computer that
+<p>Other computers can reach this address, and there are no accounts yet. Create the first
+one <a href="first">with the code</a> shown in the server's console, or on the computer that
 runs the dashboard:</p>
 <code>python -m bmcore account add NAME --role administrator</code>
 </section>"""
@@ -141,7 +141,7 @@ async def take(request: Request, old: str | None, secure: bool, queue: Queue) ->
     name, password = (sent.get(key, "") for key in ("name", "password"))
     following = safe_next(sent.get("next", "/"))
     if not name.strip() or not password:
-        return show("Give your name and your password.", name[:80], following, 400)
+        return show("Enter your name and your password.", name[:80], following, 400)
     if not await queue.enter():
         return busy(following)
     try:
@@ -157,7 +157,7 @@ async def read_form(request: Request) -> dict[str, str] | Response:
     """The fields of a form that was sent, the first value of each; else the refusal."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
-        return PlainTextResponse("Send the form of the sign-in page.", 415)
+        return PlainTextResponse("Use the form on the sign-in page.", 415)
     body = b""
     async for piece in request.stream():
         body += piece

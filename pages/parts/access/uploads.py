@@ -99,7 +99,7 @@ async def _begin(request: Request) -> Response:
     async for piece in request.stream():
         body += piece
         if len(body) > _MOST_LIST:
-            return _said("These are too many files. Choose the folder of one patient.", 413)
+            return _said("There are too many files. Choose the folder of one patient.", 413)
     return await to_thread.run_sync(_announced, _owner(request), bytes(body))
 
 

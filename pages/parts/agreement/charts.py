@@ -76,7 +76,7 @@ def calibration(table: ResultTable) -> go.Figure | None:
     figure = go.Figure()
     figure.add_scatter(
         x=[0, 100], y=[0, 100], mode="lines", line={"color": GUIDE, "dash": "dot"},
-        name="sure as often as right", hoverinfo="skip",
+        name="perfect calibration", hoverinfo="skip",
     )  # fmt: skip
     drawn = False
     for arm in _arms(table.lines):

@@ -60,11 +60,12 @@ def _draw_age(kept: Kept, choice: Choice) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="results_age"):
         old = kept.stamp != kept_results.stamp(home, store, loaders.digest())
         words = f"Computed {when(kept.computed_at)}"
-        words += "; something was stored or changed since then." if old else ", and up to date."
+        since = "; something has been stored or changed since then."
+        words += since if old else ", and up to date."
         st.caption(words, width="content")
         if old and not kept_results.state(home, store, choice).busy:
             takes = f"Takes {duration(kept.seconds)}; the page stays as it is meanwhile."
-            if st.button("Compute anew", key="refresh", icon=":material/refresh:", help=takes):
+            if st.button("Recompute", key="refresh", icon=":material/refresh:", help=takes):
                 guard.check("agreement.see")
                 kept_results.ask(home, store, choice, guard.user().name)
                 st.rerun()

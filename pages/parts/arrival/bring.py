@@ -62,7 +62,7 @@ def _inbox() -> None:
             placeholder=f"{len(there)} there",
             format_func=lambda name: next(i.words for i in there if i.name == name),
         )
-        if button.button("Take it in", key="inbox_take", disabled=chosen is None, width="stretch"):
+        if button.button("Bring it in", key="inbox_take", disabled=chosen is None, width="stretch"):
             guard.check("cases.add")
             place = inbox.find(folder, str(chosen))
             arrival.begin(home, guard.user().key, str(chosen), place=place)

@@ -49,4 +49,4 @@ def draw(of: Arrival) -> bytes | None:
     try:
         return base64.b64decode(painted, validate=True)
     except binascii.Error as fault:
-        raise refuse("what was painted did not arrive whole", hint="paint it again.") from fault
+        raise refuse("what you painted did not arrive complete", hint="paint it again.") from fault

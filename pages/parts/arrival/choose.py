@@ -99,7 +99,7 @@ def _table(examination: ExaminationRow, told: Found) -> None:
         [
             {
                 what: row.name,
-                "Taken for": SEQUENCE_NAMES[row.sequence] if row.sequence else "set aside",
+                "Taken as": SEQUENCE_NAMES[row.sequence] if row.sequence else "set aside",
                 "Sure": None if row.sequence is None else round(100 * row.confidence),
                 "Why": "; ".join(("Cannot be used: " + "; ".join(row.problems),) if row.problems
                                  else (row.reason,)),
@@ -115,7 +115,7 @@ def _table(examination: ExaminationRow, told: Found) -> None:
             ),
             "Why": st.column_config.TextColumn(width="large"),
         },
-        alt="What was found: one row a series",
+        alt="What was found: one row per series",
     )  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def _boxes(of: Arrival, examination: ExaminationRow) -> dict[str, str | None]:
                 options,
                 index=start,
                 format_func=lambda label: (
-                    "Not there, or leave it out" if label == NONE else words[label]
+                    "Missing, or leave it out" if label == NONE else words[label]
                 ),
                 placeholder="Please choose",
                 key=f"series {of.id} {examination.label} {sequence}",

@@ -25,7 +25,7 @@ def draw(of: Arrival) -> None:
     if ready.outline:
         st.markdown("**Does the line follow the edge of the brain?**")
         st.caption(
-            "The models see only what lies inside of the line. Look at the vertex, the temporal "
+            "The models see only what lies inside the line. Look at the vertex, the temporal "
             "poles, the cerebellum, and at lesions near the surface."
         )
     else:
@@ -46,7 +46,7 @@ def draw(of: Arrival) -> None:
             f"{escaped(step)} {seconds:.0f} s" for step, seconds in ready.steps_s.items()
         )
         st.caption(took)
-    label = "Add the case" if not doubts else "I looked at this: add the case"
+    label = "Add the case" if not doubts else "I have looked at this: add the case"
     add, back = st.columns([2, 3], vertical_alignment="center")
     if add.button(label, type="primary", key="store", icon=":material/add:", width="stretch"):
         guard.check("cases.add")

@@ -32,13 +32,13 @@ def draw_preview(of: Arrival) -> None:
     rows = patients.rows(of)
     told = ", ".join(f"{n} {_STATES[s].lower()}" for s, n in patients.counts(rows).items())
     st.markdown(f"**{count(len(rows), 'examination').capitalize()} found:** {told}")
-    st.caption("Nothing is stored yet. One that cannot be used stops no other.")
+    st.caption("Nothing is stored yet. One that cannot be used does not stop the others.")
     _table(rows)
     unsure = {n: row for n, row in enumerate(rows) if row.state == bulk.ASKS and row.sequences}
     likeliest = False
     if unsure:
         likeliest = st.checkbox(
-            f"Bring in those that are not sure, too ({len(unsure)}), with the likeliest series",
+            f"Also bring in those that are not sure ({len(unsure)}), with the most likely series",
             key=f"likeliest {of.id}",
         )
     new = sum(row.state == bulk.NEW for row in rows) + (len(unsure) if likeliest else 0)
@@ -70,7 +70,7 @@ def _table(rows: list[Row]) -> None:
         hide_index=True,
         height="content" if len(table) <= 12 else 480,
         column_config={"Noticed": st.column_config.TextColumn(width="large")},
-        alt="Patients of the folder: one row an examination",
+        alt="Patients in the folder: one row per examination",
     )
 
 

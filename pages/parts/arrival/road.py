@@ -58,7 +58,7 @@ def _current(complete: list[Arrival]) -> Arrival | None:
     if len(complete) == 1:
         return complete[0]
     chosen = st.selectbox(
-        f"{len(complete)} sets of files wait", list(labels), format_func=labels.__getitem__
+        f"{len(complete)} sets of files are waiting", list(labels), format_func=labels.__getitem__
     )
     return next(a for a in complete if a.id == chosen)
 

@@ -33,10 +33,10 @@ function build(root) {
   const take = async (files) => {
     const kept = files.filter(([, file]) => file.size > 0 && !junk(file.name));
     if (desk.running) return;
-    if (!kept.length) return say("There is nothing in it: no file that is not empty.", true);
+    if (!kept.length) return say("There is nothing to send: no files, or only empty ones.", true);
     const size = kept.reduce((sum, [, file]) => sum + file.size, 0);
     if (size > desk.data.most) {
-      return say(`These files are ${bytes(size)}; the server takes at most ${bytes(desk.data.most)} now.`, true);
+      return say(`These files are ${bytes(size)}; the server accepts at most ${bytes(desk.data.most)} now.`, true);
     }
     say("");
     show(true);
@@ -146,7 +146,7 @@ async function ask(url, how, at, own = null) {
 async function reason(answer) {
   if (answer.status === 401) return "You are no longer signed in. Sign in and choose the same files again to go on.";
   const told = await answer.json().catch(() => null);
-  return told?.error ?? "The server does not take these files.";
+  return told?.error ?? "The server does not accept these files.";
 }
 
 function rest(milliseconds, signal) {

@@ -26,7 +26,7 @@ def draw() -> str | None:
     most = uploads.room(loaders.home(), int(settings().upload_gb * 10**9))
     limits = (
         f"Up to {uploads.gigabytes(most)} now. DICOM as the scanner or the archive wrote it, or "
-        f"NIfTI. What is not finished is removed after {arrival.KEPT_HOURS} hours."
+        f"NIfTI. Unfinished uploads are removed after {arrival.KEPT_HOURS} hours."
     )
     told = _UPLOAD(data={"most": most, "limits": limits}, key=KEY, on_arrived_change=lambda: None)
     found = None if told is None else told.get("arrived")

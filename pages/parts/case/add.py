@@ -50,8 +50,8 @@ def add_case_form() -> None:
     if not uploads:
         st.caption(
             "All files must lie on one grid (registered to each other). Only the images and their "
-            "place in space are kept: no name of a file, no text of a header. What is burnt into "
-            "an image stays in it."
+            "position in space are kept: no file names, no text from headers. Text burnt into an "
+            "image stays in it."
             if not settings().keep_names
             else "All files must lie on one grid (registered to each other). This site keeps the "
             "names of the files: remove patients' names from them before you upload."
@@ -91,9 +91,9 @@ def _looked(uploads: Sequence[UploadedFile]) -> bool:
     doubts = st.session_state.get(_doubts_key(uploads), ())
     if not doubts:
         return False
-    st.warning("The pictures leave doubts. Look at them before the case is added.")
+    st.warning("The images raise doubts. Look at them before adding the case.")
     st.text("\n".join(doubts))
-    return st.checkbox("I looked at the images: add the case with these notes", key="looked")
+    return st.checkbox("I have looked at the images: add the case with these notes", key="looked")
 
 
 def _doubts_key(uploads: Sequence[UploadedFile]) -> str:
@@ -120,7 +120,7 @@ def _sequences(uploads: Sequence[UploadedFile]) -> dict[int, str]:
     """A select box a file, set to the guess, with its reason; unset where the name leaves a doubt.
     The position of each file to its sequence."""
     proposals = _proposals(uploads)
-    st.caption("Check which sequence each file is; names only propose.")
+    st.caption("Check which sequence each file is; names only suggest it.")
     options = [*SEQUENCES, SKIP]
     chosen = {}
     columns = st.columns(max(4, len(uploads)))

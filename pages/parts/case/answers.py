@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 SITE, STUDY = "this site", "this study"
 NO_SHARES = {
-    SITE: "The shares of this site are not set (BMCORE_CASE_MIX).",
-    STUDY: "The plan of this study states no shares of the primaries.",
+    SITE: "The mix of primaries at this site is not set (BMCORE_CASE_MIX).",
+    STUDY: "The plan of this study states no mix of primaries.",
 }
 DEMO_WORDS = "Trained on synthetic data: says nothing about a patient"
 
@@ -51,7 +51,7 @@ def draw(prediction: Prediction, alike: bool = True, whose: str = SITE) -> None:
     missing = prediction.clinical_record.missing
     if missing:
         words = ", ".join(name.replace("_", " ") for name in missing)
-        st.caption(f"Not known, so it argues for nothing: {words}.")
+        st.caption(f"Not known, so counted neither for nor against any primary: {words}.")
     if alike:
         similar.draw(prediction)
 
@@ -83,7 +83,7 @@ def _draw_case_mix(prediction: Prediction, whose: str) -> None:
     lines = case_mix.sentences(prediction, whose)
     if not lines:
         return
-    title = "With other shares of the primaries"
+    title = "With a different mix of primaries"
     with st.expander(title, expanded=prediction.site_shares is not None):
         st.markdown("\n".join(f"- {escaped(line)}" for line in lines))
         basis = case_mix.basis(prediction)

@@ -62,9 +62,9 @@ def _from_table(table: UploadedFile, case_name: str) -> tuple[ClinicalRecord, tu
     if legends:
         read = _read_table(table, legends)
     st.dataframe(
-        [{"Column": r.heading, "Taken for": r.field and FIELD_WORDS[r.field], "Read as": r.how}
+        [{"Column": r.heading, "Taken as": r.field and FIELD_WORDS[r.field], "Read as": r.how}
          for r in read.readings]
-        + [{"Column": h, "Taken for": "", "Read as": "not understood, not used"}
+        + [{"Column": h, "Taken as": "", "Read as": "not understood, not used"}
            for h in read.unrecognised],
         hide_index=True,
     )  # fmt: skip
@@ -78,7 +78,7 @@ def _from_table(table: UploadedFile, case_name: str) -> tuple[ClinicalRecord, tu
         file=table.name,
         found=f"{len(read.records)} rows, for instance {', '.join(read.like(case_name))}",
         expected="one row, or a row with exactly the name of the case",
-        hint="give the case the name that stands in the table.",
+        hint="give the case the name that it has in the table.",
     )
 
 

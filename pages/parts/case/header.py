@@ -23,7 +23,7 @@ def pick_case() -> str | None:
         return None
     asked = st.query_params.get("case")
     if asked is not None and asked not in known:
-        st.warning("This case is not in the work list any more. Choose another one.")
+        st.warning("This case is no longer in the work list. Choose another one.")
         asked = None
     chosen = st.selectbox(
         "Case",
@@ -54,7 +54,7 @@ def draw_case_header(entry: CaseEntry, read: bool, shown: Prediction | None) -> 
         ("Sequences", escape(", ".join(loaders.short_names(entry.sequences)))),
     ]
     if entry.date_shifted:
-        parts.append(("Day, moved", escape(entry.date_shifted)))
+        parts.append(("Date (shifted)", escape(entry.date_shifted)))
     if missing:
         parts.append(("Missing", f'<span class="warn">{escape(", ".join(missing))}</span>'))
     parts.append(("Models", escape(_models_state(read, shown))))

@@ -11,7 +11,7 @@ from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary, Volume
 from bmcore.inference import uncertainty
 from pages.parts import loaders, viewer
 from pages.parts.access import guard
-from pages.parts.case import gradcam_audit
+from pages.parts.case import gradcam_audit, open_row
 from pages.parts.words import place
 
 LONGEST = "Longest diameter (3D)"
@@ -19,6 +19,7 @@ AXIAL = "Axial diameters"
 CORE = "Tumour core (enhancing + necrosis)"
 REMARK = "Remark"
 AT_EDGE = "at the edge"
+ROW_PX = 35
 
 
 def _place(case_id: str) -> dict[str, Any]:
@@ -53,6 +54,13 @@ def choose(case_id: str, number: object) -> None:
     place.update(row=numbers.index(number), table=place["table"] + 1)
 
 
+def _lead_to(case_id: str, number: str) -> None:
+    """The row of a lesion was clicked: select it, and lead the viewer there."""
+    if number.isdecimal():
+        choose(case_id, int(number))
+        _place(case_id)["nonce"] += 1
+
+
 def jump(prediction: Prediction) -> viewer.Jump | None:
     """Where the chosen row leads; the nonce grows with every new choice made in the table."""
     row = _chosen_row(prediction)
@@ -83,11 +91,17 @@ def draw(prediction: Prediction) -> None:
     if not prediction.lesions:
         st.info("The models found no lesion in these images.")
         return
-    st.caption("A row leads to its lesion; a click on a lesion in the picture selects its row.")
+    st.caption("Click a row to go to its lesion; click a lesion in the images to select its row.")
+    _draw_table(prediction)
+    _draw_gradcam(prediction)
+
+
+def _draw_table(prediction: Prediction) -> None:
     row = _place(prediction.case_id)["row"]
-    st.dataframe(
+    st.container(key="lesion_table").dataframe(
         _rows(prediction),
         hide_index=True,
+        row_height=ROW_PX,
         on_select="rerun",
         selection_mode="single-row",
         key=_table_key(prediction.case_id),
@@ -102,12 +116,13 @@ def draw(prediction: Prediction) -> None:
             CORE: st.column_config.NumberColumn(format="%.2f ml"),
             "Oedema": st.column_config.NumberColumn(format="%.2f ml"),
             REMARK: st.column_config.TextColumn(
-                help="At the edge: within 3 mm of the outline of the brain that was drawn when the "
-                "case came in. The outline may cut the lesion, or what was found may lie outside."
+                help="At the edge: within 3 mm of the outline of the brain that was drawn when "
+                "the case came in. The outline may cut the lesion, or what was found may lie "
+                "outside the brain."
             ),
         },
     )
-    _draw_gradcam(prediction)
+    open_row.clicked("lesion_table", "No.", ROW_PX, lambda n: _lead_to(prediction.case_id, n))
 
 
 def _rows(prediction: Prediction) -> pd.DataFrame:
@@ -142,8 +157,8 @@ def draw_download(prediction: Prediction) -> None:
         key="mask_load",
     )
     st.caption(
-        "It lies on T1 post-gadolinium as you brought it. Labels: 1 necrosis, 2 oedema, "
-        "3 enhancing tumour."
+        "On the grid of T1 post-gadolinium as you brought it. Labels: 1 necrosis, 2 oedema, 3 "
+        "enhancing tumour."
     )
 
 
@@ -180,11 +195,10 @@ def _draw_gradcam(prediction: Prediction) -> None:
         st.info(f"The map for {words} is empty: nothing there speaks for this primary.")
     gradcam_audit.draw(prediction, *asked)
     st.caption(
-        "Bright places in this lesion's cube (48 mm) raised the net's score for this primary. "
-        "1 is the strongest place of this lesion alone, so lesions cannot be compared. The map "
-        "does not show where the tumour is, and not that the net is right. It is made by Grad-CAM; "
-        "where that fails its check, by occlusion: how far the score falls when a place is "
-        "flattened."
+        "Bright places in this lesion's cube (48 mm) raised the net's score for this primary. 1 "
+        "is the strongest place of this lesion alone, so lesions cannot be compared. The map does "
+        "not show where the tumour is, nor that the net is right. It is made by Grad-CAM; where "
+        "that fails its check, by occlusion: how far the score falls when a place is flattened."
     )
 
 

@@ -43,10 +43,12 @@ def say_done() -> None:
 def _rename(case_id: str, kept: case_changes.Kept, reason: str) -> None:
     st.markdown("**Another name**")
     if kept.votes or kept.other:
-        st.caption("It keeps its name: votes or marks of readers name it, and never change.")
+        st.caption(
+            "It keeps its name: readers' votes or marks refer to it, and these never change."
+        )
         return
     new = st.text_input("New name (a pseudonym)", key=f"new name {case_id}", max_chars=64)
-    st.caption("The models read the case anew under its new name.")
+    st.caption("The models read the case again under its new name.")
     ready = bool(reason.strip() and new.strip())
     if st.button("Rename", key=f"rename {case_id}", disabled=not ready):
         guard.check("case.rename", case_id)
@@ -85,6 +87,6 @@ def _quiet(case_id: str) -> None:
         raise refuse(f"the models are reading case {case_id}", hint="wait until they are done.")
     if settings().demo and loaders.entry(case_id).demo:
         raise refuse(
-            f"case {case_id} is a demo case, which is made anew at each start",
+            f"case {case_id} is a demo case, which is made again at each start",
             hint="start bmcore with BMCORE_DEMO=0 to be without demo cases.",
         )

@@ -227,7 +227,7 @@ def draw_correction(reading: ReadingContext) -> None:
     if found.state is None:
         return
     if found.older:
-        _button("Show my correction all the same", "restore_mask", reading)
+        _button("Show my correction anyway", "restore_mask", reading)
         return
     if found.mask is not None:
         st.info(

@@ -1,8 +1,9 @@
-"""A click on a row of the work list opens its case; by keyboard a row is chosen, then opened."""
+"""A click anywhere in a row counts: on Cases it opens the case, in the lesion table it leads to the
+lesion. By keyboard a row is chosen in the table itself."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import streamlit as st
@@ -14,6 +15,7 @@ _OPENING = st.components.v2.component(
 )
 
 _WISH = "case of the row that was clicked"
+_BOXES_PX = 40  # the column of boxes that choose a row
 
 
 def draw(inside: str, column: str, row_px: int, known: Collection[str]) -> None:
@@ -23,8 +25,27 @@ def draw(inside: str, column: str, row_px: int, known: Collection[str]) -> None:
         """Kept, for the choice of the cell that the click also makes starts the page anew."""
         st.session_state[_WISH] = st.session_state["open_row"].get("opened")
 
-    data = {"inside": f".st-key-{inside}", "column": column, "rowPx": row_px}
-    _OPENING(data=data, key="open_row", on_opened_change=opened)
+    _watch("open_row", inside, column, row_px, 0, opened)
     wish = st.session_state.pop(_WISH, None)
     if wish in known:
         next_case.open_case(str(wish))
+
+
+def clicked(inside: str, column: str, row_px: int, told: Callable[[str], None]) -> None:
+    """Call ``told`` with what ``column`` says in the row that was clicked, before the page is drawn
+    anew. Clicks on the boxes at the left stay the table's own."""
+
+    def opened() -> None:
+        said = st.session_state[key].get("opened")
+        if said is not None:
+            told(str(said))
+
+    key = f"row of {inside}"
+    _watch(key, inside, column, row_px, _BOXES_PX, opened)
+
+
+def _watch(
+    key: str, inside: str, column: str, row_px: int, from_px: int, opened: Callable[[], None]
+) -> None:
+    place = {"inside": f".st-key-{inside}", "column": column, "rowPx": row_px, "fromPx": from_px}
+    _OPENING(data=place, key=key, on_opened_change=opened)

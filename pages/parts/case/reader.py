@@ -189,8 +189,8 @@ def offer_models(case_id: str, who: tuple[str, str] | None) -> None:
     ready = who is not None and (aided_only or has_voted(case_id, who, "unaided"))
     if ready and not aided_only:
         words = (
-            "Your vote without the models is stored. Once you have seen their answers it cannot be "
-            "changed any more; your next vote on this case counts as with the models."
+            "Your vote without the models is stored. Once you have seen their answers it can no "
+            "longer be changed; your next vote on this case counts as one with the models."
         )
     elif aided_only:
         words = "This case is read with the models only: no vote without them is asked for."

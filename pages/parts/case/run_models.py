@@ -20,7 +20,7 @@ def run_models(case_id: str) -> None:
             "work as ever.",
             icon=":material/extension_off:",
         )
-        with st.expander("Why, for who looks after this computer"):
+        with st.expander("Why (for whoever looks after this computer)"):
             st.text(problem)
         return
     state = runs.state(case_id)

@@ -42,8 +42,8 @@ def draw(prediction: Prediction) -> None:
             with column, st.container(key=f"similar {one.case_id}"):
                 _draw_card(one)
         st.caption(
-            "Nearest in the numbers that the models keep of the images. Alike to the models does "
-            "not mean the same primary."
+            "Closest in the image features of the models. Looking alike to the models does not "
+            "mean having the same primary."
         )
     elif not read:
         st.caption("The models have read no other case with a lesion yet.")

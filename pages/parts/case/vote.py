@@ -196,7 +196,7 @@ def _fields(form: Form) -> None:
         )
     st.text_area("Comment (optional)", max_chars=4000, height=68, **how["comment"])
     if form.earlier:
-        st.text_input("Why do you change your vote?", max_chars=4000, **how["reason"])
+        st.text_input("Why are you changing your vote?", max_chars=4000, **how["reason"])
 
 
 def _missing(form: Form) -> list[str]:
@@ -310,5 +310,5 @@ def _say_stored(case_id: str, phase: str, who: tuple[str, str] | None) -> bool:
         st.success(f"Stored: {words}", icon=":material/check:")
     else:
         st.info(f"Your vote: {words}")
-    st.caption("A new vote takes the place of this one. The earlier one stays on record.")
+    st.caption("A new vote replaces this one, which stays on record.")
     return True

@@ -42,11 +42,11 @@ REGION_COLUMNS = {
     "lesion_dice": "Lesion-wise Dice",
     "lesion_hd95_mm": "Lesion-wise HD95 (mm)",
     "sensitivity": "Lesions found",
-    "false_per_case": "False lesions a case",
+    "false_per_case": "False lesions per case",
 }
 NO_CARD = (
-    "No model card lies beside these models, so it is not known how good they are. "
-    "Whoever trained them can make one: the evaluation writes it."
+    "These models come without a model card, so it is not known how good they are. Whoever "
+    "trained them can make one: the evaluation writes it."
 )
 NO_SEGMENTATION = (
     "How well these models mark lesions was not measured on a set of cases, or the models come "
@@ -83,9 +83,9 @@ def how_good(card: Card | None) -> list[str]:
     if "fused" in answers:
         fused, floor = (answers[k]["accuracy"]["value"] for k in ("fused", "trivial"))
         lines.append(
-            f"Names the right one of six primaries in **{fused:.0%}** of "
-            f"{card['patients']} patients{_range(answers['fused']['accuracy'])}; naming the "
-            f"commonest every time is right in {floor:.0%}."
+            f"Names the right one of six primaries in **{fused:.0%}** of {card['patients']} "
+            f"patients{_range(answers['fused']['accuracy'])}; always naming the most common one "
+            f"is right in {floor:.0%}."
         )
         lines.append(_images_add(card))
     else:
@@ -98,7 +98,7 @@ def how_good(card: Card | None) -> list[str]:
             lines.append(
                 f"Finds **{share:.0%}** of {card['segmentation']['lesions']} lesions in "
                 f"{found['cases']} cases{_range(core['sensitivity'])}, with {false:.1f} false "
-                f"ones a case; Dice {core['dice']['value']:.2f}."
+                f"ones per case; Dice {core['dice']['value']:.2f}."
             )
     else:
         lines.append("How well they mark lesions was not measured on a set of cases.")
@@ -170,7 +170,7 @@ def draw_segmentation(card: Card) -> None:
     st.caption(
         f"Cases with reference masks: {found['cases']}, without a lesion: "
         f"{found['cases_without_lesion']}; lesions: {found['lesions']}. Value (95 % interval). "
-        f"About {seconds:.0f} s a case ({', '.join(found['hardware'])})."
+        f"About {seconds:.0f} s per case ({', '.join(found['hardware'])})."
     )
     if found["left_out"]:
         st.warning(f"Cases that could not be measured and are left out: {len(found['left_out'])}.")
@@ -239,7 +239,7 @@ def draw_subgroups(card: Card) -> None:
         "dice": "Dice, tumour core",
         "lesion_dice": "Lesion-wise Dice",
         "sensitivity": "Lesions found",
-        "false_per_case": "False lesions a case",
+        "false_per_case": "False lesions per case",
     }
     segmentation = card.get("segmentation") or {}
     drawn = _group_tables("Naming the primary", card.get("subgroups"), answers, card.get("minimum"))

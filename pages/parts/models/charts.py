@@ -88,10 +88,10 @@ def reliability(bins: Sequence[Mapping[str, Any]], colour: str) -> go.Figure:
         textposition="bottom right",
         marker={"color": colour, "size": 10},
         line={"color": colour, "width": 2},
-        hovertemplate="said %{x:.0%}, right %{y:.0%}<extra></extra>",
+        hovertemplate="stated %{x:.0%}, right %{y:.0%}<extra></extra>",
     )
-    figure.update_xaxes(title="Said by the model", range=[0, 1.02], tickformat=".0%")
-    figure.update_yaxes(title="Right in truth", range=[-0.04, 1.04], tickformat=".0%")
+    figure.update_xaxes(title="Stated by the model", range=[0, 1.02], tickformat=".0%")
+    figure.update_yaxes(title="Actually right", range=[-0.04, 1.04], tickformat=".0%")
     return _calm(figure, height=380)
 
 
@@ -202,7 +202,7 @@ def froc(curves: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> g
             name=names.get(key, key),
             mode="lines",
             line={"color": colour, "width": 2, "shape": "hv"},
-            hovertemplate="%{x:.2f} false a case: %{y:.0%}<extra></extra>",
+            hovertemplate="%{x:.2f} false per case: %{y:.0%}<extra></extra>",
         )
         shown = [row for row in curve["at"] if row["sensitivity"]["value"] is not None]
         if key != "peak":
@@ -216,7 +216,7 @@ def froc(curves: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> g
             showlegend=False,
             hoverinfo="skip",
         )
-    figure.update_xaxes(title="False lesions a case", range=[0, 4.2])
+    figure.update_xaxes(title="False lesions per case", range=[0, 4.2])
     figure.update_yaxes(title="Lesions found", range=[0, 1.05], tickformat=".0%")
     return legend(_calm(figure, height=380))
 

@@ -73,8 +73,8 @@ def _more_columns(card: Card, kind: str) -> dict[str, Card]:
     sets = ((card.get("sets") or {}).get(kind) or {}).get("coverage_per_primary")
     columns = {
         "Found, balanced decision": even.get("sensitivity"),
-        "Found at specificity .90": points.get("sensitivity_at_specificity_90"),
-        "Left alone at sensitivity .90": points.get("specificity_at_sensitivity_90"),
+        "Sensitivity at specificity .90": points.get("sensitivity_at_specificity_90"),
+        "Specificity at sensitivity .90": points.get("specificity_at_sensitivity_90"),
         "In the 90 % set": sets,
     }
     return {heading: column for heading, column in columns.items() if column}

@@ -226,7 +226,7 @@ def _draw_lines(desk: ReadingSession, one: CaseDispute) -> None:
             st.text("\n".join(_answers(one, question, d)))
             if d.open:
                 if d.decision is not None:
-                    st.caption("Decided before an answer came or changed; decide once more.")
+                    st.caption("Decided before an answer was added or changed; decide again.")
                 show = partial(_show, one.case_id) if places else None
                 study_questions.draw(question, _token(d), _shown(d, places), None, show)
                 _offer_copy(question, d, one, places)
@@ -285,7 +285,7 @@ def _draw_made(question: Question, d: Disagreement, places: Mapping[int, str]) -
     with st.expander("Replace this consensus"):
         token, shown = _token(d), _shown(d, places)
         study_questions.draw(question, token, shown)
-        reason = st.text_input("Why is it replaced?", key=f"reason {token}", max_chars=2000)
+        reason = st.text_input("Why are you replacing it?", key=f"reason {token}", max_chars=2000)
         who, role = _third_reader(token)
         if st.button("Store the new consensus", key=f"replace {token}"):
             guard.check("study.decide")

@@ -101,7 +101,7 @@ def _draw_flag(reading: StudyContext, place: Place) -> None:
     with st.popover("Flagged" if flagged else "Flag", icon=":material/flag:"):
         st.caption("Tells the investigator that something is wrong here. Changes no answer.")
         note = st.text_input("What should be looked at?", key=f"flag note {token}", max_chars=2000)
-        words = "Take the flag away" if flagged else "Flag this sheet"
+        words = "Remove the flag" if flagged else "Flag this reading"
         if st.button(words, key=f"flag {flagged} {token}"):
             guard.check("study.answer", at=reading.standing(place))
             reading.desk.flag(place, note, sheet.new_key(), on=not flagged)
@@ -158,7 +158,7 @@ def draw_images(
             guard.check("study.answer", at=now)
             receive(kind, value)
         elif kind not in ("lesion", "settings"):
-            marks.turn_away(own, "This sheet is not open any more, so nothing is added to it.")
+            marks.turn_away(own, "This reading is no longer open, so nothing is added to it.")
 
     with st.container(key="viewer_side"), error_boundary():
         images = loaders.images(place.case_id)

@@ -64,7 +64,7 @@ def _draw_state(now: Conduct, words: str) -> None:
 
 def _draw_pause(study: Study) -> None:
     with st.popover("Pause", icon=":material/pause:"):
-        st.caption("Readers can look at their list, but read nothing until you resume the study.")
+        st.caption("Readers can look at their list, but cannot read until you resume the study.")
         reason = st.text_input("Why? The readers are told.", key="pause reason", max_chars=500)
         by = _author("pause")
         if st.button("Pause the study", key="pause", disabled=not (reason.strip() and by)):
@@ -88,7 +88,7 @@ def _draw_close(study: Study) -> None:
             "For good. What is not locked by then stays unread, and the results open to everybody "
             "who may see them."
         )
-        reason = st.text_input("Why is it closed?", key="close reason", max_chars=500)
+        reason = st.text_input("Why are you closing it?", key="close reason", max_chars=500)
         by = _author("close")
         typed = st.text_input(
             f"Type the study's id: {escaped(study.study)}", key="close typed", max_chars=80
@@ -103,7 +103,7 @@ def _draw_close(study: Study) -> None:
 def _draw_deadline(study: Study, now: Conduct) -> None:
     label = f"Deadline: {day(now.due)}" if now.due else "Deadline"
     with st.popover(label, icon=":material/event:"):
-        st.caption("The readers see it on their list. It stops nobody.")
+        st.caption("The readers see it on their list. It does not stop anybody.")
         names = {_ALL: "All readers", **{r.id: r.name for r in study.readers}}
         who = st.selectbox("For", list(names), format_func=names.__getitem__, key="deadline for")
         known = now.due if who == _ALL else now.own.get(str(who))

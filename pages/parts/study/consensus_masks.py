@@ -26,8 +26,8 @@ _KEEP, _REMOVE = "Keep", "Remove"
 def draw(desk: ReadingSession) -> None:
     """What stands in the way, how ties are decided, and the one button that writes."""
     st.markdown(
-        "Each case with a mask that the readers agree on, in the layout that the training reads. "
-        "A reader's mask is what was painted, or the models' mask without the rejected lesions."
+        "Each case with a consensus mask of the readers, in the layout that the training reads. A "
+        "reader's mask is what was painted, or the models' mask without the rejected lesions."
     )
     left = masks.open_disagreements(desk)
     if left:
@@ -38,7 +38,7 @@ def draw(desk: ReadingSession) -> None:
         return
     method = str(
         st.segmented_control(
-            "How the masks are brought together",
+            "How the masks are combined",
             masks.METHODS,
             default=masks.METHODS[0],
             format_func=_WORDS.__getitem__,
@@ -55,7 +55,7 @@ def draw(desk: ReadingSession) -> None:
         day = datetime.now().astimezone()
         name = f"{desk.version.study.study}-masks-{day:%Y-%m-%d-%H%M%S}"
         out = loaders.home() / "exports" / name
-        with st.spinner("Bringing the masks together"):
+        with st.spinner("Combining the masks"):
             written = masks.write_consensus(desk, loaders.home(), out, rule, _read)
         st.session_state[_MADE] = (out, written)
     if _MADE in st.session_state:
@@ -67,12 +67,12 @@ def _rule(desk: ReadingSession, method: str) -> masks.Rule | None:
     by = guard.user().name
     if method == "majority":
         inside = st.radio(
-            "Where as many masks have a voxel as do not",
-            ("Leave it out", "Take it in"),
+            "Voxels with as many masks for as against",
+            ("Leave them out", "Include them"),
             horizontal=True,
             key="mask ties",
         )
-        return masks.Rule(method, by, ties_inside=inside == "Take it in")
+        return masks.Rule(method, by, ties_inside=inside == "Include them")
     if method != "lesion votes":
         return masks.Rule(method, by)
     tied = [
@@ -110,8 +110,9 @@ def _draw_made(out: Path, written: Sequence[masks.Written]) -> None:
     if not paths:
         return
     st.caption(
-        f"On the computer that runs the dashboard, with the images: {escaped(str(out))}. What each "
-        f"mask rests on stands in {masks.PROVENANCE} beside them, and comes along in the ZIP."
+        f"On the computer that runs the dashboard, with the images: {escaped(str(out))}. What "
+        f"each mask rests on is listed in {masks.PROVENANCE} beside them, and comes along in the "
+        "ZIP."
     )
     guard.download(
         "masks.export",

@@ -83,7 +83,10 @@ class PracticeContext(StudyContext):
 
     @property
     def promise(self) -> str:
-        return "It does not count. Once it is locked you see the reference and the models' answer."
+        return (
+            "It does not count. Once it is locked you will see the reference and the models' "
+            "answer."
+        )
 
     def go_on(self, place: Place) -> None:
         """The feedback on what was locked comes next."""

@@ -30,7 +30,7 @@ MEASURES = {
     "sensitivity": "Sensitivity for one primary",
     "specificity": "Specificity for one primary",
     "lesion sensitivity": "Lesions found",
-    "false lesions": "False lesions a case",
+    "false lesions": "False lesions per case",
     "decision time": "Decision time",
     "agreement": "Agreement between readers",
 }
@@ -127,7 +127,7 @@ def _draw_what(values: Mapping[str, Any], token: str) -> dict[str, Any]:
     made: dict[str, Any] = {"kind": kind, "arms": [arm for arm in ARMS if arm in arms]}
     if kind == "crossover":
         made["washout_days"] = st.number_input(
-            "Days between two periods at least",
+            "Days between two periods, at least",
             1,
             3650,
             design.get("washout_days", 28),
@@ -148,7 +148,9 @@ def _draw_who(values: Mapping[str, Any], token: str) -> dict[str, Any]:
         hide_index=True,
         key=f"f readers {token}",
         column_config={
-            "id": st.column_config.TextColumn("Short id", help="Goes into the seeds"),
+            "id": st.column_config.TextColumn(
+                "Short id", help="The order of the reader's list is derived from it"
+            ),
             "name": st.column_config.TextColumn("Name, as in the account", width="large"),
             "role": st.column_config.SelectboxColumn("Role", options=list(ROLES)),
             "years": st.column_config.NumberColumn("Years", min_value=0, max_value=80),
@@ -185,12 +187,12 @@ def _draw_who(values: Mapping[str, Any], token: str) -> dict[str, Any]:
         min(values["repeats"]["count"], most),
         key=f"f repeats {token}",
         persist_state="session",
-        help="Unannounced, to see how a reader agrees with himself.",
+        help="Unannounced, to see how well each reader agrees with their own first reading.",
     )
     apart = 1
     if repeats:
         apart = right.number_input(
-            "At least so many cases apart",
+            "At least this many cases apart",
             1,
             max(1, most),
             1,
@@ -198,7 +200,7 @@ def _draw_who(values: Mapping[str, Any], token: str) -> dict[str, Any]:
             persist_state="session",
         )
     learnt = st.text_area(
-        "Cases that the models learnt from, one a line",
+        "Cases that the models learnt from, one per line",
         "\n".join(values["training_cases"]),
         key=f"f learnt {token}",
         persist_state="session",
@@ -340,13 +342,13 @@ def _draw_endpoint(values: Mapping[str, Any], arms: list[str], token: str) -> di
             0.01,
             key=f"f margin {token}",
             persist_state="session",
-            help="0.05 is 5 points; of a decision time 5 per cent.",
+            help="0.05 is 5 points; for a decision time, 5 per cent.",
         )
     if measure in plan_form.NEEDS_PRIMARY:
         options = plan_form.primaries()
         index = options.index(values["primary"]) if values.get("primary") in options else 0
         made["primary"] = second[2].selectbox(
-            "Of which primary",
+            "For which primary",
             options,
             index=index,
             format_func=_primary_name,
@@ -366,7 +368,7 @@ def _draw_endpoint(values: Mapping[str, Any], arms: list[str], token: str) -> di
     kind = "fixed" if measure == "agreement" else values.get("readers", "random")
     if measure != "agreement":
         random = st.toggle(
-            "The result is to hold for readers like these, not for these very readers alone",
+            "The result is to hold for readers like these, not only for these very readers",
             kind == "random",
             key=f"f kind of readers {token}",
             persist_state="session",

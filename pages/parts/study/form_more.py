@@ -61,7 +61,7 @@ def draw_preference(values: Mapping[str, Any], token: str) -> dict[str, Any] | N
     """The two segmentations that are compared after the list; None where none are."""
     given = values.get("preference")
     asked = st.toggle(
-        "After the list, compare two segmentations of each case without their names",
+        "After the list, compare two segmentations of each case blindly",
         given is not None,
         key=f"f prefer {token}",
         persist_state="session",
@@ -157,7 +157,7 @@ def _draw_one(draft: plan_draft.QuestionDraft, arms: Sequence[str], token: str) 
     more: dict[str, Any] = {}
     if kind in ("choice", "choices"):
         more["options"] = st.text_area(
-            "Answers to choose from, one a line",
+            "Answers to choose from, one per line",
             draft.options,
             key=f"f q options {token}",
             persist_state="session",
@@ -206,7 +206,7 @@ def _draw_limits(draft: plan_draft.QuestionDraft, kind: str, token: str) -> dict
         "Unit", draft.unit, key=f"f q unit {token}", persist_state="session", max_chars=20
     )
     decimals = columns[3].number_input(
-        "Digits behind the point", 0, 3, draft.decimals, key=f"f q digits {token}",
+        "Decimal places", 0, 3, draft.decimals, key=f"f q digits {token}",
         persist_state="session",
     )  # fmt: skip
     return {**limits, "unit": unit, "decimals": int(decimals)}

@@ -98,12 +98,12 @@ def _draw_lock(study: Study, findings: Sequence[Finding]) -> None:
     faults, warned = readiness.blocking(findings), readiness.warnings(findings)
     st.subheader("Lock it", anchor=False)
     st.caption(
-        "A locked plan cannot be taken back. It changes only by amendments with a reason; cases, "
-        "order, design and the questions that were asked cannot change at all."
+        "A locked plan cannot be taken back. It can change only by amendments with a reason; "
+        "cases, order, design and the questions that were asked cannot change at all."
     )
     token = f"{study.digest[:16]} {len(warned)}"
     accepted = not warned or st.checkbox(
-        f"I have read {_warnings(warned)} and lock the plan all the same.",
+        f"I have read {_warnings(warned)} and lock the plan anyway.",
         key=f"accept {token}",
     )
     author = _author("new")
@@ -114,8 +114,8 @@ def _draw_lock(study: Study, findings: Sequence[Finding]) -> None:
         width=420,
     )
     needs = {
-        f"{count(len(faults), 'fault')} to mend": not faults,
-        "the tick that the warnings have been read": accepted,
+        f"{count(len(faults), 'fault')} to fix": not faults,
+        "the tick that you have read the warnings": accepted,
         "who starts the study": bool(author.strip()),
         "the id, typed as in the plan, then Enter": typed.strip() == study.study,
     }
@@ -179,11 +179,11 @@ def _draw_starts(name: str) -> None:
     """What the readiness check found at each lock, and the models of the study."""
     kept = start.starts(loaders.store(), name)
     if not kept:
-        st.caption("Nothing was kept of what was there when this plan was locked.")
+        st.caption("There is no record of what was there when this plan was locked.")
         return
     with st.expander("What was there when it was locked", icon=":material/fact_check:"):
         for one in kept:
-            models = f"models of hash {one.bundle[:16]}" if one.bundle else "no models"
+            models = f"models with hash {one.bundle[:16]}" if one.bundle else "no models"
             st.text(f"Version {one.version}, {when(one.created_at)}, {models}")
             st.text("\n".join(sentence for _, sentence in one.findings) or "Nothing was missing.")
 
@@ -200,10 +200,10 @@ def _draw_amendment(study: Study) -> None:
     for finding in findings:
         st.text(study_ready.sentence(finding))
     accepted = not warned or st.checkbox(
-        f"I have read {_warnings(warned)} and store it all the same.",
+        f"I have read {_warnings(warned)} and store it anyway.",
         key=f"accept {amended.digest[:16]}",
     )
-    reason = st.text_area("Why does the plan change?", max_chars=2000, key="amend reason")
+    reason = st.text_area("Why are you changing the plan?", max_chars=2000, key="amend reason")
     author = _author("amend")
     ready = reason.strip() and author.strip() and accepted and not faults
     if st.button("Store the amendment", disabled=not ready):
@@ -244,7 +244,7 @@ def _chosen(what: str) -> Study | None:
     try:
         text = file.getvalue().decode("utf-8")
     except UnicodeDecodeError:
-        st.error("This file is no text in UTF-8.")
+        st.error("This file is not text in UTF-8.")
         return None
     name = Path(file.name).name
     study = read_study_text(text, name)

@@ -137,8 +137,8 @@ def draw_own(reading: StudyContext) -> bool:
         return False
     cases = "1 practice case" if len(left) == 1 else f"{len(left)} practice cases"
     st.info(
-        f"Before your list begins, read {cases}. Practice does not count; after each case you see "
-        "the reference and the models' answer.",
+        f"Before your list begins, please read {cases}. Practice does not count; after each case "
+        "you see the reference and the models' answer.",
         icon=":material/school:",
     )
     if st.button("Read the next practice case", type="primary", key="practice"):

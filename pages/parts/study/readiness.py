@@ -38,7 +38,7 @@ def facts(study: Study, anew: bool = False) -> Facts:
     except BmcoreError as unusable:
         models = unusable
     loaders.entries()  # makes the demo cases where they are wanted
-    with st.spinner("Looking whether all is there", show_time=False):
+    with st.spinner("Checking that everything is there", show_time=False):
         return readiness_gather.gather(study, loaders.home(), models, loaders.store())
 
 
@@ -78,7 +78,7 @@ def _draw_mend(study: Study, found: Facts, one: Check) -> None:
     if one.topic == "cases":
         _link("cases", "Add cases", "cases.add")
     elif one.topic == "readers" and found.accounts:
-        _link("accounts", "Make or open accounts", "accounts.manage")
+        _link("accounts", "Create or enable accounts", "accounts.manage")
     elif one.topic == "models":
         draw_run(study, found)
 
@@ -131,11 +131,11 @@ def draw_in_the_way(study: Study) -> None:
     other = start.other_models(loaders.store(), study.study, loaded)
     if other is not None:
         st.error(
-            "Other models are loaded than those that the study was locked with. Readers cannot "
-            "open the steps with the models until the former ones are back.",
+            "The models that are loaded are not those that the study was locked with. Readers "
+            "cannot open the steps with the models until those of the study are back.",
             icon=":material/error:",
         )
-        st.text(f"Locked with the models of hash {other[:16]}; loaded: {(loaded or 'none')[:16]}.")
+        st.text(f"Locked with models of hash {other[:16]}; loaded: {(loaded or 'none')[:16]}.")
     if checks:
         st.warning("Readers will have to wait for this:", icon=":material/hourglass:")
         draw(study, found, checks)

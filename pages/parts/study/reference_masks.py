@@ -105,7 +105,7 @@ def _draw_table(found: Sequence[MaskFound]) -> None:
             "Necrosis": (f.ml or {}).get(1),
             "Oedema": (f.ml or {}).get(2),
             "Enhancing": (f.ml or {}).get(3),
-            "What becomes of it": f.what,
+            "What will happen": f.what,
             "Notes": " ".join(n.sentence for n in f.notes),
         }
         for f in found
@@ -149,9 +149,11 @@ def _offer(brought: Brought, found: Sequence[MaskFound]) -> None:
     replaced = sum(f.what == reference_mask.REPLACES for f in found)
     if replaced:
         st.warning(
-            f"{count(replaced, 'case')} has a reference mask already; it is replaced, and kept."
+            f"{count(replaced, 'case')} already has a reference mask; it will be replaced, and "
+            "kept on record."
             if replaced == 1
-            else f"{replaced} cases have a reference mask already; those are replaced, and kept."
+            else f"{replaced} cases already have a reference mask; those will be replaced, and "
+            "kept on record."
         )
     if st.button(
         f"Keep {count(len(fresh), 'mask')}",

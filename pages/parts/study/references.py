@@ -36,8 +36,8 @@ def draw() -> None:
 def _draw_primaries() -> None:
     st.caption(
         "What an answer counts as right against: the known primary of each case, in a table (CSV "
-        "or Excel) with one row a case, a column with its id and a column Primary. Readers never "
-        "see it before their lists are done."
+        "or Excel) with one row per case, a column with its id and a column Primary. Readers "
+        "never see it before their lists are done."
     )
     file = st.file_uploader(
         "Table of primaries", type=["csv", "xlsx"], key="reference table", max_upload_size=20
@@ -70,7 +70,7 @@ def _draw_preview(found: Preview) -> None:
     rows = {
         "Case": [case for case, _, _ in found.rows],
         "Primary": [PRIMARY_NAMES[p] if p else "" for _, p, _ in found.rows],
-        "What becomes of it": [what for _, _, what in found.rows],
+        "What will happen": [what for _, _, what in found.rows],
     }
     st.dataframe(pd.DataFrame(rows), hide_index=True, height=240)
     for finding in found.findings:

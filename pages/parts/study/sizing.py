@@ -32,7 +32,7 @@ def draw() -> None:
     from bmcore.stats import sizing
 
     st.caption(
-        "Without the models, and the least difference with them that would matter. Two-sided "
+        "Without the models, and the smallest difference with them that would matter. Two-sided "
         "alpha .05; Obuchowski and Rockette's test."
     )
     with st.container(horizontal=True):
@@ -44,12 +44,18 @@ def draw() -> None:
             "Expected without the models", 0.05, 0.99, 0.6, 0.05, key="size expected", width=190
         )
         gain = st.number_input(
-            "Difference to find", -0.5, 0.5, 0.1, 0.05, key="size difference", width=190
+            "Difference to detect", -0.5, 0.5, 0.1, 0.05, key="size difference", width=190
         )
         share = 0.5
         if measure != "accuracy":
             share = st.number_input(
-                "Share of cases with it", 0.05, 0.95, 0.4, 0.05, key="size share", width=190
+                "Share of cases with this primary",
+                0.05,
+                0.95,
+                0.4,
+                0.05,
+                key="size share",
+                width=190,
             )
         power = st.number_input("Power", 0.5, 0.99, 0.8, 0.05, key="size power", width=120)
     finished = _finished()

@@ -23,7 +23,7 @@ class Wait(StrEnum):
     """Why a sheet with the models cannot be answered now."""
 
     NO_MODELS = "no models can be used"
-    OTHER_MODELS = "other models are loaded than those of the study"
+    OTHER_MODELS = "the loaded models are not those of the study"
     DAMAGED = "the stored answer cannot be read"
     FAILED = "the models could not read the case"
     UNDER_WAY = "the models are at work"

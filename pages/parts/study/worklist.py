@@ -25,7 +25,7 @@ def draw(reading: StudyContext) -> None:
     done = sum(w.done for w in listed)
     st.progress(
         done / len(listed),
-        f"{escaped(reading.reader.name)}: {done} of {len(listed)} sheets done, "
+        f"{escaped(reading.reader.name)}: {done} of {len(listed)} readings done, "
         f"{max(number.values())} cases",
     )
     if not conduct.draw_own(reading).halted:
@@ -66,8 +66,8 @@ def _draw_end(reading: StudyContext, listed: Sequence[WorkItem]) -> None:
         return
     cases = "1 case is" if len(left) == 1 else f"{len(left)} cases are"
     st.info(
-        f"{cases} skipped. Read them now, or close your list: after that they cannot be read any "
-        "more, and the cases and results of the study open to you.",
+        f"{cases} skipped. Read them now, or close your list: after that they can no longer be "
+        "read, and the cases and results of the study open to you.",
         icon=":material/skip_next:",
     )
     with st.popover("Close my list", icon=":material/lock:"):
@@ -151,7 +151,7 @@ def _draw_correction(reading: StudyContext, listed: Sequence[WorkItem]) -> None:
         return
     with st.expander("Correct a locked answer", icon=":material/edit:"):
         place = st.selectbox(
-            "Sheet",
+            "Reading",
             locked,
             index=None,
             format_func=lambda p: f"Case {number[p]}, {ARM_WORDS[p.arm]}",
@@ -175,7 +175,7 @@ def _draw_correction(reading: StudyContext, listed: Sequence[WorkItem]) -> None:
         token = f"correct {stored.site} {stored.id}"
         shown = questions.shown_by(stored.value)
         questions.draw(asked[name], token, shown)
-        reason = st.text_input("Why do you change it?", key=f"reason {token}", max_chars=2000)
+        reason = st.text_input("Why are you changing it?", key=f"reason {token}", max_chars=2000)
         if st.button("Store the correction", key=f"store {token}"):
             guard.check("study.correct")
             value = questions.value(asked[name], token, shown)

@@ -184,7 +184,7 @@ export class Annotator {
     if (complete(this.line) && (kind !== "area" || close)) return this.keepLine();
     if (close || this.leg >= MEASURES[kind].points) {
       this.dropLine();
-      return this.say("This measures nothing: the points are one place");
+      return this.say("Nothing to measure: the points coincide");
     }
     const { key } = MEASURES[kind];
     const end = kind === "area" && this.leg > 2 ? ` Shift ${key} closes the outline.` : "";

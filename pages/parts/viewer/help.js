@@ -18,7 +18,7 @@ const HELP = [
   ["T", "slab of the brightest values: 5, 10, 20 mm, off"],
   ["Double click, Enter", "make this plane the large one"],
   ["L, Shift L", "next, previous lesion"],
-  ["O, G, Space", "segmentation, Grad-CAM on or off; hold all overlays back"],
+  ["O, G, Space", "segmentation, Grad-CAM on or off; hide all overlays"],
   ["A, X", "accept, reject the chosen lesion"],
   ["M", "mark a lesion at the crosshair"],
   ["D", "length: drag; or D at the start and D at the end"],
@@ -27,7 +27,7 @@ const HELP = [
   ["K, Shift K", "area: drag around it; or K at each corner and Shift K to close"],
   ["B, [ and ]", "brush for the segmentation; smaller, larger"],
   ["J, Z", "brush: only a range of grey values; fill between the last two strokes"],
-  ["U, Shift U", "take the last change back, and bring it back"],
+  ["U, Shift U", "take back the last change, and bring it back"],
   ["Y, .", "list of your marks; more tools"],
   ["Touch", "one finger through the slices, tap to point, two fingers to zoom and move"],
 ];

@@ -33,7 +33,7 @@ export class OwnMarks {
     const gone = [...removed].reverse().map((mark) => this.goneRow(mark));
     const none = rows.length ? [] : [element("p", {}, "No marks. Measure with D, mark a lesion with M.")];
     const head = gone.length ? [element("h4", {}, "Deleted")] : [];
-    const away = rows.length ? [element("p", {}, "Below the viewer they can be taken away as a table.")] : [];
+    const away = rows.length ? [element("p", {}, "They can be downloaded as a table below the viewer.")] : [];
     this.box.replaceChildren(element("h4", {}, "Your marks"), ...none, ...rows, ...away, ...head, ...gone, close);
   }
 

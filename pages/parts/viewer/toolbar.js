@@ -159,7 +159,7 @@ export class Toolbar extends Controls {
     const { viewer } = this;
     return group(
       "Overlays",
-      this.button("Hide overlays", "Hold everything back: images only (Space)", () => viewer.flip("shown", "All overlays"), {
+      this.button("Hide overlays", "Hide everything but the images (Space)", () => viewer.flip("shown", "All overlays"), {
         pressed: () => !viewer.state.shown,
       }),
     );
@@ -169,7 +169,7 @@ export class Toolbar extends Controls {
     const { viewer } = this;
     return group(
       "Changes",
-      this.button("Undo", "Take the last change back (key U)", () => viewer.undo(), { disabled: () => !viewer.canUndo }),
+      this.button("Undo", "Take back the last change (key U)", () => viewer.undo(), { disabled: () => !viewer.canUndo }),
       this.button("Redo", "Bring it back (Shift U)", () => viewer.redo(), { disabled: () => !viewer.redone.length }),
     );
   }
@@ -193,7 +193,7 @@ export class Toolbar extends Controls {
     const names = () => Object.fromEntries((header()?.presets ?? []).map((p) => [p.name, p.name]));
     return group(
       "Window",
-      this.choice("Window preset (key I)", names, () => viewer.presetName(viewer.active), (name) => viewer.choosePreset(name), "Own window"),
+      this.choice("Window preset (key I)", names, () => viewer.presetName(viewer.active), (name) => viewer.choosePreset(name), "Custom window"),
       this.number("Level", "Window level", inWords(() => window().level), (level) => set({ level })),
       this.number("Width", "Window width", inWords(() => window().width), (width) => set({ width })),
     );

@@ -489,7 +489,7 @@ export class Viewer extends Arrangement {
   resetView() {
     Object.assign(this.state, { zoom: 1, pan: [0, 0, 0], windows: {} });
     this.presets = {};
-    this.say("View and windows as at the beginning");
+    this.say("View and windows reset");
     this.changed();
   }
 
