@@ -2,11 +2,13 @@
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from bmcore.stats import incomplete, mixed, ustatistics
+from bmcore.stats.auc_sums import SUBSETS, auc_sums
 from tests.vandyke_fixture import SCORES, TRUTH
 
 
@@ -156,15 +158,13 @@ def test_the_variance_of_an_incomplete_split_plot_is_unbiased_over_many_studies(
         ).astype(float)  # fmt: skip
         right[:, :2, 12:] = right[:, 2:, :12] = np.nan
         right[rng.random(right.shape) < 0.3] = np.nan
-        arms = [
-            incomplete._Arm(np.nan_to_num(k), (~np.isnan(k)).astype(float), np.zeros(4))
-            for k in right
-        ]
-        values.append(arms[1].mean - arms[0].mean)
+        means = [np.nanmean(arm) for arm in right]
+        hits, read = np.nan_to_num(right), (~np.isnan(right)).astype(float)
+        values.append(means[1] - means[0])
         variances.append(sum(
-            s * u * (a.mean * b.mean
-                     - incomplete.disjoint_mean(a.kernel, a.design, b.kernel, b.design))
-            for s, a in zip((-1, 1), arms, strict=True) for u, b in zip((-1, 1), arms, strict=True)
+            s * u * (means[i] * means[j]
+                     - incomplete.disjoint_mean(hits[i], read[i], hits[j], read[j]))
+            for i, s in enumerate((-1, 1)) for j, u in enumerate((-1, 1))
         ))  # fmt: skip
     assert np.mean(variances) == pytest.approx(np.var(values), rel=0.12)
 
@@ -187,3 +187,43 @@ def test_shares_with_holes_have_intervals_and_states():
         incomplete.compare_shares(np.full((1, 2, 2), 0.5))
     with pytest.raises(ValueError, match="truth"):
         incomplete.compare_auc(SCORES, TRUTH[:3])
+
+
+def test_the_sums_over_pairs_are_those_of_the_table_of_all_pairs():
+    # Ties, holes, a reader who read one kind only and one who read nothing; 2 conditions.
+    rng = np.random.default_rng(21)
+    scores = rng.integers(0, 4, (2, 5, 40)).astype(float)
+    truth = rng.random(40) < 0.4
+    scores[rng.random(scores.shape) < 0.3] = np.nan
+    scores[0, 3, truth] = np.nan
+    scores[1, 4] = np.nan
+    read = ~np.isnan(scores)
+    above = (
+        np.nan_to_num(scores)[:, :, truth][:, :, None]
+        - np.nan_to_num(scores)[:, :, ~truth][..., None]
+    )
+    design = (read[:, :, truth][:, :, None] & read[:, :, ~truth][..., None]).astype(float)
+    kernel = (np.sign(above) + 1) / 2 * design
+    found = auc_sums(scores, truth)
+    assert (found.kernel == kernel.sum(axis=(2, 3))).all()
+    assert (found.design == design.sum(axis=(2, 3))).all()
+    for table, sums in ((kernel, found.kernel_by), (design, found.design_by)):
+        assert (sums[0] == table.sum(axis=(1, 3))).all()
+        assert (sums[1] == table.sum(axis=(1, 2))).all()
+    for axes in SUBSETS:
+        rest = tuple(a for a in range(3) if a not in axes)
+        for table, products in ((kernel, found.products), (design, found.read)):
+            over = [arm.sum(axis=rest).ravel() for arm in table]
+            assert (products[axes] == [[a @ b for b in over] for a in over]).all(), axes
+
+
+def test_many_cases_need_no_table_of_all_pairs():
+    # 2 x 4 x 3,000 x 3,000 pairs as numbers would be 576 MB, several times over.
+    rng = np.random.default_rng(22)
+    truth = np.arange(6000) % 2 == 0
+    scores = rng.integers(-100, 100, (2, 4, 6000)) + 40.0 * truth
+    tracemalloc.start()
+    incomplete.compare_auc(scores, truth)
+    ustatistics.readers_against_model(scores[0], scores[1, 0], truth)
+    assert tracemalloc.get_traced_memory()[1] < 60e6
+    tracemalloc.stop()

@@ -124,11 +124,12 @@ def _by_u(
         c: row.truth for arm in table.values() for own in arm.values() for c, row in own.items()
     }
     cases = sorted(truth)
+    at = {case: n for n, case in enumerate(cases)}
     values = np.full((2, len(readers), len(cases)), math.nan)
     for i, arm in enumerate(arms):
         for j, reader in enumerate(readers):
             for case, row in table[arm].get(reader, {}).items():
-                values[i, j, cases.index(case)] = _value(row, what, category)
+                values[i, j, at[case]] = _value(row, what, category)
     ill = np.array([truth[c] == category for c in cases])
     if what == "AUC":
         study = incomplete.compare_auc(values, ill, level)

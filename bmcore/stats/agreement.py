@@ -73,7 +73,7 @@ def percent_agreement(ratings: npt.ArrayLike, resampling: Resampling = Resamplin
     because the pairs of one case are not independent; its level is that of ``resampling``.
     """
     table = _check(ratings)
-    shares = np.array([_agreeing_share(row[row >= 0]) for row in table if (row >= 0).sum() > 1])
+    shares = _agreeing_shares(table)
     if len(shares) == 0:
         return undefined(0, "not defined: no case was answered by two readers")
     if table.shape[1] == 2:
@@ -235,9 +235,16 @@ def _kappa_limits(
     return math.tanh(math.atanh(kappa) - half), math.tanh(math.atanh(kappa) + half)
 
 
-def _agreeing_share(answers: Ratings) -> float:
-    counts = np.bincount(answers)
-    return float((counts * (counts - 1)).sum() / (len(answers) * (len(answers) - 1)))
+def _agreeing_shares(table: Ratings) -> npt.NDArray[np.float64]:
+    """The share of agreeing pairs of each case with two or more answers."""
+    given = (table >= 0).sum(axis=1)
+    table, given = table[given > 1], given[given > 1]
+    alike = np.zeros(len(table), np.int64)
+    for answer in np.unique(table[table >= 0]):
+        same = (table == answer).sum(axis=1)
+        alike += same * (same - 1)
+    shares: npt.NDArray[np.float64] = alike / (given * (given - 1))
+    return shares
 
 
 def _check(ratings: npt.ArrayLike) -> Ratings:

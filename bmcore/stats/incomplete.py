@@ -13,12 +13,14 @@ takes its place, which is too wide rather than too narrow; the method says so.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
+from bmcore.stats.auc_sums import SUBSETS, auc_sums
 from bmcore.stats.comparison import Comparison, compare, no_comparison
 from bmcore.stats.delong import logit_interval
 from bmcore.stats.estimate import Estimate
@@ -45,13 +47,19 @@ def compare_auc(
     """Compare AUC between conditions: scores (conditions, readers, cases), NaN where a reader did
     not read; truth bool (cases,). ValueError on shapes that do not fit."""
     table, positive = _checked(scores, truth)
-    read = ~np.isnan(table)
-    known = np.where(read, table, 0.0)
-    up, down = known[:, :, positive][:, :, None, :], known[:, :, ~positive][:, :, :, None]
-    design = read[:, :, positive][:, :, None, :] & read[:, :, ~positive][:, :, :, None]
-    kernel = (np.sign(up - down) + 1) / 2
+    sums = auc_sums(table, positive)
+    top, bottom = (
+        sum((-1) ** len(axes) * products[axes] for axes in SUBSETS)
+        for products in (sums.products, sums.read)
+    )
+    apart = np.where(bottom > 0.5, top / np.where(bottom > 0.5, bottom, 1.0), math.nan)
+    arms = [
+        _arm(sums.kernel[i], sums.design[i],
+             [(k[i], d[i]) for k, d in zip(sums.kernel_by, sums.design_by, strict=True)])
+        for i in range(len(table))
+    ]  # fmt: skip
     name = f"AUC, {int(positive.sum())} positive of {len(positive)} cases"
-    return _compare(kernel, design.astype(float), read, name, level)
+    return _study(arms, apart, ~np.isnan(table), name, level)
 
 
 def compare_shares(
@@ -66,7 +74,16 @@ def compare_shares(
         table = table[:, :, np.asarray(cases, bool)]
     read = ~np.isnan(table)
     name = f"share of right answers, {table.shape[2]} cases"
-    return _compare(np.where(read, table, 0.0), read.astype(float), read, name, level)
+    hits, design = np.where(read, table, 0.0), read.astype(float)
+    apart = np.array([
+        [disjoint_mean(h, d, other, its) for other, its in zip(hits, design, strict=True)]
+        for h, d in zip(hits, design, strict=True)
+    ])  # fmt: skip
+    arms = [
+        _arm(h.sum(axis=1), d.sum(axis=1), [(h.sum(axis=0), d.sum(axis=0))])
+        for h, d in zip(hits, design, strict=True)
+    ]
+    return _study(arms, apart, read, name, level)
 
 
 def disjoint_mean(
@@ -91,19 +108,40 @@ def _disjoint(a: Floats, b: Floats) -> float:
     return total
 
 
-def _compare(
-    kernel: Floats, design: Floats, read: npt.NDArray[np.bool_], name: str, level: float
+@dataclass(frozen=True, eq=False)
+class _Arm:
+    """One condition. own (readers,): each reader's figure, NaN without one; share (readers,): of
+    what was read; part: share times what the figure lies above the mean; cases: for each kind of
+    case, (cases,), how much each case's values lie above the mean, as a share of all."""
+
+    mean: float
+    own: Floats
+    share: Floats
+    part: Floats
+    cases: tuple[Floats, ...]
+
+
+def _arm(values: Floats, weights: Floats, cases: Sequence[tuple[Floats, Floats]]) -> _Arm:
+    """values, weights (readers,): sums of the kernel and of the design; cases: the same sums for
+    each case, for each kind of case."""
+    total = float(weights.sum())
+    own = np.full(len(weights), np.nan)
+    np.divide(values, weights, out=own, where=weights > 0)
+    mean = float(values.sum()) / total if total else math.nan
+    share = weights / total if total else weights
+    part = share * np.where(np.isnan(own), 0.0, own - mean)
+    centred = tuple((v - mean * w) / total for v, w in cases) if total else ()
+    return _Arm(mean, own, share, part, centred)
+
+
+def _study(
+    arms: list[_Arm], apart: Floats, read: npt.NDArray[np.bool_], name: str, level: float
 ) -> IncompleteStudy:
-    t = len(kernel)
-    axes = tuple(range(2, kernel.ndim))
-    weight = design.sum(axis=axes)
-    own = np.full(weight.shape, np.nan)
-    np.divide((kernel * design).sum(axis=axes), weight, out=own, where=weight > 0)
+    """apart (conditions, conditions): the disjoint means."""
     n = int(read.any(axis=(0, 1)).sum())
-    arms = [_Arm(k, d, own[i]) for i, (k, d) in enumerate(zip(kernel, design, strict=True))]
     means = []
-    for arm in arms:
-        one = _tested([arm], (1.0,), n, name, level)
+    for i, arm in enumerate(arms):
+        one = _tested([arm], apart[[i]][:, [i]], (1.0,), n, name, level)
         means.append(one.difference)
         if one.difference.has_interval and 0 < one.difference.value < 1 and one.statistic:
             e = one.difference
@@ -111,35 +149,22 @@ def _compare(
             what = e.method.rsplit(", ", 1)[0]
             means[-1] = logit_interval(e.value, variance, n, what, df=one.df, level=level)
     pairs = {
-        (a, b): _tested([arms[a], arms[b]], (-1.0, 1.0), n, f"{name}, difference", level)
-        for a, b in combinations(range(t), 2)
+        (a, b): _tested(
+            [arms[a], arms[b]],
+            apart[[a, b]][:, [a, b]],
+            (-1.0, 1.0),
+            n,
+            f"{name}, difference",
+            level,
+        )
+        for a, b in combinations(range(len(arms)), 2)
     }
+    own = np.array([arm.own for arm in arms])
     return IncompleteStudy(own, tuple(means), pairs, tuple(int(r.sum()) for r in read))
 
 
-class _Arm:
-    """Kernel and design of one condition; the readers' shares of what was read."""
-
-    def __init__(self, kernel: Floats, design: Floats, own: Floats) -> None:
-        self.kernel, self.design = kernel, design
-        total = float(design.sum())
-        rows = design.reshape(len(design), -1).sum(axis=1)
-        self.share = rows / total if total else rows
-        self.mean = float((kernel * design).sum() / total) if total else math.nan
-        self.part = self.share * np.where(np.isnan(own), 0.0, own - self.mean)
-
-    def case_parts(self) -> list[Floats]:
-        """Centred sums of the kernel by case, an array for each kind of case."""
-        rest = self.design * (self.kernel - self.mean) / self.design.sum()
-        out = []
-        for axis in range(1, rest.ndim):
-            others = tuple(a for a in range(rest.ndim) if a != axis)
-            out.append(rest.sum(axis=others))
-        return out
-
-
 def _tested(
-    arms: list[_Arm], signs: tuple[float, ...], n: int, name: str, level: float
+    arms: list[_Arm], apart: Floats, signs: tuple[float, ...], n: int, name: str, level: float
 ) -> Comparison:
     if any(math.isnan(a.mean) for a in arms):
         return no_comparison(n, f"{name}; not defined: nothing was read in one arm")
@@ -147,11 +172,8 @@ def _tested(
     if r < 2:
         return no_comparison(n, f"{name}; not defined: one reader is not a sample of readers")
     value = sum(s * a.mean for s, a in zip(signs, arms, strict=True))
-    variance = 0.0
-    for s, a in zip(signs, arms, strict=True):
-        for u, b in zip(signs, arms, strict=True):
-            apart = disjoint_mean(a.kernel, a.design, b.kernel, b.design)
-            variance += s * u * (a.mean * b.mean - apart)
+    sign, mean = np.array(signs), np.array([a.mean for a in arms])
+    variance = float(sign @ (np.outer(mean, mean) - apart) @ sign)
     squares = float(np.mean([(a.share**2).sum() for a in arms]))
     change = sum(s * a.part for s, a in zip(signs, arms, strict=True))
     own = float((change**2).sum()) / (1 - squares)
@@ -166,7 +188,7 @@ def _tested(
 
 
 def _between_cases(arms: list[_Arm], signs: tuple[float, ...]) -> float:
-    kinds = zip(*(a.case_parts() for a in arms), strict=True)
+    kinds = zip(*(a.cases for a in arms), strict=True)
     total = 0.0
     for parts in kinds:
         change = sum(s * p for s, p in zip(signs, parts, strict=True))

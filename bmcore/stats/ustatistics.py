@@ -18,6 +18,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
+from bmcore.stats.auc_sums import auc_sums
 from bmcore.stats.comparison import Comparison, compare, no_comparison
 from bmcore.stats.estimate import Estimate
 from bmcore.stats.mrmc import Pair, whole_cases
@@ -62,12 +63,20 @@ def readers_against_model(
             "scores must be (readers, cases) and model (cases,), but are "
             f"{readers.shape} and {machine.shape}"
         )
-    both = np.concatenate([readers, machine[None]])[None]
-    kernel, n, name = _auc_kernel(both, truth)
-    change = kernel[0, :-1] - kernel[0, -1:]
-    what = f"{name}; readers minus model"
-    wide = (-1.0, 1.0)
-    return random_mean(change, n, what, level, wide), fixed_mean(change, n, what, level, wide)
+    both = np.stack([readers, np.broadcast_to(machine, readers.shape)])
+    table, positive = _whole(both, truth)
+    sums, sign = auc_sums(table, positive), np.array([1.0, -1.0])
+    r, n0, n1 = len(readers), int((~positive).sum()), int(positive.sum())
+    name, wide = f"{_name(positive)}; readers minus model", (-1.0, 1.0)
+    figures = (sums.kernel[0] - sums.kernel[1]) / (n0 * n1)
+    change = {axes: float(sign @ product @ sign) for axes, product in sums.products.items()}
+    each = _Sums(float(figures.mean()), (r, n0, n1), change)
+    # Of the mean over readers: squared sums over all readers, so the readers' axis is gone.
+    mean = {(): change[()], (0,): change[1,], (1,): change[2,], (0, 1): change[1, 2]}
+    mean = {axes: square / r**2 for axes, square in mean.items()}
+    these = _Sums(each.mean, (n0, n1), mean)
+    random = _random(figures, each, len(positive), name, level, wide)
+    return random, _fixed(r, these, len(positive), name, level, wide)
 
 
 def compare_kernels(
@@ -109,15 +118,8 @@ def random_mean(
     number) squared, times readers less one (Hillis 2007). Not defined: one reader.
     """
     table = np.asarray(kernel, dtype=float)
-    r = len(table)
-    if r < 2:
-        return no_comparison(n, f"{name}; not defined: one reader is not a sample of readers")
-    variance, how = _variance(table)
-    own = float(table.reshape(r, -1).mean(axis=1).var(ddof=1)) / r
-    df = math.inf if own < 1e-15 else max(variance**2 / (own**2 / (r - 1)), r - 1.0)
-    method = f"{name}, mean of {r} readers, random readers and cases, {how}"
-    mean = float(table.mean())
-    return compare(mean, variance, n, method, df=df, level=level, bounds=bounds)
+    figures = table.reshape(len(table), -1).mean(axis=1)
+    return _random(figures, _sums(table), n, name, level, bounds)
 
 
 def fixed_mean(
@@ -129,9 +131,7 @@ def fixed_mean(
 ) -> Comparison:
     """As ``random_mean`` for these very readers: only the cases are a sample."""
     table = np.asarray(kernel, dtype=float)
-    variance, how = _variance(table.mean(axis=0))
-    method = f"{name}, mean of {len(table)} readers, fixed readers, random cases, {how}"
-    return compare(float(table.mean()), variance, n, method, level=level, bounds=bounds)
+    return _fixed(len(table), _sums(table.mean(axis=0)), n, name, level, bounds)
 
 
 def unbiased_variance(kernel: npt.ArrayLike) -> float:
@@ -140,15 +140,10 @@ def unbiased_variance(kernel: npt.ArrayLike) -> float:
     Mean squared less the mean product of values that differ in every index; that sum comes from
     inclusion and exclusion over the axes. May be negative. ValueError: an axis of length 1.
     """
-    table = np.asarray(kernel, dtype=float)
-    if min(table.shape) < 2:
-        raise ValueError(f"every axis must hold two or more, but the shape is {table.shape}")
-    products = 0.0
-    for shared in _subsets(table.ndim):
-        rest = tuple(axis for axis in range(table.ndim) if axis not in shared)
-        products += (-1) ** len(shared) * float((table.sum(axis=rest) ** 2).sum())
-    terms = math.prod(size * (size - 1) for size in table.shape)
-    return float(float(table.mean()) ** 2 - products / terms)
+    sums = _sums(np.asarray(kernel, dtype=float))
+    if min(sums.shape) < 2:
+        raise ValueError(f"every axis must hold two or more, but the shape is {sums.shape}")
+    return _unbiased(sums)
 
 
 def plugin_variance(kernel: npt.ArrayLike) -> float:
@@ -156,34 +151,91 @@ def plugin_variance(kernel: npt.ArrayLike) -> float:
 
     It equals the variance of the bootstrap that draws readers and cases independently.
     """
-    table = np.asarray(kernel, dtype=float)
-    total = 0.0
+    return _plugin(_sums(np.asarray(kernel, dtype=float)))
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What the variances need of a kernel: its mean and shape, and for each set of axes the sum
+    over them of the squared sum over the others."""
+
+    mean: float
+    shape: tuple[int, ...]
+    squares: dict[tuple[int, ...], float]
+
+
+def _sums(table: Floats) -> _Sums:
+    squares = {}
     for shared in _subsets(table.ndim):
         rest = tuple(axis for axis in range(table.ndim) if axis not in shared)
+        squares[shared] = float((table.sum(axis=rest) ** 2).sum())
+    return _Sums(float(table.mean()), table.shape, squares)
+
+
+def _unbiased(sums: _Sums) -> float:
+    products = sum((-1) ** len(shared) * square for shared, square in sums.squares.items())
+    terms = math.prod(size * (size - 1) for size in sums.shape)
+    return sums.mean**2 - products / terms
+
+
+def _plugin(sums: _Sums) -> float:
+    total, size_of = 0.0, dict(enumerate(sums.shape))
+    for shared, square in sums.squares.items():
         share = math.prod(
-            1 / size if axis in shared else 1 - 1 / size for axis, size in enumerate(table.shape)
+            1 / size if axis in shared else 1 - 1 / size for axis, size in size_of.items()
         )
-        total += share * float((table.mean(axis=rest) ** 2).mean())
-    return total - float(table.mean()) ** 2
+        over = math.prod(size if axis in shared else size**2 for axis, size in size_of.items())
+        total += share * square / over
+    return total - sums.mean**2
+
+
+def _variance(sums: _Sums) -> tuple[float, str]:
+    if min(sums.shape) < 2:
+        return math.nan, "variance needs two of each kind"
+    unbiased = _unbiased(sums)
+    if unbiased > 1e-12:
+        return unbiased, "unbiased one-shot variance"
+    return _plugin(sums), "plug-in variance, since the unbiased one is not positive"
+
+
+def _random(
+    figures: Floats, sums: _Sums, n: int, name: str, level: float, bounds: tuple[float, float]
+) -> Comparison:
+    """figures (readers,): the mean of each."""
+    r = len(figures)
+    if r < 2:
+        return no_comparison(n, f"{name}; not defined: one reader is no sample of readers")
+    variance, how = _variance(sums)
+    own = float(figures.var(ddof=1)) / r
+    df = math.inf if own < 1e-15 else max(variance**2 / (own**2 / (r - 1)), r - 1.0)
+    method = f"{name}, mean of {r} readers, random readers and cases, {how}"
+    return compare(sums.mean, variance, n, method, df=df, level=level, bounds=bounds)
+
+
+def _fixed(
+    readers: int, sums: _Sums, n: int, name: str, level: float, bounds: tuple[float, float]
+) -> Comparison:
+    variance, how = _variance(sums)
+    method = f"{name}, mean of {readers} readers, fixed readers, random cases, {how}"
+    return compare(sums.mean, variance, n, method, level=level, bounds=bounds)
 
 
 def _auc_kernel(scores: npt.ArrayLike, truth: npt.ArrayLike) -> tuple[Floats, int, str]:
     """Kernel (conditions, readers, negative, positive), number of cases, name of the figure."""
+    table, positive = _whole(scores, truth)
+    above = table[:, :, positive][:, :, None, :] - table[:, :, ~positive][:, :, :, None]
+    return (np.sign(above) + 1) / 2, len(positive), _name(positive)
+
+
+def _whole(scores: npt.ArrayLike, truth: npt.ArrayLike) -> tuple[Floats, npt.NDArray[np.bool_]]:
     table, positive = whole_cases(scores, truth)
     if min(positive.sum(), (~positive).sum()) < 2:
         raise ValueError("AUC needs two positive and two negative cases that everyone has read")
-    above = table[:, :, positive][:, :, None, :] - table[:, :, ~positive][:, :, :, None]
-    name = f"AUC, {int(positive.sum())} positive of {len(positive)} cases, U-statistics"
-    return (np.sign(above) + 1) / 2, len(positive), name
+    return table, positive
 
 
-def _variance(table: Floats) -> tuple[float, str]:
-    if min(table.shape) < 2:
-        return math.nan, "variance needs two of each kind"
-    unbiased = unbiased_variance(table)
-    if unbiased > 1e-12:
-        return unbiased, "unbiased one-shot variance"
-    return plugin_variance(table), "plug-in variance, since the unbiased one is not positive"
+def _name(positive: npt.NDArray[np.bool_]) -> str:
+    return f"AUC, {int(positive.sum())} positive of {len(positive)} cases, U-statistics"
 
 
 def _subsets(axes: int) -> list[tuple[int, ...]]:
