@@ -204,7 +204,7 @@ def _random(
     """figures (readers,): the mean of each."""
     r = len(figures)
     if r < 2:
-        return no_comparison(n, f"{name}; not defined: one reader is no sample of readers")
+        return no_comparison(n, f"{name}; not defined: one reader is not a sample of readers")
     variance, how = _variance(sums)
     own = float(figures.var(ddof=1)) / r
     df = math.inf if own < 1e-15 else max(variance**2 / (own**2 / (r - 1)), r - 1.0)
