@@ -345,6 +345,14 @@ def test_new_patients_are_read_once_by_one_set_of_models(tmp_path, monkeypatch):
     (tmp_path / "patients" / "00007.json").unlink()
     evaluate_naming.main(tmp_path, tmp_path, n=12, seed=33)
     assert read[12:] == [33 * evaluate_naming.PATIENTS_A_SEED + 7]
+    parts = tmp_path / "parts"
+    evaluate_naming.main(parts, tmp_path, n=12, seed=33, part="0/2")
+    assert [s % evaluate_naming.PATIENTS_A_SEED for s in read[13:]] == [0, 2, 4, 6, 8, 10]
+    assert not (parts / "naming_test.json").exists()
+    evaluate_naming.main(parts, tmp_path, n=12, seed=33, part="1/2")
+    assert len(read) == 25
+    whole = (tmp_path / "naming_test.json").read_bytes()
+    assert (parts / "naming_test.json").read_bytes() == whole
     monkeypatch.setattr("bmcore.models.bundles.load_bundle", lambda _: FakeBundle("b"))
     with pytest.raises(InputRefused, match="have been read by other models"):
         evaluate_naming.main(tmp_path, tmp_path, n=12, seed=33)

@@ -2,12 +2,14 @@
 
 python -m training.evaluate_naming --bundle models/demo --out runs/naming-test --n 1000
 python -m training.evaluate_naming --bundle models/demo --out runs/naming-trial --n 5 --seed 33
+python -m training.evaluate_naming --bundle models/demo --out runs/naming-test --part 0/2   # and 1/2
 
 The patients of ``TEST_SEED`` are new: no training command draws them, and nothing is chosen on
 them. They are to be read once by one set of models; a second set is refused in the same folder.
 Each is drawn (4 s), segmented by the bundle's own net (5 to 30 s by processor), named with that
 mask and with the reference mask, and kept as one small JSON file, written at once or not at all: a
-killed run goes on. The summary holds every number with interval and n, the loss against the
+killed run goes on, and several processes may read a part each; whoever finds all patients there
+sums up. The summary holds every number with interval and n, the loss against the
 reference masks, paired, and the targets set before, met or not.
 """
 
@@ -21,7 +23,7 @@ import numpy.typing as npt
 import typer
 
 from bmcore.domain import PRIMARIES, refuse
-from training.naming_dataset import TEST_SEED
+from training.naming_dataset import TEST_SEED, part_of
 from training.run.files import read_json, write_json
 from training.run.options import OutOption, run_app
 
@@ -82,16 +84,22 @@ def _probabilities(three: tuple[Answer, ...], answer: Answer) -> list[float]:
     return [float(p) for p in given]
 
 
-def read_all(out: Path, n: int, cohort: int, bundle: Bundle) -> list[dict[str, Any]]:
-    """Read the patients that OUT does not hold yet; all of them, in order."""
-    rows = []
-    for index in range(n):
-        path = out / "patients" / f"{index:05d}.json"
-        if not path.exists():
-            write_json(path, read_patient(cohort * PATIENTS_A_SEED + index, bundle))
+def read_all(
+    out: Path, n: int, cohort: int, bundle: Bundle, part: tuple[int, int] = (0, 1)
+) -> list[dict[str, Any]] | None:
+    """Read the patients of this part that OUT does not hold yet.
+
+    All n in order, or None where those of other parts are still missing.
+    """
+    paths = [out / "patients" / f"{index:05d}.json" for index in range(n)]
+    first, count = part
+    for index in range(first, n, count):
+        if not paths[index].exists():
+            write_json(paths[index], read_patient(cohort * PATIENTS_A_SEED + index, bundle))
             typer.echo(f"patient {index + 1} of {n}")
-        rows.append(read_json(path))
-    return rows
+    if not all(path.exists() for path in paths):
+        return None
+    return [read_json(path) for path in paths]
 
 
 def summarise(rows: list[dict[str, Any]], bundle: Bundle) -> dict[str, Any]:
@@ -170,6 +178,7 @@ def main(
     bundle: Annotated[Path, typer.Option(help="The finished models.")],
     n: Annotated[int, typer.Option("--n", min=5, help="Patients.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the cohort.")] = TEST_SEED,
+    part: Annotated[str, typer.Option(help="This process' share, as 0/2.")] = "0/1",
 ) -> None:
     """Read new synthetic patients once with BUNDLE; writes OUT/naming_test.json."""
     from bmcore.models.bundles import load_bundle
@@ -183,7 +192,10 @@ def main(
             hint="they are to be read once; take another folder and say so where you report it.",
         )
     write_json(out / READ_BY, mark)
-    rows = read_all(out, n, seed, models)
+    rows = read_all(out, n, seed, models, part_of(part))
+    if rows is None:
+        typer.echo("this part is read; the others are not yet")
+        return
     result = summarise(rows, models)
     write_json(out / SUMMARY, result)
     for row in result["targets"]:

@@ -87,7 +87,8 @@ def draw_missing(
     return written
 
 
-def _part(text: str) -> tuple[int, int]:
+def part_of(text: str) -> tuple[int, int]:
+    """(this part, number of parts) from "0/2"; InputRefused for anything else."""
     first, _, count = text.partition("/")
     if not (first.isdigit() and count.isdigit() and int(first) < int(count)):
         raise refuse("--part cannot be used", found=text, expected="for instance 0/2 or 1/2")
@@ -113,7 +114,7 @@ def main(
             found=seed,
             hint="train on other patients; training.evaluate_naming draws the test patients.",
         )
-    first, count = _part(part)
+    first, count = part_of(part)
     heads = list(range(-(-n // ON_ONE_HEAD)))
     written = draw_missing(heads[first::count], seed, out, bundle, net_every)
     typer.echo(f"{written} files written in {out}")
