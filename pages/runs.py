@@ -29,7 +29,17 @@ def follow() -> None:
     else:
         draw_running(line, leads)
         draw_waiting(line, leads)
+    draw_passed_over(line)
     draw_failed(line)
+
+
+def draw_passed_over(line: Line) -> None:
+    """Cases asked for with many others that needed no run."""
+    if line.passed_over:
+        st.caption(
+            f"In the last 24 hours {count(line.passed_over, 'case')} of those asked for together "
+            "needed no run: these models had read them already."
+        )
 
 
 def draw_rest(line: Line) -> None:

@@ -14,10 +14,20 @@ from streamlit.testing.v1 import AppTest
 from bmcore.domain import Finding, Severity, Volume
 from bmcore.imaging import preprocess
 from bmcore.intake import library
+from pages.parts import preparing
 from tests.pages_fixture import make_case
 from tests.test_pages_app import home, models, open_page, words  # noqa: F401
 
+Asked = list[Path]
 NAMES = {"t1n": "T1_nativ", "t1c": "T1_KM", "t2w": "T2", "t2f": "FLAIR"}
+
+
+@pytest.fixture(autouse=True)
+def prepared(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """The homes in which pictures and image blocks were asked for; none is made."""
+    asked: Asked = []
+    monkeypatch.setattr(preparing, "make", lambda folder, _: asked.append(folder))
+    return asked
 
 
 def packed(volume: Volume) -> bytes:
@@ -81,8 +91,14 @@ def test_doubts_of_the_pictures_wait_for_a_tick_and_are_kept(home, monkeypatch):
     assert doubt in entry.findings
 
 
-def test_what_was_taken_as_what_and_why_stays_with_the_case(home: Path) -> None:  # noqa: F811
-    press_add(with_uploads(NAMES))
+def test_what_was_taken_as_what_and_why_stays_with_the_case(
+    home: Path,  # noqa: F811
+    prepared: Asked,
+) -> None:
+    page = with_uploads(NAMES)
+    assert prepared == []
+    press_add(page)
+    assert prepared[:1] == [home]  # its picture and image blocks are made at once
     (entry,) = library.list_cases(home)
     assert entry.sources["t1c"]["why"] == "its name says T1 and 'km', which is after contrast"
     told = [f for f in entry.findings if "taken as T1 post-gadolinium (t1c)" in f.what]

@@ -2,7 +2,10 @@
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import nibabel as nib
@@ -12,9 +15,11 @@ import pytest
 from bmcore.domain import Case, InputRefused, Volume
 from bmcore.geometry import transform
 from bmcore.intake.library import CaseEntry
+from bmcore.review import case_index
+from bmcore.review.store import open_store
+from pages.parts import preparing
+from pages.parts.preparing import Preparer
 from pages.parts.viewer import SCRIPTS, block_cache, payload, script
-from pages.parts.viewer import preparer as preparing
-from pages.parts.viewer.preparer import Preparer
 from tests import pages_fixture as fixture
 from tests.volumes_fixture import REALDATA, needs_realdata
 
@@ -178,10 +183,61 @@ def test_cases_are_prepared_in_the_background_and_a_bad_one_stops_nothing(tmp_pa
     assert path.read_bytes() == block_cache.thumbnail(home, second)
 
 
+def test_a_server_s_start_makes_all_blocks_of_new_cases_and_the_first_of_older_ones(
+    tmp_path: Path,
+) -> None:
+    """Nobody has looked at the list of cases, and the index is not there yet."""
+    from bmcore.intake import library
+    from bmcore.intake.case_record import write_record
+    from tests import pages_home
+
+    home, new = shelved(tmp_path)
+    pages_home.add_case(home, tmp_path / "files", "Case-2")
+    old = library.get_entry(home, "Case-2")
+    old = replace(old, added=old.added - timedelta(days=3))
+    write_record(old, old.folder)
+    with open_store(f"sqlite:///{home / 'bmcore.sqlite'}") as store:
+        preparing.catch_up(home, store)
+        preparing._known[home.resolve()].wait()
+        assert case_index.unpictured(store, 9) == ([], 0) and case_index.count(store) == (2, 2)
+    made = {
+        entry.case_id: [s for s in entry.sequences if block_cache._path(home, entry, s).is_file()]
+        for entry in (new, old)
+    }
+    assert made == {"Case-1": ["t1n", "t1c", "t2w", "t2f"], "Case-2": ["t1c"]}
+    assert block_cache.thumbnail(home, new) and block_cache.thumbnail(home, old)
+
+
+def test_what_comes_while_the_preparer_is_about_to_end_is_not_forgotten(tmp_path: Path) -> None:
+    waiting: list[str] = []
+    asked, goes_on = threading.Event(), threading.Event()
+    preparer = Preparer(tmp_path)
+    done: list[str] = []
+    preparer._one_process = lambda cases, tell: tell(cases)  # type: ignore[method-assign]
+
+    def ask() -> list[str]:
+        found = list(waiting)
+        asked.set()
+        goes_on.wait(20)
+        return found
+
+    def tell(cases: Sequence[str]) -> None:
+        done.extend(cases)
+        waiting.clear()
+
+    preparer.start(ask, tell)
+    asked.wait(20)  # it has seen that nothing is left, and is about to end
+    waiting.append("Case-1")
+    preparer.start(ask, tell)
+    goes_on.set()
+    preparer.wait()
+    assert done == ["Case-1"]
+
+
 def test_a_case_on_which_the_preparing_process_dies_is_not_tried_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparing, "__name__", "no_such_module")
+    monkeypatch.setattr(preparing, "MODULE", "no_such_module")
     waiting = ["Case-1", "Case-2"]
     preparer = Preparer(tmp_path)
     preparer.start(lambda: tuple(waiting), lambda done: [waiting.remove(c) for c in done])  # type: ignore[arg-type,return-value]

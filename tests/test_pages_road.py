@@ -14,7 +14,7 @@ from bmcore.door import arrival, work
 from bmcore.imaging import preprocess
 from bmcore.intake import library
 from bmcore.settings import settings
-from pages.parts import runs
+from pages.parts import preparing, runs
 from tests import dicom_fixture as fixture
 from tests import pages_home, road_fixture
 from tests.test_pages_add_case import NAMES, packed
@@ -47,9 +47,10 @@ def home(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The cases that the models were started on."""
+    """The cases that the models were started on; no picture is made."""
     started: list[str] = []
     monkeypatch.setattr(runs, "submit", started.append)
+    monkeypatch.setattr(preparing, "make", lambda *_: None)
     return started
 
 

@@ -9,9 +9,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from bmcore.analysis.readings import Choice
+from bmcore.domain import Case, refuse
 from bmcore.review import runs
 from bmcore.review.store import open_store
-from bmcore.running import kept_results
+from bmcore.review.votes import VoteDraft
+from bmcore.running import kept_results, tasks, worker
 from pages.parts import work_list
 from tests import pages_home, people_fixture, runs_fixture
 from tests.test_pages_app import home, models, open_page, press, words
@@ -66,6 +68,34 @@ def test_only_the_cases_that_the_list_shows_are_run(cases: Path) -> None:
     press(page, "Run the models on 1 case that they have not read, of this list")
     with open_store(people_fixture.url(cases)) as store:
         assert [r.subject for r in runs.in_line(store, runs.PREDICT, 9)] == ["Case-3"]
+
+
+def test_of_many_a_case_that_these_models_have_read_is_passed_over_and_a_click_is_not(
+    cases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The work list's index learns of answers in the background: until then it may ask for them."""
+    from bmcore.inference import pipeline
+
+    def read(case: Case, *_: object) -> None:
+        raise refuse(f"{case.case_id} was read")
+
+    monkeypatch.setattr(pipeline, "predict", read)
+    told = []
+    with open_store(people_fixture.url(cases)) as store:
+        for rank, case_id in ((runs.MANY, "Case-1"), (runs.MANY, "Case-2"), (0, "Case-1")):
+            runs.ask(store, runs.PREDICT, [case_id], "Ada", rank)
+            run = runs.take(store)
+            assert run is not None
+            worker.work(cases, store, run, tasks.known())
+            ended = runs.find(store, runs.PREDICT, case_id)
+            assert ended is not None
+            told.append((ended.state, ended.message))
+            if len(told) == 1:
+                assert runs.usual_s(store) is None and runs.passed_over(store, runs.PREDICT) == 1
+                assert "1 case of those asked for together" in words(open_page("runs"))
+    assert told[0] == ("done", runs.ALREADY)
+    assert [state for state, _ in told[1:]] == ["failed", "failed"]
+    assert "Case-2 was read" in told[1][1] and "Case-1 was read" in told[2][1]
 
 
 def test_the_page_of_runs_tells_who_waits_how_long_and_cancels(cases: Path) -> None:
@@ -144,10 +174,17 @@ def test_results_of_many_votes_come_from_the_worker_with_their_time(
         assert kept is not None and kept.results.readings == 24 and kept.results.readers == 2
         page = open_page("agreement")
         assert page.subheader[0].value == kept.results.summary[0].replace("~", "\\~")
-        assert "Recompute" not in [b.label for b in page.button]  # up to date
+        assert "Recompute" not in [b.label for b in page.button]
+        assert "from 24 votes, up to date." in words(page)
         store.add_reader("Dr New", "other")
+        assert "24 votes; readers, cases, models or known primaries have" in words(
+            open_page("agreement")
+        )
+        draft = VoteDraft(case_id="case-00000", reader="Dr New", role="other", phase="unaided",
+                          primary="breast", confidence=50, idempotency_key="1")  # fmt: skip
+        store.add_vote(draft)
     page = press(open_page("agreement"), "Recompute")
-    assert "something has been stored or changed since then" in words(page)
+    assert "from 24 votes; 1 new vote since then." in words(page)
     with open_store(people_fixture.url(home)) as store:
         assert runs.counts(store, runs.RESULTS) == {"queued": 1}
 

@@ -155,6 +155,23 @@ def test_a_stored_prediction_that_was_changed_is_refused(tmp_path: Path, name: s
         archive.load(folder)
 
 
+def test_the_words_of_a_prediction_are_read_without_its_mask_and_arrays(tmp_path: Path) -> None:
+    folder = archive.keep(tmp_path, weighed())
+    for name in ("arrays.npz", "mask.nii.gz"):
+        (folder / name).write_bytes(b"never read")
+    found = archive.latest_words(tmp_path, "HEAD-1", weighed().bundle.digest)
+    assert found is not None and found.mask.shape == (1, 1, 1) and found.code is None
+    voxels = {"mask", "lesion_probabilities", "image_features", "code", "clinical_vector"}
+    for field in fields(Prediction):
+        if field.name not in voxels:
+            assert getattr(found, field.name) == getattr(weighed(), field.name), field.name
+    assert archive.latest_words(tmp_path, "HEAD-1", "cd" * 32) is None
+    text = (folder / "prediction.json").read_text().replace("0.55", "0.54")
+    (folder / "prediction.json").write_text(text)
+    with pytest.raises(InputRefused, match=r"changed after it was written.*prediction\.json"):
+        archive.latest_words(tmp_path, "HEAD-1", weighed().bundle.digest)
+
+
 def test_a_run_that_was_shown_stays_for_good(tmp_path: Path) -> None:
     first = archive.keep(tmp_path, prediction(timings_s={"total": 0.0}))
     archive.pin(first)

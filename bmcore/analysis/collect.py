@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,18 +53,16 @@ def of_cases(known: Mapping[str, Primary], cases: Collection[str]) -> dict[str, 
 
 
 def light_predictions(home: Path, digest: str) -> dict[str, Prediction]:
-    """The newest prediction of every case by the models ``digest``, without the masks' voxels: 0
-    everywhere, on the grid they lie on. For what is in a mask: ``archive.latest``.
+    """The newest prediction of every case by the models ``digest``, in words and numbers alone, see
+    ``archive.latest_words``. For what is in a mask: ``archive.latest``.
     """
     shelves = home / "predictions"
     cases = sorted(p.name for p in shelves.iterdir()) if shelves.is_dir() else []
     found = {}
     for case in cases:
-        prediction = None if case.startswith(".") else archive.latest(home, case, digest)
+        prediction = None if case.startswith(".") else archive.latest_words(home, case, digest)
         if prediction is not None:
-            empty = np.broadcast_to(np.uint8(0), prediction.mask.shape)
-            mask = Volume(empty, prediction.mask.affine)
-            found[case] = replace(prediction, mask=mask)
+            found[case] = prediction
     return found
 
 
@@ -218,7 +215,9 @@ def _agreement(
                 painted[name] = now
         if len(painted) < 2:
             continue
-        stored = archive.latest(home, case, prediction.bundle.digest) or prediction
+        stored = archive.latest(home, case, prediction.bundle.digest)
+        if stored is None:
+            continue  # its folder has gone meanwhile
         basis = corrections.content_id(stored.mask)
         masks = {
             name: corrections.load(home, str(now.sha256), stored.mask)
@@ -366,7 +365,7 @@ def _touched(
     if prediction is None:
         return {}
     stored = archive.latest(home, prediction.case_id, prediction.bundle.digest)
-    return kept_lesions(stored or prediction, numbered)
+    return {} if stored is None else kept_lesions(stored, numbered)
 
 
 def _marked(store: Store, study: Study, place: Place, site: str) -> list[Mark]:

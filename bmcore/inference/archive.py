@@ -16,7 +16,8 @@ import secrets
 import shutil
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,13 +64,33 @@ def load(folder: Path | str) -> Prediction:
     folder = Path(folder)
     if not folder.is_dir():
         raise refuse("there is no stored prediction in this folder", file=folder)
+    with _refusing(folder):
+        _check(folder, FILES)
+        values = load_json(folder / "prediction.json")
+        named = zips.load_arrays(folder / "arrays.npz", _ARRAY_BYTES)
+        labels = np.asarray(read_bytes(folder / "mask.nii.gz").data)
+        return serial.from_parts(values, named, labels)
+
+
+def _words(folder: Path) -> Prediction:
+    empty = {"mask_affine": np.eye(4), "clinical_vector": np.zeros(0)}
+    with _refusing(folder):
+        _check(folder, FILES[:1])
+        values = load_json(folder / "prediction.json")
+        return serial.from_parts(values, empty, np.zeros((1, 1, 1), np.uint8))
+
+
+@contextmanager
+def _refusing(folder: Path) -> Iterator[None]:
     try:
-        changed = _changed(folder)
-        if not changed:
-            values = load_json(folder / "prediction.json")
-            named = zips.load_arrays(folder / "arrays.npz", _ARRAY_BYTES)
-            labels = np.asarray(read_bytes(folder / "mask.nii.gz").data)
-            return serial.from_parts(values, named, labels)
+        yield
+    except _Changed as changed:
+        raise refuse(
+            "this stored prediction was changed after it was written",
+            file=folder,
+            found=f"{changed} of another content",
+            hint="restore the files from a backup, or run the models again.",
+        ) from None
     except (*zips.FAULTS, zlib.error, BmcoreError) as problem:
         raise refuse(
             "this stored prediction cannot be read",
@@ -77,12 +98,6 @@ def load(folder: Path | str) -> Prediction:
             found=f"{type(problem).__name__}: {problem}".replace("\n", " "),
             hint="run the prediction again; the damaged folder can be removed.",
         ) from problem
-    raise refuse(
-        "this stored prediction was changed after it was written",
-        file=folder,
-        found=f"{', '.join(changed)} of another content",
-        hint="restore the files from a backup, or run the models again.",
-    )
 
 
 def _sums(folder: Path) -> dict[str, str]:
@@ -95,13 +110,19 @@ def _file_sum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _changed(folder: Path) -> list[str]:
-    """The files that are not what was written. Runs of earlier versions have no list of hashes;
+class _Changed(Exception):
+    """Names the files."""
+
+
+def _check(folder: Path, names: Sequence[str]) -> None:
+    """Refuse files that are not what was written. Runs of earlier versions have no list of hashes;
     what was shown of them is in the chain."""
     if not (folder / _SUMS).is_file():
-        return []
-    listed, found = load_json(folder / _SUMS), _sums(folder)
-    return [name for name in FILES if listed.get(name) != found[name]]
+        return
+    listed = load_json(folder / _SUMS)
+    changed = [name for name in names if listed.get(name) != _file_sum(folder / name)]
+    if changed:
+        raise _Changed(", ".join(changed))
 
 
 def run_digest(folder: Path | str) -> str:
@@ -156,6 +177,13 @@ def latest(home: Path | str, case_id: str, digest: str | None = None) -> Predict
         shelves = shelf.iterdir() if shelf.is_dir() else ()
         runs = sorted((r for s in shelves for r in _runs(s)), key=lambda r: r.name, reverse=True)
     return load(runs[0]) if runs else None
+
+
+def latest_words(home: Path | str, case_id: str, digest: str) -> Prediction | None:
+    """``latest`` from ``prediction.json`` alone, which is what results and reports need: the mask
+    is one voxel of 0, arrays are missing or empty. Refused as by ``load``."""
+    runs = _runs(_shelf(home, case_id) / _short(digest))
+    return _words(runs[0]) if runs else None
 
 
 def newest(home: Path | str, case_id: str, digest: str) -> Path | None:

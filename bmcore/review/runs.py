@@ -25,6 +25,7 @@ STOPPED = (
     "The work stopped before it was finished, twice; the computer may have run out of memory. "
     "Close other programs and start it again."
 )
+ALREADY = "These models had read the case already, so it was not read again."
 _T = schema.runs
 _BUSY = ("queued", "running")
 
@@ -33,8 +34,9 @@ _BUSY = ("queued", "running")
 class Run:
     """The newest run of a kind on a subject, as stored; see ``schema.runs``. Times in UTC.
 
-    state: queued, running, done, failed or cancelled. message: why it failed, for the user.
-    attempts: how often it was begun. cancelling: somebody wants the running one to end.
+    state: queued, running, done, failed or cancelled. message: why it failed, for the user, or
+    ``ALREADY``. attempts: how often it was begun. cancelling: somebody wants the running one to
+    end.
     """
 
     kind: str
@@ -249,6 +251,15 @@ def failed(store: Store, kind: str, limit: int) -> list[Run]:
     return [_run(row) for row in store.read(lambda c: c.execute(query).all())]
 
 
+def passed_over(store: Store, kind: str, hours: float = 24.0) -> int:
+    """How many runs had nothing to do in the last hours, see ``ALREADY``."""
+    since = datetime.now(UTC) - timedelta(hours=hours)
+    query = sa.select(sa.func.count()).where(
+        _T.c.kind == kind, _T.c.state == "done", _T.c.message == ALREADY, _T.c.ended_at > since
+    )
+    return int(store.read(lambda connection: connection.execute(query).scalar_one()))
+
+
 def ahead(store: Store, run: Run) -> int:
     """How many runs come before a queued one, if nobody asks for more."""
     waiting = sa.select(_T.c.rank, _T.c.asked_by, sa.func.count()).where(_T.c.state == "queued")
@@ -278,10 +289,12 @@ def ahead(store: Store, run: Run) -> int:
 
 
 def usual_s(store: Store, kind: str = PREDICT, last: int = 5) -> float | None:
-    """Median seconds that the last finished runs took on this computer; None if there are none."""
+    """Median seconds that the last finished runs took on this computer, without those that had
+    nothing to do; None if there are none."""
     query = (
         sa.select(_T.c.started_at, _T.c.ended_at)
         .where(_T.c.kind == kind, _T.c.state == "done", _T.c.started_at.is_not(None))
+        .where(_T.c.message != ALREADY)
         .order_by(_T.c.ended_at.desc())
         .limit(last)
     )

@@ -23,7 +23,7 @@ from bmcore.analysis.results_file import Offered
 from bmcore.domain import BmcoreError, refuse
 from bmcore.inference import demo, references
 from bmcore.intake import library
-from bmcore.plain import load_json, read_json
+from bmcore.plain import read_json
 from bmcore.review import case_index
 from bmcore.review.runs import RESULTS
 from bmcore.review.store import Store
@@ -31,20 +31,20 @@ from bmcore.running import line
 from bmcore.running.line import RunState
 
 LARGE = 3_000  # votes: from here on results are computed off the page
-_FORMAT = 1
-_MOST_BYTES = 256 * 2**20
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Results as they were at ``computed_at`` (UTC). stamp: of what was stored then; seconds: how
-    long it took; offered: what a filter can let through."""
+    """Results as they were at ``computed_at`` (UTC). stamp: of what was stored then; votes: how
+    many, superseded ones too; seconds: how long it took; offered: what a filter can let through."""
 
     results: Results
     offered: Offered
     stamp: str
     computed_at: datetime
     seconds: float
+    votes: int
 
 
 def stamp(home: Path, store: Store, digest: str) -> str:
@@ -63,7 +63,7 @@ def key_of(choice: Choice) -> str:
 def find(home: Path, choice: Choice) -> Kept | None:
     """What is kept; None where nothing is, or an earlier version kept it."""
     try:
-        told = load_json(_path(home, key_of(choice)), _MOST_BYTES)
+        told = json.loads(_path(home, key_of(choice)).read_bytes())  # our own, of any length
         if told["format"] != _FORMAT:
             return None
         offered = told["offered"]
@@ -74,6 +74,7 @@ def find(home: Path, choice: Choice) -> Kept | None:
             told["stamp"],
             datetime.fromisoformat(told["computed_at"]),
             told["seconds"],
+            told["votes"],
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None  # it is computed again
@@ -101,7 +102,8 @@ def compute(
     tell("Reading votes and cases", 0.0)
     found = collect.light_predictions(home, digest) if digest else {}
     facts = collect.case_facts(library.list_cases(home), found, _primaries(home))
-    data, marks = collect.free_votes(home, store, store.votes(), facts, found, store.readers())
+    votes = store.votes()
+    data, marks = collect.free_votes(home, store, votes, facts, found, store.readers())
     tell("Computing the results", 0.3)
     made = results(data, choice, marks)
     told = {
@@ -111,6 +113,7 @@ def compute(
         "stamp": now,
         "computed_at": datetime.now(UTC).isoformat(),
         "seconds": time.monotonic() - begun,
+        "votes": len(votes),
     }
     disk.private_folder(_folder(home))
     disk.write(_path(home, key_of(choice)), json.dumps(told))

@@ -44,7 +44,8 @@ class RunState:
 class Line:
     """What is under way. running: None while nothing is. waiting: the nearest ones; waiting_count:
     all. usual_s: what a case takes here; left_s: until the last one is done, None where not known.
-    failed: the last that failed. counts: {state: runs}."""
+    failed: the last that failed. counts: {state: runs}. passed_over: cases of the last 24 hours
+    that needed no run."""
 
     running: RunState | None
     waiting: tuple[Run, ...]
@@ -53,6 +54,7 @@ class Line:
     left_s: float | None
     failed: tuple[Run, ...]
     counts: dict[str, int]
+    passed_over: int = 0
 
     @property
     def busy(self) -> int:
@@ -127,6 +129,7 @@ def look(home: Path | str, store: Store, most: int = 50) -> Line:
         _left(now, counts.get("queued", 0), usual),
         tuple(runs.failed(store, PREDICT, 5)),
         counts,
+        runs.passed_over(store, PREDICT),
     )
 
 

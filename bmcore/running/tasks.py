@@ -19,11 +19,21 @@ Tell = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Bench:
-    """What a task works with. store: the database. tell(stage in words, fraction 0-1)."""
+    """What a task works with. store: the database. tell(stage in words, fraction 0-1). many: asked
+    for with many others at once, not by a click on this one."""
 
     home: Path
     store: Store
     tell: Tell
+    many: bool = False
+
+
+class AlreadyRead(Exception):
+    """There was nothing to do: these models had read the case before. digest: of the models."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(digest)
+        self.digest = digest
 
 
 Task = Callable[[Bench, str], str | None]  # subject -> digest of the models that answered
@@ -74,10 +84,19 @@ def warm_up() -> None:
 
 
 def predict(bench: Bench, case_id: str) -> str:
-    """The models read a case of the library; the prediction is stored."""
+    """The models read a case of the library; the prediction is stored.
+
+    Of many asked for at once, a case that these models have read is passed over (AlreadyRead): the
+    work list's index, from which they were chosen, may know of an answer later than the folder.
+    """
     from bmcore.inference import archive, pipeline
     from bmcore.intake.library import load_case
 
+    if bench.many:
+        digest = bundle().info.digest
+        if archive.newest(bench.home, case_id, digest) is not None:
+            case_index.set_predicted(bench.store, case_id, digest)
+            raise AlreadyRead(digest)
     bench.tell("Loading the images", 0.0)
     case = load_case(bench.home, case_id)
     bench.tell("Loading the models", 0.02)

@@ -150,14 +150,17 @@ def work(home: Path, store: Store, run: Run, known: Mapping[str, Task]) -> None:
     """Do one run that was taken, and write down how it ended."""
     from bmcore.review import runs
     from bmcore.running.progress import Teller
-    from bmcore.running.tasks import Bench
+    from bmcore.running.tasks import AlreadyRead, Bench
 
     tell = _Cancellable(store, run, Teller(home, run, runs.usual_s(store, run.kind)))
     try:
         with _machine(home, tell):
-            digest = known[run.kind](Bench(home, store, tell), run.subject)
+            bench = Bench(home, store, tell, many=run.rank == runs.MANY)
+            digest = known[run.kind](bench, run.subject)
     except Cancelled:
         runs.finish(store, run, "cancelled")
+    except AlreadyRead as there:
+        runs.finish(store, run, "done", runs.ALREADY, there.digest)
     except Exception as problem:
         print(f"{run.kind} of {run.subject}:", file=sys.stderr)
         traceback.print_exc()

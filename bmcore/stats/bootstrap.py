@@ -154,8 +154,14 @@ def mean(
 ) -> Estimate:
     """Mean of ``values`` (n,) with the patient bootstrap; left out, each row is a patient."""
     number = np.asarray(values, float)
-    ids = np.arange(len(number)) if patients is None else patients
-    return patient_bootstrap(mean_statistic(number), ids, resampling, what)
+    if patients is None:
+        return patient_bootstrap(mean_statistic(number), np.arange(len(number)), resampling, what)
+    # Two sums a patient say all, so however many rows there are, weights are one a patient.
+    ids, rows = np.unique(np.asarray(patients), return_inverse=True)
+    sums, counts = np.bincount(rows, number), np.bincount(rows).astype(float)
+    return patient_bootstrap(
+        lambda w: (w @ sums) / (w @ counts), np.arange(len(ids)), resampling, what
+    )
 
 
 def median(

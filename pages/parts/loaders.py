@@ -11,7 +11,7 @@ import streamlit as st
 
 from bmcore.domain import BmcoreError, BundleInfo, Case, Finding, Prediction, Volume
 from bmcore.settings import settings
-from pages.parts import database
+from pages.parts import database, preparing
 from pages.parts.access import session
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from bmcore.review.store import Store
     from bmcore.review.votes import Evidence
     from pages.parts.viewer.payload import Images
-    from pages.parts.viewer.preparer import Preparer
-
-
-_PICTURES_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
@@ -168,17 +164,17 @@ def thumbnail(entry: CaseEntry) -> bytes | None:
 
 
 def prepare_images() -> int:
-    """Make the blocks of all cases in the background; how many have no picture yet."""
-    from bmcore.review import case_index
-
+    """See to it that missing pictures are made in the background; how many cases have none yet."""
     left = pictures_missing()
     if left:
-        kept = database.opened()
-        _preparer(home()).start(
-            lambda: case_index.unpictured(kept, _PICTURES_AT_ONCE)[0],
-            lambda cases: case_index.set_pictured(kept, cases),
-        )
+        preparing.make(home(), database.opened())
     return left
+
+
+def case_added() -> None:
+    """A case has come: its picture and image blocks are made now, in the background."""
+    index_cases()
+    prepare_images()
 
 
 def pictures_missing() -> int:
@@ -186,13 +182,6 @@ def pictures_missing() -> int:
     from bmcore.review import case_index
 
     return case_index.unpictured(store(), 1)[1]
-
-
-@st.cache_resource(show_spinner=False)
-def _preparer(folder: Path) -> Preparer:
-    from pages.parts.viewer.preparer import Preparer
-
-    return Preparer(folder)
 
 
 def corrected_mask(sha256: str, like: Volume) -> Volume:

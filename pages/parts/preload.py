@@ -1,8 +1,8 @@
 """What the server does once while it starts, so that the first visitor does not wait for it.
 
 The libraries of the first page are imported. Nothing is drawn and nothing stored; what fails here
-fails again, in words, on the page that needs it. No file of ``pages`` is imported: a component can
-be registered only while a page runs.
+fails again, in words, on the page that needs it. No page is imported and nothing of the viewer: a
+component can be registered only while a page runs.
 """
 
 from __future__ import annotations
@@ -51,14 +51,18 @@ def load() -> None:
 
 
 def _go_on() -> None:
-    """Runs of the models that an earlier server left undone are done now."""
+    """Runs of the models that an earlier server left undone are done now, and pictures and image
+    blocks made of cases that have none."""
     from bmcore import disk
     from bmcore.review.store import open_store
     from bmcore.running import line
     from bmcore.settings import settings
+    from pages.parts import preparing
 
     try:
         disk.open_home(settings().home)
-        line.resume(settings().home, open_store(settings().url))
+        store = open_store(settings().url)
+        line.resume(settings().home, store)
+        preparing.catch_up(settings().home, store)
     except Exception:  # the first page says what is wrong with the database
-        logging.getLogger(__name__).exception("the runs that wait could not be looked at")
+        logging.getLogger(__name__).exception("what waits in the database could not be looked at")

@@ -3,13 +3,14 @@
 ``python -m training.bench.large_home [--cases 100 1000 10000] [--votes-a-case 10] [--readers 10]``
 
 For each size a home is grown: tiny images whose files all cases share (hard links), a record a
-case, and votes in their chain. Then, each in a process of its own:
+case, an answer of the models on each, and votes in their chain, half of them without and half with
+the models. Then, each in a process of its own:
 
 - index: making the index of the work list from nothing;
 - list: one draw of the Cases page with an index that is up to date, by ``pages/cases.py`` itself,
   once to warm up and then ``--draws`` times;
-- agreement: one draw of the Agreement page with kept results, and the computing of them (which the
-  worker does, off the page).
+- results: computing the results of the Agreement page, which the worker does, off the page;
+- agreement: one draw of that page with the results that were kept.
 
 Printed are seconds by the clock and on the processor (median of the draws) and the highest memory
 of the process, with what the bare process and its imports took before. Clock times depend on what
@@ -19,6 +20,7 @@ else the machine does; seconds on the processor hardly do.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import json
 import os
@@ -32,7 +34,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,14 @@ PARTS = ("index", "list", "results", "agreement")
 # --- a large home ---------------------------------------------------------------------------------
 
 
-def grow(home: Path, cases: int, votes_a_case: int, readers: int) -> None:
-    """Cases and votes up to these numbers; what is there stays."""
+def grow(
+    home: Path, cases: int, votes_a_case: int, readers: int, with_models: bool = False
+) -> None:
+    """Cases and votes up to these numbers; what is there stays.
+
+    with_models: the models have an answer on every case, and each reader of a case votes on it
+    without and with them; else all votes are without.
+    """
     from bmcore.intake import library
     from bmcore.intake.case_record import CaseEntry, record_text
 
@@ -74,7 +81,12 @@ def grow(home: Path, cases: int, votes_a_case: int, readers: int) -> None:
         (folder / "case.json").write_text(record_text(entry), encoding="utf-8")
     names = sorted(library.record_stamps(home))[:cases]
     with open_store(f"sqlite:///{home / 'bmcore.sqlite'}") as store:
-        _vote(store, names, votes_a_case, [f"Reader {n + 1}" for n in range(readers)], rng)
+        people = [f"Reader {n + 1}" for n in range(readers)]
+        whose = [(name, *at) for n, name in enumerate(names)
+                 for at in _readings(n, votes_a_case, people, with_models)]  # fmt: skip
+        _vote(store, whose, people, rng)
+    if with_models:
+        _answers(home, names, rng)
     truth = ["case_id,primary", *(f"{name},{_truth(name)}" for name in names)]
     (home / "truth.csv").write_text("\n".join(truth), encoding="utf-8")
 
@@ -101,10 +113,70 @@ def _truth(name: str) -> str:
     return str(PRIMARIES[int(name[-5:]) % len(PRIMARIES)])
 
 
+def _readings(number: int, each: int, readers: list[str], aided: bool) -> list[tuple[str, str]]:
+    """(reader, phase) of the votes on one case; with both phases the readers take turns."""
+    if not aided:
+        return [(reader, "unaided") for reader in readers[:each]]
+    chosen = [readers[(number + n) % len(readers)] for n in range(min(each // 2, len(readers)))]
+    return [(reader, phase) for reader in chosen for phase in ("unaided", "aided")]
+
+
+def _answers(home: Path, names: list[str], rng: np.random.Generator) -> None:
+    """An answer of the loaded models on every case, right in three of five; what does not differ
+    (a mask, arrays) is one file for all."""
+    from bmcore.domain import Answer, ClinicalRecord, Lesion, Prediction, Volume
+    from bmcore.inference import archive, serial
+    from bmcore.inference.files import to_json
+    from bmcore.models.bundles import load_bundle
+    from bmcore.settings import settings
+
+    info = load_bundle(settings().bundle).info
+    spot = Lesion(1, 500.0, 400.0, 100.0, 900.0, 10.0, (8.0, 8.0, 8.0), (8.0, 8.0, 8.0), "left",
+                  "frontal lobe")  # fmt: skip
+    model = Prediction(
+        "case-00000", ("t1n", "t1c", "t2w", "t2f"), Volume(np.zeros((16, 16, 16), np.uint8),
+        np.eye(4)), (spot,), *(Answer(k, (1 / 6,) * 6) for k in ("clinical", "image", "fused")),
+        info, ClinicalRecord(), np.full((1, 6), 1 / 6, np.float32), np.zeros(64, np.float32),
+        np.zeros(8, np.float32), np.zeros(12), 0.1, {"total": 30.0},
+    )  # fmt: skip
+    shelf = home / "predictions"
+    with tempfile.TemporaryDirectory(dir=home) as work:
+        first = archive.save(model, Path(work) / "model")
+        sums = json.loads((first / "sha256.json").read_text(encoding="utf-8"))
+        for name in names:
+            folder = shelf / name / info.digest[:16] / f"{1:020d}"
+            if folder.exists():
+                continue
+            chances = [_chances(name, rng) for _ in range(3)]
+            made = replace(
+                model, case_id=name,
+                **{a.kind: replace(a, probabilities=c)
+                   for a, c in zip(model.answers, chances, strict=True)},
+            )  # fmt: skip
+            text = to_json(serial.full_dict(made))
+            folder.mkdir(parents=True)
+            for file in ("arrays.npz", "mask.nii.gz"):
+                os.link(first / file, folder / file)
+            (folder / "prediction.json").write_text(text, encoding="utf-8")
+            its = {**sums, "prediction.json": hashlib.sha256(text.encode()).hexdigest()}
+            (folder / "sha256.json").write_text(to_json(its), encoding="utf-8")
+
+
+def _chances(name: str, rng: np.random.Generator) -> tuple[float, ...]:
+    raw = rng.random(len(PRIMARIES)) + 1.5 * (
+        np.array([str(p) == _truth(name) for p in PRIMARIES]) & (rng.random() < 0.6)
+    )
+    return tuple((raw / raw.sum()).tolist())
+
+
 def _vote(
-    store: Store, names: list[str], each: int, readers: list[str], rng: np.random.Generator
+    store: Store,
+    whose: list[tuple[str, str, str]],
+    readers: list[str],
+    rng: np.random.Generator,
 ) -> None:
-    """Votes without the models, right in three of five, in one chain as if stored one by one."""
+    """Votes, right in three of five, in one chain as if stored one by one. whose: (case, reader,
+    phase) of each."""
     for reader in readers:
         store.add_reader(reader, "radiologist", 5.0)
     with closing(sqlite3.connect(store.where.removeprefix("sqlite:///"))) as base:
@@ -116,32 +188,35 @@ def _vote(
         ).fetchall()  # they look at one row after the other; here many come at once
         for guard, _ in guards:
             base.execute(f"DROP TRIGGER {guard}")
-        _add_votes(base, names, readers[:each], rng)
+        _add_votes(base, whose, rng)
         for _, text in guards:
             base.execute(text)
         base.commit()
 
 
 def _add_votes(
-    base: sqlite3.Connection, names: list[str], readers: list[str], rng: np.random.Generator
+    base: sqlite3.Connection, whose: list[tuple[str, str, str]], rng: np.random.Generator
 ) -> None:
     columns = [row[1] for row in base.execute("PRAGMA table_info(votes)")]
     site, seq, previous = base.execute("SELECT site, length, head FROM chains WHERE own").fetchone()
-    there = set(base.execute("SELECT case_id, reader FROM votes"))
+    there = set(base.execute("SELECT case_id, reader, phase FROM votes"))
     newest = base.execute("SELECT coalesce(max(id), 0) FROM votes").fetchone()[0]
     rows = []
-    for name, reader in product(names, readers):
-        if (name, reader) in there:
+    for name, reader, phase in whose:
+        if (name, reader, phase) in there:
             continue
         seq, newest, now = seq + 1, newest + 1, datetime.now(UTC)
         right = rng.random() < 0.6
         row = dict.fromkeys(columns) | {
             "site": site, "seq": seq, "previous": previous, "id": newest, "case_id": name,
-            "reader": reader, "role": "radiologist", "phase": "unaided",
+            "reader": reader, "role": "radiologist", "phase": phase,
             "primary": _truth(name) if right else str(rng.choice(list(PRIMARIES))),
             "confidence": int(rng.integers(20, 100)), "comment": "", "created_at": now,
-            "idempotency_key": f"{name} {reader}",
+            "idempotency_key": f"{name} {reader} {phase}",
         }  # fmt: skip
+        if phase == "aided":
+            row |= {"segmentation_quality": int(rng.integers(1, 6)),
+                    "model_primary": str(rng.choice(list(PRIMARIES)))}  # fmt: skip
         row["hash"] = previous = chain.digest("votes", row)
         rows.append({**row, "created_at": now.strftime("%Y-%m-%d %H:%M:%S.%f")})
     quoted = ", ".join(f'"{name}"' for name in columns)
@@ -210,11 +285,12 @@ _PAGES = {"list": "cases", "agreement": "agreement", "results": "agreement"}
 def _results() -> None:
     """What the worker computes for the Agreement page."""
     from bmcore.analysis.readings import Choice
-    from bmcore.running import kept_results
+    from bmcore.running import kept_results, tasks
     from bmcore.settings import settings
 
+    digest = tasks.bundle().info.digest
     with open_store(settings().url) as store:
-        kept_results.compute(settings().home, store, Choice(), "", lambda *_: None)
+        kept_results.compute(settings().home, store, Choice(), digest, lambda *_: None)
 
 
 def in_a_process(home: Path, name: str, draws: int) -> dict[str, float]:
@@ -245,7 +321,7 @@ def main() -> None:
         home = asked.home or Path(temporary)
         print(f"{'cases':>7} {'votes':>8}  part        clock s   CPU s   memory MB (bare)")
         for cases in sorted(asked.cases):
-            grow(home, cases, asked.votes_a_case, asked.readers)
+            grow(home, cases, asked.votes_a_case, asked.readers, with_models=True)
             for name in asked.parts:
                 found = in_a_process(home, name, asked.draws)
                 print(

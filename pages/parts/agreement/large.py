@@ -59,10 +59,8 @@ def _draw_age(kept: Kept, choice: Choice) -> None:
     home, store = loaders.home(), loaders.store()
     with st.container(horizontal=True, vertical_alignment="center", key="results_age"):
         old = kept.stamp != kept_results.stamp(home, store, loaders.digest())
-        words = f"Computed {when(kept.computed_at)}"
-        since = "; something has been stored or changed since then."
-        words += since if old else ", and up to date."
-        st.caption(words, width="content")
+        words = f"Computed {when(kept.computed_at)} from {kept.votes:,} votes"
+        st.caption(f"{words}{_since(kept) if old else ', up to date'}.", width="content")
         if old and not kept_results.state(home, store, choice).busy:
             takes = f"Takes {duration(kept.seconds)}; the page stays as it is meanwhile."
             if st.button("Recompute", key="refresh", icon=":material/refresh:", help=takes):
@@ -71,6 +69,14 @@ def _draw_age(kept: Kept, choice: Choice) -> None:
                 st.rerun()
     if old and kept_results.state(home, store, choice).busy:
         _wait(choice, ask=False)
+
+
+def _since(kept: Kept) -> str:
+    """What has changed since the results were computed."""
+    new = loaders.store().count_votes() - kept.votes
+    if new > 0:
+        return f"; {new:,} new vote{'s' * (new > 1)} since then"
+    return "; readers, cases, models or known primaries have changed since then"
 
 
 def _wait(choice: Choice, ask: bool) -> None:

@@ -82,6 +82,7 @@ def draw_brought(of: Arrival) -> None:
     failed = [one for one in done if not one.case_id]
     if len(failed) < len(done):
         there = count(len(done) - len(failed), "examination")
+        loaders.case_added()
         st.success(f"{there.capitalize()} in the library now.", icon=":material/check:")
     if failed:
         st.error(

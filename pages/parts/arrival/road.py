@@ -158,6 +158,7 @@ def _stored(of: Arrival) -> None:
     if case_id is None:
         return
     guard.check("cases.add")
+    loaders.case_added()
     if loaders.models().info is not None and runs.state(case_id).state == "none":
         runs.submit(case_id)
     arrival.drop(of)

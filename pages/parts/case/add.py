@@ -210,6 +210,7 @@ def _store(
             entry = library.add_case(
                 loaders.home(), files, name.strip(), record, why=why, check=check
             )
+    loaders.case_added()
     st.switch_page("pages/review.py", query_params={"case": entry.case_id})
 
 

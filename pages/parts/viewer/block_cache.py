@@ -58,6 +58,12 @@ def block(home: Path, entry: CaseEntry, sequence: str) -> bytes:
     return made
 
 
+def ensure(home: Path, entry: CaseEntry, sequence: str) -> None:
+    """Make the block of one sequence where it is not there yet."""
+    if not _path(home, entry, sequence).is_file():
+        block(home, entry, sequence)
+
+
 def _preview(home: Path, entry: CaseEntry) -> bytes | None:
     path = _path(home, entry, _PREVIEW)
     return path.read_bytes() if path.is_file() else None
