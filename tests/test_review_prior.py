@@ -185,10 +185,9 @@ def test_an_alignment_is_worked_out_once_and_again_for_other_images(
 
     monkeypatch.setattr(kept, "follow_up", counted)
     now, then = (library.get_entry(home, case_id) for case_id in (NOW, THEN))
-    assert not kept.is_kept(home, now, then)
     first = kept.aligned(home, now, then)
     again = kept.aligned(home, now, then)
-    assert len(done) == 1 and first.as_dict() == again.as_dict() and kept.is_kept(home, now, then)
+    assert len(done) == 1 and first.as_dict() == again.as_dict()
     (path,) = (home / "cache" / "follow_up" / NOW).iterdir()
     path.write_text('{"matrix": [')  # cut off
     kept.aligned(home, now, then)
