@@ -201,7 +201,7 @@ def test_a_sheet_of_a_study_never_shows_an_earlier_examination(
     link(both)
     people_fixture.start(both, people_fixture.make_study([NOW]), with_accounts=True)
     page = visit(both, "study", people_fixture.READER_A)
-    page = next(b for b in page.button if "read" in b.label.lower()).click().run()
+    page = press(page, "Read next case (1)")
     assert not page.exception and described(page) is None
     assert THEN.encode() not in b"".join(sent_to_viewer(page))
     assert SWITCH not in [t.label for t in page.toggle]
