@@ -42,11 +42,11 @@ def ball(data: np.ndarray, grid: np.ndarray, centre: tuple, radius_mm: float) ->
 
 
 @pytest.fixture
-def both(home: Path, models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
+def both(home: Path, models, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
     """Two examinations, 1 mm voxels, laid on each other as they are. Then: the left lesion with a
     radius of 6 mm, and one that is gone. Now: the left one with 4 mm, and one more."""
     for gain, case_id in ((1.0, NOW), (2.0, THEN)):
-        case = prior_fixture.add_case(home, tmp_path / "files", case_id, gain)
+        case = prior_fixture.add_case(home, case_id, gain)
         prediction = fixture.make_prediction(case, models[1])
         if case_id == THEN:
             grid = case.grid.affine
