@@ -12,21 +12,38 @@ from bmcore.domain import Prediction
 from pages.parts import loaders, viewer
 from pages.parts.access import guard
 from pages.parts.access.guard import error_boundary, page
-from pages.parts.case import answers, lesions, manage, marks, reader, three_d, vote, what_if
+from pages.parts.case import (
+    answers,
+    compare,
+    lesions,
+    manage,
+    marks,
+    prior,
+    reader,
+    three_d,
+    vote,
+    what_if,
+)
+from pages.parts.case.compare import Compared
 from pages.parts.case.header import draw_case_header, pick_case
 from pages.parts.case.marks import ReadingContext
 from pages.parts.case.run_models import run_models
 
 
-def draw_images(reading: ReadingContext) -> None:
+def draw_images(reading: ReadingContext, compared: Compared | None) -> None:
     """The viewer; without the models' answers nothing but images and own marks is sent."""
-    overlays, jump = viewer.Overlays(), None
+    overlays, led = viewer.Overlays(), None
     if reading.prediction is not None:
         overlays = lesions.overlays(reading.prediction, marks.mask(reading))
-        jump = lesions.jump(reading.prediction)
+        led = lesions.jump(reading.prediction)
     with st.container(key="viewer_side"), error_boundary():
         images = loaders.images(reading.case_id)
-        viewer.show(images, overlays, jump, own_desk(reading))
+        beside = None
+        if compared is not None:
+            compare.draw_link(compared)
+            beside = compare.beside(compared)
+        jump = compare.newest(reading.case_id, led, compared and compare.jump(compared))
+        viewer.show(images, overlays, jump, own_desk(reading), beside)
         marks.warn(reading)
         marks.draw_downloads(reading)
         three_d.draw(images, overlays)
@@ -45,14 +62,20 @@ def own_desk(reading: ReadingContext) -> viewer.Desk:
     return replace(found, receive=take)
 
 
-def draw_panel(reading: ReadingContext, prediction: Prediction | None) -> None:
+def draw_panel(
+    reading: ReadingContext, prediction: Prediction | None, compared: Compared | None
+) -> None:
     """The right side: vote alone while the models are hidden, else tabs."""
     if reading.prediction is None:
+        if compared is not None:
+            compare.draw(compared)
         vote.draw(loaders.entry(reading.case_id), prediction, shown=False)
         if prediction is not None:
             reader.offer_models(reading.case_id, reader.current())
         return
     names = ["Answers", "Lesions", "Why", "What if", "Your vote"]
+    if compared is not None:
+        names.append("Then and now")
     tabs = st.tabs(names, key="panel", on_change="rerun")
     with tabs[0]:
         answers.draw(reading.prediction)
@@ -68,6 +91,9 @@ def draw_panel(reading: ReadingContext, prediction: Prediction | None) -> None:
             what_if.draw(reading.prediction)
     with tabs[4]:
         vote.draw(loaders.entry(reading.case_id), reading.prediction, shown=True)
+    if compared is not None:
+        with tabs[5]:
+            compare.draw(compared)
 
 
 with page("Review", "review.see"):
@@ -80,13 +106,18 @@ with page("Review", "review.see"):
             shown = prediction if reader.models_shown(case_id, who) else None
             draw_case_header(loaders.entry(case_id), prediction is not None, shown)
             manage.draw(case_id)
+            said = prior.draw(case_id)
     if case_id:
         reading = ReadingContext(case_id, who[0] if who else None, shown)
+        compared = None
+        if said is not None:
+            with error_boundary():
+                compared = compare.of(reading, said)
         left, right = st.columns([2, 1], gap="medium")
         with left:
-            draw_images(reading)
+            draw_images(reading, compared)
         with right:
             reader.identity()
             if prediction is None:
                 run_models(case_id)
-            draw_panel(reading, prediction)
+            draw_panel(reading, prediction, compared)

@@ -19,7 +19,7 @@ from bmcore.phantom.lesions import Growth, Kind, draw_lesions
 from bmcore.phantom.paint import draw_sequences, whole_head
 from bmcore.phantom.style import CLINIC, PRIORS
 from bmcore.phantom.tissue import GRID, draw_map, draw_tissue
-from tests import pages_fixture, pages_home
+from tests import pages_fixture
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +92,12 @@ def two_points(seed: int = 7, sequences: tuple[str, ...] = ("t1n", "t1c", "t2w",
     )
 
 
-def add_case(home: Path, work: Path, case_id: str, gain: float = 1.0) -> Case:
+def add_case(home: Path, case_id: str, gain: float = 1.0) -> Case:
     """The small case of ``pages_fixture`` under this id, brighter by ``gain``: another scan of the
     same head."""
     from bmcore.intake import library
 
     case = pages_fixture.make_case(case_id)
     brighter = {s: Volume(np.asarray(v.data) * gain, v.affine) for s, v in case.sequences.items()}
-    files = pages_home.write_files(Case(case_id, brighter, case.clinical), work / case_id)
-    library.add_case(home, files, case_id, case.clinical)
+    library.add_volumes(home, Case(case_id, brighter, case.clinical), case_id=case_id)
     return library.load_case(home, case_id)

@@ -17,6 +17,7 @@ import pytest
 from tests import pages_fixture as fixture
 from tests.test_browser import CHROMIUM, Page, canvas
 from tests.test_browser_viewer import (
+    AMBER,
     READY,
     address,
     alone,
@@ -77,6 +78,44 @@ def test_two_sequences_differ_whatever_was_shown_before(alone: Page) -> None:
     focus(alone)
     keys(alone, "4", "c")
     until(alone, shows="t2f t1c")
+
+
+# ---- an earlier examination beside -------------------------------------------------------------
+
+
+def test_an_earlier_examination_shows_the_same_place_and_nothing_is_marked_on_it(see) -> None:
+    """The head lay 5 mm further right then: laid on each other, its lesion is drawn where it is
+    now, has the same grey value, and both planes step together."""
+    page = see("prior=linked")
+    until(page, prior="linked", priorLoaded="4", shows="t1c prior-t1c")
+    page.button("Jump left").click()
+    until(page, lesion="1")
+    assert "T1 Gd 300.00" in status(page) and "Earlier T1 Gd 300.00" in status(page)
+    now, then = (canvas(page, pane).evaluate(AMBER) for pane in ("axial", "compare"))
+    assert now == pytest.approx(then, abs=0.01) and now[0] > 0.55
+    at = int(page.viewer()["axial"])
+    canvas(page, "compare").hover()
+    page.page.mouse.wheel(0, -100)
+    until(page, axial=str(at + 1), beside=str(at + 1))
+    tool(page, "Length")
+    drag(page, "compare", (0.3, 0.3), (0.6, 0.6))
+    assert page.viewer()["marks"] == ""
+    keys(page, "Escape", "4")
+    until(page, shows="t2f prior-t2f")
+    keys(page, "Shift+C")
+    until(page, shows="t2f t2f t2f")
+
+
+def test_an_earlier_examination_that_is_not_linked_moves_by_itself(see) -> None:
+    page = see("prior=apart")
+    until(page, prior="apart", priorLoaded="4", shows="t1c prior-t1c")
+    at = int(page.viewer()["axial"])
+    canvas(page, "compare").hover()
+    page.page.mouse.wheel(0, -100)
+    until(page, axial=str(at), beside=str(at + 1))
+    canvas(page, "axial").hover()
+    page.page.mouse.wheel(0, -100)
+    until(page, axial=str(at + 1), beside=str(at + 1))
 
 
 # ---- windows -----------------------------------------------------------------------------------

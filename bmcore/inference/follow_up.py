@@ -36,11 +36,6 @@ def aligned(home: Path, later: CaseEntry, earlier: CaseEntry) -> FollowUp:
     return found
 
 
-def is_kept(home: Path, later: CaseEntry, earlier: CaseEntry) -> bool:
-    """True where the alignment need not be worked out any more."""
-    return _known(_path(home, later, earlier)) is not None
-
-
 def _known(path: Path) -> FollowUp | None:
     try:
         return FollowUp.from_dict(load_json(path))

@@ -2,7 +2,9 @@
 
 Query: ``sizes=1,1,5`` stretches the voxels; ``turn=LPS`` stores the file in another voxel order;
 ``tilt=20`` tilts the grid by as many degrees; ``folder=PATH`` reads a real case; ``unaided=1``
-shows images alone; ``heat=1`` adds a map; ``big=1`` takes 240 x 240 x 155 voxels.
+shows images alone; ``heat=1`` adds a map; ``big=1`` takes 240 x 240 x 155 voxels;
+``prior=linked`` or ``prior=apart`` puts an earlier examination beside: the same head, 5 mm further
+right, 3 mm further back and 2 mm higher in its own world, its file in another voxel order.
 What comes back from the viewer is written below it as JSON.
 """
 
@@ -95,6 +97,26 @@ if predicted is not None and "unaided" not in asked:
     if "heat" in asked:
         heat = Volume((np.asarray(mask.data) > 0).astype(np.float32), mask.affine)
     overlays = viewer.Overlays(back["mask"] or mask, lesions, heat, "Grad-CAM 1", mask)
+beside = None
+if predicted is not None and "prior" in asked:
+    moved = np.eye(4)
+    moved[:3, 3] = (5.0, -3.0, 2.0)
+
+    def then(volume: Volume) -> Volume:
+        return turned(Volume(volume.data, moved @ volume.affine), "LPS")
+
+    earlier = Case("THEN-1", {s: then(v) for s, v in case.sequences.items()}, case.clinical)
+    lay = [
+        replace(n, centroid_mm=tuple(np.array(n.centroid_mm) + moved[:3, 3])) for n in predicted[1]
+    ]
+    beside = viewer.Beside(
+        viewer.Images.of(earlier, "1"),
+        moved,
+        asked["prior"] == "linked",
+        then(predicted[0]),
+        tuple(lay),
+        {1: 1, 2: 2},
+    )
 shown = marks.as_values(back["marks"])
 gone = [m for name, m in back["known"].items() if name not in {m.id for m in back["marks"]}]
 at = datetime.now(UTC).isoformat() if back["saved"] else None
@@ -107,7 +129,7 @@ desk = viewer.Desk(
     settings=back.get("settings", {}),
     receive=receive,
 )
-viewer.show(images, overlays, jump, desk)
+viewer.show(images, overlays, jump, desk, beside)
 painted = back["mask"].data if back["mask"] is not None else None
 report = {
     "lesion": back["lesion"],

@@ -66,11 +66,9 @@ function oneSlice(image, plane, index, size) {
   return Float32Array.from(a[0], (raw, n) => raw * a[1].step + a[1].low - factor * (b[0][n] * b[1].step + b[1].low));
 }
 
-/** The raw voxel that stands for nothing: 0 as a grey value, or the lowest there is. */
+/** The raw voxel that stands for the darkest there is. */
 function blackOf({ header }) {
-  if (header.kind === "u8") return 0;
-  const least = Math.max(0, header.low);
-  return header.kind === "u16" ? (least - header.low) / header.step : least;
+  return header.kind === "f32" ? header.low : 0;
 }
 
 function unitsOf({ header }) {

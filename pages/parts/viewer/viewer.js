@@ -377,9 +377,10 @@ export class Viewer extends Arrangement {
     this.showDoubt();
     Object.assign(this.root.dataset, {
       ready: image ? "1" : "0",
-      loaded: String(sequences.filter((s) => this.store.ready.has(s.id)).length),
+      loaded: String(this.ownSequences.filter((s) => this.store.ready.has(s.id)).length),
       sequence: sequences[this.sequenceOf(this.visiblePanes()[0])].key,
       second: sequences[state.second].key,
+      priorLoaded: String(sequences.filter((s) => s.prior && this.store.ready.has(s.id)).length),
       prior: this.data.prior ? (this.data.prior.linked ? "linked" : "apart") : "",
       priorMask: this.priorMask ? "1" : "0",
       shows: this.visiblePanes().map((pane) => sequences[this.sequenceOf(pane)].key).join(" "),
