@@ -279,7 +279,7 @@ def _new_database(url, name):
 
 
 def _as_step_8(url):
-    """Take away what migrations 0009 to 0017 bring, as a database of version 0008 is without it."""
+    """Take away what migrations 0009 to 0016 bring, as a database of version 0008 is without it."""
     with sa.create_engine(url, poolclass=sa.NullPool).begin() as c:
         c.exec_driver_sql("SET session_replication_role = replica")
         later = ("practice", "preferences", "invitations", "case_changes", "conduct")
