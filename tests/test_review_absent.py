@@ -98,6 +98,7 @@ def test_predictions_without_cases_are_missed_too_but_a_removed_case_is_not(tmp_
         finding = absent(store, tmp_path, [])
         assert finding is not None and finding.what.startswith("2 cases read by the models")
         assert absent(store, tmp_path, ["Case-1"]) is None
+        assert absent(store, tmp_path) == finding  # the index is as empty as the folder
 
 
 def test_cases_of_another_site_are_not_missed_after_a_merge(url: str, tmp_path: Path) -> None:

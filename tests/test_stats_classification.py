@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from bmcore.stats import classification, estimate
+from bmcore.stats import bootstrap, classification, estimate
 from bmcore.stats.bootstrap import Resampling, paired_difference, patient_bootstrap
 
 FAST = Resampling(resamples=400, seed=4)
@@ -101,6 +101,17 @@ def test_patients_are_resampled_not_rows():
     assert clustered.n == 20
     assert (clustered.low, clustered.high) == pytest.approx((single.low, single.high))
     assert clustered.high - clustered.low > 2.5 * (naive.high - naive.low)
+
+
+def test_a_mean_of_rows_is_drawn_by_patients_as_the_rows_would_be():
+    rng = np.random.default_rng(4)
+    patients = rng.integers(0, 30, 200)  # some with many rows, some with few
+    values = rng.normal(size=200) + patients / 10
+    found = bootstrap.mean(values, patients)
+    rows = patient_bootstrap(bootstrap.mean_statistic(values), patients, what="mean")
+    assert found.n == rows.n == len(np.unique(patients)) and found.method == rows.method
+    for name in ("value", "low", "high"):
+        assert getattr(found, name) == pytest.approx(getattr(rows, name), rel=1e-12)
 
 
 def test_the_paired_difference_is_narrower_than_two_separate_intervals(answers):

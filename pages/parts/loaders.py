@@ -112,10 +112,9 @@ def absent_cases() -> Finding | None:
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _absent(folder: Path, url: str, stamp: str) -> Any:
-    from bmcore.review import case_index
     from bmcore.review.absent import absent
 
-    return absent(store(), folder, set(case_index.ids(store(), case_index.Wish())))
+    return absent(store(), folder)
 
 
 def case_ids() -> list[str]:
