@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from bmcore.domain import Prediction
-from pages.parts import loaders, viewer
+from pages.parts import loaders, runs, viewer
 from pages.parts.access import guard
 from pages.parts.access.guard import error_boundary, page
 from pages.parts.case import answers, lesions, manage, marks, reader, three_d, vote, what_if
@@ -90,3 +90,4 @@ with page("Review", "review.see"):
             if prediction is None:
                 run_models(case_id)
             draw_panel(reading, prediction)
+    runs.get_ready()

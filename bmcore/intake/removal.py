@@ -20,7 +20,9 @@ from bmcore.intake.case_record import CaseEntry, write_record
 from bmcore.intake.nifti import clean_case_id
 from bmcore.plain import load_json
 
-_SHELVES = ("cases", "predictions", "drafts", "maps", "cache/viewer", "cache/audits")
+_SHELVES = (
+    "cases", "predictions", "drafts", "maps", "cache/viewer", "cache/audits", "cache/checked-maps"
+)  # fmt: skip
 _JOB_ENDINGS = ("json", "log", "lock", "submit.lock")
 _NOTE = "moves.json"
 Step = tuple[Path, Path]
