@@ -81,6 +81,8 @@ class Inference:
     window: int = 80  # edge in voxels, as the training patches': group norm sees the whole window
     overlap: float = 0.25  # share of a window that its neighbour reads too
     mirror: bool = False  # also read the left-right mirror image and average: twice the time
+    whole: bool = False  # read the box of the brain in one go, with the norms of the window around
+    # each place (``nets.local_norm``): overlaps are not computed twice
 
     def __post_init__(self) -> None:
         if self.window % MULTIPLE or self.window <= 0:
@@ -136,7 +138,7 @@ _SEGMENTER_FIELDS = {
     "core_chance": "postprocessing", "min_lesion_voxels": "postprocessing",
     "min_lesion_chance": "postprocessing", "lone_oedema": "postprocessing",
     "speck_share": "postprocessing",
-    "window": "inference", "overlap": "inference", "mirror": "inference",
+    "window": "inference", "overlap": "inference", "mirror": "inference", "whole": "inference",
     "deep_supervision": "training",
     "fine": "architecture",
     "candidates": "reduction", "candidate_chance": "reduction", "least_t1c": "reduction",

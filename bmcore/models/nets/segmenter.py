@@ -12,6 +12,7 @@ from bmcore.models.candidates import FEATURES
 from bmcore.models.configs import CLASSES, SegmenterConfig
 from bmcore.models.nets.candidate_head import CandidateHead
 from bmcore.models.nets.contour_net import ContourNet
+from bmcore.models.nets.local_norm import is_placed, placed
 
 
 class Segmenter(nn.Module):
@@ -34,6 +35,7 @@ class Segmenter(nn.Module):
 
         if shape.fine:
             self.fine = _Fine(shape.fine)
+        placed(self)
         if reduction.candidates:
             self.candidates = CandidateHead(len(FEATURES), reduction.candidates)
         if reduction.contours:
@@ -97,7 +99,7 @@ def _normed(x: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
     """``norm(x)``. Of one volume, with a channel a group, it is what batch norm computes of it, and
     that is several times faster where channels lie last in memory."""
     alone = len(x) == 1 and norm.num_groups == norm.num_channels
-    if torch.is_grad_enabled() or not alone:
+    if torch.is_grad_enabled() or not alone or is_placed():
         return norm(x)
     one = torch.nn.functional.batch_norm
     return one(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
