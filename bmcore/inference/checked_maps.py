@@ -10,6 +10,7 @@ deleted.
 from __future__ import annotations
 
 import itertools
+import shutil
 import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -103,6 +104,10 @@ class Shelf:
         maps.write_map(self._path(place, "nii.gz"), heat)
         write_json(self._path(place, "json"), audit.as_json(found))
         self._path(place, "asked").unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove every map of the case: it was deleted while one was made."""
+        shutil.rmtree(self.folder.parent, ignore_errors=True)
 
     def _audit(self, place: Place) -> Audit | None:
         if not self._path(place, "nii.gz").exists():

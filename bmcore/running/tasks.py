@@ -131,13 +131,16 @@ def maps(bench: Bench, case_id: str) -> str:
     prediction = archive.latest(bench.home, case_id, digest)
     if prediction is None:
         raise refuse("the models that are loaded have not read this case", hint="run them first.")
-    images = library.get_entry(bench.home, case_id).images_sha256
-    shelf = checked_maps.Shelf(bench.home, images, prediction)
+    entry = library.get_entry(bench.home, case_id)
+    shelf = checked_maps.Shelf(bench.home, entry.images_sha256, prediction)
     if shelf.next(()) is None:
         return digest
     case = library.load_case(bench.home, case_id)
     bench.tell("Making the maps", 0.05)
     for share, _ in checked_maps.make(shelf, bundle(), case):
+        if not entry.folder.is_dir():
+            shelf.clear()
+            raise refuse(f"case {case_id} was deleted meanwhile")
         bench.tell("Making the maps", share)
         left = shelf.next(())
         if left is None:
