@@ -29,6 +29,8 @@ class Settings(BaseSettings):
         empty: the answers stand for the case mix of the training patients alone.
     worker_minutes: the process that runs the models ends, and gives its memory back, when nothing
         was asked of it for so long.
+    worker_early: start that process when somebody opens the work list or a case, so that the models
+        are loaded before they are asked for; off: at the first need, which saves memory.
     keep_names: keep the names of the files a case came in, and name cases after them. Off: a name
         of a file may be a patient's.
     dates: what becomes of the dates of DICOM examinations: "drop", or "shift": moved by a number of
@@ -48,6 +50,7 @@ class Settings(BaseSettings):
     inbox: Path | None = None
     case_mix: str = ""
     worker_minutes: float = Field(default=10.0, gt=0)
+    worker_early: bool = True
     keep_names: bool = False
     dates: Literal["drop", "shift"] = "drop"
 

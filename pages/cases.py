@@ -197,3 +197,4 @@ with page("Cases", "cases.see"):
     waiting = loaders.prepare_images()
     if waiting or unread:
         follow_pictures(waiting, unread)
+    runs.get_ready()

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from bmcore.domain import Prediction
-from pages.parts import loaders, viewer
+from pages.parts import loaders, runs, viewer
 from pages.parts.access import guard
 from pages.parts.access.guard import error_boundary, page
 from pages.parts.case import (
@@ -121,3 +121,4 @@ with page("Review", "review.see"):
             if prediction is None:
                 run_models(case_id)
             draw_panel(reading, prediction, compared)
+    runs.get_ready()

@@ -37,6 +37,7 @@ def _redirect(folder: Path) -> None:
     }
     for name, place in places.items():
         os.environ[name] = str(folder / place)
+    os.environ["BMCORE_WORKER_EARLY"] = "0"  # no page of a test starts a process by itself
     for name in ("home", "tmp"):
         (folder / name).mkdir(exist_ok=True)
     (folder / "tmp").chmod(0o1777)  # a test's server may run as another account

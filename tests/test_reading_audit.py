@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bmcore.domain import InputRefused, Primary
-from bmcore.inference import audit, pipeline
+from bmcore.domain import Primary
+from bmcore.inference import audit
 from bmcore.inference.audit import FAILS, OPEN, PASSES, Audit
-from tests import reading_fixture as fixture
 from tests.test_reading_explain import CORNERS, net_with_evidence_in_channels
 
 T1C = 1  # CORNERS[1]: there the net by hand finds its evidence for melanoma
@@ -83,12 +83,14 @@ def test_the_second_map_is_shown_where_the_first_fails_and_it_does_not(
     kept = {"passes": good, "fails": bad, "empty": Audit(1, Primary.RCC, empty=True)}
     assert bad.fails and not good.fails
 
-    def stored(*given: Any) -> Audit:
-        return kept[second] if given[-1] == "occlusion" else (bad if first_fails else good)
+    def measured(*given: Any) -> Audit:
+        if given[-1] == "occlusion":
+            return replace(kept[second], method="occlusion")
+        return bad if first_fails else good
 
-    monkeypatch.setattr(audit, "audit", stored)
+    monkeypatch.setattr(audit, "measure", measured)
     nothing: Any = None
-    assert audit.trusted_method("", nothing, nothing, nothing, 1, Primary.RCC) == expected
+    assert audit.trusted(nothing, nothing, 1, Primary.RCC).method == expected
 
 
 def test_a_map_beside_the_marked_lesion_fails_the_place() -> None:
@@ -191,30 +193,10 @@ def test_an_empty_map_has_nothing_to_check() -> None:
     assert found.empty and found.checks == ()
 
 
-def test_an_audit_is_made_once_and_again_for_another_segmentation(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bundle = fixture.bundle_that_sees_the_spot(fixture.tiny_bundle(tmp_path / "bundle"))
-    case = fixture.head()
-    found = pipeline.predict(case, bundle)
-    made: list[int] = []
-    measure = audit.measure
-
-    def counting(*given: Any) -> Audit:
-        made.append(1)
-        return measure(*given)
-
-    monkeypatch.setattr(audit, "measure", counting)
-    ask = (bundle, case, found, 1, Primary.BREAST)
-    first = audit.audit(tmp_path, *ask)
-    assert audit.audit(tmp_path, *ask) == first and len(made) == 1
-    audit.audit(tmp_path, bundle, case, found, 1, Primary.GI)
-    assert len(made) == 2
-    grown = replace(found, mask=replace(found.mask, data=np.maximum(found.mask.data, 1)))
-    audit.audit(tmp_path, bundle, case, grown, 1, Primary.BREAST)
-    assert len(made) == 3
-    for path in (tmp_path / "cache" / "audits").rglob("*.json"):
-        path.write_text("{")
-    assert audit.audit(tmp_path, *ask) == first and len(made) == 4
-    with pytest.raises(InputRefused, match="no lesion 9"):
-        audit.audit(tmp_path, bundle, case, found, 9, Primary.BREAST)
+def test_an_audit_is_the_same_after_it_was_kept_and_another_version_is_not_believed() -> None:
+    net, patch = net_with_evidence_in_channels(), patch_of_four_spots(lesion_at=T1C)
+    found = audit.measure(net, patch, 1, Primary.MELANOMA)
+    told = json.loads(json.dumps(audit.as_json(found)))
+    assert audit.from_json(told) == found
+    assert audit.from_json({**told, "format": audit.FORMAT + 1}) is None
+    assert audit.from_json({**told, "surprise": 1}) is None and audit.from_json({}) is None

@@ -146,10 +146,10 @@ for arm in range(3):
         assert page.get("plotly_chart"), "no reasons"
         from bmcore.domain import Primary
         from pages.parts import loaders
-        from pages.parts.case import lesions
+        from pages.parts.case import map_on_demand
         place = next(e.case_id for e in loaders.entries())
-        found = lesions._gradcam(loaders.prediction(place), 1, Primary("melanoma"))
-        assert found.shape == loaders.prediction(place).mask.shape
+        found = map_on_demand.find(loaders.prediction(place), (1, Primary("melanoma")))
+        assert found.heat.shape == loaders.prediction(place).mask.shape and found.audit is None
     if arm:
         page.session_state["study_panel"] = "The models' answers"
         page = page.run()

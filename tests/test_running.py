@@ -18,7 +18,8 @@ from bmcore.domain import InputRefused
 from bmcore.review import runs, schema
 from bmcore.review.runs import CLICKED, MANY, PREDICT, Run
 from bmcore.review.store import Store, open_store
-from bmcore.running import keeper, line, progress
+from bmcore.running import keeper, line, progress, worker
+from bmcore.running.tasks import Bench, Later
 from bmcore.settings import settings
 from tests.waiting import until
 
@@ -54,7 +55,7 @@ def _task(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
         f"    {body}\n"
         "    return 'ab' * 32\n"
         "tasks.known = lambda: {'predict': predict}\n"
-        "tasks.warm_up = lambda: None\n"
+        "tasks.warm_up = lambda at_work: None\n"
         "sys.exit(worker.main(sys.argv[1:]))\n"
     )
     monkeypatch.setattr(keeper, "COMMAND", [sys.executable, "-c", code])
@@ -171,6 +172,61 @@ def test_the_time_left_is_first_that_of_earlier_cases_then_that_of_this_one() ->
     between = progress.left(35, 0.175, 100)
     assert between is not None and 82.5 < between < 165  # 100 * 0.825 and 35 / 0.175 * 0.825
     assert progress.left(50, 0.5, None) == pytest.approx(50)
+
+
+def test_what_nobody_asked_for_comes_last_and_a_click_brings_it_forward(store: Store) -> None:
+    for case in "AB":
+        runs.ask(store, runs.MAPS, [case], "Ada", runs.BEHIND)
+    ask(store, "C", "D", by="Ben", rank=MANY)
+    runs.ask(store, runs.MAPS, ["B"], "Cleo", CLICKED)  # somebody waits for a map of B
+    order = []
+    while (run := runs.take(store)) is not None:
+        order.append((run.kind, run.subject, runs.waits_before(store, run)))
+        runs.finish(store, run, "done")
+    assert order == [
+        (runs.MAPS, "B", False), (PREDICT, "C", False), (PREDICT, "D", False),
+        (runs.MAPS, "A", False),
+    ]  # fmt: skip
+
+
+def test_a_task_that_stops_half_way_goes_on_after_what_is_more_urgent(
+    home: Path, store: Store
+) -> None:
+    steps: list[str] = []
+
+    def maps(bench: Bench, case_id: str) -> str:
+        steps.append(f"map of {case_id}")
+        if runs.waits_before(bench.store, bench.run):
+            raise Later(bench.run.rank)
+        return "ab" * 32
+
+    def predict(bench: Bench, case_id: str) -> str:
+        steps.append(f"answer on {case_id}")
+        return "ab" * 32
+
+    runs.ask(store, runs.MAPS, ["A"], "Ada", runs.BEHIND)
+    first = runs.take(store)
+    assert first is not None
+    ask(store, "B", by="Ben", rank=MANY)  # comes in meanwhile
+    known = {runs.MAPS: maps, PREDICT: predict}
+    worker.work(home, store, first, known)
+    while (run := runs.take(store)) is not None:
+        worker.work(home, store, run, known)
+    assert steps == ["map of A", "answer on B", "map of A"]
+    done = runs.find(store, runs.MAPS, "A")
+    assert done is not None and (done.state, done.attempts) == ("done", 1)
+
+
+def test_a_sign_of_life_puts_the_end_of_the_worker_off(home: Path, store: Store) -> None:
+    """Somebody opens a case long after the last work: the models stay for as long again."""
+    line_ = worker._Line(home)
+    line_.asks()
+    line_._worked -= 500
+    assert line_.quiet_s >= 500
+    assert line_.asks() is False and line_.quiet_s >= 500  # nobody came
+    path = progress.folder(home) / keeper.WAKE
+    path.touch()
+    assert line_.asks() is True and line_.quiet_s < 100
 
 
 # ---- the process --------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 python -m training.evaluate_naming --bundle models/demo --out runs/naming-test --n 1000
 python -m training.evaluate_naming --bundle models/demo --out runs/naming-trial --n 5 --seed 33
-python -m training.evaluate_naming --bundle models/demo --out runs/naming-test --part 0/2   # and 1/2
+python -m training.evaluate_naming --bundle models/demo --out runs/naming-test --part 0/2
 
 The patients of ``TEST_SEED`` are new: no training command draws them, and nothing is chosen on
 them. They are to be read once by one set of models; a second set is refused in the same folder.

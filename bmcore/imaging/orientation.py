@@ -128,7 +128,7 @@ def _score(
     images: list[npt.NDArray[np.float32]], brain: npt.NDArray[np.bool_], turn: Turn
 ) -> float:
     """Correlation with the template of the outline plus the mean of the images'."""
-    outline, tissue = _template_grid()
+    outline, tissue = template_grid()
     flips = tuple(slice(None, None, s) for s in turn[1])
     turned = np.transpose(brain, turn[0])[flips]
     corners = np.percentile(np.argwhere(turned), (0.5, 99.5), axis=0)
@@ -152,8 +152,8 @@ def _score(
 
 
 @lru_cache(maxsize=1)
-def _template_grid() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Outline and T1 of the template on its box, in blocks of GRID_MM."""
+def template_grid() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Outline and T1 of the template on its box, in blocks of GRID_MM; made once a process."""
     template = templates()
     low, high = mni_box()
     shape = tuple(int(n) for n in np.ceil((high - low) / GRID_MM))

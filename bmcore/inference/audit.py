@@ -1,6 +1,7 @@
 """Can a map of the CNN's evidence be believed? Three checks, each with its verdict in words.
 
-A map is by Grad-CAM, or by occlusion where Grad-CAM fails (``trusted_method``).
+A map is by Grad-CAM, or by occlusion where Grad-CAM fails (``trusted``). The worker makes both, see
+``checked_maps``.
 
 1. Place: how much of the map lies in the lesion and its oedema.
 2. Deletion (Petsiuk, Das and Saenko, BMVC 2018): the image is flattened to the brain's median, the
@@ -18,25 +19,18 @@ cells is too small for any of the three.
 from __future__ import annotations
 
 import copy
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bmcore import disk
-from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Case, Prediction, Primary
+from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Primary
 from bmcore.inference import explain
-from bmcore.inference.files import folder_name, write_json
-from bmcore.plain import load_json
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from bmcore.models.bundles import Bundle
 
 FORMAT = 1  # a new number makes every stored audit anew
 STEPS = 12  # of the deletion curve
@@ -97,60 +91,30 @@ class Audit:
         return () if self.empty else (_place(self), _deletion(self), _learning(self))
 
 
-def audit(
-    home: Path | str,
-    bundle: Bundle,
-    case: Case,
-    prediction: Prediction,
-    lesion_number: int,
-    primary: Primary,
-    method: str = explain.GRADCAM,
+def trusted(
+    net: nn.Module, patch: npt.NDArray[np.float32], lesion_number: int, primary: Primary
 ) -> Audit:
-    """The audit of a map, from disk or made now (a few seconds) and kept.
-
-    It lies in ``<home>/cache/audits``; a name holds models, images and segmentation, so another of
-    them makes another audit. ``InputRefused`` as ``explain.gradcam``.
-    """
-    stamp = zlib.crc32(case.grid.data.tobytes(), zlib.crc32(prediction.mask.data.tobytes()))
-    name = f"{bundle.info.digest[:16]}-{stamp:08x}-{lesion_number}-{primary}-{FORMAT}.json"
-    if method != explain.GRADCAM:
-        name = f"{method}-{name}"
-    shelf = Path(home) / "cache" / "audits" / folder_name(case.case_id, "the case's name")
-    kept = _read(shelf / name)
-    if kept is not None:
-        return kept
-    patch, _, _ = explain.lesion_patch(bundle, case, prediction, lesion_number)
-    made = measure(bundle.cnn, patch, lesion_number, primary, method)
-    disk.private_folder(shelf)
-    write_json(shelf / name, asdict(made))
-    return made
-
-
-def trusted_method(
-    home: Path | str,
-    bundle: Bundle,
-    case: Case,
-    prediction: Prediction,
-    lesion_number: int,
-    primary: Primary,
-) -> str:
-    """Which map to show: Grad-CAM, or the one by occlusion where Grad-CAM fails its audit and that
-    one does not."""
-    first = audit(home, bundle, case, prediction, lesion_number, primary)
+    """The audit of the map to show: of Grad-CAM, or of the map by occlusion where Grad-CAM fails
+    its audit and that one does not. For ``patch`` see ``measure``."""
+    first = measure(net, patch, lesion_number, primary)
     if not first.fails:
-        return explain.GRADCAM
-    second = audit(home, bundle, case, prediction, lesion_number, primary, explain.OCCLUSION)
-    return explain.GRADCAM if second.empty or second.fails else explain.OCCLUSION
+        return first
+    second = measure(net, patch, lesion_number, primary, explain.OCCLUSION)
+    return first if second.empty or second.fails else second
 
 
-def _read(path: Path) -> Audit | None:
-    """A stored audit; None where there is none or it is damaged: it can be made anew."""
+def as_json(audit: Audit) -> dict[str, Any]:
+    """For a file; ``from_json`` reads it."""
+    return {**asdict(audit), "format": FORMAT}
+
+
+def from_json(values: Mapping[str, Any]) -> Audit | None:
+    """The inverse of ``as_json``; None where another version wrote it, or it is damaged."""
     try:
-        values = load_json(path)
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return Audit(**{**values, "primary": Primary(values["primary"])})
-    except FileNotFoundError:
-        return None
+        known = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        if known.pop("format") != FORMAT:
+            return None
+        return Audit(**{**known, "primary": Primary(known["primary"])})
     except (ValueError, TypeError, KeyError):
         return None
 

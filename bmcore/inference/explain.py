@@ -8,6 +8,7 @@ called "log-odds": +0.7 about doubles the odds of the primary against the averag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,10 +146,14 @@ def gradcam(
     the 48 mm cube it is 0. method: or ``OCCLUSION``, see ``occlusion``. ``InputRefused`` for a
     lesion that is not in the prediction.
     """
+    patch, lesion, prepared = lesion_patch(bundle, case, prediction, lesion_number)
+    return on_the_images(evidence(bundle.cnn, patch, primary, method), lesion, prepared)
+
+
+def on_the_images(heat: npt.NDArray[np.float32], lesion: Lesion, prepared: Prepared) -> Volume:
+    """A map of the lesion's cube (32, 32, 32) on the grid of the input."""
     from bmcore.imaging.preprocess import restore_map
 
-    patch, lesion, prepared = lesion_patch(bundle, case, prediction, lesion_number)
-    heat = evidence(bundle.cnn, patch, primary, method)
     return restore_map(place_patch(heat, lesion, prepared), prepared)
 
 
@@ -159,16 +164,32 @@ def lesion_patch(
 
     ``InputRefused`` for a lesion that is not in the prediction, or images of another grid.
     """
+    patches, lesions, prepared = lesion_patches(bundle, case, prediction, [lesion_number])
+    return patches, lesions[0], prepared
+
+
+def lesion_patches(
+    bundle: Bundle,
+    case: Case,
+    prediction: Prediction,
+    numbers: Sequence[int],
+    prepared: Prepared | None = None,
+) -> tuple[npt.NDArray[np.float32], list[Lesion], Prepared]:
+    """What the CNN was given of some lesions, (n, 7, 32, 32, 32); see ``lesion_patch``.
+
+    prepared: the case on the working grid, where it was asked for before.
+    """
     from bmcore.geometry import same_grid
     from bmcore.imaging.preprocess import prepare, to_working_grid
     from bmcore.inference.lesion_reading import cut_patches
 
-    lesions = [lesion for lesion in prediction.lesions if lesion.number == lesion_number]
-    if not lesions:
-        raise refuse(
-            f"there is no lesion {lesion_number} in this prediction",
-            found=f"{len(prediction.lesions)} lesions",
-        )
+    there = {lesion.number: lesion for lesion in prediction.lesions}
+    for number in numbers:
+        if number not in there:
+            raise refuse(
+                f"there is no lesion {number} in this prediction",
+                found=f"{len(prediction.lesions)} lesions",
+            )
     if not same_grid(case.grid, prediction.mask):
         raise refuse(
             "the prediction is on a different grid from the images",
@@ -176,10 +197,10 @@ def lesion_patch(
             expected=f"shape {case.grid.shape}",
             hint="run the prediction again.",
         )
-    prepared = prepare(case)
+    prepared = prepared or prepare(case)
     mask = to_working_grid(prediction.mask, prepared)
-    patch = cut_patches(bundle.cnn.config, case, prepared, mask, lesions)
-    return patch, lesions[0], prepared
+    lesions = [there[number] for number in numbers]
+    return cut_patches(bundle.cnn.config, case, prepared, mask, lesions), lesions, prepared
 
 
 def evidence(

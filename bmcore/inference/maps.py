@@ -23,31 +23,33 @@ from bmcore.models.bundles import Bundle
 
 def keep_maps(home: Path, bundle: Bundle, case: Case, prediction: Prediction) -> list[Path]:
     """Make the maps of every lesion for every primary; those that are there stay."""
-    from bmcore.imaging.preprocess import restore_map
-
     folder = _folder(home, prediction)
     kept: list[Path] = []
+    prepared = None  # once for all lesions
     for found in prediction.lesions:
         paths = {primary: folder / _name(found.number, primary) for primary in PRIMARIES}
         kept += paths.values()
         missing = {primary: path for primary, path in paths.items() if not path.exists()}
-        if missing:  # as ``explain.gradcam``, but the images are prepared once for all six
-            patch, lesion, prepared = explain.lesion_patch(bundle, case, prediction, found.number)
+        if missing:
+            patch, (lesion,), prepared = explain.lesion_patches(
+                bundle, case, prediction, [found.number], prepared
+            )
             for primary, path in missing.items():
                 cube = explain.evidence(bundle.cnn, patch, primary)
-                heat = restore_map(explain.place_patch(cube, lesion, prepared), prepared)
-                steps = np.round(heat.data * 255).astype(np.uint8)
-                with staging(folder, "map") as beside:
-                    disk.save_image(nib.Nifti1Image(steps, heat.affine), beside / path.name)
-                    disk.move_in(beside / path.name, path)
+                write_map(path, explain.on_the_images(cube, lesion, prepared))
     return kept
 
 
-def find_map(home: Path, prediction: Prediction, lesion: int, primary: Primary) -> Volume | None:
-    """A kept map (i, j, k) of 0-1, or None; InputRefused if it is damaged or on another grid."""
-    path = _folder(home, prediction) / _name(lesion, primary)
-    if not path.is_file():
-        return None
+def write_map(path: Path, heat: Volume) -> None:
+    """Keep a map of 0-1 in 255 steps; it is there whole or not at all."""
+    steps = np.round(heat.data * 255).astype(np.uint8)
+    with staging(path.parent, "map") as beside:
+        disk.save_image(nib.Nifti1Image(steps, heat.affine), beside / path.name)
+        disk.move_in(beside / path.name, path)
+
+
+def read_map(path: Path, prediction: Prediction) -> Volume:
+    """A kept map (i, j, k) of 0-1; InputRefused if it is damaged or on another grid."""
     try:
         steps = read_bytes(path)
         found = Volume((steps.data / 255).astype(np.float32), steps.affine)
@@ -56,6 +58,12 @@ def find_map(home: Path, prediction: Prediction, lesion: int, primary: Primary) 
     if not same_grid(found, prediction.mask):
         raise refuse("a kept map is on a different grid from the images", file=path)
     return found
+
+
+def find_map(home: Path, prediction: Prediction, lesion: int, primary: Primary) -> Volume | None:
+    """A kept map (i, j, k) of 0-1, or None; InputRefused if it is damaged or on another grid."""
+    path = _folder(home, prediction) / _name(lesion, primary)
+    return read_map(path, prediction) if path.is_file() else None
 
 
 def are_kept(home: Path, case_id: str, digest: str, lesions: Iterable[int]) -> bool:

@@ -22,7 +22,7 @@ from bmcore.plain import load_json
 
 _SHELVES = (
     *("cases", "predictions", "drafts", "maps"),
-    *("cache/viewer", "cache/audits", "cache/follow_up"),
+    *("cache/viewer", "cache/audits", "cache/checked-maps", "cache/follow_up"),
 )
 _JOB_ENDINGS = ("json", "log", "lock", "submit.lock")
 _NOTE = "moves.json"

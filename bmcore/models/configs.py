@@ -83,6 +83,9 @@ class Inference:
     overlap: float = 0.25  # share of a window that its neighbour reads too
     # also read the left-right mirror image and average: twice the time
     flip_augmentation: bool = False
+    # read the box of the brain in one go, with the norms of the window around each place
+    # (``nets.local_norm``): overlaps are not computed twice
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if self.window % MULTIPLE or self.window <= 0:
@@ -144,6 +147,7 @@ _SEGMENTER_FIELDS = {
     "min_lesion_peak": "postprocessing", "keep_isolated_oedema": "postprocessing",
     "min_et_component_share": "postprocessing",
     "window": "inference", "overlap": "inference", "flip_augmentation": "inference",
+    "whole": "inference",
     "deep_supervision": "training",
     "full_resolution_channels": "architecture",
     "candidates": "reduction", "candidate_threshold": "reduction",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bmcore.domain import SEQUENCES
 from bmcore.imaging.masks import box_of
-from bmcore.models.configs import CLASSES, Inference
+from bmcore.models.configs import CLASSES, MULTIPLE, Inference
 from bmcore.models.false_positive_reduction import reduce_false_positives
 from bmcore.models.postprocessing import to_labels
 
@@ -43,8 +43,8 @@ def predict_probabilities(
     """Probabilities (4, i, j, k), float32, of background, necrosis, oedema, enhancing tumour.
 
     net: from ``build_segmenter``, whose config decides. The box of the brain is read in overlapping
-    windows whose softmax is blended with Gaussian weights; outside ``brain`` always background.
-    With ``reduction.candidates`` in its config each candidate is classified.
+    windows whose softmax is blended with Gaussian weights, or in one go; outside ``brain`` always
+    background. With ``reduction.candidates`` in its config each candidate is classified.
     ValueError where the arrays do not fit.
     """
     import torch
@@ -61,19 +61,37 @@ def predict_probabilities(
     box = box_of(brain)
     device = next(net.parameters()).device
     tensor = torch.from_numpy(np.ascontiguousarray(images[(slice(None), *box)]))[None].to(device)
+    read = _read_whole if config.whole else _read_windows
     report = _window_counter(tensor.shape[2:], config, on_progress)
     net.eval().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     with torch.inference_mode():
-        probabilities = _read_windows(net, tensor, config, report)
+        probabilities = read(net, tensor, config, report)
         if config.flip_augmentation:
-            probabilities = (
-                probabilities + _read_windows(net, tensor.flip(2), config, report).flip(2)
-            ) / 2
+            mirrored = read(net, tensor.flip(2), config, report).flip(2)
+            probabilities = (probabilities + mirrored) / 2
     out[(slice(None), *box)] = probabilities[0].float().cpu().numpy()
     out[:, ~brain] = np.array([1, 0, 0, 0], np.float32)[:, None]
     if net.config.reduction.candidates:
         return reduce_false_positives(net, images, brain, out)
     return out
+
+
+def _read_whole(
+    net: Segmenter, tensor: torch.Tensor, config: Inference, report: Callable[[], None]
+) -> torch.Tensor:
+    """Softmax of the net on the whole tensor (1, 4, i, j, k), whose norms go by place."""
+    import torch
+
+    from bmcore.models.nets.local_norm import by_place
+
+    sizes = tensor.shape[2:]
+    more = [-n % MULTIPLE for n in sizes]  # zeros as outside the brain, half on each side
+    sides = [side for n in reversed(more) for side in (n // 2, n - n // 2)]
+    padded = torch.nn.functional.pad(tensor, sides)
+    with by_place(padded.shape[2:], config.window):
+        out = torch.softmax(net(padded).float(), dim=1)
+    report()
+    return out[(..., *(slice(n // 2, n // 2 + size) for n, size in zip(more, sizes, strict=True)))]
 
 
 def _read_windows(
@@ -97,10 +115,10 @@ def _read_windows(
 def _window_counter(
     shape: tuple[int, ...], config: Inference, on_progress: Callable[[float], None] | None
 ) -> Callable[[], None]:
-    """A function to call after each window; tells ``on_progress`` the share that is done."""
+    """A function to call after each window, or the whole; tells ``on_progress`` what is done."""
     step = max(1, int(config.window * (1 - config.overlap)))
     counts = [1 + max(0, -(-(n - config.window) // step)) for n in shape]
-    total = int(np.prod(counts)) * (2 if config.flip_augmentation else 1)
+    total = (1 if config.whole else int(np.prod(counts))) * (2 if config.flip_augmentation else 1)
     done = 0
 
     def report() -> None:

@@ -1,7 +1,8 @@
 """What the worker has to do and has done: one row a kind and subject, and whose turn it is.
 
-The order is fair: what a person clicked on goes before what was asked for many cases at once, and
-among those who asked, whoever was served longest ago comes next with the oldest of the own runs.
+The order is fair: what a person clicked on goes before what was asked for many cases at once, that
+before what nobody asked for (maps of every case that was read); among those who asked, whoever was
+served longest ago comes next with the oldest of the own runs.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from bmcore.domain import refuse
 from bmcore.review import schema
 from bmcore.review.store import Store
 
-PREDICT, RESULTS = "predict", "results"
-CLICKED, MANY = 0, 1  # ranks
+PREDICT, RESULTS, MAPS = "predict", "results", "maps"
+CLICKED, MANY, BEHIND = 0, 1, 2  # ranks
 MOST_ATTEMPTS = 2
 STOPPED = (
     "The work stopped before it was finished, twice; the computer may have run out of memory. "
@@ -100,6 +101,20 @@ def waits(store: Store) -> bool:
     """True where something is queued."""
     query = sa.select(sa.literal(1)).where(_T.c.state == "queued").limit(1)
     return store.read(lambda c: c.execute(query).first()) is not None
+
+
+def waits_before(store: Store, run: Run) -> bool:
+    """True where something is queued that goes before a running ``run``: of a lower rank."""
+    earlier = (_T.c.state == "queued", _T.c.rank < run.rank)
+    query = sa.select(sa.literal(1)).where(*earlier).limit(1)
+    return store.read(lambda c: c.execute(query).first()) is not None
+
+
+def put_back(store: Store, run: Run, rank: int) -> None:
+    """A running run is queued again, with this rank: it has stopped half-way, to go on later."""
+    changed = {"state": "queued", "rank": rank, "attempts": 0}
+    query = _at(sa.update(_T), run.kind, run.subject).where(_T.c.state == "running")
+    store.write(lambda connection: connection.execute(query.values(**changed)))
 
 
 def any_busy(store: Store) -> bool:

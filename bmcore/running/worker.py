@@ -53,8 +53,9 @@ def main(argv: list[str]) -> int:
         with _only_one(home) as mine:
             if not mine:
                 return 0  # another one is at it
-            threading.Thread(target=_warm, name="warm", daemon=True).start()
-            serve(home)
+            at_work = threading.Event()
+            threading.Thread(target=_warm, args=[at_work], name="warm", daemon=True).start()
+            serve(home, at_work)
         if not _came_late():
             return 0
 
@@ -87,17 +88,20 @@ def _came_late() -> bool:
         return runs.waits(store)
 
 
-def _warm() -> None:
+def _warm(at_work: threading.Event) -> None:
     from bmcore.running import tasks
 
     try:
-        tasks.warm_up()
+        tasks.warm_up(at_work.is_set)
     except Exception:  # the run that needs the models meets the same fault and says it
         traceback.print_exc()
 
 
-def serve(home: Path) -> None:
-    """Do what is asked for until nothing was for ``settings().worker_minutes``."""
+def serve(home: Path, at_work: threading.Event | None = None) -> None:
+    """Do what is asked for until nothing was for ``settings().worker_minutes``.
+
+    at_work: is set once something was asked for.
+    """
     from bmcore.review import runs
     from bmcore.review.store import open_store
     from bmcore.running import tasks
@@ -111,6 +115,8 @@ def serve(home: Path) -> None:
             if run is None:
                 time.sleep(LOOK_S)
             else:
+                if at_work is not None:
+                    at_work.set()
                 work(home, store, run, known)
                 line.worked()
                 time.sleep(GAP_S)
@@ -118,7 +124,7 @@ def serve(home: Path) -> None:
 
 class _Line:
     """Whether it is worth while to look into the database: somebody has touched the file ``wake``,
-    or the last look is a while ago."""
+    or the last look is a while ago. A touch puts the end off: somebody is there."""
 
     def __init__(self, home: Path) -> None:
         from bmcore.running import keeper, progress
@@ -135,6 +141,8 @@ class _Line:
         now = time.monotonic()
         if heard == self._heard and now - self._looked < LOOK_ANYWAY_S:
             return False
+        if heard != self._heard:
+            self._worked = now
         self._heard, self._looked = heard, now
         return True
 
@@ -150,13 +158,14 @@ def work(home: Path, store: Store, run: Run, known: Mapping[str, Task]) -> None:
     """Do one run that was taken, and write down how it ended."""
     from bmcore.review import runs
     from bmcore.running.progress import Teller
-    from bmcore.running.tasks import AlreadyRead, Bench
+    from bmcore.running.tasks import AlreadyRead, Bench, Later
 
     tell = _Cancellable(store, run, Teller(home, run, runs.usual_s(store, run.kind)))
     try:
         with _machine(home, tell):
-            bench = Bench(home, store, tell, many=run.rank == runs.MANY)
-            digest = known[run.kind](bench, run.subject)
+            digest = known[run.kind](Bench(home, store, tell, run), run.subject)
+    except Later as later:
+        runs.put_back(store, run, later.rank)
     except Cancelled:
         runs.finish(store, run, "cancelled")
     except AlreadyRead as there:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import time
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bmcore.settings import settings
 from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.words import count, escaped, seconds_left
@@ -13,12 +17,49 @@ if TYPE_CHECKING:
     from bmcore.review.runs import Run
     from bmcore.running.line import Line, RunState
 
+_AGAIN_S = 30.0  # between two signs of life to the worker
+_ready: dict[Path, float] = {}
+
 
 def submit(case_id: str) -> None:
     """Ask for a run on one case; whoever calls has checked that it may be asked for."""
     from bmcore.running import line
 
     line.submit(loaders.home(), loaders.store(), [case_id], guard.user().name)
+
+
+def submit_maps(case_id: str) -> None:
+    """Ask for the maps of a case that somebody waits for (``inference.checked_maps``)."""
+    from bmcore.review.runs import MAPS
+    from bmcore.running import line
+
+    line.submit(loaders.home(), loaders.store(), [case_id], guard.user().name, kind=MAPS)
+
+
+def maps_state(case_id: str) -> RunState:
+    """Where the making of the maps of a case stands."""
+    from bmcore.review.runs import MAPS
+    from bmcore.running import line
+
+    return line.state(loaders.home(), loaders.store(), case_id, MAPS)
+
+
+def get_ready() -> None:
+    """Somebody is at work who may soon ask for the models: let the worker load them now.
+
+    It ends when nobody was there for a while. Nothing where ``settings().worker_early`` is off, or
+    this computer has no models.
+    """
+    from bmcore.running import keeper
+
+    if (
+        not settings().worker_early
+        or time.monotonic() - _ready.get(loaders.home(), -_AGAIN_S) < _AGAIN_S
+    ):
+        return
+    _ready[loaders.home()] = time.monotonic()
+    if loaders.models().info is not None and importlib.util.find_spec("torch") is not None:
+        keeper.ensure(loaders.home(), loaders.store())
 
 
 def submit_many(case_ids: Sequence[str]) -> int:

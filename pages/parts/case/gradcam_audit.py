@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from bmcore.domain import Prediction, Primary
-from pages.parts import loaders, viewer
 from pages.parts.case import charts
 
 if TYPE_CHECKING:
@@ -21,13 +19,14 @@ ICONS = {
 }
 
 
-def draw(prediction: Prediction, number: int, primary: Primary) -> None:
-    """What the check of the shown map found; a switch hides it, for all maps."""
+def draw(found: Audit | None) -> None:
+    """What the check of the shown map found; a switch hides it, for all maps. None: not checked."""
+    if found is None:
+        st.caption("This map came with the study; whether it can be believed was not checked here.")
+        return
     asked = st.toggle("Check whether this map can be believed", value=True, key="audit_on")
     if not asked:
         return
-    with st.spinner("Checking the map; a few seconds the first time"):
-        found = _audit(prediction, number, primary)
     st.markdown(f"This map was made by **{METHOD_WORDS[found.method]}**.")
     if found.empty:
         st.caption("The map is empty, so there is nothing to check.")
@@ -62,20 +61,3 @@ def _draw_verdict(verdicts: list[str]) -> None:
         st.info("This map cannot be checked.", icon=":material/help:")
     else:
         st.success("This map passes all checks.", icon=":material/check_circle:")
-
-
-def _audit(prediction: Prediction, number: int, primary: Primary) -> Audit:
-    mask = viewer.payload.content_id(prediction.mask)
-    stamp = f"{loaders.case_stamp(prediction.case_id)} {mask}"
-    return _cached(prediction.bundle.digest, stamp, number, primary, prediction)
-
-
-@st.cache_resource(max_entries=40, show_spinner=False)
-def _cached(
-    digest: str, stamp: str, number: int, primary: Primary, _prediction: Prediction
-) -> Audit:
-    from bmcore.inference import audit
-
-    case, home, bundle = loaders.case(_prediction.case_id), loaders.home(), loaders.bundle()
-    method = audit.trusted_method(home, bundle, case, _prediction, number, primary)
-    return audit.audit(home, bundle, case, _prediction, number, primary, method)

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary, Volume
+from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Volume
 from bmcore.inference import uncertainty
 from pages.parts import loaders, viewer
 from pages.parts.access import guard
-from pages.parts.case import gradcam_audit, open_row
+from pages.parts.case import gradcam_audit, map_on_demand, open_row
 from pages.parts.words import place
 
 LONGEST = "Longest diameter (3D)"
@@ -78,9 +78,9 @@ def overlays(prediction: Prediction, mask: Volume | None = None) -> viewer.Overl
     asked = st.session_state.get(_heat_key(prediction))
     heat, name = None, ""
     if asked is not None:
-        number, primary = asked
-        heat = _gradcam(prediction, number, primary)
-        name = f"Grad-CAM {number}"
+        found = map_on_demand.find(prediction, asked)
+        if found is not None:
+            heat, name = found.heat, f"Grad-CAM {asked[0]}"
     shown = prediction.mask if mask is None else mask
     doubt = uncertainty.mask_doubt(prediction.novelty)
     return viewer.Overlays(shown, prediction.lesions, heat, name, prediction.mask, doubt)
@@ -188,12 +188,16 @@ def _draw_gradcam(prediction: Prediction) -> None:
             st.rerun()
     if asked is None:
         return
+    found = map_on_demand.find(prediction, asked)
+    if found is None:
+        map_on_demand.follow(prediction.case_id, *asked)
+        return
     words = f"lesion {asked[0]} and {PRIMARY_NAMES[asked[1]]}"
-    if _gradcam(prediction, *asked).data.any():
+    if found.heat.data.any():
         st.markdown(f"The viewer shows the map for {words}.")
     else:
         st.info(f"The map for {words} is empty: nothing there speaks for this primary.")
-    gradcam_audit.draw(prediction, *asked)
+    gradcam_audit.draw(found.audit)
     st.caption(
         "Bright places in this lesion's cube (48 mm) raised the net's score for this primary. 1 "
         "is the strongest place of this lesion alone, so lesions cannot be compared. The map does "
@@ -212,28 +216,7 @@ def _offer_map(prediction: Prediction, number: int) -> None:
         key=f"gradcam primary {prediction.case_id}",
     )
     if st.button(f"Show for lesion {number}", key="show_gradcam"):
-        with st.spinner("Computing and checking the map"):
-            _gradcam(prediction, number, primary)
+        if map_on_demand.find(prediction, (number, primary)) is None:
+            map_on_demand.ask(prediction, (number, primary))
         st.session_state[_heat_key(prediction)] = (number, primary)
         st.rerun()
-
-
-def _gradcam(prediction: Prediction, number: int, primary: Primary) -> Volume:
-    mask = viewer.payload.content_id(prediction.mask)
-    stamp = loaders.case_stamp(prediction.case_id)
-    return _cached_gradcam(prediction.bundle.digest, f"{stamp} {mask}", number, primary, prediction)
-
-
-@st.cache_resource(max_entries=12, show_spinner=False)
-def _cached_gradcam(
-    digest: str, stamp: str, number: int, primary: Primary, _prediction: Prediction
-) -> Volume:
-    from bmcore.inference import audit, explain, maps
-
-    kept = maps.find_map(loaders.home(), _prediction, number, primary)
-    if kept is not None:
-        return kept  # from a package: this computer may have no nets
-    case = loaders.case(_prediction.case_id)
-    bundle = loaders.bundle()
-    method = audit.trusted_method(loaders.home(), bundle, case, _prediction, number, primary)
-    return explain.gradcam(bundle, case, _prediction, number, primary, method)
