@@ -15,7 +15,9 @@ from bmcore.models.nets.local_norm import PlacedNorm, by_place
 from bmcore.models.segmenter import build_segmenter
 
 LAST = torch.channels_last_3d
-TINY = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32, fine=8)
+TINY = SegmenterConfig.of(
+    filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32, full_resolution_channels=8
+)
 
 
 @pytest.mark.parametrize("order", [torch.contiguous_format, LAST])
