@@ -95,7 +95,7 @@ def test_for_a_name_with_an_account_it_is_a_new_password_and_the_role_stays(stor
 
 
 def test_the_own_password_needs_the_old_one(store) -> None:
-    with pytest.raises(AccessRefused, match="not right"):
+    with pytest.raises(AccessRefused, match="is wrong"):
         accounts.change_own_password(store, READER_A, "wrong words here", NEW)
     accounts.change_own_password(store, READER_A, PASSWORD, NEW)
     assert accounts.sign_in(store, READER_A, NEW).name == READER_A
@@ -136,7 +136,7 @@ def test_the_link_opens_a_page_that_sets_the_password_and_signs_in(site: Site) -
     assert status == 200 and "Welcome, Dr &lt;Cy&gt;" in body.decode()
     assert told["cache-control"] == "no-store"
     status, _, body = sent(site, "invite", token=token, password=NEW, again="other words here")
-    assert status == 400 and "not the same" in body
+    assert status == 400 and "do not match" in body
     status, _, body = sent(site, "invite", token=token, password="short", again="short")
     assert status == 400 and "too weak" in body
     status, told, _ = sent(site, "invite", token=token, password=NEW, again=NEW)
@@ -234,7 +234,7 @@ def test_the_own_password_is_changed_on_a_page_of_its_own(home: Path, models, mo
     old, new, again = page.text_input
     old.set_value("wrong words here"), new.set_value(NEW), again.set_value(NEW)
     page = press(page, "Change the password")
-    assert "not right" in words(page) + " ".join(e.value for e in page.error)
+    assert "is wrong" in words(page) + " ".join(e.value for e in page.error)
     old, new, again = page.text_input
     old.set_value(PASSWORD), new.set_value(NEW), again.set_value(NEW)
     page = press(page, "Change the password")

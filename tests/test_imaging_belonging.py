@@ -80,7 +80,7 @@ def moved(image: np.ndarray, mm: tuple[int, int, int]) -> np.ndarray:
 def test_a_sequence_moved_by_10_mm_is_found_with_about_how_far(mm):
     told = said(misfits(changed(3, t2f=moved(patient(3).images["t2f"], mm))))
     far = float(np.linalg.norm(mm))
-    assert "t2f against t1c is moved by about" in told
+    assert "t2f against t1c is displaced by about" in told
     found = float(told.split("about ")[1].split(" mm")[0])
     assert abs(found - far) <= 4.0
 
@@ -238,7 +238,7 @@ def test_real_images_mirrored_moved_or_of_another_patient_are_found(real):
     flair = np.asarray(real.sequences["t2f"].data)
     for axis, words in ((0, "left and right"), (1, "front and back"), (2, "top and bottom")):
         assert words in said(misfits(real_small(real, t2f=np.flip(flair, axis))))
-    assert "moved by about" in said(misfits(real_small(real, t2f=np.roll(flair, 10, 1))))
+    assert "displaced by about" in said(misfits(real_small(real, t2f=np.roll(flair, 10, 1))))
     other = read_case(REALDATA / "04_tcga_fg6692_sri24", own=True).sequences["t2f"]
     strange = to_ras(other.data, other.affine)[0]
     assert "another patient's" in said(misfits(real_small(real, t2f=strange)))

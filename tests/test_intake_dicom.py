@@ -108,7 +108,7 @@ def test_zip_disc_and_junk(tmp_path):
     with read_study(tmp_path / "disc.zip") as found:
         told = " ".join(note.sentence for note in found.notes)
         (series,) = found.patients[0].examinations[0].series
-    assert "1 image named in DICOMDIR is not there" in told
+    assert "1 image named in DICOMDIR is missing" in told
     assert "an archive in the archive was not opened" in told
     assert any("DICOMDIR" in note.what for note in series.notes)
     with read_study(tmp_path / "disc" / "DICOMDIR") as found:
@@ -248,7 +248,7 @@ def test_two_missing_doubled_tilted_and_sideways_slices():
     tilted = told([image((0, 0.8 * k, 2.0 * k)) for k in range(12)])
     assert "gantry tilt" in tilted and "21.8 degrees" in tilted
     sideways = told([image((3.0 * (k == 5), 0, 2.0 * k)) for k in range(12)])
-    assert "one beside the other" in sideways
+    assert "one behind the other" in sideways
     assert told(even[:1]).startswith("few")
     assert told([image((0, 0, 1.0)), image((0, 0, 1.0))]).startswith("double")
 

@@ -182,7 +182,7 @@ def test_masks_that_do_not_fit_are_told_each_with_its_reason(home: Path, drawn) 
     )
     found = {f.file: f for f in look(Brought(packed, "all.zip"), home, {"A"})}
     assert found["A/mask.nii.gz"].case_id == "A"
-    assert "another grid" in found["A/mask.nii.gz"].what
+    assert "different grid" in found["A/mask.nii.gz"].what
     assert found["nobody/mask.nii.gz"].what == "no case of this name is here"
     assert keep(Brought(packed, "all.zip"), home, tuple(found.values()), "x") == 0
     file = mask_file(work, "A.nii.gz", old, affine)
@@ -191,7 +191,7 @@ def test_masks_that_do_not_fit_are_told_each_with_its_reason(home: Path, drawn) 
     (found,) = look(Brought(file, "A.nii.gz", "older"), home, {"A"})
     assert found.what == "new" and found.ml[3] == pytest.approx((labels == 3).sum() / 1000, rel=0.5)
     file = mask_file(work, "A.nii.gz", labels * 60, affine)
-    assert "no labels" in look(Brought(file, "A.nii.gz"), home, {"A"})[0].what
+    assert "not labels" in look(Brought(file, "A.nii.gz"), home, {"A"})[0].what
     (work / "no.zip").write_bytes(b"PK not a zip")
     with pytest.raises(InputRefused, match="cannot be read"):
         look(Brought(work / "no.zip", "no.zip"), home, {"A"})

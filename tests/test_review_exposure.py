@@ -213,9 +213,9 @@ def test_a_closed_list_opens_the_cases_and_its_skipped_sheets_stay_skipped(store
     desk.close("r01", "Ada Lund")
     desk.close("r01", "Ada Lund")  # a second click closes nothing new
     assert case_standing(store, ADA, place.case_id) is Standing.OVER
-    with pytest.raises(InputRefused, match="cannot be read any more"):
+    with pytest.raises(InputRefused, match="can no longer be read"):
         desk.save_draft(place, {}, Seconds())
-    with pytest.raises(InputRefused, match="cannot be read any more"):
+    with pytest.raises(InputRefused, match="can no longer be read"):
         answer(desk, place)
     assert problems(path) == ()
 
@@ -302,7 +302,7 @@ def test_in_a_crossover_a_skipped_sheet_is_over_once_the_case_was_read_in_the_ot
             break
     (mine,) = [w for w in late.work("r01") if w.item.place == first]
     assert mine.final
-    with pytest.raises(InputRefused, match="cannot be read any more"):
+    with pytest.raises(InputRefused, match="can no longer be read"):
         answer(late, first)
 
 

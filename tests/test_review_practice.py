@@ -128,7 +128,7 @@ def test_that_the_models_answers_were_sent_is_in_the_chain(desk, store):
     assert (shown.case_id, shown.study) == ("Try-1", "drawn")
     with pytest.raises(InputRefused, match="not this practice case's turn"):
         desk.show(place(study, "r01", "Try-2"), evidence)
-    with pytest.raises(InputRefused, match="no practice case"):
+    with pytest.raises(InputRefused, match="not a practice case"):
         desk.show(place(study, "r01", drawn.CASES[0]), evidence)
 
 

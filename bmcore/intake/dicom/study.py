@@ -222,8 +222,9 @@ def _odd_values(name: str, images: Sequence[Image]) -> Iterator[Finding]:
 def _notes(name: str, part: Part, absent: int) -> Iterator[Finding]:
     images = part.images
     if absent:
-        many = "1 image" if absent == 1 else f"{absent} images"
-        yield Finding(Severity.WARNING, f"{many} of it that DICOMDIR names are missing", name)
+        many = "1 of its images is" if absent == 1 else f"{absent} of its images are"
+        what = f"{many} missing that DICOMDIR names"
+        yield Finding(Severity.WARNING, what, name)
     yield from _few_or_twice(name, part)
     frames = {str(image.get("FrameOfReferenceUID", "")) for image in images}
     if len(frames) > 1:
