@@ -185,9 +185,9 @@ def test_merged_targets_count_once_and_of_a_split_one_all_parts_count() -> None:
 def test_what_is_said_are_measurements_with_their_limits() -> None:
     told = rano.sentences([both(1, 20, 13), Change(NEW, lesion(2, 8), None)])
     assert "1 target lesion" in told[0] and "20.0 mm then, 13.0 mm now" in told[0]
-    assert "35 %" in told[0] and rano.PARTIAL in told[1]
-    assert told[2].startswith("Lesion 2 has no counterpart then") and "not outlined" in told[2]
-    assert [rano.signed(v) for v in (0.123, -0.3, 0.001)] == ["+12 %", "−30 %", "±0 %"]
+    assert "−35%" in told[0] and rano.PARTIAL in told[2]
+    assert told[1].startswith("Lesion 2 has no counterpart then") and "not outlined" in told[1]
+    assert [rano.signed(v) for v in (0.123, -0.3, 0.001)] == ["+12%", "−30%", "±0%"]
 
 
 def test_doubts_name_thickness_outlines_and_tilt_and_nothing_else() -> None:

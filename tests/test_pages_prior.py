@@ -152,7 +152,7 @@ def test_lesions_then_and_now_side_by_side_with_changes_and_the_sum(both: Path) 
     assert list(zip(table["Now"], table["Then"], strict=True)) == [
         ("1", "1"), ("2", "–"), ("–", "2"),
     ]  # fmt: skip
-    assert list(table["Change"]) == ["−31 %", "", ""]
+    assert list(table["Change"]) == ["−31%", "", ""]
     assert table["Longest"].iloc[0] == "12.4 → 8.6 mm"
     assert list(table["Remark"]) == ["", "no counterpart then", "not found now"]
     text = words(page)

@@ -122,17 +122,21 @@ def sentences(changes: Sequence[Change]) -> tuple[str, ...]:
         )
     else:
         out += _of_sum(found)
-    new = [c.now for c in changes if c.kind == NEW and c.now is not None]
-    if new:
-        listed = ", ".join(str(lesion.number) for lesion in new)
-        many = "Lesion" if len(new) == 1 else "Lesions"
-        have = "has" if len(new) == 1 else "have"
-        out.append(
-            f"{many} {listed} {have} no counterpart then. RANO-BM counts a new lesion as "
-            f"{PROGRESSIVE} (not under immunotherapy by itself); look whether it was there and not "
-            "outlined."
-        )
-    return tuple(out)
+    return (*out[:1], *_of_new(changes), *out[1:])
+
+
+def _of_new(changes: Sequence[Change]) -> list[str]:
+    """A new lesion outweighs every sum, so it is said before what the sum alone amounts to."""
+    new = [c.now.number for c in changes if c.kind == NEW and c.now is not None]
+    if not new:
+        return []
+    listed = ", ".join(str(number) for number in new)
+    one = len(new) == 1
+    return [
+        f"{'Lesion' if one else 'Lesions'} {listed} {'has' if one else 'have'} no counterpart "
+        f"then. RANO-BM counts a new lesion as {PROGRESSIVE} (under immunotherapy not by itself); "
+        "look whether it was there and was not outlined."
+    ]
 
 
 def _of_sum(found: TargetSum) -> list[str]:
@@ -159,7 +163,7 @@ def _of_sum(found: TargetSum) -> list[str]:
 
 
 def signed(share: float) -> str:
-    """A change in whole percent with its sign, for instance "+12 %" or "−3 %"."""
+    """A change in whole percent with its sign, for instance "+12%" or "−3%"."""
     percent = round(100 * share)
     sign = "+" if percent > 0 else "−" if percent < 0 else "±"
-    return f"{sign}{abs(percent)} %"
+    return f"{sign}{abs(percent)}%"

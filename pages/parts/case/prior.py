@@ -36,11 +36,15 @@ def _switch(case_id: str, found: Prior) -> bool:
     """Offered where this user may open the earlier examination, too."""
     if not guard.may("case.open", found.prior_id):
         return False
-    return st.toggle("Compare with earlier examination", key=f"compare {case_id}")
+    with st.container(key="earlier_switch", width="content"):
+        return st.toggle("Compare with earlier examination", key=f"compare {case_id}")
 
 
 def _menu(case_id: str, found: Prior | None, problem: str | None) -> None:
-    with st.popover("Earlier examination", icon=":material/history:", type="tertiary"):
+    with (
+        st.container(key="earlier_menu", width="content"),
+        st.popover("Earlier examination", icon=":material/history:", type="tertiary"),
+    ):
         if found is not None:
             _said(found)
         if problem:

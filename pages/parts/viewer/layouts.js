@@ -12,7 +12,7 @@ export const LAYOUTS = {
   two: "Two sequences",
   four: "Four sequences",
   one: "One plane",
-  prior: "Earlier examination beside",
+  prior: "Earlier beside",
 };
 const ORDER = ["t1n", "t1c", "t2w", "t2f"]; // from left to right
 const PAIRS = ["t1c", "t2f", "t2w", "t1n"]; // the likeliest partners first

@@ -301,7 +301,7 @@ export class Viewer extends Arrangement {
     const count = data.shape[through];
     const name = this.nameOf(sequence);
     const number = `${index + 1}/${count}`;
-    const short = size.width < 260 ? number : `${plane[0].toUpperCase()}${plane.slice(1)} ${number}`;
+    const short = size.width < (this.isPrior(pane) ? 340 : 260) ? number : `${plane[0].toUpperCase()}${plane.slice(1)} ${number}`;
     const wide = size.width > 330 || ["two", "four", "prior"].includes(state.layout);
     const parts = [wide ? name : null, short, this.isApart(pane) ? "not linked" : null, slab > 1 ? `MIP ${state.slabMm} mm` : null];
     const title = parts.filter(Boolean).join(" · ");
