@@ -16,6 +16,7 @@ numbers that mean something.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import tempfile
 import time
@@ -23,8 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 
 from training.bench.viewer_step import serve
@@ -37,14 +36,16 @@ PAGES = ("cases", "review", "agreement", "runs", "models")
 
 def draw(window: ClientConnection, page: str, case_id: str) -> float:
     """Ask for a page and read until its script has ended; seconds."""
-    asked = BackMsg()
+    back = importlib.import_module("streamlit.proto.BackMsg_pb2")
+    forward = importlib.import_module("streamlit.proto.ForwardMsg_pb2")
+    asked = back.BackMsg()
     asked.rerun_script.page_name = page
     asked.rerun_script.query_string = f"case={case_id}" if page == "review" else ""
     begun = time.perf_counter()
     window.send(asked.SerializeToString())
     while True:
-        told = ForwardMsg()
-        told.ParseFromString(window.recv(timeout=120))  # type: ignore[arg-type]
+        told = forward.ForwardMsg()
+        told.ParseFromString(window.recv(timeout=120))
         kind = told.WhichOneof("type")
         if kind == "delta" and told.delta.new_element.WhichOneof("type") == "exception":
             raise RuntimeError(str(told.delta.new_element.exception))
