@@ -87,7 +87,7 @@ def test_an_earlier_examination_shows_the_same_place_and_nothing_is_marked_on_it
     """The head lay 5 mm further right then: laid on each other, its lesion is drawn where it is
     now, has the same grey value, and both planes step together."""
     page = see("prior=linked")
-    until(page, prior="linked", priorLoaded="4", shows="t1c prior-t1c")
+    until(page, prior="linked", shows="t1c prior-t1c", **{"prior-loaded": "4"})
     page.button("Jump left").click()
     until(page, lesion="1")
     assert "T1 Gd 300.00" in status(page) and "Earlier T1 Gd 300.00" in status(page)
@@ -108,7 +108,7 @@ def test_an_earlier_examination_shows_the_same_place_and_nothing_is_marked_on_it
 
 def test_an_earlier_examination_that_is_not_linked_moves_by_itself(see) -> None:
     page = see("prior=apart")
-    until(page, prior="apart", priorLoaded="4", shows="t1c prior-t1c")
+    until(page, prior="apart", shows="t1c prior-t1c", **{"prior-loaded": "4"})
     at = int(page.viewer()["axial"])
     canvas(page, "compare").hover()
     page.page.mouse.wheel(0, -100)
