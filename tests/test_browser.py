@@ -395,7 +395,8 @@ def see_lesions(page: Page) -> None:
     assert [after[p] for p in planes] != [before[p] for p in planes]
     assert page.received - received < 300_000  # one sequence alone is over 1 MB
     page.button("Show for lesion 1").click()
-    page.page.get_by_text(re.compile("^The (viewer shows the )?map for lesion 1")).wait_for()
+    shown = re.compile("^The viewer shows the map for lesion 1|^The map for lesion 1 .* is empty")
+    page.page.get_by_text(shown).wait_for(timeout=180_000)  # the worker makes it
     page.look()
 
 

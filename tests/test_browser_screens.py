@@ -179,7 +179,7 @@ def test_a_reading_with_the_models(browser, site: tuple[str, list[str]]) -> None
     page.button("Show for lesion 1").click()
     page.page.get_by_text(re.compile("map for lesion 1")).first.wait_for()
     checked = page.page.get_by_text(re.compile("Is the map on the lesion|nothing to check"))
-    checked.wait_for()
+    checked.wait_for(timeout=180_000)  # the worker starts, loads the models and makes the map
     look(page, "review-lesions", every=False)
     checked.evaluate("e => e.scrollIntoView({block: 'center'})")
     look(page, "review-map-check", every=False)

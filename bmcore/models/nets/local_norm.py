@@ -50,44 +50,50 @@ class PlacedNorm(nn.GroupNorm):
     def _placed(self, x: torch.Tensor, edges: tuple[int, ...], window: int) -> torch.Tensor:
         if len(x) != 1:
             raise ValueError(f"one volume at a time is normed by place, but here are {len(x)}")
-        scale, shift = self._maps(x, max(1, BLOCK * x.shape[2] // edges[0]), window)
-        rows = x.permute(0, 2, 3, 4, 1)[0]  # (i, j, k, channels)
-        out = torch.empty_like(rows, memory_format=torch.contiguous_format)
-        groups = (*rows.shape[1:3], self.num_groups, -1)
+        rows = x.permute(0, 2, 3, 4, 1)[0].contiguous()  # (i, j, k, channels)
+        block = max(1, BLOCK * x.shape[2] // edges[0])
+        maps, size = self._maps(rows, block, max(1, window // BLOCK))
+        for axis in (1, 2):
+            weights = _between(rows.shape[axis], maps.shape[axis], block, size[axis]).to(maps)
+            maps = torch.tensordot(weights, maps, ([1], [axis])).movedim(0, axis)
+        along = _between(rows.shape[0], maps.shape[0], block, size[0]).to(maps)
+        maps, channels = maps.reshape(len(maps), -1), rows.shape[3]
+        out = torch.empty_like(rows)
         for start in range(0, len(rows), _SLAB):
             here = slice(start, start + _SLAB)
-            slab = rows[here].float().view(-1, *groups)
-            slab = slab.mul_(scale[here, ..., None]).add_(shift[here, ..., None])
-            out[here] = slab.view(-1, *rows.shape[1:]).mul_(self.weight).add_(self.bias)
+            factor, term = (along[here] @ maps).view(-1, *rows.shape[1:3], 2, channels).unbind(3)
+            out[here] = torch.addcmul(term, rows[here].float(), factor)
         return out[None].permute(0, 4, 1, 2, 3)
 
-    def _maps(self, x: torch.Tensor, block: int, window: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """What each group at each place is multiplied with, and what is added: (i, j, k, groups).
+    def _maps(
+        self, rows: torch.Tensor, block: int, window: int
+    ) -> tuple[torch.Tensor, tuple[int, ...]]:
+        """What each channel is multiplied with, and what is added, in each window (i, j, k, 2 *
+        channels), and how many blocks a window has along each axis.
 
-        block: edge of a block in voxels of ``x``; the window has ``window`` // BLOCK blocks.
+        rows (i, j, k, channels). block: edge of a block in voxels; window: in blocks.
         """
-        mean, square = self._blocks(x, block)
-        size = [min(max(1, window // BLOCK), n) for n in mean.shape[2:]]
+        mean, square = self._blocks(rows, block)
+        size = tuple(min(window, n) for n in mean.shape[2:])
         mean, square = avg_pool3d(mean, size, 1), avg_pool3d(square, size, 1)
         factor = torch.rsqrt((square - mean**2).clamp_min(0) + self.eps)
-        maps = torch.cat([factor, -mean * factor], 1)[0].permute(1, 2, 3, 0)
-        for axis, (length, blocks) in enumerate(zip(x.shape[2:], size, strict=True)):
-            weights = _between(length, maps.shape[axis], block, blocks).to(maps)
-            maps = torch.tensordot(weights, maps, ([1], [axis])).movedim(0, axis)
-        maps = maps.contiguous()
-        return maps[..., : self.num_groups], maps[..., self.num_groups :]
+        each = self.num_channels // self.num_groups
+        factor, term = (
+            m[0].permute(1, 2, 3, 0).repeat_interleave(each, -1) for m in (factor, -mean * factor)
+        )
+        return torch.cat([factor * self.weight, term * self.weight + self.bias], -1), size
 
-    def _blocks(self, x: torch.Tensor, block: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _blocks(self, rows: torch.Tensor, block: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and mean square of each group in each block, (1, groups, i, j, k)."""
-        i, j, k = (n // block for n in x.shape[2:])
-        channels = x.shape[1]
-        rows = x.permute(0, 2, 3, 4, 1).reshape(i, block, j, block, k, block * channels)
-        sums = []
-        for values in (rows, rows * rows):
-            line = values.sum((1, 3), dtype=torch.float32)
-            sums.append(line.view(i, j, k, block, self.num_groups, -1).sum((3, 5)))
-        number = block**3 * channels // self.num_groups
-        mean, square = (total.permute(3, 0, 1, 2)[None] / number for total in sums)
+        _, j, k = (n // block for n in rows.shape[:3])
+        number = block**3 * self.num_channels // self.num_groups
+        sums: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        for start in range(0, len(rows), block):
+            layers = rows[start : start + block].float()
+            for values, kept in zip((layers, layers * layers), sums, strict=True):
+                flat = values.sum(0).view(j, block, k, block, self.num_groups, -1)
+                kept.append(flat.sum((1, 3, 5)) / number)
+        mean, square = (torch.stack(kept).permute(3, 0, 1, 2)[None] for kept in sums)
         return mean, square
 
 
