@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from bmcore.inference.explain import Attribution
 
 DEMO_WORDS = "Trained on synthetic data: says nothing about a patient"
+RECORD_WORDS = {
+    "age_years": "age",
+    "sex": "sex",
+    "smoking": "smoking",
+    "pack_years": "pack-years",
+    "extracranial_metastases": "metastases outside the brain",
+}
 
 
 def draw(prediction: Prediction, alike: bool = True) -> None:
@@ -44,7 +51,7 @@ def draw(prediction: Prediction, alike: bool = True) -> None:
         st.warning("The answers disagree about the most likely primary.", icon=":material/compare:")
     missing = prediction.clinical_record.missing
     if missing:
-        words = ", ".join(name.replace("_", " ") for name in missing)
+        words = ", ".join(RECORD_WORDS[name] for name in missing)
         st.caption(f"Not known, so counted neither for nor against any primary: {words}.")
     if alike:
         similar.draw(prediction)
