@@ -23,6 +23,9 @@ SHOOT = os.environ.get("BMCORE_SCREENSHOTS") == "1"
 SHOTS = PROJECT / "docs" / "screens"
 SIZES = {"1440": (1440, 900), "1024": (1024, 768)}
 WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]  # 3D without a graphics card
+HOME_AS_USUAL = """() => [...document.querySelectorAll('code')]
+  .filter((code) => /^\\/.*\\/home$/.test(code.textContent))
+  .forEach((code) => (code.textContent = '~/.bmcore'))"""  # not the test's own folder
 WIDER = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 pytestmark = [
     pytest.mark.browser,
@@ -129,6 +132,7 @@ def keep(page: Page, name: str) -> None:
     import numpy as np
     from PIL import Image
 
+    page.page.evaluate(HOME_AS_USUAL)
     page.page.evaluate("() => new Promise(r => requestAnimationFrame(() => setTimeout(r, 400)))")
     SHOTS.mkdir(parents=True, exist_ok=True)
     taken = Image.open(io.BytesIO(page.page.screenshot())).convert("RGB")

@@ -22,6 +22,13 @@ NO_SHARES = {
     STUDY: "The plan of this study states no mix of primaries.",
 }
 DEMO_WORDS = "Trained on synthetic data: says nothing about a patient"
+RECORD_WORDS = {
+    "age_years": "age",
+    "sex": "sex",
+    "smoking": "smoking",
+    "pack_years": "pack-years",
+    "extracranial_metastases": "metastases outside the brain",
+}
 
 
 def draw(prediction: Prediction, alike: bool = True, whose: str = SITE) -> None:
@@ -50,7 +57,7 @@ def draw(prediction: Prediction, alike: bool = True, whose: str = SITE) -> None:
         st.warning("The answers disagree about the most likely primary.", icon=":material/compare:")
     missing = prediction.clinical_record.missing
     if missing:
-        words = ", ".join(name.replace("_", " ") for name in missing)
+        words = ", ".join(RECORD_WORDS[name] for name in missing)
         st.caption(f"Not known, so counted neither for nor against any primary: {words}.")
     if alike:
         similar.draw(prediction)

@@ -52,7 +52,10 @@ def draw(images: Images, overlays: Overlays) -> None:
             key=f"three_d {images.case_id} {len(parts)}",
         )
     words = "T1 Gd, with the tumour core shining through in red" if parts else "T1 Gd"
-    st.caption(f"{words}. For orientation only: small lesions can be hidden. Turn it by dragging.")
+    st.caption(
+        f"{words}. For orientation only: small lesions can be hidden, and the number in the corner "
+        "is a shade of grey, not the file's value. Turn it by dragging."
+    )
 
 
 def _component() -> Callable[..., Any] | None:
