@@ -103,7 +103,7 @@ def _above(up: npt.NDArray[np.int32], down: npt.NDArray[np.int32]) -> tuple[Floa
 
 def _midranks(ordered: npt.NDArray[np.int32], values: npt.NDArray[np.int32]) -> Floats:
     """How many of ``ordered`` lie below each value, those that tie with it by half."""
-    sides = (np.searchsorted(ordered, values, side) for side in ("left", "right"))  # type: ignore[call-overload]
+    sides = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
     return np.asarray(sum(sides) / 2)
 
 

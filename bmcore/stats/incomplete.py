@@ -175,7 +175,7 @@ def _tested(
     sign, mean = np.array(signs), np.array([a.mean for a in arms])
     variance = float(sign @ (np.outer(mean, mean) - apart) @ sign)
     squares = float(np.mean([(a.share**2).sum() for a in arms]))
-    change = sum(s * a.part for s, a in zip(signs, arms, strict=True))
+    change = sign @ np.array([a.part for a in arms])
     own = float((change**2).sum()) / (1 - squares)
     how = "unbiased one-shot variance of an incomplete design"
     if not variance > 1e-12:

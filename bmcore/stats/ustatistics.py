@@ -175,7 +175,7 @@ def _sums(table: Floats) -> _Sums:
 def _unbiased(sums: _Sums) -> float:
     products = sum((-1) ** len(shared) * square for shared, square in sums.squares.items())
     terms = math.prod(size * (size - 1) for size in sums.shape)
-    return sums.mean**2 - products / terms
+    return float(sums.mean**2 - products / terms)
 
 
 def _plugin(sums: _Sums) -> float:
