@@ -115,12 +115,13 @@ def test_the_page_asks_for_a_map_says_so_and_shows_it_with_its_check(
 ) -> None:
     """Nothing of it is computed in the page."""
     from bmcore.inference import audit, explain
+    from pages.parts.case import lesions
 
     runs_fixture.no_worker(monkeypatch)
+    monkeypatch.setattr(lesions, "_chosen_row", lambda _: 0)  # a row of the table was clicked
     page = read_with_models(read_case)
     with monkeypatch.context() as patched:
         patched.setattr(explain, "evidence", lambda *_: pytest.fail("computed in the page"))
-        page.session_state[f"lesion of {read_case}"] = {"row": 0, "nonce": 1, "table": 1}
         page = press(page.run(), "Show for lesion 1")
         assert "is being made and checked" in words(page)
         assert "audit_on" not in [t.key for t in page.toggle]
@@ -151,9 +152,11 @@ def test_a_map_that_cannot_be_made_is_said_and_can_be_tried_again(
     def broken(*_: object) -> None:
         raise refuse("the net has no last layer")
 
+    from pages.parts.case import lesions
+
     runs_fixture.no_worker(monkeypatch)
+    monkeypatch.setattr(lesions, "_chosen_row", lambda _: 0)  # a row of the table was clicked
     page = read_with_models(read_case)
-    page.session_state[f"lesion of {read_case}"] = {"row": 0, "nonce": 1, "table": 1}
     page = press(page.run(), "Show for lesion 1")
     with monkeypatch.context() as patched:
         patched.setattr(explain, "evidence", broken)
