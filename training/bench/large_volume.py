@@ -9,7 +9,7 @@ case. Then, each with seconds by the clock and on the processor:
 - blocks at intake: the process that makes pictures and image blocks, with the most memory it held;
 - opening: what the server does until what the first slice is drawn from is on its way, in this
   process, median of 5, once to warm up;
-- with ``--browser``: in real Chromium, from the click on the row of the work list until the first
+- with ``--browser``: in real Chromium, from the click on “Read the next case” until the first
   slice is drawn, and until all sequences have come, median and the longest of so many.
 """
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import resource
 import shutil
 import statistics
@@ -119,12 +120,10 @@ def in_browser(home: Path, sequences: int, times: int) -> None:
             page.set_default_timeout(240_000)
             page.goto(site)
             page.wait_for_selector(settled)
-            table = page.get_by_test_id("stDataFrame")
-            table.wait_for()
-            box = table.bounding_box()
-            assert box is not None
+            button = page.get_by_role("button", name=re.compile("Read the next case"))
+            button.wait_for()
             begun = time.perf_counter()
-            page.mouse.click(box["x"] + 160, box["y"] + 70)
+            button.click()
             page.wait_for_selector('.viewer[data-ready="1"]', state="attached")
             first.append(time.perf_counter() - begun)
             page.wait_for_selector(f'.viewer[data-loaded="{sequences}"]', state="attached")
