@@ -82,14 +82,11 @@ def _read_whole(
     """Softmax of the net on the whole tensor (1, 4, i, j, k), whose norms go by place."""
     import torch
 
-    from bmcore.models.nets.local_norm import by_place
-
     sizes = tensor.shape[2:]
     more = [-n % MULTIPLE for n in sizes]  # zeros as outside the brain, half on each side
     sides = [side for n in reversed(more) for side in (n // 2, n - n // 2)]
     padded = torch.nn.functional.pad(tensor, sides)
-    with by_place(padded.shape[2:], config.window):
-        out = torch.softmax(net(padded).float(), dim=1)
+    out = torch.softmax(net.whole(padded, config.window).float(), dim=1)
     report()
     return out[(..., *(slice(n // 2, n // 2 + size) for n, size in zip(more, sizes, strict=True)))]
 

@@ -12,7 +12,7 @@ from bmcore.models.candidates import FEATURES
 from bmcore.models.configs import CLASSES, SegmenterConfig
 from bmcore.models.nets.candidate_head import CandidateHead
 from bmcore.models.nets.contour_net import ContourNet
-from bmcore.models.nets.local_norm import is_placed, placed
+from bmcore.models.nets.local_norm import by_place, is_placed, placed
 
 
 class Segmenter(nn.Module):
@@ -62,6 +62,13 @@ class Segmenter(nn.Module):
         coarse = zip(self.coarse, decoded[:-1], strict=True)
         others = [pixelshuffle(layer(x), 3, 2) for layer, x in coarse]
         return [answer, *reversed(others)]
+
+    def whole(self, images: torch.Tensor, window: int) -> torch.Tensor:
+        """Logits of a whole head (1, 4, i, j, k), with the norms of the window around each place."""
+        with by_place(images.shape[2:], window):
+            answer = self(images)
+        assert isinstance(answer, torch.Tensor)  # a list only while it learns
+        return answer
 
 
 def _spread(x: torch.Tensor) -> torch.Tensor:
