@@ -74,7 +74,8 @@ def read(wish: Wish) -> tuple[list[Row], int]:
 def pager(rows: Sequence[Row], total: int, whole: int) -> None:
     """Which rows these are, and the way to the others."""
     first = int(st.session_state.get(_PAGE, 0)) * A_PAGE
-    of = f"{total:,} of {whole:,} cases" if total != whole else f"{whole:,} cases"
+    cases = "1 case" if whole == 1 else f"{whole:,} cases"
+    of = f"{total:,} of {cases}" if total != whole else cases
     if total <= A_PAGE:
         st.caption(of)
         return
