@@ -64,7 +64,7 @@ class Segmenter(nn.Module):
         return [answer, *reversed(others)]
 
     def whole(self, images: torch.Tensor, window: int) -> torch.Tensor:
-        """Logits of a whole head (1, 4, i, j, k), with the norms of the window around each place."""
+        """Logits of a whole head (1, 4, i, j, k); norms are of the window around each place."""
         with by_place(images.shape[2:], window):
             answer = self(images)
         assert isinstance(answer, torch.Tensor)  # a list only while it learns
