@@ -42,7 +42,9 @@ def draw_images(reading: ReadingContext, compared: Compared | None) -> None:
         if compared is not None:
             compare.draw_link(compared)
             beside = compare.beside(compared)
-        jump = compare.newest(reading.case_id, led, compared and compare.jump(compared))
+        jump = compare.newest(
+            reading.case_id, led, None if compared is None else compare.jump(compared)
+        )
         viewer.show(images, overlays, jump, own_desk(reading), beside)
         marks.warn(reading)
         marks.draw_downloads(reading)

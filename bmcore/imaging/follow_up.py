@@ -82,7 +82,9 @@ def follow_up(later: Volume, earlier: Volume) -> FollowUp:
                 hint="look at its images.",
             )
     there = register(later, earlier, brains[0])
-    back = register(earlier, later, brains[1], starts=[np.linalg.inv(there.matrix)])
+    back = register(
+        earlier, later, brains[1], starts=[np.asarray(np.linalg.inv(there.matrix), float)]
+    )
     return FollowUp(
         matrix=there.matrix,
         information=there.after,

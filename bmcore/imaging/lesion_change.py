@@ -169,9 +169,8 @@ def shared_mm3(now: Volume, then: Volume, matrix: Affine) -> npt.NDArray[np.floa
     labels = [label_lesions(v.data, v.affine) for v in (now, then)]
     count = [int(n.max(initial=0)) for n in labels]
     there = _counted(labels[0], now.affine, labels[1], then.affine, matrix, count)
-    back = _counted(
-        labels[1], then.affine, labels[0], now.affine, np.linalg.inv(matrix), count[::-1]
-    )
+    inverse = np.asarray(np.linalg.inv(matrix), float)
+    back = _counted(labels[1], then.affine, labels[0], now.affine, inverse, count[::-1])
     return np.maximum(there, back.T)
 
 

@@ -111,7 +111,9 @@ def as_json(audit: Audit) -> dict[str, Any]:
 def from_json(values: Mapping[str, Any]) -> Audit | None:
     """The inverse of ``as_json``; None where another version wrote it, or it is damaged."""
     try:
-        known = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        known: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
         if known.pop("format") != FORMAT:
             return None
         return Audit(**{**known, "primary": Primary(known["primary"])})

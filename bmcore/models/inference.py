@@ -88,7 +88,8 @@ def _read_whole(
     padded = torch.nn.functional.pad(tensor, sides)
     out = torch.softmax(net.whole(padded, config.window).float(), dim=1)
     report()
-    return out[(..., *(slice(n // 2, n // 2 + size) for n, size in zip(more, sizes, strict=True)))]
+    i, j, k = (slice(n // 2, n // 2 + size) for n, size in zip(more, sizes, strict=True))
+    return out[..., i, j, k]
 
 
 def _read_windows(

@@ -143,7 +143,7 @@ def _change(
         }
         chain.append(connection, schema.case_changes, row)
         said = prior.Statement(wish.case_id, wish.author, f"{row['action']}: {row['reason']}")
-        prior.follow(connection, said, entry.images_sha256, row["new_name"])
+        prior.follow(connection, said, entry.images_sha256, new)
         try:
             if new is None:
                 steps = removal.removal(home, wish.case_id, token)

@@ -133,11 +133,12 @@ def _answers(home: Path, names: list[str], rng: np.random.Generator) -> None:
     info = load_bundle(settings().bundle).info
     spot = Lesion(1, 500.0, 400.0, 100.0, 900.0, 10.0, (8.0, 8.0, 8.0), (8.0, 8.0, 8.0), "left",
                   "frontal lobe")  # fmt: skip
+    even = (1 / 6,) * 6
     model = Prediction(
         "case-00000", ("t1n", "t1c", "t2w", "t2f"), Volume(np.zeros((16, 16, 16), np.uint8),
-        np.eye(4)), (spot,), *(Answer(k, (1 / 6,) * 6) for k in ("clinical", "image", "fused")),
-        info, ClinicalRecord(), np.full((1, 6), 1 / 6, np.float32), np.zeros(64, np.float32),
-        np.zeros(8, np.float32), np.zeros(12), 0.1, {"total": 30.0},
+        np.eye(4)), (spot,), Answer("clinical", even), Answer("image", even),
+        Answer("fused", even), info, ClinicalRecord(), np.full((1, 6), 1 / 6, np.float32),
+        np.zeros(64, np.float32), np.zeros(8, np.float32), np.zeros(12), 0.1, {"total": 30.0},
     )  # fmt: skip
     shelf = home / "predictions"
     with tempfile.TemporaryDirectory(dir=home) as work:
@@ -147,12 +148,10 @@ def _answers(home: Path, names: list[str], rng: np.random.Generator) -> None:
             folder = shelf / name / info.digest[:16] / f"{1:020d}"
             if folder.exists():
                 continue
-            chances = [_chances(name, rng) for _ in range(3)]
-            made = replace(
-                model, case_id=name,
-                **{a.kind: replace(a, probabilities=c)
-                   for a, c in zip(model.answers, chances, strict=True)},
-            )  # fmt: skip
+            clinical, image, fused = (
+                replace(a, probabilities=_chances(name, rng)) for a in model.answers
+            )
+            made = replace(model, case_id=name, clinical=clinical, image=image, fused=fused)
             text = to_json(serial.full_dict(made))
             folder.mkdir(parents=True)
             for file in ("arrays.npz", "mask.nii.gz"):

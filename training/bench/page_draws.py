@@ -67,10 +67,10 @@ def rounds(address: str, home: Path, store: Store, case_id: str, draws: int, wor
     """Ask for every page in turn, and print what it took."""
     times: dict[str, list[float]] = {page: [] for page in PAGES}
     host = address.removeprefix("http://")
-    with connect(
+    with connect(  # type: ignore[call-overload]
         f"ws://{host}/_stcore/stream",
-        subprotocols=["streamlit", "xsrf"],  # type: ignore[list-item]
-        origin=address,  # type: ignore[arg-type]
+        subprotocols=["streamlit", "xsrf"],
+        origin=address,
         max_size=None,
     ) as window:
         for number in range(draws + 1):

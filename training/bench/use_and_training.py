@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import typer
 
 from bmcore.domain import PRIMARIES
@@ -44,7 +45,8 @@ def main(
     models, held_out = load_bundle(bundle), read_held_out(features)
     encode = models.autoencoder.encode
     before = encode(held_out.features[held_out.judged])
-    by_member, truth = [], []
+    by_member: list[npt.NDArray] = []
+    truth: list[int] = []
     for head in range(-(-patients // ON_ONE_HEAD)):
         for drawn in draw_on_one_head(head_seed(TRIAL_SEED, BEHIND + head), ON_ONE_HEAD):
             kept = keep_patient(drawn, "reference")

@@ -280,7 +280,7 @@ def jump(compared: Compared) -> viewer.Jump | None:
     if one.now is not None:
         return viewer.Jump(seen["nonce"], one.now.centre_mm, one.now.number)
     assert one.then is not None
-    x, y, z = transform(np.linalg.inv(compared.found.matrix), one.then.centre_mm)
+    x, y, z = transform(np.asarray(np.linalg.inv(compared.found.matrix), float), one.then.centre_mm)
     return viewer.Jump(seen["nonce"], (float(x), float(y), float(z)))
 
 

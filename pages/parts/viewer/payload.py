@@ -207,7 +207,7 @@ def describe_beside(images: Images, beside: Beside) -> dict[str, Any]:
     then = beside.images.case_id
     mask = None if beside.mask is None else f"{then}/mask/{content_id(beside.mask)}"
     stamp = zlib.crc32(repr((then, beside.linked, matrix.round(6).tolist())).encode())
-    back = np.linalg.inv(beside.matrix)
+    back = np.asarray(np.linalg.inv(beside.matrix), float)
     return {
         "case": then,
         "linked": beside.linked,
