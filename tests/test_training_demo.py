@@ -128,7 +128,7 @@ def test_the_chain_ends_in_a_complete_bundle_with_its_card_and_times(steps, tmp_
     demo_models.main(tmp_path / "bundle", tmp_path / "work", cases=12, seed=3)
     assert steps.calls == ALL
     bundle = load_bundle(tmp_path / "bundle")
-    assert bundle.info.synthetic and "12 of the style CLINIC" in bundle.info.trained_on
+    assert bundle.info.synthetic and "12 patients (primary)" in bundle.info.trained_on
     assert set(bundle.manifest["timings_s"]) == {*ALL, "all"}
     card = (tmp_path / "bundle" / "model_card.md").read_text()
     assert card == f"# card of {bundle.info.trained_on}"

@@ -234,9 +234,8 @@ def main(
 def trained_on(cases: int, heads: int, looks: int) -> str:
     """What the manifest says the demo models were trained on."""
     return (
-        f"synthetic brains only: {heads * SETS} scenes on {heads} heads of the style WILD, painted "
-        f"anew for each patch, and {looks} patients of the styles CLINIC and WILD (segmentation), "
-        f"{cases} of the style CLINIC (primary)"
+        f"synthetic brains only: {heads * SETS} varied scenes on {heads} synthetic heads, and "
+        f"{looks} whole patients (segmentation); {cases} patients (primary)"
     )
 
 
