@@ -90,7 +90,7 @@ def test_for_a_name_with_an_account_it_is_a_new_password_and_the_role_stays(stor
     assert after.role is Role.READER and after.stamp != before.stamp  # open sign-ins end
     accounts.set_disabled(store, READER_A, True)
     _, token = invitations.invite(store, READER_A, "reader", ADMIN)
-    with pytest.raises(InputRefused, match="shut"):
+    with pytest.raises(InputRefused, match="disabled"):
         invitations.accept(store, token, NEW)
 
 

@@ -108,7 +108,7 @@ def test_zip_disc_and_junk(tmp_path):
     with read_study(tmp_path / "disc.zip") as found:
         told = " ".join(note.sentence for note in found.notes)
         (series,) = found.patients[0].examinations[0].series
-    assert "1 image named in DICOMDIR is missing" in told
+    assert "1 image named in DICOMDIR is not there" in told
     assert "an archive in the archive was not opened" in told
     assert any("DICOMDIR" in note.what for note in series.notes)
     with read_study(tmp_path / "disc" / "DICOMDIR") as found:

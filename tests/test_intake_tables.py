@@ -59,7 +59,9 @@ def test_codes_of_sex_without_a_legend_are_asked_for_never_guessed(tmp_path, cel
     assert {record.sex for record in read.records.values()} == {None}
     (asked,) = read.asked
     assert (asked.field, asked.codes) == ("sex", tuple(sorted(set(cells))))
-    assert "warning: clinical.csv: column 'sex' holds codes whose meaning is not said" in said(read)
+    assert "warning: clinical.csv: column 'sex' holds codes whose meaning is not stated" in said(
+        read
+    )
     answered = table(
         tmp_path,
         "case_id,age,sex\n" + rows,

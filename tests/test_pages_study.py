@@ -178,7 +178,7 @@ def test_a_correction_keeps_the_first_answer_and_needs_a_reason(home: Path, stud
     with open_store(people_fixture.url(home)) as store:
         people_fixture.read_all(store, study, "ra")
     page = seat()
-    box = next(s for s in page.selectbox if s.label == "Sheet")
+    box = next(s for s in page.selectbox if s.label == "Reading")
     page = box.select_index(0).run()
     by_start(page.radio, "primary").set_value("breast")
     by_start(page.number_input, "primary confidence").set_value(90)

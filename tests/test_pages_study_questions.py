@@ -132,7 +132,7 @@ def test_the_mask_in_force_is_what_is_confirmed(home: Path, study) -> None:
     assert not page.error, [e.value for e in page.error]
     assert stored(home)["aided", "outline"] == {"mask": "models"}
     page = open_page("study", seat="small/ra")
-    page = next(s for s in page.selectbox if s.label == "Sheet").select_index(1).run()
+    page = next(s for s in page.selectbox if s.label == "Reading").select_index(1).run()
     named = next(s for s in page.selectbox if s.label == "Question")
     assert "Rely?" in named.options and "Is the outline right?" not in named.options
 

@@ -130,7 +130,7 @@ def _absent(
             notes.append(
                 Finding(
                     Severity.WARNING,
-                    f"{many} named in DICOMDIR {verb} missing",
+                    f"{many} named in DICOMDIR {verb} not there",
                     directory.name,
                     found=f"the first one is {gone[0][0]}",
                     hint="check that the disc was copied completely.",
