@@ -115,7 +115,7 @@ def test_another_person_in_a_second_tab_ends_the_first_one(browser, site: str) -
     second.page.get_by_text(f"{READER_A}, reader").wait_for()
     first.page.goto(f"{site}/accounts")
     first.page.get_by_text("This account may not manage the accounts").wait_for()
-    first.check()
+    first.look()
     context.close()
 
 
