@@ -18,7 +18,7 @@ app: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m tests.needs_chromium
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -21,6 +21,23 @@ _BEFORE, _NEW = pytest.StashKey[set](), pytest.StashKey[list]()
 _TOOLS = {".git", ".venv", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
 
 
+# Files that take longest, longest first: begun last, one would run alone while the other process
+# idles.
+_LONG = (
+    "test_training_scenes", "test_browser", "test_training_own_run", "test_browser_viewer",
+    "test_browser_marks", "test_demo_bundle", "test_access_server", "test_segmenter",
+    "test_browser_study", "test_browser_screens", "test_candidates", "test_browser_investigator",
+    "test_review_durability", "test_privacy_strings", "test_real_heads", "test_intake_dicom_trials",
+    "test_browser_readiness", "test_browser_flow", "test_phantom_grids", "test_workers",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the order inside a file, and of all others, stays."""
+    place = {name: number for number, name in enumerate(_LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(_LONG)))
+
+
 def _redirect(folder: Path) -> None:
     """Point everything that a program might write by itself into ``folder``."""
     places = {
