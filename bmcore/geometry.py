@@ -50,6 +50,11 @@ def axis_codes(affine: Affine) -> str:
     return "".join(nib.aff2axcodes(affine))
 
 
+def inverse(affine: Affine) -> Affine:
+    """The way back; LinAlgError where there is none."""
+    return np.asarray(np.linalg.inv(affine), float)
+
+
 def transform(affine: Affine, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Apply ``affine`` to points (..., 3)."""
     return np.asarray(points, float) @ affine[:3, :3].T + affine[:3, 3]

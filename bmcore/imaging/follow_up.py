@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import Volume, refuse
-from bmcore.geometry import Affine, check_affine, resample, transform
+from bmcore.geometry import Affine, check_affine, inverse, resample, transform
 from bmcore.imaging.brain import find_brain
 from bmcore.imaging.registration import register
 
@@ -82,9 +82,7 @@ def follow_up(later: Volume, earlier: Volume) -> FollowUp:
                 hint="look at its images.",
             )
     there = register(later, earlier, brains[0])
-    back = register(
-        earlier, later, brains[1], starts=[np.asarray(np.linalg.inv(there.matrix), float)]
-    )
+    back = register(earlier, later, brains[1], starts=[inverse(there.matrix)])
     return FollowUp(
         matrix=there.matrix,
         information=there.after,

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from bmcore.anatomy import templates
 from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, Finding, Volume, refuse
-from bmcore.geometry import Affine, resample, to_ras, transform, voxel_sizes_mm
+from bmcore.geometry import Affine, inverse, resample, to_ras, transform, voxel_sizes_mm
 from bmcore.imaging import extraction
 from bmcore.imaging.alignment_quality import Found, Quality, judge, measure
 from bmcore.imaging.brain import filled, find_brain
@@ -254,7 +254,7 @@ def _working_grid(
     t = templates()
     rigid = without_scale(to_template, transform(t.affine, np.argwhere(t.brain)[::99]).mean(axis=0))
     points = transform(reference.affine, np.argwhere(brain)[::7])
-    there = transform(np.asarray(np.linalg.inv(rigid), float), points)
+    there = transform(inverse(rigid), points)
     low = np.floor(there.min(axis=0) - MARGIN_MM)
     high = np.ceil(there.max(axis=0) + MARGIN_MM)
     start = np.diag([WORKING_MM, WORKING_MM, WORKING_MM, 1.0])

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage, optimize, spatial
 
 from bmcore.domain import Volume
-from bmcore.geometry import Affine, transform
+from bmcore.geometry import Affine, inverse, transform
 from bmcore.imaging.diameters import lesion_extents
 from bmcore.imaging.follow_up import TILTED_DEG
 from bmcore.imaging.lesions import label_lesions
@@ -169,8 +169,7 @@ def shared_mm3(now: Volume, then: Volume, matrix: Affine) -> npt.NDArray[np.floa
     labels = [label_lesions(v.data, v.affine) for v in (now, then)]
     count = [int(n.max(initial=0)) for n in labels]
     there = _counted(labels[0], now.affine, labels[1], then.affine, matrix, count)
-    inverse = np.asarray(np.linalg.inv(matrix), float)
-    back = _counted(labels[1], then.affine, labels[0], now.affine, inverse, count[::-1])
+    back = _counted(labels[1], then.affine, labels[0], now.affine, inverse(matrix), count[::-1])
     return np.maximum(there, back.T)
 
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from bmcore.domain import ANSWER_NAMES, PRIMARIES, PRIMARY_NAMES, Answer, Prediction
 from bmcore.inference.uncertainty import OUTSIDE
 from bmcore.models.case_mix import CaseMix, balanced_primary, exchange, parse
 from bmcore.settings import settings
-
-if TYPE_CHECKING:
-    from bmcore.models.bundles import Bundle
 
 
 def of_site() -> CaseMix | None:
@@ -19,14 +15,16 @@ def of_site() -> CaseMix | None:
     return parse(settings().case_mix)
 
 
-def with_mix(answer: Answer, bundle: Bundle, site: CaseMix | None) -> Answer:
-    """The answer with its balanced decision and, where shares are set, the site's probabilities."""
-    learnt = bundle.shares
+def with_mix(answer: Answer, learnt: CaseMix | None, mix: CaseMix | None) -> Answer:
+    """The answer with its balanced decision and, where ``mix`` is stated, its probabilities for it.
+
+    learnt: shares in training; None where they are not known, and nothing can be exchanged.
+    """
     if answer.probabilities is None or learnt is None:
-        return answer
+        return replace(answer, at_site=None)
     there = None
-    if site is not None:
-        there = tuple(float(p) for p in exchange(answer.probabilities, learnt, site))
+    if mix is not None:
+        there = tuple(float(p) for p in exchange(answer.probabilities, learnt, mix))
     primary = balanced_primary(answer.probabilities, learnt)
     return replace(answer, balanced=primary, at_site=there)
 
@@ -34,14 +32,12 @@ def with_mix(answer: Answer, bundle: Bundle, site: CaseMix | None) -> Answer:
 def restated(prediction: Prediction, mix: CaseMix | None) -> Prediction:
     """The prediction with its answers for the case mix ``mix`` instead of the site's own.
 
-    None takes the site's away. Answers are left without where it is not known how common the
-    primaries were among the training patients.
+    None takes the site's away, and so does a prediction that does not say how common the primaries
+    were among the training patients.
     """
-    learnt = prediction.training_shares
-    if mix is None or learnt is None:
-        clinical, image, fused = (replace(a, at_site=None) for a in prediction.answers)
-    else:
-        clinical, image, fused = (_restated(a, CaseMix(learnt), mix) for a in prediction.answers)
+    shares = prediction.training_shares
+    learnt = None if shares is None else CaseMix(shares)
+    clinical, image, fused = (with_mix(a, learnt, mix) for a in prediction.answers)
     return replace(
         prediction,
         clinical=clinical,
@@ -49,14 +45,6 @@ def restated(prediction: Prediction, mix: CaseMix | None) -> Prediction:
         fused=fused,
         site_shares=None if mix is None or learnt is None else mix.shares,
     )
-
-
-def _restated(answer: Answer, learnt: CaseMix, mix: CaseMix) -> Answer:
-    if answer.probabilities is None:
-        return answer
-    given = exchange(answer.probabilities, learnt, mix)
-    even = answer.balanced or balanced_primary(answer.probabilities, learnt)
-    return replace(answer, balanced=even, at_site=tuple(float(p) for p in given))
 
 
 def sentences(prediction: Prediction, whose: str = "this site") -> tuple[str, ...]:

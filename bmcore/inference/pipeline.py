@@ -139,7 +139,7 @@ def answers(
     site = of_site()
 
     def whole(answer: Answer) -> Answer:
-        return with_mix(weigh(answer, bundle, novelty), bundle, site)
+        return with_mix(weigh(answer, bundle, novelty), bundle.shares, site)
 
     vector = clinical_vector(record, bundle)
     clinical = whole(_answer("clinical", bundle.clinical_mlr, vector))

@@ -10,9 +10,11 @@ not empty and fails none of the three checks. The interval resamples patients.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,8 +23,21 @@ from training.naming_dataset import ON_ONE_HEAD, TRIAL_SEED, head_seed
 from training.run.files import write_json
 from training.run.options import run_app
 
+if TYPE_CHECKING:
+    from training.data.naming_patient import NamingPatient
+
 LEAST_MM = 10.0
 BEHIND = 1_000  # heads; those before are read by other trials
+
+
+def new_patients(count: int) -> Iterator[NamingPatient]:
+    """Patients that no training command draws, with the reference's lesions."""
+    from bmcore.phantom.shared_head import draw_on_one_head
+    from training.data.naming_patient import keep_patient
+
+    heads = (head_seed(TRIAL_SEED, BEHIND + head) for head in range(-(-count // ON_ONE_HEAD)))
+    drawn = (case for seed in heads for case in draw_on_one_head(seed, ON_ONE_HEAD))
+    return (keep_patient(case, "reference") for case in itertools.islice(drawn, count))
 
 
 def audited(bundle: Any, patient: Any) -> list[dict[str, Any]]:
@@ -57,16 +72,10 @@ def main(
 ) -> None:
     """Audit the maps of new patients' lesions and print the share that passes."""
     from bmcore.models.bundles import load_bundle
-    from bmcore.phantom.shared_head import draw_on_one_head
     from bmcore.stats.clustered import ratio
-    from training.data.naming_patient import keep_patient
 
     models = load_bundle(bundle)
-    each: list[list[dict[str, Any]]] = []
-    for head in range(-(-patients // ON_ONE_HEAD)):
-        for drawn in draw_on_one_head(head_seed(TRIAL_SEED, BEHIND + head), ON_ONE_HEAD):
-            if len(each) < patients:
-                each.append(audited(models, keep_patient(drawn, "reference")))
+    each = [audited(models, patient) for patient in new_patients(patients)]
     rows = [row for found in each for row in found]
     asked = [len(found) for found in each]
     passed = [sum(row["passed"] for row in found) for found in each]

@@ -21,8 +21,7 @@ import numpy.typing as npt
 import typer
 
 from bmcore.domain import PRIMARIES
-from training.bench.map_audit import BEHIND
-from training.naming_dataset import ON_ONE_HEAD, TRIAL_SEED, head_seed
+from training.bench.map_audit import new_patients
 from training.run.options import run_app
 
 
@@ -37,23 +36,19 @@ def main(
     from bmcore.models.bundles import load_bundle
     from bmcore.models.cnn import member_logits
     from bmcore.models.image_features import cnn_patches, patient_features
-    from bmcore.phantom.shared_head import draw_on_one_head
     from bmcore.stats.classification import auc, log_loss
     from training.data.held_out import read_held_out
-    from training.data.naming_patient import keep_patient
 
     models, held_out = load_bundle(bundle), read_held_out(features)
     encode = models.autoencoder.encode
     before = encode(held_out.features[held_out.judged])
     by_member: list[npt.NDArray] = []
     truth: list[int] = []
-    for head in range(-(-patients // ON_ONE_HEAD)):
-        for drawn in draw_on_one_head(head_seed(TRIAL_SEED, BEHIND + head), ON_ONE_HEAD):
-            kept = keep_patient(drawn, "reference")
-            if len(truth) < patients and kept.lesions:
-                logits = member_logits(models.cnn, cnn_patches(kept.crops))
-                by_member.append(encode(patient_features(logits, kept.lesions, kept.crops)))
-                truth.append(PRIMARIES.index(kept.primary))
+    for kept in new_patients(patients):
+        if kept.lesions:
+            logits = member_logits(models.cnn, cnn_patches(kept.crops))
+            by_member.append(encode(patient_features(logits, kept.lesions, kept.crops)))
+            truth.append(PRIMARIES.index(kept.primary))
     codes = np.stack(by_member)  # (n, members, d)
     used, alone = codes.mean(axis=1), codes[:, 0]
     typer.echo(f"{len(before)} training rows, {len(used)} new patients")

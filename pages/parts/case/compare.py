@@ -14,7 +14,7 @@ import pandas as pd
 import streamlit as st
 
 from bmcore.domain import Prediction, Volume
-from bmcore.geometry import Affine, transform, voxel_sizes_mm
+from bmcore.geometry import Affine, inverse, transform, voxel_sizes_mm
 from bmcore.review import prior
 from bmcore.review.prior import Prior
 from pages.parts import loaders, viewer
@@ -280,7 +280,7 @@ def jump(compared: Compared) -> viewer.Jump | None:
     if one.now is not None:
         return viewer.Jump(seen["nonce"], one.now.centre_mm, one.now.number)
     assert one.then is not None
-    x, y, z = transform(np.asarray(np.linalg.inv(compared.found.matrix), float), one.then.centre_mm)
+    x, y, z = transform(inverse(compared.found.matrix), one.then.centre_mm)
     return viewer.Jump(seen["nonce"], (float(x), float(y), float(z)))
 
 

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import SEQUENCE_NAMES, Case, Lesion, Volume
-from bmcore.geometry import to_ras, transform, voxel_sizes_mm
+from bmcore.geometry import inverse, to_ras, transform, voxel_sizes_mm
 from bmcore.imaging import grey_codes, grey_windows
 from bmcore.imaging.brain import background
 from bmcore.imaging.diameters import LesionExtent
@@ -207,7 +207,7 @@ def describe_beside(images: Images, beside: Beside) -> dict[str, Any]:
     then = beside.images.case_id
     mask = None if beside.mask is None else f"{then}/mask/{content_id(beside.mask)}"
     stamp = zlib.crc32(repr((then, beside.linked, matrix.round(6).tolist())).encode())
-    back = np.asarray(np.linalg.inv(beside.matrix), float)
+    back = inverse(beside.matrix)
     return {
         "case": then,
         "linked": beside.linked,
