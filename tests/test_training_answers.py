@@ -18,7 +18,7 @@ from bmcore.models.autoencoder import AutoencoderTraining
 from bmcore.models.bundles import load_bundle
 from bmcore.models.configs import CNNConfig
 from bmcore.models.folds import stratified_folds
-from bmcore.models.image_features import FEATURE_NAMES, MEASURED
+from bmcore.models.image_features import FEATURE_NAMES, MEASURED, PLAIN
 from bmcore.models.lesion_training import (
     augment_geometry,
     augment_intensity,
@@ -311,8 +311,10 @@ def test_features_in_use_are_those_of_the_training(trained, cohort_folder):
         scores = scores_of(logits[held_out.fold[position]])
         np.testing.assert_allclose(held_out.features[position, :12], scores, atol=2e-2)
         np.testing.assert_array_equal(
-            held_out.features[position, 12:], patient.measured.astype(np.float32)
+            held_out.features[position, 12:PLAIN], patient.measured.astype(np.float32)
         )
+        said = bundle.trees.scores(patient.measured[None])[held_out.fold[position], 0]
+        np.testing.assert_allclose(held_out.features[position, PLAIN:], said, atol=1e-6)
 
 
 def command(module: str, *options: str, processes: int = 1) -> None:
@@ -408,7 +410,8 @@ def held_out_of(labels: np.ndarray, signal: np.ndarray, clinical: np.ndarray, se
     random = np.random.default_rng(seed)
     n, folds = len(labels), 4
     fold = np.arange(n) % folds
-    features = random.normal(size=(n, 6)).astype(np.float32)
+    features = np.zeros((n, PLAIN), np.float32)
+    features[:, :6] = random.normal(size=(n, 6))
     features[:, 0] = signal + random.normal(0, 0.1, n)
     return whole(features, fold, labels, clinical, np.arange(n).astype(str))
 
@@ -529,6 +532,28 @@ def test_codes_are_learnt_without_the_test_fold(monkeypatch):
     assert sorted(n for rows in left_out for n in rows) == list(range(80))  # each once
     for rows in left_out:  # and judged by the regression that did not meet it
         assert 15 <= len(rows) <= 25
+
+
+def test_trees_are_learnt_without_those_who_are_asked():
+    from training.data.tree_scores import dealt
+
+    random = np.random.default_rng(0)
+    labels = np.arange(180) % 3
+    held_out = held_out_of(labels, labels * 1.0, random.normal(size=(180, 12)), 0)
+    held_out.features[:, 12] = labels + random.normal(size=180)  # a measured one tells
+    ask = np.arange(180) % 4 == 1
+    part = dealt(held_out, ~ask, ask, members=3)
+    assert part.x.shape == (135, len(FEATURE_NAMES))
+    assert part.asked.shape == (3, 45, len(FEATURE_NAMES))
+    np.testing.assert_array_equal(part.ask, np.flatnonzero(ask))
+    right = part.x[:, PLAIN:].argmax(axis=1) == labels[part.learn]
+    assert 0.5 < right.mean() < 0.9  # not by heart
+    labels[ask] = 5
+    again = dealt(held_out, ~ask, ask, members=3)
+    np.testing.assert_array_equal(again.x, part.x)
+    np.testing.assert_array_equal(again.asked, part.asked)
+    labels[0] = 5
+    assert not np.array_equal(dealt(held_out, ~ask, ask, members=3).asked, part.asked)
 
 
 def test_the_whole_evaluation_states_counts_intervals_and_baselines():

@@ -15,10 +15,12 @@ from bmcore.models.autoencoder import build_autoencoder
 from bmcore.models.bootstrap_refits import Refits
 from bmcore.models.bundle_writer import write_part
 from bmcore.models.bundles import load_bundle
-from bmcore.models.cnn import FEATURE_NAMES, build_cnn
+from bmcore.models.cnn import build_cnn
 from bmcore.models.configs import AutoencoderConfig, CNNConfig, SegmenterConfig
 from bmcore.models.conformal import Conformal
+from bmcore.models.image_features import FEATURE_NAMES
 from bmcore.models.manifest import belongs_to
+from bmcore.models.measurement_trees import fit
 from bmcore.models.mlr import MLR
 from bmcore.models.novelty import NoveltyModel
 from bmcore.models.optional_parts import pack_refits, pack_uncertainty
@@ -82,8 +84,10 @@ class Steps:
         elif step == "cnn":
             config = CNNConfig(width=8, blocks=1)
             write_part(out, step, build_cnn(config).state_dict(), config)
+            x, y = np.arange(12.0)[:, None], np.arange(12) % 6
+            write_part(out, "trees", fit(x, y, np.arange(12) // 6).tensors(), {})
         elif step == "autoencoder":
-            config = AutoencoderConfig(len(FEATURE_NAMES))
+            config = AutoencoderConfig(len(FEATURE_NAMES), feature_set=3)
             write_part(out, step, build_autoencoder(config).state_dict(), config)
         elif step == "mlr":
             model = MLR(["a"]).fit(np.arange(12.0)[:, None], np.arange(12) % 6)

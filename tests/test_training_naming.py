@@ -15,6 +15,7 @@ from bmcore.imaging.lesion_brightness import (
 )
 from bmcore.imaging.lesion_crops import LesionCrop, LesionCrops
 from bmcore.models.image_features import FEATURE_NAMES, MEASURED, measured
+from tests.reading_fixture import bundle_that_sees_the_spot, tiny_bundle
 from training import evaluate_naming, naming_dataset
 from training.data.naming_patient import (
     keep_patient,
@@ -175,7 +176,7 @@ def test_a_kept_patient_comes_back_and_gives_the_same_features(kept, tmp_path):
 
 
 def test_use_reads_the_features_that_training_keeps(drawn, kept, tmp_path):
-    """The same patient through the road of a prediction, with two nets and the second set."""
+    """The same patient through the road of a prediction, with two nets and the third set."""
     import torch
 
     from bmcore.imaging.preprocess import prepare, to_working_grid
@@ -185,22 +186,28 @@ def test_use_reads_the_features_that_training_keeps(drawn, kept, tmp_path):
     from bmcore.models.bundles import load_bundle
     from bmcore.models.cnn import build_cnn, member_logits
     from bmcore.models.configs import TRAINED, AutoencoderConfig
-    from bmcore.models.image_features import cnn_patches, patient_features
+    from bmcore.models.image_features import cnn_patches, patient_features, with_tree_scores
+    from bmcore.models.measurement_trees import TreesConfig, fit
 
     torch.manual_seed(0)
     config = replace(TRAINED, members=2)
     net = build_cnn(config).eval()
     write_part(tmp_path, "cnn", net.state_dict(), config)
-    code = AutoencoderConfig(len(FEATURE_NAMES), code=4, feature_set=2)
+    code = AutoencoderConfig(len(FEATURE_NAMES), code=4, feature_set=3)
+    random = np.random.default_rng(0)
+    trees = fit(
+        random.normal(size=(80, len(MEASURED))), random.integers(0, 6, 80), np.arange(80) % 2,
+        TreesConfig(steps=4, least=5),
+    )  # fmt: skip
+    write_part(tmp_path, "trees", trees.tensors(), {})
     write_part(tmp_path, "autoencoder", build_autoencoder(code).state_dict(), code)
     bundle = load_bundle(tmp_path)
     case = drawn[0].as_case("x")
     prepared = prepare(case)
     labels = np.where(prepared.brain, to_working_grid(case.truth.mask, prepared), 0)
     read = read_lesions(bundle, case, prepared, labels.astype(np.uint8), kept.lesions)
-    expected = patient_features(
-        member_logits(net, cnn_patches(kept.crops)), kept.lesions, kept.crops
-    )
+    plain = patient_features(member_logits(net, cnn_patches(kept.crops)), kept.lesions, kept.crops)
+    expected = with_tree_scores(plain, trees)
     assert expected.shape == (2, len(FEATURE_NAMES)) and not np.allclose(expected[0], expected[1])
     np.testing.assert_allclose(read.features, expected.mean(axis=0), atol=1e-4)
     codes = bundle.autoencoder.encode(expected)
@@ -289,12 +296,13 @@ class FakeBundle:
 
     folder = "models"
 
-    def __init__(self, digest="a"):
+    def __init__(self, digest="a", nets="n"):
         from types import SimpleNamespace
 
         from bmcore.models.case_mix import EVEN
 
         self.shares, self.info = EVEN, SimpleNamespace(digest=digest)
+        self.entry = lambda part: {"sha256": nets}
 
 
 def told(n: int = 240) -> list[dict]:
@@ -339,6 +347,7 @@ def test_new_patients_are_read_once_by_one_set_of_models(tmp_path, monkeypatch):
         return rows[seed % evaluate_naming.PATIENTS_A_SEED]
 
     monkeypatch.setattr(evaluate_naming, "read_patient", one)
+    monkeypatch.setattr(evaluate_naming, "named", lambda row, bundle: row)
     monkeypatch.setattr("bmcore.models.bundles.load_bundle", lambda _: FakeBundle())
     evaluate_naming.main(tmp_path, tmp_path, n=12, seed=33)
     assert len(read) == 12 and (tmp_path / "naming_test.json").exists()
@@ -353,6 +362,29 @@ def test_new_patients_are_read_once_by_one_set_of_models(tmp_path, monkeypatch):
     assert len(read) == 25
     whole = (tmp_path / "naming_test.json").read_bytes()
     assert (parts / "naming_test.json").read_bytes() == whole
-    monkeypatch.setattr("bmcore.models.bundles.load_bundle", lambda _: FakeBundle("b"))
-    with pytest.raises(InputRefused, match="have been read by other models"):
-        evaluate_naming.main(tmp_path, tmp_path, n=12, seed=33)
+    for other in (FakeBundle("b"), FakeBundle(nets="m")):
+        monkeypatch.setattr("bmcore.models.bundles.load_bundle", lambda _, other=other: other)
+        with pytest.raises(InputRefused, match="have been read by other models"):
+            evaluate_naming.main(tmp_path, tmp_path, n=12, seed=33)
+    assert len(read) == 25
+
+
+def test_a_kept_row_is_named_as_a_prediction_is(drawn, tmp_path, monkeypatch):
+    """From the file that is kept of a patient come the answers of ``predict``."""
+    from bmcore.inference.pipeline import predict
+
+    bundle = bundle_that_sees_the_spot(tiny_bundle(tmp_path / "models"))
+    monkeypatch.setattr("bmcore.phantom.cohort.draw_case", lambda seed: drawn[0])
+    row = evaluate_naming.read_patient(5, bundle)
+    evaluate_naming.write_json(tmp_path / "row.json", row)
+    found = evaluate_naming.named(evaluate_naming.read_json(tmp_path / "row.json"), bundle)
+    case = drawn[0].as_case("x")
+    expected = predict(case, bundle)
+    own = found["masks"]["net"]
+    assert own["lesions"] == len(expected.lesions) > 0
+    for answer in expected.answers:
+        np.testing.assert_allclose(own["answers"][answer.kind], answer.probabilities, atol=1e-6)
+    assert found["masks"]["reference"]["answers"]["image"] != own["answers"]["image"]
+    blind = row | {"masks": {"net": {"lesions": 0, "features": None}}}
+    alone = evaluate_naming.named(blind, bundle)["masks"]["net"]["answers"]
+    assert alone["fused"] == alone["image"] == alone["clinical"]

@@ -55,7 +55,7 @@ def main(
             table.append(row)
             bars.advance(task)
     x = held_out.features
-    config = AutoencoderConfig(x.shape[1], code=code, feature_set=2)
+    config = AutoencoderConfig(x.shape[1], code=code, feature_set=3)
     net = fit_autoencoder(x, config, how)
     points = (50, 90, 95, 99)
     metrics = {
@@ -68,7 +68,7 @@ def main(
         **asdict(how),
         "data": str(data.name),
         "patients": len(x),
-        "features": "by CNNs that have not seen the patient",
+        "features": "by CNNs and trees that have not seen the patient",
         "regularisation": "dropout, hidden features, weight decay",
         "seconds": round(watch.seconds),
         "tensors_sha256": tensors_hash(net.state_dict()),

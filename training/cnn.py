@@ -5,6 +5,7 @@ DATA is a folder of cases in a known layout, of prepared patients, or of
 each fold. A patient's features come from the member that has not seen the patient; autoencoder and
 regressions learn from them. In use all members read a new patient, which is new to each, and their
 codes are averaged: what is learnt from and what is used come from the same nets in the same way.
+Boosted trees on the plain measurements (``models.measurement_trees``) are learnt by the same folds.
 
 How long the members are trained stands in ``training.loops.cnn_trainer``.
 
@@ -27,8 +28,9 @@ from bmcore.domain import PRIMARIES
 from bmcore.models.cnn import build_cnn, lesion_logits, patient_probabilities
 from bmcore.models.configs import TRAINED, CNNConfig
 from bmcore.models.folds import stratified_folds
-from bmcore.models.image_features import FEATURE_NAMES, scores_of
+from bmcore.models.image_features import FEATURE_NAMES, PLAIN, measured_of, scores_of
 from bmcore.models.lesion_training import AUGMENTATION
+from bmcore.models.measurement_trees import TreesConfig
 from training.data.cohort import Cohort, prepare_cohort
 from training.data.enough import check_enough
 from training.data.held_out import FEATURES_FILE, HeldOut
@@ -75,7 +77,7 @@ def _describe(
     net_config: CNNConfig,
 ) -> HeldOut:
     n = len(cohort.patients)
-    features = np.zeros((n, len(FEATURE_NAMES)), np.float32)
+    features = np.zeros((n, PLAIN), np.float32)
     probabilities = np.zeros((n, len(PRIMARIES)), np.float32)
     net = build_cnn(replace(net_config, members=1))
     for k, tensors in enumerate(members):
@@ -144,7 +146,8 @@ def train_all(
         return
     choice = _choose(cohort, views, fold, nets, net_config)
     members = [cooled(looks[choice.epochs], choice.temperature) for looks in nets]
-    held_out = _describe(cohort, views, fold, members, net_config)
+    plain = _describe(cohort, views, fold, members, net_config)
+    held_out = learn_trees(plain, out, TreesConfig(seed=config.seed))
     with atomic_path(out / FEATURES_FILE) as beside, beside.open("wb") as stream:
         np.savez(stream, names=np.array(FEATURE_NAMES), **vars(held_out))
     metrics = _metrics(held_out)
@@ -170,6 +173,31 @@ def train_all(
     shown_metrics = {k: _row(v) for k, v in metrics.items()}
     write_part(out, "cnn", tensors, config_of_all, training, shown_metrics)
     update_metrics(out, "cnn", {**metrics, "training": training})
+
+
+def learn_trees(plain: HeldOut, out: Path, config: TreesConfig) -> HeldOut:
+    """Learn trees on the measurements by the folds of ``plain``, write the bundle's part ``trees``,
+    and add their scores to the features."""
+    from bmcore.models.bundle_writer import write_part
+    from bmcore.models.measurement_trees import fit, out_of_fold
+
+    watch = Stopwatch()
+    measured = measured_of(plain.features)
+    trees = fit(measured, plain.labels, plain.fold, config)
+    scores = out_of_fold(trees, measured, plain.fold)
+    training = {
+        **asdict(config),
+        "patients": len(measured),
+        "members": trees.members,
+        "missing": "mean of the training patients",
+        "regularisation": "shallow trees, small steps, L2 penalty on the leaves, few measurements "
+        "to choose from at a split",
+        "seconds": round(watch.seconds, 1),
+        "tensors_sha256": tensors_hash(trees.tensors()),
+    }
+    write_part(out, "trees", trees.tensors(), {}, training)
+    update_metrics(out, "trees", {"training": training})
+    return replace(plain, features=np.hstack([plain.features, scores]).astype(np.float32))
 
 
 def _choose(

@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from bmcore.domain import refuse
-from bmcore.models.manifest import MANIFEST
+from bmcore.models.manifest import MANIFEST, NAMING
 from training.loops.cnn_trainer import CNNTraining
 from training.naming_dataset import ON_ONE_HEAD, patient_file
 from training.run.chain import Chain
@@ -32,9 +32,6 @@ SETS = 3  # sets of lesions a head
 LEARNT = ("cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread", "learning_curves")
 DONE = {"evaluate": "model_card.json", "learning_curves": "metrics.json"}
 COMMANDS = {"spread": "bootstrap_refits"}  # step -> command, where they differ
-LEARNT_PARTS = (
-    "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr", "uncertainty", "spread",
-)  # fmt: skip
 
 
 def _command(module: str, *options: str) -> None:
@@ -211,7 +208,7 @@ def main(
         done = learnt / DONE.get(name, f"{_part(name)}.safetensors")
         command = f"training.{COMMANDS.get(name, name)}"
         chain.step(name, " ".join(options), done, partial(_command, command, *options))
-    for part in LEARNT_PARTS:
+    for part in NAMING:
         copy_part(learnt, out, part)
     chain.before = ""  # measured of the segmenter alone
     options = ["--data", str(kept), "--bundle", str(out), "--out", str(learnt)]

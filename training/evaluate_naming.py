@@ -5,16 +5,18 @@ python -m training.evaluate_naming --bundle models/demo --out runs/naming-trial 
 python -m training.evaluate_naming --bundle models/demo --out runs/naming-test --part 0/2
 
 The patients of ``TEST_SEED`` are new: no training command draws them, and nothing is chosen on
-them. They are to be read once by one set of models; a second set is refused in the same folder.
-Each is drawn (4 s), segmented by the bundle's own net (5 to 30 s by processor), named with that
-mask and with the reference mask, and kept as one small JSON file, written at once or not at all: a
-killed run goes on, and several processes may read a part each; whoever finds all patients there
-sums up. The summary holds every number with interval and n, the loss against the
-reference masks, paired, and the targets set before, met or not.
+them. They are to be named once by one set of models; a second set is refused in the same folder.
+Each is drawn (4 s) and segmented by the bundle's own net (5 to 30 s by processor); what the CNN and
+the measurements read with that mask and with the reference mask is kept as one small JSON file,
+written at once or not at all: a killed run goes on, and several processes may read a part each.
+Whoever finds all patients there lets the models name the primaries and sums up. The summary holds
+every number with interval and n, the loss against the reference masks, paired, and the targets set
+before, met or not.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from bmcore.domain import PRIMARIES, refuse
+from bmcore.domain import PRIMARIES, ClinicalRecord, refuse
 from training.naming_dataset import TEST_SEED, part_of
 from training.run.files import read_json, write_json
 from training.run.options import OutOption, run_app
@@ -35,12 +37,13 @@ if TYPE_CHECKING:
 PATIENTS_A_SEED = 100_003
 MASKS = ("net", "reference")
 KINDS = ("clinical", "image", "fused")
-READ_BY = "read_by.json"
+READ_BY = "read_by.json"  # the nets whose features are kept
+NAMED_BY = "named_by.json"  # the models whose answers are in the summary
 SUMMARY = "naming_test.json"
 
 
 def read_patient(seed: int, bundle: Bundle) -> dict[str, Any]:
-    """What the models say of one new patient, with the net's mask and with the reference."""
+    """What the nets read of one new patient, with the net's mask and with the reference."""
     from bmcore.imaging.preprocess import prepare, to_working_grid
     from bmcore.inference.pipeline import find_tumour
     from bmcore.phantom.cohort import draw_case
@@ -53,28 +56,50 @@ def read_patient(seed: int, bundle: Bundle) -> dict[str, Any]:
         "net": find_tumour(bundle, prepared)[0],
         "reference": np.where(prepared.brain, reference, 0).astype(np.uint8),
     }
-    said = {mask: _named(case, prepared, labels[mask], bundle) for mask in MASKS}
-    return {"seed": seed, "primary": str(drawn.primary), "masks": said}
+    return {
+        "seed": seed,
+        "primary": str(drawn.primary),
+        "record": asdict(case.clinical),
+        "masks": {mask: _read(case, prepared, labels[mask], bundle) for mask in MASKS},
+    }
 
 
-def _named(
+def _read(
     case: Case, prepared: Prepared, labels: npt.NDArray[np.uint8], bundle: Bundle
 ) -> dict[str, Any]:
+    """Number of lesions and the features (members, f); None where no lesion was found."""
     from bmcore.imaging.preprocess import restore
-    from bmcore.inference.lesion_reading import read_lesions
-    from bmcore.inference.pipeline import answers, measure
+    from bmcore.inference.lesion_reading import member_features
+    from bmcore.inference.pipeline import measure
 
     lesions = measure(restore(labels, prepared), prepared)
-    read = read_lesions(bundle, case, prepared, labels, lesions)
-    three = answers(case.clinical, read.code, bundle)
-    return {
-        "lesions": len(lesions),
-        "answers": {a.kind: _probabilities(three, a) for a in three},
-        "sets": {
-            a.kind: None if a.prediction_set is None else [str(p) for p in a.prediction_set]
-            for a in three
-        },
-    }
+    if not lesions:
+        return {"lesions": 0, "features": None}
+    _, features = member_features(bundle, case, prepared, labels, lesions)
+    return {"lesions": len(lesions), "features": features}
+
+
+def named(row: dict[str, Any], bundle: Bundle) -> dict[str, Any]:
+    """A patient's row with what the models say by each mask: ``answers`` and ``sets`` by kind."""
+    from bmcore.inference.lesion_reading import code_of
+    from bmcore.inference.pipeline import answers
+
+    record = ClinicalRecord(**row["record"])
+    said = {}
+    for mask, read in row["masks"].items():
+        code = read["features"]
+        if code is not None:  # null in JSON: not measurable
+            code = code_of(np.array(code, dtype=np.float64).astype(np.float32), bundle)
+        three = answers(record, code, bundle)
+        said[mask] = {
+            "lesions": read["lesions"],
+            "answers": {a.kind: _probabilities(three, a) for a in three},
+            "sets": {
+                a.kind: None if a.prediction_set is None else [str(p) for p in a.prediction_set]
+                for a in three
+            },
+        }
+    return {"seed": row["seed"], "primary": row["primary"], "masks": said}
 
 
 def _probabilities(three: tuple[Answer, ...], answer: Answer) -> list[float]:
@@ -173,6 +198,17 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"target": words, "found": found, "met": bool(met)} for words, found, met in rows]
 
 
+def _once(path: Path, mark: dict[str, Any]) -> None:
+    """Keep who reads the patients; refused where others did before."""
+    if path.exists() and read_json(path) != mark:
+        raise refuse(
+            "these patients have been read by other models or under another seed",
+            file=path,
+            hint="they are to be read once; take another folder and say so where you report it.",
+        )
+    write_json(path, mark)
+
+
 def main(
     out: OutOption,
     bundle: Annotated[Path, typer.Option(help="The finished models.")],
@@ -184,19 +220,14 @@ def main(
     from bmcore.models.bundles import load_bundle
 
     models = load_bundle(bundle)
-    mark = {"digest": models.info.digest, "seed": seed}
-    if (out / READ_BY).exists() and read_json(out / READ_BY) != mark:
-        raise refuse(
-            "these patients have been read by other models or under another seed",
-            file=out / READ_BY,
-            hint="they are to be read once; take another folder and say so where you report it.",
-        )
-    write_json(out / READ_BY, mark)
+    nets = {part: models.entry(part)["sha256"] for part in ("segmenter", "cnn")}
+    _once(out / READ_BY, {"nets": nets, "seed": seed})
     rows = read_all(out, n, seed, models, part_of(part))
     if rows is None:
         typer.echo("this part is read; the others are not yet")
         return
-    result = summarise(rows, models)
+    _once(out / NAMED_BY, {"digest": models.info.digest})
+    result = summarise([named(row, models) for row in rows], models)
     write_json(out / SUMMARY, result)
     for row in result["targets"]:
         met = "met" if row["met"] else "missed"

@@ -61,21 +61,42 @@ def read_lesions(
     """Cut the patches, read them with the CNN, pool to the patient, reduce to the code.
 
     Every lesion gets its six probabilities; the patient's features use the ``MAX_LESIONS`` largest,
-    as in training. Bundles of the first version have the first set of features, later ones the
-    second (``models.image_features``).
+    as in training. Which features a bundle has stands in its autoencoder's config
+    (``models.image_features``).
     """
     if not lesions:
         return ImageReading()
     from bmcore.models.cnn import lesion_probabilities
 
-    first = bundle.autoencoder.config.feature_set == 1
-    read = _first_set if first else _second_set
-    logits, features = read(bundle, case, prepared, working_mask, lesions)
-    codes = np.asarray(bundle.autoencoder.encode(features), np.float32)
+    logits, features = member_features(bundle, case, prepared, working_mask, lesions)
     error = float(np.mean(bundle.autoencoder.reconstruction_error(features)))
     return ImageReading(
-        lesion_probabilities(logits), features.mean(axis=0), codes.mean(axis=0), error
+        lesion_probabilities(logits), features.mean(axis=0), code_of(features, bundle), error
     )
+
+
+def member_features(
+    bundle: Bundle,
+    case: Case,
+    prepared: Prepared,
+    working_mask: npt.NDArray[np.uint8],
+    lesions: Sequence[Lesion],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Logits (n, 6) of one or more lesions, and the patient's features (members, f): a row a net
+    of the CNN."""
+    which = bundle.autoencoder.config.feature_set
+    read = _first_set if which == 1 else _second_set
+    logits, features = read(bundle, case, prepared, working_mask, lesions)
+    if which == 3:
+        from bmcore.models.image_features import with_tree_scores
+
+        features = with_tree_scores(features, bundle.trees)
+    return logits, features
+
+
+def code_of(features: npt.NDArray[np.float32], bundle: Bundle) -> npt.NDArray[np.float32]:
+    """The patient's code (d,) from ``member_features`` (members, f): the mean over the nets."""
+    return np.asarray(bundle.autoencoder.encode(features), np.float32).mean(axis=0)
 
 
 def _first_set(

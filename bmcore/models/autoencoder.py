@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bmcore.domain import PRIMARIES
 from bmcore.models.configs import AutoencoderConfig
 
 if TYPE_CHECKING:
+    import torch
+
     from bmcore.models.nets.autoencoder import Autoencoder
 
 
@@ -24,12 +27,15 @@ class AutoencoderTraining:
     """How it is trained: full batches, Adam with decoupled weight decay, features hidden at random.
 
     hide: share of features set to their mean in each step, to be restored from the others.
+    tree_weight: how many times the error of one of the trees' scores counts, where they are among
+    the features: what they know of the primary should survive the reduction.
     """
 
     steps: int = 400
     lr: float = 5e-3
     weight_decay: float = 1e-3
     hide: float = 0.15
+    tree_weight: float = 8.0
     seed: int = 0
 
 
@@ -64,15 +70,26 @@ def fit_autoencoder(
         net = build_autoencoder(config)
         net.fit_scaler(x)
         z, known = net.scaled(torch.as_tensor(np.asarray(x, np.float32)))
+        counts = known * _weights(config, how)
         net.train()
         optimiser = torch.optim.AdamW(net.parameters(), how.lr, weight_decay=how.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, how.steps)
         for _ in range(how.steps):
             seen = z * (torch.rand_like(z) >= how.hide)
-            squared = (net.decoder(net.encoder(seen)) - z) ** 2 * known
-            loss = squared.sum() / known.sum().clamp(min=1)
+            squared = (net.decoder(net.encoder(seen)) - z) ** 2 * counts
+            loss = squared.sum() / counts.sum().clamp(min=1)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
     return net.eval()
+
+
+def _weights(config: AutoencoderConfig, how: AutoencoderTraining) -> torch.Tensor:
+    """How much each feature's error counts (f,); the trees' scores are the last ones."""
+    import torch
+
+    weights = torch.ones(config.features)
+    if config.feature_set == 3:
+        weights[-len(PRIMARIES) :] = how.tree_weight
+    return weights

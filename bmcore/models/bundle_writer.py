@@ -14,8 +14,8 @@ from bmcore.models.bundles import Bundle, load_bundle
 from bmcore.models.configs import NetConfig
 from bmcore.models.format_1 import tensors_as_format_2
 from bmcore.models.manifest import (
+    KNOWN,
     MANIFEST,
-    OPTIONAL,
     PARTS,
     draft,
     package_versions,
@@ -43,9 +43,8 @@ def write_part(
     from safetensors.numpy import save as save_arrays
     from safetensors.torch import save as save_tensors
 
-    if part not in (*PARTS, *OPTIONAL):
-        known = ", ".join((*PARTS, *OPTIONAL))
-        raise ValueError(f"part must be one of {known}, but is {part!r}")
+    if part not in KNOWN:
+        raise ValueError(f"part must be one of {', '.join(KNOWN)}, but is {part!r}")
     folder.mkdir(parents=True, exist_ok=True)
     if all(isinstance(value, np.ndarray) for value in tensors.values()):
         content = save_arrays({k: np.ascontiguousarray(v) for k, v in tensors.items()})

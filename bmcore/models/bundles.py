@@ -24,12 +24,14 @@ from bmcore.models.manifest import (
     OPTIONAL,
     PARTS,
     SPREAD,
+    TREES,
     UNCERTAINTY,
     foreign,
     part_problems,
     read_manifest,
     refused,
 )
+from bmcore.models.measurement_trees import MeasurementTrees
 from bmcore.models.mlr import MLR
 from bmcore.models.novelty import NoveltyModel
 from bmcore.models.optional_parts import unpack_refits, unpack_uncertainty
@@ -68,6 +70,7 @@ def load_bundle(folder: Path) -> Bundle:
                     file=folder / MANIFEST,
                     expected=", ".join(PARTS),
                 ).findings
+        problems += _trees_problems(folder, manifest)
         for part in OPTIONAL:
             problems += foreign(part, folder, manifest)
     if problems:
@@ -127,6 +130,14 @@ class Bundle:
         from bmcore.models.configs import AutoencoderConfig
 
         return self._net("autoencoder", AutoencoderConfig, build_autoencoder)
+
+    @cached_property
+    def trees(self) -> MeasurementTrees:
+        """Boosted trees on the measurements, for the third set of image features."""
+        self.entry(TREES)
+        found = self._optional(TREES, lambda tensors, _: MeasurementTrees.from_tensors(tensors))
+        assert found is not None  # ``entry`` refuses where it is absent
+        return found
 
     @cached_property
     def clinical_mlr(self) -> MLR:
@@ -291,6 +302,22 @@ class Bundle:
             raise refused(
                 f"the config of {part} cannot be used", file=self.folder / MANIFEST, found=error
             ) from None
+
+
+def _trees_problems(folder: Path, manifest: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The trees are there exactly where the image features hold their scores."""
+    entry = manifest["parts"].get("autoencoder")
+    config = entry.get("config") if isinstance(entry, dict) else None
+    if not isinstance(config, dict):
+        return ()  # refused already
+    wanted = config.get("feature_set") == 3
+    if wanted == (TREES in manifest["parts"]):
+        return ()
+    return refused(
+        f"the bundle has {'no trees' if wanted else 'trees'}, and its image features are "
+        f"{'made with them' if wanted else 'made without them'}",
+        file=folder / MANIFEST,
+    ).findings
 
 
 def _compare_shapes(part: str, path: Path, found: Mapping, wanted: Mapping) -> None:

@@ -241,7 +241,7 @@ class AutoencoderConfig(NetConfig):
 
     features: numbers a patient; hidden: width of the layer between; code: numbers in the code.
     dropout: in the hidden layers, while training only. feature_set: which numbers a patient has, 1
-    (bundles of the first version) or 2 (``models.image_features``).
+    (bundles of the first version), 2 or 3 (``models.image_features``).
     """
 
     features: int
@@ -251,8 +251,8 @@ class AutoencoderConfig(NetConfig):
     feature_set: int = 1
 
     def __post_init__(self) -> None:
-        if self.feature_set not in (1, 2):
-            raise ValueError(f"feature_set must be 1 or 2, but is {self.feature_set}")
+        if self.feature_set not in (1, 2, 3):
+            raise ValueError(f"feature_set must be 1, 2 or 3, but is {self.feature_set}")
         if min(self.features, self.hidden, self.code) < 1 or not 0 <= self.dropout < 1:
             raise ValueError(
                 f"an autoencoder needs sizes of 1 or more and dropout in [0, 1): {self}"

@@ -1,10 +1,11 @@
-"""A patient's image features: the second set, which holds what the lesions tell.
+"""A patient's image features: the second and third set, which hold what the lesions tell.
 
 The first set (``models.cnn.FEATURE_NAMES``, bundles of the first version) reads brightness from
 standardised images that end at 6 spreads: strong enhancement is cut off there, and whether a lesion
 is dark on T2 cannot be told from its mean over all lesions. This set measures each lesion beside
 the patient's own grey and white matter (``imaging.lesion_brightness``) and keeps the mean and the
-extremes over the lesions.
+extremes over the lesions. The third set adds what boosted trees make of these measurements
+(``models.measurement_trees``).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bmcore.imaging.lesion_brightness import (
 )
 from bmcore.imaging.lesion_crops import LesionCrops
 from bmcore.models.cnn import MAX_LESIONS, SHARES, ImageFeature, measured_on_lesions
+from bmcore.models.measurement_trees import MeasurementTrees
 
 _HOW = {"mean": 0, "volume": 1, "least": 2, "most": 3}  # columns of ``pooled``
 _HOW_WORDS = {"mean": "mean", "volume": "of the largest", "least": "least", "most": "most"}
@@ -67,7 +69,12 @@ MEASURED: tuple[ImageFeature, ...] = (
     ),
     *(ImageFeature(key, words, "0-1") for key, words, *_ in _SHARED),
 )
-IMAGE_FEATURES: tuple[ImageFeature, ...] = (*SCORES, *MEASURED)
+TREE_SCORES: tuple[ImageFeature, ...] = tuple(
+    ImageFeature(f"trees_{p}", f"Measurements together: {PRIMARY_NAMES[p]}", "score")
+    for p in PRIMARIES
+)
+PLAIN = len(SCORES) + len(MEASURED)  # features of the second set, which the third begins with
+IMAGE_FEATURES: tuple[ImageFeature, ...] = (*SCORES, *MEASURED, *TREE_SCORES)
 FEATURE_NAMES: tuple[str, ...] = tuple(f.key for f in IMAGE_FEATURES)
 
 
@@ -114,10 +121,25 @@ def measured(lesions: Sequence[Lesion], crops: LesionCrops) -> npt.NDArray[np.fl
 def patient_features(
     logits: npt.NDArray, lesions: Sequence[Lesion], crops: LesionCrops
 ) -> npt.NDArray[np.float32]:
-    """The features (members, f) in the order of ``FEATURE_NAMES``, a row a member of the CNN.
+    """The features (members, ``PLAIN``), a row a member of the CNN, without the trees' scores.
 
     logits (members, n, 6): of the n largest lesions; at most ``MAX_LESIONS`` count.
     """
     plain = measured(lesions, crops)
     rows = [np.concatenate([scores_of(own[:MAX_LESIONS]), plain]) for own in logits]
     return np.array(rows, dtype=np.float32)
+
+
+def measured_of(features: npt.NDArray) -> npt.NDArray:
+    """The columns of ``MEASURED`` (n, m) of features (n, f) of the second or third set."""
+    return features[:, len(SCORES) : PLAIN]
+
+
+def with_tree_scores(features: npt.NDArray, trees: MeasurementTrees) -> npt.NDArray[np.float32]:
+    """The third set (members, f) from the second (members, ``PLAIN``): to the row of each member of
+    the CNN the scores by the member of the trees that was learnt without the same patients."""
+    measured_once = measured_of(features)[:1]  # the same in all rows
+    scores = trees.scores(measured_once)[:, 0]
+    if len(scores) != len(features):
+        raise ValueError(f"{len(scores)} members of the trees, but {len(features)} of the CNN")
+    return np.hstack([features, scores]).astype(np.float32)

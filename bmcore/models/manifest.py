@@ -3,9 +3,11 @@
 manifest.json, format 2: ``name``, ``version``, ``trained_on``, ``synthetic``, ``created`` (UTC;
 null while the bundle is being built), ``seeds``, ``packages``, ``timings_s``, ``notes`` and
 ``parts``: for each part ``file``, ``sha256``, ``config``, ``training``, ``metrics``.
-The parts ``uncertainty`` (conformal scores of the three answers, novelty) and ``spread`` (the
-regressions learnt again from resampled patients) may be absent. Bundles of format 1 had other names
-for some values (``models.format_1``); they are read as format 2.
+The part ``trees`` (boosted trees on the measurements) is there where the autoencoder reads the
+third set of image features. The parts ``uncertainty`` (conformal scores of the three answers,
+novelty) and ``spread`` (the regressions learnt again from resampled patients) may be absent.
+Bundles of format 1 had other names for some values (``models.format_1``); they are read as format
+2.
 """
 
 from __future__ import annotations
@@ -29,12 +31,15 @@ FORMAT = 2
 MANIFEST = "manifest.json"
 CARDS = ("model_card.json", "model_card.md")
 PARTS = ("segmenter", "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr")
+TREES = "trees"  # belongs to the third set of image features; older bundles have none
 UNCERTAINTY = "uncertainty"  # a part that a bundle may lack: older ones do
 SPREAD = "spread"  # likewise
 OPTIONAL = (UNCERTAINTY, SPREAD)
 _FITTED_BY = {UNCERTAINTY: "uncertainty", SPREAD: "bootstrap_refits"}  # the training command
 ANSWERS = ("clinical", "image", "fused")
-MEASURED = PARTS[1:]  # the parts that the optional ones describe; they fit no others
+KNOWN = (*PARTS, TREES, *OPTIONAL)
+NAMING = ("cnn", TREES, *PARTS[2:], *OPTIONAL)  # all but the segmenter
+MEASURED = (*PARTS[1:], TREES)  # the parts that the optional ones describe; they fit no others
 PACKAGES = ("torch", "monai", "numpy", "scikit-learn", "safetensors")
 _HINT = "take a fresh copy of the bundle, or train it again with 'make demo-models'."
 _MOST_IN_CONFIG, _LARGEST = 2000, 1e9
@@ -130,10 +135,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def part_problems(folder: Path, part: str, entry: Any) -> tuple[Any, ...]:
     manifest = folder / MANIFEST
-    if part not in (*PARTS, *OPTIONAL):
-        known = ", ".join((*PARTS, *OPTIONAL))
+    if part not in KNOWN:
         return refused(
-            "unknown part in the bundle", file=manifest, found=part[:80], expected=known
+            "unknown part in the bundle", file=manifest, found=part[:80], expected=", ".join(KNOWN)
         ).findings
     if not isinstance(entry, dict) or set(entry) != _ENTRY or not _is_config(entry["config"]):
         return refused(

@@ -35,7 +35,7 @@ def main(
 
     from bmcore.models.bundles import load_bundle
     from bmcore.models.cnn import member_logits
-    from bmcore.models.image_features import cnn_patches, patient_features
+    from bmcore.models.image_features import cnn_patches, patient_features, with_tree_scores
     from bmcore.stats.classification import auc, log_loss
     from training.data.held_out import read_held_out
 
@@ -47,7 +47,8 @@ def main(
     for kept in new_patients(patients):
         if kept.lesions:
             logits = member_logits(models.cnn, cnn_patches(kept.crops))
-            by_member.append(encode(patient_features(logits, kept.lesions, kept.crops)))
+            own = patient_features(logits, kept.lesions, kept.crops)
+            by_member.append(encode(with_tree_scores(own, models.trees)))
             truth.append(PRIMARIES.index(kept.primary))
     codes = np.stack(by_member)  # (n, members, d)
     used, alone = codes.mean(axis=1), codes[:, 0]

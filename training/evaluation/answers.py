@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from bmcore.stats.estimate import Estimate
 from bmcore.stats.verdict import BETTER, NOT_SHOWN, WORSE, of_differences
 from training.data.held_out import HeldOut
 from training.data.regression_inputs import inputs
+from training.data.tree_scores import Dealt, each_fold
 from training.evaluation.answer_subgroups import (
     MINIMUM,
     Described,
@@ -63,7 +64,7 @@ def encoder(x: npt.NDArray, reduction: Reduction, how: AutoencoderTraining) -> A
     """A function from features to code, fitted on x (n, f) alone."""
     if reduction.kind == "autoencoder":
         return fit_autoencoder(
-            x, AutoencoderConfig(x.shape[1], code=reduction.size, feature_set=2), how
+            x, AutoencoderConfig(x.shape[1], code=reduction.size, feature_set=3), how
         ).encode
     scaler = build_autoencoder(AutoencoderConfig(x.shape[1]))
     scaler.fit_scaler(x)
@@ -79,33 +80,41 @@ def held_out_probabilities(
     how: AutoencoderTraining,
     config: MLRConfig,
     kinds: tuple[str, ...] = KINDS,
-    dealt: npt.NDArray[np.int64] | None = None,
+    parts: Sequence[Dealt] | None = None,
 ) -> dict[str, npt.NDArray[np.float64]]:
     """For each of ``kinds`` the probabilities (n, 6) of every patient while held out.
 
-    Autoencoder and regressions are fitted anew without each fifth of the patients, as ``dealt``
-    (n,), else by ``config.seed``; image features come from the net that has not seen the patient.
+    Trees, autoencoder and regressions are fitted anew without each fifth of the patients, dealt by
+    ``config.seed`` unless ``parts`` are given; the CNN's scores come from the net that has not seen
+    the patient. As in use, a patient's code is the mean over the members of the trees.
     """
-    persons = held_out.persons
-    count = min(held_out.folds, len(set(persons)))
-    fold = dealt
-    if fold is None:
-        fold = stratified_folds(held_out.labels, count, config.seed, persons)
-    out = {kind: np.full((len(fold), CLASSES), np.nan) for kind in kinds}
-    for i in range(count):
-        train, test = fold != i, fold == i
-        y = held_out.labels[train]
-        encode = encoder(held_out.features[train], reduction, how)
-        known = inputs(held_out.clinical[train], encode(held_out.features[train]))
-        unseen = inputs(held_out.clinical[test], encode(held_out.features[test]))
+    if parts is None:
+        parts = deal(held_out, config.seed)
+    out = {kind: np.full((len(held_out.labels), CLASSES), np.nan) for kind in kinds}
+    for part in parts:
+        y, persons = held_out.labels[part.learn], held_out.persons[part.learn]
+        encode = encoder(part.x, reduction, how)
+        code = np.mean([encode(x) for x in part.asked], axis=0)
+        known = inputs(held_out.clinical[part.learn], encode(part.x))
+        unseen = inputs(held_out.clinical[part.ask], code)
         for kind in kinds:
             if kind != "trivial":
-                model = MLR(config=config).fit(known[kind], y, persons[train])
-                out[kind][test] = model.predict_proba(unseen[kind])
+                model = MLR(config=config).fit(known[kind], y, persons)
+                out[kind][part.ask] = model.predict_proba(unseen[kind])
     if "trivial" in out:  # one patient added to each primary, so that none has a chance of 0
         share = np.bincount(held_out.labels, minlength=CLASSES) + 1.0
         out["trivial"][:] = share / share.sum()
     return out
+
+
+def deal(held_out: HeldOut, seed: int, fold: npt.NDArray[np.int64] | None = None) -> list[Dealt]:
+    """The parts of a cross-validation by patient, with trees learnt inside each; dealt by ``seed``
+    where no ``fold`` (n,) is given."""
+    persons = held_out.persons
+    if fold is None:
+        count = min(held_out.folds, len(set(persons)))
+        fold = stratified_folds(held_out.labels, count, seed, persons)
+    return list(each_fold(held_out, fold, seed))
 
 
 def repeated_probabilities(
@@ -120,8 +129,8 @@ def repeated_probabilities(
     for number in range(repeats):
         this = replace(config, seed=config.seed + number)
         seeded = replace(how, seed=how.seed + number)
-        dealt = None if number else held_out.fold
-        runs.append(held_out_probabilities(held_out, reduction, seeded, this, KINDS, dealt))
+        parts = deal(held_out, this.seed, None if number else held_out.fold)
+        runs.append(held_out_probabilities(held_out, reduction, seeded, this, KINDS, parts))
     return {kind: np.stack([run[kind] for run in runs]) for kind in KINDS}
 
 
@@ -231,11 +240,14 @@ def compare_reductions(
 
     rows: list[dict[str, Any]] = []
     plain: dict[str, Any] = {}
+    parts = deal(held_out, config.seed)
     with progress() as bars:
         task = bars.add_task("compare reductions", total=len(REDUCTIONS))
         for reduction in REDUCTIONS:
             row: dict[str, Any] = {"reduction": reduction.words}
-            answers = held_out_probabilities(held_out, reduction, how, config, ("image", "fused"))
+            answers = held_out_probabilities(
+                held_out, reduction, how, config, ("image", "fused"), parts
+            )
             for kind, every in answers.items():
                 truth, p = held_out.labels[held_out.judged], every[held_out.judged]
                 row[f"{kind}_macro_auc"] = c.auc(truth, p).macro

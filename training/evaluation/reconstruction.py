@@ -21,7 +21,7 @@ def held_out_errors(
     """
     ours = np.full(len(held_out.fold), np.nan)
     pca = np.full(len(held_out.fold), np.nan)
-    config = AutoencoderConfig(held_out.features.shape[1], code=size, feature_set=2)
+    config = AutoencoderConfig(held_out.features.shape[1], code=size, feature_set=3)
     for i in range(held_out.folds):
         train, test = held_out.fold != i, held_out.fold == i
         x, rows = held_out.features[train], held_out.features[test]

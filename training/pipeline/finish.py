@@ -12,16 +12,13 @@ import typer
 from bmcore.domain import refuse
 from bmcore.models.bundle_writer import copy_part, finish
 from bmcore.models.bundles import load_bundle
-from bmcore.models.manifest import MANIFEST
+from bmcore.models.manifest import MANIFEST, NAMING
 from training.model_card.build import build_card, write_card
 from training.pipeline.order import Run
 from training.run.files import read_json, write_json
 from training.segmenter import ALL
 
 NAME = "trained on own patients"
-NAMING_PARTS = (
-    "cnn", "autoencoder", "clinical_mlr", "image_mlr", "fused_mlr", "uncertainty", "spread",
-)  # fmt: skip
 
 
 def check_out(out: Path) -> None:
@@ -44,7 +41,7 @@ def assemble(run: Run, timings_s: dict[str, float]) -> None:
     """Put the bundle together in OUT, with its card."""
     out, order = run.order.out, run.order
     copy_part(run.net("chosen", ALL), out, "segmenter")
-    for part in NAMING_PARTS:
+    for part in NAMING:
         copy_part(run.learnt, out, part)
     source = "synthetic patients" if order.synthetic else "patients"
     start = "nothing" if order.start is None else f"the bundle {order.start.name}"
