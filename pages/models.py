@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from bmcore.models.manifest import PARTS
 from bmcore.settings import settings
 from pages.parts import loaders
 from pages.parts.access.guard import page
@@ -18,6 +19,7 @@ from pages.parts.words import escaped
 PART_WORDS = {
     "segmenter": ("Segmentation net", "Marks necrosis, oedema and enhancing tumour in the images."),
     "cnn": ("Lesion net", "Turns a 48 mm cube around each lesion into image features."),
+    "trees": ("Trees", "Read all measurements of the lesions together; their scores join them."),
     "autoencoder": ("Autoencoder", "Reduces the image features to a short code."),
     "clinical_mlr": ("Clinical answer", "Regression on the clinical record alone."),
     "image_mlr": ("Image answer", "Regression on the image code alone."),
@@ -130,7 +132,7 @@ def draw_parts(manifest: dict[str, Any]) -> None:
         st.text(f"{words}: {value}")
     for part, entry in manifest["parts"].items():
         draw_part(part, entry)
-    absent = [PART_WORDS[p][0] for p in PART_WORDS if p not in manifest["parts"]]
+    absent = [PART_WORDS[p][0] for p in PARTS if p not in manifest["parts"]]
     if absent:
         st.info(f"Not in this bundle: {', '.join(absent)}. What needs them gives no answer.")
     with st.expander("Packages, seeds and training times"):

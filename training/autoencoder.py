@@ -1,8 +1,8 @@
 """Train the autoencoder: ``python -m training.autoencoder --data DIR --out DIR``.
 
-OUT is the folder that ``training.cnn`` wrote to. The features of each patient come from a net that
-has not seen the patient. Code sizes are compared with PCA by their error on held-out patients; what
-a code is worth for naming the primary stands in ``training.evaluate``.
+OUT is the folder that ``training.cnn`` wrote to. The features of each patient come from a net and
+from trees that have not seen the patient. Code sizes are compared with PCA by their error on
+held-out patients; what a code is worth for naming the primary stands in ``training.evaluate``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SIZES = (4, 8, 16, 32)
 def main(
     data: DataOption,
     out: OutOption,
-    code: Annotated[int, typer.Option(min=1, help="Numbers in the code.")] = 8,
+    code: Annotated[int, typer.Option(min=1, help="Numbers in the code.")] = 16,
     steps: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the patients.")] = 400,
     seed: SeedOption = 0,
 ) -> None:

@@ -25,9 +25,10 @@ import numpy.typing as npt
 import typer
 
 from bmcore.domain import PRIMARIES, ClinicalRecord, refuse
-from training.naming_dataset import TEST_SEED, part_of
-from training.run.files import read_json, write_json
+from training.naming_dataset import TEST_SEED
+from training.run.files import write_json
 from training.run.options import OutOption, run_app
+from training.run.read_once import only_by, part_of, read_each
 
 if TYPE_CHECKING:
     from bmcore.domain import Answer, Case, Prepared
@@ -109,24 +110,6 @@ def _probabilities(three: tuple[Answer, ...], answer: Answer) -> list[float]:
     return [float(p) for p in given]
 
 
-def read_all(
-    out: Path, n: int, cohort: int, bundle: Bundle, part: tuple[int, int] = (0, 1)
-) -> list[dict[str, Any]] | None:
-    """Read the patients of this part that OUT does not hold yet.
-
-    All n in order, or None where those of other parts are still missing.
-    """
-    paths = [out / "patients" / f"{index:05d}.json" for index in range(n)]
-    first, count = part
-    for index in range(first, n, count):
-        if not paths[index].exists():
-            write_json(paths[index], read_patient(cohort * PATIENTS_A_SEED + index, bundle))
-            typer.echo(f"patient {index + 1} of {n}")
-    if not all(path.exists() for path in paths):
-        return None
-    return [read_json(path) for path in paths]
-
-
 def summarise(rows: list[dict[str, Any]], bundle: Bundle) -> dict[str, Any]:
     """Every number of the test, and the targets."""
     from bmcore.inference.uncertainty import MAX_SET
@@ -198,17 +181,6 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"target": words, "found": found, "met": bool(met)} for words, found, met in rows]
 
 
-def _once(path: Path, mark: dict[str, Any]) -> None:
-    """Keep who reads the patients; refused where others did before."""
-    if path.exists() and read_json(path) != mark:
-        raise refuse(
-            "these patients have been read by other models or under another seed",
-            file=path,
-            hint="they are to be read once; take another folder and say so where you report it.",
-        )
-    write_json(path, mark)
-
-
 def main(
     out: OutOption,
     bundle: Annotated[Path, typer.Option(help="The finished models.")],
@@ -221,12 +193,13 @@ def main(
 
     models = load_bundle(bundle)
     nets = {part: models.entry(part)["sha256"] for part in ("segmenter", "cnn")}
-    _once(out / READ_BY, {"nets": nets, "seed": seed})
-    rows = read_all(out, n, seed, models, part_of(part))
+    only_by(out / READ_BY, {"nets": nets, "seed": seed})
+    rows = read_each(
+        out, n, part_of(part), lambda index: read_patient(seed * PATIENTS_A_SEED + index, models)
+    )
     if rows is None:
-        typer.echo("this part is read; the others are not yet")
         return
-    _once(out / NAMED_BY, {"digest": models.info.digest})
+    only_by(out / NAMED_BY, {"digest": models.info.digest})
     result = summarise([named(row, models) for row in rows], models)
     write_json(out / SUMMARY, result)
     for row in result["targets"]:

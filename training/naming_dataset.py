@@ -25,6 +25,7 @@ from bmcore.domain import refuse
 from bmcore.phantom.shared_head import draw_on_one_head
 from training.data.naming_patient import MASKS, keep_patient, save_naming_patient
 from training.run.options import OutOption, run_app
+from training.run.read_once import part_of
 
 TRAIN_SEED, TEST_SEED, TRIAL_SEED = 31, 32, 33  # cohorts that share no patient
 HEADS_A_SEED = 100_003
@@ -85,14 +86,6 @@ def draw_missing(
                 written += 1
         typer.echo(f"head {head}: {len(missing)} files")
     return written
-
-
-def part_of(text: str) -> tuple[int, int]:
-    """(this part, number of parts) from "0/2"; InputRefused for anything else."""
-    first, _, count = text.partition("/")
-    if not (first.isdigit() and count.isdigit() and int(first) < int(count)):
-        raise refuse("--part cannot be used", found=text, expected="for instance 0/2 or 1/2")
-    return int(first), int(count)
 
 
 def main(

@@ -25,6 +25,7 @@ from bmcore.phantom.grids import (
     phantom_affine,
 )
 from bmcore.phantom.lesions import Growth, Kind, add_distractors, draw_kinds, draw_lesions
+from bmcore.phantom.mimics import add_mimics, without_mimics
 from bmcore.phantom.paint import draw_sequences, whole_head
 from bmcore.phantom.style import CLINIC, PRIORS, Prior, Style
 from bmcore.phantom.tissue import draw_map, draw_tissue
@@ -48,7 +49,8 @@ class PhantomCase:
     """images: sequence -> float32 (i, j, k); labels: uint8 0-3, same grid; affine RAS+ 1 mm.
 
     kinds: the nature of each metastasis; owner int16 (i, j, k): the number of the metastasis that a
-    voxel belongs to, 1 for the first of ``kinds``, 0 for none.
+    voxel belongs to, 1 for the first of ``kinds``, 0 for none. mimics: names of what enhances and
+    is no metastasis (``phantom.mimics``); mimic_labels: their labels 0-3, which ``labels`` lacks.
     """
 
     seed: int
@@ -60,6 +62,8 @@ class PhantomCase:
     lesion_count: int
     kinds: tuple[Kind, ...] = ()
     owner: npt.NDArray[np.int16] | None = None
+    mimics: tuple[str, ...] = ()
+    mimic_labels: npt.NDArray[np.uint8] | None = None
 
     def as_case(self, case_id: str) -> Case:
         """The same as a Case with its truth."""
@@ -89,9 +93,15 @@ def draw_record(rng: np.random.Generator, primary: Primary, prior: Prior) -> Cli
     )
 
 
-def draw_case(seed: int, style: Style = CLINIC, primary: Primary | None = None) -> PhantomCase:
+def draw_case(
+    seed: int,
+    style: Style = CLINIC,
+    primary: Primary | None = None,
+    mimics: tuple[str, ...] = (),
+) -> PhantomCase:
     """One synthetic patient, the same bits for the same seed, style and library versions.
 
+    mimics: which of ``phantom.mimics`` a patient with any has; else they are drawn.
     Images lie on the phantom's own grid (GRID, RAS+ 1 mm); ``on_yale_grid`` pads to the data set's.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 20231118]))
@@ -106,14 +116,18 @@ def draw_case(seed: int, style: Style = CLINIC, primary: Primary | None = None) 
     growth = Growth() if bare else draw_lesions(rng, tissue, prior, kinds)
     if rng.uniform() < style.distractor_share:
         add_distractors(rng, tissue, growth)
+    there: tuple[str, ...] = ()
+    if style.mimic_share and rng.uniform() < style.mimic_share:
+        there = add_mimics(rng, tissue, growth, mimics)
     growth.labels[~tissue.mask] = 0
     looks = draw_looks(rng, growth.kinds, style)
     images = draw_sequences(rng, looks, whole_head(tissue, growth))
-    labels, affine = growth.labels, phantom_affine()
-    grown = tuple(growth.kinds)
+    true, affine = without_mimics(growth, len(there)), phantom_affine()
+    grown = tuple(true.kinds)
     return PhantomCase(
-        seed, images, labels, affine, primary, clinical, len(grown), grown, growth.owner
-    )
+        seed, images, true.labels, affine, primary, clinical, len(grown), grown, true.owner,
+        there, np.where(true.labels > 0, 0, growth.labels).astype(np.uint8),
+    )  # fmt: skip
 
 
 def _volumes(case: PhantomCase, grid: GridName) -> tuple[dict[str, npt.NDArray], npt.NDArray]:

@@ -127,14 +127,15 @@ def _place(
     return chosen + rng.integers(-1, 2, 3)
 
 
-def _box(centre: npt.NDArray, reach: float) -> tuple[slice, ...]:
+def box_around(centre: npt.NDArray, reach: float) -> tuple[slice, ...]:
+    """The box of GRID that holds all within ``reach`` voxels of a voxel."""
     return tuple(
         slice(int(max(0, c - reach)), int(min(n, c + reach + 1)))
         for c, n in zip(centre, GRID, strict=True)
     )
 
 
-def _radius_field(rng: np.random.Generator, box: tuple[slice, ...], centre: npt.NDArray) -> Floats:
+def radius_field(rng: np.random.Generator, box: tuple[slice, ...], centre: npt.NDArray) -> Floats:
     """Distance from the centre in mm inside the box, stretched and dented at random."""
     stretch = np.exp(rng.normal(0, 0.14, 3))
     axes = [np.arange(b.start, b.stop) - c for b, c in zip(box, centre, strict=True)]
@@ -149,11 +150,11 @@ def _grow(
     radius = kind.diameter_mm / 2
     wet = kind.diameter_mm > rng.normal(9.4, 2.5) and rng.uniform() < 0.85
     spread = float(rng.uniform(2, 9) + radius * rng.uniform(0.1, 1.0)) if wet else 0.0
-    box = _box(at, radius * 1.7 + spread + 3)
+    box = box_around(at, radius * 1.7 + spread + 3)
     shape = tuple(b.stop - b.start for b in box)
     if min(shape) < 3:
         return
-    distance = _radius_field(rng, box, at)
+    distance = radius_field(rng, box, at)
     dents = smooth_noise(rng, max(3.0, radius * 0.9), 2, shape)
     surface = radius * (1 + kind.lobed * dents[0]) - distance  # mm below the surface
     inside_head = tissue.mask[box] & (tissue.ventricle[box] < 0.5)
@@ -209,7 +210,7 @@ def draw_lesions(
             at = _place(rng, tissue, prior, kind.diameter_mm)
             if at is None:
                 break
-            near = growth.labels[_box(at, kind.diameter_mm / 2 + 3)]
+            near = growth.labels[box_around(at, kind.diameter_mm / 2 + 3)]
             if attempt == 5 or not np.isin(near, (Label.ET, Label.NETC)).any():
                 _grow(rng, growth, tissue, kind, at)
                 break
@@ -225,10 +226,10 @@ def add_distractors(rng: np.random.Generator, tissue: Tissue, growth: Growth) ->
     for _ in range(int(rng.integers(0, 12))):
         at = white[rng.integers(len(white))]
         radius = rng.uniform(1.5, 6) if rng.uniform() < 0.9 else rng.uniform(8, 20)
-        box = _box(at, radius * 1.6 + 2)
+        box = box_around(at, radius * 1.6 + 2)
         shape = tuple(b.stop - b.start for b in box)
         dent = 1 + 0.25 * smooth_noise(rng, max(3, radius), 1, shape)[0]
-        spot = (_radius_field(rng, box, at) < radius * dent) & (tissue.csf[box] < 0.5)
+        spot = (radius_field(rng, box, at) < radius * dent) & (tissue.csf[box] < 0.5)
         view = growth.other[box]
         view[spot & tissue.mask[box]] = 1
     growth.other[growth.labels > 0] = 0

@@ -33,11 +33,11 @@ def draw_on_one_head(
     only: positions, from 0, of the patients that are wanted; the others are not drawn.
 
     They are drawn as ``phantom.cohort.draw_case`` draws them, but images and labels lie on the box
-    of the brain. ValueError where ``style`` draws patients without a metastasis or of other sizes:
-    here every patient follows a primary.
+    of the brain. ValueError where ``style`` draws patients without a metastasis, of other sizes or
+    with mimics: here every patient follows a primary.
     """
-    if style.no_lesion_share or style.even_size_share:
-        raise ValueError("patients on one head all follow their primary")
+    if style.no_lesion_share or style.even_size_share or style.mimic_share:
+        raise ValueError("patients on one head all follow their primary, without mimics")
     head = np.random.default_rng(np.random.SeedSequence([seed, 0, 20261129]))
     tissue = draw_tissue(head, draw_map(head), bool(head.uniform() < style.residue_share))
     box = tuple(

@@ -23,6 +23,8 @@ class Style:
     spread evenly over 1-30 and 2-60 mm.
     residue_share: chance that pieces of scalp, skull or eye are left outside the brain.
     shift_share: chance, for each sequence, to lie one voxel off.
+    mimic_share: share of cases with lesions that enhance and are no metastases
+    (``phantom.mimics``).
     """
 
     wildness: float = 0.3
@@ -34,6 +36,7 @@ class Style:
     even_size_share: float = 0.0
     residue_share: float = 0.1
     shift_share: float = 0.1
+    mimic_share: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:

@@ -26,12 +26,12 @@ NOT_FOR = (
 LIMITS = (
     "The image answers are measured with the reference masks. In use, the lesions come from the "
     "segmentation net, and its errors add to those shown here.",
-    "Autoencoder and regressions of the evaluation learnt from four fifths of the patients, the "
-    "shipped ones from all of them; image features come from the one net that has not seen the "
-    "patient, while in use the codes of all nets are averaged, which may do a little better.",
-    "The training patients' features come from nets that have seen labels of the test fold, the "
-    "usual small optimism of stacking. What the shipped weights do on new patients is measured "
-    "apart (training.evaluate_naming).",
+    "Trees, autoencoder and regressions of the evaluation learnt from four fifths of the patients, "
+    "the shipped ones from all of them; the CNN's scores come from the one net that has not seen "
+    "the patient, while in use the codes of all nets are averaged, which may do a little better.",
+    "The CNN's scores of the training patients come from nets that have seen labels of the test "
+    "fold, the usual small optimism of stacking. What the shipped weights do on new patients is "
+    "measured apart (training.evaluate_naming).",
     "The intervals hold the chance of the patients and of the cross-validation, dealt anew several "
     "times; the nets that read the lesions were trained once.",
     "Folds differ a little in their shares of the primaries, so an answer without any information "

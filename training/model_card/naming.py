@@ -33,8 +33,8 @@ def naming_lines(card: Card) -> list[str]:
     counts = ", ".join(f"{WORDS.get(k, k)} {n}" for k, n in card["primaries"].items())
     intro = [
         f"{card['patients']} patients in {card['folds']} folds, by patient: {counts}.",
-        "Autoencoder, penalty, temperature and regression are learnt inside the fold; image "
-        "features come from the net that has not seen the patient. Brackets: 95 % interval, "
+        "Trees, autoencoder, penalty, temperature and regression are learnt inside the fold; the "
+        "CNN's scores come from the net that has not seen the patient. Brackets: 95 % interval, "
         f"patients resampled, over {card.get('repeats', 1)} cross-validations dealt anew.",
     ]
     rows = [[ANSWER_WORDS[kind], *(cell(numbers[key]) for key in NUMBERS)]

@@ -1,0 +1,141 @@
+"""What enhances and is no metastasis: it is painted, and not in the reference."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bmcore.domain import InputRefused, Label
+from bmcore.phantom.cohort import draw_case
+from bmcore.phantom.lesions import Growth, draw_kinds, draw_lesions
+from bmcore.phantom.mimics import MIMICS, add_mimics, without_mimics
+from bmcore.phantom.style import CLINIC, PRIORS
+from bmcore.phantom.tissue import draw_map, draw_tissue
+from training.bench import segmentation_test
+from training.run.read_once import only_by, read_each
+
+
+@pytest.fixture(scope="module")
+def tissue():
+    rng = np.random.default_rng(0)
+    return draw_tissue(rng, draw_map(rng), False)
+
+
+@pytest.mark.parametrize("name", list(MIMICS))
+def test_each_kind_lies_where_it_belongs(tissue, name):
+    growth = Growth()
+    there = add_mimics(np.random.default_rng(2), tissue, growth, (name,) * 6)
+    assert len(there) >= 4 and set(there) == {name} and len(growth.kinds) == len(there)
+    enhancing = growth.labels == Label.ET
+    assert tissue.mask[enhancing].mean() > 0.98
+    if name == "plaque":
+        assert tissue.white[enhancing].mean() > 0.7
+    if name == "infarct":
+        assert tissue.grey[enhancing].min() > 0.6 and tissue.depth[enhancing].min() > -8
+    if name == "meningioma":
+        for number in range(1, len(there) + 1):  # each reaches the dura
+            assert tissue.depth[enhancing & (growth.owner == number)].max() > -3
+    fluid = np.count_nonzero(growth.labels == Label.NETC)
+    assert (fluid > np.count_nonzero(enhancing)) == (name == "cavity")
+
+
+def test_metastases_stay_as_they_are_and_the_reference_holds_nothing_else(tissue):
+    prior = next(iter(PRIORS.values()))
+    rng = np.random.default_rng(1)
+    growth = draw_lesions(rng, tissue, prior, draw_kinds(rng, prior))
+    before = growth.labels.copy(), growth.owner.copy(), list(growth.kinds)
+    there = add_mimics(rng, tissue, growth, tuple(MIMICS) * 2)
+    assert np.count_nonzero(growth.labels) > np.count_nonzero(before[0]) and there
+    true = without_mimics(growth, len(there))
+    np.testing.assert_array_equal(true.labels, before[0])
+    np.testing.assert_array_equal(true.owner, before[1])
+    assert true.kinds == before[2]
+    assert without_mimics(growth, 0) is growth
+
+
+def test_a_patient_with_a_mimic_shows_it_and_is_drawn_as_ever_without():
+    style = replace(CLINIC, mimic_share=1.0, no_lesion_share=1.0)
+    found = draw_case(5, style, mimics=("meningioma",))
+    assert found.mimics == ("meningioma",) and found.lesion_count == 0
+    assert not found.labels.any() and not found.owner.any() and found.kinds == ()
+    own = found.mimic_labels == Label.ET
+    white = np.median(found.images["t1c"][found.images["t1c"] > 0])
+    assert np.median(found.images["t1c"][own]) > 1.3 * white
+    assert not found.as_case("x").truth.mask.data.any()
+
+
+# --- the test of the segmentation net ----------------------------------------------------------
+
+
+def _row(group, marked=None, false=0):
+    lesions = [] if "no met" in group else [
+        {"diameter_mm": 3.0, "detected": False}, {"diameter_mm": 12.0, "detected": True},
+    ]  # fmt: skip
+    region = {"dice": 0.8, "lesion_dice": 0.7, "lesions": lesions,
+              "false_diameters_mm": [4.0] * false}  # fmt: skip
+    row = {"group": group, "scores": {"regions": dict.fromkeys(("TC", "WT", "ET"), region)}}
+    if marked is not None:
+        row["mimics"] = [{"name": "plaque", "marked": marked, "voxels": 9 * marked}]
+    return row
+
+
+def test_the_summary_counts_small_lesions_false_ones_and_mimics():
+    groups = [g.name for g in segmentation_test.GROUPS]
+    rows = [_row(name, false=n % 2) for name in groups[:-1] for n in range(6)]
+    rows += [_row(groups[-1], marked=n < 2) for n in range(8)]
+    found = segmentation_test.summarise(rows)
+    assert found["ordinary looks"]["found_under_5_mm"].value == 0
+    assert found["ordinary looks"]["found_of_5_mm_and_more"].value == 1
+    assert found["varied looks"]["false_a_case"].value == 0.5
+    assert found["varied looks, no metastasis"]["cases_without_a_false_one"].value == 0.5
+    assert "dice_TC" not in found["ordinary looks, no metastasis"]
+    assert found["mimics"]["plaque"].value == 0.25 and found["mimics"]["plaque"].n == 8
+
+
+def test_each_group_has_what_its_name_says(monkeypatch):
+    counts = {g.name: g.count for g in segmentation_test.GROUPS}
+    assert sum(n for name, n in counts.items() if "mimics" not in name) == 150
+    asked = []
+
+    def draw(seed, style, mimics):
+        asked.append((seed, style.no_lesion_share, style.mimic_share, mimics))
+        raise StopIteration
+
+    monkeypatch.setattr("bmcore.phantom.cohort.draw_case", draw)
+    for position in (0, 119, 120, 149, 150, 153, 209):
+        with pytest.raises(StopIteration):
+            segmentation_test.read_one(position, None)
+    assert [a[1] for a in asked] == [0, 0, 1, 1, 1, 1, 1]
+    assert [a[2] for a in asked] == [0, 0, 0, 0, 1, 1, 1]
+    assert [a[3] for a in asked[4:]] == [("plaque",), ("cavity",), ("cavity",)]
+    assert len({a[0] for a in asked}) == 7
+
+
+def test_patients_are_read_once_in_parts_and_by_one_net(tmp_path):
+    read = []
+
+    def one(position):
+        read.append(position)
+        return {"position": position}
+
+    assert read_each(tmp_path, 5, (0, 2), one) is None and read == [0, 2, 4]
+    rows = read_each(tmp_path, 5, (1, 2), one)
+    assert [r["position"] for r in rows] == [0, 1, 2, 3, 4] and read == [0, 2, 4, 1, 3]
+    assert read_each(tmp_path, 5, (0, 1), one) == rows and len(read) == 5
+    only_by(tmp_path / "by.json", {"a": 1})
+    only_by(tmp_path / "by.json", {"a": 1})
+    with pytest.raises(InputRefused, match="have been read by other models"):
+        only_by(tmp_path / "by.json", {"a": 2})
+
+
+def test_a_mimic_counts_as_marked_where_its_core_is():
+    labels = np.zeros((4, 4, 4), np.uint8)
+    labels[0, 0, 0], labels[3, 3, 3] = Label.ET, Label.SNFH
+    drawn = SimpleNamespace(mimics=("plaque",), mimic_labels=labels)
+    oedema_alone = np.where(labels == Label.SNFH, Label.ET, 0).astype(np.uint8)
+    marked = segmentation_test._marked
+    assert not marked(drawn.mimics, labels, oedema_alone)[0]["marked"]
+    assert marked(drawn.mimics, labels, labels)[0] == {
+        "name": "plaque", "marked": True, "voxels": 1,
+    }  # fmt: skip

@@ -1,0 +1,162 @@
+"""The segmentation net on new patients: ``python -m training.bench.segmentation_test``.
+
+python -m training.bench.segmentation_test --bundle models/demo --out runs/test --part 0/2
+
+150 new synthetic patients, to be read once by one net: 60 of ordinary looks, 60 of varied looks,
+and 30 of both without a metastasis; beside them 60 of ordinary looks without a metastasis that hold
+mimics (``phantom.mimics``): what enhances and is none. Each is read by the road of daily use and
+kept as one small JSON file. Several processes may read a part each; whoever finds all of them sums
+up: Dice, lesions found by size, false ones a case, and the share of the mimics that are marked, by
+kind. Intervals resample patients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from bmcore.phantom.mimics import MIMICS
+from bmcore.phantom.style import CLINIC, WILD, Style
+from training.run.files import write_json
+from training.run.options import OutOption, run_app
+from training.run.read_once import only_by, part_of, read_each
+
+SEED = 41  # of a cohort that nothing else draws
+A_SEED = 100_003
+SMALL_MM = 5.0
+READ_BY, SUMMARY = "read_by.json", "segmentation_test.json"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Patients of one style; mimics: each has one of these kinds, in turn."""
+
+    name: str
+    style: Style
+    count: int
+    mimics: bool = False
+
+
+def _bare(style: Style) -> Style:
+    return replace(style, no_lesion_share=1.0)
+
+
+GROUPS = (
+    Group("ordinary looks", CLINIC, 60),
+    Group("varied looks", replace(WILD, no_lesion_share=0.0), 60),
+    Group("ordinary looks, no metastasis", _bare(CLINIC), 15),
+    Group("varied looks, no metastasis", _bare(WILD), 15),
+    Group("mimics, no metastasis", replace(_bare(CLINIC), mimic_share=1.0), 60, mimics=True),
+)
+
+
+def places() -> list[tuple[Group, int]]:
+    """Every patient: the group and the number in it."""
+    return [(group, number) for group in GROUPS for number in range(group.count)]
+
+
+def read_one(position: int, bundle: Any) -> dict[str, Any]:
+    """Draw patient ``position`` of ``places``, read and score."""
+    from bmcore.models import runtime
+    from bmcore.phantom.cohort import draw_case
+    from training.evaluation.segmentation_case import Scoring, read, score
+
+    group, number = places()[position]
+    names = tuple(MIMICS)
+    only = (names[number % len(names)],) if group.mimics else ()
+    drawn = draw_case(SEED * A_SEED + position, group.style, mimics=only)
+    case = drawn.as_case(f"test-{position}")
+    reading = read(case, bundle, runtime.choose())
+    assert case.truth is not None and case.truth.mask is not None
+    row: dict[str, Any] = {
+        "group": group.name,
+        "scores": score(reading, case.truth.mask, Scoring()),
+    }
+    if drawn.mimics:
+        assert drawn.mimic_labels is not None
+        row["mimics"] = _marked(drawn.mimics, drawn.mimic_labels, reading.mask)
+    return row
+
+
+def _marked(
+    names: tuple[str, ...], labels: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]
+) -> list[dict[str, Any]]:
+    """Of the only mimic: its name and whether any of its core is called tumour core."""
+    from bmcore.imaging.masks import tumour_core
+
+    touched = tumour_core(labels) & tumour_core(mask)
+    return [{"name": names[0], "marked": bool(touched.any()), "voxels": int(touched.sum())}]
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The tables of each group."""
+    from bmcore.stats import bootstrap
+    from bmcore.stats.clustered import ratio
+    from bmcore.stats.estimate import proportion
+
+    out: dict[str, Any] = {}
+    for group in GROUPS:
+        own = [row["scores"]["regions"] for row in rows if row["group"] == group.name]
+        false = [len(r["TC"]["false_diameters_mm"]) for r in own]
+        table: dict[str, Any] = {
+            "patients": len(own),
+            "false_a_case": bootstrap.mean(false),
+            "cases_without_a_false_one": proportion(sum(n == 0 for n in false), len(false)),
+        }
+        if not group.style.no_lesion_share:
+            for region in ("TC", "WT", "ET"):
+                table[f"dice_{region}"] = bootstrap.mean([r[region]["dice"] for r in own])
+            table["lesion_dice_ET"] = bootstrap.mean([r["ET"]["lesion_dice"] for r in own])
+            for words, low, high in (
+                ("found_under_5_mm", 0.0, SMALL_MM),
+                ("found_of_5_mm_and_more", SMALL_MM, np.inf),
+            ):
+                there = [
+                    [s["detected"] for s in r["TC"]["lesions"] if low <= s["diameter_mm"] < high]
+                    for r in own
+                ]
+                table[words] = ratio(
+                    [sum(x) for x in there], [len(x) for x in there], "lesions found"
+                )
+        out[group.name] = table
+    each = [m for row in rows for m in row.get("mimics", [])]
+    out["mimics"] = {
+        name: proportion(
+            sum(m["marked"] for m in each if m["name"] == name),
+            sum(m["name"] == name for m in each),
+        )
+        for name in MIMICS
+    }
+    return out
+
+
+def main(
+    out: OutOption,
+    bundle: Annotated[Path, typer.Option(help="The finished models.")],
+    part: Annotated[str, typer.Option(help="This process' share, as 0/2.")] = "0/1",
+) -> None:
+    """Read the new patients once with BUNDLE; writes OUT/segmentation_test.json."""
+    from bmcore.models.bundles import load_bundle
+
+    models = load_bundle(bundle)
+    mark = {"nets": {"segmenter": models.entry("segmenter")["sha256"]}, "seed": SEED}
+    only_by(out / READ_BY, mark)
+    rows = read_each(out, len(places()), part_of(part), lambda n: read_one(n, models))
+    if rows is None:
+        return
+    result = summarise(rows)
+    write_json(out / SUMMARY, result)
+    for name, table in result.items():
+        typer.echo(name)
+        for words, found in table.items():
+            text = found if isinstance(found, int) else found.text(3)
+            typer.echo(f"  {words.replace('_', ' ')}: {text}")
+
+
+if __name__ == "__main__":
+    run_app(main)
