@@ -23,6 +23,7 @@ from training.data.naming_patient import (
     load_naming_patient,
     save_naming_patient,
 )
+from training.run.files import read_json, write_json
 
 WHITE, GREY, FLUID = (1.2, 1.1, 0.8, 0.9), (0.9, 0.95, 1.1, 1.2), (0.4, 0.4, 2.2, 0.4)
 
@@ -376,8 +377,8 @@ def test_a_kept_row_is_named_as_a_prediction_is(drawn, tmp_path, monkeypatch):
     bundle = bundle_that_sees_the_spot(tiny_bundle(tmp_path / "models"))
     monkeypatch.setattr("bmcore.phantom.cohort.draw_case", lambda seed: drawn[0])
     row = evaluate_naming.read_patient(5, bundle)
-    evaluate_naming.write_json(tmp_path / "row.json", row)
-    found = evaluate_naming.named(evaluate_naming.read_json(tmp_path / "row.json"), bundle)
+    write_json(tmp_path / "row.json", row)
+    found = evaluate_naming.named(read_json(tmp_path / "row.json"), bundle)
     case = drawn[0].as_case("x")
     expected = predict(case, bundle)
     own = found["masks"]["net"]
