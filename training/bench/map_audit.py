@@ -1,11 +1,13 @@
 """How many lesions have a map that passes its audit: ``python -m training.bench.map_audit``.
 
-python -m training.bench.map_audit --bundle models/demo --patients 60
+python -m training.bench.map_audit --bundle models/demo --out runs/maps --heads 12 --part 0/2
 
 New synthetic patients (``TRIAL_SEED``) with the reference's lesions. Every lesion of LEAST_MM and
 more is audited as the screen does it (``inference.audit``): Grad-CAM for the lesion's likeliest
 primary, and the map by occlusion where Grad-CAM fails. A lesion passes where one of the two maps is
-not empty and fails none of the three checks. The interval resamples patients.
+not empty and fails none of the three checks. The interval resamples patients. About a minute a
+patient on one core: what was read of a head (five patients) is kept in one file, so that a stopped
+run goes on and several processes may share the heads.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ import typer
 
 from bmcore.domain import PRIMARIES
 from training.naming_dataset import ON_ONE_HEAD, TRIAL_SEED, head_seed
-from training.run.files import write_json
-from training.run.options import run_app
+from training.run.options import OutOption, run_app
+from training.run.read_once import only_by, part_of, read_each
 
 if TYPE_CHECKING:
     from training.data.naming_patient import NamingPatient
@@ -32,12 +34,17 @@ BEHIND = 1_000  # heads; those before are read by other trials
 
 def new_patients(count: int) -> Iterator[NamingPatient]:
     """Patients that no training command draws, with the reference's lesions."""
+    heads = range(-(-count // ON_ONE_HEAD))
+    return itertools.islice((p for head in heads for p in patients_of(head)), count)
+
+
+def patients_of(head: int) -> Iterator[NamingPatient]:
+    """The five patients of one of these heads, counted from 0."""
     from bmcore.phantom.shared_head import draw_on_one_head
     from training.data.naming_patient import keep_patient
 
-    heads = (head_seed(TRIAL_SEED, BEHIND + head) for head in range(-(-count // ON_ONE_HEAD)))
-    drawn = (case for seed in heads for case in draw_on_one_head(seed, ON_ONE_HEAD))
-    return (keep_patient(case, "reference") for case in itertools.islice(drawn, count))
+    for case in draw_on_one_head(head_seed(TRIAL_SEED, BEHIND + head), ON_ONE_HEAD):
+        yield keep_patient(case, "reference")
 
 
 def audited(bundle: Any, patient: Any) -> list[dict[str, Any]]:
@@ -66,19 +73,28 @@ def audited(bundle: Any, patient: Any) -> list[dict[str, Any]]:
 
 
 def main(
+    out: OutOption,
     bundle: Annotated[Path, typer.Option(help="The finished models.")],
-    patients: Annotated[int, typer.Option(min=2, help="New patients.")] = 60,
-    out: Annotated[Path | None, typer.Option(help="File for every lesion's row.")] = None,
+    heads: Annotated[int, typer.Option(min=1, help="Heads, each with five patients.")] = 12,
+    part: Annotated[str, typer.Option(help="This process' share, as 0/2.")] = "0/1",
 ) -> None:
     """Audit the maps of new patients' lesions and print the share that passes."""
     from bmcore.models.bundles import load_bundle
     from bmcore.stats.clustered import ratio
 
     models = load_bundle(bundle)
-    each = [audited(models, patient) for patient in new_patients(patients)]
-    rows = [row for found in each for row in found]
-    asked = [len(found) for found in each]
-    passed = [sum(row["passed"] for row in found) for found in each]
+    only_by(out / "read_by.json", {"cnn": models.entry("cnn")["sha256"]})
+
+    def read(head: int) -> dict[str, Any]:
+        return {"patients": [audited(models, patient) for patient in patients_of(head)]}
+
+    found = read_each(out, heads, part_of(part), read)
+    if found is None:
+        return
+    each = [patient for head in found for patient in head["patients"]]
+    rows = [row for patient in each for row in patient]
+    asked = [len(patient) for patient in each]
+    passed = [sum(row["passed"] for row in patient) for patient in each]
     estimate = ratio(passed, asked, "lesions whose map passes")
     typer.echo(f"{len(rows)} lesions of {LEAST_MM:g} mm and more in {len(each)} patients")
     typer.echo(f"map passes its audit: {estimate.text(3)}")
@@ -87,8 +103,6 @@ def main(
         question for row in rows for question, verdict in row.items() if verdict == "fails"
     )
     typer.echo(f"checks that fail in the shown map: {dict(failed)}")
-    if out is not None:
-        write_json(out, rows)
 
 
 if __name__ == "__main__":
