@@ -19,7 +19,7 @@ from pages.parts.words import escaped
 PART_WORDS = {
     "segmenter": ("Segmentation net", "Marks necrosis, oedema and enhancing tumour in the images."),
     "cnn": ("Lesion net", "Turns a 48 mm cube around each lesion into image features."),
-    "trees": ("Trees", "Read all measurements of the lesions together; their scores join them."),
+    "trees": ("Trees", "Weigh the measurements of the lesions together: more image features."),
     "autoencoder": ("Autoencoder", "Reduces the image features to a short code."),
     "clinical_mlr": ("Clinical answer", "Regression on the clinical record alone."),
     "image_mlr": ("Image answer", "Regression on the image code alone."),

@@ -596,7 +596,7 @@ def test_learning_curves_rise_with_what_is_learnt_from_and_know_what_they_lack(m
     held_out = whole(features, labels, labels, random.normal(size=(170, 7)), ids)
     found = learning_curves.curves(held_out, QUICK, 3, 0)
     assert found["patients"] == 169 and found["sizes"] == [30, 100]
-    assert found["not_reached"] == [200]
+    assert found["not_reached"] == [200] and found["drawn"] == [r.words for r in rows]
     measured = found["curves"]["measured features alone"]
     assert [p["n"] for p in measured] == [30, 100]
     assert measured[1]["value"] > measured[0]["value"] + 0.02 and measured[1]["value"] > 0.65

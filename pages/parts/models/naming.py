@@ -172,7 +172,9 @@ def _learning(card: Card) -> None:
     if not found or not found["sizes"]:
         return
     st.subheader("What more patients would bring", anchor=False)
-    chart(charts.learning(found["curves"], found["public_set"]), "learning")
+    drawn = found.get("drawn", list(found["curves"]))  # older cards draw all of them
+    curves = {words: found["curves"][words] for words in drawn}
+    chart(charts.learning(curves, found["public_set"]), "learning")
     st.caption(
         f"Macro AUC of the patients left over, of {found['patients']}; mean over "
         f"{found['repeats']} draws. Dotted line: the number of patients in the public set. "
