@@ -65,6 +65,24 @@ def test_a_patient_with_a_mimic_shows_it_and_is_drawn_as_ever_without():
     assert not found.as_case("x").truth.mask.data.any()
 
 
+def test_false_positive_reduction_learns_from_some_patients_with_mimics(monkeypatch):
+    from training.data.candidate_dataset import CALM, Reader
+
+    asked = []
+    drawn = SimpleNamespace(as_case=lambda name: name)
+    monkeypatch.setattr(
+        "bmcore.phantom.cohort.draw_case", lambda seed, style: asked.append((seed, style)) or drawn
+    )
+    for mimics in (0.0, 0.5):
+        for number in range(300):
+            assert Reader(None, None, 9, 0.1, mimics).case(number) == f"synthetic-{number}"
+    without, some = asked[:300], asked[300:]
+    assert not any(style.mimic_share for _, style in without)
+    assert 0.4 < np.mean([style.mimic_share for _, style in some]) < 0.6
+    assert [(s, replace(style, mimic_share=0.0)) for s, style in some] == without
+    assert abs(np.mean([style == CLINIC for _, style in without]) - CALM) < 0.1
+
+
 # --- the test of the segmentation net ----------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from training.data.candidate_dataset import (
+    MIMICS,
     VIEWS,
     Reader,
     gather,
@@ -92,6 +93,12 @@ def main(
         typer.Option(help="Folder of cases to read instead of synthetic patients."),
     ] = None,
     cases: Annotated[int, typer.Option(min=2, help="Synthetic patients, about 10 s each.")] = 300,
+    mimics: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of synthetic patients with enhancing lesions that are none."
+        ),
+    ] = MIMICS,
     chance: Annotated[
         float, typer.Option(help="Probability of tumour core from which a place is a candidate.")
     ] = CandidateTraining.chance,
@@ -131,7 +138,7 @@ def main(
     with distributed(device) as world:
         threads = 0 if workers == 1 else 1
         kind = world.device.split(":")[0]
-        reader = Reader(Net(segmenter, plain, kind, threads), data, seed, chance)
+        reader = Reader(Net(segmenter, plain, kind, threads), data, seed, chance, mimics)
         files = gather(reader, patients, out / "cache", weights, workers)
         held = max(1, round(config.held * len(files)))
         judged = train(load(files[held:]), config, out, world.device)
@@ -147,6 +154,7 @@ def main(
         **asdict(config),
         "patients": len(files) - held,
         "source": "synthetic, styles CLINIC and WILD" if data is None else data.name,
+        "mimics": mimics if data is None else 0.0,
         "segmenter_sha256": weights,
         "flip_augmentation": plain.inference.flip_augmentation,
         "hardware": "GPU" if kind == "cuda" else "CPU",

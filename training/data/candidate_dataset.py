@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PLAN = "plan.json"
 VIEWS = 3  # of each candidate: as it is, and augmented
 CALM = 0.6  # share of the synthetic patients in the style CLINIC; the others are WILD
+MIMICS = 0.25  # share of the synthetic patients with lesions that enhance and are no metastases
 DROP = 0.3  # share of the patients whose sequences may be missing, and the chance of each
 
 
@@ -43,12 +44,14 @@ class Reader:
     """What a process needs to cut out the candidates of a patient.
 
     net: without false-positive reduction. data: folder of cases, None for synthetic patients.
+    mimics: share of these with mimics (``phantom.mimics``).
     """
 
     net: Net
     data: Path | None
     seed: int
     chance: float
+    mimics: float = 0.0
 
     def case(self, number: int) -> Case:
         """Patient ``number`` of DATA, or drawn from the seed."""
@@ -60,6 +63,8 @@ class Reader:
 
         random = np.random.default_rng([self.seed, number])
         style = CLINIC if random.uniform() < CALM else WILD
+        if random.uniform() < self.mimics:
+            style = replace(style, mimic_share=1.0)
         return draw_case(self.seed * 100_003 + number, style).as_case(f"synthetic-{number}")
 
     def read(self, number: int) -> Patient:
@@ -132,6 +137,7 @@ def gather(reader: Reader, patients: int, cache: Path, weights: str, workers: in
     mirror = reader.net.config.inference.flip_augmentation
     plan |= {"mirror": mirror, "crop": lesion_crops.CROP, "largest": LARGEST}
     plan |= {"weights": weights, "features": list(FEATURES), "views": VIEWS, "least_voxels": LEAST}
+    plan["mimics"] = reader.mimics
     if (cache / PLAN).exists() and read_json(cache / PLAN) != plan:
         raise refuse(
             "the folder holds candidates of other patients or another net, or measured otherwise",
