@@ -286,11 +286,18 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [path for path in found if "-seg" not in path.name]
 
 
-def upload(page: Page, files: list[Path]) -> None:
+def open_aligned_files(page: Page) -> None:
+    """The tab for aligned files in the form that adds a case."""
     tab = page.page.get_by_role("tab", name="Aligned NIfTI files")
-    if not tab.is_visible():
+    try:  # the form is open while there is no case, but it takes a moment to unfold
+        tab.wait_for(state="visible", timeout=5_000)
+    except playwright.TimeoutError:
         page.page.get_by_text("Add a case", exact=True).click()
     tab.click()
+
+
+def upload(page: Page, files: list[Path]) -> None:
+    open_aligned_files(page)
     uploader = page.page.get_by_test_id("stFileUploader")
     uploader.locator('input[type="file"]').first.set_input_files(files)
     page.page.get_by_text("Check which sequence each file is").wait_for()

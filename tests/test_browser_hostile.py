@@ -15,7 +15,7 @@ import pytest
 from bmcore.review.store import open_store
 from bmcore.review.votes import VoteDraft
 from tests import test_hostile_files as hostile
-from tests.test_browser import CHROMIUM, FLAGS, Page, playwright, serve
+from tests.test_browser import CHROMIUM, FLAGS, Page, open_aligned_files, playwright, serve
 
 pytestmark = [
     pytest.mark.browser,
@@ -109,10 +109,7 @@ def give(page: Page, path: Path) -> None:
     """Choose a file on the Cases page; the form is open while there are no cases."""
     page.page.get_by_text("Add a case", exact=True).wait_for()
     page.settle()
-    tab = page.page.get_by_role("tab", name="Aligned NIfTI files")
-    if not tab.is_visible():
-        page.page.get_by_text("Add a case", exact=True).click()
-    tab.click()
+    open_aligned_files(page)
     uploader = page.page.get_by_test_id("stFileUploader")
     uploader.locator('input[type="file"]').first.set_input_files(path)
     page.page.get_by_text("Check which sequence each file is").wait_for()

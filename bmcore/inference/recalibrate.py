@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary, refuse
 from bmcore.models.conformal import LEAST_OWN, Conformal, fit
-from bmcore.models.manifest import ANSWERS, PARTS, UNCERTAINTY, belongs_to
+from bmcore.models.manifest import ANSWERS, SPREAD, UNCERTAINTY, belongs_to
 
 if TYPE_CHECKING:
     from bmcore.models.bundles import Bundle
@@ -124,8 +124,9 @@ def write(bundle: Bundle, sets: Mapping[str, Conformal], out: Path, site: str) -
         raise refuse("the folder for the models is not empty", file=out, hint="name a new folder.")
     if bundle.novelty is None:
         raise refuse("these models hold no prediction sets to recalibrate", file=bundle.folder)
-    for part in PARTS:
-        copy_part(bundle.folder, out, part)
+    for part in bundle.manifest["parts"]:
+        if part not in (UNCERTAINTY, SPREAD):
+            copy_part(bundle.folder, out, part)
     tensors, config = pack_uncertainty(sets, bundle.novelty)
     config["belongs_to"] = belongs_to(bundle.manifest)
     before = bundle.manifest["parts"][UNCERTAINTY]["training"]
@@ -136,8 +137,8 @@ def write(bundle: Bundle, sets: Mapping[str, Conformal], out: Path, site: str) -
         "recalibrated_from": bundle.info.digest,
     }
     write_part(out, UNCERTAINTY, tensors, config, training)
-    if bundle.has("spread"):
-        copy_part(bundle.folder, out, "spread")
+    if bundle.has(SPREAD):
+        copy_part(bundle.folder, out, SPREAD)
     m = bundle.manifest
     return finish(
         out, m["name"], f"{m['version']}, sets of {site}", m["trained_on"], m["synthetic"],
