@@ -68,7 +68,7 @@ def read_patient(seed: int, bundle: Bundle) -> dict[str, Any]:
 def _read(
     case: Case, prepared: Prepared, labels: npt.NDArray[np.uint8], bundle: Bundle
 ) -> dict[str, Any]:
-    """Number of lesions and the features (members, f); None where no lesion was found."""
+    """Number of lesions and what the nets read (members, f); None where no lesion was found."""
     from bmcore.imaging.preprocess import restore
     from bmcore.inference.lesion_reading import member_features
     from bmcore.inference.pipeline import measure
@@ -82,15 +82,16 @@ def _read(
 
 def named(row: dict[str, Any], bundle: Bundle) -> dict[str, Any]:
     """A patient's row with what the models say by each mask: ``answers`` and ``sets`` by kind."""
-    from bmcore.inference.lesion_reading import code_of
+    from bmcore.inference.lesion_reading import code_of, complete
     from bmcore.inference.pipeline import answers
 
     record = ClinicalRecord(**row["record"])
     said = {}
     for mask, read in row["masks"].items():
-        code = read["features"]
-        if code is not None:  # null in JSON: not measurable
-            code = code_of(np.array(code, dtype=np.float64).astype(np.float32), bundle)
+        code = None
+        if read["features"] is not None:  # null in JSON: not measurable
+            plain = np.array(read["features"], dtype=np.float64).astype(np.float32)
+            code = code_of(complete(plain, bundle), bundle)
         three = answers(record, code, bundle)
         said[mask] = {
             "lesions": read["lesions"],

@@ -68,7 +68,8 @@ def read_lesions(
         return ImageReading()
     from bmcore.models.cnn import lesion_probabilities
 
-    logits, features = member_features(bundle, case, prepared, working_mask, lesions)
+    logits, plain = member_features(bundle, case, prepared, working_mask, lesions)
+    features = complete(plain, bundle)
     error = float(np.mean(bundle.autoencoder.reconstruction_error(features)))
     return ImageReading(
         lesion_probabilities(logits), features.mean(axis=0), code_of(features, bundle), error
@@ -82,20 +83,23 @@ def member_features(
     working_mask: npt.NDArray[np.uint8],
     lesions: Sequence[Lesion],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Logits (n, 6) of one or more lesions, and the patient's features (members, f): a row a net
-    of the CNN."""
-    which = bundle.autoencoder.config.feature_set
-    read = _first_set if which == 1 else _second_set
-    logits, features = read(bundle, case, prepared, working_mask, lesions)
-    if which == 3:
-        from bmcore.models.image_features import with_tree_scores
+    """Logits (n, 6) of one or more lesions, and what the nets and the measurements say of the
+    patient (members, f): a row a net of the CNN, without the scores of trees."""
+    read = _first_set if bundle.autoencoder.config.feature_set == 1 else _second_set
+    return read(bundle, case, prepared, working_mask, lesions)
 
-        features = with_tree_scores(features, bundle.trees)
-    return logits, features
+
+def complete(features: npt.NDArray[np.float32], bundle: Bundle) -> npt.NDArray[np.float32]:
+    """``member_features`` with the trees' scores, where the bundle's features have them."""
+    if bundle.autoencoder.config.feature_set != 3:
+        return features
+    from bmcore.models.image_features import with_tree_scores
+
+    return with_tree_scores(features, bundle.trees)
 
 
 def code_of(features: npt.NDArray[np.float32], bundle: Bundle) -> npt.NDArray[np.float32]:
-    """The patient's code (d,) from ``member_features`` (members, f): the mean over the nets."""
+    """The patient's code (d,) from complete features (members, f): the mean over the nets."""
     return np.asarray(bundle.autoencoder.encode(features), np.float32).mean(axis=0)
 
 
