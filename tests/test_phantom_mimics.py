@@ -13,7 +13,7 @@ from bmcore.phantom.mimics import MIMICS, add_mimics, without_mimics
 from bmcore.phantom.style import CLINIC, PRIORS
 from bmcore.phantom.tissue import draw_map, draw_tissue
 from training.bench import segmentation_test
-from training.run.read_once import only_by, read_each
+from training.run.read_once import only_by, pack, read_each, unpack
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,16 @@ def test_patients_are_read_once_in_parts_and_by_one_net(tmp_path):
     rows = read_each(tmp_path, 5, (1, 2), one)
     assert [r["position"] for r in rows] == [0, 1, 2, 3, 4] and read == [0, 2, 4, 1, 3]
     assert read_each(tmp_path, 5, (0, 1), one) == rows and len(read) == 5
+    file, mark = tmp_path / "rows.gz", {"nets": "n"}
+    assert pack(tmp_path, file, mark) == 5
+    other = tmp_path / "other"
+    assert unpack(file, other, mark) == 5
+    assert read_each(other, 5, (0, 1), one) == rows and len(read) == 5
+    with pytest.raises(InputRefused, match="were read by other models"):
+        unpack(file, other, {"nets": "m"})
+    file.write_bytes(file.read_bytes()[:30])
+    with pytest.raises(InputRefused, match="kept rows cannot be read"):
+        unpack(file, other, mark)
     only_by(tmp_path / "by.json", {"a": 1})
     only_by(tmp_path / "by.json", {"a": 1})
     with pytest.raises(InputRefused, match="have been read by other models"):

@@ -9,6 +9,7 @@ them. They are to be named once by one set of models; a second set is refused in
 Each is drawn (4 s) and segmented by the bundle's own net (5 to 30 s by processor); what the CNN and
 the measurements read with that mask and with the reference mask is kept as one small JSON file,
 written at once or not at all: a killed run goes on, and several processes may read a part each.
+``models/naming_test.jsonl.gz`` holds what the shipped nets have read, for ``--kept``.
 Whoever finds all patients there lets the models name the primaries and sums up. The summary holds
 every number with interval and n, the loss against the reference masks, paired, and the targets set
 before, met or not.
@@ -28,7 +29,7 @@ from bmcore.domain import PRIMARIES, ClinicalRecord, refuse
 from training.naming_dataset import TEST_SEED
 from training.run.files import write_json
 from training.run.options import OutOption, run_app
-from training.run.read_once import only_by, part_of, read_each
+from training.run.read_once import only_by, pack, part_of, read_each, unpack
 
 if TYPE_CHECKING:
     from bmcore.domain import Answer, Case, Prepared
@@ -41,6 +42,7 @@ KINDS = ("clinical", "image", "fused")
 READ_BY = "read_by.json"  # the nets whose features are kept
 NAMED_BY = "named_by.json"  # the models whose answers are in the summary
 SUMMARY = "naming_test.json"
+ROWS = "naming_test.jsonl.gz"
 
 
 def read_patient(seed: int, bundle: Bundle) -> dict[str, Any]:
@@ -188,18 +190,26 @@ def main(
     n: Annotated[int, typer.Option("--n", min=5, help="Patients.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the cohort.")] = TEST_SEED,
     part: Annotated[str, typer.Option(help="This process' share, as 0/2.")] = "0/1",
+    kept: Annotated[
+        Path | None,
+        typer.Option(help="Rows that the same nets read before, models/naming_test.jsonl.gz."),
+    ] = None,
 ) -> None:
-    """Read new synthetic patients once with BUNDLE; writes OUT/naming_test.json."""
+    """Read new synthetic patients once with BUNDLE; writes OUT/naming_test.json and its rows."""
     from bmcore.models.bundles import load_bundle
 
     models = load_bundle(bundle)
     nets = {part: models.entry(part)["sha256"] for part in ("segmenter", "cnn")}
-    only_by(out / READ_BY, {"nets": nets, "seed": seed})
+    mark = {"nets": nets, "seed": seed}
+    only_by(out / READ_BY, mark)
+    if kept is not None:
+        typer.echo(f"{unpack(kept, out, mark)} patients were read before")
     rows = read_each(
         out, n, part_of(part), lambda index: read_patient(seed * PATIENTS_A_SEED + index, models)
     )
     if rows is None:
         return
+    pack(out, out / ROWS, mark)
     only_by(out / NAMED_BY, {"digest": models.info.digest})
     result = summarise([named(row, models) for row in rows], models)
     write_json(out / SUMMARY, result)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ from typing import Any
 import typer
 
 from bmcore.domain import refuse
-from training.run.files import read_json, write_json
+from training.run.files import atomic_path, read_json, write_json
 
 
 def part_of(text: str) -> tuple[int, int]:
@@ -29,6 +32,40 @@ def only_by(path: Path, mark: dict[str, Any]) -> None:
             hint="they are to be read once; take another folder and say so where you report it.",
         )
     write_json(path, mark)
+
+
+def pack(out: Path, file: Path, mark: dict[str, Any]) -> int:
+    """Put the rows that OUT holds so far into one file (gzip, JSON lines: who read them, then a
+    line a patient); how many."""
+    rows = [
+        json.dumps({"position": int(path.stem), "row": read_json(path)}, separators=(",", ":"))
+        for path in sorted((out / "patients").glob("*.json"))
+    ]
+    with atomic_path(file) as beside:
+        lines = [json.dumps(mark), *rows]
+        beside.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
+    return len(rows)
+
+
+def unpack(file: Path, out: Path, mark: dict[str, Any]) -> int:
+    """Put rows that ``pack`` kept where OUT lacks them; how many the file holds. InputRefused where
+    others read them."""
+    try:
+        first, *lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise refuse("the kept rows cannot be read", file=file, found=error) from None
+    if json.loads(first) != mark:
+        raise refuse(
+            "the kept rows were read by other models or under another seed",
+            file=file,
+            hint="leave --kept out; the patients are then read anew.",
+        )
+    for line in lines:
+        kept = json.loads(line)
+        path = out / "patients" / f"{kept['position']:05d}.json"
+        if not path.exists():
+            write_json(path, kept["row"])
+    return len(lines)
 
 
 def read_each(
