@@ -271,7 +271,10 @@ def learning(curves: Mapping[str, Sequence[Estimate]], public_set: int) -> go.Fi
             name=words,
         )
     figure.add_vline(x=public_set, line={"color": GUIDE, "dash": "dot"})
-    figure.update_xaxes(type="log", title="Patients learnt from")
+    sizes = sorted({p["n"] for points in curves.values() for p in points})
+    figure.update_xaxes(
+        type="log", title="Patients learnt from", tickvals=sizes, ticktext=[f"{n:,}" for n in sizes]
+    )
     figure.update_yaxes(title="Macro AUC")
     figure.update_layout(height=420, margin={"l": 10, "r": 10, "t": 10, "b": 10})
     return figure
