@@ -9,11 +9,11 @@ from bmcore.domain import BundleRefused
 from bmcore.models.bundle_writer import finish, write_part
 from bmcore.models.bundles import load_bundle
 from bmcore.models.image_features import PLAIN, TREE_SCORES, measured_of, with_tree_scores
+from bmcore.models.known_values import mean_of_known
 from bmcore.models.measurement_trees import (
     MeasurementTrees,
     TreesConfig,
     fit,
-    mean_of_known,
     out_of_fold,
 )
 from tests.reading_fixture import tiny_bundle

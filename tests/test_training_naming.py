@@ -15,6 +15,7 @@ from bmcore.imaging.lesion_brightness import (
 )
 from bmcore.imaging.lesion_crops import LesionCrop, LesionCrops
 from bmcore.models.image_features import FEATURE_NAMES, MEASURED, measured
+from bmcore.phantom.seeds import MEMBERS_A_SEED, member_seed
 from tests.reading_fixture import bundle_that_sees_the_spot, tiny_bundle
 from training import evaluate_naming, naming_dataset
 from training.data.naming_patient import (
@@ -141,7 +142,7 @@ def test_the_features_have_names_and_need_crops():
 def drawn():
     from bmcore.phantom.shared_head import draw_on_one_head
 
-    return list(draw_on_one_head(naming_dataset.head_seed(naming_dataset.TRIAL_SEED, 1), 2))
+    return list(draw_on_one_head(member_seed(naming_dataset.TRIAL_SEED, 1), 2))
 
 
 @pytest.fixture(scope="module")
@@ -224,12 +225,12 @@ def test_the_test_patients_are_no_training_patients(tmp_path):
     with pytest.raises(InputRefused, match="seeds of the test patients"):
         naming_dataset.main(tmp_path, n=5, seed=naming_dataset.TEST_SEED)
     seeds = {
-        c: {naming_dataset.head_seed(c, h) for h in (0, 100_002)}
+        c: {member_seed(c, h) for h in (0, 100_002)}
         for c in (naming_dataset.TRAIN_SEED, naming_dataset.TEST_SEED, naming_dataset.TRIAL_SEED)
     }
     assert len(set.union(*seeds.values())) == 6
     with pytest.raises(ValueError, match="head must lie"):
-        naming_dataset.head_seed(31, 100_003)
+        member_seed(31, 100_003)
 
 
 def test_a_stopped_drawing_goes_on_with_the_next_patient(kept, tmp_path, monkeypatch):
@@ -282,7 +283,7 @@ def test_some_patients_are_kept_with_the_lesions_of_the_net_too(kept, tmp_path, 
 def test_a_patient_drawn_alone_is_the_one_drawn_among_others(drawn):
     from bmcore.phantom.shared_head import draw_on_one_head
 
-    seed = naming_dataset.head_seed(naming_dataset.TRIAL_SEED, 1)
+    seed = member_seed(naming_dataset.TRIAL_SEED, 1)
     (alone,) = draw_on_one_head(seed, 2, only={1})
     assert alone.primary == drawn[1].primary and alone.clinical == drawn[1].clinical
     for name, image in alone.images.items():
@@ -345,7 +346,7 @@ def test_new_patients_are_read_once_by_one_set_of_models(tmp_path, monkeypatch):
 
     def one(seed, bundle):
         read.append(seed)
-        return rows[seed % evaluate_naming.PATIENTS_A_SEED]
+        return rows[seed % MEMBERS_A_SEED]
 
     monkeypatch.setattr(evaluate_naming, "read_patient", one)
     monkeypatch.setattr(evaluate_naming, "named", lambda row, bundle: row)
@@ -354,10 +355,10 @@ def test_new_patients_are_read_once_by_one_set_of_models(tmp_path, monkeypatch):
     assert len(read) == 12 and (tmp_path / "naming_test.json").exists()
     (tmp_path / "patients" / "00007.json").unlink()
     evaluate_naming.main(tmp_path, tmp_path, n=12, seed=33)
-    assert read[12:] == [33 * evaluate_naming.PATIENTS_A_SEED + 7]
+    assert read[12:] == [33 * MEMBERS_A_SEED + 7]
     parts = tmp_path / "parts"
     evaluate_naming.main(parts, tmp_path, n=12, seed=33, part="0/2")
-    assert [s % evaluate_naming.PATIENTS_A_SEED for s in read[13:]] == [0, 2, 4, 6, 8, 10]
+    assert [s % MEMBERS_A_SEED for s in read[13:]] == [0, 2, 4, 6, 8, 10]
     assert not (parts / "naming_test.json").exists()
     evaluate_naming.main(parts, tmp_path, n=12, seed=33, part="1/2")
     assert len(read) == 25

@@ -26,6 +26,7 @@ import numpy.typing as npt
 import typer
 
 from bmcore.domain import PRIMARIES, ClinicalRecord, refuse
+from bmcore.phantom.seeds import member_seed
 from training.naming_dataset import TEST_SEED
 from training.run.files import write_json
 from training.run.options import OutOption, run_app
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from bmcore.models.bundles import Bundle
     from bmcore.stats.estimate import Estimate
 
-PATIENTS_A_SEED = 100_003
 MASKS = ("net", "reference")
 KINDS = ("clinical", "image", "fused")
 READ_BY = "read_by.json"  # the nets whose features are kept
@@ -205,7 +205,7 @@ def main(
     if kept is not None:
         typer.echo(f"{unpack(kept, out, mark)} patients were read before")
     rows = read_each(
-        out, n, part_of(part), lambda index: read_patient(seed * PATIENTS_A_SEED + index, models)
+        out, n, part_of(part), lambda index: read_patient(member_seed(seed, index), models)
     )
     if rows is None:
         return

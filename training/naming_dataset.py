@@ -22,21 +22,14 @@ from typing import Annotated
 import typer
 
 from bmcore.domain import refuse
+from bmcore.phantom.seeds import member_seed
 from bmcore.phantom.shared_head import draw_on_one_head
 from training.data.naming_patient import MASKS, keep_patient, save_naming_patient
 from training.run.options import OutOption, run_app
 from training.run.read_once import part_of
 
 TRAIN_SEED, TEST_SEED, TRIAL_SEED = 31, 32, 33  # cohorts that share no patient
-HEADS_A_SEED = 100_003
 ON_ONE_HEAD = 5  # patients; the last of them is asked of the segmentation net
-
-
-def head_seed(cohort: int, head: int) -> int:
-    """The seed of head ``head`` of a cohort; two cohorts share none below 100,003 heads."""
-    if not 0 <= head < HEADS_A_SEED:
-        raise ValueError(f"head must lie between 0 and {HEADS_A_SEED - 1}, but is {head}")
-    return cohort * HEADS_A_SEED + head
 
 
 def patient_file(out: Path, head: int, number: int, mask: str) -> Path:
@@ -77,7 +70,7 @@ def draw_missing(
         if not missing:
             continue
         needed = {number for number, _ in missing}
-        patients = draw_on_one_head(head_seed(cohort, head), ON_ONE_HEAD, only=needed)
+        patients = draw_on_one_head(member_seed(cohort, head), ON_ONE_HEAD, only=needed)
         for number, drawn in zip(sorted(needed), patients, strict=True):
             for mask in (m for n, m in missing if n == number):
                 described = mask == MASKS[0] and number == 0

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from bmcore.domain import refuse
+from bmcore.phantom.seeds import member_seed
 from bmcore.workers import in_processes
 from training.run.files import read_json, write_json
 from training.run.options import OutOption, SeedOption, run_app
@@ -45,7 +46,7 @@ def draw_heads(out: Path, heads: int, sets: int, seed: int, workers: int) -> Non
             expected=f"sets {sets}, seed {seed}",
             hint="take another --out.",
         )
-    jobs = [(out / f"{i:05d}", seed * 100_003 + i, sets) for i in range(heads)]
+    jobs = [(out / f"{i:05d}", member_seed(seed, i), sets) for i in range(heads)]
     with progress() as bars:
         task = bars.add_task("draw heads", total=heads)
         for _ in in_processes(draw_head, jobs, workers):

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES
+from bmcore.models.known_values import mean_of_known
 
 CLASSES = len(PRIMARIES)
 _NODES = ("feature", "threshold", "left", "right", "value")
@@ -188,12 +189,6 @@ def _member(x: npt.NDArray, y: npt.NDArray, how: TreesConfig) -> MeasurementTree
     if np.abs(gap).max() > 1e-4:
         raise RuntimeError("the trees could not be taken over from this version of scikit-learn")
     return member
-
-
-def mean_of_known(x: npt.NDArray) -> npt.NDArray[np.float64]:
-    """The mean (m,) of the known values of x (n, m); 0 where there is none."""
-    known = ~np.isnan(x)
-    return np.where(known, x, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
 
 
 def _exported(model: object, mean: npt.NDArray[np.float64]) -> MeasurementTrees:

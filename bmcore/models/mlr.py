@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES
 from bmcore.models.folds import stratified_folds
+from bmcore.models.known_values import mean_and_spread
 from bmcore.models.softmax import softmax
 
 Array = npt.NDArray[np.float64]
@@ -112,10 +113,7 @@ class MLR:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
-        seen = ~np.isnan(x)
-        count = np.maximum(seen.sum(axis=0), 1)
-        self.mean_ = np.where(seen, x, 0).sum(axis=0) / count
-        spread = np.sqrt((np.where(seen, x - self.mean_, 0) ** 2).sum(axis=0) / count)
+        self.mean_, spread = mean_and_spread(x)
         constant = spread <= 1e-6 * np.maximum(1.0, np.abs(self.mean_))
         self.scale_ = np.where(constant, 1.0, spread)
         self.n_ = int(y.size)

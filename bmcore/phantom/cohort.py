@@ -27,6 +27,7 @@ from bmcore.phantom.grids import (
 from bmcore.phantom.lesions import Growth, Kind, add_distractors, draw_kinds, draw_lesions
 from bmcore.phantom.mimics import add_mimics, without_mimics
 from bmcore.phantom.paint import draw_sequences, whole_head
+from bmcore.phantom.seeds import member_seed
 from bmcore.phantom.style import CLINIC, PRIORS, Prior, Style
 from bmcore.phantom.tissue import draw_map, draw_tissue
 from bmcore.workers import in_processes
@@ -189,7 +190,7 @@ def _write_one(
     note = folder / case_id / ".row.json"
     if note.exists():
         return json.loads(note.read_text())
-    case = draw_case(seed * 100_003 + index, style)
+    case = draw_case(member_seed(seed, index), style)
     write_case(case, case_id, folder, grid)
     row = case_row(case, number)
     note.write_text(json.dumps(row))

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bmcore.domain import PRIMARIES
-from training.naming_dataset import ON_ONE_HEAD, TRIAL_SEED, head_seed
+from bmcore.phantom.seeds import member_seed
+from training.naming_dataset import ON_ONE_HEAD, TRIAL_SEED
 from training.run.options import OutOption, run_app
 from training.run.read_once import only_by, part_of, read_each
 
@@ -43,7 +44,7 @@ def patients_of(head: int) -> Iterator[NamingPatient]:
     from bmcore.phantom.shared_head import draw_on_one_head
     from training.data.naming_patient import keep_patient
 
-    for case in draw_on_one_head(head_seed(TRIAL_SEED, BEHIND + head), ON_ONE_HEAD):
+    for case in draw_on_one_head(member_seed(TRIAL_SEED, BEHIND + head), ON_ONE_HEAD):
         yield keep_patient(case, "reference")
 
 

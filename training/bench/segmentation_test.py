@@ -21,13 +21,13 @@ import numpy.typing as npt
 import typer
 
 from bmcore.phantom.mimics import MIMICS
+from bmcore.phantom.seeds import member_seed
 from bmcore.phantom.style import CLINIC, WILD, Style
 from training.run.files import write_json
 from training.run.options import OutOption, run_app
 from training.run.read_once import only_by, part_of, read_each
 
 SEED = 41  # of a cohort that nothing else draws
-A_SEED = 100_003
 SMALL_MM = 5.0
 READ_BY, SUMMARY = "read_by.json", "segmentation_test.json"
 
@@ -69,7 +69,7 @@ def read_one(position: int, bundle: Any) -> dict[str, Any]:
     group, number = places()[position]
     names = tuple(MIMICS)
     only = (names[number % len(names)],) if group.mimics else ()
-    drawn = draw_case(SEED * A_SEED + position, group.style, mimics=only)
+    drawn = draw_case(member_seed(SEED, position), group.style, mimics=only)
     case = drawn.as_case(f"test-{position}")
     reading = read(case, bundle, runtime.choose())
     assert case.truth is not None and case.truth.mask is not None

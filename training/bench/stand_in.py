@@ -23,6 +23,7 @@ import typer
 
 from bmcore.domain import PRIMARIES, Primary
 from bmcore.phantom.cohort import SPREADSHEET, PhantomCase, case_row, draw_case, write_case
+from bmcore.phantom.seeds import member_seed
 from bmcore.phantom.style import Style
 from bmcore.workers import in_processes
 from training.run.options import OutOption, SeedOption, run_app
@@ -204,7 +205,7 @@ def _write_one(number: int, seed: int, folder: Path, small: bool) -> dict[str, o
     note = folder / f".{_id(number)}.json"
     if note.exists():
         return json.loads(note.read_text())
-    case = draw_third(seed * 100_003 + number)
+    case = draw_third(member_seed(seed, number))
     if small:
         as_it_is(cut_out(case), _id(number), folder)
     else:

@@ -59,13 +59,14 @@ class Reader:
             dataset = open_data(self.data)
             return dataset.load(dataset.case_ids[number])
         from bmcore.phantom.cohort import draw_case
+        from bmcore.phantom.seeds import member_seed
         from bmcore.phantom.style import CLINIC, WILD
 
         random = np.random.default_rng([self.seed, number])
         style = CLINIC if random.uniform() < CALM else WILD
         if random.uniform() < self.mimics:
             style = replace(style, mimic_share=1.0)
-        return draw_case(self.seed * 100_003 + number, style).as_case(f"synthetic-{number}")
+        return draw_case(member_seed(self.seed, number), style).as_case(f"synthetic-{number}")
 
     def read(self, number: int) -> Patient:
         """Patient ``number``, now and then without some of the sequences, with the net's answer.

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from bmcore.models.configs import AutoencoderConfig
+from bmcore.models.known_values import mean_and_spread
 
 Z_LIMIT = 6.0  # standardised features are clipped here, as the images are
 
@@ -41,10 +42,7 @@ class Autoencoder(nn.Module):
 
     def fit_scaler(self, x: npt.NDArray) -> None:
         """Learn mean and spread of the known values of x (n, f)."""
-        seen = ~np.isnan(x)
-        count = np.maximum(seen.sum(axis=0), 1)
-        mean = np.where(seen, x, 0).sum(axis=0) / count
-        spread = np.sqrt((np.where(seen, x - mean, 0) ** 2).sum(axis=0) / count)
+        mean, spread = mean_and_spread(x)
         self.mean.copy_(torch.as_tensor(mean))
         self.scale.copy_(torch.as_tensor(np.where(spread > 1e-6, spread, 1.0)))
 
