@@ -288,12 +288,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def open_aligned_files(page: Page) -> None:
     """The tab for aligned files in the form that adds a case."""
-    tab = page.page.get_by_role("tab", name="Aligned NIfTI files")
-    try:  # the form is open while there is no case, but it takes a moment to unfold
-        tab.wait_for(state="visible", timeout=5_000)
-    except playwright.TimeoutError:
+    form = page.page.locator("details", has_text="Add a case")
+    if not form.evaluate("form => form.open"):  # it is open while there is no case
         page.page.get_by_text("Add a case", exact=True).click()
-    tab.click()
+    page.page.get_by_role("tab", name="Aligned NIfTI files").click()
 
 
 def upload(page: Page, files: list[Path]) -> None:
@@ -362,7 +360,7 @@ def test_the_whole_road_from_upload_to_report(browser, files: list[Path], tmp_pa
         page.page.get_by_test_id("stProgress").wait_for()
         page.look()
         sign_in(page)
-        page.button("Show the models' answers").wait_for()
+        page.button("Show the models' answers").wait_for(timeout=3 * PATIENCE_MS)
         page.look()
         vote(page, "Melanoma", "60")
         assert stored_votes(home) == [("unaided", "melanoma", 60)]

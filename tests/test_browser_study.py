@@ -58,11 +58,13 @@ class Ear(Page):
     def collect(self) -> None:
         """Keep what came by HTTP, but for Streamlit's own scripts; before the page goes on.
 
-        The body of a page that was left is gone: only the empty frame, its icon and the questions
-        whether the server lives may be lost like that.
+        A blob is made in the browser, of what was heard already. The body of a page that was left
+        is gone: only the empty frame, its icon and the questions whether the server lives may be
+        lost like that.
         """
         for response in self.answers:
-            if "/static/" in response.url or response.status != 200:
+            made_here = response.url.startswith("blob:")
+            if made_here or "/static/" in response.url or response.status != 200:
                 continue
             try:
                 self.heard.append(response.body())
