@@ -1,7 +1,7 @@
 """Can a map of the CNN's evidence be believed? Three checks, each with its verdict in words.
 
-A map is by Grad-CAM, or by occlusion where Grad-CAM fails (``trusted``). The worker makes both, see
-``checked_maps``.
+A map is by Grad-CAM, or by occlusion where that is empty or fails (``trusted``). The worker makes
+both, see ``checked_maps``.
 
 1. Place: how much of the map lies in the lesion and its oedema.
 2. Deletion (Petsiuk, Das and Saenko, BMVC 2018): the image is flattened to the brain's median, the
@@ -32,7 +32,8 @@ from bmcore.inference import explain
 if TYPE_CHECKING:
     from torch import nn
 
-FORMAT = 1  # a new number makes every stored audit anew
+FORMAT = 2  # a new number makes every stored audit anew
+RANDOM_SEED = 1  # of the random maps and orders
 STEPS = 12  # of the deletion curve
 ORDERS = 20  # random maps that the deletion is compared with
 NETS = 8  # of random weights
@@ -86,6 +87,11 @@ class Audit:
         return any(check.verdict == FAILS for check in self.checks)
 
     @property
+    def passes(self) -> bool:
+        """True where the map shows something and none of the checks fails."""
+        return not self.empty and not self.fails
+
+    @property
     def checks(self) -> tuple[Check, ...]:
         """The three checks in words; none for an empty map."""
         return () if self.empty else (_place(self), _deletion(self), _learning(self))
@@ -94,13 +100,13 @@ class Audit:
 def trusted(
     net: nn.Module, patch: npt.NDArray[np.float32], lesion_number: int, primary: Primary
 ) -> Audit:
-    """The audit of the map to show: of Grad-CAM, or of the map by occlusion where Grad-CAM fails
-    its audit and that one does not. For ``patch`` see ``measure``."""
+    """The audit of the map to show: of Grad-CAM, or of the map by occlusion where Grad-CAM is empty
+    or fails and that one passes. For ``patch`` see ``measure``."""
     first = measure(net, patch, lesion_number, primary)
-    if not first.fails:
+    if first.passes:
         return first
     second = measure(net, patch, lesion_number, primary, explain.OCCLUSION)
-    return first if second.empty or second.fails else second
+    return second if second.passes else first
 
 
 def as_json(audit: Audit) -> dict[str, Any]:
@@ -166,7 +172,7 @@ def _deletions(
     primary: Primary,
 ) -> dict[str, Any]:
     """The curve of the map and those of random maps of the same smoothness."""
-    random = np.random.default_rng(FORMAT)
+    random = np.random.default_rng(RANDOM_SEED)
 
     def curve(values: npt.NDArray) -> npt.NDArray[np.float64]:
         return deletion(net, patch, values, field, primary, random)

@@ -11,7 +11,10 @@ from pages.parts.case import charts
 if TYPE_CHECKING:
     from bmcore.inference.audit import Audit
 
-METHOD_WORDS = {"gradcam": "Grad-CAM", "occlusion": "occlusion, since Grad-CAM fails its check"}
+METHOD_WORDS = {
+    "gradcam": "Grad-CAM",
+    "occlusion": "occlusion, since Grad-CAM shows nothing or fails its check",
+}
 ICONS = {
     "passes": ":green[:material/check_circle:]",
     "fails": ":red[:material/cancel:]",
