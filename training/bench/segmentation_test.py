@@ -79,18 +79,18 @@ def read_one(position: int, bundle: Any) -> dict[str, Any]:
     }
     if drawn.mimics:
         assert drawn.mimic_labels is not None
-        row["mimics"] = _marked(drawn.mimics, drawn.mimic_labels, reading.mask)
+        row["mimic"] = _marked(drawn.mimics[0], drawn.mimic_labels, reading.mask)
     return row
 
 
 def _marked(
-    names: tuple[str, ...], labels: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]
-) -> list[dict[str, Any]]:
+    name: str, labels: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]
+) -> dict[str, Any]:
     """Of the only mimic: its name and whether any of its core is called tumour core."""
     from bmcore.imaging.masks import tumour_core
 
     touched = tumour_core(labels) & tumour_core(mask)
-    return [{"name": names[0], "marked": bool(touched.any()), "voxels": int(touched.sum())}]
+    return {"name": name, "marked": bool(touched.any()), "voxels": int(touched.sum())}
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
                     [sum(x) for x in there], [len(x) for x in there], "lesions found"
                 )
         out[group.name] = table
-    each = [m for row in rows for m in row.get("mimics", [])]
+    each = [row["mimic"] for row in rows if "mimic" in row]
     out["mimics"] = {
         name: proportion(
             sum(m["marked"] for m in each if m["name"] == name),
