@@ -94,7 +94,7 @@ def _row(group, marked=None, false=0):
               "false_diameters_mm": [4.0] * false}  # fmt: skip
     row = {"group": group, "scores": {"regions": dict.fromkeys(("TC", "WT", "ET"), region)}}
     if marked is not None:
-        row["mimics"] = [{"name": "plaque", "marked": marked, "voxels": 9 * marked}]
+        row["mimic"] = {"name": "plaque", "marked": marked, "voxels": 9 * marked}
     return row
 
 
@@ -160,10 +160,7 @@ def test_patients_are_read_once_in_parts_and_by_one_net(tmp_path):
 def test_a_mimic_counts_as_marked_where_its_core_is():
     labels = np.zeros((4, 4, 4), np.uint8)
     labels[0, 0, 0], labels[3, 3, 3] = Label.ET, Label.SNFH
-    drawn = SimpleNamespace(mimics=("plaque",), mimic_labels=labels)
     oedema_alone = np.where(labels == Label.SNFH, Label.ET, 0).astype(np.uint8)
     marked = segmentation_test._marked
-    assert not marked(drawn.mimics, labels, oedema_alone)[0]["marked"]
-    assert marked(drawn.mimics, labels, labels)[0] == {
-        "name": "plaque", "marked": True, "voxels": 1,
-    }  # fmt: skip
+    assert not marked("plaque", labels, oedema_alone)["marked"]
+    assert marked("plaque", labels, labels) == {"name": "plaque", "marked": True, "voxels": 1}
