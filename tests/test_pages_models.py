@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from bmcore.domain import Volume
+from bmcore.domain import PRIMARIES, Volume
 from bmcore.settings import PROJECT, settings
 from pages.parts.models import card as model_card
 from pages.parts.models import charts
@@ -20,7 +21,7 @@ from tests import pages_home
 SHIPPED = PROJECT / "models" / "demo" / "model_card.json"
 SINCE_FORMAT_2 = (
     "format", "intended_use", "not_for", "decision", "subgroups", "minimum", "segmentation",
-    "ablation", "learning_curves", "sets",
+    "ablation", "learning_curves", "sets", "test",
 )  # fmt: skip
 
 
@@ -150,6 +151,41 @@ def test_a_new_card_shows_every_chart_and_table(new_card, place: Path) -> None:
     assert "among the first two" in text and "Not reached yet" in text
     page.toggle(key="card balanced").set_value(True).run()
     assert not page.exception and len(page.get("plotly_chart")) == 8
+
+
+def naming_test() -> dict:
+    """60 new patients; the fused answer knows 54 primaries, the record and the images none."""
+    from types import SimpleNamespace
+
+    from bmcore.models.case_mix import EVEN
+    from training.evaluate_naming import summarise
+    from training.run.files import plain
+
+    flat, names, rows = [1 / 6] * 6, [str(p) for p in PRIMARIES], []
+    for number in range(60):
+        primary = names[number % 6]
+        told = names[(number + (number % 10 == 0)) % 6]
+        known = [0.95 if name == told else 0.01 for name in names]
+        said = {
+            "lesions": 1,
+            "answers": {"clinical": flat, "image": flat, "fused": known},
+            "sets": {"clinical": names, "image": names, "fused": [primary]},
+        }
+        rows.append({"primary": primary, "masks": {"net": said, "reference": said}})
+    learnt: Any = SimpleNamespace(shares=EVEN, folder="models")
+    return plain(summarise(rows, learnt))
+
+
+def test_what_new_patients_showed_comes_before_the_cross_validation(new_card, place: Path) -> None:
+    page = open_page(new_card | {"test": naming_test()}, place)
+    text = words(page)
+    assert "in **90%** of 60 new patients (95 % interval " in text and "is right in 17%" in text
+    assert "On new patients, read once" in text
+    assert "The fused answer is better than the clinical answer" in text
+    goals = next(t.value for t in page.dataframe if "Image only, macro AUC" in str(t.value))
+    met = dict(zip(goals["Goal"], goals["Met"], strict=True))
+    assert met["Image only, macro AUC at least 0.72"] == "no"
+    assert met["Fused, macro AUC at least 0.82"] == "yes"
 
 
 def test_another_answer_and_another_primary_can_be_looked_at(new_card, place: Path) -> None:

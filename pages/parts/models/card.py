@@ -80,14 +80,16 @@ def how_good(card: Card | None) -> list[str]:
         return [NO_CARD]
     lines = []
     answers = card.get("answers") or {}
-    if "fused" in answers:
-        fused, floor = (answers[k]["accuracy"]["value"] for k in ("fused", "trivial"))
-        lines.append(
-            f"Names the right one of six primaries in **{fused:.0%}** of {card['patients']} "
-            f"patients{_range(answers['fused']['accuracy'])}; always naming the most common one "
-            f"is right in {floor:.0%}."
-        )
-        lines.append(_images_add(card))
+    test = card.get("test")
+    if test:
+        fused, counts = test["answers"]["net"]["fused"]["accuracy"], test["primaries"].values()
+        floor = max(counts) / sum(counts)
+        lines.append(_named_right(fused, f"{test['patients']} new patients", floor))
+        lines.append(_images_add(test["fused_minus_clinical"]))
+    elif "fused" in answers:
+        fused, floor = answers["fused"]["accuracy"], answers["trivial"]["accuracy"]["value"]
+        lines.append(_named_right(fused, f"{card['patients']} patients", floor))
+        lines.append(_images_add((card.get("differences") or {}).get("fused_minus_clinical")))
     else:
         lines.append("How well they name the primary was not measured.")
     found = _whole(card)
@@ -103,6 +105,14 @@ def how_good(card: Card | None) -> list[str]:
     else:
         lines.append("How well they mark lesions was not measured on a set of cases.")
     return lines
+
+
+def _named_right(accuracy: Mapping[str, Any], whom: str, floor: float) -> str:
+    """How often the fused answer is right; floor: naming the most common primary, 0-1."""
+    return (
+        f"Names the right one of six primaries in **{accuracy['value']:.0%}** of {whom}"
+        f"{_range(accuracy)}; always naming the most common one is right in {floor:.0%}."
+    )
 
 
 def _range(estimate: Mapping[str, Any]) -> str:
@@ -138,9 +148,9 @@ def distrust(card: Card | None) -> list[str]:
     return lines
 
 
-def _images_add(card: Card) -> str:
+def _images_add(difference: Card | None) -> str:
     """Whether the images add to the clinical record, by the one rule (``stats.verdict``)."""
-    found = of_differences((card.get("differences") or {}).get("fused_minus_clinical") or {})
+    found = of_differences(difference or {})
     words = {
         BETTER: "The images add to the clinical record.",
         WORSE: "The images make the answer worse than the clinical record alone.",
@@ -200,16 +210,21 @@ def draw_segmentation(card: Card) -> None:
     st.subheader("With fewer sequences", anchor=False)
     st.dataframe(pd.DataFrame(_subset_rows(found)), hide_index=True)
     if found.get("goals"):
-        st.subheader("Goals set before measuring", anchor=False)
-        goals = [
-            {
-                "Goal": g["goal"],
-                "Found": table_cell(g["found"], 3),  # 0.746 misses 0.75
-                "Met": "yes" if g["met"] else "no",
-            }
-            for g in found["goals"]
-        ]
-        st.dataframe(pd.DataFrame(goals), hide_index=True)
+        draw_goals("Goals set before measuring", found["goals"], "goal")
+
+
+def draw_goals(heading: str, rows: Sequence[Card], key: str) -> None:
+    """What was aimed at (``key`` of each row), what was found, and whether it was met."""
+    st.subheader(heading, anchor=False)
+    goals = [
+        {
+            "Goal": row[key][:1].upper() + row[key][1:],
+            "Found": table_cell(row["found"], 3),  # 0.746 misses 0.75
+            "Met": "yes" if row["met"] else "no",
+        }
+        for row in rows
+    ]
+    st.dataframe(pd.DataFrame(goals), hide_index=True)
 
 
 def _subset_rows(found: Card) -> list[dict[str, str]]:

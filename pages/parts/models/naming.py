@@ -8,7 +8,7 @@ import streamlit as st
 from bmcore.domain import PRIMARY_NAMES
 from pages.parts.case.charts import SHORT_PRIMARIES
 from pages.parts.models import charts
-from pages.parts.models.card import ANSWERS, INFORMED, Card, chart
+from pages.parts.models.card import ANSWERS, INFORMED, Card, chart, draw_goals
 from pages.parts.models.metrics import table_cell
 
 
@@ -37,6 +37,7 @@ def draw_answers(card: Card) -> None:
         "answers",
     )
     st.markdown("\n".join(f"- {sentence}" for sentence in card.get("verdicts", [])))
+    _new_patients(card.get("test"))
     kind = st.segmented_control(
         "Look closer at", list(INFORMED), format_func=INFORMED.__getitem__, default="fused",
         key="card answer",
@@ -64,6 +65,17 @@ def draw_answers(card: Card) -> None:
         first = {w: table_cell(answers[kind].get(f"top_{w}")) for w in (2, 3)}
         st.caption(f"The true one is among the first two: {first[2]}; first three: {first[3]}.")
     _decision(card, kind)
+
+
+def _new_patients(test: Card | None) -> None:
+    """What the finished models said of patients that were drawn for this and read once."""
+    if not test:
+        return
+    draw_goals("On new patients, read once", test["targets"], "target")
+    st.caption(
+        f"{test['patients']} patients on whom nothing was chosen, with the lesions as the "
+        f"segmentation net marks them. {test['verdict']}"
+    )
 
 
 def _more_columns(card: Card, kind: str) -> dict[str, Card]:
