@@ -21,7 +21,7 @@ from tests import pages_home
 SHIPPED = PROJECT / "models" / "demo" / "model_card.json"
 SINCE_FORMAT_2 = (
     "format", "intended_use", "not_for", "decision", "subgroups", "minimum", "segmentation",
-    "ablation", "learning_curves", "sets", "test",
+    "ablation", "learning_curves", "sets", "test", "segmentation_test",
 )  # fmt: skip
 
 
@@ -186,6 +186,41 @@ def test_what_new_patients_showed_comes_before_the_cross_validation(new_card, pl
     met = dict(zip(goals["Goal"], goals["Met"], strict=True))
     assert met["Image only, macro AUC at least 0.72"] == "no"
     assert met["Fused, macro AUC at least 0.82"] == "yes"
+
+
+def new_cases() -> dict:
+    """Two cases a group: a lesion of 3 mm missed, one of 12 mm found; a plaque is marked."""
+    from training.bench.segmentation_test import GROUPS, summarise
+    from training.run.files import plain
+
+    rows: list[dict] = []
+    for group in GROUPS:
+        lesions = [
+            {"diameter_mm": 3.0, "detected": False}, {"diameter_mm": 12.0, "detected": True},
+        ]  # fmt: skip
+        region = {
+            "dice": 0.8, "lesion_dice": 0.7, "false_diameters_mm": [4.0],
+            "lesions": [] if group.style.no_lesion_share else lesions,
+        }  # fmt: skip
+        scores = {"regions": dict.fromkeys(("TC", "WT", "ET"), region)}
+        rows += [{"group": group.name, "scores": scores} for _ in range(2)]
+    rows[-1]["mimic"] = {"name": "plaque", "marked": True, "voxels": 9}
+    return plain(summarise(rows))
+
+
+def test_what_new_cases_showed_of_the_net_is_a_table_by_group_and_one_by_mimic(
+    new_card, place: Path
+) -> None:
+    page = open_page(new_card | {"segmentation_test": new_cases()}, place)
+    assert "10 synthetic cases, on which nothing was chosen" in words(page)
+    tables = [t.value for t in page.dataframe]
+    groups = next(t for t in tables if "Ordinary looks" in t).set_index("")
+    assert groups.loc["Found, under 5 mm", "Ordinary looks"].startswith("0 (0 to 0.")
+    assert groups.loc["Found, under 5 mm", "Varied looks, no metastasis"] == ""
+    mimics = next(t for t in tables if "Marked as one" in t).set_index(
+        "Enhances, but is no metastasis"
+    )
+    assert mimics.loc["Plaque", "Cases"] == "1" and mimics.loc["Infarct", "Cases"] == "0"
 
 
 def test_another_answer_and_another_primary_can_be_looked_at(new_card, place: Path) -> None:

@@ -103,11 +103,12 @@ def test_the_summary_counts_small_lesions_false_ones_and_mimics():
     rows = [_row(name, false=n % 2) for name in groups[:-1] for n in range(6)]
     rows += [_row(groups[-1], marked=n < 2) for n in range(8)]
     found = segmentation_test.summarise(rows)
-    assert found["ordinary looks"]["found_under_5_mm"].value == 0
-    assert found["ordinary looks"]["found_of_5_mm_and_more"].value == 1
-    assert found["varied looks"]["false_a_case"].value == 0.5
-    assert found["varied looks, no metastasis"]["cases_without_a_false_one"].value == 0.5
-    assert "dice_TC" not in found["ordinary looks, no metastasis"]
+    groups = found["groups"]
+    assert groups["ordinary looks"]["Found, under 5 mm"].value == 0
+    assert groups["ordinary looks"]["Found, 5 mm or more"].value == 1
+    assert groups["varied looks"]["False lesions a case"].value == 0.5
+    bare = groups["varied looks, no metastasis"]
+    assert bare["Cases without a false lesion"].value == 0.5 and "Dice, tumour core" not in bare
     assert found["mimics"]["plaque"].value == 0.25 and found["mimics"]["plaque"].n == 8
 
 

@@ -297,6 +297,20 @@ def test_the_ablation_table_is_in_the_card_where_there_is_one(measured, bundle):
         build.rebuild_card(measured, bundle)
 
 
+def test_what_was_read_once_is_in_the_card(measured, bundle):
+    from tests.test_pages_models import naming_test, new_cases
+    from training.model_card import naming
+
+    write_json(measured / "segmentation_test.json", new_cases())
+    assert build.rebuild_card(measured, bundle)
+    text = (measured / "model_card.md").read_text()
+    assert "10 synthetic cases, on which nothing was chosen, read once." in text
+    assert "| Found, under 5 mm | 0.00 (0.00 to " in text and "| plaque | 1.00 (" in text
+    text = "\n".join(naming._test(naming_test()))
+    assert "60 new synthetic patients, read once" in text
+    assert "| image only, macro AUC at least 0.72 | 0.500" in text
+
+
 def test_the_card_goes_into_the_bundle_too_when_one_is_named(measured, bundle, tmp_path):
     for path in bundle.iterdir():
         (tmp_path / "b").mkdir(exist_ok=True)

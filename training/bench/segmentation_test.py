@@ -29,6 +29,7 @@ from training.run.read_once import only_by, part_of, read_each
 
 SEED = 41  # of a cohort that nothing else draws
 SMALL_MM = 5.0
+REGIONS = {"ET": "enhancing tumour", "TC": "tumour core", "WT": "whole tumour"}
 READ_BY, SUMMARY = "read_by.json", "segmentation_test.json"
 
 
@@ -94,27 +95,28 @@ def _marked(
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The tables of each group."""
+    """{"groups": group -> measure in words -> estimate, "mimics": kind -> share that is marked}."""
     from bmcore.stats import bootstrap
     from bmcore.stats.clustered import ratio
     from bmcore.stats.estimate import proportion
 
-    out: dict[str, Any] = {}
+    groups: dict[str, Any] = {}
     for group in GROUPS:
         own = [row["scores"]["regions"] for row in rows if row["group"] == group.name]
         false = [len(r["TC"]["false_diameters_mm"]) for r in own]
         table: dict[str, Any] = {
-            "patients": len(own),
-            "false_a_case": bootstrap.mean(false),
-            "cases_without_a_false_one": proportion(sum(n == 0 for n in false), len(false)),
+            "False lesions a case": bootstrap.mean(false),
+            "Cases without a false lesion": proportion(sum(n == 0 for n in false), len(false)),
         }
         if not group.style.no_lesion_share:
-            for region in ("TC", "WT", "ET"):
-                table[f"dice_{region}"] = bootstrap.mean([r[region]["dice"] for r in own])
-            table["lesion_dice_ET"] = bootstrap.mean([r["ET"]["lesion_dice"] for r in own])
+            for region, words in REGIONS.items():
+                table[f"Dice, {words}"] = bootstrap.mean([r[region]["dice"] for r in own])
+            table["Lesion-wise Dice, enhancing tumour"] = bootstrap.mean(
+                [r["ET"]["lesion_dice"] for r in own]
+            )
             for words, low, high in (
-                ("found_under_5_mm", 0.0, SMALL_MM),
-                ("found_of_5_mm_and_more", SMALL_MM, np.inf),
+                (f"Found, under {SMALL_MM:g} mm", 0.0, SMALL_MM),
+                (f"Found, {SMALL_MM:g} mm or more", SMALL_MM, np.inf),
             ):
                 there = [
                     [s["detected"] for s in r["TC"]["lesions"] if low <= s["diameter_mm"] < high]
@@ -123,16 +125,16 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
                 table[words] = ratio(
                     [sum(x) for x in there], [len(x) for x in there], "lesions found"
                 )
-        out[group.name] = table
+        groups[group.name] = table
     each = [row["mimic"] for row in rows if "mimic" in row]
-    out["mimics"] = {
+    mimics = {
         name: proportion(
             sum(m["marked"] for m in each if m["name"] == name),
             sum(m["name"] == name for m in each),
         )
         for name in MIMICS
     }
-    return out
+    return {"groups": groups, "mimics": mimics}
 
 
 def main(
@@ -151,11 +153,10 @@ def main(
         return
     result = summarise(rows)
     write_json(out / SUMMARY, result)
-    for name, table in result.items():
+    for name, table in {**result["groups"], "mimics marked": result["mimics"]}.items():
         typer.echo(name)
         for words, found in table.items():
-            text = found if isinstance(found, int) else found.text(3)
-            typer.echo(f"  {words.replace('_', ' ')}: {text}")
+            typer.echo(f"  {words}: {found.text(3)}")
 
 
 if __name__ == "__main__":

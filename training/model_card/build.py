@@ -73,6 +73,7 @@ def build_card(out: Path, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
         "not_for": list(NOT_FOR),
         **answers,
         "segmentation": segmentation,
+        "segmentation_test": _optional(out / "segmentation_test.json"),
         "ablation": ablation_table(out / "ablation.json"),
         "limits": limits,
         "parts": {part: _part(entry["training"]) for part, entry in manifest["parts"].items()},

@@ -48,6 +48,8 @@ def card_lines(card: Card) -> list[str]:
         if card.get("segmentation")
         else section("Segmentation", ["Not measured on a cohort."])
     )
+    if card.get("segmentation_test"):
+        lines += _new_cases(card["segmentation_test"])
     lines += (
         naming_lines(card) if card.get("answers") else section("The answers", ["Not measured."])
     )
@@ -125,6 +127,19 @@ def _segmentation(found: Card) -> list[str]:
         lines += [f"Time a case, images in memory to mask: {cell(whole['seconds'], 1)} s, median "
                   f"({words}).", ""]  # fmt: skip
     return lines
+
+
+def _new_cases(found: Card) -> list[str]:
+    """Synthetic cases that were drawn for this, read once: a column a group."""
+    groups = found["groups"]
+    measures = dict.fromkeys(measure for group in groups.values() for measure in group)
+    rows = [[m, *(cell(group.get(m)) for group in groups.values())] for m in measures]
+    count = sum(group["False lesions a case"]["n"] for group in groups.values())
+    body = [f"{count} synthetic cases, on which nothing was chosen, read once.", "",
+            *table(["", *groups], rows), "",
+            *table(["What is no metastasis, yet enhances", "Marked as one"],
+                   [[name, cell(share)] for name, share in found["mimics"].items()])]  # fmt: skip
+    return section("Segmentation of new cases", body)
 
 
 def _subsets(found: Card) -> list[str]:

@@ -211,6 +211,32 @@ def draw_segmentation(card: Card) -> None:
     st.dataframe(pd.DataFrame(_subset_rows(found)), hide_index=True)
     if found.get("goals"):
         draw_goals("Goals set before measuring", found["goals"], "goal")
+    draw_new_cases(card.get("segmentation_test"))
+
+
+def draw_new_cases(found: Card | None) -> None:
+    """What the net marked in cases that were drawn for this and read once."""
+    if not found:
+        return
+    st.subheader("On new cases, read once", anchor=False)
+    groups = found["groups"]
+    count = sum(group["False lesions a case"]["n"] for group in groups.values())
+    st.caption(f"{count} synthetic cases, on which nothing was chosen. Value (95 % interval).")
+    measures = dict.fromkeys(measure for group in groups.values() for measure in group)
+    rows = [
+        {
+            "": measure,
+            **{name.capitalize(): table_cell(g.get(measure)) for name, g in groups.items()},
+        }
+        for measure in measures
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    mimics = [
+        {"Enhances, but is no metastasis": name.capitalize(), "Marked as one": table_cell(share),
+         "Cases": str(share["n"])}
+        for name, share in found["mimics"].items()
+    ]  # fmt: skip
+    st.dataframe(pd.DataFrame(mimics), hide_index=True)
 
 
 def draw_goals(heading: str, rows: Sequence[Card], key: str) -> None:
