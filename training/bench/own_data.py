@@ -33,15 +33,14 @@ from training.data.cohort import NET
 from training.data.content import image_content
 from training.data.split import read_split
 from training.evaluation.segmentation_case import ALL, Scoring, evaluate_case, source_of
-from training.pipeline.order import Effort, Order
+from training.pipeline.order import FINE, FRESH, Effort, Order
 from training.pipeline.whole import run_all
 from training.run.files import read_json, write_json
 from training.run.options import DeviceOption, OutOption, SeedOption, run_app
 from training.run.processes import progress
 
-SHIPPED, FRESH, TUNED = "shipped as it is", "from nothing", "fine-tuned"
-ORDER = (SHIPPED, FRESH, TUNED)
-PAIRS = ((TUNED, SHIPPED), (TUNED, FRESH), (FRESH, SHIPPED))
+SHIPPED, NOTHING, TUNED = "shipped as it is", "from nothing", "fine-tuned"
+PAIRS = ((TUNED, SHIPPED), (TUNED, NOTHING), (NOTHING, SHIPPED))
 DRAWS = Resampling(2000)
 FIGURES: Mapping[str, Callable[[Mapping[str, Any]], float]] = {
     "Dice, enhancing tumour": lambda r: r["ET"]["dice"],
@@ -160,7 +159,8 @@ def main(
     start_from: Annotated[Path, typer.Option(help="The shipped bundle.")] = Path("models/demo"),
     folds: Annotated[int, typer.Option(min=2)] = 5,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Of each segmentation net; else as training.run.")
+        int | None,
+        typer.Option(min=1, help="Of a net that is fine-tuned, four times as many from nothing."),
     ] = None,
     least: Annotated[int, typer.Option(min=6, help="Patients, at least.")] = Effort.least,
     small: Annotated[
@@ -173,14 +173,15 @@ def main(
     """Draw, train twice, read, compare; writes OUT/own_data.json and prints it."""
     data = out / "stand-in"
     write_cohort(data, cases, seed, workers, small)
-    effort = replace(Effort(), steps=steps, least=least)
+    effort = replace(Effort(), least=least)
     if small:
         effort = replace(effort, batch=1, head=2, contours=1, cnn=6, code=20, refits=10, curves=2)
     works = {}
-    for road, start in ((FRESH, None), (TUNED, start_from)):
+    for road, start, share in ((TUNED, start_from, 1), (NOTHING, None, FRESH // FINE)):
         works[road] = out / road.replace(" ", "-")
+        own = replace(effort, steps=None if steps is None else steps * share)
         run_all(Order(data, works[road] / "models", works[road] / "work", start, folds,
-                      workers=workers, device=device, synthetic=True, effort=effort))  # fmt: skip
+                      workers=workers, device=device, synthetic=True, effort=own))  # fmt: skip
     shipped = out / "shipped"
     tuned = works[TUNED] / "work"
     read_shipped(tuned / "cases", start_from, shipped, device)
