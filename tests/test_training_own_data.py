@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from bmcore.domain import PRIMARIES, InputRefused
 from tests import own_data_fixture as fixture
+from training.bench import own_data
 from training.bench.stand_in import NO_FAULTS
 from training.data.candidate_dataset import Found
 from training.data.enough import check_enough
@@ -364,3 +365,40 @@ def test_a_new_head_is_kept_only_where_it_beats_that_of_the_start(
 def test_nothing_is_spoilt_without_faults(tmp_path: Path) -> None:
     seen = audit(fixture.cohort(tmp_path / "whole", 2, NO_FAULTS), tmp_path / "kept")
     assert [c.why for c in seen.cases] == ["", ""] and seen.doubled == ()
+
+
+# --- the comparison on a stand-in ---------------------------------------------------------------
+
+
+def _scored(dice: float) -> dict:
+    region = {"dice": dice, "lesion_dice": dice, "false_diameters_mm": [4.0]}
+    return {"subsets": {"all": {"regions": dict.fromkeys(("ET", "TC", "WT"), region)}}}
+
+
+def test_the_roads_are_compared_on_the_same_cases_by_person():
+    ids = [f"c{n}" for n in range(12)]
+    persons = {i: f"p{n // 2}" for n, i in enumerate(ids)}  # two cases each
+    low = {i: _scored(0.5 + n / 100) for n, i in enumerate(ids)}
+    high = {i: _scored(0.6 + n / 100) for n, i in enumerate(ids)}
+    alone = low | {"only here": _scored(0.0)}
+    records = {own_data.SHIPPED: alone, own_data.NOTHING: low, own_data.TUNED: high}
+    rows = own_data.compare_segmentation(records, persons)
+    row = next(r for r in rows if r["figure"] == "Dice, whole tumour")
+    assert row[own_data.SHIPPED].value == pytest.approx(0.555)  # the case of one road is left out
+    gain = row[f"{own_data.TUNED} less {own_data.SHIPPED}"]
+    assert gain.value == pytest.approx(0.1) and gain.n == 6
+
+
+def test_naming_is_compared_where_every_road_answers_and_two_primaries_are_there():
+    ids = [f"c{n}" for n in range(8)]
+    persons, primaries = {i: i for i in ids}, {i: n % 2 for n, i in enumerate(ids)}
+    right = {
+        i: [0.9, 0.1, 0, 0, 0, 0] if primaries[i] == 0 else [0.1, 0.9, 0, 0, 0, 0] for i in ids
+    }
+    knows = {i: {"image": p, "fused": p} for i, p in right.items()}
+    silent = knows | {"c0": {"image": None, "fused": right["c0"]}}
+    answers = {own_data.SHIPPED: silent, own_data.NOTHING: knows, own_data.TUNED: knows}
+    rows = {r["figure"]: r for r in own_data.compare_naming(answers, primaries, persons)}
+    assert rows["image, macro AUC"][own_data.TUNED].n == 7
+    assert rows["fused, macro AUC"][own_data.TUNED].value == 1
+    assert own_data.compare_naming(answers, dict.fromkeys(ids, 0), persons) == []
