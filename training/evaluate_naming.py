@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from bmcore.domain import PRIMARIES, ClinicalRecord, refuse
+from bmcore.domain import PRIMARIES, PRIMARY_NAMES, ClinicalRecord, Primary, refuse
 from bmcore.phantom.seeds import member_seed
 from training.naming_dataset import TEST_SEED
 from training.run.files import write_json
@@ -178,7 +178,8 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
     least("true primary among the first two", fused["top_2"], 0.78)
     for name, found in result["sets"].get("fused", {}).get("coverage_per_primary", {}).items():
         met = 0.85 <= found.value <= 0.95
-        rows.append((f"coverage of 90 % sets, {name}, .85 to .95", found, met))
+        words = PRIMARY_NAMES[Primary(name)]
+        rows.append((f"coverage of 90 % sets, {words}, .85 to .95", found, met))
     error = fused["calibration_error"]
     rows.append(("calibration error at most 0.04", error, error.value <= 0.04))
     return [{"target": words, "found": found, "met": bool(met)} for words, found, met in rows]

@@ -39,7 +39,8 @@ def naming_lines(card: Card) -> list[str]:
     ]
     rows = [[ANSWER_WORDS[kind], *(cell(numbers[key]) for key in NUMBERS)]
             for kind, numbers in card["answers"].items()]  # fmt: skip
-    lines = section("The answers side by side", [
+    lines = _test(card["test"]) if card.get("test") else []
+    lines += section("The answers side by side", [
         *intro, "", *table(["Answer", *NUMBERS.values()], rows), "", *bullets(card["verdicts"]),
     ])  # fmt: skip
     if card.get("tests"):
@@ -77,8 +78,6 @@ def naming_lines(card: Card) -> list[str]:
         lines += _learning(card["learning_curves"])
     if card.get("predicted_masks"):
         lines += _predicted(card["predicted_masks"])
-    if card.get("test"):
-        lines += _test(card["test"])
     return lines + section("Does the autoencoder help?", table(["Code", *columns.values()], rows))
 
 
