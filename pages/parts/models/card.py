@@ -250,7 +250,7 @@ def draw_goals(heading: str, rows: Sequence[Card], key: str) -> None:
         }
         for row in rows
     ]
-    st.dataframe(pd.DataFrame(goals), hide_index=True)
+    st.dataframe(pd.DataFrame(goals), hide_index=True, height="content")  # all of them at once
 
 
 def _subset_rows(found: Card) -> list[dict[str, str]]:
