@@ -220,7 +220,9 @@ def test_what_new_cases_showed_of_the_net_is_a_table_by_group_and_one_by_mimic(
     mimics = next(t for t in tables if "Marked as one" in t).set_index(
         "Enhances, but is no metastasis"
     )
-    assert mimics.loc["Plaque", "Cases"] == "1" and mimics.loc["Infarct", "Cases"] == "0"
+    assert mimics.loc["Enhancing plaques", "Cases"] == "1"
+    assert mimics.loc["Subacute infarcts", "Cases"] == "0"
+    assert "Taken for metastases: enhancing plaques (100%)." in words(page)
 
 
 def test_another_answer_and_another_primary_can_be_looked_at(new_card, place: Path) -> None:

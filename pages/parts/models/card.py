@@ -44,6 +44,12 @@ REGION_COLUMNS = {
     "sensitivity": "Lesions found",
     "false_per_case": "False lesions per case",
 }
+MIMICS = {
+    "plaque": "Enhancing plaques",
+    "infarct": "Subacute infarcts",
+    "meningioma": "Meningiomas",
+    "cavity": "Cavities after an operation",
+}
 NO_CARD = (
     "These models come without a model card, so it is not known how good they are. Whoever "
     "trained them can make one: the evaluation writes it."
@@ -143,6 +149,14 @@ def distrust(card: Card | None) -> list[str]:
             + "; ".join(f"{size_words(r)}, {r['sensitivity']['value']:.0%} found" for r in small)
             + "."
         )
+    mimics = ((card or {}).get("segmentation_test") or {}).get("mimics") or {}
+    mistaken = [
+        f"{MIMICS.get(name, name).lower()} ({share['value']:.0%})"
+        for name, share in mimics.items()
+        if share["value"] is not None and share["value"] >= 0.25
+    ]
+    if mistaken:
+        lines.append(f"Taken for metastases: {', '.join(mistaken)}.")
     lines.append("Any primary other than the six gets a wrong answer.")
     lines.append("Treated metastases, follow-up and other tumours: not meant for them.")
     return lines
@@ -232,10 +246,13 @@ def draw_new_cases(found: Card | None) -> None:
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
     mimics = [
-        {"Enhances, but is no metastasis": name.capitalize(), "Marked as one": table_cell(share),
-         "Cases": str(share["n"])}
+        {
+            "Enhances, but is no metastasis": MIMICS.get(name, name),
+            "Marked as one": table_cell(share),
+            "Cases": str(share["n"]),
+        }
         for name, share in found["mimics"].items()
-    ]  # fmt: skip
+    ]
     st.dataframe(pd.DataFrame(mimics), hide_index=True)
 
 
