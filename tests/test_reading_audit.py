@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bmcore.domain import Primary
+from bmcore.domain import PRIMARIES, Primary
 from bmcore.inference import audit
 from bmcore.inference.audit import FAILS, OPEN, PASSES, Audit
+from bmcore.models.cnn import lesion_logits
 from tests.test_reading_explain import CORNERS, net_with_evidence_in_channels
 
 T1C = 1  # CORNERS[1]: there the net by hand finds its evidence for melanoma
@@ -47,47 +48,86 @@ def test_a_map_of_what_the_net_uses_on_the_lesion_passes_place_and_deletion() ->
     assert found == audit.measure(net, patch, 1, Primary.MELANOMA)
 
 
-def test_occlusion_finds_the_spot_whose_loss_lowers_the_score() -> None:
-    """By hand: the score falls where the T1 Gd spot is flattened, and nowhere else."""
-    from bmcore.inference.explain import OCCLUSION, evidence
+def test_integrated_gradients_find_the_spot_that_adds_to_the_score() -> None:
+    """By hand: the score rises with the T1 Gd spot, and nowhere else."""
+    from bmcore.inference.explain import INTEGRATED, evidence
 
     net, patch = net_with_evidence_in_channels(), patch_of_four_spots(lesion_at=T1C)
-    heat = evidence(net, patch, Primary.MELANOMA, OCCLUSION)
-    assert heat.max() == 1 and heat.shape == (32, 32, 32)
+    heat = evidence(net, patch, Primary.MELANOMA, INTEGRATED)
+    assert heat.max() == 1 and heat.shape == (32, 32, 32) and heat.min() >= 0
     spot = np.zeros_like(heat, bool)
     spot[tuple(CORNERS[T1C])] = True
-    assert spot[np.unravel_index(heat.argmax(), heat.shape)]
     assert heat[spot].mean() > 20 * heat[~spot].mean()
     away = np.ones_like(spot)
     reach = [s.indices(32) for s in CORNERS[T1C]]
-    away[tuple(slice(max(0, low - 6), high + 6) for low, high, _ in reach)] = False
-    assert heat[away].max() < 0.2
-    found = audit.measure(net, patch, 1, Primary.MELANOMA, OCCLUSION)
-    assert found.method == OCCLUSION and verdicts(found)[1] == PASSES
+    away[tuple(slice(max(0, low - 4), high + 4) for low, high, _ in reach)] = False
+    assert heat[away].max() < 0.1
+    found = audit.measure(net, patch, 1, Primary.MELANOMA, INTEGRATED)
+    assert found.method == INTEGRATED and verdicts(found)[:2] == [PASSES, PASSES]
+
+
+def test_integrated_gradients_add_up_to_what_the_flattened_cube_lacks() -> None:
+    """Completeness (Sundararajan et al. 2017): all gains and losses add up to the difference of the
+    log-odds; here, where nothing is lost, the gains alone, before they are made smooth."""
+    from bmcore.inference import explain
+
+    net, patch = net_with_evidence_in_channels(), patch_of_four_spots(lesion_at=T1C)
+    patch[0, [0, 2, 3]] = 0  # the T1 Gd spot alone is left
+    flat = patch.copy()
+    flat[:, :4] = 0
+    index = PRIMARIES.index(Primary.MELANOMA)
+    logits = [lesion_logits(net, p)[0] for p in (patch, flat)]
+    with_spot, without = (z[index] - z.mean() for z in logits)
+    gains = explain.integrated_gradients(net, patch, Primary.MELANOMA)
+    assert gains.sum() == pytest.approx(with_spot - without, rel=0.02)
+
+
+def test_a_small_lesion_is_checked_by_the_map_that_tells_voxels_apart() -> None:
+    from bmcore.inference.explain import INTEGRATED
+
+    small = Audit(1, Primary.RCC, False, in_core=0.9, cells=1.0)
+    assert verdicts(small) == [OPEN] * 3 and "1.0 of the map's 6 mm cells; 3" in _because(small)
+    fine = replace(small, method=INTEGRATED)
+    assert verdicts(fine)[0] == PASSES
+    tiny = replace(fine, cells=20 / 64)
+    assert verdicts(tiny) == [OPEN] * 3 and "20 voxels of 1.5 mm; 24 are" in _because(tiny)
+    assert not small.passes and not tiny.passes
+
+
+def _because(found: Audit) -> str:
+    return found.checks[0].because
 
 
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [
         ("passes", "passes", "gradcam"),
-        ("fails", "passes", "occlusion"),
+        ("fails", "passes", "integrated gradients"),
         ("fails", "fails", "gradcam"),
         ("fails", "empty", "gradcam"),
-        ("empty", "passes", "occlusion"),
+        ("empty", "passes", "integrated gradients"),
         ("empty", "fails", "gradcam"),
+        ("too small", "passes", "integrated gradients"),
     ],
 )
 def test_the_second_map_is_shown_where_it_passes_and_the_first_does_not(
     first: str, second: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = Audit(1, Primary.RCC, False, in_core=0.9, cells=9, alike=(0.0,))
-    bad = replace(good, in_core=0.1)
-    kept = {"passes": good, "fails": bad, "empty": Audit(1, Primary.RCC, empty=True)}
-    assert [kept[name].passes for name in kept] == [True, False, False]
+    good = Audit(
+        1, Primary.RCC, False, in_core=0.9, cells=9, alike=(0.0,), curve=(1.0, 0.0), area=0.1,
+        random_areas=(0.5,) * 20,
+    )  # fmt: skip
+    kept = {
+        "passes": good,
+        "fails": replace(good, in_core=0.1),
+        "empty": Audit(1, Primary.RCC, empty=True),
+        "too small": replace(good, cells=1),
+    }
+    assert [kept[name].passes for name in kept] == [True, False, False, False]
 
     def measured(*given: Any) -> Audit:
-        by_occlusion = given[-1] == "occlusion"
-        return replace(kept[second], method="occlusion") if by_occlusion else kept[first]
+        second_map = given[-1] == "integrated gradients"
+        return replace(kept[second], method=given[-1]) if second_map else kept[first]
 
     monkeypatch.setattr(audit, "measure", measured)
     nothing: Any = None

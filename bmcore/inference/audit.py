@@ -1,7 +1,7 @@
 """Can a map of the CNN's evidence be believed? Three checks, each with its verdict in words.
 
-A map is by Grad-CAM, or by occlusion where that is empty or fails (``trusted``). The worker makes
-both, see ``checked_maps``.
+A map is by Grad-CAM, or by integrated gradients where that does not pass (``trusted``). The worker
+makes both, see ``checked_maps``.
 
 1. Place: how much of the map lies in the lesion and its oedema.
 2. Deletion (Petsiuk, Das and Saenko, BMVC 2018): the image is flattened to the brain's median, the
@@ -11,9 +11,9 @@ both, see ``checked_maps``.
 3. Learning (Adebayo et al., NeurIPS 2018): the same map is made with nets of random weights. A map
    that stays the same when all that was learnt is gone shows the picture, not what was learnt.
 
-Only places that the net can look at take part: marked tissue for a net that computes on tissues,
-the brain in the cube otherwise. A lesion that fills fewer than ``LEAST_CELLS`` of the map's 6 mm
-cells is too small for any of the three.
+Only places that the net can look at take part (``explain.looked_at``). Grad-CAM has cells of 6 mm;
+a lesion that fills fewer than ``LEAST_CELLS`` of them is too small for any of the three. Integrated
+gradients tell voxels apart and need ``LEAST_VOXELS``.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ STEPS = 12  # of the deletion curve
 ORDERS = 20  # random maps that the deletion is compared with
 NETS = 8  # of random weights
 LEAST_CELLS = 3.0
+LEAST_VOXELS = 24  # of 1.5 mm: two for each step of the deletion
 ALIKE = 0.5  # mean rank correlation from which a map counts as the same without what was learnt
 PASSES, FAILS, OPEN = "passes", "fails", "cannot tell"
 
@@ -82,14 +83,9 @@ class Audit:
     method: str = explain.GRADCAM
 
     @property
-    def fails(self) -> bool:
-        """True where one of the checks fails."""
-        return any(check.verdict == FAILS for check in self.checks)
-
-    @property
     def passes(self) -> bool:
-        """True where the map shows something and none of the checks fails."""
-        return not self.empty and not self.fails
+        """True where the map shows something and passes all checks."""
+        return not self.empty and all(check.verdict == PASSES for check in self.checks)
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -100,12 +96,12 @@ class Audit:
 def trusted(
     net: nn.Module, patch: npt.NDArray[np.float32], lesion_number: int, primary: Primary
 ) -> Audit:
-    """The audit of the map to show: of Grad-CAM, or of the map by occlusion where Grad-CAM is empty
-    or fails and that one passes. For ``patch`` see ``measure``."""
+    """The audit of the map to show: of Grad-CAM, or of integrated gradients where these pass and
+    Grad-CAM does not. For ``patch`` see ``measure``."""
     first = measure(net, patch, lesion_number, primary)
     if first.passes:
         return first
-    second = measure(net, patch, lesion_number, primary, explain.OCCLUSION)
+    second = measure(net, patch, lesion_number, primary, explain.INTEGRATED)
     return second if second.passes else first
 
 
@@ -142,7 +138,7 @@ def measure(
     core = np.clip(patch[0, 4] + patch[0, 6], 0, 1)
     oedema = np.clip(patch[0, 5], 0, 1 - core)
     bound = explain.looks_at_marked_tissue_alone(net)
-    field = core + oedema > 0 if bound else brain
+    field = explain.looked_at(net, patch)
     total = float(heat.sum())
     place: dict[str, Any] = {
         "in_core": float((heat * core).sum()) / total,
@@ -151,14 +147,14 @@ def measure(
         "bound": bound,
         "cells": int(field.sum()) / explain.CELL**3,
     }
-    if place["cells"] < LEAST_CELLS:
+    if place["cells"] < _least_cells(method):
         return Audit(lesion_number, primary, False, **place, method=method)
     return Audit(
         lesion_number,
         primary,
         False,
         **place,
-        **_deletions(net, patch, heat, field, primary),
+        **_deletions(net, patch, heat, field, primary, method),
         alike=_likeness(net, patch, heat, field, primary, method),
         method=method,
     )
@@ -170,6 +166,7 @@ def _deletions(
     heat: npt.NDArray[np.float32],
     field: npt.NDArray[np.bool_],
     primary: Primary,
+    method: str,
 ) -> dict[str, Any]:
     """The curve of the map and those of random maps of the same smoothness."""
     random = np.random.default_rng(RANDOM_SEED)
@@ -177,9 +174,13 @@ def _deletions(
     def curve(values: npt.NDArray) -> npt.NDArray[np.float64]:
         return deletion(net, patch, values, field, primary, random)
 
+    def any_map() -> npt.NDArray[np.float64]:
+        if method == explain.INTEGRATED:
+            return explain.smooth(random.random(field.shape), field)
+        return explain.spread_cells(random.random([n // explain.CELL for n in field.shape]))
+
     own = curve(heat)
-    cells = [n // explain.CELL for n in field.shape]
-    others = np.stack([curve(explain.spread_cells(random.random(cells))) for _ in range(ORDERS)])
+    others = np.stack([curve(any_map()) for _ in range(ORDERS)])
     low, high = np.quantile(others, [0.025, 0.975], axis=0)
     return {
         "curve": _floats(own),
@@ -255,7 +256,7 @@ def forgotten(net: nn.Module, seed: int) -> nn.Module:
 
 def _place(a: Audit) -> Check:
     question = "Is the map on the lesion?"
-    if a.cells < LEAST_CELLS:
+    if a.cells < _least_cells(a.method):
         return _too_small(question, a)
     inside = a.in_core + a.in_oedema
     words = (
@@ -271,11 +272,17 @@ def _place(a: Audit) -> Check:
     return Check(question, FAILS, words)
 
 
+def _least_cells(method: str) -> float:
+    """How many cells of 6 mm a lesion must fill for a map by this method to be checked."""
+    return LEAST_VOXELS / explain.CELL**3 if method == explain.INTEGRATED else LEAST_CELLS
+
+
 def _too_small(question: str, a: Audit) -> Check:
-    words = (
-        f"the lesion fills only {a.cells:.1f} of the map's 6 mm cells; {LEAST_CELLS:.0f} are needed"
-    )
-    return Check(question, OPEN, words)
+    if a.method == explain.INTEGRATED:
+        there = f"{a.cells * explain.CELL**3:.0f} voxels of 1.5 mm; {LEAST_VOXELS}"
+    else:
+        there = f"{a.cells:.1f} of the map's 6 mm cells; {LEAST_CELLS:.0f}"
+    return Check(question, OPEN, f"the lesion fills only {there} are needed")
 
 
 def _deletion(a: Audit) -> Check:

@@ -4,10 +4,10 @@ python -m training.bench.map_audit --bundle models/demo --out runs/maps --heads 
 
 New synthetic patients (``TRIAL_SEED``) with the reference's lesions. Every lesion of LEAST_MM and
 more is audited as the screen does it (``inference.audit``): Grad-CAM for the lesion's likeliest
-primary, and the map by occlusion where that is empty or fails. A lesion passes where one of the two
-maps is not empty and fails none of the three checks. The interval resamples patients. About a
-minute a patient on one core: what was read of a head (five patients) is kept in one file, so that a
-stopped run goes on and several processes may share the heads.
+primary, and integrated gradients where that does not pass. A lesion passes where one of the two
+maps is not empty and passes all three checks. The interval resamples patients. Half a minute a
+patient on one core: what was read of a head (five patients) is kept in one file, so that a stopped
+run goes on and several processes may share the heads.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 METHOD_WORDS = {
     "gradcam": "Grad-CAM",
-    "occlusion": "occlusion, since Grad-CAM shows nothing or fails its check",
+    "integrated gradients": "integrated gradients, since Grad-CAM does not pass its check",
 }
 ICONS = {
     "passes": ":green[:material/check_circle:]",

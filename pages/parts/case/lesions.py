@@ -202,8 +202,8 @@ def _draw_gradcam(prediction: Prediction) -> None:
         "Bright places in this lesion's cube (48 mm) raised the net's score for this primary. 1 "
         "is the strongest place of this lesion alone, so lesions cannot be compared. The map does "
         "not show where the tumour is, nor that the net is right. It is made by Grad-CAM; where "
-        "that is empty or fails its check, by occlusion: how far the score falls when a place is "
-        "flattened."
+        "that does not pass its check, by integrated gradients: what each place adds to the score "
+        "while the lesion, made grey at first, takes on its brightness."
     )
 
 
