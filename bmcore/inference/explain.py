@@ -40,6 +40,7 @@ NOT_KNOWN = "not known"
 GRADCAM, INTEGRATED = "gradcam", "integrated gradients"
 CELL = 4  # the CNN's last maps have one cell for 4 patch voxels along each axis
 PATH_STEPS = 12  # between the flattened cube and the cube as it is
+BRIGHTEST = 0.95  # of the voxels that gain: single ones would leave all others dark
 SMOOTH = 0.7  # patch voxels of 1.5 mm: standard deviation that makes gradients readable
 
 
@@ -216,10 +217,11 @@ def evidence(
 
     if method == INTEGRATED:
         fine = integrated_gradients(net, patch, primary)
+        peak = np.quantile(fine[fine > 0], BRIGHTEST) if fine.any() else 0.0
     else:
         fine = np.mean([_cam(member, patch, primary) for member in members(net)], axis=0)
-    peak = fine.max()
-    return (fine / peak if peak > 1e-9 else np.zeros_like(fine)).astype(np.float32)
+        peak = fine.max()
+    return (np.minimum(fine / peak, 1) if peak > 1e-9 else np.zeros_like(fine)).astype(np.float32)
 
 
 def integrated_gradients(

@@ -80,7 +80,7 @@ def overlays(prediction: Prediction, mask: Volume | None = None) -> viewer.Overl
     if asked is not None:
         found = map_on_demand.find(prediction, asked)
         if found is not None:
-            heat, name = found.heat, f"Grad-CAM {asked[0]}"
+            heat, name = found.heat, f"Evidence {asked[0]}"
     shown = prediction.mask if mask is None else mask
     doubt = uncertainty.mask_doubt(prediction.novelty)
     return viewer.Overlays(shown, prediction.lesions, heat, name, prediction.mask, doubt)

@@ -46,7 +46,7 @@ class Overlays:
     mask: Volume | None = None
     lesions: tuple[Lesion, ...] = ()
     heat: Volume | None = None
-    heat_name: str = "Grad-CAM"
+    heat_name: str = "Evidence"
     basis: Volume | None = None
     doubt: str = ""
 

@@ -18,7 +18,7 @@ const HELP = [
   ["T", "slab of the brightest values: 5, 10, 20 mm, off"],
   ["Double click, Enter", "make this plane the large one"],
   ["L, Shift L", "next, previous lesion"],
-  ["O, G, Space", "segmentation, Grad-CAM on or off; hide all overlays"],
+  ["O, G, Space", "segmentation, evidence map on or off; hide all overlays"],
   ["A, X", "accept, reject the chosen lesion"],
   ["M", "mark a lesion at the crosshair"],
   ["D", "length: drag; or D at the start and D at the end"],

@@ -208,7 +208,7 @@ function act(viewer, key, event) {
   else if (key === "+" || key === "=") zoomAt(viewer, pane, 1.15);
   else if (key === "-") zoomAt(viewer, pane, 1 / 1.15);
   else if (key === "o") viewer.flip("showMask", "Segmentation");
-  else if (key === "g") viewer.flip("showHeat", "Grad-CAM");
+  else if (key === "g") viewer.flip("showHeat", "Evidence map");
   else if (key === " ") viewer.flip("shown", "All overlays");
   else if (key === "c" && event.shiftKey) viewer.data.prior && viewer.setLayout(state.layout === "prior" ? "three" : "prior");
   else if (key in LAYOUT_KEYS) viewer.setLayout(state.layout === LAYOUT_KEYS[key] ? "three" : LAYOUT_KEYS[key]);

@@ -225,7 +225,7 @@ export function drawSliceBar(target, { now, ticks }, pane) {
   target.fillRect(x - 3, now - 9, 6, 18);
 }
 
-/** The scale of a Grad-CAM map: a ramp from 0 to 1 at the lower right. */
+/** The scale of a map of evidence: a ramp from 0 to 1 at the lower right. */
 export function drawHeatScale(target, pane) {
   const width = Math.min(120, pane.width / 4);
   const [x, y] = [pane.width - width - 36, pane.height - 26];
@@ -236,5 +236,5 @@ export function drawHeatScale(target, pane) {
   target.font = "12px system-ui, sans-serif";
   label(target, "0", x, y + 10, "center", "top");
   label(target, "1", x + width, y + 10, "center", "top");
-  label(target, "Grad-CAM, this lesion", x + width, y - 4, "right", "bottom", "#d3dde6");
+  label(target, "Evidence, this lesion", x + width, y - 4, "right", "bottom", "#d3dde6");
 }

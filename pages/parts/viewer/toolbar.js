@@ -217,7 +217,7 @@ export class Toolbar extends Controls {
         pressed: () => state.showMask,
       }),
       ...labels,
-      this.slider("Opacity", "Opacity of the segmentation; 0 leaves the outline, as Grad-CAM does", [0, 1, 0.05], () => state.maskOpacity, (v) => (state.maskOpacity = v)),
+      this.slider("Opacity", "Opacity of the segmentation; 0 leaves the outline, as the evidence map does", [0, 1, 0.05], () => state.maskOpacity, (v) => (state.maskOpacity = v)),
     );
   }
 
@@ -225,11 +225,11 @@ export class Toolbar extends Controls {
     const { viewer } = this;
     const { state } = viewer;
     return group(
-      "Grad-CAM",
-      this.button(viewer.data.heat.name, "Grad-CAM on or off (key G)", () => viewer.flip("showHeat", "Grad-CAM"), {
+      "Evidence map",
+      this.button(viewer.data.heat.name, "Evidence map on or off (key G)", () => viewer.flip("showHeat", "Evidence map"), {
         pressed: () => state.showHeat,
       }),
-      this.slider("Strength", "Opacity of Grad-CAM", [0, 1, 0.05], () => state.heatOpacity, (v) => (state.heatOpacity = v)),
+      this.slider("Strength", "Opacity of the evidence map", [0, 1, 0.05], () => state.heatOpacity, (v) => (state.heatOpacity = v)),
     );
   }
 
