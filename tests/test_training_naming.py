@@ -336,7 +336,7 @@ def test_the_summary_holds_targets_losses_and_coverage():
     assert "fused answer is better than the clinical" in found["verdict"]
     covered = found["sets"]["fused"]["coverage_per_primary"]["rcc"]
     assert covered.n == 40 and 0.75 < covered.value < 1
-    words = [row["target"] for row in found["targets"]]
+    words = [row["goal"] for row in found["targets"]]
     assert len(words) == 16 and all(isinstance(row["met"], bool) for row in found["targets"])
     assert {True, False} == {row["met"] for row in found["targets"]}
 

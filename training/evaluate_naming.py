@@ -182,7 +182,7 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
         rows.append((f"coverage of 90 % sets, {words}, .85 to .95", found, met))
     error = fused["calibration_error"]
     rows.append(("calibration error at most 0.04", error, error.value <= 0.04))
-    return [{"target": words, "found": found, "met": bool(met)} for words, found, met in rows]
+    return [{"goal": words, "found": found, "met": bool(met)} for words, found, met in rows]
 
 
 def main(
@@ -216,7 +216,7 @@ def main(
     write_json(out / SUMMARY, result)
     for row in result["targets"]:
         met = "met" if row["met"] else "missed"
-        typer.echo(f"{met}: {row['target']}: {row['found'].text(3)}")
+        typer.echo(f"{met}: {row['goal']}: {row['found'].text(3)}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.model_card.tables import WORDS, Card, bullets, cell, section, subgroups, table
+from training.model_card.tables import WORDS, Card, bullets, cell, goals, section, subgroups, table
 
 ANSWER_WORDS = {
     "trivial": "Trivial (shares of the primaries)",
@@ -174,9 +174,7 @@ def _predicted(found: Card) -> list[str]:
 
 
 def _test(found: Card) -> list[str]:
-    rows = [[row["target"], cell(row["found"], 3), "yes" if row["met"] else "no"]
-            for row in found["targets"]]  # fmt: skip
     body = [f"{found['patients']} new synthetic patients, read once, masks from the segmentation "
-            "net.", "", *table(["Target", "Found", "Met"], rows), "",
+            "net.", "", *goals(found["targets"]), "",
             *bullets([found["verdict"]])]  # fmt: skip
     return section("New patients, the shipped models", body)

@@ -7,7 +7,7 @@ from typing import Any
 
 from bmcore.stats.surface_elements import CONVENTIONS
 from training.model_card.naming import naming_lines
-from training.model_card.tables import WORDS, Card, bullets, cell, section, subgroups, table
+from training.model_card.tables import WORDS, Card, bullets, cell, goals, section, subgroups, table
 
 REGION_NUMBERS = {
     "dice": "Dice",
@@ -86,11 +86,7 @@ def _segmentation(found: Card) -> list[str]:
     whole = found["subsets"].get("all")
     lines = section("Segmentation", [cases, "", rules])
     if found.get("goals"):
-        rows = [
-            [g["goal"], cell(g["found"], 3), "yes" if g["met"] else "no"]  # 0.746 misses 0.75
-            for g in found["goals"]
-        ]
-        lines += section("Goals set before", table(["Goal", "Found", "Met"], rows), 3)
+        lines += section("Goals set before", goals(found["goals"]), 3)
     if whole and whole["regions"]:
         for title, columns in (
             ("Each region", REGION_NUMBERS),

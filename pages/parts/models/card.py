@@ -224,7 +224,7 @@ def draw_segmentation(card: Card) -> None:
     st.subheader("With fewer sequences", anchor=False)
     st.dataframe(pd.DataFrame(_subset_rows(found)), hide_index=True)
     if found.get("goals"):
-        draw_goals("Goals set before measuring", found["goals"], "goal")
+        draw_goals("Goals set before measuring", found["goals"])
     draw_new_cases(card.get("segmentation_test"))
 
 
@@ -256,12 +256,12 @@ def draw_new_cases(found: Card | None) -> None:
     st.dataframe(pd.DataFrame(mimics), hide_index=True)
 
 
-def draw_goals(heading: str, rows: Sequence[Card], key: str) -> None:
-    """What was aimed at (``key`` of each row), what was found, and whether it was met."""
+def draw_goals(heading: str, rows: Sequence[Card]) -> None:
+    """What was aimed at, what was found, and whether it was met."""
     st.subheader(heading, anchor=False)
     goals = [
         {
-            "Goal": row[key][:1].upper() + row[key][1:],
+            "Goal": row["goal"][:1].upper() + row["goal"][1:],
             "Found": table_cell(row["found"], 3),  # 0.746 misses 0.75
             "Met": "yes" if row["met"] else "no",
         }

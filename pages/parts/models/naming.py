@@ -71,7 +71,7 @@ def _new_patients(test: Card | None) -> None:
     """What the finished models said of patients that were drawn for this and read once."""
     if not test:
         return
-    draw_goals("On new patients, read once", test["targets"], "target")
+    draw_goals("On new patients, read once", test["targets"])
     st.caption(
         f"{test['patients']} patients on whom nothing was chosen, with the lesions as the "
         f"segmentation net marks them. {test['verdict']}"
