@@ -34,7 +34,8 @@ def place_once(*arguments: Any) -> Any:
 TINY = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=48,
                           core_threshold=0.3, min_lesion_voxels=2, min_lesion_peak=0.0)  # fmt: skip
 QUICK = Effort(steps=4, batch=1, head=2, contours=1, cnn=6, code=3, refits=2, described=10,
-               curves=2, least=6)  # fmt: skip
+               curves=2, least=6,
+               t1c_alone=False)  # fmt: skip
 
 
 def ball(seed: int) -> PhantomCase:

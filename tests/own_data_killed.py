@@ -20,7 +20,7 @@ from bmcore.imaging import preprocess
 from tests import own_data_fixture as fixture
 from training import evaluate
 from training.evaluation import answers
-from training.pipeline import limits, segmentation
+from training.pipeline import limits
 from training.pipeline.audit import check
 from training.pipeline.order import Run
 from training.pipeline.whole import do_steps, look_only, plan, stored_split
@@ -31,7 +31,6 @@ def less_work() -> None:
     """The grid, the repeats and the reductions have tests of their own."""
     preprocess.place_head = fixture.place_once
     limits.CORES, limits.VOXELS, limits.CHANCES = (0.1, 0.3), (2,), (0.1,)
-    segmentation.SUBSETS = segmentation.SUBSETS[:1]
     answers.REDUCTIONS = answers.REDUCTIONS[:1]
     evaluate.evaluate = partial(answers.evaluate, repeats=1)
 

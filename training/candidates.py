@@ -39,7 +39,7 @@ from training.run.options import (
     SeedOption,
     run_app,
 )
-from training.run.processes import distributed
+from training.run.processes import distributed, threads_each
 
 if TYPE_CHECKING:
     import torch
@@ -136,7 +136,7 @@ def main(
         plain = plain.changed(flip_augmentation=flip_augmentation)
     patients = cases if data is None else len(open_data(data).case_ids)
     with distributed(device) as world:
-        threads = 0 if workers == 1 else 1
+        threads = threads_each(workers)
         kind = world.device.split(":")[0]
         reader = Reader(Net(segmenter, plain, kind, threads), data, seed, chance, mimics)
         files = gather(reader, patients, out / "cache", weights, workers)

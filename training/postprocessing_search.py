@@ -24,7 +24,7 @@ from bmcore.domain import REGIONS
 from bmcore.workers import in_processes
 from training.data.case_inference import Net, open_data
 from training.run.options import DataOption, DeviceOption, run_app
-from training.run.processes import progress
+from training.run.processes import progress, threads_each
 
 CORES = (0.05, 0.1, 0.2, 0.3, 0.5)
 VOXELS = (2, 3)
@@ -158,7 +158,7 @@ def main(
         config = config.changed(min_et_component_share=specks)
     folders = [data, *(more_data or [])]
     grid = tuple(product(CORES, VOXELS, CHANCES))
-    threads = 0 if workers == 1 else 1
+    threads = threads_each(workers)
     rows, dice = sweep(Sweep(Net(segmenter, config, device, threads), grid), folders, workers)
     chosen = best(rows, dice, most_false)
     for row in rows:

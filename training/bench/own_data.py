@@ -6,12 +6,13 @@ Draws the stand-in (``training.bench.stand_in``), trains on it from the shipped 
 nothing (``training.pipeline``), and reads it with the shipped bundle as it is. Segmentation: each
 case by a net that has not seen it. Naming: the answers on the masks that the nets found, by
 regressions that have not seen the patient. Everything is paired by person, with intervals that
-resample persons. Sixty patients take days on a CPU and about two hours on a GPU; a stopped run
-goes on.
+resample persons. What is not compared (T1 post-gadolinium alone, refits, learning curves, novelty)
+is done with little effort. A stopped run goes on.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,18 +22,21 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from bmcore.domain import PRIMARIES
+from bmcore.domain import PRIMARIES, REGIONS
+from bmcore.geometry import voxel_sizes_mm
 from bmcore.stats.bootstrap import (
     Resampling,
     mean_statistic,
     paired_difference,
     patient_bootstrap,
 )
+from bmcore.workers import in_processes
 from training.bench.stand_in import SEED, write_cohort
+from training.data.case_inference import open_data
 from training.data.cohort import NET
 from training.data.content import image_content
 from training.data.split import read_split
-from training.evaluation.segmentation_case import ALL, Scoring, evaluate_case, source_of
+from training.evaluation.segmentation_case import ALL, Scoring, score_region, source_of
 from training.pipeline.order import FINE, FRESH, Effort, Order
 from training.pipeline.whole import run_all
 from training.run.files import read_json, write_json
@@ -42,6 +46,7 @@ from training.run.processes import progress
 SHIPPED, NOTHING, TUNED = "shipped as it is", "from nothing", "fine-tuned"
 PAIRS = ((TUNED, SHIPPED), (TUNED, NOTHING), (NOTHING, SHIPPED))
 DRAWS = Resampling(2000)
+ASIDE: Mapping[str, Any] = {"refits": 10, "described": 12, "curves": 2, "t1c_alone": False}
 FIGURES: Mapping[str, Callable[[Mapping[str, Any]], float]] = {
     "Dice, enhancing tumour": lambda r: r["ET"]["dice"],
     "Dice, tumour core": lambda r: r["TC"]["dice"],
@@ -51,30 +56,41 @@ FIGURES: Mapping[str, Callable[[Mapping[str, Any]], float]] = {
 }
 
 
-def read_shipped(data: Path, bundle_folder: Path, out: Path, device: str) -> None:
+def read_shipped(data: Path, bundle: Path, out: Path, workers: int) -> None:
     """Score every case of DATA with the bundle as it is, and keep its answers."""
+    case_ids = open_data(data).case_ids
+    with progress() as bars:
+        task = bars.add_task("read with the shipped bundle", total=len(case_ids))
+        for _ in in_processes(_read_one, [(data, c, bundle, out) for c in case_ids], workers):
+            bars.advance(task)
+
+
+def _read_one(data: Path, case_id: str, folder: Path, out: Path) -> None:
+    """Write what the bundle finds in a case and what it answers, unless it is there."""
     from bmcore.inference.pipeline import predict
-    from bmcore.intake.datasets import YaleDataset
-    from bmcore.models import runtime
     from bmcore.models.bundles import load_bundle
 
-    dataset, bundle = YaleDataset(data), load_bundle(bundle_folder)
-    chosen, scoring = runtime.choose(device), Scoring()
-    with progress() as bars:
-        task = bars.add_task("read with the shipped bundle", total=len(dataset.case_ids))
-        for case_id in dataset.case_ids:
-            path = out / f"{case_id}.json"
-            source = source_of(image_content(dataset, case_id), bundle, scoring)
-            kept = read_json(path) if path.exists() else {}
-            if kept.get("source") != source:
-                case = dataset.load(case_id)
-                kept = evaluate_case(case, bundle, chosen, scoring, (ALL,))
-                told = predict(replace(case, truth=None), bundle)
-                kept["answers"] = {
-                    a.kind: a.probabilities for a in (told.clinical, told.image, told.fused)
-                }
-                write_json(path, kept | {"source": source})
-            bars.advance(task)
+    dataset, bundle, scoring = open_data(data), load_bundle(folder), Scoring()
+    path = out / f"{case_id}.json"
+    source = source_of(image_content(dataset, case_id), bundle, scoring)
+    if path.exists() and read_json(path)["source"] == source:
+        return
+    case = dataset.load(case_id)
+    assert case.truth is not None and case.truth.mask is not None  # audited
+    told = predict(replace(case, truth=None), bundle)
+    mask, truth = np.asarray(told.mask.data), np.asarray(case.truth.mask.data)
+    spacing = voxel_sizes_mm(np.asarray(case.truth.mask.affine))
+    regions = {name: score_region(mask, truth, name, spacing, scoring) for name in REGIONS}
+    named = {a.kind: a.probabilities for a in (told.clinical, told.image, told.fused)}
+    subsets = {ALL: {"regions": regions}}
+    write_json(path, {"source": source, "subsets": subsets, "answers": named})
+
+
+def share_cases(work: Path, other: Path) -> None:
+    """What the audit of WORK has found, and its prepared cases, for OTHER too."""
+    for name in ("audit", "prepared"):
+        if (work / name).is_dir() and not (other / name).exists():
+            shutil.copytree(work / name, other / name)
 
 
 def compare_segmentation(
@@ -173,18 +189,20 @@ def main(
     """Draw, train twice, read, compare; writes OUT/own_data.json and prints it."""
     data = out / "stand-in"
     write_cohort(data, cases, seed, workers, small)
-    effort = replace(Effort(), least=least)
+    effort = replace(Effort(), least=least, **ASIDE)
     if small:
-        effort = replace(effort, batch=1, head=2, contours=1, cnn=6, code=20, refits=10, curves=2)
-    works = {}
+        effort = replace(effort, batch=1, head=2, contours=1, cnn=6, code=20)
+    works: dict[str, Path] = {}
     for road, start, share in ((TUNED, start_from, 1), (NOTHING, None, FRESH // FINE)):
-        works[road] = out / road.replace(" ", "-")
+        before, works[road] = works.get(TUNED), out / road.replace(" ", "-")
+        if before is not None:  # the same cases, known by their content
+            share_cases(before / "work", works[road] / "work")
         own = replace(effort, steps=None if steps is None else steps * share)
         run_all(Order(data, works[road] / "models", works[road] / "work", start, folds,
                       workers=workers, device=device, synthetic=True, effort=own))  # fmt: skip
     shipped = out / "shipped"
     tuned = works[TUNED] / "work"
-    read_shipped(tuned / "cases", start_from, shipped, device)
+    read_shipped(tuned / "cases", start_from, shipped, workers)
     split = read_split(tuned / "cases")
     assert split is not None  # the training has stored it
     records: dict[str, Any] = {SHIPPED: {p.stem: read_json(p) for p in shipped.glob("*.json")}}

@@ -116,7 +116,7 @@ def expected(order: Order, found: Audit, pace: Pace, steps: int, nets: int) -> d
         **own,
         "second stage": one_look * 1.3 + 60,
         "limits": one_look * 1.2,
-        "segmentation": cases * 2 * (pace.prepare + pace.read),
+        "segmentation": one_look * (2 if order.effort.t1c_alone else 1),
         **naming,
         **{name: share * rest for name, share in shares.items()},
         "predicted masks": 5.0,

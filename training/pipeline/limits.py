@@ -21,7 +21,7 @@ from training.pipeline.order import Run
 from training.pipeline.second_stage import DRAWS, Verdict, decide
 from training.postprocessing_search import CHANCES, CORES, LIMITS, VOXELS, Row, Sweep, best
 from training.run.files import read_json, write_json
-from training.run.processes import progress
+from training.run.processes import progress, threads_each
 from training.segmenter import ALL
 
 MOST_FALSE = 0.5  # false lesions a case
@@ -66,7 +66,7 @@ def read_all(run: Run, grid: tuple[Any, ...]) -> dict[str, list[list[float]]]:
     from bmcore.models.bundles import load_bundle
 
     jobs, files = [], {}
-    threads = 0 if run.order.workers == 1 else 1
+    threads = threads_each(run.order.workers)
     for number in range(run.split.count):
         folder = run.net("staged", number)
         how = Sweep(

@@ -22,7 +22,7 @@ from training.data.cohort import (
 from training.data.split import Split
 from training.pipeline.order import Run
 from training.run.files import read_json, update_metrics, write_json
-from training.run.processes import progress
+from training.run.processes import progress, threads_each
 
 if TYPE_CHECKING:
     from bmcore.domain import Case
@@ -62,12 +62,13 @@ def _close_up(folds: dict[str, int]) -> dict[str, int]:
 
 
 def _keep(run: Run, case_id: str, place: Path) -> None:
+    case: Case | None = None
     for mask in MASKS:
         own = case_id + (NET if mask == "net" else "")
         file, reason_file = place / f"{own}.npz", place / f"{own}.left_out.json"
         if file.exists() or reason_file.exists():
             continue
-        case = open_data(run.cases).load(case_id)
+        case = case or open_data(run.cases).load(case_id)
         patient, reason = patient_of(case) if mask == "reference" else _predicted(run, case)
         if patient is None:
             write_json(reason_file, {"reason": reason})
@@ -84,7 +85,7 @@ def _predicted(run: Run, case: Case) -> tuple[Patient | None, str]:
 
     assert case.truth is not None and case.truth.primary is not None  # audited
     bundle = load_bundle(run.net("chosen", run.split.fold(case.case_id)))
-    threads = 0 if run.order.workers == 1 else 1
+    threads = threads_each(run.order.workers)
     found = segment_case(case, bundle, runtime.choose(run.order.device, threads=threads))
     lesions = measure(found.mask, found.prepared)
     if not lesions:

@@ -20,7 +20,8 @@ class Effort:
     steps: of the segmentation nets, None: as the time allows, else ``FINE`` or ``FRESH``. batch:
     patches a step. head, contours: passes of the two small nets of the second stage. cnn:
     passes of the CNN. code: steps of the autoencoder. refits: of the regressions. described: cases
-    whose images novelty knows. curves: draws of the learning curves. least: patients.
+    whose images novelty knows. curves: draws of the learning curves. least: patients. t1c_alone:
+    measure the segmentation from T1 post-gadolinium alone too.
     """
 
     steps: int | None = None
@@ -33,6 +34,7 @@ class Effort:
     described: int = 180
     curves: int = 10
     least: int = 12
+    t1c_alone: bool = True
 
 
 FINE, FRESH = 1500, 6000  # steps of a net that is fine-tuned, and of one from nothing

@@ -29,7 +29,7 @@ from training.loops.false_positive_reduction import CandidateTraining
 from training.loops.lesion_refinement import ContourTraining
 from training.pipeline.order import Run
 from training.run.files import atomic_path, write_json
-from training.run.processes import distributed, progress
+from training.run.processes import distributed, progress, threads_each
 from training.segmenter import ALL
 
 if TYPE_CHECKING:
@@ -79,7 +79,12 @@ def gather(run: Run) -> list[Path]:
     for fold in range(run.split.count):
         folder = run.net("trained", fold)
         config = load_bundle(folder).segmenter_config
-        net = Net(folder, config.changed(**NO_REDUCTION), run.order.device, _threads(run))
+        net = Net(
+            folder,
+            config.changed(**NO_REDUCTION),
+            run.order.device,
+            threads_each(run.order.workers),
+        )
         reader = Reader(net, run.cases, run.order.seed, config.reduction.candidate_threshold)
         for number, case_id in enumerate(dataset.case_ids):
             if run.split.fold(case_id) == fold:
@@ -89,10 +94,6 @@ def gather(run: Run) -> list[Path]:
         for _ in in_processes(keep, jobs, run.order.workers):
             bars.advance(task)
     return [cache / f"{case_id}.npz" for case_id in dataset.case_ids]
-
-
-def _threads(run: Run) -> int:
-    return 0 if run.order.workers == 1 else 1
 
 
 def teach(run: Run) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bmcore.domain import BmcoreError
+from bmcore.workers import in_processes
 from training.data.case_inference import open_data
 from training.data.content import image_content
 from training.evaluation.segmentation_case import ALL as EVERY
@@ -14,10 +15,8 @@ from training.evaluation.segmentation_summary import MINIMUM, summarise
 from training.loops.segmenter_trainer import TrainConfig, begin_with
 from training.pipeline.order import Run
 from training.run.files import read_json, write_json
-from training.run.processes import progress
+from training.run.processes import progress, threads_each
 from training.segmenter import Request, fine_tuning, learn, net_of
-
-SUBSETS = (EVERY, "t1c")
 
 
 def train_net(run: Run, fold: int) -> None:
@@ -60,34 +59,21 @@ def fresh_size() -> dict[str, Any]:
 
 def measure_nets(run: Run) -> None:
     """Score every case by the net that has not seen it, by the road of daily use; all sequences,
-    and T1 post-gadolinium alone. Writes ``segmentation.json``."""
-    from bmcore.models import runtime
+    and, as ordered, T1 post-gadolinium alone. Writes ``segmentation.json``."""
     from bmcore.models.bundles import load_bundle
 
-    dataset, scoring = open_data(run.cases), Scoring()
-    device = runtime.choose(run.order.device)
+    case_ids = open_data(run.cases).case_ids
     records, left_out = [], {}
     with progress() as bars:
-        task = bars.add_task("measure the segmentation", total=len(dataset.case_ids))
-        for fold in range(run.split.count):
-            bundle = load_bundle(run.net("chosen", fold))
-            for case_id in dataset.case_ids:
-                if run.split.fold(case_id) != fold:
-                    continue
-                path = run.nets / "segmentation" / f"{case_id}.json"
-                source = source_of(image_content(dataset, case_id), bundle, scoring)
-                kept = read_json(path) if path.exists() else {}
-                if kept.get("source") != source:
-                    try:
-                        case = dataset.load(case_id)
-                        kept = evaluate_case(case, bundle, device, scoring, SUBSETS)
-                    except BmcoreError as error:
-                        left_out[case_id] = " ".join(f.sentence for f in error.findings)
-                        continue
-                    kept["source"] = source
-                    write_json(path, kept)
-                records.append(kept)
-                bars.advance(task)
+        task = bars.add_task("measure the segmentation", total=len(case_ids))
+        jobs = [(run, case_id) for case_id in case_ids]
+        for number, (record, why) in in_processes(_measure, jobs, run.order.workers):
+            if record is None:
+                left_out[case_ids[number]] = why
+            else:
+                records.append(record)
+            bars.advance(task)
+    records.sort(key=lambda record: record["case_id"])
     final = load_bundle(run.net("chosen", -1)).entry("segmenter")
     write_json(run.nets / "segmentation.json", summarise(records, MINIMUM) | {
         "data": run.order.data.name,
@@ -95,5 +81,28 @@ def measure_nets(run: Run) -> None:
         "bundle has learnt from all cases",
         "left_out": left_out,
         "segmenter_sha256": final["sha256"],
-        "scoring": asdict(scoring),
+        "scoring": asdict(Scoring()),
     })  # fmt: skip
+
+
+def _measure(run: Run, case_id: str) -> tuple[dict[str, Any] | None, str]:
+    """The record of one case, made unless it is there; None and the reason where it cannot be
+    read."""
+    from bmcore.models import runtime
+    from bmcore.models.bundles import load_bundle
+
+    dataset, scoring = open_data(run.cases), Scoring()
+    bundle = load_bundle(run.net("chosen", run.split.fold(case_id)))
+    path = run.nets / "segmentation" / f"{case_id}.json"
+    source = source_of(image_content(dataset, case_id), bundle, scoring)
+    kept: dict[str, Any] = read_json(path) if path.exists() else {}
+    if kept.get("source") != source:
+        chosen = runtime.choose(run.order.device, threads=threads_each(run.order.workers))
+        subsets = (EVERY, "t1c") if run.order.effort.t1c_alone else (EVERY,)
+        try:
+            kept = evaluate_case(dataset.load(case_id), bundle, chosen, scoring, subsets)
+        except BmcoreError as error:
+            return None, " ".join(f.sentence for f in error.findings)
+        kept["source"] = source
+        write_json(path, kept)
+    return kept, ""

@@ -89,6 +89,11 @@ def distributed(device: str = "auto") -> Iterator[World]:
         dist.destroy_process_group()
 
 
+def threads_each(workers: int) -> int:
+    """Threads of torch in each of several processes; 0, all of them, for one alone."""
+    return 0 if workers == 1 else 1
+
+
 @contextmanager
 def progress(world: World | None = None) -> Iterator[Progress | PlainProgress]:
     """A progress display on stderr, silent in every process but the first; without a terminal
