@@ -5,20 +5,23 @@ python -m training.candidates --segmenter DIR --out DIR
 A trained segmentation net reads new synthetic patients (or the cases of ``--data``); every place
 that it suspects is measured (``bmcore.models.candidates``), and a small head learns which of them
 are metastases; a small net learns to draw the small ones (``training.loops.lesion_refinement``).
-The segmentation net stays as it is. What was measured and cut out is kept below OUT/cache, one file
-a patient: a killed run, started again with the same options, goes on, and ends with the same
-weights on a CPU. OUT then holds the segmentation net with both in it.
+The segmentation net stays as it is. With ``--refine`` the head goes on from the one that the net
+has, and the net that draws lesions stays too: so kinds of candidates that the first patients did
+not show are learnt without unlearning the others. What was measured and cut out is kept below
+OUT/cache, one file a patient: a killed run, started again with the same options, goes on, and ends
+with the same weights on a CPU. OUT then holds the segmentation net with both in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bmcore.domain import refuse
 from training.data.candidate_dataset import (
     MIMICS,
     VIEWS,
@@ -30,7 +33,7 @@ from training.data.candidate_dataset import (
 from training.data.case_inference import Net, open_data
 from training.evaluation.small_nets import measure_classification, measure_refinement
 from training.loops import lesion_refinement
-from training.loops.false_positive_reduction import CandidateTraining, train
+from training.loops.false_positive_reduction import REFINED, CandidateTraining, train, units
 from training.run.files import write_json
 from training.run.options import (
     DeviceOption,
@@ -44,18 +47,20 @@ from training.run.processes import distributed, threads_each
 if TYPE_CHECKING:
     import torch
 
+    from bmcore.models.bundles import Bundle
+
 
 def publish(
     out: Path,
     segmenter: Path,
     head: dict[str, Any],
-    drawing: dict[str, Any],
+    drawing: dict[str, Any] | None,
     metrics: dict[str, Any],
     said: dict[str, Any],
 ) -> None:
     """The segmentation net with both small nets in it, ``halved``, and what is known of them.
 
-    head, drawing: results of ``train`` and ``lesion_refinement.train``.
+    head, drawing: results of ``train`` and ``lesion_refinement.train``; no drawing: it stays.
     """
     from bmcore.models.bundle_writer import write_part
     from bmcore.models.bundles import load_bundle
@@ -67,19 +72,27 @@ def publish(
 
     bundle = load_bundle(segmenter)
     entry = bundle.entry("segmenter")
-    weights = without_false_positive_reduction(bundle.weights("segmenter"))
+    before = bundle.weights("segmenter")
+    weights = without_false_positive_reduction(before)
     weights |= {HEAD + k: v for k, v in halved(head["weights"]).items()}
-    weights |= {CONTOURS + k: v for k, v in halved(drawing["weights"]).items()}
     config = entry["config"] | {
         "candidates": said["hidden"], "candidate_threshold": said["chance"],
         "min_t1c_enhancement": said["min_t1c_enhancement"],
-        "contours": said["contours"]["channels"], "flip_augmentation": said["flip_augmentation"],
+        "flip_augmentation": said["flip_augmentation"],
     }  # fmt: skip
     said = said | {"seconds": head["seconds"]}
-    said["contours"] = said["contours"] | {"seconds": drawing["seconds"]}
-    training = entry["training"] | {"candidates": said}
     metrics = metrics | {"loss": head["curve"]}
-    metrics["contours"] = metrics["contours"] | {"loss": drawing["curve"]}
+    if drawing is None:
+        weights |= {k: v for k, v in before.items() if k.startswith(CONTOURS)}
+        earlier = entry["training"].get("candidates", {})
+        said |= {"contours": earlier.get("contours"), "start": earlier}
+        metrics["contours"] = entry["metrics"].get("candidates", {}).get("contours")
+    else:
+        weights |= {CONTOURS + k: v for k, v in halved(drawing["weights"]).items()}
+        config["contours"] = said["contours"]["channels"]
+        said["contours"] = said["contours"] | {"seconds": drawing["seconds"]}
+        metrics["contours"] = metrics["contours"] | {"loss": drawing["curve"]}
+    training = entry["training"] | {"candidates": said}
     metrics = entry["metrics"] | {"candidates": metrics}
     write_part(out, "segmenter", weights, config, training, metrics)
     write_json(out / "metrics.json", {"segmenter": metrics, "training": training})
@@ -99,6 +112,14 @@ def main(
             min=0, max=1, help="Share of synthetic patients with enhancing lesions that are none."
         ),
     ] = MIMICS,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="Go on from the head that SEGMENTER has, shortly, and keep its net that "
+            "draws lesions.",
+        ),
+    ] = False,
     chance: Annotated[
         float, typer.Option(help="Probability of tumour core from which a place is a candidate.")
     ] = CandidateTraining.chance,
@@ -131,25 +152,34 @@ def main(
     drawing = lesion_refinement.ContourTraining(channels=channels, epochs=contour_epochs, seed=seed)
     bundle = load_bundle(segmenter)
     weights = bundle.entry("segmenter")["sha256"]
+    start = head_of(bundle, segmenter) if refine else None
+    if start is not None:
+        config = replace(config, hidden=units(start), **REFINED)
     plain = bundle.segmenter_config.changed(**NO_REDUCTION)
     if flip_augmentation is not None:
         plain = plain.changed(flip_augmentation=flip_augmentation)
     patients = cases if data is None else len(open_data(data).case_ids)
+    drawn = None
     with distributed(device) as world:
-        threads = threads_each(workers)
         kind = world.device.split(":")[0]
-        reader = Reader(Net(segmenter, plain, kind, threads), data, seed, chance, mimics)
+        reader = Reader(
+            Net(segmenter, plain, kind, threads_each(workers)), data, seed, chance, mimics
+        )
         files = gather(reader, patients, out / "cache", weights, workers)
         held = max(1, round(config.held * len(files)))
-        judged = train(load(files[held:]), config, out, world.device)
-        crops = load_crops(files[held:])
-        drawn = lesion_refinement.train(crops, drawing, out, world.device)
-    head = build_candidate_head(len(FEATURES), hidden)
+        judged = train(load(files[held:]), config, out, world.device, start)
+        if not refine:
+            crops = load_crops(files[held:])
+            drawn = lesion_refinement.train(crops, drawing, out, world.device)
+    head = build_candidate_head(len(FEATURES), config.hidden)
     head.load_state_dict(halved(judged["weights"]))
-    net = build_contour_net(channels)
-    net.load_state_dict(halved(drawn["weights"]))
     metrics = measure_classification(head, load(files[:held]), held)
-    metrics["contours"] = measure_refinement(net, load_crops(files[:held]))
+    drawn_by: dict[str, Any] = {}
+    if drawn is not None:
+        net = build_contour_net(channels)
+        net.load_state_dict(halved(drawn["weights"]))
+        metrics["contours"] = measure_refinement(net, load_crops(files[:held]))
+        drawn_by = {"contours": {**asdict(drawing), "lesions": len(crops)}}
     said = {
         **asdict(config),
         "patients": len(files) - held,
@@ -159,11 +189,26 @@ def main(
         "flip_augmentation": plain.inference.flip_augmentation,
         "hardware": "GPU" if kind == "cuda" else "CPU",
         "views": VIEWS,
-        "contours": {**asdict(drawing), "lesions": len(crops)},
+        **drawn_by,
     }
     publish(out, segmenter, judged, drawn, metrics, said)
     for name in ("peak", "second look", "contours"):
         typer.echo(f"{name}: {metrics.get(name, 'no measure')}")
+
+
+def head_of(bundle: Bundle, folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of the head of a bundle; InputRefused where it has none."""
+    from bmcore.models.false_positive_reduction import HEAD
+
+    weights = bundle.weights("segmenter")
+    found = {k.removeprefix(HEAD): v for k, v in weights.items() if k.startswith(HEAD)}
+    if not found:
+        raise refuse(
+            "the segmentation net has no false-positive reduction to go on from",
+            file=folder,
+            hint="leave --refine out.",
+        )
+    return found
 
 
 def halved(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -100,6 +100,7 @@ def road() -> list[str]:
 def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
     """Draw heads, train the segmenter, teach it false-positive reduction, and choose its limits."""
     scenes, tuned, net = work / "scenes", work / "tune", work / "net"
+    looked = work / "looked"
     chain.step(
         "heads", f"{plan.heads} {plan.seed + 4}", scenes / PLAN,
         lambda: draw_heads(scenes, plan.heads, SETS, plan.seed + 4, plan.workers),
@@ -111,19 +112,19 @@ def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
         "segmenter", " ".join(options), net / "metrics.json",
         lambda: _command("training.segmenter", *options),
     )  # fmt: skip
-    looks = [
-        "--segmenter",
-        str(net),
-        "--out",
-        str(out),
-        "--cases",
-        str(plan.looks),
-        "--flip-augmentation",
-    ]
+    looks = ["--segmenter", str(net), "--out", str(looked), "--cases", str(plan.looks)]
+    looks += ["--flip-augmentation", "--mimics", "0"]
     looks += ["--seed", str(plan.seed + 8), "--workers", str(plan.workers)]
     chain.step(
-        "second look", " ".join(looks), out / "metrics.json",
+        "second look", " ".join(looks), looked / "metrics.json",
         lambda: _command("training.candidates", *looks),
+    )  # fmt: skip
+    mimics = ["--segmenter", str(looked), "--out", str(out), "--cases", str(plan.mimics)]
+    mimics += ["--refine", "--mimics", "0.4"]
+    mimics += ["--seed", str(plan.seed + 18), "--workers", str(plan.workers)]
+    chain.step(
+        "mimics", " ".join(mimics), out / "metrics.json",
+        lambda: _command("training.candidates", *mimics),
     )  # fmt: skip
     chain.step(
         "cohort for the limits", f"{plan.held} {plan.seed + 6}", tuned / "complete.json",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,11 @@ from bmcore.phantom.style import CLINIC, WILD, Style
 from training.run.files import write_json
 from training.run.options import OutOption, run_app
 from training.run.read_once import only_by, part_of, read_each
+
+if TYPE_CHECKING:
+    from bmcore.domain import Case
+    from bmcore.phantom.cohort import PhantomCase
+    from training.evaluation.segmentation_case import Reading
 
 SEED = 41  # of a cohort that nothing else draws
 SMALL_MM = 5.0
@@ -61,18 +66,20 @@ def places() -> list[tuple[Group, int]]:
     return [(group, number) for group in GROUPS for number in range(group.count)]
 
 
-def read_one(position: int, bundle: Any) -> dict[str, Any]:
-    """Draw patient ``position`` of ``places``, read and score."""
-    from bmcore.models import runtime
+def draw(position: int, seed: int = SEED) -> tuple[Group, PhantomCase]:
+    """Patient ``position`` of ``places``."""
     from bmcore.phantom.cohort import draw_case
-    from training.evaluation.segmentation_case import Scoring, read, score
 
     group, number = places()[position]
     names = tuple(MIMICS)
     only = (names[number % len(names)],) if group.mimics else ()
-    drawn = draw_case(member_seed(SEED, position), group.style, mimics=only)
-    case = drawn.as_case(f"test-{position}")
-    reading = read(case, bundle, runtime.choose())
+    return group, draw_case(member_seed(seed, position), group.style, mimics=only)
+
+
+def row_of(group: Group, drawn: PhantomCase, case: Case, reading: Reading) -> dict[str, Any]:
+    """What is kept of a patient that was read: the scores, and whether a mimic is marked."""
+    from training.evaluation.segmentation_case import Scoring, score
+
     assert case.truth is not None and case.truth.mask is not None
     row: dict[str, Any] = {
         "group": group.name,
@@ -82,6 +89,16 @@ def read_one(position: int, bundle: Any) -> dict[str, Any]:
         assert drawn.mimic_labels is not None
         row["mimic"] = _marked(drawn.mimics[0], drawn.mimic_labels, reading.mask)
     return row
+
+
+def read_one(position: int, bundle: Any) -> dict[str, Any]:
+    """Draw patient ``position`` of ``places``, read and score."""
+    from bmcore.models import runtime
+    from training.evaluation.segmentation_case import read
+
+    group, drawn = draw(position)
+    case = drawn.as_case(f"test-{position}")
+    return row_of(group, drawn, case, read(case, bundle, runtime.choose()))
 
 
 def _marked(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,8 +42,26 @@ class CandidateTraining:
     seed: int = 0
 
 
-def train(found: Found, config: CandidateTraining, out: Path, device: str) -> dict[str, Any]:
-    """Train a head on all candidates: its weights (CPU), the loss of each pass, and seconds."""
+REFINED: Mapping[str, Any] = {"epochs": 30, "rate": 1e-3}  # of a head that goes on from another
+
+
+def units(weights: Mapping[str, torch.Tensor]) -> int:
+    """Units of each hidden layer of the head that has these weights."""
+    return len(weights["layers.1.bias"])
+
+
+def train(
+    found: Found,
+    config: CandidateTraining,
+    out: Path,
+    device: str,
+    start: Mapping[str, torch.Tensor] | None = None,
+) -> dict[str, Any]:
+    """Train a head on all candidates: its weights (CPU), the loss of each pass, and seconds.
+
+    start: weights of a head of as many units to go on from, its quantiles included; ``REFINED`` is
+    how long and how fast that is.
+    """
     import torch
     from torch.nn import functional
 
@@ -64,8 +82,12 @@ def train(found: Found, config: CandidateTraining, out: Path, device: str) -> di
     soft = torch.from_numpy(found.lesion).to(device, torch.float32)
     soft = soft * (1 - config.smoothing) + config.smoothing / 2
     head = build_candidate_head(described.shape[-1], config.hidden).to(device)
-    shares = torch.linspace(0, 1, KNOTS, device=device)
-    head.quantiles.copy_(torch.quantile(described[0], shares, dim=0).T)  # type: ignore[operator]
+    if start is None:
+        shares = torch.linspace(0, 1, KNOTS, device=device)
+        quantiles = torch.quantile(described[0], shares, dim=0).T
+        head.quantiles.copy_(quantiles)  # type: ignore[operator]
+    else:
+        head.load_state_dict({k: v.float() for k, v in start.items()})
     each = count // batch
 
     def losses(_: int) -> Iterator[torch.Tensor]:

@@ -1,9 +1,10 @@
 """False-positive reduction and lesion refinement from predictions on patients that no net has seen.
 
 The net without fold k reads the patients of fold k; what it suspects there is what a net suspects
-in new patients. A new head and a new contour net are learnt from it, each judged on the fold that
-it has not seen, beside those of the start bundle on the same candidates. A new one is kept only
-where it is shown to be better: paired by person, the interval of the difference above 0.
+in new patients. A new head, which goes on from that of the start bundle, and a new contour net are
+learnt from it, each judged on the fold that it has not seen, beside those of the start bundle on
+the same candidates. A new one is kept only where it is shown to be better: paired by person, the
+interval of the difference above 0.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from training.data.candidate_dataset import Reader, keep, load, load_crops
 from training.data.case_inference import Net, open_data
 from training.evaluation.small_nets import refinement_scores
 from training.loops import false_positive_reduction, lesion_refinement
-from training.loops.false_positive_reduction import CandidateTraining
+from training.loops.false_positive_reduction import REFINED, CandidateTraining, units
 from training.loops.lesion_refinement import ContourTraining
 from training.pipeline.order import Run
 from training.run.files import atomic_path, write_json
@@ -103,7 +104,9 @@ def teach(run: Run) -> None:
     fold = np.array([run.split.fold(case_id) for case_id in ids])
     persons = np.array([run.split.persons[case_id] for case_id in ids])
     start = _start_nets(run)
-    learnt = {kind: _learn_all(run, files, fold, kind) for kind in (HEADS, CONTOUR_NETS)}
+    learnt = {
+        kind: _learn_all(run, files, fold, kind, start.get(kind)) for kind in (HEADS, CONTOUR_NETS)
+    }
     heads = _judge_heads(learnt[HEADS], start.get(HEADS), files, fold, persons)
     contours = _judge_contours(learnt[CONTOUR_NETS], start.get(CONTOUR_NETS), files, fold, persons)
     if heads.kept == "none" and contours.kept == "new":
@@ -119,22 +122,30 @@ def teach(run: Run) -> None:
 Learnt = Mapping[int, dict[str, Any]]
 
 
-def _learn_all(run: Run, files: list[Path], fold: npt.NDArray, kind: str) -> Learnt | str:
-    """The weights without each fold, and on all (``ALL``); a sentence where it cannot be learnt."""
+def _learn_all(
+    run: Run, files: list[Path], fold: npt.NDArray, kind: str, start: torch.nn.Module | None
+) -> Learnt | str:
+    """The weights without each fold, and on all (``ALL``); a sentence where it cannot be learnt.
+    A head goes on from ``start``, a contour net begins from nothing."""
     out: dict[int, dict[str, Any]] = {}
     with distributed(run.order.device) as world:
         for number in (*range(run.split.count), ALL):
             kept = run.nets / "small" / f"{kind}.{number}.safetensors"
             own = [f for f, k in zip(files, fold, strict=True) if k != number]
             try:
-                out[number] = _learn_one(run, own, kind, kept, world.device)
+                out[number] = _learn_one(run, own, kind, kept, world.device, start)
             except InputRefused as error:
                 return error.findings[0].sentence
     return out
 
 
 def _learn_one(
-    run: Run, files: list[Path], kind: str, kept: Path, device: str
+    run: Run,
+    files: list[Path],
+    kind: str,
+    kept: Path,
+    device: str,
+    start: torch.nn.Module | None,
 ) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file, save_file
 
@@ -142,8 +153,12 @@ def _learn_one(
     if not kept.exists():
         logs = kept.with_suffix("")
         if kind == HEADS:
-            head = CandidateTraining(epochs=effort.head, seed=seed)
-            found = false_positive_reduction.train(load(files), head, logs, device)
+            how = CandidateTraining(epochs=effort.head, seed=seed)
+            begin = None if start is None else start.state_dict()
+            if begin is not None:
+                passes = min(effort.head, REFINED["epochs"])
+                how = replace(how, rate=REFINED["rate"], epochs=passes, hidden=units(begin))
+            found = false_positive_reduction.train(load(files), how, logs, device, begin)
         else:
             drawing = ContourTraining(epochs=effort.contours, seed=seed)
             found = lesion_refinement.train(load_crops(files), drawing, logs, device)
@@ -193,8 +208,9 @@ def _judge_heads(
     truth, whose = [], []
     for file, number, person in zip(files, fold, persons, strict=True):
         found = load([file])
-        head = build_candidate_head(len(FEATURES), CandidateTraining.hidden)
-        head.load_state_dict({k: v.float() for k, v in learnt[int(number)].items()})
+        own = learnt[int(number)]
+        head = build_candidate_head(len(FEATURES), units(own))
+        head.load_state_dict({k: v.float() for k, v in own.items()})
         described = torch.from_numpy(found.described[0])
         with torch.inference_mode():
             scores["new"].append(head.eval()(described).numpy())
@@ -251,11 +267,8 @@ def write_staged(
     bundle = load_bundle(source)
     entry = bundle.entry("segmenter")
     weights, config = bundle.weights("segmenter"), dict(entry["config"])
-    fields = {
-        HEADS: (HEAD, "candidates", CandidateTraining.hidden),
-        CONTOUR_NETS: (CONTOURS, "contours", ContourTraining.channels),
-    }
-    for kind, (prefix, name, size) in fields.items():
+    fields = {HEADS: (HEAD, "candidates"), CONTOUR_NETS: (CONTOURS, "contours")}
+    for kind, (prefix, name) in fields.items():
         if kept[kind] == "start":
             continue
         weights = {k: v for k, v in weights.items() if not k.startswith(prefix)}
@@ -263,7 +276,7 @@ def write_staged(
         own = learnt[kind]
         if kept[kind] == "new" and not isinstance(own, str):
             weights |= {prefix + k: v for k, v in own[fold].items()}
-            config[name] = size
+            config[name] = units(own[fold]) if kind == HEADS else ContourTraining.channels
             if kind == HEADS:
                 config["min_t1c_enhancement"] = CandidateTraining.min_t1c_enhancement
     training = entry["training"] | {"second_stage": dict(kept)}
