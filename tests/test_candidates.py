@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from bmcore.models.candidates import (
 )
 from bmcore.models.configs import KNOTS, SegmenterConfig
 from bmcore.models.false_positive_reduction import (
+    NO_REDUCTION,
     reduce_false_positives,
     without_false_positive_reduction,
 )
@@ -40,7 +43,7 @@ from training.data.candidate_dataset import (
     varied,
 )
 from training.evaluation.small_nets import measure_classification
-from training.loops.false_positive_reduction import CandidateTraining, train
+from training.loops.false_positive_reduction import REFINED, CandidateTraining, train, units
 from training.loops.segmenter_trainer import begin_with, settle
 from training.run.files import tensors_hash
 
@@ -410,6 +413,24 @@ def test_false_positive_reduction_learns_what_the_peak_does_not_tell(tmp_path: P
     assert all(torch.equal(v, again["weights"][k]) for k, v in result["weights"].items())
 
 
+def test_a_head_goes_on_from_another_and_keeps_what_that_knew(tmp_path: Path) -> None:
+    config = CandidateTraining(hidden=8, epochs=20, batch=16, rate=1e-2)
+    first = train(_described(300, 1), config, tmp_path, "cpu")["weights"]
+    assert units(first) == 8
+    little = replace(config, epochs=2, rate=1e-3)
+    on = train(_described(32, 3), little, tmp_path, "cpu", first)["weights"]
+    alone = train(_described(32, 3), little, tmp_path, "cpu")["weights"]
+    assert torch.equal(on["quantiles"], first["quantiles"])
+    assert not torch.equal(on["layers.1.weight"], first["layers.1.weight"])
+    auc = []
+    for weights in (on, alone):
+        head = build_candidate_head(12, 8)
+        head.load_state_dict(weights)
+        found = measure_classification(head, _described(200, 2), patients=40)
+        auc.append(found["second look"]["auc"])
+    assert auc[0] > 0.95 > 0.9 > auc[1]
+
+
 def test_views_are_the_cube_and_augmented_ones() -> None:
     random = np.random.default_rng(0)
     cubes = random.normal(size=(3, 5, EDGE, EDGE, EDGE)).astype(np.float32)
@@ -438,7 +459,7 @@ def test_a_segmenter_is_taught_false_positive_reduction_from_the_shell(tmp_path:
     out = tmp_path / "out"
     options = {"segmenter": DEMO, "out": out, "data": None, "cases": 2, "chance": 0.05,
                "hidden": 8, "epochs": 1, "channels": 4, "contour_epochs": 1,
-               "rate": 1e-3, "seed": 0, "workers": 1, "device": "cpu"}  # fmt: skip
+               "rate": 1e-3, "seed": 0, "workers": 1, "mimics": 0.0, "device": "cpu"}  # fmt: skip
     training.main(**options)
     bundle = load_bundle(out)
     entry = bundle.manifest["parts"]["segmenter"]
@@ -472,3 +493,20 @@ def test_a_segmenter_is_taught_false_positive_reduction_from_the_shell(tmp_path:
         training.main(**(options | {"seed": 1}))
     plan = json.loads((out / "cache" / "plan.json").read_text())
     assert plan["seed"] == 0
+
+    refined = tmp_path / "refined"
+    shutil.copytree(out / "cache", refined / "cache")
+    plan["weights"] = load_bundle(out).entry("segmenter")["sha256"]  # of the same net below
+    (refined / "cache" / "plan.json").write_text(json.dumps(plan))
+    training.main(**(options | {"segmenter": out, "out": refined, "refine": True, "hidden": 99}))
+    last = load_bundle(refined)
+    weights, said = last.segmenter.state_dict(), last.entry("segmenter")["training"]["candidates"]
+    changed = {k for k, v in weights.items() if not torch.equal(v, after[k])}
+    assert changed and all(k.startswith("candidates.layers") for k in changed)
+    assert said["epochs"] == REFINED["epochs"] and said["start"]["epochs"] == 1
+    assert last.segmenter_config.reduction.candidates == 8  # as many units as that it went on from
+    bare = tmp_path / "bare"
+    write_part(bare, "segmenter", without_false_positive_reduction(before),
+               entry["config"] | NO_REDUCTION)  # fmt: skip
+    with pytest.raises(InputRefused, match="no false-positive reduction to go on from"):
+        training.main(**(options | {"segmenter": bare, "out": tmp_path / "x", "refine": True}))

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 
 from bmcore.domain import InputRefused, Label
+from bmcore.models.bundle_writer import write_part
+from bmcore.models.bundles import load_bundle
+from bmcore.models.configs import SegmenterConfig
+from bmcore.models.segmenter import build_segmenter
 from bmcore.phantom.cohort import draw_case
 from bmcore.phantom.lesions import Growth, draw_kinds, draw_lesions
 from bmcore.phantom.mimics import MIMICS, add_mimics, without_mimics
 from bmcore.phantom.style import CLINIC, PRIORS
 from bmcore.phantom.tissue import draw_map, draw_tissue
-from training.bench import segmentation_test
+from training.bench import reduction_pair, segmentation_test
 from training.run.read_once import only_by, pack, read_each, unpack
 
 
@@ -110,6 +114,32 @@ def test_the_summary_counts_small_lesions_false_ones_and_mimics():
     bare = groups["varied looks, no metastasis"]
     assert bare["Cases without a false lesion"].value == 0.5 and "Dice, tumour core" not in bare
     assert found["mimics"]["plaque"].value == 0.25 and found["mimics"]["plaque"].n == 8
+
+
+def test_two_reductions_are_compared_patient_by_patient():
+    groups = [g.name for g in segmentation_test.GROUPS]
+    first = [_row(name, false=n % 2) for name in groups[:-1] for n in range(6)]
+    second = [_row(name) for name in groups[:-1] for n in range(6)]
+    first += [_row(groups[-1], marked=True) for n in range(8)]
+    second += [_row(groups[-1], marked=n < 2) for n in range(8)]
+    found = reduction_pair.compare(first, second)
+    fewer = found["ordinary looks"]["False lesions a case"]
+    assert fewer.value == -0.5 and fewer.low < -0.5 < fewer.high < 0 and fewer.n == 6
+    assert found["ordinary looks"]["Dice, whole tumour"].value == 0
+    assert set(found["varied looks, no metastasis"]) == {"False lesions a case"}
+    assert found["mimics"]["Marked"].value == -0.75 and found["mimics"]["Marked"].n == 8
+
+
+def test_two_reductions_over_different_nets_are_refused(tmp_path):
+    config = SegmenterConfig.of(filters=8, blocks_down=(1, 1), blocks_up=(1,), window=32)
+    weights = build_segmenter(config).state_dict()
+    write_part(tmp_path / "a", "segmenter", weights, config)
+    other = {k: v + 1 if k.endswith("weight") else v for k, v in weights.items()}
+    write_part(tmp_path / "b", "segmenter", other, config)
+    a, b = load_bundle(tmp_path / "a"), load_bundle(tmp_path / "b")
+    reduction_pair.check_same_net(a, a)
+    with pytest.raises(InputRefused, match="different segmentation nets"):
+        reduction_pair.check_same_net(a, b)
 
 
 def test_each_group_has_what_its_name_says(monkeypatch):

@@ -67,11 +67,13 @@ def _draw_naming(options: list[str], workers: int) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """heads, looks, held: numbers of synthetic heads, of patients that teach false-positive
-    reduction, of held-out patients. steps: of the segmenter."""
+    """heads, looks, mimics, held: numbers of synthetic heads, of patients that teach false-positive
+    reduction, of those that teach it what only looks like a metastasis, of held-out patients.
+    steps: of the segmenter."""
 
     heads: int
     looks: int
+    mimics: int
     held: int
     seed: int
     steps: int
@@ -156,6 +158,9 @@ def main(
     looks: Annotated[
         int, typer.Option(min=2, help="Patients that teach false-positive reduction.")
     ] = 280,
+    mimics: Annotated[
+        int, typer.Option(min=2, help="Patients that teach it what only looks like a metastasis.")
+    ] = 240,
     held: Annotated[int, typer.Option(min=2, help="Patients that validate the segmenter.")] = 12,
     seed: SeedOption = 7,
     segmenter: Annotated[
@@ -185,7 +190,7 @@ def main(
     )  # fmt: skip
     source = segmenter or work / "segmenter"
     if segmenter is None:
-        learn_segmenter(chain, work, source, Plan(heads, looks, held, seed, steps, workers))
+        learn_segmenter(chain, work, source, Plan(heads, looks, mimics, held, seed, steps, workers))
     copy_part(source, out, "segmenter")
     net = load_bundle(out).entry("segmenter")["sha256"]
     chain.before = ""  # what follows depends on the segmenter alone, which its hash stands for
@@ -220,7 +225,7 @@ def main(
     )  # fmt: skip
     total = sum(chain.timings_s.values())
     finish(
-        out, "bmcore demo", "1", trained_on(cases, heads, looks), True,
+        out, "bmcore demo", "1", trained_on(cases, heads, looks + mimics), True,
         seeds={"cohort": seed, "training": seed},
         timings_s={**chain.timings_s, "all": total},
         notes="Demo models. They have seen synthetic brains only.",
