@@ -64,7 +64,7 @@ class Steps:
             "candidates": "second look",
         }
         step = module.split(".")[1]
-        step = "mimics" if "--refine" in options else names.get(step, step)
+        step = names.get(step, step)
         if step == "card":  # written anew each time, from the finished bundle
             bundle = demo_models.Path(options[options.index("--bundle") + 1])
             (bundle / "model_card.md").write_text(
@@ -78,7 +78,7 @@ class Steps:
             return
         out = demo_models.Path(options[options.index("--out") + 1])
         torch.manual_seed(0)
-        if step in ("segmenter", "second look", "mimics"):
+        if step in ("segmenter", "second look"):
             write_part(out, "segmenter", build_segmenter(SEGMENTER).state_dict(), SEGMENTER)
             (out / "metrics.json").write_text("{}")
         elif step == "cnn":
@@ -113,7 +113,7 @@ class Steps:
             write_part(out, step, tensors, config)
 
 
-NET = ["heads", "segmenter", "second look", "mimics", "cohort for the limits", "limits"]
+NET = ["heads", "segmenter", "second look", "cohort for the limits", "limits"]
 NAMING = ["cnn", "autoencoder", "mlr", "evaluate", "uncertainty", "spread", "learning_curves"]
 ALL = ["held-out cohort", *NET, "cohort", "naming patients", *NAMING, "segmentation"]
 

@@ -67,13 +67,11 @@ def _draw_naming(options: list[str], workers: int) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """heads, looks, mimics, held: numbers of synthetic heads, of patients that teach false-positive
-    reduction, of those that teach it what only looks like a metastasis, of held-out patients.
-    steps: of the segmenter."""
+    """heads, looks, held: numbers of synthetic heads, of patients that teach false-positive
+    reduction, of held-out patients. steps: of the segmenter."""
 
     heads: int
     looks: int
-    mimics: int
     held: int
     seed: int
     steps: int
@@ -102,7 +100,6 @@ def road() -> list[str]:
 def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
     """Draw heads, train the segmenter, teach it false-positive reduction, and choose its limits."""
     scenes, tuned, net = work / "scenes", work / "tune", work / "net"
-    looked = work / "looked"
     chain.step(
         "heads", f"{plan.heads} {plan.seed + 4}", scenes / PLAN,
         lambda: draw_heads(scenes, plan.heads, SETS, plan.seed + 4, plan.workers),
@@ -114,19 +111,12 @@ def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
         "segmenter", " ".join(options), net / "metrics.json",
         lambda: _command("training.segmenter", *options),
     )  # fmt: skip
-    looks = ["--segmenter", str(net), "--out", str(looked), "--cases", str(plan.looks)]
-    looks += ["--flip-augmentation", "--mimics", "0"]
+    looks = ["--segmenter", str(net), "--out", str(out), "--cases", str(plan.looks)]
+    looks += ["--flip-augmentation"]
     looks += ["--seed", str(plan.seed + 8), "--workers", str(plan.workers)]
     chain.step(
-        "second look", " ".join(looks), looked / "metrics.json",
+        "second look", " ".join(looks), out / "metrics.json",
         lambda: _command("training.candidates", *looks),
-    )  # fmt: skip
-    mimics = ["--segmenter", str(looked), "--out", str(out), "--cases", str(plan.mimics)]
-    mimics += ["--refine", "--mimics", "0.4"]
-    mimics += ["--seed", str(plan.seed + 18), "--workers", str(plan.workers)]
-    chain.step(
-        "mimics", " ".join(mimics), out / "metrics.json",
-        lambda: _command("training.candidates", *mimics),
     )  # fmt: skip
     chain.step(
         "cohort for the limits", f"{plan.held} {plan.seed + 6}", tuned / "complete.json",
@@ -158,9 +148,6 @@ def main(
     looks: Annotated[
         int, typer.Option(min=2, help="Patients that teach false-positive reduction.")
     ] = 280,
-    mimics: Annotated[
-        int, typer.Option(min=2, help="Patients that teach it what only looks like a metastasis.")
-    ] = 240,
     held: Annotated[int, typer.Option(min=2, help="Patients that validate the segmenter.")] = 12,
     seed: SeedOption = 7,
     segmenter: Annotated[
@@ -190,7 +177,7 @@ def main(
     )  # fmt: skip
     source = segmenter or work / "segmenter"
     if segmenter is None:
-        learn_segmenter(chain, work, source, Plan(heads, looks, mimics, held, seed, steps, workers))
+        learn_segmenter(chain, work, source, Plan(heads, looks, held, seed, steps, workers))
     copy_part(source, out, "segmenter")
     net = load_bundle(out).entry("segmenter")["sha256"]
     chain.before = ""  # what follows depends on the segmenter alone, which its hash stands for
@@ -225,7 +212,7 @@ def main(
     )  # fmt: skip
     total = sum(chain.timings_s.values())
     finish(
-        out, "bmcore demo", "1", trained_on(cases, heads, looks + mimics), True,
+        out, "bmcore demo", "1", trained_on(cases, heads, looks), True,
         seeds={"cohort": seed, "training": seed},
         timings_s={**chain.timings_s, "all": total},
         notes="Demo models. They have seen synthetic brains only.",

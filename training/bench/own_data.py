@@ -179,19 +179,14 @@ def main(
         typer.Option(min=1, help="Of a net that is fine-tuned, four times as many from nothing."),
     ] = None,
     least: Annotated[int, typer.Option(min=6, help="Patients, at least.")] = Effort.least,
-    small: Annotated[
-        bool, typer.Option("--small", help="Cut-outs of 64 mm: to try the script in minutes.")
-    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     seed: SeedOption = SEED,
     device: DeviceOption = "auto",
 ) -> None:
     """Draw, train twice, read, compare; writes OUT/own_data.json and prints it."""
     data = out / "stand-in"
-    write_cohort(data, cases, seed, workers, small)
+    write_cohort(data, cases, seed, workers)
     effort = replace(Effort(), least=least, **ASIDE)
-    if small:
-        effort = replace(effort, batch=1, head=2, contours=1, cnn=6, code=20)
     works: dict[str, Path] = {}
     for road, start, share in ((TUNED, start_from, 1), (NOTHING, None, FRESH // FINE)):
         before, works[road] = works.get(TUNED), out / road.replace(" ", "-")

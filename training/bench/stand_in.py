@@ -46,7 +46,6 @@ SHARES = {
 EXPONENTS = {"t1n": (0.7, 1.5), "t1c": (0.65, 1.3), "t2w": (0.6, 1.2), "t2f": (0.7, 1.6)}
 WRINKLE_MM, WRINKLE_SCALE = 1.8, 5.0  # standard deviation of the shift, and over how many mm
 SEED = 52
-SMALL = 64  # voxels
 FOLDER = Path("PKG - Pretreat-MetsToBrain-Masks") / "Pretreat-MetsToBrain-Masks"
 FIRST = 86
 
@@ -177,17 +176,6 @@ def _copy_case(source: Path, target: Path) -> None:
         nib.save(image, target / path.name.replace(source.name, target.name))
 
 
-def cut_out(case: PhantomCase) -> PhantomCase:
-    """A cube of SMALL voxels about the middle of the tumour: to try a script, not to measure."""
-    middle = np.argwhere(case.labels > 0).mean(axis=0)
-    low = np.clip(np.rint(middle).astype(int) - SMALL // 2, 0, np.array(case.labels.shape) - SMALL)
-    box = tuple(slice(a, a + SMALL) for a in low)
-    affine = case.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ low
-    images = {name: image[box].copy() for name, image in case.images.items()}
-    return replace(case, images=images, labels=case.labels[box].copy(), affine=affine)
-
-
 def as_it_is(case: PhantomCase, case_id: str, folder: Path) -> None:
     """Write a case on its own grid."""
     import nibabel as nib
@@ -199,23 +187,20 @@ def as_it_is(case: PhantomCase, case_id: str, folder: Path) -> None:
         nib.save(nib.Nifti1Image(whole, case.affine), own / f"{case_id}-{name}.nii.gz")
 
 
-def _write_one(number: int, seed: int, folder: Path, small: bool) -> dict[str, object]:
+def _write_one(number: int, seed: int, folder: Path) -> dict[str, object]:
     import json
 
     note = folder / f".{_id(number)}.json"
     if note.exists():
         return json.loads(note.read_text())
     case = draw_third(member_seed(seed, number))
-    if small:
-        as_it_is(cut_out(case), _id(number), folder)
-    else:
-        on_native_grid(case, _id(number), folder)
+    on_native_grid(case, _id(number), folder)
     row = case_row(case, FIRST + number)
     note.write_text(json.dumps(row))
     return row
 
 
-def write_cohort(out: Path, cases: int, seed: int, workers: int, small: bool = False) -> Path:
+def write_cohort(out: Path, cases: int, seed: int, workers: int) -> Path:
     """Draw ``cases`` patients of the third style below OUT; a stopped run goes on."""
     folder = out / FOLDER
     if (out / SPREADSHEET).exists():
@@ -224,7 +209,7 @@ def write_cohort(out: Path, cases: int, seed: int, workers: int, small: bool = F
     rows: dict[int, dict[str, object]] = {}
     with progress() as bars:
         task = bars.add_task("draw the stand-in", total=cases)
-        jobs = [(n, seed, folder, small) for n in range(cases)]
+        jobs = [(n, seed, folder) for n in range(cases)]
         for number, row in in_processes(_write_one, jobs, workers):
             rows[number] = row
             bars.advance(task)

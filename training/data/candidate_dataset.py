@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PLAN = "plan.json"
 VIEWS = 3  # of each candidate: as it is, and augmented
 CALM = 0.6  # share of the synthetic patients in the style CLINIC; the others are WILD
-MIMICS = 0.25  # share of the synthetic patients with lesions that enhance and are no metastases
+MIMICS = 0.0  # share of the synthetic patients with lesions that enhance and are no metastases
 DROP = 0.3  # share of the patients whose sequences may be missing, and the chance of each
 
 
