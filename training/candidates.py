@@ -198,10 +198,9 @@ def main(
 
 def head_of(bundle: Bundle, folder: Path) -> dict[str, torch.Tensor]:
     """The weights of the head of a bundle; InputRefused where it has none."""
-    from bmcore.models.false_positive_reduction import HEAD
+    from bmcore.models.false_positive_reduction import HEAD, tensors_of
 
-    weights = bundle.weights("segmenter")
-    found = {k.removeprefix(HEAD): v for k, v in weights.items() if k.startswith(HEAD)}
+    found = tensors_of(bundle.weights("segmenter"), HEAD)
     if not found:
         raise refuse(
             "the segmentation net has no false-positive reduction to go on from",

@@ -112,8 +112,7 @@ def learn_segmenter(chain: Chain, work: Path, out: Path, plan: Plan) -> None:
         lambda: _command("training.segmenter", *options),
     )  # fmt: skip
     looks = ["--segmenter", str(net), "--out", str(out), "--cases", str(plan.looks)]
-    looks += ["--flip-augmentation"]
-    looks += ["--seed", str(plan.seed + 8), "--workers", str(plan.workers)]
+    looks += ["--flip-augmentation", "--seed", str(plan.seed + 8), "--workers", str(plan.workers)]
     chain.step(
         "second look", " ".join(looks), out / "metrics.json",
         lambda: _command("training.candidates", *looks),

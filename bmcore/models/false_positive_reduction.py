@@ -31,6 +31,11 @@ def without_false_positive_reduction(weights: Mapping[str, _T]) -> dict[str, _T]
     return {k: v for k, v in weights.items() if not k.startswith((HEAD, CONTOURS))}
 
 
+def tensors_of(weights: Mapping[str, _T], prefix: str) -> dict[str, _T]:
+    """The tensors whose names begin with ``prefix`` (HEAD or CONTOURS), as its net names them."""
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+
 def reduce_false_positives(
     net: Segmenter,
     images: npt.NDArray[np.float32],

@@ -171,7 +171,7 @@ def _start_nets(run: Run) -> dict[str, torch.nn.Module]:
     """The small nets of the start bundle."""
     from bmcore.models.bundles import load_bundle
     from bmcore.models.candidates import FEATURES, build_candidate_head
-    from bmcore.models.false_positive_reduction import CONTOURS, HEAD
+    from bmcore.models.false_positive_reduction import CONTOURS, HEAD, tensors_of
     from bmcore.models.lesion_refinement import build_contour_net
 
     if run.order.start is None:
@@ -181,15 +181,11 @@ def _start_nets(run: Run) -> dict[str, torch.nn.Module]:
     out: dict[str, torch.nn.Module] = {}
     if config.candidates:
         out[HEADS] = build_candidate_head(len(FEATURES), config.candidates)
-        out[HEADS].load_state_dict(_own(weights, HEAD))
+        out[HEADS].load_state_dict(tensors_of(weights, HEAD))
     if config.contours:
         out[CONTOUR_NETS] = build_contour_net(config.contours)
-        out[CONTOUR_NETS].load_state_dict(_own(weights, CONTOURS))
+        out[CONTOUR_NETS].load_state_dict(tensors_of(weights, CONTOURS))
     return out
-
-
-def _own(weights: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    return {k.removeprefix(prefix): v.float() for k, v in weights.items() if k.startswith(prefix)}
 
 
 def _judge_heads(
