@@ -221,7 +221,7 @@ def test_gradcam_lies_around_its_lesion_on_the_grid_of_the_input(bundle: Any, fo
 
 def test_a_patch_cut_and_placed_back_lies_where_it_came_from() -> None:
     """The way back is checked with an image, not with the map: what was cut must fit itself."""
-    from bmcore.imaging.patches import lesion_patches
+    from bmcore.imaging.patches import lesion_patches, patch_affine
     from bmcore.imaging.preprocess import prepare
 
     prepared = prepare(fixture.head())
@@ -230,7 +230,7 @@ def test_a_patch_cut_and_placed_back_lies_where_it_came_from() -> None:
     images = np.stack([ramp] * 4)
     one = fixture.lesion()
     patch = lesion_patches(images, np.zeros(ramp.shape, np.uint8), [one], prepared.affine)[0, 0]
-    placed = explain.place_patch(patch, one, prepared)
+    placed = explain.place_patch(patch, patch_affine(one), prepared)
     voxel = np.linalg.inv(prepared.affine) @ [*one.centroid_mm, 1]
     inside = np.max([abs(a - c) for a, c in zip((i, j, k), voxel[:3], strict=True)], axis=0) < 20
     inside &= prepared.brain

@@ -133,6 +133,7 @@ def test_a_changed_clinical_value_changes_two_answers_and_not_the_image(
 
 
 def test_every_lesion_gets_its_own_probabilities_also_past_the_largest_twelve(bundle: Any) -> None:
+    from bmcore.imaging.lesion_crops import Marked
     from bmcore.imaging.preprocess import prepare
     from bmcore.models.cnn import MAX_LESIONS, lesion_probabilities
 
@@ -140,7 +141,8 @@ def test_every_lesion_gets_its_own_probabilities_also_past_the_largest_twelve(bu
     prepared = prepare(case)
     mask = np.zeros(prepared.brain.shape, np.uint8)
     places = [fixture.lesion(n + 1, (float(n - 7), 2.0, 2.0)) for n in range(MAX_LESIONS + 3)]
-    read = pipeline.read_lesions(bundle, case, prepared, mask, places)
+    marked = Marked(mask, mask.astype(np.int32))
+    read = pipeline.read_lesions(bundle, case, prepared, marked, places)
     assert read.lesion_probabilities is not None and read.features is not None
     assert read.lesion_probabilities.shape == (MAX_LESIONS + 3, len(PRIMARIES))
     from bmcore.imaging.patches import lesion_patches

@@ -13,7 +13,8 @@ from bmcore.imaging.lesion_brightness import (
     pooled,
     relative_patches,
 )
-from bmcore.imaging.lesion_crops import LesionCrop, LesionCrops
+from bmcore.imaging.lesion_crops import LesionCrop, LesionCrops, Marked
+from bmcore.imaging.lesions import label_lesions
 from bmcore.models.image_features import FEATURE_NAMES, MEASURED, measured
 from bmcore.phantom.seeds import MEMBERS_A_SEED, member_seed
 from tests.reading_fixture import bundle_that_sees_the_spot, tiny_bundle
@@ -207,7 +208,8 @@ def test_use_reads_the_features_that_training_keeps(drawn, kept, tmp_path):
     case = drawn[0].as_case("x")
     prepared = prepare(case)
     labels = np.where(prepared.brain, to_working_grid(case.truth.mask, prepared), 0)
-    read = read_lesions(bundle, case, prepared, labels.astype(np.uint8), kept.lesions)
+    marked = Marked(labels.astype(np.uint8), label_lesions(labels, prepared.affine))
+    read = read_lesions(bundle, case, prepared, marked, kept.lesions)
     plain = patient_features(member_logits(net, cnn_patches(kept.crops)), kept.lesions, kept.crops)
     expected = with_tree_scores(plain, trees)
     assert expected.shape == (2, len(FEATURE_NAMES)) and not np.allclose(expected[0], expected[1])

@@ -71,14 +71,17 @@ def _read(
     case: Case, prepared: Prepared, labels: npt.NDArray[np.uint8], bundle: Bundle
 ) -> dict[str, Any]:
     """Number of lesions and what the nets read (members, f); None where no lesion was found."""
+    from bmcore.imaging.lesion_crops import Marked, carry_numbers
     from bmcore.imaging.preprocess import restore
     from bmcore.inference.lesion_reading import member_features
     from bmcore.inference.pipeline import measure
 
-    lesions = measure(restore(labels, prepared), prepared)
+    mask = restore(labels, prepared)
+    lesions = measure(mask, prepared)
     if not lesions:
         return {"lesions": 0, "features": None}
-    _, features = member_features(bundle, case, prepared, labels, lesions)
+    marked = Marked(labels, carry_numbers(labels, mask, prepared))
+    _, features = member_features(bundle, case, prepared, marked, lesions)
     return {"lesions": len(lesions), "features": features}
 
 

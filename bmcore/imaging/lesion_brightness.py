@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from bmcore.domain import SEQUENCES, Label
+from bmcore.geometry import Affine
 from bmcore.imaging.lesion_crops import LARGEST, LesionCrop
 from bmcore.imaging.patches import PATCH_CHANNELS, PATCH_MM, PATCH_VOXELS
 
@@ -188,8 +189,7 @@ def relative_patches(crops: Sequence[LesionCrop], levels: Levels) -> npt.NDArray
     size = (PATCH_VOXELS,) * 3
     out = np.zeros((len(crops), PATCH_CHANNELS, *size), np.float32)
     for place, crop in enumerate(crops):
-        centre = np.argwhere(crop.own).mean(axis=0)
-        start = centre - PATCH_MM * (PATCH_VOXELS - 1) / 2
+        start = _patch_start(crop)
         for number, channel in enumerate(_channels(crop, levels)):
             if channel is not None:
                 ndimage.affine_transform(
@@ -197,6 +197,19 @@ def relative_patches(crops: Sequence[LesionCrop], levels: Levels) -> npt.NDArray
                     order=1,
                 )  # fmt: skip
     return out
+
+
+def patch_to_working(crop: LesionCrop) -> Affine:
+    """4x4 from voxels of the lesion's cube to voxels of the working grid, along whose axes the cube
+    lies: the way back for maps of the CNN."""
+    out = np.diag([PATCH_MM] * 3 + [1.0])
+    out[:3, 3] = _patch_start(crop) + crop.start
+    return out
+
+
+def _patch_start(crop: LesionCrop) -> npt.NDArray[np.float64]:
+    """Place (3,) in the crop of the cube's first voxel: the lesion lies in its middle."""
+    return np.argwhere(crop.own).mean(axis=0) - PATCH_MM * (PATCH_VOXELS - 1) / 2
 
 
 def _channels(crop: LesionCrop, levels: Levels) -> list[npt.NDArray[np.float32] | None]:

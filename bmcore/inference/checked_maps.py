@@ -25,12 +25,12 @@ from bmcore.domain import (
     PRIMARIES,
     Case,
     InputRefused,
-    Lesion,
     Prediction,
     Prepared,
     Primary,
     Volume,
 )
+from bmcore.geometry import Affine
 from bmcore.inference import audit, explain, maps
 from bmcore.inference.audit import Audit
 from bmcore.inference.files import folder_name, write_json
@@ -39,6 +39,7 @@ from bmcore.plain import load_json
 
 SHELF = "checked-maps"
 MOST = 20
+MADE = 2  # which way maps are made: 1 lay turned on oblique images
 Place = tuple[int, Primary]  # lesion and primary
 
 
@@ -62,7 +63,7 @@ class Shelf:
     @cached_property
     def folder(self) -> Path:
         mask = np.ascontiguousarray(self.prediction.mask.data)
-        which = f"{self.images} {zlib.crc32(mask.tobytes()):08x}"
+        which = f"{MADE} {self.images} {zlib.crc32(mask.tobytes()):08x}"
         name = f"{self.prediction.bundle.digest[:16]}-{zlib.crc32(which.encode()):08x}"
         case = folder_name(self.prediction.case_id, "the case's name")
         return Path(self.home) / "cache" / SHELF / case / name
@@ -127,7 +128,7 @@ def make(shelf: Shelf, bundle: Bundle, case: Case) -> Iterator[tuple[float, bool
 
     InputRefused as ``explain.lesion_patches``.
     """
-    patches: dict[int, tuple[npt.NDArray[np.float32], Lesion]] = {}
+    patches: dict[int, tuple[npt.NDArray[np.float32], Affine]] = {}
     tried: set[Place] = set()
     prepared: Prepared | None = None
     usual = [lesion.number for lesion in shelf.prediction.lesions[:MOST]]
@@ -135,14 +136,15 @@ def make(shelf: Shelf, bundle: Bundle, case: Case) -> Iterator[tuple[float, bool
         place, asked = found
         if place[0] not in patches:
             numbers = usual if place[0] in usual else [place[0]]
-            cut, lesions, prepared = explain.lesion_patches(
+            cut, prepared = explain.lesion_patches(
                 bundle, case, shelf.prediction, numbers, prepared
             )
-            patches |= {n.number: (cut[i : i + 1], n) for i, n in enumerate(lesions)}
+            for at, number in enumerate(numbers):
+                patches[number] = cut.cubes[at : at + 1], cut.affines[at]
         assert prepared is not None
-        patch, lesion = patches[place[0]]
+        patch, affine = patches[place[0]]
         checked = audit.trusted(bundle.cnn, patch, *place)
         heat = explain.evidence(bundle.cnn, patch, place[1], checked.method)
-        shelf.keep(place, explain.on_the_images(heat, lesion, prepared), checked)
+        shelf.keep(place, explain.on_the_images(heat, affine, prepared), checked)
         tried.add(place)
         yield min(1.0, len(tried) / max(len(usual), len(tried) + 1)), asked

@@ -20,7 +20,6 @@ from bmcore.domain import (
     PRIMARY_NAMES,
     Case,
     ClinicalRecord,
-    Lesion,
     Prediction,
     Prepared,
     Primary,
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from bmcore.geometry import Affine
+    from bmcore.inference.lesion_reading import LesionPatches
     from bmcore.models.bundles import Bundle
     from bmcore.models.mlr import MLR
 
@@ -148,26 +149,17 @@ def gradcam(
     the 48 mm cube it is 0. method: or ``INTEGRATED``, see ``integrated_gradients``.
     ``InputRefused`` for a lesion that is not in the prediction.
     """
-    patch, lesion, prepared = lesion_patch(bundle, case, prediction, lesion_number)
-    return on_the_images(evidence(bundle.cnn, patch, primary, method), lesion, prepared)
+    patches, prepared = lesion_patches(bundle, case, prediction, [lesion_number])
+    heat = evidence(bundle.cnn, patches.cubes, primary, method)
+    return on_the_images(heat, patches.affines[0], prepared)
 
 
-def on_the_images(heat: npt.NDArray[np.float32], lesion: Lesion, prepared: Prepared) -> Volume:
-    """A map of the lesion's cube (32, 32, 32) on the grid of the input."""
+def on_the_images(heat: npt.NDArray[np.float32], affine: Affine, prepared: Prepared) -> Volume:
+    """A map of a lesion's cube (32, 32, 32), whose voxels ``affine`` takes to world RAS mm, on the
+    grid of the input."""
     from bmcore.imaging.preprocess import restore_map
 
-    return restore_map(place_patch(heat, lesion, prepared), prepared)
-
-
-def lesion_patch(
-    bundle: Bundle, case: Case, prediction: Prediction, lesion_number: int
-) -> tuple[npt.NDArray[np.float32], Lesion, Prepared]:
-    """What the CNN was given of one lesion, (1, 7, 32, 32, 32), with the lesion and the case.
-
-    ``InputRefused`` for a lesion that is not in the prediction, or images of another grid.
-    """
-    patches, lesions, prepared = lesion_patches(bundle, case, prediction, [lesion_number])
-    return patches, lesions[0], prepared
+    return restore_map(place_patch(heat, affine, prepared), prepared)
 
 
 def lesion_patches(
@@ -176,12 +168,15 @@ def lesion_patches(
     prediction: Prediction,
     numbers: Sequence[int],
     prepared: Prepared | None = None,
-) -> tuple[npt.NDArray[np.float32], list[Lesion], Prepared]:
-    """What the CNN was given of some lesions, (n, 7, 32, 32, 32); see ``lesion_patch``.
+) -> tuple[LesionPatches, Prepared]:
+    """What the CNN is given of some lesions of a prediction, and the case on the working grid.
 
-    prepared: the case on the working grid, where it was asked for before.
+    prepared: the latter, where it was asked for before. Where the input was resampled, the mask
+    comes back from the input's grid here: at its edges it may be a voxel from what was segmented.
+    ``InputRefused`` for a lesion that is not in the prediction, or images of another grid.
     """
     from bmcore.geometry import same_grid
+    from bmcore.imaging.lesion_crops import Marked, carry_numbers
     from bmcore.imaging.preprocess import prepare, to_working_grid
     from bmcore.inference.lesion_reading import cut_patches
 
@@ -200,9 +195,10 @@ def lesion_patches(
             hint="run the prediction again.",
         )
     prepared = prepared or prepare(case)
-    mask = to_working_grid(prediction.mask, prepared)
+    labels = to_working_grid(prediction.mask, prepared)
+    marked = Marked(labels, carry_numbers(labels, prediction.mask, prepared))
     lesions = [there[number] for number in numbers]
-    return cut_patches(bundle.cnn.config, case, prepared, mask, lesions), lesions, prepared
+    return cut_patches(bundle.cnn.config, case, prepared, marked, lesions), prepared
 
 
 def evidence(
@@ -318,14 +314,14 @@ def spread_cells(coarse: npt.NDArray) -> npt.NDArray[np.float64]:
 
 
 def place_patch(
-    heat: npt.NDArray[np.float32], lesion: Lesion, prepared: Prepared
+    heat: npt.NDArray[np.float32], affine: Affine, prepared: Prepared
 ) -> npt.NDArray[np.float32]:
-    """A map of the lesion's cube (32, 32, 32) on the working grid, linear; 0 outside the cube."""
+    """A map of a lesion's cube (32, 32, 32), whose voxels ``affine`` takes to world RAS mm, on the
+    working grid, linear; 0 outside the cube."""
     from bmcore.geometry import resample
-    from bmcore.imaging.patches import patch_affine
 
     size = prepared.brain.shape
-    placed = resample(heat, patch_affine(lesion), prepared.affine, size, order=1)  # type: ignore[arg-type]
+    placed = resample(heat, affine, prepared.affine, size, order=1)  # type: ignore[arg-type]
     return np.where(prepared.brain, np.clip(placed, 0, 1), 0).astype(np.float32)
 
 

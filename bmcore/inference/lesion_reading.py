@@ -12,6 +12,7 @@ import numpy.typing as npt
 from bmcore.domain import Case, Lesion, Prepared
 
 if TYPE_CHECKING:
+    from bmcore.imaging.lesion_crops import Marked
     from bmcore.models.bundles import Bundle
     from bmcore.models.configs import CNNConfig
 
@@ -32,30 +33,47 @@ class ImageReading:
     reconstruction_error: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class LesionPatches:
+    """What a CNN sees of each lesion (n, 7, 32, 32, 32), and affines (n, 4, 4) from voxels of each
+    cube to world RAS mm."""
+
+    cubes: npt.NDArray[np.float32]
+    affines: npt.NDArray[np.float64]
+
+
 def cut_patches(
     config: CNNConfig,
     case: Case,
     prepared: Prepared,
-    working_mask: npt.NDArray[np.uint8],
+    marked: Marked,
     lesions: Sequence[Lesion],
-) -> npt.NDArray[np.float32]:
-    """What a CNN of this config sees of each lesion (n, 7, 32, 32, 32)."""
+) -> LesionPatches:
+    """What a CNN of this config sees of each lesion."""
+    from bmcore.imaging.lesion_brightness import patch_to_working
     from bmcore.imaging.lesion_crops import cut_crops, relative_images
-    from bmcore.imaging.patches import lesion_patches
+    from bmcore.imaging.patches import lesion_patches, patch_affine
     from bmcore.models.configs import STANDARDISED
     from bmcore.models.image_features import cnn_patches
 
     if config.brightness == STANDARDISED:
-        return lesion_patches(prepared.images, working_mask, lesions, prepared.affine)
+        cubes = lesion_patches(prepared.images, marked.labels, lesions, prepared.affine)
+        return LesionPatches(cubes, _stacked([patch_affine(lesion) for lesion in lesions]))
     images = relative_images(case, prepared)
-    return cnn_patches(cut_crops(images, working_mask, prepared.brain, lesions, prepared.affine))
+    crops = cut_crops(images, marked, prepared.brain, lesions)
+    places = [prepared.affine @ patch_to_working(crop) for crop in crops.crops]
+    return LesionPatches(cnn_patches(crops), _stacked(places))
+
+
+def _stacked(affines: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    return np.array(affines, float).reshape(-1, 4, 4)
 
 
 def read_lesions(
     bundle: Bundle,
     case: Case,
     prepared: Prepared,
-    working_mask: npt.NDArray[np.uint8],
+    marked: Marked,
     lesions: Sequence[Lesion],
 ) -> ImageReading:
     """Cut the patches, read them with the CNN, pool to the patient, reduce to the code.
@@ -68,7 +86,7 @@ def read_lesions(
         return ImageReading()
     from bmcore.models.cnn import lesion_probabilities
 
-    logits, plain = member_features(bundle, case, prepared, working_mask, lesions)
+    logits, plain = member_features(bundle, case, prepared, marked, lesions)
     features = complete(plain, bundle)
     error = float(np.mean(bundle.autoencoder.reconstruction_error(features)))
     return ImageReading(
@@ -80,13 +98,13 @@ def member_features(
     bundle: Bundle,
     case: Case,
     prepared: Prepared,
-    working_mask: npt.NDArray[np.uint8],
+    marked: Marked,
     lesions: Sequence[Lesion],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Logits (n, 6) of one or more lesions, and what the nets and the measurements say of the
     patient (members, f): a row a net of the CNN, without the scores of trees."""
     read = _first_set if bundle.autoencoder.config.feature_set == 1 else _second_set
-    return read(bundle, case, prepared, working_mask, lesions)
+    return read(bundle, case, prepared, marked, lesions)
 
 
 def complete(features: npt.NDArray[np.float32], bundle: Bundle) -> npt.NDArray[np.float32]:
@@ -107,13 +125,13 @@ def _first_set(
     bundle: Bundle,
     case: Case,
     prepared: Prepared,
-    working_mask: npt.NDArray[np.uint8],
+    marked: Marked,
     lesions: Sequence[Lesion],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     from bmcore.models.cnn import MAX_LESIONS, lesion_logits, patient_features
 
     def cut(some: Sequence[Lesion]) -> npt.NDArray[np.float32]:
-        return cut_patches(bundle.cnn.config, case, prepared, working_mask, some)
+        return cut_patches(bundle.cnn.config, case, prepared, marked, some).cubes
 
     largest = cut(lesions[:MAX_LESIONS])
     logits = lesion_logits(bundle.cnn, largest)
@@ -128,7 +146,7 @@ def _second_set(
     bundle: Bundle,
     case: Case,
     prepared: Prepared,
-    working_mask: npt.NDArray[np.uint8],
+    marked: Marked,
     lesions: Sequence[Lesion],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     from dataclasses import replace
@@ -138,7 +156,7 @@ def _second_set(
     from bmcore.models.image_features import cnn_patches, patient_features
 
     images = relative_images(case, prepared)
-    crops = cut_crops(images, working_mask, prepared.brain, lesions, prepared.affine)
+    crops = cut_crops(images, marked, prepared.brain, lesions)
     every = []
     for start in range(0, len(lesions), CHUNK):
         some = replace(crops, crops=crops.crops[start : start + CHUNK])

@@ -31,12 +31,12 @@ def keep_maps(home: Path, bundle: Bundle, case: Case, prediction: Prediction) ->
         kept += paths.values()
         missing = {primary: path for primary, path in paths.items() if not path.exists()}
         if missing:
-            patch, (lesion,), prepared = explain.lesion_patches(
+            patches, prepared = explain.lesion_patches(
                 bundle, case, prediction, [found.number], prepared
             )
             for primary, path in missing.items():
-                cube = explain.evidence(bundle.cnn, patch, primary)
-                write_map(path, explain.on_the_images(cube, lesion, prepared))
+                heat = explain.evidence(bundle.cnn, patches.cubes, primary)
+                write_map(path, explain.on_the_images(heat, patches.affines[0], prepared))
     return kept
 
 

@@ -45,6 +45,7 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     stays. InputRefused where a finding blocks the case. Sets, abstention and novelty are those of
     ``inference.uncertainty``. The same case and bundle give the same numbers on the same machine.
     """
+    from bmcore.imaging.lesion_crops import Marked, carry_numbers
     from bmcore.inference import case_mix, uncertainty
 
     site, learnt = case_mix.of_site(), bundle.shares
@@ -54,7 +55,8 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     with clock.stage("lesions", "Measuring the lesions", 0.89):
         lesions = measure(mask, prepared, drawn=case.origin is not None)
     with clock.stage("features", "Reading each lesion", 0.93):
-        image = read_lesions(bundle, case, prepared, segmented.labels, lesions)
+        numbers = carry_numbers(segmented.labels, mask, prepared)
+        image = read_lesions(bundle, case, prepared, Marked(segmented.labels, numbers), lesions)
     with clock.stage("novelty", "Comparing with what the models know", 0.97):
         novelty = uncertainty.novelty(prepared, image.reconstruction_error, bundle)
     with clock.stage("answers", "Naming the primary", 0.99):

@@ -280,8 +280,8 @@ def _prepare_one(dataset: Dataset, case_id: str, cache: Path) -> None:
 
 def patient_of(case: Case) -> tuple[Patient | None, str]:
     """The patient, or None and the reason for leaving the case out."""
-    from bmcore.imaging.lesion_crops import MOST, cut_crops, relative_images
-    from bmcore.imaging.lesions import find_lesions
+    from bmcore.imaging.lesion_crops import MOST, Marked, cut_crops, relative_images
+    from bmcore.imaging.lesions import find_lesions, label_lesions
     from bmcore.imaging.preprocess import prepare, to_working_grid
 
     truth = case.truth
@@ -295,7 +295,8 @@ def patient_of(case: Case) -> tuple[Patient | None, str]:
     if not lesions:
         return None, "no lesion in the reference mask"
     images = relative_images(case, prepared)
-    crops = cut_crops(images, labels, prepared.brain, lesions[:MOST], prepared.affine)
+    marked = Marked(labels, label_lesions(labels, prepared.affine))
+    crops = cut_crops(images, marked, prepared.brain, lesions[:MOST])
     return patient_from(case.case_id, lesions, crops, case.clinical, truth.primary), ""
 
 

@@ -20,7 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import ClinicalRecord, Lesion, Primary, refuse
-from bmcore.imaging.lesion_crops import MOST, LesionCrop, LesionCrops, cut_crops, relative_images
+from bmcore.imaging.lesion_crops import (
+    MOST,
+    LesionCrop,
+    LesionCrops,
+    Marked,
+    carry_numbers,
+    cut_crops,
+    relative_images,
+)
 from bmcore.models.cnn import MAX_LESIONS
 from bmcore.phantom.lesions import Kind
 from training.run.files import atomic_path
@@ -79,7 +87,9 @@ def keep_patient(
     else:
         reference = to_working_grid(case.truth.mask, prepared)  # type: ignore[union-attr, arg-type]
         labels = np.where(prepared.brain, reference, 0).astype(np.uint8)
-    lesions = measure(restore(labels, prepared), prepared)
+    on_input = restore(labels, prepared)
+    lesions = measure(on_input, prepared)
+    marked = Marked(labels, carry_numbers(labels, on_input, prepared))
     shown = lesions[:MAX_LESIONS]
     return NamingPatient(
         drawn.seed,
@@ -87,11 +97,9 @@ def keep_patient(
         drawn.clinical,
         lesions,
         lesion_patches(prepared.images, labels, shown, prepared.affine),
-        cut_crops(
-            relative_images(case, prepared), labels, prepared.brain, lesions[:MOST], prepared.affine
-        ),
+        cut_crops(relative_images(case, prepared), marked, prepared.brain, lesions[:MOST]),
         drawn.kinds,
-        _whose(drawn, prepared, labels, lesions),
+        _whose(drawn, prepared, marked, lesions),
         statistics(prepared) if describe else np.zeros(0),
     )
 
@@ -99,21 +107,19 @@ def keep_patient(
 def _whose(
     drawn: PhantomCase,
     prepared: Prepared,
-    labels: npt.NDArray[np.uint8],
+    marked: Marked,
     lesions: Sequence[Lesion],
 ) -> npt.NDArray[np.int64]:
     """For each lesion the metastasis that most of its voxels belong to, -1 for none."""
     from bmcore.domain import Volume
-    from bmcore.imaging.lesions import label_lesions
     from bmcore.imaging.preprocess import to_working_grid
 
     assert drawn.owner is not None
     core = np.where(np.isin(drawn.labels, (1, 3)), drawn.owner, 0)
     owner = to_working_grid(Volume(core, drawn.affine), prepared)
-    numbers = label_lesions(labels, prepared.affine)
     out = []
     for lesion in lesions:
-        inside = owner[numbers == lesion.number]
+        inside = owner[marked.numbers == lesion.number]
         inside = inside[inside > 0]
         out.append(int(np.bincount(inside).argmax()) - 1 if inside.size else -1)
     return np.array(out, dtype=np.int64)

@@ -78,7 +78,13 @@ def _keep(run: Run, case_id: str, place: Path) -> None:
 
 def _predicted(run: Run, case: Case) -> tuple[Patient | None, str]:
     """The patient with the lesions that the net without the patient's fold finds, as in use."""
-    from bmcore.imaging.lesion_crops import MOST, cut_crops, relative_images
+    from bmcore.imaging.lesion_crops import (
+        MOST,
+        Marked,
+        carry_numbers,
+        cut_crops,
+        relative_images,
+    )
     from bmcore.inference.pipeline import measure, segment_case
     from bmcore.models import runtime
     from bmcore.models.bundles import load_bundle
@@ -90,10 +96,9 @@ def _predicted(run: Run, case: Case) -> tuple[Patient | None, str]:
     lesions = measure(found.mask, found.prepared)
     if not lesions:
         return None, "the net finds no lesion"
-    crops = cut_crops(
-        relative_images(case, found.prepared), found.labels, found.prepared.brain,
-        lesions[:MOST], found.prepared.affine,
-    )  # fmt: skip
+    marked = Marked(found.labels, carry_numbers(found.labels, found.mask, found.prepared))
+    images = relative_images(case, found.prepared)
+    crops = cut_crops(images, marked, found.prepared.brain, lesions[:MOST])
     name = case.case_id + NET
     return patient_from(name, lesions, crops, case.clinical, case.truth.primary), ""
 
