@@ -213,3 +213,24 @@ def test_a_mask_of_the_input_comes_back_with_its_lesions(prepared: Prepared) -> 
     labels = to_working_grid(mask, prepared)
     numbers = carry_numbers(labels, mask, prepared)
     assert np.unique(numbers).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("draw", [bridged, apart, turned_about])
+def test_training_measures_a_patient_as_use_does(
+    prepared: Prepared, bundle: Any, monkeypatch: pytest.MonkeyPatch, draw: Draw
+) -> None:
+    """One reference mask, and a net that finds just that: the same lesions and cubes."""
+    from bmcore.domain import Primary, Truth
+    from training.data.cohort import patient_of
+
+    labels = drawn(prepared, draw)
+    probabilities = np.stack([(labels == n).astype(np.float32) for n in range(4)])
+    monkeypatch.setattr(pipeline, "find_tumour", lambda *_a, **_k: (labels, probabilities))
+    found = pipeline.predict(thick_head(), bundle)
+    case = replace(thick_head(), truth=Truth("drawn", found.mask, Primary.RCC))
+    patient, why = patient_of(case)
+    assert patient is not None, why
+    assert patient.lesions == found.lesions
+    numbers = [lesion.number for lesion in found.lesions]
+    cubes = explain.lesion_patches(bundle, case, found, numbers)[0].cubes
+    np.testing.assert_array_equal(patient.patches, cubes.astype(np.float16))

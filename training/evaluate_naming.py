@@ -71,16 +71,12 @@ def _read(
     case: Case, prepared: Prepared, labels: npt.NDArray[np.uint8], bundle: Bundle
 ) -> dict[str, Any]:
     """Number of lesions and what the nets read (members, f); None where no lesion was found."""
-    from bmcore.imaging.lesion_crops import Marked, carry_numbers
-    from bmcore.imaging.preprocess import restore
     from bmcore.inference.lesion_reading import member_features
-    from bmcore.inference.pipeline import measure
+    from bmcore.inference.pipeline import measure_marked
 
-    mask = restore(labels, prepared)
-    lesions = measure(mask, prepared)
+    lesions, marked = measure_marked(labels, prepared)
     if not lesions:
         return {"lesions": 0, "features": None}
-    marked = Marked(labels, carry_numbers(labels, mask, prepared))
     _, features = member_features(bundle, case, prepared, marked, lesions)
     return {"lesions": len(lesions), "features": features}
 

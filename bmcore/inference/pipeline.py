@@ -29,6 +29,7 @@ from bmcore.inference.serial import AT_EDGE
 from bmcore.intake import gatekeeper
 
 if TYPE_CHECKING:
+    from bmcore.imaging.lesion_crops import Marked
     from bmcore.models.bundles import Bundle
     from bmcore.models.runtime import Runtime
 
@@ -191,6 +192,18 @@ def measure(mask: Volume, prepared: Prepared, drawn: bool = False) -> tuple[Lesi
     brain = np.asarray(restore(prepared.brain.astype(np.uint8), prepared).data) > 0
     lesions = find_lesions(mask.data, mask.affine, brain, prepared.placement)
     return at_edge(lesions, np.asarray(mask.data), mask.affine, brain) if drawn else lesions
+
+
+def measure_marked(
+    labels: npt.NDArray[np.uint8], prepared: Prepared
+) -> tuple[tuple[Lesion, ...], Marked]:
+    """The lesions of labels 0-3 (i, j, k) on the working grid, measured on the input's grid as in
+    ``predict``, and where they lie on the working grid."""
+    from bmcore.imaging.lesion_crops import Marked, carry_numbers
+    from bmcore.imaging.preprocess import restore
+
+    mask = restore(labels, prepared)
+    return measure(mask, prepared), Marked(labels, carry_numbers(labels, mask, prepared))
 
 
 class _Clock:

@@ -43,11 +43,12 @@ from training.run.files import (
 from training.run.processes import World, progress
 
 if TYPE_CHECKING:
-    from bmcore.domain import Case
+    from bmcore.domain import Case, Prepared
     from bmcore.imaging.lesion_crops import LesionCrops
     from training.data.datasets import Dataset
 
 VERSION = 2
+MADE = 2  # which way patients are measured: 1 counted the lesions on the working grid
 _TIME_POINT = re.compile(r"(BraTS-MET-\d+|head\d+)-\d{1,3}")
 INDEX = "cohort.json"
 NET = "@net"  # behind the case id of a patient whose lesions the segmentation net found
@@ -261,7 +262,7 @@ def _reason_file(cache: Path, case_id: str) -> Path:
 
 def _prepare_one(dataset: Dataset, case_id: str, cache: Path) -> None:
     """Write the patient's npz, or why the patient is left out; nothing where that is done."""
-    source = fingerprint(VERSION, case_content(dataset, case_id))
+    source = fingerprint(VERSION, MADE, case_content(dataset, case_id))
     kept, reason_file = cache / f"{case_id}.npz", _reason_file(cache, case_id)
     if kept.exists():
         with np.load(kept, allow_pickle=False) as old:
@@ -280,8 +281,6 @@ def _prepare_one(dataset: Dataset, case_id: str, cache: Path) -> None:
 
 def patient_of(case: Case) -> tuple[Patient | None, str]:
     """The patient, or None and the reason for leaving the case out."""
-    from bmcore.imaging.lesion_crops import MOST, Marked, cut_crops, relative_images
-    from bmcore.imaging.lesions import find_lesions, label_lesions
     from bmcore.imaging.preprocess import prepare, to_working_grid
 
     truth = case.truth
@@ -291,13 +290,25 @@ def patient_of(case: Case) -> tuple[Patient | None, str]:
         return None, "no reference mask"
     prepared = prepare(case)
     labels = np.where(prepared.brain, to_working_grid(truth.mask, prepared), 0).astype(np.uint8)
-    lesions = find_lesions(labels, prepared.affine, prepared.brain)
+    patient = patient_with(case, prepared, labels, case.case_id)
+    return patient, "" if patient is not None else "no lesion in the reference mask"
+
+
+def patient_with(
+    case: Case, prepared: Prepared, labels: npt.NDArray[np.uint8], name: str
+) -> Patient | None:
+    """The patient as use reads a case with ``labels`` 0-3 (i, j, k) on the working grid; None where
+    they hold no lesion."""
+    from bmcore.imaging.lesion_crops import MOST, cut_crops, relative_images
+    from bmcore.inference.pipeline import measure_marked
+
+    lesions, marked = measure_marked(labels, prepared)
     if not lesions:
-        return None, "no lesion in the reference mask"
+        return None
     images = relative_images(case, prepared)
-    marked = Marked(labels, label_lesions(labels, prepared.affine))
     crops = cut_crops(images, marked, prepared.brain, lesions[:MOST])
-    return patient_from(case.case_id, lesions, crops, case.clinical, truth.primary), ""
+    assert case.truth is not None and case.truth.primary is not None
+    return patient_from(name, lesions, crops, case.clinical, case.truth.primary)
 
 
 def patient_from(

@@ -25,7 +25,6 @@ from bmcore.imaging.lesion_crops import (
     LesionCrop,
     LesionCrops,
     Marked,
-    carry_numbers,
     cut_crops,
     relative_images,
 )
@@ -75,8 +74,8 @@ def keep_patient(
     """
     from bmcore.imaging.image_statistics import statistics
     from bmcore.imaging.patches import lesion_patches
-    from bmcore.imaging.preprocess import prepare, restore, to_working_grid
-    from bmcore.inference.pipeline import find_tumour, measure
+    from bmcore.imaging.preprocess import prepare, to_working_grid
+    from bmcore.inference.pipeline import find_tumour, measure_marked
 
     case = drawn.as_case(f"synthetic-{drawn.seed}")
     prepared = prepare(case)
@@ -87,9 +86,7 @@ def keep_patient(
     else:
         reference = to_working_grid(case.truth.mask, prepared)  # type: ignore[union-attr, arg-type]
         labels = np.where(prepared.brain, reference, 0).astype(np.uint8)
-    on_input = restore(labels, prepared)
-    lesions = measure(on_input, prepared)
-    marked = Marked(labels, carry_numbers(labels, on_input, prepared))
+    lesions, marked = measure_marked(labels, prepared)
     shown = lesions[:MAX_LESIONS]
     return NamingPatient(
         drawn.seed,

@@ -14,8 +14,8 @@ from training.data.case_inference import open_data
 from training.data.cohort import (
     NET,
     Patient,
-    patient_from,
     patient_of,
+    patient_with,
     save_patient,
     write_index,
 )
@@ -78,29 +78,15 @@ def _keep(run: Run, case_id: str, place: Path) -> None:
 
 def _predicted(run: Run, case: Case) -> tuple[Patient | None, str]:
     """The patient with the lesions that the net without the patient's fold finds, as in use."""
-    from bmcore.imaging.lesion_crops import (
-        MOST,
-        Marked,
-        carry_numbers,
-        cut_crops,
-        relative_images,
-    )
-    from bmcore.inference.pipeline import measure, segment_case
+    from bmcore.inference.pipeline import segment_case
     from bmcore.models import runtime
     from bmcore.models.bundles import load_bundle
 
-    assert case.truth is not None and case.truth.primary is not None  # audited
     bundle = load_bundle(run.net("chosen", run.split.fold(case.case_id)))
     threads = threads_each(run.order.workers)
     found = segment_case(case, bundle, runtime.choose(run.order.device, threads=threads))
-    lesions = measure(found.mask, found.prepared)
-    if not lesions:
-        return None, "the net finds no lesion"
-    marked = Marked(found.labels, carry_numbers(found.labels, found.mask, found.prepared))
-    images = relative_images(case, found.prepared)
-    crops = cut_crops(images, marked, found.prepared.brain, lesions[:MOST])
-    name = case.case_id + NET
-    return patient_from(name, lesions, crops, case.clinical, case.truth.primary), ""
+    patient = patient_with(case, found.prepared, found.labels, case.case_id + NET)
+    return patient, "" if patient is not None else "the net finds no lesion"
 
 
 def on_predicted_masks(learnt: Path) -> dict[str, Any]:

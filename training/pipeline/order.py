@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.data.cohort import MADE
 from training.data.split import Split
 from training.loops.cnn_trainer import CNNTraining
 from training.loops.false_positive_reduction import CandidateTraining
@@ -89,7 +90,7 @@ class Run:
 
     @property
     def rows(self) -> str:
-        return fingerprint(self.images, self.audit.digest, self.order.effort.cnn)
+        return fingerprint(self.images, self.audit.digest, self.order.effort.cnn, MADE)
 
     @property
     def nets(self) -> Path:
