@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from bmcore.domain import SEQUENCES, Case, Prepared, Volume
 from bmcore.geometry import transform
@@ -114,6 +116,37 @@ def test_numbers_of_the_input_lie_at_their_places_on_the_working_grid(
     back = restore(numbers.astype(np.int32), prepared)
     np.testing.assert_array_equal(back.data, counted)  # each voxel of the input has its own again
     np.testing.assert_array_equal(numbers > 0, anew > 0)  # whole lesions, and no speck
+
+
+def any_case(random: np.random.Generator) -> Case:
+    """A noisy block on a grid of any voxel size, order and tilt."""
+    sizes = random.choice([0.5, 0.7, 0.9, 1.0, 1.2, 2.0, 3.0], 3)
+    shape = np.maximum(6, random.integers(28, 40, 3) / sizes).astype(int)
+    order = np.eye(3)[random.permutation(3)] * random.choice([-1, 1], 3)
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", random.uniform(-0.4, 0.4, 3)).as_matrix() @ order
+    affine[:3, :3] @= np.diag(sizes)
+    affine[:3, 3] = random.normal(0, 20, 3)
+    data = np.zeros(shape, np.float32)
+    inner = tuple(slice(round(3 / s) + 1, -round(3 / s) - 1) for s in sizes)
+    data[inner] = random.normal(100, 5, data[inner].shape)
+    return Case("ANY-1", {name: Volume(data, affine) for name in SEQUENCES})
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_on_any_grid_each_voxel_has_its_number_again(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    prepared = prepare(any_case(random))
+    noise = ndimage.gaussian_filter(random.normal(size=prepared.brain.shape), 1.3)
+    inner = ndimage.binary_erosion(prepared.brain, iterations=2)
+    labels = np.where((noise > np.quantile(noise[inner], 0.85)) & inner, 3, 0).astype(np.uint8)
+    mask = restore(labels, prepared)
+    counted = label_lesions(mask.data, mask.affine)
+    assert counted.max() > 1
+    numbers = carry_numbers(labels, mask, prepared)
+    assert np.unique(numbers[numbers > 0]).tolist() == list(range(1, counted.max() + 1))
+    back = restore(numbers, prepared).data
+    np.testing.assert_array_equal(back[counted > 0], counted[counted > 0])
 
 
 def test_a_lesion_without_a_voxel_on_the_working_grid_gets_the_nearest(prepared: Prepared) -> None:
