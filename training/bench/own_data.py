@@ -176,7 +176,13 @@ def main(
     folds: Annotated[int, typer.Option(min=2)] = 5,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Of a net that is fine-tuned, four times as many from nothing."),
+        typer.Option(
+            min=1,
+            help="Of a net that is fine-tuned; of one from nothing as a rule four times as many.",
+        ),
+    ] = None,
+    fresh_steps: Annotated[
+        int | None, typer.Option(min=1, help="Of a net from nothing, where not four times as many.")
     ] = None,
     least: Annotated[int, typer.Option(min=6, help="Patients, at least.")] = Effort.least,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
@@ -188,11 +194,13 @@ def main(
     write_cohort(data, cases, seed, workers)
     effort = replace(Effort(), least=least, **ASIDE)
     works: dict[str, Path] = {}
-    for road, start, share in ((TUNED, start_from, 1), (NOTHING, None, FRESH // FINE)):
+    if fresh_steps is None and steps is not None:
+        fresh_steps = steps * FRESH // FINE
+    for road, start, own_steps in ((TUNED, start_from, steps), (NOTHING, None, fresh_steps)):
         before, works[road] = works.get(TUNED), out / road.replace(" ", "-")
         if before is not None:  # the same cases, known by their content
             share_cases(before / "work", works[road] / "work")
-        own = replace(effort, steps=None if steps is None else steps * share)
+        own = replace(effort, steps=own_steps)
         run_all(Order(data, works[road] / "models", works[road] / "work", start, folds,
                       workers=workers, device=device, synthetic=True, effort=own))  # fmt: skip
     shipped = out / "shipped"
