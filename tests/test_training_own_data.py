@@ -402,3 +402,19 @@ def test_naming_is_compared_where_every_road_answers_and_two_primaries_are_there
     assert rows["image, macro AUC"][own_data.TUNED].n == 7
     assert rows["fused, macro AUC"][own_data.TUNED].value == 1
     assert own_data.compare_naming(answers, dict.fromkeys(ids, 0), persons) == []
+
+
+def test_a_patient_without_a_lesion_in_the_reference_mask_has_an_answer(tmp_path: Path) -> None:
+    """The net may find one where the reference mask holds none: there is only that row."""
+    folder = tmp_path / "naming-1"
+    folder.mkdir()
+    kinds = [f"{kind}_{p}" for kind in ("clinical", "image", "fused") for p in PRIMARIES]
+    rows = [("A", "rcc"), (f"A{own_data.NET}", "rcc"), (f"B{own_data.NET}", "sclc")]
+    lines = [",".join(["case_id", "primary", *kinds])]
+    lines += [",".join([case_id, primary, *["0.2"] * len(kinds)]) for case_id, primary in rows]
+    (folder / "held_out.csv").write_text("\n".join(lines))
+    told, primaries = own_data._answers_of(tmp_path)
+    names = [str(p) for p in PRIMARIES]
+    assert primaries == {"A": names.index("rcc"), "B": names.index("sclc")}
+    assert set(told) == {"A", "B"}
+    np.testing.assert_allclose(told["B"]["fused"], 1 / len(names))

@@ -161,7 +161,8 @@ def _answers_of(work: Path) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
         for i in table.index
         if i.endswith(NET)
     }
-    return told, {i: names.index(table.loc[i, "primary"]) for i in told}
+    # of the same row: a patient may have no lesion in the reference mask
+    return told, {i: names.index(table.loc[i + NET, "primary"]) for i in told}
 
 
 def _records_of(work: Path) -> dict[str, Any]:
