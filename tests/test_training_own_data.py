@@ -389,7 +389,7 @@ def test_the_roads_are_compared_on_the_same_cases_by_person():
     assert gain.value == pytest.approx(0.1) and gain.n == 6
 
 
-def test_naming_is_compared_where_every_road_answers_and_two_primaries_are_there():
+def test_naming_is_compared_where_both_roads_answer_and_two_primaries_are_there():
     ids = [f"c{n}" for n in range(8)]
     persons, primaries = {i: i for i in ids}, {i: n % 2 for n, i in enumerate(ids)}
     right = {
@@ -399,7 +399,10 @@ def test_naming_is_compared_where_every_road_answers_and_two_primaries_are_there
     silent = knows | {"c0": {"image": None, "fused": right["c0"]}}
     answers = {own_data.SHIPPED: silent, own_data.NOTHING: knows, own_data.TUNED: knows}
     rows = {r["figure"]: r for r in own_data.compare_naming(answers, primaries, persons)}
-    assert rows["image, macro AUC"][own_data.TUNED].n == 7
+    image = rows["image, macro AUC"]
+    assert image[own_data.TUNED].n == 8 and image[own_data.SHIPPED].n == 7
+    assert image[f"{own_data.TUNED} less {own_data.SHIPPED}"].n == 7
+    assert image[f"{own_data.TUNED} less {own_data.NOTHING}"].n == 8
     assert rows["fused, macro AUC"][own_data.TUNED].value == 1
     assert own_data.compare_naming(answers, dict.fromkeys(ids, 0), persons) == []
 

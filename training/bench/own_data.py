@@ -13,13 +13,12 @@ is done with little effort. A stopped run goes on.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 import typer
 
 from bmcore.domain import PRIMARIES, REGIONS
@@ -106,17 +105,16 @@ def compare_segmentation(
             road: mean_statistic([figure(own[i]["subsets"][ALL]["regions"]) for i in ids])
             for road, own in records.items()
         }
-        rows.append(_row(words, values, whose))
+        row: dict[str, Any] = {"figure": words}
+        row |= {road: patient_bootstrap(s, whose, DRAWS) for road, s in values.items()}
+        for a, b in _pairs(values):
+            row[f"{a} less {b}"] = paired_difference(values[a], values[b], whose, DRAWS)
+        rows.append(row)
     return rows
 
 
-def _row(words: str, values: Mapping[str, Any], whose: npt.NDArray) -> dict[str, Any]:
-    row: dict[str, Any] = {"figure": words}
-    row |= {road: patient_bootstrap(s, whose, DRAWS) for road, s in values.items()}
-    pairs = [(a, b) for a, b in PAIRS if a in values and b in values]
-    return row | {
-        f"{a} less {b}": paired_difference(values[a], values[b], whose, DRAWS) for a, b in pairs
-    }
+def _pairs(roads: Collection[str]) -> list[tuple[str, str]]:
+    return [(a, b) for a, b in PAIRS if a in roads and b in roads]
 
 
 def compare_naming(
@@ -124,25 +122,34 @@ def compare_naming(
     primaries: Mapping[str, int],
     persons: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """answers: road -> case -> kind -> six probabilities. Only cases that every road answers; []
-    where they hold fewer than two primaries."""
+    """answers: road -> case -> kind -> six probabilities. A row a figure: each road on the cases
+    that it answers, each pair on those that both do; what holds fewer than two primaries is left
+    out."""
     from bmcore.stats import classification as c
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for kind in ("image", "fused"):
-        own = [
-            {i for i, told in road.items() if told.get(kind) is not None}
-            for road in answers.values()
-        ]
-        ids = sorted(set.intersection(*own) & set(primaries))
-        truth = np.array([primaries[i] for i in ids])
-        if len(set(truth.tolist())) < 2:
-            continue
-        whose = np.array([persons[i] for i in ids])
-        p = {road: np.array([told[i][kind] for i in ids]) for road, told in answers.items()}
-        auc = {road: c.auc_statistic(truth, q) for road, q in p.items()}
-        loss = {road: c.log_loss_statistic(truth, q) for road, q in p.items()}
-        rows += [_row(f"{kind}, macro AUC", auc, whose), _row(f"{kind}, log loss", loss, whose)]
+        own = {
+            road: {i for i in told if told[i].get(kind) is not None and i in primaries}
+            for road, told in answers.items()
+        }
+        auc: dict[str, Any] = {"figure": f"{kind}, macro AUC"}
+        loss: dict[str, Any] = {"figure": f"{kind}, log loss"}
+        for roads in [*((road,) for road in answers), *_pairs(answers)]:
+            ids = sorted(set.intersection(*(own[road] for road in roads)))
+            truth = np.array([primaries[i] for i in ids])
+            if len(set(truth.tolist())) < 2:
+                continue
+            whose = np.array([persons[i] for i in ids])
+            p = [np.array([answers[road][i][kind] for i in ids]) for road in roads]
+            for row, statistic in ((auc, c.auc_statistic), (loss, c.log_loss_statistic)):
+                first, *second = (statistic(truth, q) for q in p)
+                row[" less ".join(roads)] = (
+                    paired_difference(first, second[0], whose, DRAWS)
+                    if second
+                    else patient_bootstrap(first, whose, DRAWS)
+                )
+        rows += [row for row in (auc, loss) if len(row) > 1]
     return rows
 
 
@@ -214,11 +221,12 @@ def main(
     told = {road: _answers_of(work / "work") for road, work in works.items()}
     answers: dict[str, Any] = {SHIPPED: {i: r["answers"] for i, r in records[SHIPPED].items()}}
     answers |= {road: own for road, (own, _) in told.items()}
+    primaries = {i: number for _, own in told.values() for i, number in own.items()}
     result = {
         "cases": len(split.persons),
         "persons": len(split.folds),
         "segmentation": compare_segmentation(records, split.persons),
-        "naming": compare_naming(answers, told[TUNED][1], split.persons),
+        "naming": compare_naming(answers, primaries, split.persons),
     }
     write_json(out / "own_data.json", result)
     for row in (*result["segmentation"], *result["naming"]):  # type: ignore[misc]
