@@ -135,6 +135,26 @@ def tiny_bundle(folder: Path) -> Path:
     return folder
 
 
+def bundle_as_shipped(folder: Path) -> Path:
+    """The tiny bundle with an untrained CNN that sees brightness beside the healthy brain and the
+    second set of image features."""
+    import torch
+
+    from bmcore.models.autoencoder import build_autoencoder
+    from bmcore.models.bundle_writer import write_part
+    from bmcore.models.cnn import build_cnn
+    from bmcore.models.configs import TRAINED, AutoencoderConfig
+    from bmcore.models.image_features import PLAIN
+
+    tiny_bundle(folder)
+    torch.manual_seed(0)
+    config = replace(TRAINED, members=1)
+    write_part(folder, "cnn", build_cnn(config).state_dict(), config)
+    code = AutoencoderConfig(PLAIN, hidden=8, code=3, feature_set=2)
+    write_part(folder, "autoencoder", build_autoencoder(code).state_dict(), code)
+    return folder
+
+
 def bundle_that_sees_the_spot(folder: Path):  # type: ignore[no-untyped-def]
     """The tiny bundle with a segmentation net by hand: enhancing where t1c is 4 or more spreads."""
     import torch

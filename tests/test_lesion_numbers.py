@@ -185,23 +185,9 @@ def test_a_lesion_that_is_not_marked_is_refused(prepared: Prepared) -> None:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The tiny bundle with a CNN that sees brightness beside the healthy brain, as shipped ones."""
-    import torch
-
-    from bmcore.models.autoencoder import build_autoencoder
-    from bmcore.models.bundle_writer import write_part
     from bmcore.models.bundles import load_bundle
-    from bmcore.models.cnn import build_cnn
-    from bmcore.models.configs import TRAINED, AutoencoderConfig
-    from bmcore.models.image_features import PLAIN
 
-    folder = fixture.tiny_bundle(tmp_path_factory.mktemp("bundle"))
-    torch.manual_seed(0)
-    config = replace(TRAINED, members=1)
-    write_part(folder, "cnn", build_cnn(config).state_dict(), config)
-    code = AutoencoderConfig(PLAIN, hidden=8, code=3, feature_set=2)
-    write_part(folder, "autoencoder", build_autoencoder(code).state_dict(), code)
-    return load_bundle(folder)
+    return load_bundle(fixture.bundle_as_shipped(tmp_path_factory.mktemp("bundle")))
 
 
 @pytest.mark.parametrize("draw", [bridged, apart, turned_about])

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 STEPS = [
     "links", "net without fold 0", "net without fold 1", "net on all cases", "second stage",
     "limits", "segmentation", "patients for naming", "cnn", "autoencoder", "mlr", "evaluate",
-    "predicted masks", "uncertainty", "spread", "learning curves", "bundle", "predict",
+    "predicted masks", "uncertainty", "spread", "learning curves", "beside the start's naming",
+    "bundle", "predict",
 ]  # fmt: skip
 
 
@@ -74,6 +75,9 @@ def test_every_step_keeps_to_one_split_by_person(place: Path) -> None:
 def test_the_answers_are_measured_on_predicted_masks_too(place: Path) -> None:
     (learnt,) = (place / "work").glob("naming-*")
     found = read_json(learnt / "metrics.json")["predicted_masks"]
+    beside = read_json(learnt / "metrics.json")["start_naming"]
+    assert beside["why"].startswith("the start bundle names no primary")
+    assert beside["why"] in (place / "models/model_card.md").read_text()
     assert (
         found["patients"] > 0 and "reference mask" in (place / "models/model_card.md").read_text()
     )

@@ -125,7 +125,12 @@ def patient_features(
 
     logits (members, n, 6): of the n largest lesions; at most ``MAX_LESIONS`` count.
     """
-    plain = measured(lesions, crops)
+    return features_of(logits, measured(lesions, crops))
+
+
+def features_of(logits: npt.NDArray, plain: npt.NDArray) -> npt.NDArray[np.float32]:
+    """``patient_features`` from what was measured before: plain (m,), in the order of
+    ``MEASURED``."""
     rows = [np.concatenate([scores_of(own[:MAX_LESIONS]), plain]) for own in logits]
     return np.array(rows, dtype=np.float32)
 

@@ -148,7 +148,7 @@ def _answers(out: Path) -> dict[str, Any]:
         found["sets"] = {
             kind: sets[kind] for kind in ("clinical", "image", "fused") if kind in sets
         }
-        for name in ("learning_curves", "diagnosis", "predicted_masks"):
+        for name in ("learning_curves", "diagnosis", "predicted_masks", "start_naming"):
             if name in metrics:
                 found[name] = metrics[name]
         test = _optional(out / "naming_test.json")
@@ -156,7 +156,7 @@ def _answers(out: Path) -> dict[str, Any]:
     earlier = _optional(out / "model_card.json") or {}
     keep = ("patients", "folds", "primaries", "answers", "differences", "verdicts", "tests",
             "decision", "subgroups", "minimum", "reductions", "seconds", "data", "repeats", "sets",
-            "learning_curves", "diagnosis", "predicted_masks", "test")  # fmt: skip
+            "learning_curves", "diagnosis", "predicted_masks", "start_naming", "test")  # fmt: skip
     return {k: earlier[k] for k in keep if k in earlier} if earlier.get("answers") else {}
 
 

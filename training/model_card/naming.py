@@ -78,6 +78,8 @@ def naming_lines(card: Card) -> list[str]:
         lines += _learning(card["learning_curves"])
     if card.get("predicted_masks"):
         lines += _predicted(card["predicted_masks"])
+    if card.get("start_naming"):
+        lines += _beside_the_start(card["start_naming"])
     return lines + section("Does the autoencoder help?", table(["Code", *columns.values()], rows))
 
 
@@ -171,6 +173,28 @@ def _predicted(found: Card) -> list[str]:
         "intervals by person."
     )
     return section(title, [words, "", *table(["Answer", *columns.values()], rows)])
+
+
+def _beside_the_start(found: Card) -> list[str]:
+    """The naming learnt here and that of the bundle it began from, on the same patients."""
+    title = "Beside the bundle that training began from"
+    if not found["answers"]:
+        return section(title, [f"Not compared: {found['why']}."])
+    columns = {
+        "own_macro_auc": "Macro AUC, this bundle",
+        "start_macro_auc": "Macro AUC, begun from",
+        "macro_auc": "Difference, paired",
+        "log_loss": "Log loss, difference",
+    }
+    rows = [[ANSWER_WORDS[kind], *(cell(row[c], 3) for c in columns), row["verdict"]]
+            for kind, row in found["answers"].items()]  # fmt: skip
+    words = (
+        f"{found['patients']} patients in whom the net finds a lesion, named by {found['start']} "
+        "as it is and by the cross-validation of this bundle, which learns from fewer patients "
+        "than the bundle itself; intervals by person."
+    )
+    head = ["Answer", *columns.values(), "This bundle is"]
+    return section(title, [words, "", *table(head, rows)])
 
 
 def _test(found: Card) -> list[str]:

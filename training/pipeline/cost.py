@@ -19,6 +19,7 @@ BYTES_A_VOXEL = 4 * 2 + 2  # prepared: four images as float16, labels, weights
 BYTES_A_PATIENT = 12 * 2**20  # candidates, crops, patches of both masks
 BYTES_A_NET = 6  # copies of the weights that lie at once: checkpoint, trained, staged, chosen
 SPARE = 1.2
+START_NAMES_S = 0.5  # the start bundle's CNN and regressions on a patient
 NAMING_A_PATIENT_S = 4.0  # autoencoder, regressions, evaluation and refits on a slow core
 
 
@@ -120,6 +121,7 @@ def expected(order: Order, found: Audit, pace: Pace, steps: int, nets: int) -> d
         **naming,
         **{name: share * rest for name, share in shares.items()},
         "predicted masks": 5.0,
+        "beside the start's naming": 0.0 if order.start is None else 5.0 + named * START_NAMES_S,
         "uncertainty": min(named, order.effort.described) * 3 * pace.prepare,
         "bundle": 5.0,
         "predict": 30.0 + pace.read,

@@ -25,6 +25,9 @@ from training.run.files import read_json, update_metrics, write_json
 from training.run.processes import progress, threads_each
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
     from bmcore.domain import Case
 
 MASKS = ("reference", "net")
@@ -87,6 +90,24 @@ def _predicted(run: Run, case: Case) -> tuple[Patient | None, str]:
     found = segment_case(case, bundle, runtime.choose(run.order.device, threads=threads))
     patient = patient_with(case, found.prepared, found.labels, case.case_id + NET)
     return patient, "" if patient is not None else "the net finds no lesion"
+
+
+def answers_on_predicted_masks(
+    learnt: Path,
+) -> tuple[pd.DataFrame, npt.NDArray[np.int64], npt.NDArray[np.str_]]:
+    """The cross-validated answers on the masks of the nets: a table by case id (with ``NET``), the
+    true primaries (n,) as places in PRIMARIES and the persons (n,)."""
+    import pandas as pd
+
+    from training.data.held_out import load_held_out
+
+    held_out = load_held_out(learnt)
+    table = pd.read_csv(learnt / "held_out.csv", dtype={"case_id": str}).set_index("case_id")
+    person = dict(zip(held_out.case_ids.tolist(), held_out.persons.tolist(), strict=True))
+    table = table[table.index.str.endswith(NET)]
+    names = [str(p) for p in PRIMARIES]
+    truth = np.array([names.index(p) for p in table["primary"]], np.int64)
+    return table, truth, np.array([person[i] for i in table.index])
 
 
 def on_predicted_masks(learnt: Path) -> dict[str, Any]:

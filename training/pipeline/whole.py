@@ -13,7 +13,7 @@ from bmcore.models.manifest import MANIFEST
 from training import autoencoder, bootstrap_refits, cnn, evaluate, learning_curves, mlr, uncertainty
 from training.data.case_inference import open_data
 from training.data.split import Split, deal, read_split, write_split
-from training.pipeline import cost, limits, naming, second_stage, words
+from training.pipeline import cost, limits, naming, second_stage, start_naming, words
 from training.pipeline.audit import Audit, audit, check
 from training.pipeline.finish import assemble, check_out, try_predict
 from training.pipeline.linked import link_cases
@@ -142,6 +142,10 @@ def do_steps(run: Run, chain: Chain) -> None:
     _tell(chain, nets / "limits.json")
     step("segmentation", run.images, nets / "segmentation.json", partial(measure_nets, run))
     learn_naming(run, step)
+    if order.start is not None:
+        beside = run.learnt / start_naming.FILE
+        step("beside the start's naming", run.rows, beside, partial(start_naming.write, run))
+        _tell(chain, beside)
     step("bundle", run.rows, order.out / "model_card.md", lambda: assemble(run, chain.timings_s))
     step("predict", run.rows, run.learnt / "predict" / "prediction.json",
          partial(try_predict, run))  # fmt: skip
