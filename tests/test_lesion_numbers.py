@@ -15,7 +15,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from bmcore.domain import SEQUENCES, Case, Prepared, Volume
+from bmcore.domain import SEQUENCES, Case, Prediction, Prepared, Volume
 from bmcore.geometry import transform
 from bmcore.imaging.lesion_crops import Marked, carry_numbers, cut_crops
 from bmcore.imaging.lesions import find_lesions, label_lesions
@@ -190,15 +190,19 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return load_bundle(fixture.bundle_as_shipped(tmp_path_factory.mktemp("bundle")))
 
 
+def predicted(labels: np.ndarray, bundle: Any, monkeypatch: pytest.MonkeyPatch) -> Prediction:
+    """The thick head as use reads it where the net finds just ``labels``."""
+    probabilities = np.stack([(labels == n).astype(np.float32) for n in range(4)])
+    monkeypatch.setattr(pipeline, "find_tumour", lambda *_a, **_k: (labels, probabilities))
+    return pipeline.predict(thick_head(), bundle)
+
+
 @pytest.mark.parametrize("draw", [bridged, apart, turned_about])
 def test_each_row_is_read_from_its_own_lesion(
     prepared: Prepared, bundle: Any, monkeypatch: pytest.MonkeyPatch, draw: Draw
 ) -> None:
-    labels = drawn(prepared, draw)
-    probabilities = np.stack([(labels == n).astype(np.float32) for n in range(4)])
-    monkeypatch.setattr(pipeline, "find_tumour", lambda *_a, **_k: (labels, probabilities))
-    case = thick_head()
-    found = pipeline.predict(case, bundle)
+    labels, case = drawn(prepared, draw), thick_head()
+    found = predicted(labels, bundle, monkeypatch)
     assert found.lesion_probabilities is not None
     assert len(found.lesion_probabilities) == len(found.lesions)
     numbers = [lesion.number for lesion in found.lesions]
@@ -242,10 +246,7 @@ def test_training_measures_a_patient_as_use_does(
     from bmcore.domain import Primary, Truth
     from training.data.cohort import patient_of
 
-    labels = drawn(prepared, draw)
-    probabilities = np.stack([(labels == n).astype(np.float32) for n in range(4)])
-    monkeypatch.setattr(pipeline, "find_tumour", lambda *_a, **_k: (labels, probabilities))
-    found = pipeline.predict(thick_head(), bundle)
+    found = predicted(drawn(prepared, draw), bundle, monkeypatch)
     case = replace(thick_head(), truth=Truth("drawn", found.mask, Primary.RCC))
     patient, why = patient_of(case)
     assert patient is not None, why
