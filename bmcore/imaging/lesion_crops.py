@@ -60,6 +60,11 @@ class Marked:
     numbers: npt.NDArray[np.int32]
 
 
+def mark(labels: npt.NDArray[np.uint8], mask: Volume, prepared: Prepared) -> Marked:
+    """Labels on the working grid with the lesions' numbers of ``mask``; see ``carry_numbers``."""
+    return Marked(labels, carry_numbers(labels, mask, prepared))
+
+
 def carry_numbers(
     labels: npt.NDArray[np.uint8], mask: Volume, prepared: Prepared
 ) -> npt.NDArray[np.int32]:

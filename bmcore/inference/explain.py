@@ -176,7 +176,7 @@ def lesion_patches(
     ``InputRefused`` for a lesion that is not in the prediction, or images of another grid.
     """
     from bmcore.geometry import same_grid
-    from bmcore.imaging.lesion_crops import Marked, carry_numbers
+    from bmcore.imaging.lesion_crops import mark
     from bmcore.imaging.preprocess import prepare, to_working_grid
     from bmcore.inference.lesion_reading import cut_patches
 
@@ -195,8 +195,7 @@ def lesion_patches(
             hint="run the prediction again.",
         )
     prepared = prepared or prepare(case)
-    labels = to_working_grid(prediction.mask, prepared)
-    marked = Marked(labels, carry_numbers(labels, prediction.mask, prepared))
+    marked = mark(to_working_grid(prediction.mask, prepared), prediction.mask, prepared)
     lesions = [there[number] for number in numbers]
     return cut_patches(bundle.cnn.config, case, prepared, marked, lesions), prepared
 

@@ -46,7 +46,7 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     stays. InputRefused where a finding blocks the case. Sets, abstention and novelty are those of
     ``inference.uncertainty``. The same case and bundle give the same numbers on the same machine.
     """
-    from bmcore.imaging.lesion_crops import Marked, carry_numbers
+    from bmcore.imaging.lesion_crops import mark
     from bmcore.inference import case_mix, uncertainty
 
     site, learnt = case_mix.of_site(), bundle.shares
@@ -56,8 +56,8 @@ def predict(case: Case, bundle: Bundle, on_progress: OnProgress | None = None) -
     with clock.stage("lesions", "Measuring the lesions", 0.89):
         lesions = measure(mask, prepared, drawn=case.origin is not None)
     with clock.stage("features", "Reading each lesion", 0.93):
-        numbers = carry_numbers(segmented.labels, mask, prepared)
-        image = read_lesions(bundle, case, prepared, Marked(segmented.labels, numbers), lesions)
+        marked = mark(segmented.labels, mask, prepared)
+        image = read_lesions(bundle, case, prepared, marked, lesions)
     with clock.stage("novelty", "Comparing with what the models know", 0.97):
         novelty = uncertainty.novelty(prepared, image.reconstruction_error, bundle)
     with clock.stage("answers", "Naming the primary", 0.99):
@@ -199,11 +199,11 @@ def measure_marked(
 ) -> tuple[tuple[Lesion, ...], Marked]:
     """The lesions of labels 0-3 (i, j, k) on the working grid, measured on the input's grid as in
     ``predict``, and where they lie on the working grid."""
-    from bmcore.imaging.lesion_crops import Marked, carry_numbers
+    from bmcore.imaging.lesion_crops import mark
     from bmcore.imaging.preprocess import restore
 
     mask = restore(labels, prepared)
-    return measure(mask, prepared), Marked(labels, carry_numbers(labels, mask, prepared))
+    return measure(mask, prepared), mark(labels, mask, prepared)
 
 
 class _Clock:

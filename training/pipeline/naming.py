@@ -92,18 +92,23 @@ def _predicted(run: Run, case: Case) -> tuple[Patient | None, str]:
     return patient, "" if patient is not None else "the net finds no lesion"
 
 
-def answers_on_predicted_masks(
-    learnt: Path,
-) -> tuple[pd.DataFrame, npt.NDArray[np.int64], npt.NDArray[np.str_]]:
-    """The cross-validated answers on the masks of the nets: a table by case id (with ``NET``), the
-    true primaries (n,) as places in PRIMARIES and the persons (n,)."""
+def _cross_validated(learnt: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The cross-validated answers by case id, of both masks, and the person of each case id."""
     import pandas as pd
 
     from training.data.held_out import load_held_out
 
     held_out = load_held_out(learnt)
     table = pd.read_csv(learnt / "held_out.csv", dtype={"case_id": str}).set_index("case_id")
-    person = dict(zip(held_out.case_ids.tolist(), held_out.persons.tolist(), strict=True))
+    return table, dict(zip(held_out.case_ids.tolist(), held_out.persons.tolist(), strict=True))
+
+
+def answers_on_predicted_masks(
+    learnt: Path,
+) -> tuple[pd.DataFrame, npt.NDArray[np.int64], npt.NDArray[np.str_]]:
+    """The cross-validated answers on the masks of the nets: a table by case id (with ``NET``), the
+    true primaries (n,) as places in PRIMARIES and the persons (n,)."""
+    table, person = _cross_validated(learnt)
     table = table[table.index.str.endswith(NET)]
     names = [str(p) for p in PRIMARIES]
     truth = np.array([names.index(p) for p in table["primary"]], np.int64)
@@ -116,15 +121,10 @@ def on_predicted_masks(learnt: Path) -> dict[str, Any]:
 
     Intervals and differences are paired by person.
     """
-    import pandas as pd
-
     from bmcore.stats import classification as c
     from bmcore.stats.bootstrap import paired_difference
-    from training.data.held_out import load_held_out
 
-    held_out = load_held_out(learnt)
-    table = pd.read_csv(learnt / "held_out.csv", dtype={"case_id": str}).set_index("case_id")
-    person = dict(zip(held_out.case_ids.tolist(), held_out.persons.tolist(), strict=True))
+    table, person = _cross_validated(learnt)
     both = [i for i in table.index if i + NET in table.index]
     result: dict[str, Any] = {"patients": len({person[i] for i in both}), "answers": {}}
     if len({table.loc[i, "primary"] for i in both}) < 2:

@@ -1,9 +1,9 @@
 """Does the naming that was learnt from the own patients beat that of the start bundle on them?
 
-Naming is learnt anew, and few patients teach it little; the start bundle has seen none of them. So
-both answer for the same patients, on the lesions of the segmentation nets that have not seen them,
-the new one by regressions that have not either. Nothing is chosen here: whoever uses the bundle is
-told, at the end of the run and in its card.
+Naming is learnt anew, and few patients teach it little; the start bundle has as a rule seen none of
+them. So both answer for the same patients, on the lesions of the segmentation nets that have not
+seen them, the new one by regressions that have not either. Nothing is chosen here: whoever uses the
+bundle is told, at the end of the run and in its card.
 """
 
 from __future__ import annotations
