@@ -14,7 +14,16 @@ import numpy as np
 import pytest
 
 from bmcore import disk
-from bmcore.domain import InputRefused, Novelty, Prediction, Primary, Volume
+from bmcore.domain import (
+    Finding,
+    InputRefused,
+    Novelty,
+    Prediction,
+    Primary,
+    Severity,
+    Volume,
+)
+from bmcore.imaging.preprocess import RESAMPLED
 from bmcore.inference import archive
 from bmcore.origin import Origin
 from tests.reading_fixture import prediction
@@ -84,6 +93,35 @@ def test_impossible_sets_and_scores_are_refused(tmp_path: Path, change: dict) ->
     as_an_earlier_version_wrote_it(folder)
     with pytest.raises(InputRefused, match="cannot be read"):
         archive.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("lesions", "resampled", "made", "warned"),
+    [(2, True, None, 1), (1, True, None, 0), (2, False, None, 0), (2, True, 2, 0)],
+)
+def test_an_answer_whose_lesions_an_earlier_version_may_have_confused_says_so(
+    tmp_path: Path, lesions: int, resampled: bool, made: int | None, warned: int
+) -> None:
+    found = prediction(lesions=lesions)
+    if resampled:
+        said = Finding(Severity.INFO, RESAMPLED, found="0.50 x 0.50 x 1.00 mm")
+        found = replace(found, findings=(*found.findings, said))
+    folder = archive.keep(tmp_path, found)
+    as_an_earlier_version_wrote_it(folder)
+    path = folder / "prediction.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "made": made} if made else without(values, "made")))
+    loaded = archive.load(folder)
+    words = archive.latest_words(tmp_path, found.case_id, found.bundle.digest)
+    assert words is not None and words.findings == loaded.findings
+    new = loaded.findings[len(found.findings) :]
+    assert len(new) == warned and all("run the models again" in f.sentence for f in new)
+    again = archive.load(archive.save(loaded, tmp_path / "copy"))
+    assert again.findings == loaded.findings  # once, and not lost on the way into a package
+
+
+def without(values: dict, name: str) -> dict:
+    return {key: value for key, value in values.items() if key != name}
 
 
 @pytest.mark.parametrize("lesions", [0, 2])

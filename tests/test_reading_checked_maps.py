@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bmcore.domain import Primary
-from bmcore.inference import checked_maps, explain, pipeline
+from bmcore.domain import Primary, Volume
+from bmcore.inference import audit, checked_maps, explain, maps, pipeline
 from bmcore.inference.checked_maps import Shelf
+from bmcore.inference.files import write_json
 from tests import reading_fixture as fixture
 
 IMAGES = "cd" * 32
@@ -62,6 +63,40 @@ def test_another_segmentation_or_other_images_have_maps_of_their_own(
     assert shelf.find(place) is not None
     assert Shelf(tmp_path, IMAGES, grown).find(place) is None
     assert Shelf(tmp_path, "ef" * 32, found).find(place) is None
+
+
+def brought(home: Path, found: Any, turned: float) -> Any:
+    """A prediction on axes turned by so many radians, and its map from an old package."""
+    affine = np.array(found.mask.affine)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(turned), -np.sin(turned)], [np.sin(turned), np.cos(turned)]]
+    mask = Volume(found.mask.data, turn @ affine)
+    prediction = replace(found, mask=mask)
+    path = maps.map_path(home, prediction, 1, Primary.BREAST)
+    maps.write_map(path, Volume(np.zeros(mask.shape, np.float32), mask.affine))
+    return prediction
+
+
+@pytest.mark.parametrize(("turned", "shown"), [(0.0, True), (0.2, False)])
+def test_a_map_of_an_old_package_is_not_shown_where_it_lay_turned(
+    read: tuple[Any, Any, Any], tmp_path: Path, turned: float, shown: bool
+) -> None:
+    prediction = brought(tmp_path, read[2], turned)
+    kept = Shelf(tmp_path, IMAGES, prediction).find((1, Primary.BREAST))
+    assert (kept is not None) == shown and (kept is None or kept.audit is None)
+
+
+def test_a_map_with_its_check_is_shown_on_oblique_images(
+    read: tuple[Any, Any, Any], tmp_path: Path
+) -> None:
+    prediction = brought(tmp_path, read[2], 0.2)
+    path = checked_maps.audit_path(maps.map_path(tmp_path, prediction, 1, Primary.BREAST))
+    checked = audit.Audit(1, Primary.BREAST, empty=True)
+    write_json(path, audit.as_json(checked))
+    kept = Shelf(tmp_path, IMAGES, prediction).find((1, Primary.BREAST))
+    assert kept is not None and kept.audit == checked
+    path.write_text(path.read_text().replace("gradcam", "unheard of"))
+    assert Shelf(tmp_path, IMAGES, prediction).find((1, Primary.BREAST)) is None
 
 
 @pytest.mark.parametrize("ending", ["json", "nii.gz"])

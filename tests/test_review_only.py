@@ -86,26 +86,45 @@ def test_a_package_holds_maps_and_predictions_but_no_answer(package: Path) -> No
     with zipfile.ZipFile(package) as packed:
         names = packed.namelist()
         records = [json.loads(packed.read(f"cases/{c}/case.json")) for c in CASES]
-    assert sum(n.startswith("maps/") for n in names) == 2 * 2 * 6  # cases, lesions, primaries
+    for ending in (".nii.gz", ".json"):  # the map and its audit
+        kept = [n for n in names if n.startswith("maps/") and n.endswith(ending)]
+        assert len(kept) == 2 * 2 * 6  # cases, lesions, primaries
     assert sum(n.endswith("prediction.json") for n in names) == 2
     assert not any("-seg" in n or "sqlite" in n or "demo-cases" in n for n in names)
     assert all(set(r["original_names"].values()) == set(r["sha256"]) for r in records)
 
 
-def test_a_kept_map_is_the_map_that_the_nets_give(sender, package: Path, tmp_path: Path) -> None:
+def test_a_packed_map_is_the_checked_map_of_the_nets(sender, package: Path, tmp_path: Path) -> None:
     from bmcore.domain import Primary
-    from bmcore.inference import archive, explain, maps
+    from bmcore.inference import archive, audit, explain
+    from bmcore.inference.checked_maps import Shelf
     from bmcore.intake import library
 
     home, bundle = sender
     unpack(package, tmp_path / "home", "Dr Ada")
     prediction = archive.latest(home, "Case-1", bundle.info.digest)
     case = library.load_case(home, "Case-1")
+    shelf = Shelf(tmp_path / "home", "ef" * 32, prediction)
     for primary in (Primary.MELANOMA, Primary.BREAST):
-        kept = maps.find_map(tmp_path / "home", prediction, 2, primary)
-        fresh = explain.gradcam(bundle, case, prediction, 2, primary)
-        assert np.abs(kept.data - fresh.data).max() <= 0.5 / 255 + 1e-6
-        assert np.allclose(kept.affine, fresh.affine)
+        kept = shelf.find((2, primary))
+        patches, _ = explain.lesion_patches(bundle, case, prediction, [2])
+        assert kept.audit == audit.trusted(bundle.cnn, patches.cubes, 2, primary)
+        fresh = explain.gradcam(bundle, case, prediction, 2, primary, kept.audit.method)
+        assert np.abs(kept.heat.data - fresh.data).max() <= 0.5 / 255 + 1e-6
+        assert np.allclose(kept.heat.affine, fresh.affine)
+
+
+def test_what_was_made_for_a_package_is_not_made_again(
+    sender, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bmcore.inference import audit
+
+    home, bundle = sender
+    monkeypatch.setattr(audit, "trusted", None)
+    pack(people_fixture.make_study(CASES), home, bundle, tmp_path / "again.zip")
+    with zipfile.ZipFile(tmp_path / "again.zip") as again, zipfile.ZipFile(package) as first:
+        maps = [n for n in first.namelist() if n.startswith("maps/")]
+        assert maps and all(again.read(n) == first.read(n) for n in maps)
 
 
 READ = """
@@ -149,7 +168,8 @@ for arm in range(3):
         from pages.parts.case import map_on_demand
         place = next(e.case_id for e in loaders.entries())
         found = map_on_demand.find(loaders.prediction(place), (1, Primary("melanoma")))
-        assert found.heat.shape == loaders.prediction(place).mask.shape and found.audit is None
+        assert found.heat.shape == loaders.prediction(place).mask.shape
+        assert found.audit is not None and found.audit.primary == "melanoma"
     if arm:
         page.session_state["study_panel"] = "The models' answers"
         page = page.run()

@@ -36,6 +36,7 @@ from bmcore.imaging.together import misfits
 TOLERANCE_MM = 0.02  # voxel edges this close to 1 mm are taken as they are
 MARGIN = 4  # voxels kept around the brain
 MULTIPLE = 16  # what four halvings of the nets need
+RESAMPLED = "the images were resampled to 1 mm"
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,10 +268,9 @@ def _moved(affine: Affine, start: npt.NDArray[np.int_]) -> Affine:
 def _resampled(affine: Affine) -> Finding:
     sizes = voxel_sizes_mm(affine)
     thick = sizes.max() > 2.5
-    what = "the images were resampled to 1 mm"
     return Finding(
         Severity.WARNING if thick else Severity.INFO,
-        what + ("; the slices are thick, small lesions may be lost" if thick else ""),
+        RESAMPLED + ("; the slices are thick, small lesions may be lost" if thick else ""),
         found=" x ".join(f"{s:.2f}" for s in sizes) + " mm",
         expected="1 mm in each direction",
         hint="use thin-slice images if there are any." if thick else None,

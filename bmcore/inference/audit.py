@@ -116,7 +116,7 @@ def from_json(values: Mapping[str, Any]) -> Audit | None:
         known: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
-        if known.pop("format") != FORMAT:
+        if known.pop("format") != FORMAT or known["method"] not in explain.METHODS:
             return None
         return Audit(**{**known, "primary": Primary(known["primary"])})
     except (ValueError, TypeError, KeyError):

@@ -4,7 +4,7 @@
 of the models, the images and the segmentation, so that another of them has other maps. For every
 case the map of each of the ``MOST`` largest lesions for the primary that the models name is made;
 an empty file ``<lesion>-<primary>.asked`` is the wish for another one. Everything here can be
-deleted.
+deleted. A package takes copies of all of them along (``copy_all``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bmcore.domain import (
     Primary,
     Volume,
 )
-from bmcore.geometry import Affine
+from bmcore.geometry import Affine, voxel_sizes_mm
 from bmcore.inference import audit, explain, maps
 from bmcore.inference.audit import Audit
 from bmcore.inference.files import folder_name, write_json
@@ -46,7 +46,7 @@ Place = tuple[int, Primary]  # lesion and primary
 @dataclass(frozen=True, eq=False)
 class CheckedMap:
     """heat: 0-1 on the grid of the images; audit: what the check of it found, None for a map that
-    came with a package (``inference.maps``): nobody has checked it here."""
+    came with a package of an earlier version (``inference.maps``): nobody has checked it."""
 
     heat: Volume
     audit: Audit | None
@@ -70,17 +70,30 @@ class Shelf:
 
     def find(self, place: Place) -> CheckedMap | None:
         """A map that was made before, or None: also where another version made it, or it is
-        damaged. InputRefused where a map that came with a package is damaged."""
+        damaged. InputRefused where a map that came with a package is damaged.
+
+        Those that came without an audit lie turned on oblique images, and are not shown there."""
+        return self.made(place) or self._brought(place)
+
+    def made(self, place: Place) -> CheckedMap | None:
+        """A map that was made here; a damaged one is forgotten and made again."""
         found = self._audit(place)
-        if found is not None:
-            try:
-                return CheckedMap(
-                    maps.read_map(self._path(place, "nii.gz"), self.prediction), found
-                )
-            except InputRefused:
-                self._path(place, "json").unlink(missing_ok=True)  # it is made again
+        if found is None:
+            return None
+        try:
+            return CheckedMap(maps.read_map(self._path(place, "nii.gz"), self.prediction), found)
+        except InputRefused:
+            self._path(place, "json").unlink(missing_ok=True)
+            return None
+
+    def _brought(self, place: Place) -> CheckedMap | None:
+        """A map that came with a package."""
+        path = maps.map_path(self.home, self.prediction, *place)
+        checked = _read_audit(audit_path(path))
         kept = maps.find_map(self.home, self.prediction, *place)
-        return None if kept is None else CheckedMap(kept, None)
+        if kept is None or (checked is None and _is_oblique(kept.affine)):
+            return None
+        return CheckedMap(kept, checked)
 
     def ask(self, place: Place) -> None:
         """Note that somebody waits for this map; the worker makes those first."""
@@ -106,6 +119,12 @@ class Shelf:
         write_json(self._path(place, "json"), audit.as_json(found))
         self._path(place, "asked").unlink(missing_ok=True)
 
+    def copy(self, place: Place, target: Path) -> None:
+        """Copy a map that was made here to ``target``, its audit beside it."""
+        disk.private_folder(target.parent)
+        shutil.copyfile(self._path(place, "nii.gz"), target)
+        shutil.copyfile(self._path(place, "json"), audit_path(target))
+
     def clear(self) -> None:
         """Remove every map of the case: it was deleted while one was made."""
         shutil.rmtree(self.folder.parent, ignore_errors=True)
@@ -113,13 +132,44 @@ class Shelf:
     def _audit(self, place: Place) -> Audit | None:
         if not self._path(place, "nii.gz").exists():
             return None
-        try:
-            return audit.from_json(load_json(self._path(place, "json")))
-        except (FileNotFoundError, ValueError):
-            return None
+        return _read_audit(self._path(place, "json"))
 
     def _path(self, place: Place, ending: str) -> Path:
         return self.folder / f"{place[0]}-{place[1]}.{ending}"
+
+
+def copy_all(shelf: Shelf, work: Path, bundle: Bundle, case: Case) -> None:
+    """Put copies of the maps of every lesion for every primary, with their audits, where a home
+    folder ``work`` keeps what came with a package. Those that are missing are made first, at up to
+    half a minute a lesion, and stay on the shelf. InputRefused as ``explain.lesion_patches``."""
+    numbers = [lesion.number for lesion in shelf.prediction.lesions]
+    places = list(itertools.product(numbers, PRIMARIES))
+    for place in places:
+        if shelf.made(place) is None:
+            shelf.ask(place)
+    for _ in make(shelf, bundle, case):
+        pass
+    for place in places:
+        shelf.copy(place, maps.map_path(work, shelf.prediction, *place))
+
+
+def audit_path(map_path: Path) -> Path:
+    """Where the audit of a map lies that came with a package."""
+    return map_path.with_name(map_path.name.removesuffix(".nii.gz") + ".json")
+
+
+def _read_audit(path: Path) -> Audit | None:
+    """None where there is none, or it is damaged or of another version."""
+    try:
+        return audit.from_json(load_json(path))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _is_oblique(affine: Affine) -> bool:
+    """True where the axes of the scan are not those of the patient."""
+    turned = np.abs(affine[:3, :3] / voxel_sizes_mm(affine))
+    return bool((1 - turned.max(axis=0) > 1e-6).any())
 
 
 def make(shelf: Shelf, bundle: Bundle, case: Case) -> Iterator[tuple[float, bool]]:

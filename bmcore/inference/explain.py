@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 IMAGE_BAR = "Image (all code parts together)"
 NOT_KNOWN = "not known"
-GRADCAM, INTEGRATED = "gradcam", "integrated gradients"
+METHODS = GRADCAM, INTEGRATED = "gradcam", "integrated gradients"
 CELL = 4  # the CNN's last maps have one cell for 4 patch voxels along each axis
 PATH_STEPS = 12  # between the flattened cube and the cube as it is
 BRIGHTEST = 0.95  # of the voxels that gain: single ones would leave all others dark

@@ -1,7 +1,8 @@
-"""Grad-CAM maps kept on disk, for computers that show them without the nets.
+"""Maps of the CNN's evidence that came with a package, for computers that have no nets.
 
 ``<home>/maps/<case>/<first 16 of the bundle digest>/<lesion>-<primary>.nii.gz``, values 0-1 in 255
-steps, on the grid of the images.
+steps, on the grid of the images, and its audit (``inference.audit``) in the ``.json`` beside it;
+packages of earlier versions hold none.
 """
 
 from __future__ import annotations
@@ -13,31 +14,15 @@ import nibabel as nib
 import numpy as np
 
 from bmcore import disk
-from bmcore.domain import PRIMARIES, Case, InputRefused, Prediction, Primary, Volume, refuse
+from bmcore.domain import PRIMARIES, InputRefused, Prediction, Primary, Volume, refuse
 from bmcore.geometry import same_grid
-from bmcore.inference import explain
 from bmcore.inference.files import folder_name, staging
 from bmcore.intake.nifti_file import read_bytes
-from bmcore.models.bundles import Bundle
 
 
-def keep_maps(home: Path, bundle: Bundle, case: Case, prediction: Prediction) -> list[Path]:
-    """Make the maps of every lesion for every primary; those that are there stay."""
-    folder = _folder(home, prediction)
-    kept: list[Path] = []
-    prepared = None  # once for all lesions
-    for found in prediction.lesions:
-        paths = {primary: folder / _name(found.number, primary) for primary in PRIMARIES}
-        kept += paths.values()
-        missing = {primary: path for primary, path in paths.items() if not path.exists()}
-        if missing:
-            patches, prepared = explain.lesion_patches(
-                bundle, case, prediction, [found.number], prepared
-            )
-            for primary, path in missing.items():
-                heat = explain.evidence(bundle.cnn, patches.cubes, primary)
-                write_map(path, explain.on_the_images(heat, patches.affines[0], prepared))
-    return kept
+def map_path(home: Path, prediction: Prediction, lesion: int, primary: Primary) -> Path:
+    """Where the map of a lesion for a primary lies, or would lie."""
+    return _folder(home, prediction) / _name(lesion, primary)
 
 
 def write_map(path: Path, heat: Volume) -> None:
@@ -62,7 +47,7 @@ def read_map(path: Path, prediction: Prediction) -> Volume:
 
 def find_map(home: Path, prediction: Prediction, lesion: int, primary: Primary) -> Volume | None:
     """A kept map (i, j, k) of 0-1, or None; InputRefused if it is damaged or on another grid."""
-    path = _folder(home, prediction) / _name(lesion, primary)
+    path = map_path(home, prediction, lesion, primary)
     return read_map(path, prediction) if path.is_file() else None
 
 

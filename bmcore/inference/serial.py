@@ -28,6 +28,7 @@ from bmcore.inference.uncertainty import calibration_words
 from bmcore.origin import Origin
 
 FORMAT = 1
+MADE = 2  # which way lesions are read: 1 counted them anew where images were resampled
 AT_EDGE = "at the edge of the brain mask: check"
 _ARRAYS = ("lesion_probabilities", "image_features", "code", "clinical_vector")
 
@@ -120,6 +121,7 @@ def full_dict(prediction: Prediction) -> dict[str, Any]:
     """``summary`` and all that ``from_parts`` needs besides the arrays and the mask."""
     return {
         "format": FORMAT,
+        "made": MADE,
         **summary(prediction),
         "clinical_record": asdict(prediction.clinical_record),
         "lesions": [asdict(lesion) for lesion in prediction.lesions],
@@ -146,12 +148,16 @@ def mask_image(mask: Volume) -> nib.Nifti1Image:
 def from_parts(
     values: Mapping[str, Any], stored: Mapping[str, npt.NDArray], labels: npt.NDArray
 ) -> Prediction:
-    """The inverse of ``full_dict``, ``arrays`` and ``mask_image``; KeyError etc. if damaged."""
+    """The inverse of ``full_dict``, ``arrays`` and ``mask_image``; KeyError etc. if damaged.
+
+    Where an earlier version may have taken one lesion for another, a warning joins the findings.
+    """
     if values["format"] != FORMAT:
         raise ValueError(f"format {values['format']!r}, but this version reads {FORMAT}")
     lesions = tuple(_lesion(row) for row in values["lesions"])
     if len(lesions) != values["lesion_count"]:
         raise ValueError(f"{len(lesions)} lesions listed, but {values['lesion_count']} counted")
+    findings = tuple(finding_from(f) for f in values["findings"])
     return Prediction(
         case_id=values["case_id"],
         sequences=tuple(values["sequences"]),
@@ -168,12 +174,24 @@ def from_parts(
         clinical_vector=stored["clinical_vector"],
         reconstruction_error=values["reconstruction_error"],
         timings_s=dict(values["timings_s"]),
-        findings=tuple(finding_from(f) for f in values["findings"]),
+        findings=(*findings, *_doubts(values, findings)),
         novelty=_novelty(values.get("novelty")),
         origin=_origin(values.get("mask")),
         training_shares=_in_order(values.get("case_mix", {}).get("training")),
         site_shares=_in_order(values.get("case_mix", {}).get("site")),
     )
+
+
+def _doubts(values: Mapping[str, Any], findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """What speaks against an answer because of the version that gave it."""
+    if values.get("made", 1) >= MADE or values["lesion_count"] < 2:
+        return ()
+    from bmcore.imaging.preprocess import RESAMPLED
+
+    if not any(f.what.startswith(RESAMPLED) for f in findings):
+        return ()
+    what = "an earlier version read these images and may have taken one lesion for another"
+    return (Finding(Severity.WARNING, what, hint="run the models again."),)
 
 
 def _origin(mask: Mapping[str, Any] | None) -> Origin | None:

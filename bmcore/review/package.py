@@ -21,7 +21,7 @@ from typing import Any
 
 from bmcore import disk, zips
 from bmcore.domain import Finding, InputRefused, Severity, refuse
-from bmcore.inference import archive, maps, references
+from bmcore.inference import archive, checked_maps, references
 from bmcore.intake import case_record, library
 from bmcore.intake.neutral import old_findings
 from bmcore.models.bundles import Bundle
@@ -51,7 +51,8 @@ def pack(
     """Write ``out``; returns the number of cases. All that is missing is told at once.
 
     The newest prediction of each case by ``bundle`` goes along where the design shows it, and the
-    Grad-CAM maps where it shows reasons; making them takes some seconds a lesion.
+    maps of the CNN's evidence with their audits where it shows reasons. Maps that the home folder
+    does not have yet are made at up to half a minute a lesion and stay there.
     """
     if out.exists():
         raise refuse("the package is there already", file=out, hint="name a new file.")
@@ -174,11 +175,14 @@ def _prediction_files(
 ) -> Iterator[tuple[str, Path]]:
     prediction = archive.latest(home, case_id, bundle.info.digest)
     assert prediction is not None  # _check has looked
-    names = library.get_entry(home, case_id).original_names
-    prediction = replace(prediction, findings=old_findings(prediction.findings, names))
-    run = archive.keep(work, prediction)
+    entry = library.get_entry(home, case_id)
     if "aided_explained" in study.design.arms:
-        maps.keep_maps(work, bundle, library.load_case(home, case_id), prediction)
+        shelf = checked_maps.Shelf(home, entry.images_sha256, prediction)
+        checked_maps.copy_all(shelf, work, bundle, library.load_case(home, case_id))
+    prediction = replace(
+        prediction, findings=old_findings(prediction.findings, entry.original_names)
+    )
+    run = archive.keep(work, prediction)
     for folder in (run, *(work / "maps").glob(case_id)):
         for path in sorted(folder.rglob("*")):
             if path.is_file():
