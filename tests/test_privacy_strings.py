@@ -281,3 +281,11 @@ def test_findings_of_an_earlier_version_lose_their_names_when_they_leave() -> No
     names = {"t1c": "Anna.nii"}
     old = (Finding(Severity.INFO, "not used", "Berta.nii"), Finding(Severity.INFO, "a", "Anna.nii"))
     assert [f.file for f in old_findings(old, names)] == ["a file", "t1c"]
+
+
+def test_findings_that_name_a_sequence_keep_it_when_they_leave() -> None:
+    """Nothing is known of the names in a record of today."""
+    from bmcore.intake.neutral import old_findings
+
+    said = (Finding(Severity.WARNING, "is dark", "t1c"), Finding(Severity.INFO, "a note", None))
+    assert old_findings(said, {}) == said

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from bmcore.domain import Case, Finding, Truth
+from bmcore.domain import SEQUENCES, Case, Finding, Truth
 from bmcore.intake.choice import Choice
 from bmcore.intake.clean_file import content_digest
 from bmcore.intake.raw import RawStudy
@@ -113,6 +113,6 @@ def old_findings(findings: Iterable[Finding], names: Mapping[str, str]) -> tuple
     A file that is no sequence of the case (it was left out) is no longer told from the others.
     """
     labels = {Path(name).name: sequence for sequence, name in names.items()}
-    known = {*labels, *names, None}
+    known = {*labels, *names, *SEQUENCES, None}  # newer versions store the sequence itself
     kept = [f if f.file in known else replace(f, file="a file") for f in findings]
     return neutral_findings(kept, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import streamlit as st
 
 from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, Finding, Prediction, Severity
 from pages.parts import loaders
-from pages.parts.words import clinical, count
+from pages.parts.words import clinical, count, escaped
 
 if TYPE_CHECKING:
     from bmcore.intake.library import CaseEntry
@@ -73,11 +74,27 @@ def _models_state(read: bool, shown: Prediction | None) -> str:
 
 
 def _draw_notes(notes: list[Finding]) -> None:
-    """What was noticed about the files, and by the models where they are shown."""
+    """What was noticed about the files, and by the models where they are shown: warnings first."""
     if not notes:
         return
-    worst = any(n.severity is not Severity.INFO for n in notes)
-    icon = ":material/warning:" if worst else ":material/info:"
-    words = f"{count(len(notes), 'file warning')}" if worst else count(len(notes), "note")
-    with st.popover(words, icon=icon):
-        st.text("\n".join(f.sentence for f in notes))
+    warned = [n for n in notes if n.severity is not Severity.INFO]
+    told = [n for n in notes if n.severity is Severity.INFO]
+    icon = ":material/warning:" if warned else ":material/info:"
+    with st.popover(
+        count(len(warned), "warning") if warned else count(len(told), "note"), icon=icon
+    ):
+        st.markdown(_bullets(warned))
+        if warned and told:
+            st.caption("Notes")
+        st.markdown(_bullets(told))
+
+
+def _bullets(notes: list[Finding]) -> str:
+    from pages.parts.viewer.payload import SHORT_NAMES
+
+    named = [replace(n, file=SHORT_NAMES.get(n.file or "", n.file)) for n in notes]
+    return "\n".join(f"- {escaped(n.sentence if n.file else _capital(n.sentence))}" for n in named)
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
