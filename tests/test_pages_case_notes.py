@@ -10,7 +10,10 @@ def draw(severities: list[str]) -> None:
     from pages.parts.case.header import _draw_notes
 
     _draw_notes(
-        [Finding(Severity(s), f"*what* {n}", "t1c" if n else None) for n, s in enumerate(severities)]
+        [
+            Finding(Severity(s), f"*what* {n}", "t1c" if n else None)
+            for n, s in enumerate(severities)
+        ]
     )
 
 
