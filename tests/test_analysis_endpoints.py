@@ -271,6 +271,45 @@ def test_secondary_endpoints_are_claimed_in_the_plans_order_or_by_holm():
         parse_study({**whole, "secondary_endpoints": [others[0], others[0]]}, "here")
 
 
+def always(study, unaided: bool, aided: bool) -> StudyData:
+    """Every reading of a phase right, or every one wrong."""
+    drawn_ = data(study)
+    truths = {c: str(facts.truth) for c, facts in drawn_.cases.items()}
+    right = {"unaided": unaided, "aided": aided}
+    readings = tuple(
+        replace(r, primary=truths[r.case_id] if right[r.arm] else "rcc") for r in drawn_.readings
+    )
+    return replace(drawn_, readings=readings)
+
+
+def test_a_change_of_every_reading_is_a_result():
+    found = results(always(plan(), False, True))
+    assert found.summary[0].startswith("More right answers with the models")
+    assert "+100 points (+88 to +100), n = 60" in found.summary[0].replace("\xa0", " ")
+    assert running(always(plan(), False, True)).interval_width == pytest.approx(0.12, abs=0.01)
+
+
+def test_what_was_shown_without_any_change_is_claimed():
+    same = {"compare": list(ARMS), "aim": "non-inferiority", "margin": 0.3}
+    others = [
+        {"measure": "specificity", "primary": "breast", **same},
+        {"measure": "sensitivity", "primary": "breast", **same},
+    ]
+    whole = plan(aim="non-inferiority", margin=0.3).model_dump(mode="json")
+    for rule in ("fixed sequence", "holm"):
+        study = parse_study({**whole, "secondary_endpoints": others, "multiplicity": rule}, "here")
+        table = results(always(study, True, True)).section("endpoint").table("secondary")
+        assert [x.labels[2] for x in table.lines] == ["non-inferiority shown"] * 2
+
+
+def test_equal_results_without_an_interval_are_told_in_words():
+    study = plan(measure="AUC", primary="breast")
+    sure = replace(always(study, True, True))
+    sure = replace(sure, readings=tuple(replace(r, confidence=100) for r in sure.readings))
+    assert "no result differs between the phases" in results(sure).summary[0]
+    assert "the results do not vary so far" in running(sure).words[0]
+
+
 def test_a_case_without_a_mark_counts_as_all_missed():
     cases = [f"C{n:02d}" for n in range(12)]
     asked = [*drawn.study().model_dump(mode="json")["questions"]]

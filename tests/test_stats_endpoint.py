@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bmcore.stats import afroc, binary_mrmc, endpoint, mrmc, multiplicity
+from bmcore.stats import afroc, binary_mrmc, delong, endpoint, mrmc, multiplicity
 from bmcore.stats.endpoint import compute, sensitivity_analyses
 from bmcore.stats.endpoint_choice import Asked, Endpoint, cannot_compute
 from bmcore.stats.readings import CANNOT_TELL, Reading, class_score
@@ -463,3 +463,97 @@ def test_what_only_readers_do_is_not_compared_with_the_models():
     with pytest.raises(ValueError, match="decision time is of readers only"):
         Endpoint("decision time", ("models", "unaided"))
     assert cannot_compute(Endpoint("accuracy", ("models", "unaided")), ASKED) == ()
+
+
+CHANGES = {"shown": (0, 1), "opposite": (1, 0)}
+
+
+@pytest.mark.parametrize("readers", ["random", "fixed"])
+@pytest.mark.parametrize("verdict", CHANGES)
+def test_readings_that_all_change_have_tangos_interval_and_test(readers, verdict):
+    """Tango's statistic with n of n in one direction: sqrt(n (1 - d) / (1 + d)) for a limit d."""
+    before, after = CHANGES[verdict]
+    rows = votes(np.stack([np.full((4, 12), before), np.full((4, 12), after)]))
+    found = compute(Endpoint("accuracy", ARMS, readers=readers), rows)
+    limits = sorted(after * x - before * x for x in (1.0, (12 - 3.8415) / (12 + 3.8415)))
+    assert found.verdict == verdict and found.difference.value == after - before
+    assert (found.difference.low, found.difference.high) == pytest.approx(limits, abs=1e-4)
+    assert found.p == pytest.approx(2 * scipy.stats.norm.sf(math.sqrt(12)))
+
+
+def test_the_limits_of_all_changed_are_where_tangos_statistic_is_the_quantile():
+    """b of n cases better, none worse: (b - n d) / sqrt(n (2 q + d (1 - d))), q as Tango has it."""
+    n, level = 12, 0.95
+    rows = votes(np.stack([np.zeros((2, n)), np.ones((2, n))]))
+    limit = compute(Endpoint("accuracy", ARMS), rows).difference.low
+    b_ = -n + (2 * n - n) * limit  # the middle coefficient of Tango's quadratic, c = 0
+    q = -b_ / (2 * n)
+    statistic = (n - n * limit) / math.sqrt(n * (2 * q + limit * (1 - limit)))
+    assert statistic == pytest.approx(scipy.stats.norm.ppf(0.5 + level / 2))
+
+
+@pytest.mark.parametrize("aim", ["non-inferiority", "equivalence"])
+def test_an_unchanged_share_has_the_p_value_of_its_interval(aim):
+    same = np.tile(np.arange(24) % 2 == 0, (2, 3, 1))
+    at = {}
+    for alpha in (0.005, 0.012, 0.05):
+        found = compute(Endpoint("accuracy", ARMS, aim=aim, margin=0.2, alpha=alpha), votes(same))
+        at[alpha] = (found.verdict, found.p)
+    for alpha, (verdict, value) in at.items():
+        assert value == pytest.approx(scipy.stats.norm.sf(math.sqrt(24 * 0.2 / 0.8)))
+        own = alpha if aim == "equivalence" else alpha / 2
+        assert (verdict == "shown") == (value < own)
+
+
+def test_the_end_of_balanced_accuracy_counts_the_cases_of_each_class():
+    truths = ("lung",) * 2 + ("breast",) * 29 + ("melanoma",) * 29
+    rows = [
+        Reading(f"R{j}", f"{i:03d}", arm, truth, truth, 50.0)
+        for arm in ARMS
+        for j in range(3)
+        for i, truth in enumerate(truths)
+    ]
+    names = ("lung", "breast", "melanoma")
+    found = compute(Endpoint("balanced accuracy", ARMS), rows, names)
+    z2 = scipy.stats.norm.ppf(0.975) ** 2
+    short = math.sqrt(sum((z2 / (n + z2)) ** 2 for n in (2, 29, 29))) / 3
+    assert found.arms[1].low == pytest.approx(1 - short)  # Wilson's limit of n of n: n / (n + z2)
+    assert found.difference.high == pytest.approx(short)
+
+
+def test_a_perfect_area_rests_on_the_cases_of_each_kind():
+    truths = ("ill",) * 5 + ("well",) * 95
+    rows = [
+        Reading(f"R{j}", f"{i:03d}", arm, truth, truth, 100.0)
+        for arm in ARMS
+        for j in range(7)  # seven sevenths are not exactly 1
+        for i, truth in enumerate(truths)
+    ]
+    one = compute(Endpoint("AUC", ARMS, "ill"), rows).arms[1]
+    expected = delong.area_at_the_end(1.0, 5, 95, "one")
+    assert (one.value, one.low, one.high) == (1.0, expected.low, 1.0)
+    macro = compute(Endpoint("macro AUC", ARMS), rows, ("ill", "well")).arms[1]
+    other = delong.area_at_the_end(1.0, 95, 5, "one")
+    assert macro.low == pytest.approx((expected.low + other.low) / 2)
+
+
+def test_readers_who_equal_the_models_everywhere_have_an_interval_too():
+    rows = votes(np.ones((2, 3, 12), bool))
+    for at_models, value in (("right", 0.0), ("wrong", 1.0)):
+        own = [r for r in rows if r.arm == "aided"]
+        own += [
+            Reading("models", r.case, "models", r.truth, r.truth if at_models == "right" else "?")
+            for r in own
+            if r.reader == "R0"
+        ]
+        found = compute(Endpoint("accuracy", ("models", "aided")), own)
+        assert found.difference.value == value and found.difference.has_interval
+        assert found.verdict == ("shown" if value else "not shown")
+
+
+def test_agreement_names_how_many_readers_it_is_of(right):
+    rows = votes(right)
+    found = compute(
+        Endpoint("agreement", ARMS, readers="fixed"), rows, ("lung", "breast", "melanoma")
+    )
+    assert found.readers == 5 and "all readers together" in found.difference.method

@@ -9,6 +9,7 @@ from bmcore.analysis.tables import ARM_NAMES, TOO_FEW, Column, cell_text
 from bmcore.domain import PRIMARY_NAMES
 from bmcore.stats.endpoint import Finding
 from bmcore.stats.endpoint_choice import SHARES, Endpoint
+from bmcore.stats.estimate import Estimate
 from bmcore.stats.multiplicity import Claim
 from bmcore.stats.readings import MODELS
 
@@ -156,10 +157,7 @@ def verdict(finding: Finding) -> str:
         few = change.method.removeprefix(TOO_FEW)
         return f"{question(choice)} cannot be said yet: {few}."
     if not change.has_interval:
-        if change.defined and change.value == 0:
-            return f"{question(choice)} cannot be said: no reading differs between the phases."
-        why = change.method.rsplit("no interval: ", 1)[-1].rsplit("not defined: ", 1)[-1]
-        return f"{question(choice)} cannot be said: {why}."
+        return f"{question(choice)} cannot be said: {_no_interval(choice, change)}."
     shown = cell_text(Column("", change_unit(choice)), change)
     new, control = _arm(choice.arms[1]), _arm(choice.arms[0])
     if choice.aim == "superiority":
@@ -173,6 +171,15 @@ def verdict(finding: Finding) -> str:
         f"That {name(choice)} {new} {is_} {said} {control} is not shown "
         f"(margin {margin(choice)}): {shown}."
     )
+
+
+def _no_interval(choice: Endpoint, change: Estimate) -> str:
+    if not change.defined:
+        return change.method.rsplit("not defined: ", 1)[-1]
+    between = "readers and models" if MODELS in choice.arms else "the phases"
+    if change.value == (1 if choice.measure == "decision time" else 0):
+        return f"no result differs between {between}"
+    return f"every result differs alike between {between}, so chance cannot be judged"
 
 
 def _superiority(finding: Finding, new: str, control: str, shown: str) -> str:

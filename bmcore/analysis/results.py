@@ -151,7 +151,7 @@ def _why(data: StudyData, answer: Answer) -> str:
         return f"too few cases are {how} ({method.removeprefix(TOO_FEW)})"
     if not answer.finding.difference.defined:
         return method.rsplit("not defined: ", 1)[-1].rsplit("not defined; ", 1)[-1]
-    return "no reading differs between the phases"
+    return "the results do not vary so far"
 
 
 def _summary(

@@ -20,14 +20,13 @@ from dataclasses import dataclass, replace
 
 from scipy import stats as _scipy
 
-from bmcore.stats import standalone, weighted_mrmc
-from bmcore.stats.clustered import at_the_end
+from bmcore.stats import endpoint_ends, standalone, weighted_mrmc
 from bmcore.stats.comparison import Comparison, quantile
 from bmcore.stats.delong import logit_interval
-from bmcore.stats.endpoint_choice import NEEDS_CATEGORIES, SHARES, Endpoint
+from bmcore.stats.endpoint_choice import NEEDS_CATEGORIES, Endpoint
+from bmcore.stats.endpoint_ends import End, Kinds
 from bmcore.stats.estimate import Estimate, poisson_rate
 from bmcore.stats.measures import MEASURES, Options
-from bmcore.stats.paired import no_change
 from bmcore.stats.readings import (
     CANNOT_TELL,
     CANNOT_TELL_RULES,
@@ -85,9 +84,12 @@ def compute(
     table = paired(by_arm_and_reader(readings, endpoint.arms))
     figures, left_out = _figures(endpoint, table, categories)
     found = _contrast(endpoint, figures)
-    chosen = _with_end(endpoint, _chosen(endpoint, found), figures, found.cases)
-    arms = tuple(_arm(endpoint, f) for f in figures)
-    return _finding(endpoint, (arms[0], arms[1]), chosen, found, left_out)
+    rows = [r for arm in table.values() for own in arm.values() for r in own.values()]
+    of = endpoint_ends.kinds(endpoint, rows, categories, figures)
+    end = _end(endpoint, found, _changes(figures), of)
+    arms = tuple(_arm(endpoint, f, rows, categories) for f in figures)
+    who = len({r.reader for r in rows}) if endpoint.measure == "agreement" else found.readers
+    return _finding(endpoint, (arms[0], arms[1]), found, end, left_out, who)
 
 
 def _against_models(
@@ -102,10 +104,17 @@ def _against_models(
         readers, models, lambda rows: MEASURES[e.measure](rows, options)
     )
     alone = standalone.of_models(readers, models, lambda rows: MEASURES[e.measure](rows, options))
-    first = _arm(replace(e, readers="fixed"), alone), _arm(e, own)
+    rows = list(models.values())
+    first = (
+        _arm(replace(e, readers="fixed"), alone, rows, categories),
+        _arm(e, own, rows, categories),
+    )
     arms = first if e.arms[0] == MODELS else first[::-1]
-    found = _contrast(e, [against if e.arms[0] == MODELS else standalone.turned(against)])
-    return _finding(e, (arms[0], arms[1]), _chosen(e, found), found, left_out)
+    changes = against if e.arms[0] == MODELS else standalone.turned(against)
+    found = _contrast(e, [changes])
+    of = endpoint_ends.kinds(e, rows, categories, [changes])
+    end = _end(e, found, changes, of)
+    return _finding(e, (arms[0], arms[1]), found, end, left_out, found.readers)
 
 
 def _contrast(e: Endpoint, figures: Sequence[Mapping[str, Figure]]) -> Contrast:
@@ -116,14 +125,19 @@ def _contrast(e: Endpoint, figures: Sequence[Mapping[str, Figure]]) -> Contrast:
 def _finding(
     e: Endpoint,
     arms: tuple[Estimate, Estimate],
-    chosen: Comparison,
     found: Contrast,
+    end: End | None,
     left_out: tuple[str, ...],
+    readers: int,
 ) -> Finding:
+    chosen = _chosen(e, found)
+    if end is not None:
+        chosen = Comparison(end.difference, math.nan, math.inf, end.p)
     verdict, p = _verdict(e, chosen)
+    p = p if end is None else end.p
     difference = _as_ratio(chosen.difference) if _timed(e) else chosen.difference
-    sentence = _sentence(e, difference, p, verdict, found.readers)
-    return Finding(e, arms, difference, p, verdict, sentence, found.readers, left_out, found)
+    sentence = _sentence(e, difference, p, verdict, readers)
+    return Finding(e, arms, difference, p, verdict, sentence, readers, left_out, found)
 
 
 def sensitivity_analyses(
@@ -176,7 +190,7 @@ def _figures(
     for of_arm in table.values():
         if e.measure == "agreement":
             rows = [row for reader in of_arm.values() for row in reader.values()]
-            kept, out = weighted_mrmc.usable({"all readers": measure(rows, options)})
+            kept, out = weighted_mrmc.usable({weighted_mrmc.TOGETHER: measure(rows, options)})
         else:
             own = {r: measure(list(rows.values()), options) for r, rows in of_arm.items()}
             kept, out = weighted_mrmc.usable(own)
@@ -194,24 +208,34 @@ def _chosen(e: Endpoint, found: Contrast) -> Comparison:
     return found.random if e.readers == "random" else found.fixed
 
 
-def _with_end(
-    e: Endpoint, found: Comparison, figures: list[dict[str, Figure]], n: int
-) -> Comparison:
-    """Where no reading of a share changed, Tango's interval on cases; else as it is."""
-    one = found.difference
-    if e.measure not in SHARES or one.has_interval or not one.defined or one.value != 0:
-        return found
-    same = all(
-        (f.left_out == figures[1][r].left_out).all() if r in figures[1] else False
-        for r, f in figures[0].items()
+def _changes(figures: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
+    """Each reader's figure in the new arm less that in the control arm; none where a reader or a
+    case is in one arm alone."""
+    control, new = figures
+    if set(control) != set(new) or any(control[r].cases != new[r].cases for r in new):
+        return {}
+    return {
+        r: replace(f, value=f.value - control[r].value, left_out=f.left_out - control[r].left_out)
+        for r, f in new.items()
+    }
+
+
+def _end(e: Endpoint, found: Contrast, changes: Mapping[str, Figure], of: Kinds) -> End | None:
+    """See ``endpoint_ends.of_difference``; None where the analysis has an interval."""
+    one = _chosen(e, found).difference
+    if one.has_interval or not one.defined or not changes:
+        return None
+    return endpoint_ends.of_difference(
+        e, changes, of, one.method.split("; no interval")[0], found.cases
     )
-    if not same:
-        return found
-    name = one.method.split("; no interval")[0]
-    return replace(found, difference=no_change(n, name, e.level))
 
 
-def _arm(e: Endpoint, figures: Mapping[str, Figure]) -> Estimate:
+def _arm(
+    e: Endpoint,
+    figures: Mapping[str, Figure],
+    rows: Sequence[Reading],
+    categories: tuple[str, ...],
+) -> Estimate:
     """The mean of one arm: on the logit scale for what lies between 0 and 1."""
     found = weighted_mrmc.contrast([figures], e.name, 1 - e.alpha)
     chosen = _chosen(e, found)
@@ -222,8 +246,9 @@ def _arm(e: Endpoint, figures: Mapping[str, Figure]) -> Estimate:
         return one
     if e.measure == "false lesions":
         return poisson_rate(0, n, 1 - e.alpha) if one.value == 0 else one
-    if one.value in (0.0, 1.0):
-        return at_the_end(one, n, 1 - e.alpha)
+    if not one.has_interval and round(one.value, 12) in (0.0, 1.0):
+        of = endpoint_ends.kinds(e, rows, categories, [figures])
+        return endpoint_ends.of_arm(replace(one, value=round(one.value, 12)), of, 1 - e.alpha)
     if not one.has_interval:
         return one
     variance = (one.value / chosen.statistic) ** 2

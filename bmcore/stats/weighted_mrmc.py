@@ -18,6 +18,7 @@ import numpy.typing as npt
 from bmcore.stats.comparison import Comparison, compare, no_comparison
 
 Floats = npt.NDArray[np.float64]
+TOGETHER = "all readers"  # the one name where a figure is of all readers together
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +88,7 @@ def contrast(
     changes, n = _case_changes(arms, signs, readers, weights)
     covariance = (n - 1) / n * np.einsum("arc,bsc->abrs", changes, changes)
     random, parts = _random(value, own, covariance, weights, n, name, level, bounds)
-    method = f"{name}, mean of {len(readers)} readers, fixed readers, jackknife over cases"
+    method = f"{name}, {_who(readers)}, fixed readers, jackknife over cases"
     fixed = compare(value, float(covariance.sum()), n, method, level=level, bounds=bounds)
     return Contrast(random, fixed, len(readers), n, parts)
 
@@ -96,6 +97,12 @@ def usable(figures: Mapping[str, Figure]) -> tuple[dict[str, Figure], tuple[str,
     """The readers that can enter, and the names of those who have read too little."""
     kept = {r: f for r, f in figures.items() if f.usable}
     return kept, tuple(r for r in figures if r not in kept)
+
+
+def _who(readers: Sequence[str]) -> str:
+    if list(readers) == [TOGETHER]:
+        return "all readers together"
+    return f"mean of {len(readers)} readers" if len(readers) > 1 else "one reader"
 
 
 def _shares(arm: Mapping[str, Figure], readers: Sequence[str]) -> Floats:
