@@ -53,7 +53,7 @@ def test_the_balanced_decision_finds_rare_primaries_more_often():
 
 def test_a_setting_in_patients_shares_or_percent_is_the_same_case_mix():
     said = "breast=13, gi=7, sclc=8.5, melanoma=20.5, nsclc=43, rcc=8"
-    for text in (said, said.replace(",", " %,"), " NSCLC = 43,gi=7,breast=13,sclc=8.5,rcc=8,"
+    for text in (said, said.replace(",", " %,") + "%", " NSCLC = 43,gi=7,breast=13,sclc=8.5,rcc=8,"
                  "melanoma=20.5"):  # fmt: skip
         mix = parse(text)
         assert mix is not None
@@ -63,11 +63,31 @@ def test_a_setting_in_patients_shares_or_percent_is_the_same_case_mix():
 
 
 @pytest.mark.parametrize(
-    "text", ["breast", "breast=x", "lung=3", "breast=-1, gi=2", "gi=1, gi=2", "breast=0", "gi=nan"]
-)
+    "text",
+    ["breast", "breast=x", "lung=3", "breast=-1, gi=2", "gi=1, gi=2", "breast=0", "gi=nan",
+     "breast=1e308, gi=1e308", "breast=30%, nsclc=.7", "breast=30, nsclc=.7", "breast=140%",
+     "breast=60%, gi=60%", "breast=30%, gi=70"],
+)  # fmt: skip
 def test_what_is_no_case_mix_is_refused_in_words(text):
     with pytest.raises(InputRefused, match="shares of the primaries cannot be read"):
         parse(text)
+
+
+def test_numbers_of_two_kinds_are_refused_and_small_percentages_are_not():
+    for mixed in ({"breast": 30, "nsclc": 0.7}, {"gi": 0.3, "rcc": 12.0, "sclc": 40}):
+        with pytest.raises(ValueError, match="all patients, all shares of 1, or all percentages"):
+            from_counts(mixed)
+    with pytest.raises(ValueError, match="number of patients"):
+        from_counts({"breast": 1e308, "nsclc": 1e308})
+    percent = from_counts({"breast": 60, "nsclc": 39.5, "rcc": 0.5})
+    np.testing.assert_allclose(percent.shares[0], 0.6, atol=0.003)
+    assert from_counts({"breast": 0.6, "nsclc": 0.4}).words == from_counts(
+        {"breast": 3, "nsclc": 2}
+    ).words  # fmt: skip
+    with pytest.raises(InputRefused, match="write % behind each of them or behind none"):
+        parse("breast=30%, nsclc=.7")
+    rounded = parse("breast=17%, gi=17%, sclc=17%, melanoma=17%, nsclc=17%, rcc=17%")  # 102 %
+    np.testing.assert_allclose(rounded.shares, EVEN.shares)
 
 
 def test_nothing_is_ruled_out_by_a_case_mix():

@@ -154,6 +154,23 @@ def test_a_set_by_hand():
     assert len(known.prediction_set(p[1])) == 4
 
 
+def test_the_order_of_the_primaries_decides_nothing():
+    """.4 + .3 + .2 and .2 + .3 + .4 differ in the last digit: the same set all the same."""
+    row = [0.4, 0.3, 0.2, 0.05, 0.03, 0.02]
+    fitted = fit([row] * 40, [3] * 40)
+    turned = [0.2, 0.3, 0.4, 0.05, 0.03, 0.02]
+    assert scores([row])[0, 3] != scores([turned])[0, 3]  # else this test says nothing
+    assert Primary.MELANOMA in fitted.prediction_set(row)
+    assert set(fitted.prediction_set(turned)) == set(fitted.prediction_set(row))
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(6), 500)
+    order = np.array([rng.permutation(6) for _ in p])
+    known = scores(np.take_along_axis(p, order, axis=1))[:, 0]
+    for one, turn, limit in zip(p, order, known, strict=True):
+        held = Conformal(np.full(9, limit), 0.9).members(one[None])[0]
+        assert held[turn[0]]  # the one whose score is the threshold
+
+
 def test_the_set_is_never_empty_and_full_where_the_patients_are_too_few():
     sure = np.array([0.97, 0.01, 0.01, 0.01, 0, 0])
     assert Conformal(np.zeros(50)).prediction_set(sure) == (Primary.BREAST,)
@@ -189,3 +206,9 @@ def test_tensors_come_back_and_impossible_ones_are_refused():
 def test_wrong_shapes_and_rows_that_are_no_probabilities_are_refused(p, y):
     with pytest.raises(ValueError):
         fit(p, y, conformal.COVERAGE)
+
+
+@pytest.mark.parametrize("label", [None, math.nan, 0.5, -1, 6, "breast"])
+def test_a_label_that_is_no_primary_is_refused_in_words(label):
+    with pytest.raises(ValueError, match="leave out patients without a known primary"):
+        fit(np.full((2, 6), 1 / 6), [0, label])

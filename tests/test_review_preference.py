@@ -6,11 +6,12 @@ import csv
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from bmcore.analysis.preferences import preference_section
-from bmcore.analysis.readings import from_study
+from bmcore.analysis.readings import Compared, from_study
 from bmcore.analysis.results import results
 from bmcore.domain import BundleInfo, InputRefused
 from bmcore.inference import archive
@@ -145,6 +146,42 @@ def test_the_results_are_bradley_and_terrys_on_the_same_choices(store):
     assert len(section.table("side").lines) == 3
     assert "24 of 24 comparisons made" in section.sentence
     assert preference_section(from_study(read_record(store, "drawn"), {})) is not None
+
+
+@pytest.mark.parametrize(
+    ("wins", "sentence"),
+    [
+        ("models", "Readers chose the models rather than the reference: 100 % (76 to 100), n = 12, "
+         "sides not taken apart."),
+        ("tie", "Which segmentation is preferred can be said once one was preferred in 10 cases."),
+    ],
+)  # fmt: skip
+def test_a_clear_run_is_a_share_without_p_and_ties_alone_are_no_preference(store, wins, sentence):
+    made = drawn.study(preference=BOTH)
+    drawn.read(store, made)
+    compare(PreferenceDesk(store, "drawn"), made, lambda reader, case: wins)
+    section = preference_section(from_study(read_record(store, "drawn"), drawn.facts()))
+    assert section.sentence.replace("\u00a0", " ").startswith(sentence)
+    (line,) = section.table("preferred").lines
+    assert np.isnan(line.p)
+    told = section.table("side")
+    assert not told.lines[0].cells[0].defined
+    assert "these choices do not tell the candidate from the side" in told.reasons()
+
+
+def test_readers_of_opposite_minds_leave_the_preference_open(store):
+    made = drawn.study(preference=BOTH)
+    drawn.read(store, made)
+    data = from_study(read_record(store, "drawn"), drawn.facts())
+    opposite = tuple(
+        Compared(reader, case, *(BOTH["candidates"][:: 1 if n % 2 else -1]), answer)
+        for n, case in enumerate(drawn.CASES)
+        for reader, answer in (("Ann", "left"), ("Bo", "right"))
+    )
+    section = preference_section(replace(data, preferences=opposite))
+    assert section.sentence.startswith(
+        "Which segmentation is preferred cannot be said: the variance vanishes."
+    )
 
 
 def test_a_case_without_a_reference_mask_blocks_the_lock():

@@ -85,6 +85,20 @@ def test_the_same_answers_do_not_differ_and_too_few_patients_are_not_tested():
         model_tests.delong(truth, a, a[1:])
 
 
+@pytest.mark.parametrize(("other", "gap"), [("tied", 0.5), ("reversed", 1.0)])
+def test_opposite_ends_have_no_variance_and_are_not_called_alike(other, gap):
+    truth = np.repeat([0, 1], 50)
+    best = np.eye(2)[truth]
+    found = model_tests.delong(truth, best, np.full((100, 2), 0.5) if other == "tied" else 1 - best)
+    assert found.difference.value == gap and not found.difference.has_interval
+    assert math.isnan(found.p_value)
+    assert "no test" in found.method and "alike" not in found.difference.method
+    lost = np.full((100, 2), 0.5) if other == "tied" else 1 - best
+    assert model_tests.permutation_auc(truth, best, lost, 999) == pytest.approx(0.001)
+    same = model_tests.delong(truth, best, best * 0.9 + 0.05)
+    assert (same.difference.value, same.p_value) == (0, 1)
+
+
 def test_the_permutation_of_means_counts_sign_changes():
     # Three patients, all better by 1: of 8 sign patterns 2 are as far out: p near 1/4.
     assert model_tests.permutation_mean([1, 1, 1], [0, 0, 0], 4000) == pytest.approx(0.25, abs=0.03)
@@ -120,6 +134,11 @@ def test_thresholds_of_nought_and_one_and_unequal_lengths_are_refused():
             decision.decision_curve([1], [0.5], wrong)
     with pytest.raises(ValueError, match="alike"):
         decision.decision_curve([1, 0], [0.5])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        decision.decision_curve([1], [0.5], (math.nan,))
+    for wrong in (5.0, -0.1, math.nan):
+        with pytest.raises(ValueError, match="probability must lie between 0 and 1"):
+            decision.decision_curve([1, 0], [wrong, 0.5])
     assert not decision.decision_curve([], []).model[0].defined
 
 

@@ -286,6 +286,12 @@ def test_auc_states():
         binary_mrmc.compare_rates(SCORES, TRUTH, "youden")
     with pytest.raises(ValueError, match="decisions must be"):
         binary_mrmc.compare_rates(SCORES, TRUTH, "accuracy")
+    for compare in (binary_mrmc.compare_rates, binary_mrmc.compare_rates_u):
+        for unread in (np.full((2, 2, 5), np.nan), np.zeros((2, 2, 0))):
+            with pytest.raises(ValueError, match="accuracy needs two cases that everyone has read"):
+                compare(unread, np.ones(unread.shape[2], bool), "accuracy")
+    with pytest.raises(ValueError, match="two cases of each kind"):
+        mrmc.compare_auc(np.full((2, 2, 5), np.nan), np.arange(5) < 2)
 
 
 def test_confidence_in_another_answer_counts_against_the_category():

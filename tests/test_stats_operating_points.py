@@ -33,7 +33,44 @@ def test_equal_scores_share_a_threshold_and_few_cases_have_no_rate():
 def test_the_first_two_named():
     p = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.4, 0.4, 0.2]])
     truth = np.array([0, 2, 0, 1])
-    assert [among_first(truth, p, k).value for k in (1, 2, 3)] == [0.5, 0.5, 1.0]
+    # of two classes at the same place each counts half
+    assert [among_first(truth, p, k).value for k in (1, 2, 3)] == [0.375, 0.5, 1.0]
+
+
+def test_a_model_that_always_says_the_same_names_the_truth_by_chance():
+    """As the mean over draws among equals: scikit-learn's top-k accuracy with jittered ties."""
+    from sklearn.metrics import top_k_accuracy_score
+
+    assert [among_first(np.arange(6), np.full((6, 6), 1 / 6), k).value for k in (1, 2, 5, 6)] == (
+        pytest.approx([1 / 6, 2 / 6, 5 / 6, 1])
+    )
+    rng = np.random.default_rng(0)
+    p, truth = rng.integers(1, 5, (60, 6)) / 20, np.r_[np.arange(6), rng.integers(0, 6, 54)]
+    drawn = [
+        top_k_accuracy_score(truth, p + 1e-6 * rng.random(p.shape), k=2, labels=np.arange(6))
+        for _ in range(500)
+    ]
+    assert among_first(truth, p, 2).value == pytest.approx(np.mean(drawn), abs=0.01)
+    apart = rng.random((60, 6))
+    assert among_first(truth, apart, 2).value == top_k_accuracy_score(
+        truth, apart, k=2, labels=np.arange(6)
+    )
+    for wrong in ((truth, np.full((60, 6), np.nan), 2), (truth[1:], p, 2), (truth, p, 0)):
+        with pytest.raises(ValueError, match="truth must be"):
+            among_first(*wrong)
+
+
+@pytest.mark.parametrize("rate", [sensitivity_at, specificity_at])
+def test_scores_that_are_none_and_rates_that_cannot_be_are_refused(rate):
+    positive, score = np.repeat([False, True], 10), np.arange(20.0)
+    for wrong in (2, -0.1, np.nan):
+        with pytest.raises(ValueError, match="rate must lie between 0 and 1"):
+            rate(positive, score, wrong, QUICK)
+    score[3] = np.nan
+    with pytest.raises(ValueError, match="1 scores that are none"):
+        rate(positive, score, 0.9, QUICK)
+    with pytest.raises(ValueError, match="alike"):
+        rate(positive, score[1:], 0.9, QUICK)
 
 
 def test_the_interval_holds_the_chance_of_the_training():

@@ -108,6 +108,65 @@ def test_a_candidate_that_always_wins_has_wilsons_interval():
     assert math.isnan(found.p["a", "b"])
 
 
+def sided(a_left, a_right):
+    """Choices between a and b, a case each; (a won, b won) with a on the left and on the right."""
+    out = []
+    for (left, right), won in ((("a", "b"), a_left), (("b", "a"), a_right)):
+        for winner, times in zip("ab", won, strict=True):
+            answer = "left" if winner == left else "right"
+            out += [(left, right, answer)] * times
+    return [Choice("R", f"C{i}", *row) for i, row in enumerate(out)]
+
+
+def test_log_odds_are_given_where_these_choices_fix_them_and_nowhere_else():
+    """By hand: with a on the left the log odds of a are x + s, on the right x - s, and each is
+    finite where both of them won there. All tables of up to two choices a cell, and some larger."""
+    tables = [((i, j), (k, m)) for i in range(3) for j in range(3) for k in range(3)
+              for m in range(3) if i + j + k + m]  # fmt: skip
+    tables += [((12, 0), (0, 0)), ((12, 0), (11, 1)), ((8, 0), (4, 0)), ((9, 0), (3, 0)),
+               ((11, 0), (1, 0)), ((30, 1), (29, 2)), ((3, 0), (0, 4))]  # fmt: skip
+    for a_left, a_right in tables:
+        found = preference.fit(sided(a_left, a_right))
+        one, ability = found.preferred["a", "b"], found.abilities["b"].difference
+        won, n = a_left[0] + a_right[0], sum(a_left + a_right)
+        if min(a_left + a_right) > 0:
+            up, down = (math.log(w / lost) for w, lost in (a_left, a_right))
+            assert ability.value == pytest.approx(-(up + down) / 2, abs=1e-6)
+            assert found.side.value == pytest.approx(1 / (1 + math.exp((down - up) / 2)), abs=1e-6)
+            continue
+        wilson = proportion(won, n)
+        assert (one.value, one.n) == (wilson.value, n)
+        assert (one.low, one.high) == pytest.approx((wilson.low, wilson.high))
+        assert math.isnan(found.p["a", "b"]) and not ability.defined and not found.side.defined
+
+
+def test_what_is_not_told_says_why():
+    always = preference.fit(sided((8, 0), (4, 0)))
+    assert "set no limit" in always.abilities["b"].difference.method
+    assert "not tell the candidate from the side" in always.side.method
+    one_side = preference.fit(sided((12, 0), (0, 0)))
+    assert "not tell the candidate from the side" in one_side.abilities["b"].difference.method
+    by_side = preference.fit(sided((6, 0), (0, 6)))  # the left one, whoever it was
+    assert "set no limit" in by_side.side.method and by_side.preferred["a", "b"].value == 0.5
+    ties = preference.fit([Choice("R", f"{i}", "a", "b", "tie") for i in range(12)])
+    assert not ties.preferred["a", "b"].defined and ties.ties.value == 1
+    assert "neither was preferred" in ties.preferred["a", "b"].method
+
+
+def test_a_third_that_always_loses_takes_nothing_from_the_other_two():
+    two = sided((5, 3), (4, 6))
+    third = [Choice("R", f"C{i}", x, "c", "left") for i in range(9) for x in "ab"]
+    third += [Choice("R", f"C{i}", "c", x, "right") for i in range(9, 18) for x in "ab"]
+    alone, found = preference.fit(two), preference.fit(two + third)
+    for name in ("value", "low", "high"):
+        assert getattr(found.preferred["a", "b"], name) == pytest.approx(
+            getattr(alone.preferred["a", "b"], name), abs=1e-4
+        )
+    assert found.side.value == pytest.approx(alone.side.value, abs=1e-4)
+    assert found.preferred["a", "c"].low == pytest.approx(proportion(18, 18).low)
+    assert math.isnan(found.p["a", "c"]) and not math.isnan(found.p["a", "b"])
+
+
 def test_choices_that_cannot_be_analysed_are_refused():
     with pytest.raises(ValueError, match="no choice"):
         preference.fit([])

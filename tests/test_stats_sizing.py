@@ -120,6 +120,52 @@ def test_the_published_pilot_gives_the_printed_power():
     assert round(row.curve[0].power, 3) == 0.556
 
 
+def components(var, cov1, cov2, cov3, interaction):
+    none = math.nan
+    return mrmc.Components(none, none, none, var, cov1, cov2, cov3, none, interaction)
+
+
+PILOT = components(0.001, 0.0005, 0.0005, 0.0003, 0.0002)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+def test_without_a_difference_the_power_is_alpha(fixed, alpha):
+    found = sample_size.power(PILOT, 100, 0, 5, 100, alpha=alpha, fixed_readers=fixed)
+    assert found.power == alpha
+    least = sample_size.power(PILOT, 100, 1e-7, 5, 100, alpha=alpha, fixed_readers=fixed)
+    assert least.power == pytest.approx(alpha, abs=1e-6)
+    needed = sample_size.cases_needed(PILOT, 100, 0, 5, alpha=alpha, fixed_readers=fixed)
+    assert (needed.cases, needed.power) == (None, alpha)
+    assert "difference of 0" in needed.why and "more readers" not in needed.why
+
+
+def test_readers_that_do_not_differ_have_the_power_of_a_normal_test():
+    """No spread from reader to reader: F with df infinite, whose power is that of z."""
+    alike = components(0.001, 0.0005, 0.0008, 0.0003, 0.0)
+    found = sample_size.power(alike, 100, 0.05, 5, 100)
+    z = math.sqrt(found.noncentrality)
+    assert math.isinf(found.df)
+    assert found.noncentrality == pytest.approx(5 * 0.05**2 / 2 / (0.0005 + 4 * 0.0005))
+    expected = norm.sf(1.959964 - z) + norm.sf(1.959964 + z)
+    assert found.power == pytest.approx(expected, abs=1e-6)
+    near = components(0.001, 0.0005, 0.00079999, 0.0003, 0.0)
+    assert sample_size.power(near, 100, 0.05, 5, 100).power == pytest.approx(found.power, abs=1e-3)
+
+
+def test_power_of_what_cannot_be_is_refused_in_words():
+    for effect in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="effect must be a number"):
+            sample_size.power(PILOT, 100, effect, 5, 100)
+    for none in (components(0, 0, 0, 0, 0), components(math.nan, 0, 0, 0, 0)):
+        for fixed in (False, True):
+            with pytest.raises(ValueError, match="leave no variance"):
+                sample_size.power(none, 100, 0.05, 5, 100, fixed_readers=fixed)
+    for target in (0, 1, math.nan):
+        with pytest.raises(ValueError, match="power must lie between 0 and 1"):
+            sample_size.cases_needed(PILOT, 100, 0.05, 5, target)
+
+
 def test_what_cannot_be_is_refused_in_words():
     with pytest.raises(ValueError, match="measure must be one of"):
         Question("kappa", 0.6, 0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from bmcore.analysis.readings import StudyData
 from bmcore.analysis.tables import (
     LEAST_CASES,
+    TOO_FEW,
     Column,
     Line,
     ResultTable,
@@ -17,6 +19,7 @@ from bmcore.analysis.tables import (
     guarded,
     non_empty,
     p_text,
+    reason,
 )
 from bmcore.review.preference import pairs
 from bmcore.review.record import StudyRecord
@@ -69,7 +72,9 @@ def preference_section(data: StudyData) -> Section | None:
             (Column("Chance, where one is preferred", "share"),),
             tuple(lines),
             "Bradley and Terry's model with ties and the side, clustered on cases and readers; 50 "
-            "% is no preference. Neither readers nor browser knew which was which.",
+            "% is no preference. Neither readers nor browser knew which was which. Where the "
+            "model gives no number (one was always chosen, for instance) it is the plain share of "
+            "the choices, sides not taken apart and without p.",
             "p",
         ),
         ResultTable(
@@ -132,9 +137,14 @@ def name(candidate: str) -> str:
 def _sentence(lines: list[Line]) -> str:
     first = lines[0].cells[0]
     assert first is not None
+    unknown = "Which segmentation is preferred"
+    if first.method.startswith(TOO_FEW):
+        return f"{unknown} can be said once one was preferred in {LEAST_CASES} cases."
     if not first.has_interval:
-        return f"Which segmentation is preferred can be said once there are {LEAST_CASES} cases."
+        return f"{unknown} cannot be said: {reason(first)}."
     shown = cell_text(Column("", "share"), first)
+    if math.isnan(lines[0].p):
+        return f"Readers chose {lines[0].labels[0]}: {shown}, sides not taken apart."
     return f"Readers prefer {lines[0].labels[0]}: {shown}, p {p_words(lines[0].p)}."
 
 

@@ -13,6 +13,7 @@ whole.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Primary, refuse
 
 Array = npt.NDArray[np.float64]
+ONE_KIND = "all patients, all shares of 1, or all percentages, which add up to 100"
 LEAST = 0.001  # share that no primary goes below: nothing is ruled out by a case mix
 
 
@@ -51,16 +53,20 @@ EVEN = CaseMix((1 / len(PRIMARIES),) * len(PRIMARIES))
 def from_counts(counts: Mapping[str, float]) -> CaseMix:
     """Shares from numbers of patients, primary -> number; one not named counts 0.
 
-    Nobody's share is below ``LEAST``. ValueError for unknown primaries, numbers below 0, or no
-    patient at all.
+    Shares of 1 and percentages do as well. Nobody's share is below ``LEAST``. ValueError for
+    unknown primaries, numbers below 0 or beyond counting, no patient at all, or numbers of two
+    kinds: one between 0 and 1 beside one above 1, unless they are percentages (100 together).
     """
     unknown = set(counts) - {str(p) for p in PRIMARIES}
     values = np.array([float(counts.get(str(p), 0)) for p in PRIMARIES])
-    if unknown or not np.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:
+    total = sum(values.tolist())
+    if unknown or not 0 < total < math.inf or (values < 0).any():
         raise ValueError(
             "a number of patients, or a share, of each primary is needed, none below 0; the names "
             f"are {', '.join(PRIMARIES)}; found {dict(counts)}"
         )
+    if ((values > 0) & (values < 1)).any() and (values > 1).any() and abs(total - 100) > 1:
+        raise ValueError(f"the numbers must be {ONE_KIND}; found {dict(counts)}")
     shares = np.maximum(values / values.sum(), LEAST)
     return CaseMix(tuple(float(s) for s in shares / shares.sum()))
 
@@ -68,7 +74,8 @@ def from_counts(counts: Mapping[str, float]) -> CaseMix:
 def parse(text: str) -> CaseMix | None:
     """The case mix of a setting such as "breast=30, nsclc=90, melanoma=40"; None where it is empty.
 
-    Numbers are patients, percentages or shares alike: they are scaled to 1. InputRefused otherwise.
+    Numbers are all patients, all percentages (with the sign or without) or all shares: they are
+    scaled to 1. InputRefused otherwise, and where only some have a sign or they exceed 100 %.
     """
     counts = counts_of(text)
     return None if counts is None else from_counts(counts)
@@ -79,13 +86,18 @@ def counts_of(text: str) -> dict[str, float] | None:
     if not text.strip():
         return None
     counts: dict[str, float] = {}
+    entries = text.split(",")
+    signs = sum("%" in entry for entry in entries)
     try:
-        for entry in text.split(","):
+        for entry in entries:
             name, _, number = entry.partition("=")
             if name.strip().lower() in counts:
                 raise ValueError("a primary is named twice")
             counts[name.strip().lower()] = float(number.strip().removesuffix("%"))
         from_counts(counts)
+        # whole percentages of six primaries may exceed 100 by 3 from rounding
+        if signs and (signs < len(entries) or sum(counts.values()) > 103):
+            raise ValueError("a sign behind some numbers only, or more than 100 %")
         return counts
     except ValueError:
         raise refuse(
@@ -93,6 +105,7 @@ def counts_of(text: str) -> dict[str, float] | None:
             found=text[:200],
             expected="for instance 'breast=30, gi=12, sclc=15, melanoma=40, nsclc=90, rcc=14'; "
             f"the names are {', '.join(PRIMARIES)}",
+            hint=f"let the numbers be {ONE_KIND}; write % behind each of them or behind none.",
         ) from None
 
 

@@ -40,13 +40,15 @@ from bmcore.domain import PRIMARIES, Primary
 
 Array = npt.NDArray[np.float64]
 COVERAGE = 0.9
+ROUNDING = 1e-9  # how far two sums of the same probabilities may lie apart
 LEAST_OWN = 40  # calibration patients from which a primary has a threshold of its own
 
 
 def scores(probabilities: npt.ArrayLike) -> Array:
     """For each row (n, 6) and primary the probability of all that are more likely (n, 6).
 
-    Primaries of equal probability have equal scores, so their order decides nothing.
+    Primaries of equal probability have equal scores. Sums of the same probabilities in another
+    order differ in the last digit: whoever compares scores allows for ``ROUNDING``.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     if p.ndim != 2 or p.shape[1] != len(PRIMARIES) or not np.isfinite(p).all() or (p < 0).any():
@@ -118,8 +120,12 @@ class Conformal:
         return tuple(PRIMARIES[i] for i in np.argsort(-p, kind="stable") if kept[i])
 
     def members(self, probabilities: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Which primaries are in the set of each row: (n, 6) to bool (n, 6)."""
-        return scores(probabilities) <= self.thresholds
+        """Which primaries are in the set of each row: (n, 6) to bool (n, 6).
+
+        A score that equals the threshold but for ``ROUNDING`` is within: this can only add a
+        primary, so the promised coverage stays.
+        """
+        return scores(probabilities) <= self.thresholds + ROUNDING
 
     def at(self, coverage: float) -> Conformal:
         """The same scores at another coverage."""
@@ -154,10 +160,16 @@ def fit(
     """Learn the thresholds from patients the model has not seen.
 
     probabilities (n, 6), rows sum to 1; labels (n,) positions in ``PRIMARIES``. ValueError on
-    wrong shapes.
+    wrong shapes and on labels that are no such position, for instance NaN or None.
     """
-    y = np.asarray(labels, dtype=np.int64)
-    every = scores(probabilities)
-    if y.shape != every.shape[:1] or y.size == 0 or y.min() < 0 or y.max() >= len(PRIMARIES):
-        raise ValueError(f"labels must be ({every.shape[0]},) numbers 0 to {len(PRIMARIES) - 1}")
+    given, every = np.asarray(labels), scores(probabilities)
+    positions = range(len(PRIMARIES))
+    fits = given.shape == every.shape[:1] and given.size > 0
+    if not fits or not all(label in positions for label in given.tolist()):
+        raise ValueError(
+            f"labels must be ({every.shape[0]},) whole numbers 0 to {len(PRIMARIES) - 1}, places "
+            f"in PRIMARIES, but are {given.shape}, the first {given.ravel()[:3].tolist()}; leave "
+            "out patients without a known primary"
+        )
+    y = given.astype(np.int64)
     return Conformal(every[np.arange(y.size), y], coverage, y)

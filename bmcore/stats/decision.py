@@ -40,15 +40,22 @@ def decision_curve(
     """The curve of one class against the rest.
 
     positive: (n,) bool, who has the class. probability: (n,) of the class, 0-1; a patient is acted
-    on where it is the threshold or more. ValueError for thresholds outside 0-1 (both excluded).
+    on where it is the threshold or more. ValueError: thresholds outside 0-1 (both excluded), a
+    probability outside 0-1 or NaN, shapes that differ.
     """
     t = np.asarray(thresholds, float)
-    if t.ndim != 1 or not len(t) or (t <= 0).any() or (t >= 1).any():
+    if t.ndim != 1 or not len(t) or not ((t > 0) & (t < 1)).all():
         raise ValueError("thresholds must lie between 0 and 1, both excluded")
     truth, p = np.asarray(positive, bool), np.asarray(probability, float)
     if truth.ndim != 1 or truth.shape != p.shape:
         raise ValueError(
             f"positive and probability must be (n,) alike, but are {truth.shape}, {p.shape}"
+        )
+    wrong = p[~((p >= 0) & (p <= 1 + 1e-6))]
+    if wrong.size:
+        raise ValueError(
+            f"each probability must lie between 0 and 1, but {wrong.size} of {p.size} do not, for "
+            f"instance {wrong[0]:g}; give shares, not per cent, and leave out cases without one"
         )
     if len(truth) == 0:
         nothing = (undefined(0, "not defined: there is no case"),) * len(t)

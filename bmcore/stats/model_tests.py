@@ -23,7 +23,7 @@ _CELLS = 400_000
 @dataclass(frozen=True)
 class PairedTest:
     """``difference``: first minus second, with interval. ``p_value``: two-sided, NaN where it is
-    not defined. ``method`` names the test."""
+    not defined. ``method`` names the test, or says why there is none."""
 
     difference: Estimate
     p_value: float
@@ -37,7 +37,10 @@ def delong(
 
     DeLong, DeLong and Clarke-Pearson 1988 (Biometrics 44:837). With two classes it is their test;
     with more, each patient's placement values are averaged over the classes that have positive and
-    negative cases, so that the variance of the mean holds the covariance between classes too.
+    negative cases, so that the variance of the mean holds the covariance between classes too. Where
+    the variance vanishes there is no interval; p is then 1 without a difference, else NaN, as two
+    models at opposite ends (all pairs won, all lost) have no variance either: ``permutation_auc``
+    tests them.
     """
     t, a, b = _checked(truth, first, second)
     usable = [c for c in range(a.shape[1]) if 0 < (t == c).sum() < len(t)]
@@ -51,10 +54,13 @@ def delong(
         area, part = _influence(t == c, a[:, c], b[:, c])
         value += area / len(usable)
         share += part / len(usable)
-    error = math.sqrt(float((share**2).sum()))
-    if error == 0.0:
-        why = f"{name}; no interval: the two rank every patient alike"
-        return PairedTest(Estimate(value, np.nan, np.nan, len(t), why), 1.0, name)
+    variance = float((share**2).sum())
+    if not variance > 1e-15:
+        p = 1.0 if abs(value) < 1e-12 else math.nan
+        what = "" if p == 1.0 else "no test; "
+        why = f"{name}; {what}no interval: the variance vanishes"
+        return PairedTest(Estimate(value, np.nan, np.nan, len(t), why), p, why)
+    error = math.sqrt(variance)
     half = float(_scipy.norm.ppf(0.5 + level / 2)) * error
     p = 2 * float(_scipy.norm.sf(abs(value) / error))
     return PairedTest(Estimate(value, value - half, value + half, len(t), name), p, name)

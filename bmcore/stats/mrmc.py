@@ -185,9 +185,9 @@ def whole_cases(
         )
     whole = ~np.isnan(table).any(axis=(0, 1))
     kept, positive = delong.check_scores(
-        table[:, :, whole].reshape(-1, whole.sum()), positive[whole]
+        table[:, :, whole].reshape(table.shape[0] * table.shape[1], whole.sum()), positive[whole]
     )
-    return kept.reshape(*table.shape[:2], -1), positive
+    return kept.reshape(*table.shape[:2], whole.sum()), positive
 
 
 def _jackknife_auc(flat: Floats, positive: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:

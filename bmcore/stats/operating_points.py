@@ -22,7 +22,8 @@ def sensitivity_at(
 
     The threshold on ``score`` (n,) is that of these same cases, so the value leans to the good side
     in small samples; it is chosen anew in every resample of the interval. Undefined below ``LEAST``
-    cases of either kind.
+    cases of either kind. ValueError: shapes that differ, a score that is NaN or infinite, a
+    ``specificity`` outside 0-1.
     """
     return _at(positive, score, specificity, resampling, "sensitivity at specificity")
 
@@ -48,6 +49,14 @@ def _at(
     name: str,
 ) -> Estimate:
     positive, score = np.asarray(positive, bool), np.asarray(score, float)
+    if positive.ndim != 1 or positive.shape != score.shape or not np.isfinite(score).all():
+        raise ValueError(
+            "positive and score must be (n,) alike and each score a finite number; leave out cases "
+            f"without one; they are {positive.shape} and {score.shape}, with "
+            f"{np.count_nonzero(~np.isfinite(score))} scores that are none"
+        )
+    if not 0 <= rate <= 1:
+        raise ValueError(f"the rate must lie between 0 and 1, for instance 0.9, but is {rate}")
     n = positive.size
     if min(np.count_nonzero(positive), np.count_nonzero(~positive)) < LEAST:
         return undefined(n, f"{name} {rate:.2f}: not defined below {LEAST} cases of either kind")
@@ -76,8 +85,19 @@ def _last_of_equal(sorted_score: Floats) -> npt.NDArray[np.bool_]:
 def among_first(
     truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating], first: int
 ) -> Estimate:
-    """Share of cases whose true class is among the ``first`` likeliest (Wilson interval)."""
+    """Share of cases whose true class is among the ``first`` likeliest (Wilson interval).
+
+    truth: (n,) class indices from 0; probabilities: (n, K). Of equally likely classes at the last
+    place each counts by its share, as if one were drawn: a model that always says the same is right
+    in first / K. ValueError: shapes that do not fit, NaN, ``first`` below 1.
+    """
     p = np.asarray(probabilities, float)
-    own = p[np.arange(len(truth)), truth]
-    ahead = (p > own[:, None]).sum(axis=1)
-    return proportion(int(np.count_nonzero(ahead < first)), len(truth))
+    if p.ndim != 2 or np.shape(truth) != p.shape[:1] or np.isnan(p).any() or first < 1:
+        raise ValueError(
+            f"truth must be (n,), probabilities (n, K) without NaN and first 1 or more, but are "
+            f"{np.shape(truth)}, {p.shape} and {first}"
+        )
+    own = p[np.arange(len(p)), truth][:, None]
+    ahead, level = (p > own).sum(axis=1), (p == own).sum(axis=1)
+    named = np.clip((first - ahead) / level, 0, 1)
+    return proportion(float(named.sum()), len(p))

@@ -5,25 +5,29 @@ Bradley and Terry's model with ties and an effect of the side (Davidson 1970, J 
 difference of two abilities plus the side's effect. The choices of one case, and those of one
 reader, hang together, so the variance is clustered on both (Cameron, Gelbach and Miller 2011, J Bus
 Econ Stat 29:238), with Student's t for the smaller number of clusters less one.
+
+Where the choices are separated the likelihood has no maximum, and where candidate and side went
+together it has many (Albert and Anderson 1984, Biometrika 71:1): ``fit`` looks for the directions
+in which it never falls, by linear programming, and gives no log odds along them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
+from scipy import optimize, special
 
 from bmcore.stats.clustered import by_patient
 from bmcore.stats.comparison import Comparison, compare, no_comparison
-from bmcore.stats.estimate import Estimate
+from bmcore.stats.estimate import Estimate, undefined
 
 Floats = npt.NDArray[np.float64]
 ANSWERS = ("left", "right", "tie")
-_FAR = 12.0  # log odds beyond which a candidate always wins, as far as these choices tell
+_ENDLESS = "not finite: these choices set no limit to it"
+_OPEN = "these choices do not tell the candidate from the side"
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class Choice:
 class Preference:
     """``abilities``: log odds of each candidate against the first (whose own is 0). ``preferred``:
     for each two (a, b) the chance that a is preferred to b where one of them is, sides and readers
-    apart, with the p-value against 0.5 in ``p``. ``side``: the chance of left between equals;
-    ``ties``: the share of ties; ``left_by_reader``: each reader's share of left."""
+    apart, with the p-value against 0.5 in ``p``, NaN without a test. ``side``: the chance of left
+    between equals; ``ties``: the share of ties; ``left_by_reader``: each reader's share of left."""
 
     candidates: tuple[str, ...]
     abilities: dict[str, Comparison]
@@ -62,9 +66,10 @@ class Preference:
 def fit(choices: Sequence[Choice], level: float = 0.95) -> Preference:
     """Abilities, preferences and side effect of all ``choices``.
 
-    ValueError: no choice, or candidates that no chain of comparisons joins. Where one candidate
-    always wins (or the side always decides) its ability is not finite: the chance is then the plain
-    share with Wilson's interval on cases, and the method says so.
+    ValueError: no choice, or candidates that no chain of comparisons joins. Where a log odds has no
+    finite estimate (one candidate always wins, the side always decides) or many (candidate and side
+    went together) the abilities are not defined: ``preferred`` is then the plain share with
+    Wilson's interval on cases, without a p-value, ``side`` is not defined, and the methods say so.
     """
     if not choices:
         raise ValueError("there is no choice to analyse")
@@ -75,6 +80,7 @@ def fit(choices: Sequence[Choice], level: float = 0.95) -> Preference:
     tied = bool((answer == 2).any())
     beta = _fitted(design, answer, tied)
     covariance, df = _clustered(design, answer, beta, tied, choices)
+    margins = _margins(design, answer, tied)
     n, k = len({c.case for c in choices}), len(names)
     told = (
         f"Bradley-Terry with side{' and ties' if tied else ''}, {len(choices)} choices, {n} cases"
@@ -83,9 +89,10 @@ def fit(choices: Sequence[Choice], level: float = 0.95) -> Preference:
     abilities, preferred, p = {}, {}, {}
 
     def tested(direction: Floats, name: str) -> Comparison:
+        why = _without_end(margins, direction)
+        if why:
+            return no_comparison(n, f"{name}; not defined: {why}")
         value = float(direction @ beta[: len(direction)])
-        if abs(value) > _FAR:
-            return no_comparison(n, f"{name}; not finite: one side won every time")
         part = covariance[: len(direction), : len(direction)]
         variance = float(direction @ part @ direction)
         return compare(value, variance, n, name, df=df, level=level)
@@ -154,6 +161,32 @@ def _fitted(design: Floats, answer: npt.NDArray[np.intp], tied: bool) -> Floats:
     return np.asarray(found.x)
 
 
+def _margins(design: Floats, answer: npt.NDArray[np.intp], tied: bool) -> Floats:
+    """(rows, parameters): how far each choice's score lies above those of its other answers, a row
+    an other answer; each different row once."""
+    half = np.column_stack([design / 2, np.zeros(len(design))]) if tied else design / 2
+    tie = np.zeros_like(half)
+    tie[:, -1] = 1.0
+    scores = np.stack([half, -half, tie] if tied else [half, -half])
+    own = scores[answer, np.arange(len(answer))]
+    return np.unique((own - scores).reshape(-1, half.shape[1]), axis=0)
+
+
+def _without_end(margins: Floats, direction: Floats) -> str:
+    """Why the log odds ``direction`` has no one finite estimate; "" where it has.
+
+    Along what keeps every margin at 0 or above the likelihood never falls: the log odds is finite
+    where nothing of that kind moves it, and open where it can go both ways.
+    """
+    aim = np.zeros(margins.shape[1])
+    aim[: len(direction)] = direction
+    ways = [
+        optimize.linprog(-sign * aim, -margins, np.zeros(len(margins)), bounds=(-1, 1)).fun < -1e-6
+        for sign in (1.0, -1.0)
+    ]
+    return _OPEN if all(ways) else _ENDLESS if any(ways) else ""
+
+
 def _information(design: Floats, beta: Floats, tied: bool) -> Floats:
     chance = _chances(design, beta, tied)
     lean = chance[:, 0] - chance[:, 1]
@@ -199,10 +232,7 @@ def _meat(slopes: Floats, labels: Sequence[object]) -> tuple[Floats, int]:
 
 
 def _as_chance(found: Estimate) -> Estimate:
-    value, low, high = (
-        math.nan if math.isnan(x) else 1 / (1 + math.exp(-x))
-        for x in (found.value, found.low, found.high)
-    )
+    value, low, high = special.expit((found.value, found.low, found.high))
     return Estimate(value, low, high, found.n, found.method)
 
 
@@ -210,7 +240,9 @@ def _plain(choices: Sequence[Choice], a: str, b: str, level: float) -> Estimate:
     """Share of the decided choices between a and b that went to a, clustered on cases."""
     own = [c for c in choices if {c.left, c.right} == {a, b} and c.answer != "tie"]
     won = [(c.left if c.answer == "left" else c.right) == a for c in own]
-    name = f"share of choices for {a} against {b}, since the abilities are not finite"
+    name = f"share of choices for {a} against {b}, since their log odds are not defined"
+    if not own:
+        return undefined(0, f"{name}; not defined: neither was preferred in any comparison")
     return by_patient(won, [c.case for c in own], name, level)
 
 

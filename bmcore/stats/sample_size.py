@@ -21,7 +21,8 @@ MOST_CASES = 100_000
 @dataclass(frozen=True)
 class Power:
     """Power of the two-sided test, with its noncentrality, denominator degrees of freedom and
-    critical F (critical chi-squared for fixed readers, df infinite)."""
+    critical F (critical chi-squared, df infinite, for fixed readers, and for random ones where
+    no spread from reader to reader is left)."""
 
     power: float
     noncentrality: float
@@ -55,7 +56,8 @@ def power(
     """Power to find a difference ``effect`` of two conditions with ``readers`` and ``cases``.
 
     Negative components count as 0. The share of positive cases is taken to stay that of the pilot.
-    ValueError: one reader taken as random, no cases, an alpha outside 0-1.
+    Without an effect the power is ``alpha``. ValueError: one reader taken as random, no cases, an
+    alpha outside 0-1, an effect that is no finite number, components that leave no variance.
     """
     if readers < (1 if fixed_readers else 2) or cases < 2 or pilot_cases < 2:
         raise ValueError(
@@ -64,22 +66,29 @@ def power(
         )
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie between 0 and 1, but is {alpha}")
+    if not math.isfinite(effect):
+        raise ValueError(f"the effect must be a number, for instance 0.05, but is {effect}")
     shrink = pilot_cases / cases
     shared = max(_or_zero(pilot.cov2) - _or_zero(pilot.cov3), 0.0)
     own = max(pilot.var - pilot.cov1, 0.0)
     reader = 0.0 if fixed_readers else max(_or_zero(pilot.interaction), 0.0)
     error = reader + shrink * (own + (readers - 1) * shared)
+    if not error > 1e-15:
+        raise ValueError(
+            "the components leave no variance, so every difference would be found: the variance of "
+            f"a reader's figure (var) must exceed its covariances, but var is {pilot.var:g} and "
+            f"cov1 {pilot.cov1:g}"
+        )
     centre = readers * effect**2 / 2 / error
-    if fixed_readers:
+    square = reader + shrink * (own - shared)
+    if fixed_readers or square <= 1e-6 * error:  # no spread from reader to reader: F's limit
         critical = float(_scipy.chi2.ppf(1 - alpha, 1))
-        reached = float(_scipy.ncx2.sf(critical, 1, centre))
+        reached = float(_scipy.ncx2.sf(critical, 1, centre)) if centre else alpha
         return Power(reached, centre, math.inf, critical, readers, cases)
-    square = max(reader + shrink * (own - shared), 1e-300)
     df = error**2 / (square**2 / (readers - 1))
     critical = float(_scipy.f.ppf(1 - alpha, 1, df))
-    return Power(
-        float(_scipy.ncf.sf(critical, 1, df, centre)), centre, df, critical, readers, cases
-    )
+    reached = float(_scipy.ncf.sf(critical, 1, df, centre)) if centre else alpha  # ncf fails at 0
+    return Power(reached, centre, df, critical, readers, cases)
 
 
 def cases_needed(
@@ -92,7 +101,10 @@ def cases_needed(
     alpha: float = 0.05,
     fixed_readers: bool = False,
 ) -> SampleSize:
-    """Smallest number of cases with which ``readers`` find ``effect`` with power ``target``."""
+    """Smallest number of cases with which ``readers`` find ``effect`` with power ``target``;
+    ValueError as in ``power``, and for a target outside 0-1."""
+    if not 0 < target < 1:
+        raise ValueError(f"the power must lie between 0 and 1, for instance 0.8, but is {target}")
 
     def reached(cases: int) -> float:
         found = power(
@@ -103,6 +115,8 @@ def cases_needed(
     most = reached(MOST_CASES)
     if most < target:
         why = f"{readers} readers reach a power of {most:.2f} at most; more readers are needed"
+        if effect == 0:
+            why = f"a difference of 0 is found as often as alpha ({alpha:g}) says, by any study"
         return SampleSize(readers, None, most, why)
     low, high = 1, MOST_CASES
     while high - low > 1:
