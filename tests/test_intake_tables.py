@@ -7,7 +7,7 @@ import pytest
 
 from bmcore.domain import ClinicalRecord, InputRefused, Severity
 from bmcore.intake.clinical import read_clinical
-from bmcore.intake.clinical_values import pairs_in, parse_legends
+from bmcore.intake.clinical_legends import legend_in, parse_legends
 
 
 def csv(tmp_path, text):
@@ -94,9 +94,9 @@ def test_a_legend_that_is_not_understood_closes_the_column(tmp_path):
 
 
 def test_pairs_are_found_in_either_order():
-    assert pairs_in("1 = male, 2 = female") == {"1": "male", "2": "female"}
-    assert pairs_in("male=1; female=2; 9=unknown") == {
-        "1": "male", "2": "female", "9": "unknown"
+    assert legend_in("sex", "1 = male, 2 = female") == {"1": "male", "2": "female"}
+    assert legend_in("sex", "male=1; female=2; 9=unknown") == {
+        "1": "male", "2": "female", "9": None
     }  # fmt: skip
 
 

@@ -13,14 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bmcore.domain import ClinicalRecord, Finding, InputRefused, Primary, Severity, refuse
-from bmcore.intake.clinical_columns import (
-    FIELD_WORDS,
-    Column,
-    ColumnReading,
-    field_of,
-    match_columns,
-    understand,
-)
+from bmcore.intake.clinical_columns import Column, ColumnReading, match_columns, understand
+from bmcore.intake.clinical_headings import FIELD_WORDS, field_of
 from bmcore.intake.clinical_rows import RowReader, exact_id
 from bmcore.intake.clinical_values import Word
 from bmcore.intake.tables import read_rows
@@ -75,7 +69,7 @@ class ClinicalTable:
 
     def as_findings(self, case_id: str) -> tuple[Finding, ...]:
         """How the columns were read, to be kept with the case; the headings are not."""
-        told = {r.field: r.how for r in self.readings if r.field not in ("", "case_id")}
+        told = {r.field: r.how for r in self.readings if r.used and r.field != "case_id"}
         return tuple(
             Finding(Severity.INFO, f"{FIELD_WORDS[name]} was read from a table: {how}")
             for name, how in told.items()
