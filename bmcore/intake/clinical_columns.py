@@ -90,6 +90,19 @@ def match_columns(headings: list[str], path: Path) -> tuple[dict[str, int], list
     return columns, findings
 
 
+def without_heading(headings: list[str], rows: list[Row], path: Path) -> list[Finding]:
+    """A finding for each column that holds values below an empty heading."""
+    found = []
+    for place in (n for n, heading in enumerate(headings) if not heading):
+        cells = [row.cells[place] for row in rows if row.cells[place]]
+        if cells:
+            what = f"column {place + 1} has no heading and was not used"
+            hint = "write a heading above it; a heading over two columns counts for the first only."
+            held = f"{len(cells)} cells, the first '{cells[0][:40]}'"
+            found.append(Finding(Severity.WARNING, what, path.name, held, "a heading", hint))
+    return found
+
+
 def _rank(name: str, heading: str) -> tuple[bool, int]:
     """The lower, the sooner a column is the one of its field: first, whether it is understood."""
     base, note = split_heading(heading)
@@ -250,13 +263,13 @@ def _explain_codes(
     known: Mapping[str, Word] = {}
     if told:
         pass
-    elif yale and column.name in YALE_CODES:
+    elif yale and set(codes) <= set(YALE_CODES.get(column.name, ())):
         known, column.how = YALE_CODES[column.name], "by the codes of Pretreat-MetsToBrain-Masks"
     elif column.name == "extracranial_metastases" and set(codes) <= {"0", "1"}:
         known, column.how = NO_YES, "0 as no, 1 as yes"
     elif column.name == "extracranial_metastases" and "+" in codes:
         known, column.how = {"+": True, "-": False}, "+ as yes, - as no"
-    elif column.name == "smoking" and yale:
+    elif column.name == "smoking" and yale and set(codes) <= {"0", "1", "2"}:
         column.findings.append(_smoking_note(codes, path))
         full = "2" in codes
         known = {"0": "never", "1": "former", "2": "current"} if full else {"0": "never"}
