@@ -243,20 +243,57 @@ def _xlsx(path: Path, notes: list[Finding]) -> list[tuple[str, ...]]:
         out = Path(folder) / "sheet.csv"
         job = {"path": str(path.absolute()), "name": path.name, "out": str(out)}
         told = ask("table", job, path.name, Limits.for_file(path, 2 * 2**20))
-        if told.get("formulas"):
-            notes.append(_unstored(told, path))
+        notes += _noticed(told, path)
         return _split(out.read_text(encoding="utf-8"), ",", path)
 
 
-def _unstored(told: Mapping[str, Any], path: Path) -> Finding:
-    count = int(told["formulas"])
-    cells = ", ".join(str(c) for c in told["formula_cells"])
-    return Finding(
-        Severity.WARNING,
-        f"{count} {'formula has' if count == 1 else 'formulas have'} no stored result; such cells "
-        "count as empty",
-        path.name,
-        found=f"cells {cells}" + (" ..." if count > len(told["formula_cells"]) else ""),
-        expected="values",
-        hint="open the file in a spreadsheet program, let it calculate, and save it again.",
-    )
+_NOTICED = {  # what the child met, one and several: in words, and what to try
+    "formulas": (
+        ("formula has no stored result", "formulas have no stored result"),
+        "such cells count as empty",
+        "open the file in a spreadsheet program, let it calculate, and save it again.",
+    ),
+    "merged": (
+        ("place is merged of several cells", "places are merged of several cells"),
+        "only the first cell holds the value, the others count as empty",
+        "split them, and write the value into each cell.",
+    ),
+    "hidden_rows": (
+        ("row is hidden", "rows are hidden"),
+        "read like the others",
+        "show what is hidden, and remove what does not belong to the table.",
+    ),
+    "hidden_columns": (
+        ("column is hidden", "columns are hidden"),
+        "read like the others",
+        "show what is hidden, and remove what does not belong to the table.",
+    ),
+    "struck": (
+        ("cell is struck through", "cells are struck through"),
+        "read like the others",
+        "remove what no longer holds.",
+    ),
+    "cut": (
+        ("cell holds text that is struck through", "cells hold text that is struck through"),
+        "that text was left out",
+        "remove what no longer holds.",
+    ),
+}  # fmt: skip
+
+
+def _noticed(told: Mapping[str, Any], path: Path) -> list[Finding]:
+    """What a sheet shows to the eye and its cells do not."""
+    found = []
+    for kind, (words, meaning, hint) in _NOTICED.items():
+        count, places = told.get(kind, (0, ()))
+        if not count:
+            continue
+        what = f"{count} {words[count > 1]}; {meaning}"
+        named = ", ".join(map(str, places)) + (" ..." if count > len(places) else "")
+        cells = f"cells {named}" if kind in ("formulas", "struck", "cut") else named
+        found.append(Finding(Severity.WARNING, what, path.name, cells, hint=hint))
+    if told.get("other_sheets"):
+        what = "hidden sheets were not read"
+        sheets = ", ".join(map(str, told["other_sheets"]))[:200]
+        found.append(Finding(Severity.INFO, what, path.name, sheets))
+    return found
