@@ -85,7 +85,9 @@ def match_columns(headings: list[str], path: Path) -> tuple[dict[str, int], list
             file=path.name,
             found=", ".join(h for h in headings if h)[:200] or "no headings",
             expected="headings such as Age, Sex, Smoking, Pack_years, Extracranial_metastases",
-            hint="put the headings into the first row.",
+            hint="put the headings into the first row."
+            if len(headings) > 1
+            else "part the cells of a row by commas, semicolons, tabs or |, headings first.",
         )
     return columns, findings
 
@@ -169,7 +171,7 @@ def understand(
             return _refused_column(column, heading, path, NOTE_NOT_UNDERSTOOD)
         column.how = "pack-years"
     else:
-        cells = [row.cells[place] for row in rows]
+        cells = list({row.cells[place] for row in rows})
         said = read_note(name, note)
         given = {code_key(c): v for c, v in legends.get(name, {}).items()}
         _by_legend(column, heading, said, given, path)

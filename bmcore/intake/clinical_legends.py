@@ -31,7 +31,7 @@ _NO_ANSWER = {
     "unclear", "unsure", "uncertain", "unspecified", "not done", "not applicable", "not stated",
     "not given", "not assessed", "unbekannt", "keine angabe", "k.a", "inconnu", "desconocido",
 }  # fmt: skip
-_NEITHER = {"other", "divers", "diverse", "intersex", "non binary", "nonbinary", "x"}
+_NEITHER = {"other", "d", "divers", "diverse", "intersex", "non binary", "nonbinary", "x"}
 _NOTHING: Mapping[str, Word] = {
     "extracranial_metastases": False,
     "smoking": "never",
@@ -70,14 +70,15 @@ def read_note(name: str, text: str) -> Note:
         except ValueError:
             return Note(problem=NOT_UNDERSTOOD)
     items = [plain_word(item) for item in re.split(r"[;|,/]|\bor\b", text) if item.strip()]
-    if all(re.fullmatch(f"(?:{_HARMLESS[name]}|{WHEN})", item) for item in items):
+    if all(
+        re.fullmatch(f"(?:{_HARMLESS[name]}|{WHEN}|(?:of (?:the )?)?patient)", item)
+        for item in items
+    ):
         return Note()
     if all(is_code(item) or item in MISSING for item in items) and len(items) > 1:
         return Note()
     values = [_value_or_none(name, item) for item in items]
-    known = all(
-        v is not None or i in MISSING | _NO_ANSWER for v, i in zip(values, items, strict=True)
-    )
+    known = all(_known(name, item) for item in items)
     if known and len({v for v in values if v is not None}) > 1:
         return Note(listed=True)
     return Note(problem=NOTE_NOT_UNDERSTOOD)
@@ -108,6 +109,9 @@ def legend_in(name: str, text: str) -> dict[str, Word]:
         if key in found or len(nothing) > 1 or not _others(found, _NOTHING[name]):
             raise ValueError(text)
         found[key] = _NOTHING[name]
+    numbers = {key: value for key, value in found.items() if is_code(key) and value is not None}
+    if len(numbers) > 1 and len(set(numbers.values())) == 1:
+        raise ValueError(text)  # "1 = male, 2 = male": a slip, whichever was meant
     return found
 
 
@@ -182,7 +186,7 @@ def _code_and_word(name: str, first: str, second: str) -> tuple[str, str]:
         if known[0] == known[1]:
             raise ValueError(first)
     code, word = (first, second) if known[1] else (second, first)
-    if re.search(r"\d", code) and " " in code:
+    if (re.search(r"\d", code) and " " in code) or re.search(r"[!≠<>≤≥~¬]", code):
         raise ValueError(code)
     return code, word
 

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bmcore.domain import Primary
 
@@ -26,12 +27,12 @@ SEX: Mapping[str, Word] = {
     **dict.fromkeys((
         "m", "male", "man", "masculine", "männlich", "mann", "homme", "hombre", "varón", "varon",
         "maschio", "uomo", "masculino", "homem", "mężczyzna", "muž", "mand", "erkek", "мужской",
-        "мужчина", "男", "男性",
+        "мужчина", "男", "男性", "♂",
     ), "male"),
     **dict.fromkeys((
         "f", "female", "woman", "w", "weiblich", "frau", "femme", "mujer", "femmina", "donna",
         "femenino", "feminino", "mulher", "kobieta", "žena", "vrouw", "kvinna", "kvinde", "kvinne",
-        "kadın", "женский", "женщина", "女", "女性",
+        "kadın", "женский", "женщина", "女", "女性", "♀",
     ), "female"),
 }  # fmt: skip
 YES_NO: Mapping[str, Word] = {
@@ -126,7 +127,7 @@ WHEN = (
 )
 _AGE_NOTE = (
     rf"(?:(?:age )?(?:in |en )?(?:completed |full |whole )?(?P<unit>{'|'.join(_PER_YEAR)})\.?"
-    rf"(?: old| of age)?(?: {WHEN})?|{WHEN}|(?:of )?(?:the )?patient)"
+    rf"(?: old| of age)?(?: {WHEN})?|{WHEN}|(?:of (?:the )?)?patient|diagnosis|dx|mri|scan|imaging)"
 )
 _PACK_NOTE = rf"(?:pack years|packyears|pack yrs|py|number|total|lifetime|cumulative|{WHEN})"
 _PACKS = {"py", "pack years", "pack year", "packyears"} | _YEARS
@@ -146,6 +147,7 @@ def plain_word(text: str) -> str:
     return re.sub(r"[\s_-]+", " ", text.lower()).strip() or text.strip()
 
 
+@lru_cache(maxsize=4096)
 def code_key(text: str) -> str:
     """A cell as a key of a legend: 01, 1.0 and 1 are one code, -1 is another; words as above."""
     text = tidy(text).replace("\u2212", "-")
