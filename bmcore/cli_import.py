@@ -88,7 +88,7 @@ def _table(path: Path | None, legends: Sequence[str]) -> ClinicalTable | None:
     """The clinical table, with how each column is read on stderr."""
     from bmcore.door.bulk import check_table
     from bmcore.intake.clinical import FIELD_WORDS, read_clinical
-    from bmcore.intake.clinical_values import parse_legends
+    from bmcore.intake.clinical_legends import parse_legends
 
     if path is None:
         return None

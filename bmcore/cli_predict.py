@@ -136,7 +136,7 @@ def _with_clinical(brought: Brought, typed: ClinicalRecord, asked: Asked) -> Bro
     record, remarks, raw = brought.clinical, brought.remarks, brought.raw
     if asked.clinical is not None:
         from bmcore.intake.clinical import read_clinical
-        from bmcore.intake.clinical_values import parse_legends
+        from bmcore.intake.clinical_legends import parse_legends
 
         read = read_clinical(asked.clinical, parse_legends(asked.told.legends))
         own = read.record_for(brought.own_id)

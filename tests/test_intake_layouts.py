@@ -133,3 +133,11 @@ def test_other_folders_are_no_layout(tmp_path: Path) -> None:
             layouts.find(tmp_path, name)
     with pytest.raises(InputRefused, match="no such layout"):
         layouts.find(tmp_path, "mine")
+
+
+def test_letters_of_another_size_hide_no_file_of_the_yale_layout(tmp_path: Path) -> None:
+    own = "BraTS-MET-00086-000"
+    nested = tmp_path / "Pretreat-MetsToBrain-Masks" / own
+    lay(nested, f"{own}-t1c.nii.gz", f"{own}-t2f.NII.GZ", f"{own}-T2W.nii.gz")
+    _, case = only(nested.parent)
+    assert set(case.files) == {"t1c", "t2f", "t2w"}

@@ -7,7 +7,7 @@ import pytest
 
 from bmcore.domain import ClinicalRecord, InputRefused, Severity
 from bmcore.intake.clinical import read_clinical
-from bmcore.intake.clinical_values import pairs_in, parse_legends
+from bmcore.intake.clinical_legends import legend_in, parse_legends
 
 
 def csv(tmp_path, text):
@@ -94,9 +94,9 @@ def test_a_legend_that_is_not_understood_closes_the_column(tmp_path):
 
 
 def test_pairs_are_found_in_either_order():
-    assert pairs_in("1 = male, 2 = female") == {"1": "male", "2": "female"}
-    assert pairs_in("male=1; female=2; 9=unknown") == {
-        "1": "male", "2": "female", "9": "unknown"
+    assert legend_in("sex", "1 = male, 2 = female") == {"1": "male", "2": "female"}
+    assert legend_in("sex", "male=1; female=2; 9=unknown") == {
+        "1": "male", "2": "female", "9": None
     }  # fmt: skip
 
 
@@ -242,3 +242,131 @@ def test_a_wrong_dimension_tag_hides_no_row(tmp_path):
         for part in old.namelist():
             new.writestr(part, old.read(part).replace(b'ref="A1:B6"', b'ref="A1:A2"'))
     assert len(read_clinical(changed).records) == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "case_id|age|sex\nP001|61|F\n",
+        "sep=;\rcase_id;age;sex\rP001;61;F\r",
+        "sep=;;;\r\ncase_id;age;sex\r\nP001;61;F\r\n",
+        "sep = ;\ncase_id;age;sex\nP001;61;F\n",
+        "participant_id\tage\tsex\nP001\t61\tF\n",
+        'MRN;age;sex\n="P001";61;F\n',
+        "Patienten-ID;age;sex\nP\u00ad001\u200b;61;F\n",
+    ],
+)
+def test_more_ways_to_part_cells_and_to_head_and_keep_an_id(tmp_path, text):
+    assert table(tmp_path, text).record_for("P001").sex == "female"
+
+
+def test_excels_marks_of_text_are_no_part_of_an_id(tmp_path):
+    read = table(tmp_path, 'case_id;age\n="007";61\n\'008;50\n')
+    assert read.record_for("007") and read.record_for("008") and not read.record_for("7")
+    read = table(tmp_path, "BraTS_MET_ID;age\n86.0;61\n")
+    assert read.record_for("BraTS-MET-00086-000").age_years == 61
+
+
+@pytest.mark.parametrize("heading", ["Fallzahl", "#", "Pseudonyme", "Kennung", ""])
+def test_a_row_that_may_name_another_case_goes_to_none(tmp_path, heading):
+    read = table(tmp_path, f"{heading};Age;Sex\nX1;61;F\n")
+    with pytest.raises(InputRefused, match="a column that is not understood may say it"):
+        read.record_for("Y9")
+    assert read.record_for("X1").sex == "female"  # the very id of the case
+
+
+def test_a_row_without_an_id_serves_its_case_beside_measurements(tmp_path):
+    read = table(tmp_path, "Age;Sex;Volume;Date;Remark\n61;F;1.5;2020-01-02;none of it\n")
+    assert read.record_for("Y9").sex == "female"
+    read = table(tmp_path, "case_id;Age\nrow-7;61\n")
+    assert read.record_for("Y9") is None and read.record_for("row-7").age_years == 61
+
+
+def test_values_below_an_empty_heading_are_told(tmp_path):
+    read = read_clinical(book(tmp_path, ["case_id", None, "Sex"], ["P1", 61, "F"]))
+    assert read.records["P1"].age_years is None
+    assert "column 2 has no heading and was not used (found 1 cells, the first '61'" in said(read)
+
+
+def test_what_the_eye_sees_on_a_sheet_and_its_cells_do_not_say_is_told(tmp_path):
+    from openpyxl.cell.rich_text import CellRichText, TextBlock
+    from openpyxl.cell.text import InlineFont
+    from openpyxl.styles import Font
+
+    made = openpyxl.Workbook()
+    sheet = made.active
+    struck = CellRichText(TextBlock(InlineFont(strike=True), "2"), "5")
+    for row in (["case_id", "Age", "Pack years"], ["A", 61, struck], ["B", None, 3], ["C", 50, 1]):
+        sheet.append(row)
+    sheet.merge_cells("B2:B3")
+    sheet.row_dimensions[4].hidden = True
+    sheet.column_dimensions["C"].hidden = True
+    sheet["B4"].font = Font(strike=True)
+    path = tmp_path / "clinical.xlsx"
+    made.save(path)
+    read = read_clinical(path)
+    assert read.records["A"].pack_years == 5  # not 25
+    for words in (
+        "1 place is merged of several cells; only the first cell holds the value, the others count "
+        "as empty (found B2:B3)",
+        "1 row is hidden; read like the others (found row 4)",
+        "1 column is hidden; read like the others (found C)",
+        "1 cell is struck through; read like the others (found cells B4)",
+        "1 cell holds text that is struck through; that text was left out (found cells C2)",
+    ):
+        assert f"warning: clinical.xlsx: {words}" in said(read)
+
+
+def sheets(tmp_path, *titles, hidden=()):
+    made = openpyxl.Workbook()
+    made.remove(made.active)
+    for title in titles:
+        sheet = made.create_sheet(title)
+        sheet.append(["case_id", "Age"])
+        sheet.append([title, 61])
+        sheet.sheet_state = "hidden" if title in hidden else "visible"
+    path = tmp_path / "clinical.xlsx"
+    made.save(path)
+    return path
+
+
+def test_the_sheet_is_the_one_called_data_or_the_only_one_to_be_seen(tmp_path):
+    assert list(read_clinical(sheets(tmp_path, "A", "data")).records) == ["data"]
+    read = read_clinical(sheets(tmp_path, "A", "Data", hidden=("Data",)))
+    assert list(read.records) == ["A"] and "hidden sheets were not read (found Data)" in said(read)
+    with pytest.raises(InputRefused, match="call the sheet with the table 'Data'"):
+        read_clinical(sheets(tmp_path, "A", "B"))
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("case_id,age\nA,61\n".encode("utf-16-le"), "UTF-16 without its mark"),
+        (b"\xff\xfe" + "case_id,age\n".encode("utf-16-le") + b"a", "UTF-16 that is damaged"),
+        ("case_id,age\nA,61\n".encode("utf-32"), "UTF-32"),
+        (b"$FL2@(#) SPSS DATA FILE" + bytes(50), "an SPSS file"),
+        (b"case_id age sex\nA 61 F\n", "part the cells of a row by commas"),
+    ],
+)
+def test_other_files_are_called_by_their_name(tmp_path, raw, words):
+    path = tmp_path / "clinical.csv"
+    path.write_bytes(raw)
+    with pytest.raises(InputRefused) as caught:
+        read_clinical(path)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [("content.xml", "an OpenDocument file"), ("xl/workbook.bin", "a binary Excel file"),
+     ("clinical.csv", "unpack it and choose the table in it")],
+)  # fmt: skip
+def test_other_archives_are_called_by_their_name(tmp_path, part, words):
+    import zipfile
+
+    path = tmp_path / "clinical.xlsx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(part, "x")
+    with pytest.raises(InputRefused) as caught:
+        read_clinical(path)
+    assert words in str(caught.value)

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bmcore.domain import ClinicalRecord, Finding, InputRefused, Primary, Severity, refuse
 from bmcore.intake.clinical_columns import (
-    FIELD_WORDS,
     Column,
     ColumnReading,
-    field_of,
     match_columns,
     understand,
+    without_heading,
 )
+from bmcore.intake.clinical_headings import FIELD_WORDS, field_of, plain_heading
 from bmcore.intake.clinical_rows import RowReader, exact_id
-from bmcore.intake.clinical_values import Word
-from bmcore.intake.tables import read_rows
+from bmcore.intake.clinical_values import MISSING, Word
+from bmcore.intake.tables import Row, read_rows
 
 __all__ = ["FIELD_WORDS", "ClinicalTable", "ColumnReading", "read_clinical"]
 
@@ -39,7 +39,8 @@ class ClinicalTable:
     the file. primaries: case id -> Primary, or None where it is missing or none of the six.
     recognised: heading -> what it was taken for, in words. unrecognised: headings that were not
     understood. readings: each column and how it was read. findings: everything noticed, each with
-    row and column in words. yale: the ids are numbers of that data set.
+    row and column in words. perhaps_ids: columns of a file without a column of case ids that may
+    hold one, with their first value.
     """
 
     records: Mapping[str, ClinicalRecord] = field(default_factory=dict)
@@ -48,19 +49,30 @@ class ClinicalTable:
     unrecognised: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     readings: tuple[ColumnReading, ...] = ()
+    names_cases: bool = True
+    perhaps_ids: Mapping[str, str] = field(default_factory=dict)
 
     def record_for(self, case_id: str) -> ClinicalRecord | None:
         """The record whose id is exactly ``case_id``; the only record where the file names no
-        case; by number for cases of Pretreat-MetsToBrain-Masks; else None."""
+        case; by number for cases of Pretreat-MetsToBrain-Masks; else None. InputRefused where the
+        only record may be that of another case, by a column that is not understood."""
         exact = exact_id(case_id)
         if exact in self.records:
             return self.records[exact]
         number = _YALE_ID.fullmatch(exact)
         if number and str(int(number[1])) in self.records:
             return self.records[str(int(number[1]))]
-        if len(self.records) == 1 and next(iter(self.records)).startswith("row-"):
-            return next(iter(self.records.values()))
-        return None
+        if len(self.records) != 1 or self.names_cases:
+            return None
+        if self.perhaps_ids and exact not in self.perhaps_ids.values():
+            raise refuse(
+                "the clinical table does not say whose row it is, and a column that is not "
+                "understood may say it",
+                found=", ".join(f"'{h}' with {v[:40]}" for h, v in self.perhaps_ids.items())[:200],
+                expected="a column case_id, or one row without such columns",
+                hint="head the column with the id case_id, or take these columns out.",
+            )
+        return next(iter(self.records.values()))
 
     def like(self, case_id: str) -> tuple[str, ...]:
         """Ids that could be meant by ``case_id``, for a message; never used as a key."""
@@ -75,7 +87,7 @@ class ClinicalTable:
 
     def as_findings(self, case_id: str) -> tuple[Finding, ...]:
         """How the columns were read, to be kept with the case; the headings are not."""
-        told = {r.field: r.how for r in self.readings if r.field not in ("", "case_id")}
+        told = {r.field: r.how for r in self.readings if r.used and r.field != "case_id"}
         return tuple(
             Finding(Severity.INFO, f"{FIELD_WORDS[name]} was read from a table: {how}")
             for name, how in told.items()
@@ -86,7 +98,7 @@ class ClinicalTable:
 def read_clinical(
     path: str | Path, legends: Mapping[str, Mapping[str, Word]] | None = None
 ) -> ClinicalTable:
-    """Read a clinical table: CSV (comma, semicolon or tab; UTF-8) or xlsx (sheet ``Data``).
+    """Read a clinical table: CSV (comma, semicolon, tab or |; UTF-8) or xlsx (sheet ``Data``).
 
     legends: field -> code -> value, as the user says; they win over the heading's. A value that
     cannot be read is refused (InputRefused) where the file holds one record; in a table it becomes
@@ -96,7 +108,7 @@ def read_clinical(
     path = Path(path)
     headings, rows, notes = read_rows(path, lambda heading: field_of(heading) is not None)
     columns, findings = match_columns(headings, path)
-    findings = [*notes, *findings]
+    findings = [*notes, *findings, *without_heading(headings, rows, path)]
     understood = {
         name: understand(name, place, headings, rows, path, legends or {})
         for name, place in columns.items()
@@ -141,7 +153,22 @@ def read_clinical(
     readings = tuple(
         understood[name].reading(headings[place]) for name, place in sorted_by_place(understood)
     )
-    return ClinicalTable(records, primaries, taken, unknown, tuple(findings), readings)
+    named = "case_id" in columns
+    perhaps = {} if named or len(records) > 1 else dict(_perhaps_ids(headings, rows))
+    return ClinicalTable(
+        records, primaries, taken, unknown, tuple(findings), readings, named, perhaps
+    )
+
+
+def _perhaps_ids(headings: list[str], rows: list[Row]) -> Iterator[tuple[str, str]]:
+    """Columns that are not understood and may hold an id: by their heading or by their value."""
+    for place, heading in enumerate(headings):
+        value = next((r.cells[place] for r in rows if r.cells[place].lower() not in MISSING), "")
+        if not value or field_of(heading) is not None:
+            continue
+        digits = re.search(r"\d", value) and not _MEASURED.fullmatch(value)
+        if digits or _ID_HEADING.search(plain_heading(heading)):
+            yield heading or "(no heading)", exact_id(value)
 
 
 def sorted_by_place(understood: Mapping[str, Column]) -> list[tuple[str, int]]:
@@ -149,6 +176,12 @@ def sorted_by_place(understood: Mapping[str, Column]) -> list[tuple[str, int]]:
     return sorted(((n, c.place) for n, c in understood.items()), key=lambda pair: pair[1])
 
 
+# A number with decimals or a date: no id of a case.
+_MEASURED = re.compile(r"[+-]?\d*[.,]\d+|\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}")
+_ID_HEADING = re.compile(
+    r"(?:^|_)(?:\w*ids?|no|nr|num|\w*nummer|number|n°|nº|code|key|pseudonym\w*|\w*name|initials|mrn"
+    r"|folder|scan|file)$"
+)
 _YALE_ID = re.compile(r"BraTS-MET-(\d{5})-000")
 
 

@@ -2,121 +2,47 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bmcore.domain import Finding, Severity, refuse
+from bmcore.intake.clinical_headings import (
+    ALIASES,
+    EXPECTED,
+    FIELD_WORDS,
+    YALE_HEADINGS,
+    field_of,
+    plain_heading,
+    split_heading,
+    unit_apart,
+)
+from bmcore.intake.clinical_legends import NOTE_NOT_UNDERSTOOD, Note, read_note
 from bmcore.intake.clinical_values import (
+    NEITHER,
     NO_YES,
     WORDS,
     YALE_CODES,
     Word,
+    code_key,
     is_code,
-    legend_of,
-    pairs_in,
-    plain_word,
+    of_pack_years,
     unit_of,
 )
 from bmcore.intake.tables import Row
-
-ALIASES: Mapping[str, tuple[str, ...]] = {
-    "case_id": (
-        "brats_met_id", "brats_mets_id", "brats_id", "case_id", "caseid", "case", "subject_id",
-        "subject", "patient_id", "patient", "id",
-    ),
-    "primary": (
-        "primary", "primary_tumour", "primary_tumor", "primary_site", "primary_cancer",
-        "primary_diagnosis", "primary_type", "cancer_type", "primary_code",
-    ),
-    "sex": ("sex", "gender", "sex_at_birth", "patient_sex"),
-    "age_years": (
-        "age_years", "age", "age_yrs", "age_at_diagnosis", "age_at_dx", "age_at_imaging",
-        "age_at_scan", "age_at_mri", "patient_age",
-    ),
-    "smoking": (
-        "smoking", "smoking_status", "smoking_history", "smoking_hx", "smoker", "tobacco",
-        "tobacco_use", "tobacco_history",
-    ),
-    "pack_years": (
-        "pack_years", "packyears", "pack_year", "pack_yrs", "pack_years_smoked",
-        "pack_year_history", "smoking_pack_years", "number_of_pack_years",
-    ),
-    "extracranial_metastases": (
-        "extracranial_metastases", "extracranial_metastasis", "extracranial_mets", "extracranial",
-        "extracranial_disease", "extra_cranial_metastases", "extra_cranial_mets",
-        "extranodal_metastases", "extranodal_metastasis", "extranodal_mets", "extranodal",
-        "extra_nodal_metastases", "extranodal_disease", "metastases_outside_the_brain",
-    ),
-    "not used": (
-        "ethnicity", "race", "race_ethnicity", "ethnic_group", "et_num", "death", "deceased",
-        "notes", "comment", "comments",
-    ),
-}  # fmt: skip
-FIELD_WORDS: Mapping[str, str] = {
-    "case_id": "case",
-    "primary": "primary tumour",
-    "sex": "sex",
-    "age_years": "age in years",
-    "smoking": "smoking",
-    "pack_years": "pack-years",
-    "extracranial_metastases": "metastases outside the brain",
-    "not used": "known, not used",
-}
-EXPECTED = {
-    "sex": "male or female",
-    "age_years": "a number of years from 0 to 120",
-    "smoking": "never, former or current",
-    "pack_years": "a number from 0 to 300",
-    "extracranial_metastases": "yes or no",
-    "primary": "the name of the primary",
-}
-YALE_HEADINGS = ("brats_met_id", "brats_mets_id", "brats_id")
 
 
 @dataclass(frozen=True)
 class ColumnReading:
     """How one column was read. heading: as in the file; field: of ALIASES, "" where it was not
-    used; how: in words; codes: those that no legend explains, to be asked for."""
+    used and nothing is asked; how: in words; codes: those that no legend explains, to be asked
+    for; used: whether its cells were read."""
 
     heading: str
     field: str
     how: str
     codes: tuple[str, ...] = ()
-
-
-def _split_heading(heading: str) -> tuple[str, str]:
-    """A heading without its legend or unit, and those."""
-    note = " ".join(re.findall(r"\((.*?)\)|\[(.*?)\]", heading) and (
-        a or b for a, b in re.findall(r"\((.*?)\)|\[(.*?)\]", heading)
-    ))  # fmt: skip
-    bare = re.sub(r"\(.*?\)|\[.*?\]", "", heading)
-    legend = re.match(r"(.*?)[:;,-]?\s*(\S+\s*=.*)$", bare)
-    if legend:
-        bare, note = legend[1], f"{note} {legend[2]}"
-    return bare, note.strip()
-
-
-def plain_heading(heading: str) -> str:
-    """A heading as a key: without legend and unit, small letters and underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", _split_heading(heading)[0].lower()).strip("_")
-
-
-def _unit_apart(plain: str) -> tuple[str, str]:
-    """ "age_in_months" -> ("age", "months")."""
-    match = re.fullmatch(r"(.*?)_(?:in_)?(years?|yrs?|months?|mo|weeks?|days?)", plain)
-    return (match[1], match[2]) if match else (plain, "")
-
-
-def field_of(heading: str) -> str | None:
-    """The field of ALIASES that a heading stands for; None where it is not understood."""
-    plain = plain_heading(heading)
-    for form in (plain, _unit_apart(plain)[0]):
-        for name, aliases in ALIASES.items():
-            if form in aliases and (form == plain or name == "age_years"):
-                return name
-    return None
+    used: bool = True
 
 
 def match_columns(headings: list[str], path: Path) -> tuple[dict[str, int], list[Finding]]:
@@ -131,8 +57,8 @@ def match_columns(headings: list[str], path: Path) -> tuple[dict[str, int], list
                     Severity.WARNING,
                     f"the column '{heading}' was not understood and not used",
                     path.name,
-                    hint="rename it if it holds age, sex, smoking, pack-years or metastases "
-                    "outside the brain.",
+                    hint="rename it if it holds the id of the case, age, sex, smoking, pack-years "
+                    "or metastases outside the brain.",
                 )
             )
         if name is None or name == "not used":
@@ -159,15 +85,40 @@ def match_columns(headings: list[str], path: Path) -> tuple[dict[str, int], list
             file=path.name,
             found=", ".join(h for h in headings if h)[:200] or "no headings",
             expected="headings such as Age, Sex, Smoking, Pack_years, Extracranial_metastases",
-            hint="put the headings into the first row.",
+            hint="put the headings into the first row."
+            if len(headings) > 1
+            else "part the cells of a row by commas, semicolons, tabs or |, headings first.",
         )
     return columns, findings
 
 
-def _rank(name: str, heading: str) -> int:
-    plain = plain_heading(heading)
-    form = plain if plain in ALIASES[name] else _unit_apart(plain)[0]
-    return ALIASES[name].index(form)
+def without_heading(headings: list[str], rows: list[Row], path: Path) -> list[Finding]:
+    """A finding for each column that holds values below an empty heading."""
+    found = []
+    for place in (n for n, heading in enumerate(headings) if not heading):
+        cells = [row.cells[place] for row in rows if row.cells[place]]
+        if cells:
+            what = f"column {place + 1} has no heading and was not used"
+            hint = "write a heading above it; a heading over two columns counts for the first only."
+            held = f"{len(cells)} cells, the first '{cells[0][:40]}'"
+            found.append(Finding(Severity.WARNING, what, path.name, held, "a heading", hint))
+    return found
+
+
+def _rank(name: str, heading: str) -> tuple[bool, int]:
+    """The lower, the sooner a column is the one of its field: first, whether it is understood."""
+    base, note = split_heading(heading)
+    plain = plain_heading(base)
+    form = plain if plain in ALIASES[name] else unit_apart(plain)[0]
+    return not _note_understood(name, plain, note), ALIASES[name].index(form)
+
+
+def _note_understood(name: str, plain: str, note: str) -> bool:
+    if name == "age_years":
+        return unit_of(f"{note}, {unit_apart(plain)[1]}") is not None
+    if name == "pack_years":
+        return of_pack_years(note)
+    return name not in WORDS or not read_note(name, note).problem
 
 
 @dataclass
@@ -189,7 +140,8 @@ class Column:
         told = ", ".join(f"'{text}' as {value}" for text, value in list(self.seen.items())[:8])
         more = f" and {len(self.seen) - 8} more" if len(self.seen) > 8 else ""
         how = "; ".join(part for part in (self.how, told + more if told else "") if part)
-        return ColumnReading(heading, self.name if self.usable else "", how, self.codes)
+        name = self.name if self.usable or self.codes else ""
+        return ColumnReading(heading, name, how, self.codes, self.usable)
 
 
 def understand(
@@ -203,113 +155,154 @@ def understand(
     """How the cells of a column are to be read: by which unit, which legend."""
     heading = headings[place]
     column = Column(name, place)
-    note = _split_heading(heading)[1]
+    base, note = split_heading(heading)
+    plain = plain_heading(base)
     if name == "case_id":
         column.how = "the id of the case, letter by letter"
-        if plain_heading(heading) in YALE_HEADINGS:
+        if plain in YALE_HEADINGS:
             column.how = "numbers of the cases of Pretreat-MetsToBrain-Masks"
     elif name == "age_years":
-        per_year = unit_of(f"{note} {_unit_apart(plain_heading(heading))[1]}")
-        if per_year is False:
+        column.per_year = unit_of(f"{note}, {unit_apart(plain)[1]}")
+        if column.per_year is None:
             return _refused_column(column, heading, path, "its unit is not understood")
-        column.per_year = None if per_year is None else float(per_year)
-        column.how = "years" if column.per_year in (None, 1.0) else "brought to years"
+        column.how = "years" if column.per_year == 1.0 else "brought to years"
     elif name == "pack_years":
+        if not of_pack_years(note):
+            return _refused_column(column, heading, path, NOTE_NOT_UNDERSTOOD)
         column.how = "pack-years"
     else:
-        _by_legend(column, heading, note, {row.cells[place] for row in rows}, path, legends)
-        if not column.usable:
-            return column
+        cells = list({row.cells[place] for row in rows})
+        said = read_note(name, note)
+        given = {code_key(c): v for c, v in legends.get(name, {}).items()}
+        _by_legend(column, heading, said, given, path)
+        if said.problem and not given:
+            column.codes = tuple(sorted({code_key(c) for c in cells if is_code(c)} - {"-"}))
+            return _refused_column(column, heading, path, said.problem)
+        stated = set(given) | set(said.legend)
+        _ask_letters(column, heading, {code_key(c) for c in cells}, stated, plain, path)
         yale = any(plain_heading(h) in YALE_HEADINGS for h in headings)
-        _explain_codes(column, heading, [row.cells[place] for row in rows], path, yale)
+        _explain_codes(column, heading, cells, path, yale, bool(stated) or said.listed)
     return column
 
 
 def _refused_column(column: Column, heading: str, path: Path, why: str) -> Column:
     column.usable, column.how = False, f"not used: {why}"
+    hint = f"head it '{column.name}' alone if that is what it holds"
+    if column.name in WORDS:
+        hint += f", or say what the cells mean: --legend '{column.name}: 1=..., 2=...'"
+    if column.codes:
+        hint += ", or the boxes on the form"
+    if column.name == "age_years":
+        hint = "write the unit plainly (years, months), or give the age in years."
     column.findings.append(
         Finding(
             Severity.WARNING,
             f"the column '{heading}' was not used: {why}",
             path.name,
             expected=EXPECTED.get(column.name),
-            hint="write the words or the unit plainly.",
+            hint=hint.rstrip(".") + ".",
         )
     )
     return column
 
 
 def _by_legend(
-    column: Column,
-    heading: str,
-    note: str,
-    cells: set[str],
-    path: Path,
-    legends: Mapping[str, Mapping[str, Word]],
+    column: Column, heading: str, said: Note, given: Mapping[str, Word], path: Path
 ) -> None:
-    """Take the legend that the user gave, or the heading's; a heading's that is not understood
-    closes the column."""
-    column.words = WORDS[column.name]
-    given = legends.get(column.name)
-    if given is not None:
-        column.words = {**column.words, **given}
+    """Take the legend that the user gave, and the heading's where it does not contradict. Beside
+    a note that is not understood, nothing counts but what the user gave."""
+    legend = said.legend
+    if given:
         column.how = "by the legend that was given"
-        return
-    pairs = pairs_in(note)
-    if not pairs:
-        return
-    legend = legend_of(column.name, pairs)
-    if legend is None:
-        if any(cell in pairs for cell in cells):
-            _refused_column(column, heading, path, "the legend in its heading is not understood")
-        return
-    column.words = {**column.words, **{plain_word(c): v for c, v in legend.items()}}
-    column.how = "by the legend in the heading"
+        if any(legend.get(code, value) != value for code, value in given.items()):
+            legend = {}
+            what = (
+                f"the legend in the heading '{heading}' says otherwise than the one that was given"
+            )
+            column.findings.append(
+                Finding(Severity.WARNING, f"{what}; the one that was given counts", path.name)
+            )
+    elif legend:
+        column.how = "by the legend in the heading"
+    words = {} if said.problem else WORDS[column.name]
+    column.words = {**words, **legend, **given}
 
 
-def _explain_codes(column: Column, heading: str, cells: list[str], path: Path, yale: bool) -> None:
-    """Codes without a legend: those of the Yale table, 0 and 1 for no and yes; else asked for."""
-    codes = sorted(
-        {c for c in cells if is_code(c) and c != "-" and plain_word(c) not in column.words}
-    )
+def _ask_letters(
+    column: Column, heading: str, cells: set[str], stated: set[str], plain: str, path: Path
+) -> None:
+    """Ask for single letters that stand for two things: M beside H or V is male in one language
+    and female in another, unless F or W is there too."""
+    if column.name not in NEITHER:
+        return
+    letters = {c for c in cells if len(c) == 1 and c.isalpha()} - NEITHER[column.name]
+    ours = {c for c in letters - stated if c in column.words}
+    strange = {c for c in letters if c in stated or c not in column.words}
+    if ours and len({column.words[c] for c in letters if c in column.words}) < 2 and (
+        strange or plain == "sexo"
+    ):  # fmt: skip
+        column.words = {w: v for w, v in column.words.items() if w not in ours}
+        asked = tuple(sorted(ours | (strange - stated)))
+        _ask(
+            column,
+            heading,
+            asked,
+            "letters that mean different things in different languages",
+            path,
+        )
+
+
+def _explain_codes(
+    column: Column, heading: str, cells: list[str], path: Path, yale: bool, told: bool
+) -> None:
+    """Codes without a legend: those of the Yale table, 0 and 1 for no and yes; else asked for.
+
+    told: a legend or a list of words says how the column is to be read; no default counts then.
+    """
+    codes = sorted({code_key(c) for c in cells if is_code(c)} - {"-", *column.words})
     if not codes:
         return
     known: Mapping[str, Word] = {}
-    if yale and column.name in YALE_CODES:
+    if told:
+        pass
+    elif yale and set(codes) <= set(YALE_CODES.get(column.name, ())):
         known, column.how = YALE_CODES[column.name], "by the codes of Pretreat-MetsToBrain-Masks"
     elif column.name == "extracranial_metastases" and set(codes) <= {"0", "1"}:
         known, column.how = NO_YES, "0 as no, 1 as yes"
     elif column.name == "extracranial_metastases" and "+" in codes:
         known, column.how = {"+": True, "-": False}, "+ as yes, - as no"
-    elif column.name == "smoking" and yale:
+    elif column.name == "smoking" and yale and set(codes) <= {"0", "1", "2"}:
         column.findings.append(_smoking_note(codes, path))
         full = "2" in codes
         known = {"0": "never", "1": "former", "2": "current"} if full else {"0": "never"}
         column.how = "0 never, 1 former, 2 current" if full else "0 never, 1 not read"
     column.words = {**column.words, **known}
-    column.codes = tuple(c for c in codes if c not in known and not (yale and known))
-    if column.how and not column.codes:
-        if column.name == "extracranial_metastases" and not yale:
-            what = f"column '{heading}' holds codes; they were read: {column.how}"
-            column.findings.append(
-                Finding(Severity.INFO, what, path.name, hint="write the words if this is wrong.")
-            )
-        return
-    if column.codes:
-        column.how = f"codes {', '.join(column.codes)}: their meaning is not stated; not read"
+    open_ = tuple(c for c in codes if c not in known and not (yale and known))
+    if open_:
+        _ask(column, heading, open_, "codes whose meaning is not stated", path)
+    elif column.name == "extracranial_metastases" and known and not yale:
+        what = f"column '{heading}' holds codes; they were read: {column.how}"
         column.findings.append(
-            Finding(
-                Severity.WARNING,
-                f"column '{heading}' holds codes whose meaning is not stated; they count as "
-                "missing",
-                path.name,
-                found="codes " + ", ".join(column.codes),
-                expected=EXPECTED[column.name],
-                hint=f"write the words, put the legend into the heading ('{heading} (1 = ..., "
-                f"2 = ...)'), or give it: --legend '{column.name}: 1=..., 2=...', or the boxes on "
-                "the form.",
-            )
+            Finding(Severity.INFO, what, path.name, hint="write the words if this is wrong.")
         )
+
+
+def _ask(column: Column, heading: str, codes: tuple[str, ...], what: str, path: Path) -> None:
+    column.codes = (*column.codes, *codes)
+    told = ", ".join(column.codes)
+    column.how = f"codes {told}: their meaning is not stated; not read"
+    column.findings.append(
+        Finding(
+            Severity.WARNING,
+            f"column '{heading}' holds {what}; they count as missing",
+            path.name,
+            found="codes " + ", ".join(codes),
+            expected=EXPECTED[column.name],
+            hint=f"write the words, put the legend into the heading ('{split_heading(heading)[0]} "
+            f"(1 = ..., 2 = ...)'), or give it: --legend '{column.name}: 1=..., 2=...', or the "
+            "boxes on the form.",
+        )
+    )
 
 
 def _smoking_note(codes: list[str], path: Path) -> Finding:

@@ -7,13 +7,8 @@ import unicodedata
 from collections.abc import Callable, Mapping
 
 from bmcore.domain import ClinicalRecord, Finding, Primary, Severity
-from bmcore.intake.clinical_columns import (
-    EXPECTED,
-    FIELD_WORDS,
-    YALE_HEADINGS,
-    Column,
-    plain_heading,
-)
+from bmcore.intake.clinical_columns import Column
+from bmcore.intake.clinical_headings import EXPECTED, FIELD_WORDS, YALE_HEADINGS, plain_heading
 from bmcore.intake.clinical_values import (
     ADULT_YEARS,
     MISSING,
@@ -21,8 +16,8 @@ from bmcore.intake.clinical_values import (
     Number,
     Word,
     age_years,
+    code_key,
     pack_years,
-    plain_word,
 )
 from bmcore.intake.tables import Row
 
@@ -51,8 +46,9 @@ class RowReader:
             self._problem("the row names no case and was not used", self.columns["case_id"], "")
             return None
         plain = plain_heading(self.headings[self.columns["case_id"]])
-        if plain in YALE_HEADINGS and re.fullmatch(r"\d{1,5}", text):
-            return f"BraTS-MET-{int(text):05d}-000"
+        number = re.fullmatch(r"(\d{1,5})(?:\.0+)?", text)
+        if plain in YALE_HEADINGS and number:
+            return f"BraTS-MET-{int(number[1]):05d}-000"
         return exact_id(text)
 
     def record(self) -> ClinicalRecord:
@@ -95,15 +91,15 @@ class RowReader:
             return None
         column = self.understood[name]
         text = self.row.cells[self.columns[name]]
-        plain = plain_word(text)
-        if plain in column.words:
-            value = column.words[plain]
+        key = code_key(text)
+        if key in column.words:
+            value = column.words[key]
             column.seen.setdefault(text, _in_words(value))
             return value
         if name in ("extracranial_metastases", "smoking") and text.lower() in TWO_MEANINGS:
             self._note(name, f"'{text}' may mean none or not known; it counts as missing")
             return None
-        if text.lower() in MISSING or text in column.codes:
+        if text.lower() in MISSING or key in column.codes:
             return None  # the column's finding tells of its codes
         self._bad(name, text)
         return None
@@ -146,5 +142,7 @@ def _in_words(value: Word) -> str:
 
 
 def exact_id(text: str) -> str:
-    """An id as a key: letters of any script, only ends and the writing of accents made one."""
-    return unicodedata.normalize("NFC", text).strip()
+    """An id as a key: letters of any script, only ends and the writing of accents made one, and
+    nothing that cannot be seen."""
+    plain = unicodedata.normalize("NFC", text)
+    return "".join(c for c in plain if unicodedata.category(c) != "Cf").strip()

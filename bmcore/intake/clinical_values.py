@@ -7,37 +7,60 @@ published data set. Without one it is asked for, never guessed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from bmcore.domain import Primary, refuse
+from bmcore.domain import Primary
 
 Word = str | bool | Primary | None
 
 MISSING = {
     "", "na", "n/a", "#n/a", "n.a.", "<na>", "nan", "none", "null", "unknown", "unk", "missing",
-    "-", "--", ".", "?", "not available", "not known", "not recorded", "not reported", "nd",
+    "-", "--", "–", "—", ".", "?", "not available", "not known", "not recorded", "not reported",
+    "nd",
 }  # fmt: skip
 # Where a word is asked for, these may mean "nothing there" as well as "nothing known".
-TWO_MEANINGS = {"none", "-", "--", "null", "nil", "0.0"}
+TWO_MEANINGS = {"none", "-", "--", "–", "—", "null", "nil"}
 SEX: Mapping[str, Word] = {
-    "m": "male", "male": "male", "man": "male", "masculine": "male", "männlich": "male",
-    "homme": "male", "hombre": "male", "maschio": "male", "masculino": "male",
-    "f": "female", "female": "female", "woman": "female", "w": "female", "weiblich": "female",
-    "femme": "female", "mujer": "female", "femmina": "female", "femenino": "female",
-    "feminino": "female",
+    **dict.fromkeys((
+        "m", "male", "man", "masculine", "männlich", "mann", "homme", "hombre", "varón", "varon",
+        "maschio", "uomo", "masculino", "homem", "mężczyzna", "muž", "mand", "erkek", "мужской",
+        "мужчина", "男", "男性", "♂",
+    ), "male"),
+    **dict.fromkeys((
+        "f", "female", "woman", "w", "weiblich", "frau", "femme", "mujer", "femmina", "donna",
+        "femenino", "feminino", "mulher", "kobieta", "žena", "vrouw", "kvinna", "kvinde", "kvinne",
+        "kadın", "женский", "женщина", "女", "女性", "♀",
+    ), "female"),
 }  # fmt: skip
 YES_NO: Mapping[str, Word] = {
-    "no": False, "n": False, "false": False, "absent": False, "negative": False, "nein": False,
-    "non": False, "yes": True, "y": True, "true": True, "present": True, "positive": True,
-    "ja": True, "oui": True, "si": True, "sí": True, "sì": True, "sim": True,
+    **dict.fromkeys((
+        "no", "n", "false", "absent", "negative", "neg", "nein", "non", "não", "nie", "nee", "nej",
+        "nem", "hayır", "нет",
+    ), False),
+    **dict.fromkeys((
+        "yes", "y", "true", "present", "positive", "pos", "ja", "j", "oui", "si", "sí", "sì",
+        "sim", "tak", "ano", "igen", "evet", "да",
+    ), True),
 }  # fmt: skip
+# Letters that say nothing of the other letters of a column: neither, not known.
+NEITHER = {"sex": {"d", "x", "u", "o", "i"}, "extracranial_metastases": {"u"}}
 SMOKING: Mapping[str, Word] = {
-    "never": "never", "never smoker": "never", "non smoker": "never", "nonsmoker": "never",
-    "never smoked": "never", "former": "former", "former smoker": "former", "ex": "former",
-    "ex smoker": "former", "past": "former", "previous": "former", "quit": "former",
-    "current": "current", "current smoker": "current", "active": "current",
-    "active smoker": "current",
+    **dict.fromkeys((
+        "never", "never smoker", "non smoker", "nonsmoker", "never smoked", "nichtraucher",
+        "nieraucher", "non fumeur", "jamais", "nunca", "no fumador", "mai", "non fumatore",
+    ), "never"),
+    **dict.fromkeys((
+        "former", "former smoker", "ex", "ex smoker", "past", "previous", "quit", "exraucher",
+        "ex raucher", "ehemaliger raucher", "ehemals", "ex fumeur", "ancien fumeur", "sevré",
+        "exfumador", "ex fumador", "ex fumatore",
+    ), "former"),
+    **dict.fromkeys((
+        "current", "current smoker", "active", "active smoker", "aktiver raucher", "aktiv",
+        "fumeur actif", "actif", "fumador activo", "fumatore attivo",
+    ), "current"),
 }  # fmt: skip
 PRIMARY: Mapping[str, Word] = {
     "other": None,
@@ -67,17 +90,56 @@ YALE_CODES: Mapping[str, Mapping[str, Word]] = {
 }  # fmt: skip
 NO_YES: Mapping[str, Word] = {"0": False, "1": True}
 
-_CODE = re.compile(r"[+-]?\d{1,3}|\+|-")
-_PAIR = re.compile(r"([^\s=:,;/()\[\]]+)\s*(?:=|:)\s*([^,;/()\[\]=]+?)(?=\s*(?:[,;/]|$|\s\S+\s*=))")
-_YEARS = {"y", "yr", "yrs", "year", "years", "jahre", "ans", "años", "anni", "anos"}
+_CODE = re.compile(r"([+-]?)0*(\d{1,3})(?:[.,]0+)?")
+_SHORT = {  # units that name months, weeks or days only behind a number: "8m", "052W"
+    "m": 12.0, "w": 52.1775, "d": 365.2425,
+}  # fmt: skip
+_YEARS = {
+    "y", "yr", "yrs", "year", "years", "j", "jahr", "jahre", "jahren", "an", "ans", "année",
+    "années", "año", "años", "anno", "anni", "ano", "anos", "jaar", "år", "lat", "let", "roky",
+    "лет", "歳", "岁",
+}  # fmt: skip
 _PER_YEAR = {
     **dict.fromkeys(_YEARS, 1.0),
-    **dict.fromkeys(("m", "mo", "mos", "month", "months", "monate", "mois", "meses", "mesi"), 12.0),
-    **dict.fromkeys(("w", "wk", "wks", "week", "weeks", "wochen"), 52.1775),
-    **dict.fromkeys(("d", "day", "days", "tage"), 365.2425),
-}
+    **dict.fromkeys((
+        "mo", "mos", "mon", "mth", "mths", "month", "months", "monat", "monate", "monaten", "mois",
+        "mes", "meses", "mese", "mesi", "mês", "maand", "maanden", "måned", "måneder", "månad",
+        "månader", "miesiąc", "miesiące", "miesięcy", "měsíc", "měsíce", "měsíců", "месяц",
+        "месяца", "месяцев",
+    ), 12.0),
+    **dict.fromkeys((
+        "wk", "wks", "week", "weeks", "woche", "wochen", "semaine", "semaines", "semana",
+        "semanas", "settimana", "settimane", "weken", "uger", "veckor", "tygodnie", "týdny",
+    ), 52.1775),
+    **dict.fromkeys((
+        "day", "days", "tag", "tage", "tagen", "jour", "jours", "día", "días", "dia", "dias",
+        "giorno", "giorni", "dag", "dagen", "dage", "dagar", "dni", "дней",
+    ), 365.2425),
+}  # fmt: skip
+# When a value was taken, as headings say it; it changes nothing in how it is read.
+WHEN = (
+    r"(?:(?:(?:at|on) (?:the )?(?:time of (?:the )?)?"
+    r"(?:(?:first|initial|index|baseline|brain|bm|metastas[ei]s|cerebral|cranial) )*"
+    r"(?:diagnosis|dx|mri|mr|ct|scan|scanning|imaging|study|exam(?:ination)?|surgery|treatment"
+    r"|radiosurgery|srs|baseline|inclusion|enrol?lment|presentation|admission))"
+    r"|bei (?:diagnose(?:stellung)?|untersuchung|mrt|einschluss)|au diagnostic|al diagnóstico"
+    r"|alla diagnosi|baseline)"
+)
+_AGE_NOTE = (
+    rf"(?:(?:age )?(?:in |en )?(?:completed |full |whole )?(?P<unit>{'|'.join(_PER_YEAR)})\.?"
+    rf"(?: old| of age)?(?: {WHEN})?|{WHEN}|(?:of (?:the )?)?patient|diagnosis|dx|mri|scan|imaging)"
+)
+_PACK_NOTE = rf"(?:pack years|packyears|pack yrs|py|number|total|lifetime|cumulative|{WHEN})"
 _PACKS = {"py", "pack years", "pack year", "packyears"} | _YEARS
 ADULT_YEARS = 18.0
+
+
+def tidy(text: str) -> str:
+    """A text with signs of one width, single blanks, and nothing that cannot be seen."""
+    seen = "".join(
+        c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf"
+    )
+    return re.sub(r"\s+", " ", seen).strip()
 
 
 def plain_word(text: str) -> str:
@@ -85,58 +147,22 @@ def plain_word(text: str) -> str:
     return re.sub(r"[\s_-]+", " ", text.lower()).strip() or text.strip()
 
 
+@lru_cache(maxsize=4096)
+def code_key(text: str) -> str:
+    """A cell as a key of a legend: 01, 1.0 and 1 are one code, -1 is another; words as above."""
+    text = tidy(text).replace("\u2212", "-")
+    number = _CODE.fullmatch(text)
+    return f"{number[1]}{int(number[2])}" if number else plain_word(text)
+
+
 def is_code(text: str) -> bool:
-    return _CODE.fullmatch(text.strip()) is not None
+    text = text.strip()
+    return text in ("+", "-") or _CODE.fullmatch(text) is not None
 
 
 def meaning(name: str, text: str) -> Word:
     """The value of a word of field ``name``; KeyError where the word is not known."""
     return WORDS[name][plain_word(text)]
-
-
-def legend_of(name: str, pairs: Mapping[str, str]) -> dict[str, Word] | None:
-    """Code -> value, by the meanings in ``pairs``; None where one of them is not understood.
-
-    A meaning such as "unknown" makes the code a missing value.
-    """
-    found: dict[str, Word] = {}
-    for code, word in pairs.items():
-        if plain_word(word) in MISSING | {"not known", "unknown"}:
-            found[code] = None
-            continue
-        try:
-            found[code] = meaning(name, word)
-        except KeyError:
-            return None
-    return found
-
-
-def pairs_in(text: str) -> dict[str, str]:
-    """The pairs of a legend such as "0 = yes, 1 = no", codes and words in either order."""
-    found = {}
-    for first, second in _PAIR.findall(text):
-        first, second = first.strip(), second.strip()
-        if is_code(second) and not is_code(first):
-            first, second = second, first
-        found[first] = second
-    return found
-
-
-def parse_legends(texts: Iterable[str]) -> dict[str, dict[str, Word]]:
-    """Legends as typed, "sex: 1=male, 2=female" -> field -> code -> value. InputRefused."""
-    found = {}
-    for text in texts:
-        name, _, rest = text.partition(":")
-        field = {"extracranial": "extracranial_metastases"}.get(name.strip(), name.strip())
-        legend = legend_of(field, pairs_in(rest)) if field in WORDS else None
-        if not legend:
-            raise refuse(
-                "the legend is not understood",
-                found=text[:80],
-                expected="for instance 'sex: 1=male, 2=female'; fields " + ", ".join(WORDS),
-            )
-        found[field] = legend
-    return found
 
 
 @dataclass(frozen=True)
@@ -161,10 +187,11 @@ def age_years(text: str, per_year: float | None) -> Number:
             return Number(value, f"'{text}' was read as {value:.0f}")
         return Number(None)
     match = re.fullmatch(r"(\d+(?:[.,]\d+)?)\s*([^\W\d]*)", plain)
-    if not match or (match[2] and match[2] not in _PER_YEAR):
+    units = _PER_YEAR | _SHORT
+    if not match or (match[2] and match[2] not in units):
         return Number(None)
     number = float(match[1].replace(",", "."))
-    own = _PER_YEAR[match[2]] if match[2] else per_year or 1.0
+    own = units[match[2]] if match[2] else per_year or 1.0
     value = number / own
     if not 0 <= value <= 120:
         return Number(None)
@@ -183,15 +210,27 @@ def pack_years(text: str) -> Number:
     return Number(value if value <= 300 else None)
 
 
-def unit_of(note: str) -> float | bool | None:
-    """How many of the unit in a heading's note make a year; None without a unit; False where it
-    cannot be told."""
-    words = re.findall(r"[^\W\d_]+", note.lower())
-    units = {_PER_YEAR[w] for w in words if w in _PER_YEAR and len(w) > 1}
-    if len(units) > 1:
-        return False
-    if units:
-        return units.pop()
-    if re.search(r"decade|quarter|hour|minute|group|category|class|z.?score|norm", note.lower()):
-        return False
-    return None
+def unit_of(note: str) -> float | None:
+    """How many of the unit in a heading's note make a year; 1.0 without a unit. None where any
+    part of the note is not understood, or two units are named."""
+    units = set()
+    for part in _parts(note):
+        found = re.fullmatch(_AGE_NOTE, part)
+        if not found:
+            return None
+        units |= {_PER_YEAR[found["unit"]]} if found["unit"] else set()
+    return None if len(units) > 1 else units.pop() if units else 1.0
+
+
+def of_pack_years(note: str) -> bool:
+    """Whether a heading's note leaves its numbers pack-years."""
+    return all(re.fullmatch(_PACK_NOTE, part) for part in _parts(note))
+
+
+def is_unit(word: str) -> bool:
+    """Whether a word names a unit of age in full: not "m", which may be many things."""
+    return len(word) > 1 and word in _PER_YEAR
+
+
+def _parts(note: str) -> list[str]:
+    return [plain_word(part) for part in re.split(r"[,;|/]", tidy(note)) if part.strip()]

@@ -10,29 +10,34 @@ from __future__ import annotations
 import csv
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
 from bmcore import zips
 from bmcore.domain import refuse
+from bmcore.intake.spreadsheet_parts import (
+    MOST_NAMED,
+    check_kind,
+    check_size,
+    is_on,
+    local,
+    parser_of,
+    parts_of,
+    run,
+    struck_styles,
+)
 
-MAX_UNPACKED_BYTES = 200 * 2**20
 MAX_PARTS = 1000
 MAX_ROWS = 100_000
 MAX_COLUMNS = 500
 MAX_CELLS = 2_000_000
 MAX_STRINGS = 1_000_000
-MAX_SHEETS = 1000
 MAX_CELL = 32_767  # characters, as in Excel
-MOST_NAMED = 10  # cells in a message
-SHEET = "Data"
 _BLOCK = 1 << 16
 _DAMAGE = (*zips.FAULTS, expat.ExpatError, zlib.error, IndexError)
-
-Start = Callable[[str, dict[str, str]], None]
 
 
 def read_here(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,11 +49,14 @@ def read_here(job: Mapping[str, Any]) -> dict[str, Any]:
             zips.opened(path, MAX_PARTS) as archive,
             Path(job["out"]).open("w", encoding="utf-8") as out,
         ):
-            _check_size(archive, name)
-            sheet, strings = _parts(archive, name)
+            check_size(archive, name)
+            check_kind(archive, name)
+            parts = parts_of(archive, name)
             writer = csv.writer(out, lineterminator="\n")
-            rows = _Rows(name, _strings(archive, strings, name) if strings else [])
-            for row in rows.read(archive, sheet):
+            texts = _strings(archive, parts.texts, name) if parts.texts else ([], set())
+            struck = struck_styles(archive, parts.styles) if parts.styles else set()
+            rows = _Rows(name, *texts, struck)
+            for row in rows.read(archive, parts.sheet):
                 writer.writerow(row)
     except _DAMAGE as error:
         raise refuse(
@@ -58,132 +66,73 @@ def read_here(job: Mapping[str, Any]) -> dict[str, Any]:
             expected="an xlsx file",
             hint="open it in a spreadsheet program and save it again.",
         ) from error
-    return {"rows": rows.number, "formulas": rows.unstored, "formula_cells": rows.unstored_cells}
+    told = {key: place.told() for key, place in rows.noticed.items()}
+    return {"rows": rows.number, "other_sheets": parts.left, **told}
 
 
-def _check_size(archive: zipfile.ZipFile, name: str) -> None:
-    unpacked = sum(part.file_size for part in archive.infolist())
-    if unpacked > MAX_UNPACKED_BYTES:
-        raise refuse(
-            "the spreadsheet is too large once unpacked",
-            file=name,
-            found=f"{unpacked} bytes",
-            expected=f"at most {MAX_UNPACKED_BYTES} bytes",
-        )
-
-
-def _parts(archive: zipfile.ZipFile, name: str) -> tuple[str, str | None]:
-    """Names in the archive of the sheet to read and of the table of texts, if there is one."""
-    book = next((p for k, p, _ in _relations(archive, "") if k == "officeDocument"), None)
-    if book is None:
-        raise ValueError("no workbook")
-    relations = list(_relations(archive, book))
-    sheets: dict[str, str] = {}
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        if tag == "sheet" and len(sheets) < MAX_SHEETS:
-            sheets[attributes["name"]] = attributes["id"]
-
-    _parse(archive, book, start)
-    title = SHEET if SHEET in sheets else next(iter(sheets), "")
-    if SHEET not in sheets and len(sheets) != 1:
-        raise refuse(
-            f"the spreadsheet has no sheet '{SHEET}'",
-            file=name,
-            found=", ".join(sheets)[:200],
-            expected=f"a sheet '{SHEET}', or one sheet only",
-        )
-    targets = {key: part for _, part, key in relations}
-    texts = [part for kind, part, _ in relations if kind == "sharedStrings"]
-    return targets[sheets[title]], texts[0] if texts else None
-
-
-def _relations(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[str, str, str]]:
-    """(kind, part of the archive, id) of everything that ``part`` refers to."""
-    place = PurePosixPath(part)
-    found: list[tuple[str, str, str]] = []
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        if tag != "Relationship" or attributes.get("TargetMode") == "External":
-            return
-        target = attributes["Target"]
-        inside = target[1:] if target.startswith("/") else str(place.parent / target)
-        kind = attributes["Type"].rsplit("/", 1)[-1]
-        if len(found) < MAX_SHEETS:
-            found.append((kind, inside, attributes["Id"]))
-
-    _parse(archive, str(place.parent / "_rels" / f"{place.name}.rels"), start)
-    yield from found
-
-
-def _parse(archive: zipfile.ZipFile, part: str, start: Start) -> None:
-    """Walk through one part; tags and attributes come without their namespaces."""
-
-    def opened(tag: str, attributes: dict[str, str]) -> None:
-        start(_local(tag), {_local(key): value for key, value in attributes.items()})
-
-    _run(archive, part, _parser(opened, None, None))
-
-
-def _parser(start: Any, end: Any, text: Any) -> expat.XMLParserType:
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = _no_document_type
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler = text
-    return parser
-
-
-def _no_document_type(*_: object) -> None:
-    raise ValueError("it declares a document type")
-
-
-def _run(archive: zipfile.ZipFile, part: str, parser: expat.XMLParserType) -> None:
-    with archive.open(part) as stream:
-        while block := stream.read(_BLOCK):
-            parser.Parse(block)
-        parser.Parse(b"", True)
-
-
-def _local(name: str) -> str:
-    return name.rsplit(":", 1)[-1] if ":" in name else name
-
-
-def _strings(archive: zipfile.ZipFile, part: str, name: str) -> list[str]:
-    """The table of texts; cells refer to it by number."""
+def _strings(archive: zipfile.ZipFile, part: str, name: str) -> tuple[list[str], set[int]]:
+    """The table of texts, to which cells refer by number, without what is struck through; and the
+    numbers of those from which something was left out for that."""
     strings: list[str] = []
+    cut: set[int] = set()
     pieces: list[str] = []
     spoken = 0  # inside of how a word is spoken, which is not a part of it
-    inside = False
+    inside = struck = False
 
-    def start(tag: str, _: dict[str, str]) -> None:
-        nonlocal spoken, inside
-        inside = tag.endswith("t") and _local(tag) == "t" and not spoken
-        spoken += tag.endswith("rPh")
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal spoken, inside, struck
+        kind = local(tag)
+        if kind == "strike":
+            struck = is_on(attributes)
+        elif kind == "r":
+            struck = False
+        inside = kind == "t" and not spoken
+        spoken += kind == "rPh"
 
     def end(tag: str) -> None:
-        nonlocal spoken, inside
+        nonlocal spoken, inside, struck
+        kind = local(tag)
         inside = False
-        spoken -= tag.endswith("rPh")
-        if tag.endswith("si"):
+        spoken -= kind == "rPh"
+        if kind == "r":
+            struck = False
+        elif kind == "si":
             strings.append(_cell("".join(pieces), name))
             pieces.clear()
             if len(strings) > MAX_STRINGS:
                 raise _too_large(name, f"more than {MAX_STRINGS} texts")
 
     def text(piece: str) -> None:
-        if inside:
+        if inside and struck:
+            cut.add(len(strings))
+        elif inside:
             pieces.append(piece)
 
-    _run(archive, part, _parser(start, end, text))
-    return strings
+    run(archive, part, parser_of(start, end, text))
+    return strings, cut
+
+
+class _Noticed:
+    """How many places of one kind were met, and the first of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[str] = []
+
+    def add(self, place: str) -> None:
+        self.count += 1
+        if len(self.first) < MOST_NAMED:
+            self.first.append(place[:20])
+
+    def told(self) -> tuple[int, list[str]]:
+        return self.count, self.first
 
 
 class _Rows:
     """Reads the rows of a sheet; an empty list for each row that is left out."""
 
-    def __init__(self, name: str, strings: list[str]) -> None:
-        self.name, self.strings = name, strings
+    def __init__(self, name: str, strings: list[str], cut: set[int], struck: set[int]) -> None:
+        self.name, self.strings, self.cut, self.struck = name, strings, cut, struck
         self.number = self.cells = 0
         self.ready: list[list[str]] = []
         self.row: list[str] = []
@@ -192,12 +141,15 @@ class _Rows:
         self.pieces: list[str] | None = None
         self.spoken = 0
         self.formula = False
-        self.place = ""
-        self.unstored = 0  # formulas without a result
-        self.unstored_cells: list[str] = []
+        self.place = self.style = ""
+        self.hidden = self.crossed = False
+        self.hidden_columns: set[int] = set()
+        # formulas without a result, merged cells, hidden rows and columns, struck through
+        kinds = ("formulas", "merged", "hidden_rows", "hidden_columns", "struck", "cut")
+        self.noticed = {kind: _Noticed() for kind in kinds}
 
     def read(self, archive: zipfile.ZipFile, part: str) -> Iterator[list[str]]:
-        parser = _parser(self._start, self._end, self._text)
+        parser = parser_of(self._start, self._end, self._text)
         with archive.open(part) as stream:
             while block := stream.read(_BLOCK):
                 parser.Parse(block)
@@ -207,17 +159,26 @@ class _Rows:
         yield from self.ready
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        local = _local(tag)
-        if local == "c":
+        kind = local(tag)
+        if kind == "c":
             self._start_cell(attributes)
-        elif local == "f":
+        elif kind == "f":
             self.formula = True
-        elif local in ("v", "t"):
-            self.pieces = None if self.spoken else []
-        elif local == "row":
+        elif kind in ("v", "t"):
+            self.pieces = None if self.spoken or self.crossed else []
+            if self.crossed and not self.spoken:
+                self.noticed["cut"].add(self.place)
+        elif kind in ("r", "strike"):
+            self.crossed = kind == "strike" and is_on(attributes)
+        elif kind == "row":
             self._start_row(attributes)
-        elif local == "rPh":
+        elif kind == "rPh":
             self.spoken += 1
+        elif kind == "mergeCell":
+            self.noticed["merged"].add(attributes.get("ref", ""))
+        elif kind == "col" and attributes.get("hidden", "0") in ("1", "true"):
+            ends = (int(attributes.get(end, "0")[:9]) for end in ("min", "max"))
+            self.hidden_columns |= set(range(next(ends), min(next(ends), MAX_COLUMNS) + 1))
 
     def _start_row(self, attributes: dict[str, str]) -> None:
         number = int(attributes["r"][:9]) if "r" in attributes else self.number + 1
@@ -229,12 +190,14 @@ class _Rows:
             raise ValueError(f"row {number} comes after row {self.number}")
         self.ready += [[]] * (number - self.number - 1)
         self.number, self.row, self.column = number, [], 0
+        self.hidden = attributes.get("hidden", "0") in ("1", "true")
 
     def _start_cell(self, attributes: dict[str, str]) -> None:
         place = attributes.get("r")
         self.column = self.column + 1 if place is None else _column(place)
         self.kind, self.value, self.pieces = attributes.get("t", "n"), "", None
         self.formula, self.place = False, (place or f"row {self.number}")[:20]
+        self.style, self.crossed = attributes.get("s", ""), False
         self.cells += 1
         if self.cells > MAX_CELLS:
             raise _too_large(self.name, f"more than {MAX_CELLS} cells")
@@ -244,20 +207,20 @@ class _Rows:
             self.pieces.append(piece)
 
     def _end(self, tag: str) -> None:
-        local = _local(tag)
-        if local == "c":
+        kind = local(tag)
+        if kind == "c":
             if self.formula and not self.value:
-                self.unstored += 1
-                if len(self.unstored_cells) < MOST_NAMED:
-                    self.unstored_cells.append(self.place)
+                self.noticed["formulas"].add(self.place)
             if self.value:
                 self._keep(_cell(self._plain(), self.name))
-        elif local in ("v", "t") and self.pieces is not None:
+        elif kind in ("v", "t") and self.pieces is not None:
             self.value += "".join(self.pieces)
             self.pieces = None
-        elif local == "row":
+        elif kind == "row":
             self.ready.append(self.row)
-        elif local == "rPh":
+            if self.hidden and self.row:
+                self.noticed["hidden_rows"].add(f"row {self.number}")
+        elif kind == "rPh":
             self.spoken -= 1
 
     def _plain(self) -> str:
@@ -267,6 +230,8 @@ class _Rows:
             place = int(self.value[:12])
             if not 0 <= place < len(self.strings):
                 raise ValueError(f"a cell refers to text {place} of {len(self.strings)}")
+            if place in self.cut:
+                self.noticed["cut"].add(self.place)
             return self.strings[place]
         if self.kind == "b":
             return {"1": "yes", "0": "no"}.get(self.value.strip(), "")
@@ -280,6 +245,11 @@ class _Rows:
         if self.column <= len(self.row):
             raise ValueError(f"two cells in column {self.column} of row {self.number}")
         self.row += [""] * (self.column - len(self.row) - 1) + [text]
+        if self.style.isdigit() and int(self.style[:9]) in self.struck:
+            self.noticed["struck"].add(self.place)
+        if self.column in self.hidden_columns:
+            self.hidden_columns.discard(self.column)  # once is enough
+            self.noticed["hidden_columns"].add(self.place.rstrip("0123456789"))
 
 
 def _column(place: str) -> int:

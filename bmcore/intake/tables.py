@@ -22,6 +22,18 @@ _HEAD = 200_000  # characters in which the first line must begin
 _SAMPLE = 30  # lines that decide what parts the cells
 _TITLES = 6  # rows in which headings are looked for
 _START = re.compile(r"[^\r\n]+")
+_SEP = re.compile(r"\ufeff?\"?sep *= *([,;\t|:^~])\"?[,;\t| ]*(?:\r\n|\r|\n)", re.IGNORECASE)
+_OTHER_FILES = {  # how they begin, and what they are
+    b"$FL2": "an SPSS file",
+    b"$FL3": "an SPSS file",
+    b"<stata_dta>": "a Stata file",
+    b"{\\rtf": "a text document (RTF)",
+    b"%PDF": "a PDF",
+    b"\x1f\x8b": "a compressed file",
+    b"<html": "a web page",
+    b"<!DOCTYPE": "a web page",
+    b"<?xml": "XML",
+}
 
 
 @dataclass(frozen=True)
@@ -116,22 +128,36 @@ def _understood(cells: tuple[str, ...], known: Callable[[str], bool]) -> int:
 
 
 def _csv(path: Path, notes: list[Finding]) -> list[tuple[str, ...]]:
+    text = _text(path, notes)
+    declared = _SEP.match(text)
+    if declared:  # Excel's own line; it stays as an empty row, so that rows count as in the file
+        return _split("\n" + text[declared.end() :], declared[1], path)
+    return _split(text, _delimiter(text), path)
+
+
+def _text(path: Path, notes: list[Finding]) -> str:
     raw = path.read_bytes()
+    for start, kind in _OTHER_FILES.items():
+        if raw.startswith(start):
+            raise _no_text(path, kind, "open it in the program that made it and save it as CSV.")
+    if raw.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        raise _no_text(path, "text in UTF-32", "save it as CSV in UTF-8.")
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encoding = "utf-16"
-    else:
-        encoding = "utf-8-sig"
-        if b"\0" in raw:
-            raise refuse(
-                "the clinical file is not text",
-                file=path.name,
-                found="binary data",
-                expected="CSV or xlsx",
-            )
+        try:
+            return raw.decode("utf-16")
+        except UnicodeDecodeError as error:
+            hint = "it seems cut off; save it again as CSV in UTF-8."
+            raise _no_text(path, "text in UTF-16 that is damaged", hint) from error
+    if b"\0" in raw:
+        wide = min(raw[::2].count(0), raw[1::2].count(0)) == 0 and raw.count(0) > len(raw) // 3
+        raise _no_text(
+            path,
+            "text in UTF-16 without its mark" if wide else "binary data",
+            "save it as CSV in UTF-8, or as xlsx.",
+        )
     try:
-        text = raw.decode(encoding)
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text = raw.decode("cp1252", errors="replace")
         notes.append(
             Finding(
                 Severity.INFO,
@@ -140,14 +166,21 @@ def _csv(path: Path, notes: list[Finding]) -> list[tuple[str, ...]]:
                 hint="save it as UTF-8 if letters look wrong.",
             )
         )
-    declared = re.match(r"\ufeff?\"?sep=([,;\t|])\"?\r?\n", text, re.IGNORECASE)
-    if declared:  # Excel's own line; it stays as an empty row, so that rows count as in the file
-        return _split("\n" + text[declared.end() :], declared[1], path)
-    return _split(text, _delimiter(text), path)
+        return raw.decode("cp1252", errors="replace")
+
+
+def _no_text(path: Path, found: str, hint: str) -> Exception:
+    return refuse(
+        "the clinical file is not text",
+        file=path.name,
+        found=found,
+        expected="CSV or xlsx",
+        hint=hint,
+    )
 
 
 def _delimiter(text: str) -> str:
-    """The one of comma, semicolon and tab that parts the first rows into cells most evenly."""
+    """The one of comma, semicolon, tab and | that parts the first rows into cells most evenly."""
     lines = [line for line in _START.findall(text[:_HEAD]) if line.strip()][:_SAMPLE]
 
     def evenness(delimiter: str) -> tuple[int, int, int]:
@@ -158,7 +191,7 @@ def _delimiter(text: str) -> str:
         first = counts[0] if counts else 0
         return int(first > 1), sum(n == first for n in counts if first > 1), first
 
-    return max(",;\t", key=evenness)
+    return max(",;\t|", key=evenness)
 
 
 def _split(text: str, delimiter: str, path: Path) -> list[tuple[str, ...]]:
@@ -168,7 +201,7 @@ def _split(text: str, delimiter: str, path: Path) -> list[tuple[str, ...]]:
     try:
         rows = []
         for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
-            rows.append(tuple(c.strip() for c in cells))
+            rows.append(tuple(_shown(c.strip()) for c in cells))
             if len(rows) > MAX_ROWS or len(cells) > MAX_COLUMNS:
                 raise _too_many(path)
             if max(map(len, cells), default=0) > MAX_CELL:
@@ -188,6 +221,14 @@ def _split(text: str, delimiter: str, path: Path) -> list[tuple[str, ...]]:
     return rows
 
 
+def _shown(cell: str) -> str:
+    """A cell without the marks by which Excel keeps digits as text: ="007" and '007."""
+    if cell[:1] not in ("=", "'"):
+        return cell
+    kept = re.fullmatch(r"=\s*\"([^\"]*)\"|'(\d[^']*)", cell)
+    return (kept[1] or kept[2] or "").strip() if kept else cell
+
+
 def _too_many(path: Path) -> Exception:
     return refuse(
         "the table is too long",
@@ -202,20 +243,57 @@ def _xlsx(path: Path, notes: list[Finding]) -> list[tuple[str, ...]]:
         out = Path(folder) / "sheet.csv"
         job = {"path": str(path.absolute()), "name": path.name, "out": str(out)}
         told = ask("table", job, path.name, Limits.for_file(path, 2 * 2**20))
-        if told.get("formulas"):
-            notes.append(_unstored(told, path))
+        notes += _noticed(told, path)
         return _split(out.read_text(encoding="utf-8"), ",", path)
 
 
-def _unstored(told: Mapping[str, Any], path: Path) -> Finding:
-    count = int(told["formulas"])
-    cells = ", ".join(str(c) for c in told["formula_cells"])
-    return Finding(
-        Severity.WARNING,
-        f"{count} {'formula has' if count == 1 else 'formulas have'} no stored result; such cells "
-        "count as empty",
-        path.name,
-        found=f"cells {cells}" + (" ..." if count > len(told["formula_cells"]) else ""),
-        expected="values",
-        hint="open the file in a spreadsheet program, let it calculate, and save it again.",
-    )
+_NOTICED = {  # what the child met, one and several: in words, and what to try
+    "formulas": (
+        ("formula has no stored result", "formulas have no stored result"),
+        "such cells count as empty",
+        "open the file in a spreadsheet program, let it calculate, and save it again.",
+    ),
+    "merged": (
+        ("place is merged of several cells", "places are merged of several cells"),
+        "only the first cell holds the value, the others count as empty",
+        "split them, and write the value into each cell.",
+    ),
+    "hidden_rows": (
+        ("row is hidden", "rows are hidden"),
+        "read like the others",
+        "show what is hidden, and remove what does not belong to the table.",
+    ),
+    "hidden_columns": (
+        ("column is hidden", "columns are hidden"),
+        "read like the others",
+        "show what is hidden, and remove what does not belong to the table.",
+    ),
+    "struck": (
+        ("cell is struck through", "cells are struck through"),
+        "read like the others",
+        "remove what no longer holds.",
+    ),
+    "cut": (
+        ("cell holds text that is struck through", "cells hold text that is struck through"),
+        "that text was left out",
+        "remove what no longer holds.",
+    ),
+}  # fmt: skip
+
+
+def _noticed(told: Mapping[str, Any], path: Path) -> list[Finding]:
+    """What a sheet shows to the eye and its cells do not."""
+    found = []
+    for kind, (words, meaning, hint) in _NOTICED.items():
+        count, places = told.get(kind, (0, ()))
+        if not count:
+            continue
+        what = f"{count} {words[count > 1]}; {meaning}"
+        named = ", ".join(map(str, places)) + (" ..." if count > len(places) else "")
+        cells = f"cells {named}" if kind in ("formulas", "struck", "cut") else named
+        found.append(Finding(Severity.WARNING, what, path.name, cells, hint=hint))
+    if told.get("other_sheets"):
+        what = "hidden sheets were not read"
+        sheets = ", ".join(map(str, told["other_sheets"]))[:200]
+        found.append(Finding(Severity.INFO, what, path.name, sheets))
+    return found

@@ -26,7 +26,8 @@ class TableRow:
 
 def table_rows(dataset: YaleDataset) -> dict[str, TableRow]:
     """Case id -> row. InputRefused where the table cannot be read; {} where there is none."""
-    from bmcore.intake.clinical_columns import YALE_HEADINGS, field_of, match_columns, plain_heading
+    from bmcore.intake.clinical_columns import match_columns
+    from bmcore.intake.clinical_headings import YALE_HEADINGS, field_of, plain_heading
     from bmcore.intake.clinical_rows import exact_id
     from bmcore.intake.clinical_values import MISSING
     from bmcore.intake.tables import read_rows
@@ -47,8 +48,9 @@ def table_rows(dataset: YaleDataset) -> dict[str, TableRow]:
     found = {}
     for row in rows:
         text = row.cells[own]
-        if yale and re.fullmatch(r"\d{1,5}", text):
-            text = f"BraTS-MET-{int(text):05d}-000"
+        number = re.fullmatch(r"(\d{1,5})(?:\.0+)?", text)
+        if yale and number:
+            text = f"BraTS-MET-{int(number[1]):05d}-000"
 
         def cell(place: int | None, cells: tuple[str, ...] = row.cells) -> str:
             value = "" if place is None else cells[place].strip()

@@ -40,12 +40,15 @@ def folders(folder: Path) -> Iterator[Path]:
 
 
 def image(folder: Path, stem: str) -> Path | None:
-    """The image ``stem`` in ``folder``, packed or not; None where it is not there."""
-    for ending in (".nii.gz", ".nii"):
-        path = folder / f"{stem}{ending}"
-        if path.is_file():
-            return path
-    return None
+    """The image ``stem`` in ``folder``, packed or not; None where it is not there. Another case of
+    letters ("T2F.nii.gz", ".NII.GZ") counts where one file only is so called."""
+    names = [f"{stem}{ending}" for ending in (".nii.gz", ".nii")]
+    exact = next((folder / name for name in names if (folder / name).is_file()), None)
+    if exact is not None or not folder.is_dir():
+        return exact
+    lower = {name.lower() for name in names}
+    near = [path for path in folder.iterdir() if path.name.lower() in lower and path.is_file()]
+    return near[0] if len(near) == 1 else None
 
 
 def images(folder: Path, stems: Mapping[str, str]) -> dict[str, Path]:
