@@ -278,6 +278,12 @@ def test_a_row_that_may_name_another_case_goes_to_none(tmp_path, heading):
 def test_a_row_without_an_id_serves_its_case_beside_measurements(tmp_path):
     read = table(tmp_path, "Age;Sex;Volume;Date;Remark\n61;F;1.5;2020-01-02;none of it\n")
     assert read.record_for("Y9").sex == "female"
+    read = table(tmp_path, "Age;Sex;KPS;ECOG;Lesions\n61;F;80;1;12\n")
+    assert read.record_for("Y9").sex == "female"
+    with pytest.raises(InputRefused, match="'Pat' with 12"):
+        table(tmp_path, "Age;Pat\n61;12\n").record_for("Y9")
+    with pytest.raises(InputRefused, match="'Extra' with 007"):
+        table(tmp_path, "Age;Extra\n61;007\n").record_for("Y9")
     read = table(tmp_path, "case_id;Age\nrow-7;61\n")
     assert read.record_for("Y9") is None and read.record_for("row-7").age_years == 61
 

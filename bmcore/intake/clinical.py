@@ -176,10 +176,13 @@ def sorted_by_place(understood: Mapping[str, Column]) -> list[tuple[str, int]]:
     return sorted(((n, c.place) for n, c in understood.items()), key=lambda pair: pair[1])
 
 
-# A number with decimals or a date: no id of a case.
-_MEASURED = re.compile(r"[+-]?\d*[.,]\d+|\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}")
+# A count or score up to 100, a number with decimals or a date: no id of a case, unless its heading
+# speaks of one.
+_MEASURED = re.compile(
+    r"\d|[1-9]\d|100|[+-]?\d*[.,]\d+|\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}"
+)
 _ID_HEADING = re.compile(
-    r"(?:^|_)(?:\w*ids?|no|nr|num|\w*nummer|number|n°|nº|code|key|pseudonym\w*|\w*name|initials|mrn"
+    r"^(?:pat|case|subj|fall|caso?|suj|pac|paz|#)|(?:^|_)(?:\w*ids?|no|nr|num|\w*nummer|number|n°|nº|code|key|pseudonym\w*|\w*name|initials|mrn"
     r"|folder|scan|file)$"
 )
 _YALE_ID = re.compile(r"BraTS-MET-(\d{5})-000")
