@@ -45,11 +45,11 @@ _LENGTHS = {
     "string_too_long": "{max_length} characters at most",
 }
 _HINTS = {
-    "alpha": "5 per cent are 0.05.",
-    "margin": "5 points, or per cent of a time, are 0.05.",
+    "alpha": "write 0.0001 or more, and less than 0.25: 5 per cent are 0.05.",
+    "margin": "5 points, and of a decision time 5 per cent, are 0.05.",
 }
 _LIST_HINT = "write each entry behind a dash on a line of its own, or all in [ ]."
-_QUOTES_HINT = 'what looks like a number, a date, yes or no is text in quotes: "007".'
+_QUOTES_HINT = 'put it in quotes, as in "007" or "no", if that is the text.'
 _EXPECTED = re.compile(r"^(Value error, )?(Input should (be |have )?)?")
 _KEYED = re.compile(r"[a-z_]+(\[\d+\])?: ")  # a sentence that begins with the key it is about
 

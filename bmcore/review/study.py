@@ -188,7 +188,7 @@ class Study(_Part):
             if endpoint.alpha != alpha:
                 yield (
                     f"secondary_endpoints[{i}].alpha: {endpoint.alpha:g} is not the primary "
-                    f"endpoint's; all are judged at one alpha, so write alpha: {alpha:g} here"
+                    f"endpoint's ({alpha:g}); all are judged at that one, so leave it out here"
                 )
             if _meant(endpoint) in before:
                 yield f"secondary_endpoints[{i}]: this endpoint is named twice"
@@ -297,6 +297,16 @@ def _meant(endpoint: Endpoint) -> Choice | None:
     return None if choice is None else replace(choice, direction=choice.better)
 
 
+def _one_alpha(data: dict[str, Any]) -> dict[str, Any]:
+    """The plan with the primary endpoint's alpha in the secondary ones that name none."""
+    first, others = data.get("primary_endpoint"), data.get("secondary_endpoints")
+    if not isinstance(first, dict) or "alpha" not in first or not isinstance(others, list | tuple):
+        return data
+    alpha = {"alpha": first["alpha"]}
+    filled = [{**alpha, **other} if isinstance(other, dict) else other for other in others]
+    return {**data, "secondary_endpoints": filled}
+
+
 def _none(name: str) -> None:
     """No plan in force."""
 
@@ -336,7 +346,8 @@ def parse_study(data: Any, where: str, *, locked: bool = False, in_force: InForc
     name = str(data.get("study"))
     before = in_force(name) if re.fullmatch(plan_findings.ID, name) else None
     known = () if before is None else tuple(before._later())
+    whole = data if locked else _one_alpha(data)
     try:
-        return Study.model_validate_json(json.dumps(data), context={LOCKED: locked, _KNOWN: known})
+        return Study.model_validate_json(json.dumps(whole), context={LOCKED: locked, _KNOWN: known})
     except ValidationError as fault:
         raise InputRefused(*plan_findings.findings(fault, where)) from fault

@@ -278,7 +278,7 @@ def _draw_asked(values: Mapping[str, Any], token: str) -> dict[str, Any]:
 
 
 def _secondary(measure: str, endpoint: Mapping[str, Any]) -> dict[str, Any]:
-    made = {"measure": measure, "compare": endpoint["compare"], "alpha": endpoint["alpha"]}
+    made = {"measure": measure, "compare": endpoint["compare"]}
     return {**made, "readers": "fixed"} if measure == "agreement" else made
 
 
