@@ -287,7 +287,7 @@ def test_a_tiny_alpha_that_is_locked_opens():
         ("alpha: 0.05", "alpha: 0.0_5", "primary_endpoint.alpha: 0.0_5"),
         ("alpha: 0.05", "alpha: 0:00.05", "primary_endpoint.alpha: 0:00.05"),
         ("- Demo-1\n", "- 007\n", r"cases\[0\]: 007 .*a text in quotes, line 21"),
-        ("title: ", 'title: "\\ud800"  # ', "title holds half of a character.*line 4"),
+        ("title: ", 'title: "\\ud800"  # ', "title holds half of a character.*line 5"),
     ],
 )
 def test_a_number_that_yaml_reads_as_another_one_is_refused(was, now, told):
