@@ -89,13 +89,15 @@ def lock(
     Exit 2: the plan is not sound, something it needs is missing (see ``study check``), the id was
     not confirmed, or the amendment changes what readings rest on.
     """
+    from bmcore.review import plan as plans
     from bmcore.review import readiness, start
     from bmcore.review.store import open_store
     from bmcore.review.study import read_study
 
     with refusals():
-        plan = read_study(file)
+        read = read_study(file) if reason is None else None  # makes no database for a faulty plan
         with open_store(database_url(database)) as store:
+            plan = read or read_study(file, plans.in_force(store))
             facts = _facts(plan, bundle, store)
             if reason is not None:
                 locked = start.amend(

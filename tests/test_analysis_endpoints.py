@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bmcore.analysis import endpoints
+from bmcore.analysis import endpoint_words, endpoints
 from bmcore.analysis.readings import CaseFacts, LesionMarks, Person, Reading, StudyData
 from bmcore.analysis.results import results, running
 from bmcore.domain import PRIMARIES, InputRefused
@@ -75,23 +75,61 @@ def data(study, seed: int = 0, gain: float = 0.25, **changes: object) -> StudyDa
             "'AUC for melanoma' is not computed; use one of accuracy",
         ),
         ({"measure": "Non-inferiority of accuracy, margin 5 points"}, "is not computed"),
-        ({"measure": "AUC"}, "AUC must name the category"),
+        ({"measure": "AUC"}, "AUC must name the primary it is for, under primary"),
         ({"measure": "AUC", "primary": "liver"}, "primary: 'liver' is none of breast"),
         ({"aim": "non-inferiority"}, "needs a margin above 0"),
         ({"aim": "non-inferiority", "margin": 5.0}, r"below 1 \(5 points are 0.05\)"),
         ({"margin": 0.05}, "superiority has no margin"),
+        ({"measure": "AUC of 5 points"}, "primary, aim and margin .* keys of their own"),
+        (
+            {"measure": "decision time", "aim": "non-inferiority", "margin": 5.0},
+            r"below 1 \(5 per cent are 0.05\)",
+        ),
+        ({"lesions_mm": [10, 5]}, "lesions_mm must run from a smaller"),
         ({"measure": "wAFROC"}, "wAFROC needs a rating of each mark"),
         ({"measure": "lesion sensitivity"}, "needs lesion marks"),
         ({"measure": "agreement"}, "choose fixed"),
         ({"readers": "some"}, "readers"),
         ({"alpha": 0.5}, "alpha must lie"),
-        ({"primary": "breast"}, "accuracy is not for one category"),
+        ({"primary": "breast"}, "accuracy is not for one primary"),
         ({"compare": ["unaided", "aided_explained"]}, "which the study does not have"),
     ],
 )
 def test_what_cannot_be_computed_is_refused_when_the_plan_is_read(endpoint, sentence):
     with pytest.raises(InputRefused, match=sentence):
         plan(**endpoint)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "name"),
+    [
+        ({"lesions_mm": [5, 10]}, "Right answers"),
+        ({"cannot_tell": "left_out"}, "Right answers"),
+        ({"false_marks": "normal"}, "Right answers"),
+        ({"measure": "wAFROC", "lesions_mm": [10, None]}, "WAFROC"),
+        ({"measure": "false lesions", "lesions_mm": [5, 10]}, "False lesions per case"),
+        ({"measure": "decision time", "lesions_mm": [None, 10]}, "Decision time"),
+    ],
+)
+def test_a_key_that_the_measure_does_not_read_is_refused_and_names_nothing_in_an_old_plan(
+    endpoint, name
+):
+    asked = [
+        *drawn.study().model_dump(mode="json")["questions"],
+        {"id": "m", "kind": "marks", "text": "Mark each lesion", "rated": True},
+    ]
+    asked = [q for q in asked if q["kind"] != "lesions"]
+    whole = {**plan().model_dump(mode="json"), "questions": asked}
+    whole["primary_endpoint"] = {**PRIMARY, **endpoint}
+    (key,) = endpoint.keys() - {"measure"}
+    with pytest.raises(InputRefused, match=rf"{key}.*leave it out|read {key}, so it must be left"):
+        parse_study(whole, "here")
+    old = parse_study(whole, "locked", locked=True)
+    choice = old.primary_endpoint.choice
+    assert choice == Endpoint(choice.measure, ARMS)
+    assert endpoint_words.title(choice) == name
+    plain = {k: v for k, v in whole["primary_endpoint"].items() if k != key}
+    assert parse_study({**whole, "primary_endpoint": plain}, "here").digest != old.digest
 
 
 def test_readers_like_these_need_two_readers_in_the_plan():

@@ -23,7 +23,7 @@ from bmcore.review.readiness_gather import forget, gather
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.start import NotReady
 from bmcore.review.store import open_store
-from bmcore.review.study import read_study_text
+from bmcore.review.study import parse_study, read_study_text
 from bmcore.review.verify import verify
 from bmcore.review.votes import Evidence, Reader, VoteDraft
 from bmcore.review.worklist import Seconds
@@ -193,8 +193,16 @@ def test_each_fault_of_the_readers_in_the_plan_is_told(name: str) -> None:
 def test_two_spellings_of_one_person_are_told() -> None:
     """A full-width letter: two names to the plan, one person to the accounts."""
     two = [reader(READER_A), reader("Dr \uff21da", id="rb")]
-    told = sentences(WHOLE, study(readers=two))
+    with pytest.raises(InputRefused, match="readers: name Dr Ada stands in two spellings"):
+        study(readers=two)
+    old = {**people_fixture.plan_data(CASES), "readers": two}
+    told = sentences(WHOLE, parse_study(old, "locked", locked=True))
     assert any("readers ra and rb have the same name" in line for line in told), told
+
+
+def test_a_case_that_the_models_learnt_from_is_found_in_another_spelling() -> None:
+    facts = replace(WHOLE, trained_on=frozenset({"Case-\uff12"}))  # a full-width 2
+    assert "one of the cases that the models learnt from" in " ".join(sentences(facts))
 
 
 def test_what_the_arms_do_not_show_is_not_asked_for() -> None:

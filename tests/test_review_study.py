@@ -1,6 +1,7 @@
 """A plan is checked as a whole, locked by its hash, and gives each reader a list of his own."""
 
 import re
+import unicodedata
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -18,7 +19,7 @@ from bmcore.review import plan, schema
 from bmcore.review.allocation import Place, repeated_cases, work_list
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
-from bmcore.review.study import parse_study, read_study
+from bmcore.review.study import parse_study, read_study, read_study_text
 from bmcore.review.verify import verify
 from bmcore.review.worklist import Seconds
 
@@ -67,7 +68,7 @@ def test_the_example_is_a_sound_plan_and_comments_do_not_change_its_hash(tmp_pat
     ("changes", "sentence"),
     [
         ({"desing": 1}, "desing is not a known key"),
-        ({"cases": None}, r"cases cannot be used \(found None; expected a valid array"),
+        ({"cases": None}, r"cases cannot be used \(found None; expected a list\). Try: write each"),
         ({"seeds": {"order": 1}}, "seeds.allocation is missing"),
         ({"seeds": {"order": "1", "allocation": 2}}, r"seeds.order .*\(found '1'; expected"),
         ({"readers": [{"id": "r", "name": "A", "role": "surgeon", "years": 2}]}, "'surgeon'"),
@@ -113,6 +114,227 @@ def test_all_faults_are_told_at_once_and_a_key_given_twice_is_one(tmp_path):
         read_study(twice)
     with pytest.raises(InputRefused, match="cannot be read"):
         read_study(tmp_path / "none.yaml")
+
+
+# rules for new plans
+
+NFC, NFD = (unicodedata.normalize(form, "Müller-01") for form in ("NFC", "NFD"))
+UNASKED = [{**q, "arms": ["unaided"]} if q["id"] == "primary" else q for q in data()["questions"]]
+TWICE = {"id": "again", "kind": "quality", "text": "Oedema?", "arms": ["aided"]}
+
+
+def people(*called):
+    return [
+        {"id": f"r{n}", "name": name, "role": "other", "years": 2} for n, name in enumerate(called)
+    ]
+
+
+LATER_RULES = {
+    "a training case in another spelling": (
+        {"cases": [NFC, *SIX], "training_cases": [NFD]},
+        r"cases: Müller-01 stands in two spellings \('M\\xfcller-01' and 'Mu\\u0308ller-01'\) and "
+        "is a training case",
+    ),
+    "a practice case that is a training case": (
+        {"practice": [NFD], "training_cases": [NFC]},
+        "practice: Müller-01 .* is a training case",
+    ),
+    "a practice case that is counted": (
+        {"practice": [NFD], "cases": [NFC, *SIX]},
+        "practice: Müller-01 .* is a counted case",
+    ),
+    "one case twice": ({"cases": [NFC, NFD, *SIX]}, "cases: Müller-01 stands in two spellings"),
+    "a blank behind": ({"cases": ["A", "A ", *SIX]}, r"cases: A .*\('A' and 'A '\)"),
+    "zero width": ({"cases": ["A", "A\u200b", *SIX]}, r"'A\\u200b'"),
+    "a variation selector": ({"cases": ["A", "A\ufe0f", *SIX]}, r"'A\\ufe0f'"),
+    "a case of blanks": ({"cases": ["  ", *SIX]}, r"cases\[0\]: nothing in it can be seen"),
+    "a reader in zero width": (
+        {"readers": people("Ann", "Ann\u200b")},
+        "readers: name Ann stands in two spellings",
+    ),
+    "a reader in two alphabets": (
+        {"readers": people("\u0410nn", "Bo")},
+        r"readers\[0\].name: \u0410nn mixes Cyrillic and Latin letters",
+    ),
+    "a reader of another alphabet": (
+        {"readers": people("Pax", "\u0420\u0430\u0445")},
+        "readers: name .* stands in two spellings",
+    ),
+    "a reader of blanks": (
+        {"readers": people(" \u00ad", "Bo")},
+        "readers: name of r0: nothing in it can be seen",
+    ),
+    "no title": ({"title": " \u3164"}, "title: nothing in it can be seen"),
+    "no analysis": ({"analysis_plan": "  "}, "analysis_plan: nothing in it can be seen"),
+    "primary not asked everywhere": (
+        {"questions": UNASKED},
+        "primary is of kind primary and must be asked in every arm of the design, but is not in "
+        "aided, aided_explained",
+    ),
+    "two of one kind": (
+        {"questions": [*data()["questions"], TWICE]},
+        "questions: 2 are of kind quality; expected one at most",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LATER_RULES)
+def test_a_later_rule_refuses_new_plans_and_opens_those_that_are_locked(store, name):
+    changes, sentence = LATER_RULES[name]
+    with pytest.raises(InputRefused, match=sentence) as refused:
+        study(**changes)
+    assert all(f.expected is None for f in refused.value.findings)  # no fault of another kind
+    old = parse_study(data(**changes), "locked", locked=True)
+    plan.lock(store, old, "Ida Lund")
+    (kept,) = plan.versions(store, "primary-2027")
+    assert (kept.study, kept.digest) == (old, old.digest)
+    assert all(work_list(kept.study, r.id) for r in kept.study.readers)
+
+
+def test_an_amendment_is_refused_for_what_it_brings_and_not_for_what_is_locked(store):
+    old = data(cases=[NFC, NFD, *SIX], questions=[*data()["questions"], TWICE])
+    plan.lock(store, parse_study(old, "locked", locked=True), "Ida Lund")
+    known = plan.in_force(store)
+    grown = {**old, "readers": [*old["readers"], *people("Late Reader")]}
+    with pytest.raises(InputRefused, match="stands in two spellings"):
+        parse_study(grown, "here")
+    new = read_study_text(yaml.safe_dump(grown, allow_unicode=True), "here", known)
+    assert plan.amend(store, new, "Ida Lund", "A fourth reader joins.").version == 2
+    with pytest.raises(InputRefused, match="title: nothing in it") as refused:
+        parse_study({**grown, "title": " "}, "here", in_force=known)
+    assert len(refused.value.findings) == 1
+    with pytest.raises(InputRefused, match="stands in two spellings"):
+        parse_study({**grown, "study": "another"}, "here", in_force=known)
+
+
+def test_names_that_differ_in_what_is_seen_stay_two():
+    apart = ["a-1", "A-1", "a-10", "Muller-01", NFC, "a 1"]
+    assert study(cases=[*apart, *SIX], training_cases=["b-1"]).cases[:6] == tuple(apart)
+    assert [
+        r.name for r in study(readers=people("Ann", "Anna", "\u0410\u043d\u043d\u0430")).readers
+    ]
+
+
+def test_the_arms_of_a_question_are_named_once_each():
+    for arms in ([], ["aided", "aided"]):
+        asked = [*data()["questions"], {"id": "x", "kind": "text", "text": "?", "arms": arms}]
+        with pytest.raises(InputRefused, match=r"questions\[6\].arms: name each arm once"):
+            study(questions=asked)
+        assert parse_study(data(questions=asked), "locked", locked=True).questions[6].arms == (
+            *arms,
+        )
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [
+        {},
+        {"direction": "higher"},
+        {"margin": 0},
+        {"lesions_mm": [None, None]},
+        {"lesions_mm": [0, None]},
+        {"false_marks": "all", "cannot_tell": "lowest", "readers": "random"},
+    ],
+)
+def test_an_endpoint_with_its_defaults_written_out_is_the_same_endpoint(twin):
+    again = {"measure": "accuracy", "compare": ["unaided", "aided"], **twin}
+    with pytest.raises(
+        InputRefused, match=r"secondary_endpoints\[0\]: this endpoint is named twice"
+    ):
+        study(secondary_endpoints=[again])
+    other = {**again, "direction": "lower"}
+    assert len(study(secondary_endpoints=[other]).secondary_endpoints) == 1
+    assert parse_study(data(secondary_endpoints=[again]), "locked", locked=True)
+
+
+def test_secondary_endpoints_are_judged_at_the_alpha_of_the_primary_one():
+    pair = {"compare": ["unaided", "aided"]}
+    first = {"measure": "accuracy", **pair, "alpha": 0.01}
+    left_out, other = {"measure": "macro AUC", **pair}, {"measure": "agreement", **pair}
+    same = study(primary_endpoint=first, secondary_endpoints=[left_out])
+    assert same.secondary_endpoints[0].alpha == 0.01
+    twice = [left_out, {**other, "readers": "fixed", "alpha": 0.2}]
+    changes = {"primary_endpoint": first, "secondary_endpoints": twice}
+    sentence = r"secondary_endpoints\[1\].alpha: 0.2 is not the primary endpoint's \(0.01\)"
+    with pytest.raises(InputRefused, match=sentence):
+        study(**changes)
+    old = parse_study(data(**changes), "locked", locked=True)  # as it was read before
+    assert [e.alpha for e in old.secondary_endpoints] == [0.05, 0.2]
+
+
+@pytest.mark.parametrize("alpha", [5, 1, 0.5, 0.25, 0.00009, 1e-20, 0, -0.05, "5%"])
+def test_an_alpha_out_of_reason_is_refused_with_what_five_per_cent_are(alpha):
+    endpoint = {"measure": "accuracy", "compare": ["unaided", "aided"], "alpha": alpha}
+    with pytest.raises(InputRefused, match=r"alpha.*(5 per cent are 0.05|0.0001 or more)"):
+        study(primary_endpoint=endpoint)
+
+
+def test_a_tiny_alpha_that_is_locked_opens():
+    endpoint = {"measure": "accuracy", "compare": ["unaided", "aided"], "alpha": 1e-5}
+    old = parse_study(data(primary_endpoint=endpoint), "locked", locked=True)
+    assert old.primary_endpoint.choice.alpha == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        ("years: 14", "years: 010", r"readers\[1\].years: 010 .*line 17"),
+        ("allocation: 4021", "allocation: 0123", "seeds.allocation: 0123 .*line 13"),
+        ("allocation: 4021", "allocation: 12:30", "seeds.allocation: 12:30"),
+        ("allocation: 4021", "allocation: 0x1F", "seeds.allocation: 0x1F"),
+        ("allocation: 4021", "allocation: 0b11", "seeds.allocation: 0b11"),
+        ("allocation: 4021", "allocation: 4_021", "seeds.allocation: 4_021"),
+        ("alpha: 0.05", "alpha: 0.0_5", "primary_endpoint.alpha: 0.0_5"),
+        ("alpha: 0.05", "alpha: 0:00.05", "primary_endpoint.alpha: 0:00.05"),
+        ("- Demo-1\n", "- 007\n", r"cases\[0\]: 007 .*a text in quotes, line 21"),
+        ("title: ", 'title: "\\ud800"  # ', "title holds half of a character.*line 5"),
+    ],
+)
+def test_a_number_that_yaml_reads_as_another_one_is_refused(was, now, told):
+    text = EXAMPLE.read_text()
+    assert was in text
+    with pytest.raises(InputRefused, match=told):
+        read_study_text(text.replace(was, now), "s.yaml")
+
+
+def test_plain_numbers_and_texts_in_quotes_are_read_as_they_stand():
+    text = EXAMPLE.read_text().replace("- Demo-1\n", '- "007"\n').replace("years: 14", "years: 1.5")
+    read = read_study_text(text.replace("years: 9", "years: 0").replace("0.05", "5.0e-2"), "s.yaml")
+    assert read.cases[0] == "007" and [r.years for r in read.readers] == [6, 1.5, 0]
+    assert read.primary_endpoint.alpha == 0.05
+    dumped = yaml.safe_dump(read.model_dump(mode="json"))  # what the form writes
+    assert read_study_text(dumped, "s.yaml") == read
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"study": "my study"}, r"expected 1 to 64 letters \(a to z\), digits, dots, dashes"),
+        ({"study": 2027}, r"found 2027; expected text\). Try: put it in quotes"),
+        ({"repeats": None}, "expected keys, each with its value"),
+        ({"cases": []}, "expected 1 or more entries"),
+        ({"practice": [f"p{n}" for n in range(51)]}, "expected 50 entries at most"),
+        ({"preference": {"candidates": ["Models", "reference"]}}, "expected models, reference, or"),
+        ({"title": ""}, "title cannot be used .* expected text that is not empty"),
+    ],
+)
+def test_what_a_field_takes_is_said_in_plain_words(changes, sentence):
+    with pytest.raises(InputRefused, match=sentence):
+        study(**changes)
+
+
+def test_a_wrong_entry_of_a_list_brings_no_second_fault_about_its_length():
+    asked = [*data()["questions"], {"id": "x", "kind": "choice", "text": "?", "options": [1, 2]}]
+    for changes, faults in (
+        ({"readers": [{"id": "r", "name": "A", "role": "surgeon", "years": 2}]}, 1),
+        ({"questions": asked}, 2),
+    ):
+        with pytest.raises(InputRefused) as refused:
+            study(**changes)
+        assert len(refused.value.findings) == faults
+    short = [*data()["questions"], {"id": "x", "kind": "choice", "text": "?", "options": ["a"]}]
+    with pytest.raises(InputRefused, match="expected 2 or more entries"):
+        study(questions=short)
 
 
 # the order

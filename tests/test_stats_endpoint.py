@@ -140,6 +140,14 @@ def test_only_cases_read_in_both_arms_count_for_a_reader_who_has_some(right):
         ({"measure": "accuracy", "readers": "some"}, "random or fixed"),
         ({"measure": "wAFROC", "false_from": "none"}, "normal or all"),
         ({"measure": "AUC", "category": "lung", "cannot_tell": "best"}, "cannot_tell"),
+        ({"measure": "accuracy", "size_mm": (5, 10)}, "accuracy does not read size_mm"),
+        ({"measure": "wAFROC", "size_mm": (10, np.inf)}, "wAFROC does not read size_mm"),
+        ({"measure": "accuracy", "false_from": "normal"}, "does not read false_from"),
+        ({"measure": "decision time", "cannot_tell": "middle"}, "does not read cannot_tell"),
+        (
+            {"measure": "decision time", "aim": "equivalence", "margin": 5},
+            r"below 1 \(5 per cent are 0.05\)",
+        ),
     ],
 )
 def test_a_choice_that_cannot_be_is_refused_in_words(choice, words):

@@ -1,4 +1,4 @@
-"""Names of people: how they are compared, and which would be taken for one another.
+"""Names of people and cases: how they are compared, which would be taken for one another.
 
 Letters that look alike follow Unicode's confusables (UTS 39) for small letters of Latin, Cyrillic
 and Greek, the alphabets that are mixed up in practice.
@@ -6,6 +6,7 @@ and Greek, the alphabets that are mixed up in practice.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _ALPHABETS = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE")
@@ -14,6 +15,13 @@ _ALIKE = str.maketrans(
         **dict(zip("авекмнорстухѕіјһԛԝԁѵ", "abekmhopctyxsijhqwdv", strict=True)),
         **dict(zip("αβεζηικμνορτυχωϲϳ", "abezhikmvoptuxwcj", strict=True)),
     }
+)
+
+# Without a shape of their own: fillers, variation selectors and the like, which Unicode counts
+# among letters, marks and symbols.
+_SHAPELESS = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
 )
 
 
@@ -26,6 +34,15 @@ def tidy(name: str) -> str:
 def key(name: str) -> str:
     """What makes a name one person's: without regard to case, spaces and ways of writing."""
     return unicodedata.normalize("NFKC", tidy(name)).casefold()
+
+
+def as_seen(text: str) -> str:
+    """The same for texts that are seen as the same, "" where nothing is seen.
+
+    Ways of writing (NFC, NFD, full width), blanks and unseen characters make no difference;
+    capitals do.
+    """
+    return unicodedata.normalize("NFKC", tidy(_SHAPELESS.sub("", text)))
 
 
 def mixed_alphabets(name: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from bmcore.domain import Finding, InputRefused, Severity, refuse
 from bmcore.review import chain, schema
 from bmcore.review.store import Store
-from bmcore.review.study import Study, parse_study
+from bmcore.review.study import InForce, Study, parse_study
 
 # What readings already made rest on. Readers may only be added, and only behind the others.
 _FIXED = ("design", "seeds", "cases", "practice", "repeats", "preference", "case_mix")
@@ -83,6 +83,16 @@ def enter_amend(connection: sa.Connection, study: Study, author: str, reason: st
 def versions(store: Store, study: str) -> list[Version]:
     """All versions locked at this site, oldest first: the log of amendments."""
     return store.read(lambda connection: _versions(connection, study))
+
+
+def in_force(store: Store) -> InForce:
+    """Looks up the newest version of the plan of a name; None where none is locked."""
+
+    def look(study: str) -> Study | None:
+        known = versions(store, study)
+        return known[-1].study if known else None
+
+    return look
 
 
 def studies(store: Store) -> list[str]:

@@ -12,12 +12,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from bmcore.domain import PRIMARIES
-from bmcore.stats.endpoint_choice import AIMS, Asked, cannot_compute
+from bmcore.stats.endpoint_choice import AIMS, RANKED, Asked, cannot_compute
 from bmcore.stats.endpoint_choice import Endpoint as Choice
 from bmcore.stats.measures import MEASURES
 from bmcore.stats.readings import MODELS
 
 LOCKED = "locked"  # key of the validation context: the plan was locked before
+LEAST_ALPHA = 0.0001  # below it an interval is that of the whole line in all digits that are shown
+# The names of the statistics in their refusals, and those of the plan's keys.
+_NAMES = (
+    ("size_mm", "lesions_mm"), ("false_from", "false_marks"),
+    ("name the category it is for", "name the primary it is for, under primary"),
+    ("not for one category, but names", "not for one primary, but primary names"),
+)  # fmt: skip
 # The words of the example that plans were made from before endpoints were fields.
 _WORDS = {
     "accuracy": "accuracy",
@@ -41,8 +48,9 @@ class Endpoint(BaseModel):
     """What is compared between which two arms, and what is to be shown.
 
     measure: one of ``stats.measures.MEASURES``; compare: (control, new), one of which may be
-    "models", the models alone; primary: of an AUC, sensitivity or specificity; lesions_mm:
-    diameters from and to below, None without a limit.
+    "models", the models alone; primary: of an AUC, sensitivity or specificity; lesions_mm: of a
+    lesion sensitivity, diameters from and to below, None without a limit; false_marks: of wAFROC;
+    cannot_tell: of AUC and macro AUC.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -66,7 +74,9 @@ class Endpoint(BaseModel):
         problems = []
         if self.measure not in MEASURES:
             problems.append(
-                f"measure: {self.measure[:80]!r} is not computed; use one of {', '.join(MEASURES)}"
+                f"measure: {self.measure[:80]!r} is not computed; use one of {', '.join(MEASURES)}."
+                " Which primary, aim and margin it has stands under keys of their own: primary, "
+                "aim, margin"
             )
         if self.aim not in AIMS:
             problems.append(f"aim: {self.aim[:80]!r} is none of {', '.join(AIMS)}")
@@ -76,11 +86,18 @@ class Endpoint(BaseModel):
             )
         if self.compare[0] == self.compare[1]:
             problems.append("compare: name two different arms, the control first")
+        if self.alpha < LEAST_ALPHA:
+            problems.append(f"alpha: {self.alpha:g} is too small; expected {LEAST_ALPHA} or more")
+        if self.measure == "false lesions" and self.lesions_mm not in (None, (None, None)):
+            problems.append(
+                "lesions_mm: a mark on no lesion has no diameter, so false lesions are counted "
+                "whatever their size; leave it out"
+            )
         if not problems:
             try:
                 self._chosen()
             except ValueError as fault:
-                problems = [f"{line}" for line in str(fault).split("; ")]
+                problems = [_in_the_plans_words(line) for line in str(fault).split("; ")]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -104,9 +121,11 @@ class Endpoint(BaseModel):
     @property
     def choice(self) -> Choice | None:
         """The endpoint that is computed; None where an old plan names it in words that mean
-        nothing that could be computed."""
+        nothing that could be computed. Keys that the measure does not read, which plans could hold
+        once, count for nothing, so that no name tells of them."""
         if self.measure in MEASURES:
-            return self._chosen()
+            unread = {key: LATER[key] for key in _unread(self.measure)}
+            return self.model_copy(update=unread)._chosen()
         meant = _WORDS.get(" ".join(self.measure.lower().split()))
         if meant is None or self.margin:
             return None
@@ -117,6 +136,18 @@ class Endpoint(BaseModel):
         """For instance "sensitivity for melanoma"; an old plan's own words."""
         choice = self.choice
         return choice.name if choice is not None else self.measure
+
+
+def _unread(measure: str) -> list[str]:
+    """The keys that mean nothing for a measure."""
+    of = {"lesions_mm": ("lesion sensitivity",), "false_marks": ("wAFROC",), "cannot_tell": RANKED}
+    return [key for key, measures in of.items() if measure not in measures]
+
+
+def _in_the_plans_words(line: str) -> str:
+    for theirs, ours in _NAMES:
+        line = line.replace(theirs, ours)
+    return line
 
 
 def canonical(endpoint: dict[str, Any]) -> dict[str, Any]:

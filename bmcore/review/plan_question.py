@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
+from bmcore.review import names
+from bmcore.review import plan_findings as allowed
 from bmcore.review.plan_endpoint import LOCKED
 
 Arm = Literal["unaided", "aided", "aided_explained"]
@@ -46,9 +48,9 @@ _KEYS: dict[str, tuple[str, ...]] = {
 _NEEDED = {"choice": "options", "choices": "options", "number": "limits", "scale": "limits"}
 LARGEST = 1_000_000.0
 LONGEST_SCALE = 101  # steps
-_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-_Text = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]+$")]
-_Words = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_Id = Annotated[str, Field(pattern=allowed.ID)]
+_Text = Annotated[str, Field(min_length=1, max_length=4000, pattern=allowed.TEXT)]
+_Words = Annotated[str, Field(min_length=1, max_length=200, pattern=allowed.LINE)]
 _Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
 
@@ -70,13 +72,15 @@ class Question(BaseModel):
     options: Annotated[tuple[_Words, ...], Field(min_length=2, max_length=50)] | None = None
     limits: tuple[_Number, _Number] | None = None
     decimals: Annotated[int, Field(ge=0, le=3)] = 0
-    unit: Annotated[str, Field(max_length=20, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    unit: Annotated[str, Field(max_length=20, pattern=allowed.UNIT)] = ""
     ends: tuple[_Words, _Words] | None = None
     rated: bool = False
 
     @model_validator(mode="after")
     def _fits(self, info: ValidationInfo) -> Self:
         faults = [*self._foreign_keys(), *self._limits_problems(), *self._options_problems()]
+        if self.arms is not None and len(set(self.arms)) != max(1, len(self.arms)):
+            faults.append("arms: name each arm once, or leave the key out for all arms")
         if info.context and info.context.get(LOCKED):
             return self
         if faults:
@@ -105,7 +109,7 @@ class Question(BaseModel):
             yield f"limits: a scale has {LONGEST_SCALE} steps at most; use a number instead"
 
     def _options_problems(self) -> Iterator[str]:
-        plain = [" ".join(o.split()).casefold() for o in self.options or ()]
+        plain = [names.as_seen(o).casefold() for o in self.options or ()]
         for words, times in Counter(plain).items():
             if times > 1:
                 yield f"options: {words!r} appears {times} times; expected once"

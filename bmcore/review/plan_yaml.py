@@ -1,11 +1,14 @@
 """YAML as plans of studies need it: texts, numbers, lists and keys; nothing that can swell.
 
 No anchors and aliases (430 bytes of them can stand for gigabytes), no tags, limits on size, depth,
-number of values and digits, and a key given twice is a fault. A date is the text that it is.
+number of values and digits, and a key given twice is a fault. A date is the text that it is. A
+number that YAML 1.1 reads as another one than most people do (030 is 24, 12:30 is 750, 1_2 is 12)
+is a fault too.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -18,6 +21,10 @@ MOST_VALUES = 20_000  # 500 cases and 50 readers have 1,200
 MOST_DEPTH = 12
 MOST_DIGITS = 40
 _DATE = "tag:yaml.org,2002:timestamp"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_PLAIN_NUMBER = re.compile(
+    r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?i:inf|nan)"
+)
 
 
 def load(text: str, where: str) -> Any:
@@ -50,6 +57,7 @@ class _StrictLoader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.depth = self.values = 0
+        self.path: list[str] = []  # keys and places of what is read at the moment
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -63,9 +71,29 @@ class _StrictLoader(yaml.SafeLoader):
             raise _fault(f"it has more than {MOST_VALUES} values", event)
         if self.depth > MOST_DEPTH:
             raise _fault(f"it has more than {MOST_DEPTH} levels inside each other", event)
+        self.path.append(_step(index))
         node = super().compose_node(parent, index)
+        if isinstance(node, yaml.ScalarNode):
+            self._check(node)
+        self.path.pop()
         self.depth -= 1
         return node
+
+    def _check(self, node: yaml.ScalarNode) -> None:
+        """Refuse what a plan cannot hold or would take for something else."""
+        key, short = "".join(self.path).lstrip("."), node.value[:MOST_DIGITS]
+        if any("\ud800" <= character <= "\udfff" for character in node.value):
+            raise _fault(f"{key} holds half of a character, which cannot be stored", node)
+        if node.tag in _NUMBERS and not _PLAIN_NUMBER.fullmatch(node.value):
+            words = "could be read as another number: write a number in plain decimal digits"
+            raise _fault(f"{key}: {short} {words}, 30 or 0.05, and a text in quotes", node)
+
+
+def _step(index: Any) -> str:
+    """A key, or the place in a list, behind the keys around it."""
+    if isinstance(index, yaml.ScalarNode):
+        return f".{index.value[:80]}"
+    return f"[{index}]" if isinstance(index, int) else ""
 
 
 def _fault(words: str, at: Any) -> yaml.YAMLError:

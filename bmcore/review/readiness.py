@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from bmcore.domain import Finding, Severity
+from bmcore.review import names
 from bmcore.review.readiness_facts import Facts, fault, nearest, note, warning
 from bmcore.review.readiness_people import blinding, readers
 from bmcore.review.readiness_preference import preference
@@ -159,6 +160,7 @@ def _plan(study: Study, facts: Facts) -> Iterator[Finding]:
 
 def _cases(study: Study, facts: Facts) -> Iterator[Finding]:
     owners: dict[str, str] = {}
+    learnt = {names.as_seen(case_id) for case_id in facts.trained_on}
     for case_id in study.all_cases:
         state = facts.cases.get(case_id)
         if state is None:
@@ -171,7 +173,7 @@ def _cases(study: Study, facts: Facts) -> Iterator[Finding]:
         if state.fault is not None:
             hint = "remove the case and add it again."
             yield fault(f"case {case_id} cannot be read: {state.fault}", hint)
-        if case_id in facts.trained_on:
+        if names.as_seen(case_id) in learnt:
             what = f"case {case_id} is one of the cases that the models learnt from"
             yield fault(what, "take it out of the plan.")
         if state.image and state.image in owners:

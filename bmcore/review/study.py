@@ -9,7 +9,8 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,20 +24,19 @@ from pydantic import (
     model_validator,
 )
 
-from bmcore.domain import Finding, InputRefused, Severity, refuse
+from bmcore.domain import InputRefused, refuse
 from bmcore.models.case_mix import CaseMix, from_counts
-from bmcore.plain import brief
-from bmcore.review import plan_question, plan_yaml
+from bmcore.review import plan_findings, plan_question, plan_rules, plan_yaml
 from bmcore.review.plan_endpoint import LOCKED, Endpoint, asked, canonical, problems
 from bmcore.review.plan_question import ARMS, SHOWN_IN, Arm, Question
+from bmcore.stats.endpoint_choice import Endpoint as Choice
 
 __all__ = ["ARMS", "Arm", "Question", "Study", "StudyReader", "parse_study", "read_study"]
-_EXPECTED = re.compile(r"^Input should (be |have )?")
-_KEYED = re.compile(r"[a-z_]+(\[\d+\])?: ")  # a sentence that begins with the key it is about
-_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-_CaseId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
-_Candidate = Annotated[str, Field(pattern=r"^(models|reference|bundle:[0-9a-f]{16,64})$")]
-_Text = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]+$")]
+_KNOWN = "known"  # key of the validation context: faults that the plan in force has already
+_Id = Annotated[str, Field(pattern=plan_findings.ID)]
+_CaseId = Annotated[str, Field(min_length=1, max_length=200, pattern=plan_findings.CASE_ID)]
+_Candidate = Annotated[str, Field(pattern=plan_findings.CANDIDATE)]
+_Text = Annotated[str, Field(min_length=1, max_length=4000, pattern=plan_findings.TEXT)]
 
 
 class _Part(BaseModel):
@@ -70,7 +70,7 @@ class StudyReader(_Part):
     """A reader by a short id; the id goes into the seeds, so it must not change."""
 
     id: _Id
-    name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    name: Annotated[str, Field(min_length=1, max_length=80, pattern=plan_findings.LINE)]
     role: Literal["radiologist", "neuroradiologist", "oncologist", "other"]
     years: Annotated[float, Field(ge=0, le=80)]
 
@@ -112,6 +112,9 @@ def _readable_mix(value: dict[str, float]) -> dict[str, float]:
 CaseMixField = Annotated[dict[str, float], AfterValidator(_readable_mix)]
 
 
+InForce = Callable[[str], "Study | None"]  # name -> the plan that is locked under it
+
+
 class Study(_Part):
     """The whole plan. ``Study.digest`` is its SHA-256 over canonical JSON."""
 
@@ -136,10 +139,27 @@ class Study(_Part):
     def _fits(self, info: ValidationInfo) -> Self:
         faults = [*self._doubles(), *self._questions_problems(), *self._case_problems()]
         if not (info.context and info.context.get(LOCKED)):
-            faults += self._endpoint_problems()
+            known = info.context.get(_KNOWN, ()) if info.context else ()
+            faults += [*self._endpoint_problems(), *(f for f in self._later() if f not in known)]
         if faults:
             raise ValueError("\n".join(faults))
         return self
+
+    def _later(self) -> list[str]:
+        """Faults by rules that came after the first plans were locked."""
+        texts = {"title": self.title, "analysis_plan": self.analysis_plan}
+        if self.preference is not None:
+            texts["preference.text"] = self.preference.text
+        texts |= {f"questions: text of {q.id}": q.text for q in self.questions}
+        texts |= {f"readers: name of {r.id}": r.name for r in self.readers}
+        for key in ("cases", "practice", "training_cases"):
+            texts |= {f"{key}[{n}]": case for n, case in enumerate(getattr(self, key))}
+        return [
+            *plan_rules.blanks(texts),
+            *plan_rules.people([r.name for r in self.readers]),
+            *plan_rules.case_lists(self.cases, self.practice, self.training_cases),
+            *plan_rules.questions(self.questions, self.design.arms),
+        ]
 
     @property
     def _on_lesions(self) -> tuple[Question, ...]:
@@ -163,9 +183,16 @@ class Study(_Part):
             )
             for why in problems(endpoint, held):
                 yield f"{key}: {why}"
+        alpha, before = self.primary_endpoint.alpha, [_meant(self.primary_endpoint)]
         for i, endpoint in enumerate(self.secondary_endpoints):
-            if endpoint in (self.primary_endpoint, *self.secondary_endpoints[:i]):
+            if endpoint.alpha != alpha:
+                yield (
+                    f"secondary_endpoints[{i}].alpha: {endpoint.alpha:g} is not the primary "
+                    f"endpoint's ({alpha:g}); all are judged at that one, so leave it out here"
+                )
+            if _meant(endpoint) in before:
                 yield f"secondary_endpoints[{i}]: this endpoint is named twice"
+            before.append(_meant(endpoint))
 
     def _doubles(self) -> Iterator[str]:
         names = [" ".join(r.name.split()).casefold() for r in self.readers]
@@ -264,25 +291,50 @@ class Study(_Part):
         return hashlib.sha256(self.canonical.encode("utf-8")).hexdigest()
 
 
-def read_study(path: Path) -> Study:
-    """Read and check ``study.yaml``; ``InputRefused`` with one Finding a problem."""
+def _meant(endpoint: Endpoint) -> Choice | None:
+    """What is computed, whether the usual direction is written out or not."""
+    choice = endpoint.choice
+    return None if choice is None else replace(choice, direction=choice.better)
+
+
+def _one_alpha(data: dict[str, Any]) -> dict[str, Any]:
+    """The plan with the primary endpoint's alpha in the secondary ones that name none."""
+    first, others = data.get("primary_endpoint"), data.get("secondary_endpoints")
+    if not isinstance(first, dict) or "alpha" not in first or not isinstance(others, list | tuple):
+        return data
+    alpha = {"alpha": first["alpha"]}
+    filled = [{**alpha, **other} if isinstance(other, dict) else other for other in others]
+    return {**data, "secondary_endpoints": filled}
+
+
+def _none(name: str) -> None:
+    """No plan in force."""
+
+
+def read_study(path: Path, in_force: InForce = _none) -> Study:
+    """Read and check ``study.yaml``; ``InputRefused`` with one Finding a problem.
+
+    in_force: see ``parse_study``.
+    """
     try:
         with path.open("rb") as file:
             text = file.read(plan_yaml.MOST_BYTES + 1).decode("utf-8")
     except (OSError, UnicodeDecodeError) as fault:
         raise refuse("the study file cannot be read", file=path, found=fault) from fault
-    return read_study_text(text, str(path))
+    return read_study_text(text, str(path), in_force)
 
 
-def read_study_text(text: str, where: str) -> Study:
+def read_study_text(text: str, where: str, in_force: InForce = _none) -> Study:
     """The study in the text of a ``study.yaml``; where: its name in messages."""
-    return parse_study(plan_yaml.load(text, where), where)
+    return parse_study(plan_yaml.load(text, where), where, in_force=in_force)
 
 
-def parse_study(data: Any, where: str, *, locked: bool = False) -> Study:
+def parse_study(data: Any, where: str, *, locked: bool = False, in_force: InForce = _none) -> Study:
     """The study in plain data, as YAML or JSON give it.
 
-    locked: it was locked before, so its endpoint may be named in words, as once was the rule.
+    locked: it was locked before, so rules that came later do not hold for it: its endpoint may be
+    named in words, a case may stand in two spellings, and so on (``plan_rules``). in_force: the
+    locked plan of a name, None without one; what an amendment keeps of it is not refused anew.
     """
     if not isinstance(data, dict):
         raise refuse(
@@ -291,35 +343,11 @@ def parse_study(data: Any, where: str, *, locked: bool = False) -> Study:
             found=type(data).__name__,
             expected="keys such as study, design, readers; see docs/examples/study.yaml",
         )
+    name = str(data.get("study"))
+    before = in_force(name) if re.fullmatch(plan_findings.ID, name) else None
+    known = () if before is None else tuple(before._later())
+    whole = data if locked else _one_alpha(data)
     try:
-        return Study.model_validate_json(json.dumps(data), context={LOCKED: locked})
+        return Study.model_validate_json(json.dumps(whole), context={LOCKED: locked, _KNOWN: known})
     except ValidationError as fault:
-        raise InputRefused(*_findings(fault, where)) from fault
-
-
-def _findings(fault: ValidationError, where: str) -> Iterator[Finding]:
-    for error in fault.errors(include_url=False):
-        path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error["loc"])
-        key, kind = path.lstrip("."), error["type"]
-        if kind == "value_error":  # our own sentences, several joined
-            for line in str(error["ctx"]["error"]).splitlines():
-                joint = "." if _KEYED.match(line) else ": "
-                yield _finding(f"{key}{joint}{line}" if key else line, where)
-        elif kind == "missing":
-            yield _finding(f"{key} is missing", where, hint="see docs/examples/study.yaml.")
-        elif kind == "extra_forbidden":
-            yield _finding(f"{key} is not a known key", where, hint="check its spelling.")
-        else:
-            found = brief(error["input"])
-            message = _EXPECTED.sub("", error["msg"]).replace("'", "")
-            yield _finding(f"{key} cannot be used", where, found, message)
-
-
-def _finding(
-    what: str,
-    where: str,
-    found: str | None = None,
-    expected: str | None = None,
-    hint: str | None = None,
-) -> Finding:
-    return Finding(Severity.REFUSED, what, where, found, expected, hint)
+        raise InputRefused(*plan_findings.findings(fault, where)) from fault

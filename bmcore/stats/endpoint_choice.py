@@ -18,6 +18,8 @@ NEEDS_CLASS = ("AUC", "sensitivity", "specificity")
 NEEDS_CATEGORIES = ("balanced accuracy", "macro AUC", "agreement")
 ON_LESIONS = ("lesion sensitivity", "false lesions", "wAFROC")
 LOWER_IS_BETTER = ("false lesions", "decision time")
+BY_SIZE = ("lesion sensitivity", "false lesions")  # the only ones that read size_mm
+RANKED = ("AUC", "macro AUC")  # the only ones in which "cannot tell" has a place
 # What the models answer without a reader, too.
 OF_MODELS = (
     "accuracy", "balanced accuracy", "AUC", "macro AUC", "sensitivity", "specificity",
@@ -35,7 +37,8 @@ class Endpoint:
     specificity; direction: "higher" or "lower" is better, "" for the measure's own; aim: one of
     ``AIMS``; margin: above 0 for non-inferiority and equivalence, in the unit of the measure; alpha
     two-sided; readers "random" (readers like these) or "fixed" (these very readers); size_mm: the
-    lesions that count, from and to below; false_from: "normal" or "all" cases for wAFROC.
+    lesions that count, from and to below, of ``BY_SIZE``; false_from: "normal" or "all" cases for
+    wAFROC; cannot_tell: its place in a curve, of ``RANKED``.
     """
 
     measure: str
@@ -69,8 +72,7 @@ class Endpoint:
         """For instance "sensitivity for lung" or "lesion sensitivity, 5 mm to under 10 mm"."""
         low, high = self.size_mm
         size = f", {low:g} mm" + (f" to under {high:g} mm" if math.isfinite(high) else " or more")
-        kinds = ("lesion sensitivity", "false lesions")
-        sized = self.measure in kinds and (low > 0 or math.isfinite(high))
+        sized = self.measure in BY_SIZE and (low > 0 or math.isfinite(high))
         return self.measure + (f" for {self.category}" * bool(self.category)) + size * sized
 
 
@@ -128,7 +130,7 @@ def _faults(e: Endpoint) -> list[str]:
         wrong.append(f"arms must be two different ones (control, new), but are {e.arms}")
     if MODELS in e.arms and e.measure in MEASURES and e.measure not in OF_MODELS:
         wrong.append(
-            f"{e.measure} is of readers only; the models alone are compared in one of "
+            f"{e.measure} is of readers only, and the models alone are compared in one of "
             + ", ".join(OF_MODELS)
         )
     if e.measure in NEEDS_CLASS and not e.category:
@@ -144,17 +146,26 @@ def _faults(e: Endpoint) -> list[str]:
     elif e.aim != "superiority" and not 0 < e.margin < math.inf:
         wrong.append(f"{e.aim} needs a margin above 0, but it is {e.margin:g}")
     if e.aim != "superiority" and e.margin >= 1 and e.measure != "false lesions":
-        wrong.append(f"the margin must be below 1 (5 points are 0.05), but is {e.margin:g}")
+        unit = "per cent" if e.measure == "decision time" else "points"
+        wrong.append(f"the margin must be below 1 (5 {unit} are 0.05), but is {e.margin:g}")
     if not 0 < e.alpha < 0.25:
-        wrong.append(f"alpha must lie above 0 and below 0.25, but is {e.alpha:g}")
+        wrong.append(
+            f"alpha must lie above 0 and below 0.25 (5 per cent are 0.05), but is {e.alpha:g}"
+        )
     if e.readers not in ("random", "fixed"):
         wrong.append(f"readers must be random or fixed, but are {e.readers!r}")
     if e.measure == "agreement" and e.readers == "random":
         wrong.append("agreement between readers is that of these very readers: choose fixed")
     if not 0 <= e.size_mm[0] < e.size_mm[1]:
         wrong.append(f"size_mm must run from a smaller to a larger diameter, but is {e.size_mm}")
+    elif tuple(e.size_mm) != (0, math.inf) and e.measure in MEASURES and e.measure not in BY_SIZE:
+        wrong.append(f"{e.measure} does not read size_mm, so it must be left out")
     if e.false_from not in ("normal", "all"):
         wrong.append(f"false_from must be normal or all, but is {e.false_from!r}")
+    elif e.false_from != "all" and e.measure in MEASURES and e.measure != "wAFROC":
+        wrong.append(f"{e.measure} does not read false_from, so it must be left out")
     if e.cannot_tell not in CANNOT_TELL_RULES:
         wrong.append(f"cannot_tell must be one of {', '.join(CANNOT_TELL_RULES)}")
+    elif e.cannot_tell != "lowest" and e.measure in MEASURES and e.measure not in RANKED:
+        wrong.append(f"{e.measure} does not read cannot_tell, so it must be left out")
     return wrong

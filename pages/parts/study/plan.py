@@ -223,6 +223,7 @@ def _draw_amendment(study: Study) -> None:
 
 def _chosen(what: str) -> Study | None:
     """The plan that was uploaded; it stays while its faults are mended on other pages."""
+    in_force = plan.in_force(loaders.store())
     key, kept = f"plan {what}", _kept(what)
 
     def changed() -> None:
@@ -235,7 +236,7 @@ def _chosen(what: str) -> Study | None:
         if right.button("Choose another", key=f"another {what}"):
             _forget(what)
             st.rerun()
-        return read_study_text(text, name)
+        return read_study_text(text, name, in_force)
     file = st.file_uploader(
         "study.yaml", type=["yaml", "yml"], key=key, max_upload_size=1, on_change=changed
     )
@@ -247,7 +248,7 @@ def _chosen(what: str) -> Study | None:
         st.error("This file is not text in UTF-8.")
         return None
     name = Path(file.name).name
-    study = read_study_text(text, name)
+    study = read_study_text(text, name, in_force)
     st.session_state[kept] = (name, text)
     return study
 
