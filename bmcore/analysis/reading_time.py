@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -19,10 +20,11 @@ from bmcore.analysis.tables import (
     cell_text,
     guarded,
     non_empty,
+    not_shared,
     phase_words,
 )
 from bmcore.stats import bootstrap, clustered, decision_time, learning
-from bmcore.stats.estimate import Estimate
+from bmcore.stats.estimate import Estimate, undefined
 
 QUARTERS = ("First quarter", "Second quarter", "Third quarter", "Last quarter")
 NO_TIMES = "No decision times are on record. They are taken in a reader study, not with free votes."
@@ -106,7 +108,14 @@ def _ratios(arrays: ReadingArrays) -> ResultTable:
         timed = np.isfinite(first).any(axis=1) & np.isfinite(second).any(axis=1)
         if timed.sum() > 1:
             found = decision_time.time_ratio_of_all(first[timed], second[timed])
-            lines.append(Line(("Readers like these", phases), (guarded(found.ratio),), found.p))
+            names = [name for name, has in zip(arrays.readers, timed, strict=True) if has]
+            both = np.isfinite(first[timed]) & np.isfinite(second[timed])
+            why = not_shared(both[:, both.any(axis=0)], names)
+            n = found.ratio.n
+            ratio = undefined(n, f"not defined: {why}") if why else guarded(found.ratio)
+            lines.append(
+                Line(("Readers like these", phases), (ratio,), math.nan if why else found.p)
+            )
         for r, name in enumerate(arrays.readers):
             if timed[r]:
                 found = decision_time.time_ratio(first[r], second[r])
@@ -117,7 +126,8 @@ def _ratios(arrays: ReadingArrays) -> ResultTable:
         ("Who", "Phases"),
         (Column("Ratio", "ratio"),),
         tuple(lines),
-        "Below 1 is faster. Geometric mean.",
+        "Below 1 is faster. Geometric mean. Readers like these: on the cases that every reader was "
+        "timed on in both phases.",
         "p",
     )
 
@@ -196,5 +206,7 @@ def _sentence(lines: list[Line]) -> str:
         if line.cells[0] is not None and line.cells[0].has_interval
     ]
     if not told:
+        if any(line.cells[0] and line.cells[0].defined for line in first):
+            return "The median time is the same however the cases are drawn: it has no interval."
         return f"Times are shown once there are {LEAST_CASES} cases."
     return f"Median active time per case: {'; '.join(told)}."

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from bmcore.stats.estimate import Estimate, undefined
 
@@ -49,12 +52,18 @@ class Column:
 @dataclass(frozen=True)
 class Line:
     """labels: what the line is about; cells: one a column, None where it makes no sense; p: of the
-    test that the table's note names, NaN where there is none; keys: for charts, the arm first."""
+    test that the table's note names, NaN where there is none, and made NaN where the first cell,
+    to which it belongs, is too few; keys: for charts, the arm first."""
 
     labels: tuple[str, ...]
     cells: tuple[Estimate | None, ...]
     p: float = math.nan
     keys: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        first = self.cells[0] if self.cells else None
+        if first is not None and first.method.startswith(TOO_FEW):
+            object.__setattr__(self, "p", math.nan)
 
 
 @dataclass(frozen=True)
@@ -155,6 +164,23 @@ def guarded(estimate: Estimate, least: int = LEAST_CASES) -> Estimate:
     if estimate.n >= least:
         return estimate
     return undefined(estimate.n, f"{TOO_FEW}n = {estimate.n}, {least} needed")
+
+
+def not_shared(given: npt.ArrayLike, names: Sequence[str], least: int = LEAST_CASES) -> str:
+    """Why fewer than ``least`` cases hold something of every reader, although they were given it.
+
+    given: bool (readers, cases). Names the readers with fewer than ``least`` cases; "" where there
+    are enough, and where no reader has enough.
+    """
+    table = np.asarray(given, bool)
+    shared, own = int(table.all(axis=0).sum()), table.sum(axis=1)
+    if shared >= least or not (own >= least).any():
+        return ""
+    short = [f"{name} has {n}" for name, n in zip(names, own, strict=True) if n < least]
+    of = (
+        f"of the {count(table.shape[1], 'case')}, {shared} have one of every reader, {least} needed"
+    )
+    return f"{of}: " + ("; ".join(short) or "the readers read different cases")
 
 
 def cell_text(column: Column, estimate: Estimate | None) -> str:
