@@ -19,8 +19,8 @@ from bmcore.analysis.tables import (
     cell_text,
     count,
     guarded,
+    guarded_shared,
     non_empty,
-    not_shared,
 )
 from bmcore.review.votes import PRIMARY_CHOICES
 from bmcore.stats import agreement, continuous, reliability
@@ -152,12 +152,7 @@ def guarded_icc(measurements: np.ndarray, readers: Sequence[str]) -> Estimate | 
     whole = int(given.all(axis=1).sum())
     if whole < LEAST_CASES:
         names = [name for name, has in zip(readers, there, strict=True) if has]
-        why = not_shared(given[given.any(axis=1)].T, names)
-        return (
-            undefined(whole, f"ICC; not defined: {why}")
-            if why
-            else guarded(undefined(whole, "ICC"))
-        )
+        return guarded_shared(undefined(whole, "ICC"), given.T, names)
     return continuous.icc(some, "2,1")
 
 

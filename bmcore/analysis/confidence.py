@@ -157,10 +157,11 @@ def _confidence_sentence(over: list[Line]) -> str:
         (line for line in over if line.cells[0] is not None and line.cells[0].has_interval), None
     )
     if first is None or first.cells[0] is None:
-        if same := next((line for line in over if line.cells[0] and line.cells[0].defined), None):
+        told = (line for line in over if line.cells[0] is not None and line.cells[0].defined)
+        if same := next(told, None):
             return (
-                f"{same.labels[0]}, {same.labels[1].lower()}: confidence minus right answers is the "
-                "same in every case, so how far the two fit has no interval."
+                f"{same.labels[0]}, {same.labels[1].lower()}: stated confidence minus right "
+                "answers is the same in every case, so it has no interval."
             )
         return (
             f"Whether sure readers are right can be said once {LEAST_CASES} cases have a known "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import combinations
 
 import numpy as np
@@ -19,12 +18,12 @@ from bmcore.analysis.tables import (
     Section,
     cell_text,
     guarded,
+    guarded_shared,
     non_empty,
-    not_shared,
     phase_words,
 )
 from bmcore.stats import bootstrap, clustered, decision_time, learning
-from bmcore.stats.estimate import Estimate, undefined
+from bmcore.stats.estimate import Estimate
 
 QUARTERS = ("First quarter", "Second quarter", "Third quarter", "Last quarter")
 NO_TIMES = "No decision times are on record. They are taken in a reader study, not with free votes."
@@ -108,14 +107,10 @@ def _ratios(arrays: ReadingArrays) -> ResultTable:
         timed = np.isfinite(first).any(axis=1) & np.isfinite(second).any(axis=1)
         if timed.sum() > 1:
             found = decision_time.time_ratio_of_all(first[timed], second[timed])
-            names = [name for name, has in zip(arrays.readers, timed, strict=True) if has]
             both = np.isfinite(first[timed]) & np.isfinite(second[timed])
-            why = not_shared(both[:, both.any(axis=0)], names)
-            n = found.ratio.n
-            ratio = undefined(n, f"not defined: {why}") if why else guarded(found.ratio)
-            lines.append(
-                Line(("Readers like these", phases), (ratio,), math.nan if why else found.p)
-            )
+            names = [name for name, has in zip(arrays.readers, timed, strict=True) if has]
+            ratio = guarded_shared(found.ratio, both, names)
+            lines.append(Line(("Readers like these", phases), (ratio,), found.p))
         for r, name in enumerate(arrays.readers):
             if timed[r]:
                 found = decision_time.time_ratio(first[r], second[r])

@@ -53,7 +53,7 @@ class Column:
 class Line:
     """labels: what the line is about; cells: one a column, None where it makes no sense; p: of the
     test that the table's note names, NaN where there is none, and made NaN where the first cell,
-    to which it belongs, is too few; keys: for charts, the arm first."""
+    to which it belongs, holds no number; keys: for charts, the arm first."""
 
     labels: tuple[str, ...]
     cells: tuple[Estimate | None, ...]
@@ -62,7 +62,7 @@ class Line:
 
     def __post_init__(self) -> None:
         first = self.cells[0] if self.cells else None
-        if first is not None and first.method.startswith(TOO_FEW):
+        if first is not None and not first.defined:
             object.__setattr__(self, "p", math.nan)
 
 
@@ -166,21 +166,23 @@ def guarded(estimate: Estimate, least: int = LEAST_CASES) -> Estimate:
     return undefined(estimate.n, f"{TOO_FEW}n = {estimate.n}, {least} needed")
 
 
-def not_shared(given: npt.ArrayLike, names: Sequence[str], least: int = LEAST_CASES) -> str:
-    """Why fewer than ``least`` cases hold something of every reader, although they were given it.
+def guarded_shared(
+    estimate: Estimate, given: npt.ArrayLike, readers: Sequence[str], least: int = LEAST_CASES
+) -> Estimate:
+    """As ``guarded``, for an estimate that rests on the cases which every reader has.
 
-    given: bool (readers, cases). Names the readers with fewer than ``least`` cases; "" where there
-    are enough, and where no reader has enough.
+    given: bool (readers, cases), the reader has the case; readers: their names. Where some reader
+    has ``least`` cases and all together have not, it says who stands in the way.
     """
     table = np.asarray(given, bool)
-    shared, own = int(table.all(axis=0).sum()), table.sum(axis=1)
-    if shared >= least or not (own >= least).any():
-        return ""
-    short = [f"{name} has {n}" for name, n in zip(names, own, strict=True) if n < least]
-    of = (
-        f"of the {count(table.shape[1], 'case')}, {shared} have one of every reader, {least} needed"
-    )
-    return f"{of}: " + ("; ".join(short) or "the readers read different cases")
+    table = table[:, table.any(axis=0)]
+    own = table.sum(axis=1)
+    if estimate.n >= least or not (own >= least).any():
+        return guarded(estimate, least)
+    few = [f"{name} has {n}" for name, n in zip(readers, own, strict=True) if n < least]
+    who = "; ".join(few) or "the readers have different cases"
+    shared = f"only {estimate.n} of {count(table.shape[1], 'case')} have every reader"
+    return undefined(estimate.n, f"not defined: {shared}, {least} needed: {who}")
 
 
 def cell_text(column: Column, estimate: Estimate | None) -> str:

@@ -15,7 +15,7 @@ from scipy import stats as _scipy
 
 from bmcore.stats import clustered
 from bmcore.stats.bootstrap import Resampling
-from bmcore.stats.estimate import Estimate, proportion, undefined
+from bmcore.stats.estimate import Estimate, percent, proportion, undefined
 
 Ratings = npt.NDArray[np.int64]
 Weighting = str | npt.NDArray[np.float64]
@@ -128,7 +128,7 @@ def cohen_kappa(
         return Estimate(kappa, np.nan, np.nan, n, f"{name}no interval: {why}")
     low, high = _kappa_limits(kappa, variance, n, level, scale)
     how = "interval on Fisher's z" if scale == "fisher" else "large-sample interval"
-    method = f"{name}{how} (Fleiss, Cohen, Everitt 1969), {level:.0%}{caution(n)}"
+    method = f"{name}{how} (Fleiss, Cohen, Everitt 1969), {percent(level)}{caution(n)}"
     return Estimate(kappa, low, high, n, method)
 
 
@@ -178,7 +178,9 @@ def fleiss_kappa_of_counts(counts: npt.ArrayLike, level: float = 0.95) -> Estima
     if variance < 1e-15:
         return Estimate(kappa, np.nan, np.nan, n_paired, f"{name}no interval: {SAME_PATTERN}")
     half = float(_scipy.t.ppf(0.5 + level / 2, n - 1)) * math.sqrt(variance)
-    method = f"{name}linearised variance over cases (Gwet 2008), {level:.0%}{caution(n_paired)}"
+    method = (
+        f"{name}linearised variance over cases (Gwet 2008), {percent(level)}{caution(n_paired)}"
+    )
     return Estimate(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), n_paired, method)
 
 

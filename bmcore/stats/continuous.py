@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import stats as _scipy
 
 from bmcore.stats.comparison import interval
-from bmcore.stats.estimate import Estimate, undefined
+from bmcore.stats.estimate import Estimate, percent, undefined
 
 Floats = npt.NDArray[np.float64]
 ICC_FORMS = ("1,1", "2,1", "3,1", "1,k", "2,k", "3,k")
@@ -45,6 +45,7 @@ def icc(measurements: npt.ArrayLike, form: str = "2,1", level: float = 0.95) -> 
     """
     if form not in ICC_FORMS:
         raise ValueError(f"form must be one of {'; '.join(ICC_FORMS)}, but is {form!r}")
+    covered = percent(level)
     table, lost = _complete(measurements)
     n, k = table.shape
     name = f"ICC({form}), {k} readers" + (
@@ -60,7 +61,9 @@ def icc(measurements: npt.ArrayLike, form: str = "2,1", level: float = 0.95) -> 
         return undefined(n, f"{name}; not defined: {_ALIKE}")
     if math.isnan(low) or math.isnan(high):
         return Estimate(value, np.nan, np.nan, n, f"{name}; no interval: {_why(squares, value)}")
-    method = f"{name}; F-based interval (Shrout and Fleiss 1979; McGraw and Wong 1996), {level:.0%}"
+    method = (
+        f"{name}; F-based interval (Shrout and Fleiss 1979; McGraw and Wong 1996), {covered}"
+    )
     return Estimate(value, low, high, n, method)
 
 
@@ -91,7 +94,7 @@ def bland_altman(
         return BlandAltman(bias, flat, flat, sd)
     tails = [(1 - level) / 2, (1 + level) / 2]
     near, far = _scipy.nct.ppf(tails, n - 1, z * math.sqrt(n)) * sd / math.sqrt(n)
-    method = f"{name}; exact interval (Carkeet 2015), {level:.0%}"
+    method = f"{name}; exact interval (Carkeet 2015), {percent(level)}"
     upper = Estimate(mean + z * sd, mean + near, mean + far, n, method)
     lower = Estimate(mean - z * sd, mean - far, mean - near, n, method)
     return BlandAltman(bias, lower, upper, sd)

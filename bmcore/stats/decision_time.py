@@ -77,14 +77,14 @@ def as_ratio(found: Comparison) -> TimeRatio:
     """A comparison of logarithms as a ratio: value and limits raised from the logarithm.
 
     Not defined beyond a factor of a million either way; where only a limit lies beyond, no interval
-    and no p. Such numbers come of few times that differ wildly and say nothing of the ratio.
+    and no p. Such numbers come of a few times that differ much and say nothing of the ratio.
     """
     e = found.difference
     if abs(e.value) > _FURTHEST:
-        why = f"not defined: the {e.n} times differ too wildly for a ratio"
+        why = "not defined: it is beyond a factor of a million"
         return TimeRatio(undefined(e.n, f"{e.method}; {why}"), math.nan)
     if max(abs(e.low), abs(e.high)) > _FURTHEST:
-        why = f"no interval: the {e.n} times differ too wildly to bound the ratio"
+        why = f"no interval: {e.n} cases say too little to bound it within a million"
         return TimeRatio(
             Estimate(math.exp(e.value), math.nan, math.nan, e.n, f"{e.method}; {why}"), math.nan
         )
