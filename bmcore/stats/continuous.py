@@ -61,9 +61,7 @@ def icc(measurements: npt.ArrayLike, form: str = "2,1", level: float = 0.95) -> 
         return undefined(n, f"{name}; not defined: {_ALIKE}")
     if math.isnan(low) or math.isnan(high):
         return Estimate(value, np.nan, np.nan, n, f"{name}; no interval: {_why(squares, value)}")
-    method = (
-        f"{name}; F-based interval (Shrout and Fleiss 1979; McGraw and Wong 1996), {covered}"
-    )
+    method = f"{name}; F-based interval (Shrout and Fleiss 1979; McGraw and Wong 1996), {covered}"
     return Estimate(value, low, high, n, method)
 
 
