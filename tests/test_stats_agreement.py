@@ -189,3 +189,21 @@ def test_no_case_is_a_named_state_and_not_zero():
         assert not found.defined
         assert found.n == 0
         assert found.text() == "not defined, n = 0"
+
+
+@pytest.mark.parametrize(
+    ("ratings", "kappa"),
+    [
+        ([[0, 1]] * 12, -1.0),  # never alike
+        ([[0, 0, 1]] * 12, -0.5),  # one pair of three alike: (1/3 - 5/9) / (1 - 5/9)
+        ([[0, 1, 1], [1, 0, 0]] * 6, -1 / 3),
+    ],
+)
+def test_one_pattern_of_agreement_on_every_case_gives_no_interval(ratings, kappa):
+    found = agreement.fleiss_kappa(np.array(ratings), 2)
+    counts, _ = inter_rater.aggregate_raters(np.array(ratings))
+    assert found.value == pytest.approx(kappa) == pytest.approx(inter_rater.fleiss_kappa(counts))
+    assert not found.has_interval
+    assert "every case shows the same pattern of agreement" in found.method
+    other = agreement.fleiss_kappa(np.array([*ratings, [0] * len(ratings[0])]), 2)
+    assert other.low < other.value < other.high

@@ -219,3 +219,60 @@ def test_the_pointwise_band_covers():
         expected = norm.sf((cut - 1.3) / math.sqrt(1.16))
         inside.append(found.low[at] <= expected <= found.high[at])
     assert np.mean(inside) >= 0.86
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "n"),
+    [(0.9, 12, 40), (1.0, 20, 40), (0.95, 10, 40), (0.97, 25, 60), (0.03, 30, 40), (0.0, 20, 40)],
+)
+def test_calibration_in_the_large_of_a_sure_and_wrong_reader_is_that_of_statsmodels(said, right, n):
+    y = np.arange(n) < right
+    found = calibration.calibration(np.full(n, said), y).intercept
+    held = min(max(said, 0.005), 0.995)
+    offset = np.full(n, math.log(held / (1 - held)))
+    fit = GLM(y.astype(float), np.ones(n), Binomial(), offset=offset).fit(cov_type="HC0")
+    # All alike: the log odds of the share less the log odds said.
+    assert fit.params[0] == pytest.approx(math.log(right / (n - right)) - offset[0])
+    assert found.value == pytest.approx(fit.params[0], abs=1e-8)
+    half = (found.high - found.low) / 2 / stats.t.ppf(0.975, n - 1)
+    assert half == pytest.approx(fit.bse[0] * math.sqrt(n / (n - 1)), rel=1e-6)
+
+
+def test_slope_and_intercept_of_a_reader_who_is_sure_and_mostly_wrong_are_those_of_statsmodels():
+    p = np.array([0.02] * 12 + [0.5] * 10 + [0.9] * 20 + [1.0] * 30)
+    y = np.array([1, 0, 0] * 4 + [0, 1] * 5 + [0, 0, 0, 1] * 5 + [0, 1, 0] * 10, bool)
+    found = calibration.calibration(p, y)
+    odds = np.log(np.clip(p, 0.005, 0.995) / np.clip(1 - p, 0.005, 0.995))
+    large = GLM(y.astype(float), np.ones(len(p)), Binomial(), offset=odds).fit()
+    slope = GLM(y.astype(float), np.column_stack([np.ones(len(p)), odds]), Binomial()).fit()
+    assert found.intercept.value == pytest.approx(large.params[0], abs=1e-7)
+    assert found.slope.value == pytest.approx(slope.params[1], abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ([0.0] * 20 + [1.0] * 20, [0] * 20 + [1] * 20),
+        ([0.1] * 20 + [0.9] * 20, [0] * 20 + [1] * 20),
+        ([0.0] * 20 + [1.0] * 20, [1] * 20 + [0] * 20),
+        ([0.0] * 30 + [1.0] * 10, [0] * 26 + [1] * 14),  # quasi: all of the sure ones are right
+        (
+            [0.0] * 15 + [0.5] * 10 + [1.0] * 15,
+            [0] * 15 + [0, 1] * 5 + [1] * 15,
+        ),  # a tie at the cut
+    ],
+)
+def test_a_slope_under_separation_is_not_defined(said, seen):
+    found = calibration.calibration(said, seen)
+    assert not found.slope.defined
+    assert "the probabilities separate the outcomes" in found.slope.method
+    assert found.intercept.defined
+    both = calibration.calibration([*said, 0.0, 0.0, 1.0, 1.0], [*seen, 0, 1, 0, 1])
+    assert both.slope.low < both.slope.value < both.slope.high
+
+
+def test_rows_of_a_single_patient_have_no_interval():
+    found = calibration.calibration([0.2, 0.8] * 20, [0, 1, 1, 0] * 10, np.zeros(40))
+    for one in (found.intercept, found.slope, found.excess):
+        assert one.defined and not one.has_interval and one.n == 1
+        assert "a single patient" in one.method

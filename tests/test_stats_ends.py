@@ -13,6 +13,8 @@ from bmcore.stats import (
     bootstrap,
     classification,
     clustered,
+    comparison,
+    continuous,
     delong,
     estimate,
     froc,
@@ -232,3 +234,24 @@ def test_bca_covers_better_than_percentiles_where_losses_are_skewed():
     assert found["BCa"][0] > found["percentile"][0]
     one, truth = bootstrap_kinds.f1(np.random.default_rng(0), 200_000)
     assert one.of(np.ones((1, 200_000)))[0][0] == pytest.approx(truth, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("level", "words"),
+    [(0.95, "95%"), (1 - 0.05, "95%"), (1 - 2 * 0.05, "90%"), (0.975, "97.5%"), (0.9999, "99.99%"),
+     (1 - 1e-9, "99.9999999%")],
+)  # fmt: skip
+def test_a_level_is_never_shown_as_100_per_cent(level, words):
+    assert estimate.percent(level) == words
+    assert estimate.proportion(3, 9, level).method.endswith(words)
+
+
+@pytest.mark.parametrize("level", [1.0, 0.0, 1 - 1e-20, 1.5, math.nan])
+def test_a_level_that_no_finite_interval_has_is_refused_in_words(level):
+    for call in (
+        lambda: estimate.proportion(3, 9, level),
+        lambda: comparison.interval(0.2, 0.1, 9, "mean", level=level),
+        lambda: continuous.icc([[1, 2], [3, 5], [4, 4]], level=level),
+    ):
+        with pytest.raises(ValueError, match="cannot be told from 0, has no interval"):
+            call()

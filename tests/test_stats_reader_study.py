@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
-from bmcore.stats import afroc, decision_time, mrmc, paired, reader, reliance
+from bmcore.stats import afroc, decision_time, learning, mrmc, paired, reader, reliance
 from bmcore.stats.estimate import proportion
 
 
@@ -223,3 +223,18 @@ def test_decision_time_states():
     assert not single.ratio.has_interval
     alone = decision_time.time_ratio_of_all(np.full((1, 5), 2.0), np.arange(1.0, 6.0)[None])
     assert "not a sample of readers" in alone.ratio.method
+
+
+@pytest.mark.parametrize(
+    "seconds", [(0.1, 3600.0, 0.1), (0.5, 20000.0, 0.5), (1.0, 1800.0, 2.0), (1e-3, 1.0, 1e3)]
+)
+def test_times_that_differ_wildly_give_no_limits_beyond_all_reason(seconds):
+    found = learning.time_trend([1, 2, 3], seconds)
+    assert not found.ratio.has_interval
+    assert math.isnan(found.p)
+    assert "million" in found.ratio.method
+    swapped = decision_time.time_ratio([1e-200, 1e200], [1e200, 1e-200])
+    assert swapped.ratio.value == 1 and not swapped.ratio.has_interval and math.isnan(swapped.p)
+    assert not decision_time.time_ratio([1e-200, 1e-200], [1e200, 2e200]).ratio.defined
+    calm = learning.time_trend(range(6), [30, 45, 40, 35, 42, 38])
+    assert calm.ratio.low < calm.ratio.value < calm.ratio.high < 10

@@ -244,3 +244,61 @@ def test_alpha_does_not_depend_on_how_the_work_is_cut_into_blocks():
     few = reliability.krippendorff_alpha(table, 4, "ordinal", Resampling(resamples=300, seed=4))
     again = reliability.krippendorff_alpha(table, 4, "ordinal", Resampling(resamples=300, seed=4))
     assert few == again
+
+
+@pytest.mark.parametrize("scale", reliability.LEVELS)
+def test_one_pattern_of_agreement_on_every_case_gives_alpha_and_ac1_no_interval(scale):
+    never = np.array([[0, 1]] * 12)
+    # 24 values, half of each kind: 1 - 23 * 24 / (2 * 12 * 12).
+    alpha = reliability.krippendorff_alpha(never, 2, scale)
+    assert alpha.value == pytest.approx(1 - 23 * 24 / 288)
+    ac = reliability.gwet_ac(never, 2)
+    assert ac.value == pytest.approx(-1)
+    for found in (alpha, ac):
+        assert not found.has_interval
+        assert "every case shows the same pattern of agreement" in found.method
+    some = reliability.krippendorff_alpha(np.array([[0, 1]] * 11 + [[0, 0]]), 2, scale)
+    assert some.low < some.value < some.high
+
+
+SWAPPED = [[1.0, 2.0], [2.0, 1.0]] * 6
+
+
+@pytest.mark.parametrize("form", continuous.ICC_FORMS)
+@pytest.mark.parametrize(
+    "table",
+    [
+        SWAPPED,
+        SWAPPED[:2],
+        [[0.0, 100.0], [100.0, 0.0]] * 5,
+        [[0, 100]] * 3,
+        [[0.1, 0.7, 1.3], [1.3, 0.1, 0.7], [0.7, 1.3, 0.1]],
+        [[100, 100], [100, 0], [0, 100], [0, 0]],
+        [[1e-9, 2e-9], [3e-9, 1e-9]],
+    ],
+)
+def test_icc_stays_within_what_a_correlation_can_be_and_never_has_an_interval_of_width_zero(
+    table, form
+):
+    found = continuous.icc(table, form)
+    k = len(table[0])
+    assert "the cases do not differ" in found.method or found.high - found.low > 0.1
+    if found.defined:
+        assert form.endswith("k") or -1 / (k - 1) <= found.value <= 1
+    if found.has_interval:
+        assert form.endswith("k") or found.low >= -1 / (k - 1)
+        assert found.low <= found.value <= found.high
+
+
+def test_icc_of_cases_that_do_not_differ_is_not_defined_or_has_no_interval():
+    # Mean squares of SWAPPED: between cases and readers 0, residual and within 6/11 and 1/2.
+    assert not continuous.icc(SWAPPED, "2,1").defined  # -6/11 / (6/11 - 2/12 * 6/11) = -1.2
+    assert not continuous.icc(SWAPPED, "1,k").defined
+    one = continuous.icc(SWAPPED, "1,1")
+    assert one.value == -1 and not one.has_interval
+    apart = continuous.icc([[0, 50], [10, 60], [20, 70]], "2,1")
+    assert "the readers differ by the same on every case" in apart.method
+    assert not continuous.icc([[0, 100]] * 3, "3,1").defined
+    # By hand: squares 3333 1/3 between, 0 readers, 3333 1/3 rest; the limit was -1.66.
+    held = continuous.icc([[100, 100], [100, 0], [0, 100], [0, 0]], "2,1")
+    assert (held.value, held.low) == (0, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -18,6 +19,7 @@ from bmcore.analysis.tables import (
     cell_text,
     count,
     guarded,
+    guarded_shared,
     non_empty,
 )
 from bmcore.review.votes import PRIMARY_CHOICES
@@ -107,7 +109,7 @@ def _quality_table(arrays: ReadingArrays) -> ResultTable:
                     None,
                     guarded(reliability.gwet_ac(grades, GRADES, "quadratic")),
                     guarded(reliability.krippendorff_alpha(grades, GRADES, "ordinal")),
-                    guarded_icc(arrays.quality[i].T),
+                    guarded_icc(arrays.quality[i].T, arrays.readers),
                 ),
             )
         )
@@ -131,18 +133,26 @@ def _quality_table(arrays: ReadingArrays) -> ResultTable:
             Column("ICC(2,1)"),
         ),
         tuple(lines),
-        "The grades are ordered, so near grades count as partial agreement.",
+        "The grades are ordered, so near grades count as partial agreement. ICC: on the cases that "
+        "every reader graded.",
     )
 
 
-def guarded_icc(measurements: np.ndarray) -> Estimate | None:
-    """measurements (cases, readers), NaN missing; None with fewer than two readers."""
-    some = measurements[:, np.isfinite(measurements).any(axis=0)]
+def guarded_icc(measurements: np.ndarray, readers: Sequence[str]) -> Estimate | None:
+    """ICC(2,1) on the cases that every reader measured; a reader without any value does not count.
+
+    measurements (cases, readers), NaN missing; readers: their names. None with fewer than two
+    readers. With fewer than ``LEAST_CASES`` such cases none, and who stands in the way, if anyone.
+    """
+    there = np.isfinite(measurements).any(axis=0)
+    some = measurements[:, there]
     if some.shape[1] < 2:
         return None
-    whole = int(np.isfinite(some).all(axis=1).sum())
+    given = np.isfinite(some)
+    whole = int(given.all(axis=1).sum())
     if whole < LEAST_CASES:
-        return guarded(undefined(whole, "ICC"))
+        names = [name for name, has in zip(readers, there, strict=True) if has]
+        return guarded_shared(undefined(whole, "ICC"), given.T, names)
     return continuous.icc(some, "2,1")
 
 

@@ -27,6 +27,7 @@ from bmcore.domain import PRIMARY_NAMES
 from bmcore.stats import incomplete, paired
 from bmcore.stats.comparison import Comparison, no_comparison
 from bmcore.stats.endpoint_choice import Endpoint
+from bmcore.stats.estimate import percent
 from bmcore.stats.readings import Reading, by_arm_and_reader, class_score
 from bmcore.stats.readings import paired as paired_readings
 
@@ -38,7 +39,11 @@ _LOWEST = -1000.0  # a finite stand-in for "ranks lowest"
 def comparison_section(
     data: StudyData, arrays: ReadingArrays, category: str, level: float = 0.95
 ) -> Section:
-    """Each two phases over all readers (MRMC) and for each reader (McNemar); exploratory."""
+    """Each two phases over all readers (MRMC) and for each reader (McNemar); exploratory.
+
+    ValueError on a level that ``estimate.percent`` refuses.
+    """
+    percent(level)
     title = "With the models against without"
     if len(arrays.arms) < 2:
         return Section("comparison", title, "One phase only: there is nothing to compare.")
@@ -60,7 +65,7 @@ def comparison_section(
             "Rockette (OR) and by U-statistics (U). These readers: it holds for them alone. p of "
             "the first column; an AUC in hundredths. All but right answers: one primary against "
             "the rest."
-            + ("" if level == 0.95 else f" The intervals here are {level:.0%} intervals."),
+            + ("" if level == 0.95 else f" The intervals here are {percent(level)} intervals."),
             "p",
             (Drawing("intervals", guide=0.0, only="Right answers"),),
         ),
@@ -98,8 +103,10 @@ def measure(
 ) -> tuple[Comparison, Comparison, Comparison]:
     """The difference of two phases by the three METHODS; what: one of ``MEASURES``.
 
-    Too few cases give Comparisons that are not defined and say how many are needed.
+    Too few cases give Comparisons that are not defined and say how many are needed. ValueError on
+    a level that ``estimate.percent`` refuses.
     """
+    percent(level)
     kind = "" if what == "accuracy" else category
     choice = Endpoint(what, arms, kind, alpha=round(1 - level, 12), readers="fixed")
     finding = found(choice, rows)

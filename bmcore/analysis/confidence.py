@@ -115,7 +115,7 @@ def confidence_agreement(arrays: ReadingArrays) -> list[ResultTable]:
     """ICC of the confidences, and Bland and Altman's limits of each two readers."""
     shared, limits = [], []
     for i, arm in enumerate(arrays.arms):
-        found = guarded_icc(arrays.confidences[i].T) if len(arrays.readers) > 1 else None
+        found = guarded_icc(arrays.confidences[i].T, arrays.readers)
         if found is not None:
             shared.append(Line((ARM_NAMES[arm],), (found,)))
         for a, b in combinations(range(len(arrays.readers)), 2):
@@ -134,7 +134,8 @@ def confidence_agreement(arrays: ReadingArrays) -> list[ResultTable]:
             ("Phase",),
             (Column("ICC(2,1) of the confidences"),),
             tuple(shared),
-            "1: all readers give a case the same confidence; 0: confidence depends on the reader.",
+            "1: all readers give a case the same confidence; 0: confidence depends on the reader. "
+            "On the cases for which every reader gave one.",
         ),
         ResultTable(
             "confidence_limits",
@@ -156,6 +157,12 @@ def _confidence_sentence(over: list[Line]) -> str:
         (line for line in over if line.cells[0] is not None and line.cells[0].has_interval), None
     )
     if first is None or first.cells[0] is None:
+        told = (line for line in over if line.cells[0] is not None and line.cells[0].defined)
+        if same := next(told, None):
+            return (
+                f"{same.labels[0]}, {same.labels[1].lower()}: stated confidence minus right "
+                "answers is the same in every case, so it has no interval."
+            )
         return (
             f"Whether sure readers are right can be said once {LEAST_CASES} cases have a known "
             "primary."

@@ -211,7 +211,7 @@ def _agreement_of_numbers(asked: _Asked) -> ResultTable:
             steps = asked.question.steps
             codes = np.where(np.isnan(values), steps[0] - 1, values).astype(np.int64) - steps[0]
             alpha = guarded(reliability.krippendorff_alpha(codes.T, len(steps), "ordinal"))
-        lines.append(Line((ARM_NAMES[arm],), (guarded_icc(values.T), alpha)))
+        lines.append(Line((ARM_NAMES[arm],), (guarded_icc(values.T, asked.readers), alpha)))
     return ResultTable(
         f"{asked.question.id} agreement",
         _title(asked, "do readers agree?"),

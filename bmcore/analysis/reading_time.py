@@ -18,6 +18,7 @@ from bmcore.analysis.tables import (
     Section,
     cell_text,
     guarded,
+    guarded_shared,
     non_empty,
     phase_words,
 )
@@ -106,7 +107,10 @@ def _ratios(arrays: ReadingArrays) -> ResultTable:
         timed = np.isfinite(first).any(axis=1) & np.isfinite(second).any(axis=1)
         if timed.sum() > 1:
             found = decision_time.time_ratio_of_all(first[timed], second[timed])
-            lines.append(Line(("Readers like these", phases), (guarded(found.ratio),), found.p))
+            both = np.isfinite(first[timed]) & np.isfinite(second[timed])
+            names = [name for name, has in zip(arrays.readers, timed, strict=True) if has]
+            ratio = guarded_shared(found.ratio, both, names)
+            lines.append(Line(("Readers like these", phases), (ratio,), found.p))
         for r, name in enumerate(arrays.readers):
             if timed[r]:
                 found = decision_time.time_ratio(first[r], second[r])
@@ -117,7 +121,8 @@ def _ratios(arrays: ReadingArrays) -> ResultTable:
         ("Who", "Phases"),
         (Column("Ratio", "ratio"),),
         tuple(lines),
-        "Below 1 is faster. Geometric mean.",
+        "Below 1 is faster. Geometric mean. Readers like these: on the cases that every reader was "
+        "timed on in both phases.",
         "p",
     )
 
@@ -196,5 +201,7 @@ def _sentence(lines: list[Line]) -> str:
         if line.cells[0] is not None and line.cells[0].has_interval
     ]
     if not told:
+        if any(line.cells[0] and line.cells[0].defined for line in first):
+            return "The median time is the same however the cases are drawn: it has no interval."
         return f"Times are shown once there are {LEAST_CASES} cases."
     return f"Median active time per case: {'; '.join(told)}."

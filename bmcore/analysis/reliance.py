@@ -15,7 +15,7 @@ from bmcore.analysis.tables import (
     ResultTable,
     Section,
     cell_text,
-    guarded,
+    guarded_shared,
     non_empty,
 )
 from bmcore.stats import clustered, reliance
@@ -89,20 +89,27 @@ def _explanation(arrays: ReadingArrays) -> list[ResultTable]:
     known = arrays.known
     a, b = arrays.arm("aided"), arrays.arm("aided_explained")
     before, after = arrays.answers[a][:, known], arrays.answers[b][:, known]
-    there = ((before >= 0) & (after >= 0)).any(axis=1)
+    both = (before >= 0) & (after >= 0)
+    there = both.any(axis=1)
     if not there.any():
         return []
     model = arrays.model[b][:, known].max(axis=0)
     effect = reliance.explanation_effect(before[there], after[there], model, arrays.truth[known])
-    names = {"cases": "All cases", "model_right": "Models right", "model_wrong": "Models wrong"}
-    lines = [
-        Line(
-            (words,),
-            (guarded(effect.random[key].difference, 5), guarded(effect.fixed[key].difference, 5)),
-            effect.random[key].p,
+    right = model == arrays.truth[known]
+    strata = (
+        ("cases", "All cases", np.ones(len(right), bool)),
+        ("model_right", "Models right", right),
+        ("model_wrong", "Models wrong", (model >= 0) & ~right),
+    )
+    readers = [name for name, has in zip(arrays.readers, there, strict=True) if has]
+    lines = []
+    for key, words, among in strata:
+        given = both[there][:, among]
+        cells = tuple(
+            guarded_shared(found[key].difference, given, readers, LEAST_OF_A_KIND)
+            for found in (effect.random, effect.fixed)
         )
-        for key, words in names.items()
-    ]
+        lines.append(Line((words,), cells, effect.random[key].p))
     return [
         ResultTable(
             "explanation",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from bmcore.stats.estimate import Estimate, undefined
 
@@ -49,12 +52,18 @@ class Column:
 @dataclass(frozen=True)
 class Line:
     """labels: what the line is about; cells: one a column, None where it makes no sense; p: of the
-    test that the table's note names, NaN where there is none; keys: for charts, the arm first."""
+    test that the table's note names, NaN where there is none, and made NaN where the first cell,
+    to which it belongs, holds no number; keys: for charts, the arm first."""
 
     labels: tuple[str, ...]
     cells: tuple[Estimate | None, ...]
     p: float = math.nan
     keys: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        first = self.cells[0] if self.cells else None
+        if first is not None and not first.defined:
+            object.__setattr__(self, "p", math.nan)
 
 
 @dataclass(frozen=True)
@@ -155,6 +164,25 @@ def guarded(estimate: Estimate, least: int = LEAST_CASES) -> Estimate:
     if estimate.n >= least:
         return estimate
     return undefined(estimate.n, f"{TOO_FEW}n = {estimate.n}, {least} needed")
+
+
+def guarded_shared(
+    estimate: Estimate, given: npt.ArrayLike, readers: Sequence[str], least: int = LEAST_CASES
+) -> Estimate:
+    """As ``guarded``, for an estimate that rests on the cases which every reader has.
+
+    given: bool (readers, cases), the reader has the case; readers: their names. Where some reader
+    has ``least`` cases and all together have not, it says who stands in the way.
+    """
+    table = np.asarray(given, bool)
+    table = table[:, table.any(axis=0)]
+    own = table.sum(axis=1)
+    if estimate.n >= least or not (own >= least).any():
+        return guarded(estimate, least)
+    few = [f"{name} has {n}" for name, n in zip(readers, own, strict=True) if n < least]
+    who = "; ".join(few) or "the readers have different cases"
+    shared = f"only {estimate.n} of {count(table.shape[1], 'case')} have every reader"
+    return undefined(estimate.n, f"not defined: {shared}, {least} needed: {who}")
 
 
 def cell_text(column: Column, estimate: Estimate | None) -> str:

@@ -15,10 +15,11 @@ from scipy import stats as _scipy
 
 from bmcore.stats import clustered
 from bmcore.stats.bootstrap import Resampling
-from bmcore.stats.estimate import Estimate, proportion, undefined
+from bmcore.stats.estimate import Estimate, percent, proportion, undefined
 
 Ratings = npt.NDArray[np.int64]
 Weighting = str | npt.NDArray[np.float64]
+SAME_PATTERN = "every case shows the same pattern of agreement"
 _FEW = 20
 
 
@@ -127,7 +128,7 @@ def cohen_kappa(
         return Estimate(kappa, np.nan, np.nan, n, f"{name}no interval: {why}")
     low, high = _kappa_limits(kappa, variance, n, level, scale)
     how = "interval on Fisher's z" if scale == "fisher" else "large-sample interval"
-    method = f"{name}{how} (Fleiss, Cohen, Everitt 1969), {level:.0%}{caution(n)}"
+    method = f"{name}{how} (Fleiss, Cohen, Everitt 1969), {percent(level)}{caution(n)}"
     return Estimate(kappa, low, high, n, method)
 
 
@@ -138,7 +139,8 @@ def fleiss_kappa(ratings: npt.ArrayLike, n_categories: int, level: float = 0.95)
     answers as in Gwet 2014 (Handbook of Inter-Rater Reliability, 4th ed., chapter 2): observed
     agreement over cases with two or more answers, category shares over cases with one or more.
     Interval: Gwet 2008 (Br J Math Stat Psychol 61:29), linearised variance over cases, t quantile
-    with n - 1 degrees of freedom. n is the number of cases with two or more answers.
+    with n - 1 degrees of freedom. n is the number of cases with two or more answers. No interval:
+    one case, no disagreement, or the same pattern of agreement on every case.
     """
     table = _check(ratings)
     if table.size and table.max() >= n_categories:
@@ -172,9 +174,13 @@ def fleiss_kappa_of_counts(counts: npt.ArrayLike, level: float = 0.95) -> Estima
     if n < 2 or math.isclose(kappa, 1.0):
         why = "a single case" if n < 2 else "no disagreement was seen"
         return Estimate(kappa, np.nan, np.nan, n_paired, f"{name}no interval: {why}")
-    error = math.sqrt(((own - kappa) ** 2).sum() / (n * (n - 1)))
-    half = float(_scipy.t.ppf(0.5 + level / 2, n - 1)) * error
-    method = f"{name}linearised variance over cases (Gwet 2008), {level:.0%}{caution(n_paired)}"
+    variance = float(((own - kappa) ** 2).sum() / (n * (n - 1)))
+    if variance < 1e-15:
+        return Estimate(kappa, np.nan, np.nan, n_paired, f"{name}no interval: {SAME_PATTERN}")
+    half = float(_scipy.t.ppf(0.5 + level / 2, n - 1)) * math.sqrt(variance)
+    method = (
+        f"{name}linearised variance over cases (Gwet 2008), {percent(level)}{caution(n_paired)}"
+    )
     return Estimate(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), n_paired, method)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
-from bmcore.stats.estimate import Estimate, undefined
+from bmcore.stats.estimate import Estimate, percent, undefined
 
 Weights = npt.NDArray[np.float64]
 Statistic = Callable[[Weights], npt.NDArray[np.float64]]
@@ -214,7 +214,9 @@ def _percentile(
         return Estimate(value, np.nan, np.nan, n, f"{name}{why}")
     tail = (1 - resampling.level) / 2
     low, high = np.quantile(used, [tail, 1 - tail])
-    method = f"{name}patient bootstrap, {len(draws)} resamples, percentile {resampling.level:.0%}"
+    method = (
+        f"{name}patient bootstrap, {len(draws)} resamples, percentile {percent(resampling.level)}"
+    )
     if lost:
         method += f", {lost} resamples not defined and left out"
     return Estimate(value, low, high, n, method)

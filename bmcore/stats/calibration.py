@@ -56,8 +56,9 @@ def calibration(
     """Calibration of probabilities ``said`` (n,), 0-1, against outcomes ``seen``, bool (n,).
 
     patients: (n,) an id per row. Not defined with fewer than 10 outcomes or 10 non-outcomes, the
-    slope also where the probabilities separate them or are all alike. ValueError on a probability
-    outside 0-1 and on shapes that differ.
+    slope also where the probabilities are all alike or separate the outcomes: none of the one kind
+    lies beyond the other's (Albert and Anderson 1984, Biometrika 71:1). No interval: one patient.
+    ValueError on a probability outside 0-1 and on shapes that differ.
     """
     p, y = np.asarray(said, dtype=float), np.asarray(seen, dtype=bool)
     if p.shape != y.shape or p.ndim != 1:
@@ -76,11 +77,20 @@ def calibration(
     intercept = _tested(ones, y, odds, ids, 0, "calibration in the large", level)
     if np.ptp(odds) < 1e-9:
         slope = undefined(n, "calibration slope; not defined: every probability is the same")
+    elif _separated(odds, y):
+        why = "calibration slope; not defined: the probabilities separate the outcomes"
+        slope = undefined(n, why)
     else:
         both = np.column_stack([ones, odds])
         slope = _tested(both, y, np.zeros(len(p)), ids, 1, "calibration slope", level)
     gap = _by_patient_mean(p - y, ids, level)
     return Calibration(intercept, slope, gap, _points(p, y, ids, bins, level))
+
+
+def _separated(odds: Floats, y: npt.NDArray[np.bool_]) -> bool:
+    """One cut parts the outcomes from the others, but for ties at the cut: no finite slope fits."""
+    so, not_so = odds[y], odds[~y]
+    return bool(so.min() >= not_so.max() or not_so.min() >= so.max())
 
 
 def _tested(
@@ -92,36 +102,54 @@ def _tested(
     name: str,
     level: float,
 ) -> Estimate:
-    """One coefficient of a logistic regression by Newton's method, its error clustered on ids."""
+    """One coefficient of a logistic regression that has a finite fit, its error clustered on ids.
+
+    Newton's method; a step that does not raise the likelihood is halved until it does.
+    """
     n = len(np.unique(ids))
+
+    def likelihood(beta: Floats) -> float:
+        score = x @ beta + offset
+        return float((y * score - np.logaddexp(0, score)).sum())
+
     beta = np.zeros(x.shape[1])
-    for _ in range(50):
+    for _ in range(100):
         mean = 1 / (1 + np.exp(-(x @ beta + offset)))
         information = x.T @ (x * (mean * (1 - mean))[:, None])
         step = np.linalg.pinv(information) @ (x.T @ (y - mean))
-        beta = beta + step
-        if np.abs(step).max() < 1e-10 or np.abs(beta).max() > 30:
+        least = 1e-10 * max(1.0, float(np.abs(beta).max()))
+        while np.abs(step).max() >= least and likelihood(beta + step) < likelihood(beta):
+            step = step / 2
+        if np.abs(step).max() < least:
             break
-    if np.abs(beta).max() > 30:
-        return undefined(n, f"{name}; not defined: the probabilities separate the outcomes")
+        beta = beta + step
+    method = f"{name}, logistic regression"
+    if n < 2:
+        return _of_one_patient(float(beta[which]), method)
     parts = x * (y - mean)[:, None]
     _, rows = np.unique(ids, return_inverse=True)
     sums = np.zeros((n, x.shape[1]))
     np.add.at(sums, rows, parts)
     bread = np.linalg.inv(information)
     covariance = bread @ (sums.T @ sums * n / (n - 1)) @ bread
-    method = f"{name}, logistic regression, error clustered on {n} patients"
+    method += f", error clustered on {n} patients"
     return interval(
         float(beta[which]), float(covariance[which, which]), n, method, df=n - 1, level=level
     )
+
+
+def _of_one_patient(value: float, method: str) -> Estimate:
+    return Estimate(value, math.nan, math.nan, 1, f"{method}; no interval: a single patient")
 
 
 def _by_patient_mean(values: Floats, ids: npt.NDArray[Any], level: float) -> Estimate:
     _, rows = np.unique(ids, return_inverse=True)
     sums, counts = np.bincount(rows, values), np.bincount(rows)
     mean, n = float(values.mean()), len(counts)
-    variance = float(((sums - mean * counts) ** 2).sum() / counts.sum() ** 2 * n / (n - 1))
     method = "mean stated minus observed share, error clustered on patients"
+    if n < 2:
+        return _of_one_patient(mean, method)
+    variance = float(((sums - mean * counts) ** 2).sum() / counts.sum() ** 2 * n / (n - 1))
     return interval(mean, variance, n, method, df=n - 1, level=level, bounds=(-1.0, 1.0))
 
 

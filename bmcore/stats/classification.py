@@ -24,7 +24,7 @@ from bmcore.stats.bootstrap import (
     patient_bootstrap,
     patient_bootstrap_many,
 )
-from bmcore.stats.estimate import Estimate, mean_of_shares, proportion, undefined
+from bmcore.stats.estimate import Estimate, mean_of_shares, percent, proportion, undefined
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -318,7 +318,7 @@ def _macro_ended(macro: Estimate, each: Sequence[Estimate], level: float) -> Est
     if macro.has_interval or not each or not all(e.has_interval for e in each):
         return macro
     low, high = (float(np.mean([getattr(e, end) for e in each])) for end in ("low", "high"))
-    method = f"macro AUC, mean of the limits of {len(each)} classes, {level:.0%}"
+    method = f"macro AUC, mean of the limits of {len(each)} classes, {percent(level)}"
     return Estimate(macro.value, min(low, macro.value), max(high, macro.value), macro.n, method)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.stats.comparison import quantile
-from bmcore.stats.estimate import Estimate, proportion, undefined
+from bmcore.stats.estimate import Estimate, percent, proportion, undefined
 
 Bools = npt.NDArray[np.bool_]
 
@@ -60,7 +60,7 @@ def ratio(
         value * (1 - value) / variance * (quantile(level, math.inf) / quantile(level, n - 1)) ** 2
     )
     found = proportion(value * size, size, level)
-    method = f"{name}; Wilson score interval, effective sample size over {unit}, {level:.0%}"
+    method = f"{name}; Wilson score interval, effective sample size over {unit}, {percent(level)}"
     return replace(found, n=n, method=method)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats as _scipy
 
-from bmcore.stats.estimate import Estimate, undefined
+from bmcore.stats.estimate import Estimate, percent, undefined
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class Comparison:
 
 
 def quantile(level: float, df: float) -> float:
-    """Two-sided quantile of Student's t; the normal one where ``df`` is infinite."""
+    """Two-sided quantile of Student's t; the normal one where ``df`` is infinite. ValueError on a
+    ``level`` that ``estimate.percent`` refuses: no finite interval has it."""
+    percent(level)
     tail = 0.5 + level / 2
     return float(_scipy.norm.ppf(tail) if math.isinf(df) else _scipy.t.ppf(tail, df))
 
@@ -58,7 +60,7 @@ def interval(
         return Estimate(value, np.nan, np.nan, n, f"{method}; no interval: the variance vanishes")
     half = quantile(level, df) * math.sqrt(variance)
     low, high = max(bounds[0], value - half), min(bounds[1], value + half)
-    return Estimate(value, min(low, value), max(high, value), n, f"{method}, {level:.0%}")
+    return Estimate(value, min(low, value), max(high, value), n, f"{method}, {percent(level)}")
 
 
 def compare(

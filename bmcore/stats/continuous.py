@@ -10,10 +10,11 @@ import numpy.typing as npt
 from scipy import stats as _scipy
 
 from bmcore.stats.comparison import interval
-from bmcore.stats.estimate import Estimate, undefined
+from bmcore.stats.estimate import Estimate, percent, undefined
 
 Floats = npt.NDArray[np.float64]
 ICC_FORMS = ("1,1", "2,1", "3,1", "1,k", "2,k", "3,k")
+_ALIKE = "the cases do not differ beyond the readers' disagreement"
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,16 @@ def icc(measurements: npt.ArrayLike, form: str = "2,1", level: float = 0.95) -> 
     all k. Shrout and Fleiss 1979 (Psychol Bull 86:420); intervals from F distributions, for 2
     with Satterthwaite's degrees of freedom: also McGraw and Wong 1996 (Psychol Methods 1:30).
     A case with a missing (NaN) value is left out, and the method counts it. ValueError on another
-    form and on fewer than two readers. Not defined: fewer than two complete cases, or no spread.
-    No interval: readers who agree to the last digit. Forms 1 and 3 cover exactly under normality;
-    "2,1" and "2,k" are approximate: with 5 readers and 50 cases they covered 92.9 %.
+    form and on fewer than two readers. Not defined: fewer than two complete cases, no spread, or
+    cases that do not differ beyond the readers' disagreement, so that the estimate would lie below
+    -1 / (k - 1), which no correlation of k readers can be. No interval: readers who agree to the
+    last digit, and cases whose means are the same. A lower limit of "2,1" is held at -1 / (k - 1);
+    where it falls there, "2,k" has no interval. Forms 1 and 3 cover exactly under normality; "2,1"
+    and "2,k" are approximate: with 5 readers and 50 cases they covered 92.9 %.
     """
     if form not in ICC_FORMS:
         raise ValueError(f"form must be one of {'; '.join(ICC_FORMS)}, but is {form!r}")
+    covered = percent(level)
     table, lost = _complete(measurements)
     n, k = table.shape
     name = f"ICC({form}), {k} readers" + (
@@ -52,10 +57,11 @@ def icc(measurements: npt.ArrayLike, form: str = "2,1", level: float = 0.95) -> 
         return undefined(n, f"{name}; not defined: every value is the same")
     squares = _mean_squares(table)
     value, low, high = _icc_of(squares, n, k, form, level)
+    if math.isnan(value):
+        return undefined(n, f"{name}; not defined: {_ALIKE}")
     if math.isnan(low) or math.isnan(high):
-        why = "no disagreement was seen" if math.isclose(value, 1.0) else "the cases are too alike"
-        return Estimate(value, np.nan, np.nan, n, f"{name}; no interval: {why}")
-    method = f"{name}; F-based interval (Shrout and Fleiss 1979; McGraw and Wong 1996), {level:.0%}"
+        return Estimate(value, np.nan, np.nan, n, f"{name}; no interval: {_why(squares, value)}")
+    method = f"{name}; F-based interval (Shrout and Fleiss 1979; McGraw and Wong 1996), {covered}"
     return Estimate(value, low, high, n, method)
 
 
@@ -86,7 +92,7 @@ def bland_altman(
         return BlandAltman(bias, flat, flat, sd)
     tails = [(1 - level) / 2, (1 + level) / 2]
     near, far = _scipy.nct.ppf(tails, n - 1, z * math.sqrt(n)) * sd / math.sqrt(n)
-    method = f"{name}; exact interval (Carkeet 2015), {level:.0%}"
+    method = f"{name}; exact interval (Carkeet 2015), {percent(level)}"
     upper = Estimate(mean + z * sd, mean + near, mean + far, n, method)
     lower = Estimate(mean - z * sd, mean - far, mean - near, n, method)
     return BlandAltman(bias, lower, upper, sd)
@@ -142,7 +148,8 @@ def _complete(measurements: npt.ArrayLike) -> tuple[Floats, int]:
 
 
 def _mean_squares(table: Floats) -> tuple[float, float, float, float]:
-    """Between cases, within cases, between readers, residual (Shrout and Fleiss 1979, table 3)."""
+    """Between cases, within cases, between readers, residual (Shrout and Fleiss 1979, table 3);
+    0 where only rounding is left of it."""
     n, k = table.shape
     grand = table.mean()
     cases, readers = table.mean(axis=1), table.mean(axis=0)
@@ -150,30 +157,49 @@ def _mean_squares(table: Floats) -> tuple[float, float, float, float]:
     within = float(((table - cases[:, None]) ** 2).sum()) / (n * (k - 1))
     columns = n * float(((readers - grand) ** 2).sum()) / (k - 1)
     rest = float(((table - cases[:, None] - readers + grand) ** 2).sum()) / ((n - 1) * (k - 1))
+    found = (between, within, columns, rest)
+    least = 1e-24 * float((table**2).max())
+    between, within, columns, rest = (x if x > least else 0.0 for x in found)
     return between, within, columns, rest
+
+
+def _why(squares: tuple[float, float, float, float], value: float) -> str:
+    """Why an ICC has no interval."""
+    between, _, _, rest = squares
+    if math.isclose(value, 1.0):
+        return "no disagreement was seen"
+    return "the readers differ by the same on every case" if rest < 1e-12 * between else _ALIKE
 
 
 def _icc_of(
     squares: tuple[float, float, float, float], n: int, k: int, form: str, level: float
 ) -> tuple[float, float, float]:
-    """Value and limits of one form; the limits are NaN where the error mean square vanishes."""
+    """Value and limits of one form, NaN where there is none.
+
+    A correlation of k readers cannot lie below -1 / (k - 1). "2,1" does, and the variance by which
+    "2,k" divides is below 0, where n MSB + MSJ < MSE.
+    """
     between, within, columns, rest = squares
     kind, mean = form[0], form[2] == "k"
     error = within if kind == "1" else rest
     spread = k * (columns - rest) / n if kind == "2" else 0.0
-    single = (between - error) / (between + (k - 1) * error + spread)
-    value = (between - error) / (between + spread / k) if mean else single
-    if kind == "2" and (rest < 1e-12 * between or rest < 1e-300):
-        return value, math.nan, math.nan
-    if error < 1e-12 * between:
+    of = between + spread / k if mean else between + (k - 1) * error + spread
+    if of <= 0 or (kind == "2" and n * between + columns <= rest):
+        return math.nan, math.nan, math.nan
+    value = (between - error) / of
+    if between == 0 or error < 1e-12 * between:
         return value, math.nan, math.nan
     if kind == "2":
+        single = (between - error) / (between + (k - 1) * error + spread)
         low, high = _icc2_limits(squares, n, k, single, level)
+        low = max(low, -1 / (k - 1))
     else:
         low, high = _icc13_limits(between / error, n, k, kind, level)
     if mean:
-        low, high = (k * x / (1 + (k - 1) * x) for x in (low, high))
-    return value, low, high
+        low, high = (
+            k * x / (1 + (k - 1) * x) if x > -1 / (k - 1) else math.nan for x in (low, high)
+        )
+    return (value, low, high) if low <= value <= high else (value, math.nan, math.nan)
 
 
 def _icc13_limits(ratio: float, n: int, k: int, kind: str, level: float) -> tuple[float, float]:
@@ -195,8 +221,8 @@ def _icc2_limits(
     cases = n * (1 + (k - 1) * rho) - k * rho
     v = (k - 1) * (n - 1) * (k * rho * fj + cases) ** 2
     v /= (n - 1) * (k * rho * fj) ** 2 + cases**2
-    lower_f, upper_f = _scipy.f.ppf(tail, n - 1, v), _scipy.f.ppf(tail, v, n - 1)
+    lower_f, upper_f = (float(_scipy.f.ppf(tail, *df)) for df in ((n - 1, v), (v, n - 1)))
     error = k * columns + (k * n - k - n) * rest
     low = n * (between - lower_f * rest) / (lower_f * error + n * between)
     high = n * (upper_f * between - rest) / (error + n * upper_f * between)
-    return float(low), float(high)
+    return low, high

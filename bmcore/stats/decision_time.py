@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from bmcore.stats import ustatistics
 from bmcore.stats.comparison import Comparison, compare, no_comparison
-from bmcore.stats.estimate import Estimate
+from bmcore.stats.estimate import Estimate, undefined
 
 Floats = npt.NDArray[np.float64]
+_FURTHEST = math.log(1e6)
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,9 @@ def time_ratio(first_s: npt.ArrayLike, second_s: npt.ArrayLike, level: float = 0
     n = len(change)
     name = "geometric mean ratio of times, paired t on logarithms"
     if n == 0:
-        return _as_ratio(no_comparison(0, f"{name}; not defined: no case has both times"))
+        return as_ratio(no_comparison(0, f"{name}; not defined: no case has both times"))
     variance = float(change.var(ddof=1)) / n if n > 1 else math.nan
-    return _as_ratio(
-        compare(float(change.mean()), variance, n, name, df=max(n - 1, 1), level=level)
-    )
+    return as_ratio(compare(float(change.mean()), variance, n, name, df=max(n - 1, 1), level=level))
 
 
 def time_ratio_of_all(
@@ -60,8 +59,8 @@ def time_ratio_of_all(
     n = change.shape[1]
     name = "geometric mean ratio of times"
     if n < 2:
-        return _as_ratio(no_comparison(n, f"{name}; not defined: {n} cases timed for everyone"))
-    return _as_ratio(ustatistics.random_mean(change, n, name, level))
+        return as_ratio(no_comparison(n, f"{name}; not defined: {n} cases timed for everyone"))
+    return as_ratio(ustatistics.random_mean(change, n, name, level))
 
 
 def _log_change(first_s: npt.ArrayLike, second_s: npt.ArrayLike) -> Floats:
@@ -74,7 +73,20 @@ def _log_change(first_s: npt.ArrayLike, second_s: npt.ArrayLike) -> Floats:
     return change
 
 
-def _as_ratio(found: Comparison) -> TimeRatio:
+def as_ratio(found: Comparison) -> TimeRatio:
+    """A comparison of logarithms as a ratio: value and limits raised from the logarithm.
+
+    Not defined beyond a factor of a million either way; where only a limit lies beyond, no interval
+    and no p. Such numbers come of a few times that differ much and say nothing of the ratio.
+    """
     e = found.difference
+    if abs(e.value) > _FURTHEST:
+        why = "not defined: it is beyond a factor of a million"
+        return TimeRatio(undefined(e.n, f"{e.method}; {why}"), math.nan)
+    if max(abs(e.low), abs(e.high)) > _FURTHEST:
+        why = f"no interval: {e.n} cases say too little to bound it within a million"
+        return TimeRatio(
+            Estimate(math.exp(e.value), math.nan, math.nan, e.n, f"{e.method}; {why}"), math.nan
+        )
     ratio = Estimate(math.exp(e.value), math.exp(e.low), math.exp(e.high), e.n, e.method)
     return TimeRatio(ratio, found.p)

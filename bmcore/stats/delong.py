@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 from scipy.stats import rankdata
 
 from bmcore.stats.comparison import Comparison, compare, no_comparison, quantile
-from bmcore.stats.estimate import Estimate, undefined
+from bmcore.stats.estimate import Estimate, percent, undefined
 
 Floats = npt.NDArray[np.float64]
 
@@ -103,7 +103,7 @@ def area_at_the_end(
 
     low = 0.0 if value == 0 else float(brentq(gap, 1e-12, value - 1e-12))
     high = 1.0 if value == 1 else float(brentq(gap, value + 1e-12, 1 - 1e-12))
-    method = f"{name}; score interval (Newcombe 2006, method 5), {level:.0%}"
+    method = f"{name}; score interval (Newcombe 2006, method 5), {percent(level)}"
     return Estimate(value, low, high, positive + negative, method)
 
 
@@ -125,7 +125,7 @@ def logit_interval(
     low, high = (
         1 / (1 + math.exp(-min(max(x, -700.0), 700.0))) for x in (centre - half, centre + half)
     )
-    return Estimate(value, low, high, n, f"{method}, logit interval, {level:.0%}")
+    return Estimate(value, low, high, n, f"{method}, logit interval, {percent(level)}")
 
 
 UNDECIDED = -102.0  # below every answer: -1 less the highest confidence is -101

@@ -66,6 +66,19 @@ class Estimate:
         return {**numbers, "n": self.n, "method": self.method}
 
 
+def percent(level: float) -> str:
+    """The coverage of an interval as shown: "95%", "97.5%", "99.99%", never rounded up to 100.
+
+    ValueError on a level that is not above 0 and below 1, or that cannot be told from 1.
+    """
+    if not 0 < level <= 1 - 1e-12:
+        raise ValueError(
+            f"the level of an interval must lie above 0 and below 1, but is {level:.15g}; an alpha "
+            "of 0, or so small that it cannot be told from 0, has no interval: take 0.0001 or more"
+        )
+    return f"{100 * level:.12g}%"
+
+
 def undefined(n: int, why: str) -> Estimate:
     """The estimate that is not defined; ``why`` becomes the method."""
     return Estimate(math.nan, math.nan, math.nan, n, why)
@@ -86,7 +99,9 @@ def proportion(successes: float, n: float, level: float = 0.95) -> Estimate:
     half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     low = 0.0 if successes == 0 else max(0.0, middle - half)
     high = 1.0 if successes == n else min(1.0, middle + half)
-    return Estimate(p, min(low, p), max(high, p), int(n), f"Wilson score interval, {level:.0%}")
+    return Estimate(
+        p, min(low, p), max(high, p), int(n), f"Wilson score interval, {percent(level)}"
+    )
 
 
 def exact_proportion(successes: int, n: int, level: float = 0.95) -> Estimate:
@@ -101,7 +116,7 @@ def exact_proportion(successes: int, n: int, level: float = 0.95) -> Estimate:
     tail = (1 - level) / 2
     low = 0.0 if successes == 0 else _scipy.beta.ppf(tail, successes, n - successes + 1)
     high = 1.0 if successes == n else _scipy.beta.ppf(1 - tail, successes + 1, n - successes)
-    return Estimate(successes / n, low, high, n, f"Clopper-Pearson interval, {level:.0%}")
+    return Estimate(successes / n, low, high, n, f"Clopper-Pearson interval, {percent(level)}")
 
 
 def poisson_rate(events: int, n: int, level: float = 0.95) -> Estimate:
@@ -114,7 +129,7 @@ def poisson_rate(events: int, n: int, level: float = 0.95) -> Estimate:
     tail = (1 - level) / 2
     low = 0.0 if events == 0 else float(_scipy.chi2.ppf(tail, 2 * events)) / 2
     high = float(_scipy.chi2.ppf(1 - tail, 2 * events + 2)) / 2
-    return Estimate(events / n, low / n, high / n, n, f"exact Poisson interval, {level:.0%}")
+    return Estimate(events / n, low / n, high / n, n, f"exact Poisson interval, {percent(level)}")
 
 
 def mean_of_shares(shares: Sequence[Estimate], name: str, level: float = 0.95) -> Estimate:
@@ -134,5 +149,5 @@ def mean_of_shares(shares: Sequence[Estimate], name: str, level: float = 0.95) -
         return Estimate(value, math.nan, math.nan, n, f"{name}; no interval: a part has none")
     below = math.sqrt(sum((s.value - s.low) ** 2 for s in used)) / k
     above = math.sqrt(sum((s.high - s.value) ** 2 for s in used)) / k
-    method = f"{name}; intervals of {k} shares put together (Zou, Donner 2008), {level:.0%}"
+    method = f"{name}; intervals of {k} shares put together (Zou, Donner 2008), {percent(level)}"
     return Estimate(value, max(0.0, value - below), min(1.0, value + above), n, method)

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats as _scipy
 
-from bmcore.stats.comparison import Comparison, compare, no_comparison
-from bmcore.stats.decision_time import TimeRatio
-from bmcore.stats.estimate import Estimate
+from bmcore.stats.comparison import compare, no_comparison
+from bmcore.stats.decision_time import TimeRatio, as_ratio
 
 STEP = 10
 
@@ -21,7 +20,8 @@ def time_trend(order: npt.ArrayLike, seconds: npt.ArrayLike, level: float = 0.95
     order: (n,) place of each case on the list; seconds: (n,), above 0, NaN where not known. Least
     squares of the logarithm of the time on the order, Student's t with n - 2 degrees of freedom
     (Draper and Smith 1998, Applied Regression Analysis, chapter 1). Not defined: fewer than three
-    times, or all at one place. ValueError on a time of 0 or less.
+    times, all at one place, or a factor that ``decision_time.as_ratio`` does not tell. ValueError
+    on a time of 0 or less.
     """
     place, time = (np.asarray(x, dtype=float) for x in (order, seconds))
     if place.shape != time.shape or place.ndim != 1:
@@ -33,13 +33,7 @@ def time_trend(order: npt.ArrayLike, seconds: npt.ArrayLike, level: float = 0.95
     n = len(place)
     name = f"change of the time over {STEP} cases, least squares on logarithms"
     if n < 3 or math.isclose(float(np.ptp(place)), 0.0):
-        return _ratio(no_comparison(n, f"{name}; not defined: three cases in a row are needed"))
+        return as_ratio(no_comparison(n, f"{name}; not defined: three cases in a row are needed"))
     fit = _scipy.linregress(place, time)
     slope, error = STEP * float(fit.slope), STEP * float(fit.stderr)
-    return _ratio(compare(slope, error**2, n, name, df=n - 2, level=level))
-
-
-def _ratio(found: Comparison) -> TimeRatio:
-    e = found.difference
-    ratio = Estimate(math.exp(e.value), math.exp(e.low), math.exp(e.high), e.n, e.method)
-    return TimeRatio(ratio, found.p)
+    return as_ratio(compare(slope, error**2, n, name, df=n - 2, level=level))

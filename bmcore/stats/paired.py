@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import stats as _scipy
 
 from bmcore.stats.comparison import quantile
-from bmcore.stats.estimate import Estimate, proportion, undefined
+from bmcore.stats.estimate import Estimate, percent, proportion, undefined
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def rate_difference(
     down, up = one.high - one.value, two.value - two.low
     above = math.sqrt(max(0.0, down**2 - 2 * phi * down * up + up**2))
     value = one.value - two.value
-    method = f"paired difference of shares, hybrid score interval (Newcombe 1998), {level:.0%}"
+    method = f"paired difference of shares, hybrid score interval (Newcombe 1998), {percent(level)}"
     return Estimate(value, max(-1.0, value - below), min(1.0, value + above), n, method)
 
 
@@ -78,7 +78,7 @@ def no_change(n: int, name: str, level: float = 0.95) -> Estimate:
     Stat Med 17:891), which is z squared over (n + z squared) to either side."""
     reach = quantile(level, math.inf) ** 2
     reach /= n + reach
-    method = f"{name}; no case changed: score interval (Tango 1998) on cases, {level:.0%}"
+    method = f"{name}; no case changed: score interval (Tango 1998) on cases, {percent(level)}"
     return Estimate(0.0, -reach, reach, n, method)
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bmcore.stats.bootstrap import Resampling
 from bmcore.stats.comparison import quantile
-from bmcore.stats.estimate import proportion
+from bmcore.stats.estimate import percent, proportion
 
 Floats = npt.NDArray[np.float64]
 GRID = np.linspace(0.0, 1.0, 101)
@@ -82,8 +82,9 @@ def average_curve(
     who = "random readers" if readers_too else "fixed readers"
     area = float(((mean[1:] + mean[:-1]) / 2 * np.diff(grid)).sum())
     method = (
-        f"mean of {r} readers' empirical ROC curves, {who}, pointwise {resampling.level:.0%} band, "
-        f"{resampling.resamples} resamples, {n1} positive of {n} cases"
+        f"mean of {r} readers' empirical ROC curves, {who}, pointwise "
+        f"{percent(resampling.level)} band, {resampling.resamples} resamples, "
+        f"{n1} positive of {n} cases"
     )
     return AverageCurve(grid, mean, low, high, area, r, n, method)
 

@@ -10,6 +10,7 @@ import streamlit as st
 
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.study import Study
+from bmcore.stats.estimate import percent
 from pages.parts import loaders
 from pages.parts.agreement import source
 from pages.parts.study import conduct
@@ -100,7 +101,7 @@ def _draw_width(desk: ReadingSession, study: Study) -> None:
         return
     left, right = st.columns(2, width=520)
     left.metric(
-        f"Width of the {found.finding.endpoint.level:.0%} interval", width_words(found.finding)
+        f"Width of the {percent(found.finding.endpoint.level)} interval", width_words(found.finding)
     )
     right.metric("Cases that count so far", f"{found.cases} of {len(study.cases)}")
     st.caption(
