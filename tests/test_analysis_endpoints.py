@@ -340,6 +340,10 @@ def test_what_was_shown_without_any_change_is_claimed():
         assert [x.labels[2] for x in table.lines] == ["non-inferiority shown"] * 2
 
 
+def test_the_level_of_a_small_alpha_is_not_rounded_up_to_100_per_cent():
+    assert "99.99% interval" in running(data(plan(alpha=0.0001))).words[0]
+
+
 def test_equal_results_without_an_interval_are_told_in_words():
     study = plan(measure="AUC", primary="breast")
     sure = replace(always(study, True, True))

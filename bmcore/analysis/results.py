@@ -33,6 +33,7 @@ from bmcore.analysis.reliance import reliance_section
 from bmcore.analysis.subgroups import subgroup_section
 from bmcore.analysis.tables import TOO_FEW, Section, count
 from bmcore.stats.endpoint import Finding
+from bmcore.stats.estimate import percent
 from bmcore.stats.readings import MODELS
 
 
@@ -117,7 +118,7 @@ def running(data: StudyData, marks: LesionMarks = LesionMarks()) -> Running:
             math.nan, n, (f"The width of the interval cannot be given yet: {_why(data, answer)}.",)
         )
     change = finding.difference
-    level = f"{finding.endpoint.level:.0%}"
+    level = percent(finding.endpoint.level)
     return Running(
         finding.width,
         change.n,

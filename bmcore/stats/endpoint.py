@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from scipy import stats as _scipy
 
-from bmcore.stats import endpoint_ends, standalone, weighted_mrmc
+from bmcore.stats import decision_time, endpoint_ends, standalone, weighted_mrmc
 from bmcore.stats.comparison import Comparison, quantile
 from bmcore.stats.delong import logit_interval
 from bmcore.stats.endpoint_choice import NEEDS_CATEGORIES, Endpoint
@@ -133,9 +133,12 @@ def _finding(
     chosen = _chosen(e, found)
     if end is not None:
         chosen = Comparison(end.difference, math.nan, math.inf, end.p)
-    verdict, p = _verdict(e, chosen)
-    p = p if end is None else end.p
     difference = _as_ratio(chosen.difference) if _timed(e) else chosen.difference
+    verdict, p = _verdict(e, chosen)
+    if end is not None:
+        p = end.p
+    elif not difference.has_interval:  # a ratio too far out to be told
+        verdict, p = "cannot be said", math.nan
     sentence = _sentence(e, difference, p, verdict, readers)
     return Finding(e, arms, difference, p, verdict, sentence, readers, left_out, found)
 
@@ -307,4 +310,4 @@ def _timed(e: Endpoint) -> bool:
 
 
 def _as_ratio(e: Estimate) -> Estimate:
-    return Estimate(math.exp(e.value), math.exp(e.low), math.exp(e.high), e.n, e.method)
+    return decision_time.as_ratio(Comparison(e, math.nan, math.nan, math.nan)).ratio

@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 from bmcore.stats import delong
 from bmcore.stats.comparison import quantile
 from bmcore.stats.endpoint_choice import SHARES, Endpoint
-from bmcore.stats.estimate import Estimate, mean_of_shares, proportion
+from bmcore.stats.estimate import Estimate, mean_of_shares, percent, proportion
 from bmcore.stats.readings import Reading
 from bmcore.stats.weighted_mrmc import Figure
 
@@ -93,7 +93,7 @@ def of_difference(
     sizes = [size for (size,) in of]
     low, high = _limits(value, sizes, quantile(e.level, math.inf))
     how = "no case changed" if value == 0 else "every case changed"
-    method = f"{name}; {how}: score interval (Tango 1998) on cases, {e.level:.0%}"
+    method = f"{name}; {how}: score interval (Tango 1998) on cases, {percent(e.level)}"
     return End(Estimate(value, low, high, n, method), _p(e, value, sizes))
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import stats as _scipy
 
 from bmcore.stats.classification import auc_statistic
-from bmcore.stats.estimate import Estimate, undefined
+from bmcore.stats.estimate import Estimate, percent, undefined
 
 Floats = npt.NDArray[np.float64]
 _CELLS = 400_000
@@ -44,7 +44,7 @@ def delong(
     """
     t, a, b = _checked(truth, first, second)
     usable = [c for c in range(a.shape[1]) if 0 < (t == c).sum() < len(t)]
-    name = f"DeLong 1988, mean over {len(usable)} classes, normal interval {level:.0%}"
+    name = f"DeLong 1988, mean over {len(usable)} classes, normal interval {percent(level)}"
     if not usable or min(min((t == c).sum(), (t != c).sum()) for c in usable) < 2:
         why = "not defined: a class has fewer than two patients on one side"
         return PairedTest(undefined(len(t), why), math.nan, why)
