@@ -122,7 +122,7 @@ class _Run:
         word, after = self.words[place], self._after(place)
         if not (self.bare or self.signs):
             return False
-        ends = set(self.words[place + 1 :]) <= TAILS and after not in words.FAT
+        ends = set(self.words[place + 1 :]) <= TAILS and after not in words.OTHER
         return word in words.NONE or (word in words.LAST and (ends or after in words.GIVEN))
 
     def _deny_what_stands_before(self, place: int) -> None:
@@ -160,7 +160,7 @@ class _Run:
         elif not self.no:
             self._stands_alone()
             self.lead = None
-        elif word in TAILS or word in words.FAT:
+        elif word in TAILS or word in words.OTHER:
             self.unsure = True
 
     def _stands_alone(self) -> None:
@@ -175,9 +175,9 @@ class _Run:
         word, after = self.words[self.lead], self._after(self.lead)
         if not self.no:
             self._stands_alone()
-        if word in words.POST or (self.no and after in words.FAT):
+        if word in words.POST or (self.no and after in words.OTHER):
             return
-        last = set(self.words[self.lead + 1 :]) <= TAILS and after not in words.FAT
+        last = set(self.words[self.lead + 1 :]) <= TAILS and after not in words.OTHER
         if word in words.PRE or (self.no and (self.bare or self.signs)):
             self.denials.append(word)
         elif word in words.ALONE and last and not self.leading:

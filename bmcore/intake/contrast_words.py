@@ -116,21 +116,25 @@ ALONE = Words(
 # No agent, at the end, behind its name: T1_KM_ohne, T1_contrast_no. Not "sin", which is a name too.
 LAST = Words(
     "0 no non not nicht niet ikke inte pas nao wo wout without sans ohne sem senza zonder bez brez "
-    "uten uden ilman fara без pre"
+    "uten uden ilman fara без"
 )
 # Behind "not", behind the name of the agent: contrast not given.
 GIVEN = Words(
     "given admin* used applied gegeben appliz* verabreicht fait* faite* done inj* eseguit* "
     "somministrat* realizad* usado aplicad* podan* toegediend gitt givet"
 )
-AND = Words("and und et y e en i a и та og och ja or ou oder ve sau si es").whole
+AND = Words("and und et y e en i a и та og och ja or ou oder bzw sowie resp puis then ve sau si es").whole
 # What comes before or after them is no contrast agent.
 NOT_OF_CONTRAST = Words(
     "op operat* operac* operaz* oper surg* chirur* resec* resek* rt radio* radiation bestrahl* "
     "srs treat* tx therap* terap* trait* behandl* chemo* chimio* biops* icu ictal embo* "
-    "интервен* операц*"
+    "interv* zabieg* ingrep* интервен* операц*"
 )
-FAT = Words("fs fat* fett* fatsat spir spair dixon suppression supp artefa* artifact* motion")
+# What "no" and "without" may deny in place of contrast agent: fat, motion, a step of processing.
+OTHER = Words(
+    "fs fat* fett* spair spir dixon suppression supp satur* artefa* artifact* motion gap skull* "
+    "strip* corr* norm* rigid reg* resampl* crop* mask* sense grappa"
+)
 BOTH = frozenset({"plusminus", "wwo", "prepost", "preandpost"})
 
 # Prefixes and endings in one word with an agent: unenhanced, nekontrastni, kontrastsiz, KM-frei.
@@ -138,4 +142,4 @@ PREFIXES = {
     **{p: p for p in sorted((NO.whole | YES.whole) - {"s", "z", "u", "c", "с"})},
     "un": "no", "ne": "no", "nie": "no", "бес": "без", "pos": "post",
 }  # fmt: skip
-ENDINGS = "siz|suz|los|lose|loser|frei|freie|freier|free|less|loos|fri|fritt|mentes"
+ENDINGS = "(?:siz|suz|los|frei|free|less|loos|fri|mentes)(?:e|er|en|es|em|t)?"

@@ -254,8 +254,9 @@ def _entities(text: str) -> str:
             return ""
         if key in ("label", "desc") and re.search("mask|seg|label", value, re.IGNORECASE):
             return "mask"
-        if key == "ce" and any(contrast_said.read(["t1", *split_words(value)])):
-            return value  # ce-native, ce-nogad
+        if key == "ce":
+            signs, denials = contrast_said.read(["t1", *split_words(value)])
+            return "without ce" if denials and not signs else f"ce {value}"  # ce-native, ce-nogad
         if (key, value.lower()) in (("part", "phase"), ("part", "imag"), ("part", "real")):
             return "pha"
         return f"{key}{value}" if key == "inv" else f"{key} {value}"
@@ -303,7 +304,7 @@ def _parts(word: str) -> tuple[str, ...]:
 
 def _of_agent(word: str) -> tuple[str, ...]:
     """postgd, unenhanced, kontrastsiz: the agent with what is written together with it."""
-    ending = re.fullmatch(rf"(\w{{2,}}?)(?:{contrast_words.ENDINGS})", word)
+    ending = re.fullmatch(rf"(\w{{2,}}?){contrast_words.ENDINGS}", word)
     if ending and ending[1] in AGENT:
         return ("without", ending[1])
     if word in AGENT:

@@ -50,7 +50,7 @@ ASIDE = {
     ),
     SERIES: (
         "perf perfus* perfuz* перфуз* dsc dce asl pcasl cbf cbv rcbv rcbf nrcbv relcbv relcbf mtt "
-        "ttp tmax ktrans kep ve vp pwi tics dyn dynam* dinam* динамич* twist permeab*"
+        "ttp tmax ktrans kep vp pwi tics dyn dynam* dinam* динамич* twist permeab*"
     ),
     GRADIENT: "swi swan swip swiphase t2star t2s star qsm medic hemo hemosiderin t2ffe",
     "a projection or a phase image": "mip mips minip minips pha",
@@ -102,10 +102,11 @@ IDEOGRAMS = {
     "加权": " ",
 }  # fmt: skip
 # The agent in Chinese, Japanese and Korean, with a word before or after it.
+_LETTERS = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\s]{0,5}?"
 IDEOGRAM_AGENT = re.compile(
-    "(?P<no>[非未無无不没]|비|비-)?(?:造影剤?|造影剂|增强|增強|強化|强化|注射|조영(?:증강|제)?)"
-    r"(?:扫描|検査)?\s*(?:주입|투여)?\s*(?P<none>前|なし|無し|[无無]|전|없음)?"
-    "(?P<later>[后後]|あり|有り|후|있음)?"
+    "(?P<no>[非未無无不没]|비-?)?(?:造影[剤剂劑]?|[对對]比[剂劑]|增[强強]|[强強]化|注射|조영(?:증강|제)?)"
+    rf"(?:{_LETTERS}(?:(?P<none>前(?![頭额額])|なし|無し|[无無]|전(?!두)|없음)"
+    "|(?P<later>[后後]|あり|有り|후|있음)))?"
 )
 
 # Parts that stand in one word with a sequence: "axt1", "t1mpragepost".

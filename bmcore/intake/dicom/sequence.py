@@ -311,7 +311,7 @@ def contrast(
     if said is None and not claims(text) and protocol not in shared_protocols:
         said = contrast_said(protocol)
     if tag is None and said is None:
-        if says_both(text):
+        if says_both(text) and not (agents and part.of > 1):  # of one volume, not of two
             return False, 0.5, "its name says both with and without contrast"
         if agents:
             return False, 0.9, "no sign of contrast agent, which other series have"
