@@ -14,7 +14,6 @@ from bmcore.intake import contrast_words as words
 from bmcore.intake.sequence_words import FLAIR, T1, T1_CONTRAST, T1_NATIVE, T2, TAILS
 
 _SEQUENCES = T1 | T2 | FLAIR | T1_CONTRAST | T1_NATIVE
-_BOTH = (["with"], ["without"])
 
 
 def read(said: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -58,11 +57,12 @@ class _Run:
     def read(self) -> None:
         for place, word in enumerate(self.words):
             if word in words.BOTH or self._unclear(place):
-                self._both()
+                self._both(place)
             elif self._is_none(place):
                 self._deny_what_stands_before(place)
             elif word in words.LATER and (self.bare or self.denials):
-                self.signs.append(word)
+                self.signs.append(" ".join((*self.bare, word)))
+                self.bare = []
             elif self._is_agent(place):
                 self._agent(place)
             elif (word in words.NO or word in words.NONE) and self._counts(place):
@@ -78,9 +78,12 @@ class _Run:
         self._end()
         self.signs += self.bare
 
-    def _both(self) -> None:
-        self.signs.append(_BOTH[0][0])
-        self.denials.append(_BOTH[1][0])
+    def _both(self, place: int) -> None:
+        """It cannot be told, or both is told: by these words."""
+        told = " ".join(self.words[place if self.lead is None else self.lead : place + 1])
+        told = told.replace("plusminus", "+/-")
+        self.signs.append(told)
+        self.denials.append(told)
 
     def _unclear(self, place: int) -> bool:
         """Whether a word means without in one language and with in another."""
@@ -107,12 +110,12 @@ class _Run:
         return word in words.WEAK and self.lead is not None and not later
 
     def _counts(self, place: int) -> bool:
-        """Whether a word for with or without is meant as such: one of two letters only where an
-        agent or another such word follows; "no" in front of a number is none."""
+        """Whether a word for with or without is meant as such: a short one only where an agent or
+        another such word follows; "no" in front of a number is none."""
         word, after = self.words[place], self._after(place)
         if word == "no" and after[:1].isdigit():
             return False
-        if len(word) > 2 or word in words.FAR:
+        if word in words.FAR or (len(word) > 2 and word not in words.NEAR):
             return True
         return any(after in known for known in (words.AGENT, words.WEAK, words.NO, words.YES,
                                                 words.AND))  # fmt: skip
@@ -136,7 +139,7 @@ class _Run:
         if self._open() and not self.no and self.words[self.lead or 0] in words.POST:
             self._stands_alone()
         elif self._open() and not self.unsure and self.no != no:
-            self._both()
+            self._both(place)
         self.lead, self.no, self.spent, self.unsure = place, no, False, False
 
     def _agent(self, place: int) -> None:
@@ -144,9 +147,11 @@ class _Run:
         if self.lead is None:
             self.bare.append(self.words[place])
         elif self.spent:
+            if self.no and self.words[place - 1] in words.AND:
+                self._both(place)  # kontrastsiz ve kontrastli
             return
         elif self.no and self.unsure:
-            self._both()
+            self._both(place)
         else:
             (self.denials if self.no else self.signs).append(told)
         self.spent = self.lead is not None

@@ -45,8 +45,8 @@ LANGUAGES = {
         "with w", "after following", "enhanc* enh infus*", "none false off absent nil free",
     ),
     "German": Language(
-        "ohne o kein keine keinen keinem nicht", "vor v prae pra", "mit m unter", "nach n",
-        "verstark*", "nein frei", "ja",
+        "ohne o kein keine keinen keinem keiner keines nicht", "vor bevor v prae pra",
+        "mit m unter", "nach n", "verstark*", "nein frei keines keiner", "ja",
     ),
     "French": Language("sans pas aucun aucune", "avant", "avec", "apres", "rehauss*"),
     "Spanish": Language(
@@ -56,9 +56,9 @@ LANGUAGES = {
     "Portuguese": Language("sem nao nenhum*", "", "com", "depois apos"),
     "Italian": Language("senza nessun*", "prima", "", "dopo", "iniez* iniettat*"),
     "Romanian": Language("fara", "inainte", "cu", "dupa"),
-    "Dutch": Language("zonder niet geen", "voor", "met", "na"),
+    "Dutch": Language("zonder niet geen", "voor voordat", "met", "na"),
     "Danish, Norwegian, Swedish": Language(
-        "uden uten utan u ikke inte ingen", "for fore innan", "med", "efter etter",
+        "uden uten utan u ikke inte ingen", "fore for innan", "med", "efter etter",
     ),
     "Icelandic": Language("", "fyrir", "", "eftir", "skuggaefni*"),
     "Finnish": Language("ilman ei", "ennen", "", "", "tehost* varjoain*", "", "jalkeen"),
@@ -74,7 +74,7 @@ LANGUAGES = {
     "Greek": Language("χωρις", "πριν προ", "με", "μετα", "σκιαγραφ* skiagraf* γαδολιν*"),
     "Russian, Ukrainian, Bulgarian": Language(
         "без не нет", "до преди перед", "с со з", "после след пост пiсля після",
-        "контрас* гадолин* усилени* підсилен* ку кв", "нет",
+        "контрас* гадо* усилени* підсилен* ку кв", "нет",
     ),
     "Arabic and Persian": Language("بدون", "قبل", "مع با", "بعد", "حقن الحقن صبغة الصبغة تزريق"),
     "Hebrew": Language("ללא בלי", "לפני", "עם", "אחרי", "ניגוד גדוליניום"),
@@ -91,7 +91,9 @@ YES = _all("given", "after")
 AGENT = _all("agent")
 NONE = _all("none")
 LATER = _all("later")
-# Of the words of one or two letters, those that reach further than to the next word.
+# Those that are words of other languages, too, and count only right in front of the agent, as do
+# all of one or two letters but these.
+NEAR = frozenset(("for", "zero", "off", "once", "free"))
 FAR = frozenset(("no", "wo", "до", "не"))
 # With or after in front of agents that begin so; in front of others they may mean without (SENSE is
 # a technique, and Catalan).
@@ -123,7 +125,9 @@ GIVEN = Words(
     "given admin* used applied gegeben appliz* verabreicht fait* faite* done inj* eseguit* "
     "somministrat* realizad* usado aplicad* podan* toegediend gitt givet"
 )
-AND = Words("and und et y e en i a и та og och ja or ou oder bzw sowie resp puis then ve sau si es").whole
+AND = Words(
+    "and und et y e en i a и та og och ja or ou oder bzw sowie resp puis then ve sau si es"
+).whole
 # What comes before or after them is no contrast agent.
 NOT_OF_CONTRAST = Words(
     "op operat* operac* operaz* oper surg* chirur* resec* resek* rt radio* radiation bestrahl* "
@@ -132,8 +136,8 @@ NOT_OF_CONTRAST = Words(
 )
 # What "no" and "without" may deny in place of contrast agent: fat, motion, a step of processing.
 OTHER = Words(
-    "fs fat* fett* spair spir dixon suppression supp satur* artefa* artifact* motion gap skull* "
-    "strip* corr* norm* rigid reg* resampl* crop* mask* sense grappa"
+    "fs fat* fett* spair spir dixon suppression supp sat presat satur* artefa* artifact* motion gap "
+    "skull* strip* corr* norm* rigid reg* resampl* crop* mask* sense grappa"
 )
 BOTH = frozenset({"plusminus", "wwo", "prepost", "preandpost"})
 
@@ -142,4 +146,4 @@ PREFIXES = {
     **{p: p for p in sorted((NO.whole | YES.whole) - {"s", "z", "u", "c", "с"})},
     "un": "no", "ne": "no", "nie": "no", "бес": "без", "pos": "post",
 }  # fmt: skip
-ENDINGS = "(?:siz|suz|los|frei|free|less|loos|fri|mentes)(?:e|er|en|es|em|t)?"
+ENDINGS = "(?:siz|suz|sizdir|los|frei|free|less|loos|fri|mentes)(?:e|er|en|es|em|t)?"

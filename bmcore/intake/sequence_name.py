@@ -87,9 +87,12 @@ def propose(text: str) -> Proposal:
     return read(text).proposal
 
 
-def read(text: str) -> Reading:
-    """As ``propose``, with the words that it rests on."""
+def read(text: str, ids: frozenset[str] = frozenset()) -> Reading:
+    """As ``propose``, with the words that it rests on. ids: words that are none where they stand in
+    front of the sequence, as they name a patient or study."""
     said = split_words(text)
+    first = next((n for n, word in enumerate(said) if word in _SEQUENCES), 0)
+    said = [w for n, w in enumerate(said) if n >= first or w not in ids]
     aside = _aside(said)
     if aside:
         return Reading(Proposal(ASIDE, SURE, aside), frozenset(said))
@@ -114,8 +117,9 @@ def _contrast(text: str) -> tuple[list[str], list[str]]:
 
 
 def derived(text: str) -> str | None:
-    """What was made from images by the name, and is none: a mask, a map, a difference."""
-    kinds = (kind for _, kind in _kinds_aside(split_words(text)))
+    """What was made from images by a long word of the name: a map, a difference; None for a word of
+    up to four letters (sub, map), which descriptions of series use for other things, too."""
+    kinds = (kind for word, kind in _kinds_aside(split_words(text)) if len(word) > 4)
     return next((kind for kind in kinds if kind in words.DERIVED), None)
 
 
@@ -139,7 +143,8 @@ def _of_t1(said: list[str], sequence: str) -> tuple[Proposal, list[str]]:
     """T1 with or without contrast."""
     signs, denials = contrast_said.read(said)
     if signs and denials:
-        told = f"says both with and without contrast: {', '.join((*signs, *denials))}"
+        told = ", ".join(dict.fromkeys((*signs, *denials)))
+        told = f"says both with and without contrast: {told}"
         return Proposal(None, 0.0, told), signs
     if signs:
         told = f"says T1 and '{' '.join(signs)}', which is after contrast"
@@ -217,11 +222,12 @@ def _before_registration(said: list[str]) -> list[str]:
 
 def split_words(text: str) -> list[str]:
     """The words of a name, split where it is written together, without accents."""
-    text = _entities(unicodedata.normalize("NFKC", text))
+    text = _entities(re.sub("[\u2010-\u2015\u2212]", "-", unicodedata.normalize("NFKC", text)))
     for ideogram, word in words.IDEOGRAMS.items():
         text = text.replace(ideogram, word)
     text = words.IDEOGRAM_AGENT.sub(_spoken, text)
     text = re.sub(r"(?i)után", "utana", text)  # Hungarian "after", not Swedish "without"
+    text = re.sub(r"(?i)(?<![^\W_])f[øö]r(?![^\W_])", "fore", text)  # "before", not English "for"
     flat = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     flat = flat.replace("ø", "o").replace("ı", "i").replace("ł", "l").replace("ß", "ss")
     flat = re.sub("[тТ](?=[12])", "T", flat)  # Cyrillic
@@ -238,8 +244,8 @@ def split_words(text: str) -> list[str]:
 def _spoken(match: re.Match[str]) -> str:
     """Contrast in ideograms, in words."""
     before = "no " if match["no"] else ""
-    after = " none" if match["none"] else " sonrasi" if match["later"] else ""
-    return f" {before}contrast{after} "
+    after = "none" if match["none"] else "sonrasi" if match["later"] else ""
+    return f" {before}contrast {after} " if not match["both"] else " plusminus "
 
 
 def _entities(text: str) -> str:
@@ -272,7 +278,7 @@ def _marks(text: str) -> str:
         r"(?<![^\W_])(?:da[\s_-]*fl|dark[\s_-]*fl(?:uid)?|fluid[\s_-]*att\w*|фл[аэ]и?р)(?![^\W_])",
         " flair ", text,
     )  # fmt: skip
-    text = re.sub(r"\+\s*/?\s*-|-\s*/\s*\+|±", " plusminus ", text)
+    text = re.sub(r"\+\s*/?\s*-|-\s*/\s*\+|[±∓]", " plusminus ", text)
     text = re.sub(r"[(\[]\s*-\s*[)\]]", " neg ", text)
     text = re.sub(r"[(\[]\s*\+\s*[)\]]", " plus ", text)
     text = re.sub(r"(?<![^\W_])w[\s_./-]*o(?:ut)?(?![^\W_])", " without ", text)
@@ -299,6 +305,9 @@ def _parts(word: str) -> tuple[str, ...]:
         return (numbered[1], numbered[2])  # post1, gd2
     if not re.search("t1|t2|flair|mprage|bravo|spgr", word):
         return _of_agent(word)
+    count = re.fullmatch(r"(\w*(?:post|pre|gd|gad|km|ce|c))(\d{1,2})", word)
+    if count and _segment(count[1]):
+        return (*_segment(count[1]), count[2])  # t1post2
     return _segment(word) or (word,)
 
 
@@ -309,9 +318,13 @@ def _of_agent(word: str) -> tuple[str, ...]:
         return ("without", ending[1])
     if word in AGENT:
         return (word,)
+    if word in ("force", "since"):
+        return (word,)
     for prefix in sorted(PREFIXES, key=len, reverse=True):
         rest = word.removeprefix(prefix)
-        if rest != word and (rest in AGENT or rest == "con") and (len(prefix) > 1 or rest == "km"):
+        if rest == word or not (rest in AGENT or rest == "con"):
+            continue
+        if len(prefix) > 1 or rest == "km":
             return (PREFIXES[prefix], rest)
     return (word,)
 

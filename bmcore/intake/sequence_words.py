@@ -35,13 +35,13 @@ ASIDE = {
         "seg segm segment* mask masks maske masken masker maska maski maschera masque mascara "
         "label labels labelmap roi rois voi vois contour contours contorno* kontur* rtstruct rtss "
         "gtv ctv ptv annotation annotations annotated pred preds prediction predictions predicted "
-        "truth gt groundtruth brainmask tumormask lesionmask dseg probseg manual aseg aparc "
+        "truth gt groundtruth dseg probseg manual aseg aparc "
         "lesion lesions laesion* lasion* lesione lesioni lesao lesoes tumor tumors tumour* tumeur* "
         "tumore tumori edema oedem* odem odeme necrosis nekros* necrose gm wm csf"
     ),
     DIFFERENCE: (
         "sub subs subtr subtra* subtrakt* substra* soustra* sustra* sottra* diff difference "
-        "differenz differenc* delta ratio minus odejm* odcit* odect* odecet* cikarm* cikart* "
+        "differenz* differenc* delta ratio minus odejm* odcit* odect* odecet* cikarm* cikart* "
         "субтрак* вычит* afaf* kivon* scadere"
     ),
     "diffusion": (
@@ -71,10 +71,10 @@ ASIDE = {
     ),
     "another machine's image": "ct pet spect cbct fdg fet",
     MAP: (
-        "map maps mapa mapas mappa karte carte mapping t1map t2map r1map r2map r2star t1rho qt1 "
-        "qt2 molli relaxom* quant quantit* jacobian warp warpfield deffield displacement xfm "
-        "transform biasfield prob probability probmap pve heatmap saliency gradcam uncertainty "
-        "entropy inv1 inv2 overlay residual residuals noise qc fusion fused fusi*"
+        "map maps mapa mapas mappa karte carte mapping r2star t1rho qt1 "
+        "qt2 molli relaxom* quant quantit* jacobian* warp warpfield deffield displacement xfm "
+        "transform biasfield prob probability pve saliency gradcam uncertainty "
+        "entropy inv1 inv2 overlay residual residuals fusion fused fusi*"
     ),
     COMPUTED: "synthetic synthet* sintetic* symri magic synthsr",
     "a picture of a screen": "screenshot screensave capture presentation report",
@@ -83,16 +83,18 @@ ASIDE_KIND = {w: kind for kind, listed in ASIDE.items() for w in Words(listed).w
 _ASIDE_STEMS = {w[:-1]: kind for kind, listed in ASIDE.items() for w in listed.split()
                 if w.endswith("*")}  # fmt: skip
 # Made from images, by whatever they were measured with.
-DERIVED = frozenset((MASK, DIFFERENCE, MAP, COMPUTED, SERIES))
+DERIVED = frozenset((DIFFERENCE, MAP, COMPUTED))
 # T2* or STIR beside T2; beside T1 they are ways of measuring it.
 GRADIENT_ECHO = _set("gre ffe fl2d fl3d merge gradient gradiente gradienten gradientenecho")
 
 
 def aside_kind(word: str) -> str | None:
     """Which of the images that are none of the four sequences a word names."""
-    return ASIDE_KIND.get(word) or next(
-        (kind for stem, kind in _ASIDE_STEMS.items() if word.startswith(stem)), None
-    )
+    whole = ASIDE_KIND.get(word)
+    if whole is None and word.endswith(("map", "maps", "mask", "masks")):
+        whole = MASK if "mask" in word[-5:] else MAP  # t1map, lesionmask
+    stems = (kind for stem, kind in _ASIDE_STEMS.items() if word.startswith(stem))
+    return whole or next(stems, None)
 
 
 # Letters that say both what and that it is after, or before, contrast; no spaces are written there.
@@ -105,7 +107,7 @@ IDEOGRAMS = {
 _LETTERS = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\s]{0,5}?"
 IDEOGRAM_AGENT = re.compile(
     "(?P<no>[非未無无不没]|비-?)?(?:造影[剤剂劑]?|[对對]比[剂劑]|增[强強]|[强強]化|注射|조영(?:증강|제)?)"
-    rf"(?:{_LETTERS}(?:(?P<none>前(?![頭额額])|なし|無し|[无無]|전(?!두)|없음)"
+    rf"(?:{_LETTERS}(?:(?P<both>前[后後]|전후)|(?P<none>前(?![頭额額])|なし|無し|[无無]|전(?!두)|없)"
     "|(?P<later>[后後]|あり|有り|후|있음)))?"
 )
 
