@@ -25,9 +25,9 @@ class Language(NamedTuple):
     agent: its names, and what is done with it. none, later: no agent and agent, behind its name."""
 
     without: str
-    before: str
-    given: str
-    after: str
+    before: str = ""
+    given: str = ""
+    after: str = ""
     agent: str = ""
     none: str = ""
     later: str = ""
@@ -41,12 +41,14 @@ LANGUAGES = {
         "vueway elucirem pixxoscan dotagraf* eovist artirem", "neg negativ*",
     ),
     "English": Language(
-        "no non not without wo wout none false off absent never", "before prior",
-        "with w", "after following", "enhanc* enh infus*", "none false off absent nil free",
+        "no non not without witho* whitout wihtout wo wout none false off absent never",
+        "before prior", "with w", "after following", "enhanc* enh infus*",
+        "none false off absent nil free withheld refused declined contraindicat*",
     ),
     "German": Language(
         "ohne o kein keine keinen keinem keiner keines nicht", "vor bevor v prae pra",
-        "mit m unter", "nach n", "verstark*", "nein frei keines keiner", "ja",
+        "mit m unter", "nach n", "verstark*",
+        "nein frei keines keiner abgelehnt kontraindiz*", "ja",
     ),
     "French": Language("sans pas aucun aucune", "avant", "avec", "apres", "rehauss*"),
     "Spanish": Language(
@@ -64,8 +66,8 @@ LANGUAGES = {
     "Finnish": Language("ilman ei", "ennen", "", "", "tehost* varjoain*", "", "jalkeen"),
     "Estonian": Language("ilma", "enne", "", "parast"),
     "Latvian and Lithuanian": Language("be", "pries pirms", "su ar", "pec"),
-    "Polish": Language("bez", "przed", "z ze", "po", "wzmocnien*"),
-    "Czech and Slovak": Language("", "pred", "s", "", "", "zadn*"),
+    "Polish": Language("bez nie", "przed", "z ze", "po", "wzmocnien*"),
+    "Czech and Slovak": Language("zadn* nepodan*", "pred", "s", "", "", "nepodan*"),
     "South Slavic": Language("brez", "prije", "sa", "nakon poslije posle"),
     "Hungarian": Language("", "", "", "", "", "nelkul elott", "utana"),
     "Turkish": Language(
@@ -78,6 +80,10 @@ LANGUAGES = {
     ),
     "Arabic and Persian": Language("بدون", "قبل", "مع با", "بعد", "حقن الحقن صبغة الصبغة تزريق"),
     "Hebrew": Language("ללא בלי", "לפני", "עם", "אחרי", "ניגוד גדוליניום"),
+    "Albanian": Language("pa", "para", "me"),
+    "Afrikaans": Language("sonder"),
+    "Irish and Welsh": Language("gan heb"),
+    "Filipino and Swahili": Language("walang wala bila"),
     "Indonesian and Malay": Language("tanpa", "sebelum", "dengan", "setelah sesudah selepas"),
 }  # fmt: skip
 
@@ -93,7 +99,7 @@ NONE = _all("none")
 LATER = _all("later")
 # Those that are words of other languages, too, and count only right in front of the agent, as do
 # all of one or two letters but these.
-NEAR = frozenset(("for", "zero", "off", "once", "free"))
+NEAR = frozenset(("for", "zero", "off", "once", "free", "para", "gan"))
 FAR = frozenset(("no", "wo", "до", "не"))
 # With or after in front of agents that begin so; in front of others they may mean without (SENSE is
 # a technique, and Catalan).
@@ -136,8 +142,8 @@ NOT_OF_CONTRAST = Words(
 )
 # What "no" and "without" may deny in place of contrast agent: fat, motion, a step of processing.
 OTHER = Words(
-    "fs fat* fett* spair spir dixon suppression supp sat presat satur* artefa* artifact* motion gap "
-    "skull* strip* corr* norm* rigid reg* resampl* crop* mask* sense grappa"
+    "fs fat* fett* spair spir dixon suppression supp sat presat satur* artefa* artifact* motion "
+    "gap skull* strip* corr* norm* rigid reg* resampl* crop* mask* sense grappa"
 )
 BOTH = frozenset({"plusminus", "wwo", "prepost", "preandpost"})
 
@@ -146,4 +152,4 @@ PREFIXES = {
     **{p: p for p in sorted((NO.whole | YES.whole) - {"s", "z", "u", "c", "с"})},
     "un": "no", "ne": "no", "nie": "no", "бес": "без", "pos": "post",
 }  # fmt: skip
-ENDINGS = "(?:siz|suz|sizdir|los|frei|free|less|loos|fri|mentes)(?:e|er|en|es|em|t)?"
+ENDINGS = "(?:siz|suz|sizdir|los|frei|free|less|loos|fri|mentes|сыз|сиз)(?:e|er|en|es|em|t)?"
