@@ -67,10 +67,11 @@ class _Run:
                 self._agent(place)
             elif (word in words.NO or word in words.NONE) and self._counts(place):
                 self._lead(place, no=True)
-            elif any(word in w for w in (words.YES, words.POST, words.LATER)) and self._counts(
-                place
-            ):
-                self._lead(place, no=False)
+            elif word in words.YES or word in words.POST or word in words.LATER:
+                if self._counts(place):
+                    self._lead(place, no=False)
+                else:
+                    self._other(word)
             elif word in words.NATIVE and self._after(place) not in words.NOT_OF_CONTRAST:
                 self.denials.append(word)
             elif word not in words.AND:
@@ -94,6 +95,9 @@ class _Run:
 
     def _after(self, place: int) -> str:
         return self.words[place + 1] if place + 1 < len(self.words) else ""
+
+    def _lead_word(self) -> str:
+        return "" if self.lead is None else self.words[self.lead]
 
     def _open(self) -> bool:
         return self.lead is not None and not self.spent
@@ -136,7 +140,7 @@ class _Run:
         self.lead, self.no, self.spent, self.unsure = place, True, True, False
 
     def _lead(self, place: int, no: bool) -> None:
-        if self._open() and not self.no and self.words[self.lead or 0] in words.POST:
+        if self._open() and not self.no and self._lead_word() in words.POST:
             self._stands_alone()
         elif self._open() and not self.unsure and self.no != no:
             self._both(place)
@@ -170,8 +174,8 @@ class _Run:
 
     def _stands_alone(self) -> None:
         """ "Post" needs no agent behind it."""
-        if self.lead is not None and self.words[self.lead] in words.POST:
-            self.signs.append(self.words[self.lead])
+        if self._lead_word() in words.POST:
+            self.signs.append(self._lead_word())
 
     def _end(self) -> None:
         """What a word for with or without says that no agent follows: T1 pre, T1_avec."""

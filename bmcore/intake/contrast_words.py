@@ -149,7 +149,7 @@ BOTH = frozenset({"plusminus", "wwo", "prepost", "preandpost"})
 
 # Prefixes and endings in one word with an agent: unenhanced, nekontrastni, kontrastsiz, KM-frei.
 PREFIXES = {
-    **{p: p for p in sorted((NO.whole | YES.whole) - {"s", "z", "u", "c", "с"})},
+    **{p: p for p in sorted((NO.whole | YES.whole) - NEAR - {"s", "z", "u", "c", "с"})},
     "un": "no", "ne": "no", "nie": "no", "бес": "без", "pos": "post",
 }  # fmt: skip
 ENDINGS = "(?:siz|suz|sizdir|los|frei|free|less|loos|fri|mentes|сыз|сиз)(?:e|er|en|es|em|t)?"

@@ -318,8 +318,6 @@ def _of_agent(word: str) -> tuple[str, ...]:
         return ("without", ending[1])
     if word in AGENT:
         return (word,)
-    if word in ("force", "since"):
-        return (word,)
     for prefix in sorted(PREFIXES, key=len, reverse=True):
         rest = word.removeprefix(prefix)
         if rest == word or not (rest in AGENT or rest == "con"):
