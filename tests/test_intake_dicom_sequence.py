@@ -115,12 +115,36 @@ T1 = {**SE, "RepetitionTime": 500.0, "EchoTime": 10.0}
         ("T1 AX", None, "t1n", True), ("T1 AX", True, "t1c", True), ("T1 AX", False, "t1n", True),
         ("T1 AX nativ", None, "t1n", True), ("T1 AX +KM", None, "t1c", True),
         ("T1 AX nativ", True, "t1n", False), ("T1 AX +KM", False, "t1c", False),
-        ("T1 +/- KM", True, "t1c", True),
+        ("T1 +/- KM", True, "t1c", True), ("T1 +/- KM", None, "t1n", False),
+        ("T1 vor und nach KM", None, "t1n", False), ("T1 mit/ohne KM", None, "t1n", False),
+        ("T1 vor der KM-Gabe", None, "t1n", True), ("T1 prä KM", None, "t1n", True),
+        ("T1 con gadolinio", None, "t1c", True), ("AX T1 POSTCON", None, "t1c", True),
     ],
 )  # fmt: skip
 def test_contrast_by_tag_and_by_word(said, agent, sequence, sure):
     found = verdict(said, ContrastAgent=agent, **T1)
     assert found.sequence == sequence and (found.confidence >= SURE) is sure
+
+
+@pytest.mark.parametrize("said", ["T1 çıkarma", "T1 odečet", "T1 substracción", "Synthetic T1",
+                                  "T1 permeability", "SyMRI T1", "T1 mapping"])  # fmt: skip
+def test_what_was_made_from_images_is_set_aside(said):
+    assert verdict(said, **T1).aside and not verdict("T1 brain tumor protocol", **T1).aside
+
+
+def test_both_words_are_not_doubted_where_the_series_holds_both_volumes():
+    image = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.4",
+        "Modality": "MR",
+        "Rows": 64.0,
+        "SeriesDescription": "T1 pre/post",
+        "ImageType": ["ORIGINAL", "PRIMARY", "M"],
+        **T1,
+    }
+    images = tuple(Image(SourceFile(Path("a"), "a"), n, image) for n in range(12))  # fmt: skip
+    of_two = judge(Part(images, None, of=2), True, set())
+    assert of_two.sequence == "t1n" and of_two.confidence >= SURE
+    assert judge(Part(images, None), True, set()).confidence < SURE
 
 
 def test_contrast_told_in_a_functional_group():

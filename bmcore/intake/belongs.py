@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bmcore.domain import Finding, Severity
+from bmcore.intake import contrast_words as contrast
 from bmcore.intake import sequence_words as words
 from bmcore.intake.naming import stem
 from bmcore.intake.sequence_name import split_words
@@ -147,13 +148,10 @@ def _first_word(path: Path) -> str:
 
 
 def _is_term(word: str) -> bool:
-    return word in _NOBODY or any(word in known for known in _terms())
-
-
-def _terms() -> Iterator[frozenset[str]]:
-    yield from (words.T1, words.T2, words.FLAIR, words.T1_CONTRAST, words.T1_NATIVE, words.AGENT)
-    yield from (words.AFTER, words.NATIVE, words.WITHOUT, words.TAILS, frozenset(words.ASIDE_KIND))
-    yield from (words.AFTER_AGENT, words.NONE_AFTER, frozenset({"dark", "fluid"}))
+    known = (words.T1, words.T2, words.FLAIR, words.T1_CONTRAST, words.T1_NATIVE, words.TAILS)
+    spoken = (contrast.AGENT, contrast.NATIVE, contrast.POST, contrast.NO, contrast.YES,
+              contrast.NONE, _NOBODY, frozenset({"dark", "fluid"}))  # fmt: skip
+    return any(word in some for some in (*known, *spoken)) or words.aside_kind(word) is not None
 
 
 def _finding(what: str, one: Path, other: Path, marks: Mapping[Path, frozenset[str]]) -> Finding:

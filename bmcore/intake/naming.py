@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from bmcore.domain import SEQUENCES, refuse
 from bmcore.intake import sequence_name
-from bmcore.intake.sequence_name import UNSAID, Proposal
+from bmcore.intake.sequence_name import ASIDE, UNSAID, Proposal
 
 YALE_NAME = re.compile(r"(?P<case>[A-Za-z0-9._-]+)-(?P<kind>t1n|t1c|t2w|t2f|seg)\.nii(?:\.gz)?")
 
@@ -30,14 +30,20 @@ def stem(name: str) -> str:
 def propose_all(names: Iterable[str]) -> dict[str, Proposal]:
     """What the name of each file proposes, seen together with the names of the others.
 
-    A sign of contrast that stands in every name ("post" in all of them) is none: T1 is then left
-    open. So is T1 without a word on contrast where another file is a native T1 by its words and
-    none is post-contrast.
+    A word for a mask or another image in front of all names of three or more is the name of a
+    patient or study. A sign of contrast that stands in every name ("post" in all of them) is none:
+    T1 is then left open. So is T1 without a word on contrast where another file is a native T1 by
+    its words and none is post-contrast.
     """
     wanted = list(names)
     readings = {name: sequence_name.read(stem(name)) for name in wanted}
     words = [reading.words for reading in readings.values()]
     shared = frozenset.intersection(*words) if len(words) > 1 else frozenset()
+    if len(wanted) > 2:
+        readings = {
+            name: sequence_name.read(stem(name), shared) if r.proposal.sequence == ASIDE else r
+            for name, r in readings.items()
+        }
     found = {name: reading.proposal for name, reading in readings.items()}
     for name, reading in readings.items():
         own = {w for sign in reading.signs for w in sign.split()} - shared

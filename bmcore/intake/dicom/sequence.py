@@ -13,6 +13,7 @@ from bmcore.intake.dicom.found import Image
 from bmcore.intake.dicom.volumes import Part, component, origin
 from bmcore.intake.dicom.words import claims
 from bmcore.intake.sequence_name import contrast as contrast_said
+from bmcore.intake.sequence_name import derived, says_both
 
 _MR = {f"1.2.840.10008.5.1.4.1.1.4{tail}" for tail in ("", ".1", ".3", ".4")}
 _OBJECTS = (
@@ -168,6 +169,9 @@ def _aside_by_measurement(part: Part, first: Image) -> str:
     for name, kind in _CLAIMED.items():
         if name in claimed:
             return kind
+    made = derived(description(first)[0])
+    if made:
+        return made
     if part.of >= 3:
         return f"one of {part.of} volumes of one series, over time or of several settings"
     mixed = sum(fault.kind == "mixed" for fault in part.faults) and len(part.images) < 24
@@ -307,6 +311,8 @@ def contrast(
     if said is None and not claims(text) and protocol not in shared_protocols:
         said = contrast_said(protocol)
     if tag is None and said is None:
+        if says_both(text) and not (agents and part.of > 1):  # of one volume, not of two
+            return False, 0.5, "its name says both with and without contrast"
         if agents:
             return False, 0.9, "no sign of contrast agent, which other series have"
         return False, 0.75, "no sign of contrast agent"

@@ -41,7 +41,7 @@ _CLAIMS: tuple[tuple[str, str], ...] = (
     (
         "perfusion",
         r"\bperf\w*|\bdsc\b|\bdce\b|\bp?c?asl\b|\btwist\b|\bpwi\b|\bперфуз\w*|\bdynami\w*|"
-        r"\bdyn\b",
+        r"\bdyn\b|\bpermeab\w*",
     ),
     (
         "functional",

@@ -1,4 +1,4 @@
-"""BIDS: ``sub-01/[ses-02/]anat/sub-01_..._T1w.nii.gz``; contrast is the entity ``ce``.
+"""BIDS: ``sub-01/[ses-02/]anat/sub-01_..._T1w.nii.gz``; contrast is told as in any name.
 
 Specification: https://bids-specification.readthedocs.io. Of several files for one sequence (runs,
 acquisitions) the first by name is taken, and the others are named.
@@ -10,14 +10,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from bmcore.domain import Finding, Severity
+from bmcore.domain import SEQUENCES, Finding, Severity
 from bmcore.intake.layouts.case import LayoutCase, folders
+from bmcore.intake.naming import stem
+from bmcore.intake.sequence_name import contrast, propose
 
 _FILE = re.compile(
     r"(?P<entities>sub-[^_]+(?:_[a-z]+-[^_]+)*)_(?P<suffix>[A-Za-z0-9]+)\.nii(\.gz)?"
 )
-_SUFFIX = {"T1w": "t1n", "T2w": "t2w", "FLAIR": "t2f"}
-_NATIVE = ("none", "no", "pre", "without")
+_SUFFIXES = ("T1w", "T2w", "FLAIR")
 
 
 def find(folder: Path) -> list[LayoutCase]:
@@ -42,10 +43,12 @@ def _files(place: Path, own_id: str) -> tuple[dict[str, Path], tuple[Finding, ..
     taken: dict[str, Path] = {}
     notes = []
     for path in sorted((place / "anat").glob("sub-*.nii*")):
-        sequence = _sequence(path.name)
+        sequence, why = _sequence(path.name)
         if sequence is None:
-            continue
-        if sequence in taken:
+            if why:
+                what = f"a file was not used: its name {why}"
+                notes.append(Finding(Severity.INFO, what, own_id, found=path.name))
+        elif sequence in taken:
             what = f"of several files for one sequence, {taken[sequence].name} was taken"
             notes.append(Finding(Severity.WARNING, what, own_id, found=f"left: {path.name}"))
         else:
@@ -53,16 +56,17 @@ def _files(place: Path, own_id: str) -> tuple[dict[str, Path], tuple[Finding, ..
     return taken, tuple(notes)
 
 
-def _sequence(name: str) -> str | None:
+def _sequence(name: str) -> tuple[str | None, str]:
+    """The sequence of a file; or None, and why a T1w, T2w or FLAIR is not taken."""
     found = _FILE.fullmatch(name)
-    if found is None or found["suffix"] not in _SUFFIX:
-        return None
-    entities = dict(part.split("-", 1) for part in found["entities"].split("_"))
-    agent = entities.get("ce", "none").lower()
-    sequence = _SUFFIX[found["suffix"]]
-    if agent in _NATIVE:
-        return sequence
-    return "t1c" if sequence == "t1n" else None  # T2 and FLAIR after contrast are left
+    if found is None or found["suffix"] not in _SUFFIXES:
+        return None, ""
+    proposal = propose(stem(name))
+    if proposal.sequence not in SEQUENCES:
+        return None, proposal.reason
+    if not proposal.sequence.startswith("t1") and contrast(stem(name)):
+        return None, ""  # T2 and FLAIR after contrast are left
+    return proposal.sequence, ""
 
 
 def _mask(root: Path, subject: str, place: Path) -> Path | None:
