@@ -13,6 +13,7 @@ from bmcore.models.case_mix import (
     balanced_primary,
     exchange,
     from_counts,
+    of_two_kinds,
     parse,
 )
 from tests import reading_fixture
@@ -75,8 +76,11 @@ def test_what_is_no_case_mix_is_refused_in_words(text):
 
 def test_numbers_of_two_kinds_are_refused_and_small_percentages_are_not():
     for mixed in ({"breast": 30, "nsclc": 0.7}, {"gi": 0.3, "rcc": 12.0, "sclc": 40}):
-        with pytest.raises(ValueError, match="all patients, all shares of 1, or all percentages"):
-            from_counts(mixed)
+        assert of_two_kinds(mixed)
+        text = ", ".join(f"{name}={n}" for name, n in mixed.items())
+        with pytest.raises(InputRefused, match="all patients, all shares of 1, or all percentages"):
+            parse(text)
+    assert not of_two_kinds({"breast": 60, "nsclc": 39.5, "rcc": 0.5})
     with pytest.raises(ValueError, match="number of patients"):
         from_counts({"breast": 1e308, "nsclc": 1e308})
     percent = from_counts({"breast": 60, "nsclc": 39.5, "rcc": 0.5})

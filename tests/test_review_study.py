@@ -164,6 +164,10 @@ LATER_RULES = {
         {"readers": people(" \u00ad", "Bo")},
         "readers: name of r0: nothing in it can be seen",
     ),
+    "patients beside shares": (
+        {"case_mix": {"breast": 30.0, "nsclc": 0.7}},
+        "case_mix: the numbers must be all patients, all shares of 1, or all percentages",
+    ),
     "no title": ({"title": " \u3164"}, "title: nothing in it can be seen"),
     "no analysis": ({"analysis_plan": "  "}, "analysis_plan: nothing in it can be seen"),
     "primary not asked everywhere": (

@@ -54,8 +54,7 @@ def from_counts(counts: Mapping[str, float]) -> CaseMix:
     """Shares from numbers of patients, primary -> number; one not named counts 0.
 
     Shares of 1 and percentages do as well. Nobody's share is below ``LEAST``. ValueError for
-    unknown primaries, numbers below 0 or beyond counting, no patient at all, or numbers of two
-    kinds: one between 0 and 1 beside one above 1, unless they are percentages (100 together).
+    unknown primaries, numbers below 0 or beyond counting, or no patient at all.
     """
     unknown = set(counts) - {str(p) for p in PRIMARIES}
     values = np.array([float(counts.get(str(p), 0)) for p in PRIMARIES])
@@ -65,10 +64,16 @@ def from_counts(counts: Mapping[str, float]) -> CaseMix:
             "a number of patients, or a share, of each primary is needed, none below 0; the names "
             f"are {', '.join(PRIMARIES)}; found {dict(counts)}"
         )
-    if ((values > 0) & (values < 1)).any() and (values > 1).any() and abs(total - 100) > 1:
-        raise ValueError(f"the numbers must be {ONE_KIND}; found {dict(counts)}")
     shares = np.maximum(values / values.sum(), LEAST)
     return CaseMix(tuple(float(s) for s in shares / shares.sum()))
+
+
+def of_two_kinds(counts: Mapping[str, float]) -> bool:
+    """True where one number lies between 0 and 1 and another above 1, unless they are percentages
+    (100 together)."""
+    values = np.array([float(n) for n in counts.values()])
+    mixed = ((values > 0) & (values < 1)).any() and (values > 1).any()
+    return bool(mixed) and abs(float(values.sum()) - 100) > 1
 
 
 def parse(text: str) -> CaseMix | None:
@@ -98,6 +103,8 @@ def counts_of(text: str) -> dict[str, float] | None:
         # whole percentages of six primaries may exceed 100 by 3 from rounding
         if signs and (signs < len(entries) or sum(counts.values()) > 103):
             raise ValueError("a sign behind some numbers only, or more than 100 %")
+        if of_two_kinds(counts):
+            raise ValueError("shares beside numbers of patients")
         return counts
     except ValueError:
         raise refuse(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from bmcore.models import case_mix
 from bmcore.review import names
 from bmcore.review.plan_question import FREE, Question
 
@@ -29,6 +30,12 @@ def blanks(texts: Mapping[str, str]) -> Iterator[str]:
     for key, text in texts.items():
         if not names.as_seen(text):
             yield f"{key}: nothing in it can be seen (it is {ascii(text)[:80]}); write a text"
+
+
+def mix(counts: Mapping[str, float] | None) -> Iterator[str]:
+    """Shares beside numbers of patients in a case mix."""
+    if counts is not None and case_mix.of_two_kinds(counts):
+        yield f"case_mix: the numbers must be {case_mix.ONE_KIND}; found {counts}"
 
 
 def people(readers: Sequence[str]) -> Iterator[str]:

@@ -156,6 +156,7 @@ class Study(_Part):
             texts |= {f"{key}[{n}]": case for n, case in enumerate(getattr(self, key))}
         return [
             *plan_rules.blanks(texts),
+            *plan_rules.mix(self.case_mix),
             *plan_rules.people([r.name for r in self.readers]),
             *plan_rules.case_lists(self.cases, self.practice, self.training_cases),
             *plan_rules.questions(self.questions, self.design.arms),
