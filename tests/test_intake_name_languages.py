@@ -880,3 +880,33 @@ def test_bids_reads_a_name_as_every_door_does(tmp_path):
             assert set(case.files) == {"t2f"} | ({sequence} if sequence else set()), entity
             derived_one = sequence is None and entity != "ce-gd_T2w"
             assert bool(case.notes) is derived_one, entity
+
+
+AFTER_WHAT = {
+    None: (
+        "T1 post stroke", "post_trauma_T1", "T1 post 6mo", "T1 post sedation", "T1 post shunt ax",
+        "T1 av gado", "T1 do kontrasta",
+    ),
+    "t1c": (
+        "T1 post 5min", "T1 POST MPR", "T1_post_defaced", "T1_post_brain", "t1_post_3mm_ax",
+        "T1 post dis3d", "T1_post_1", "CT1", "cT1w", "Patient-007_CT1_reg", "T1 +MC", "T1 G+",
+        "T1 efter injektion av gadolinium", "T1 depois do contraste", "T1 Gd後", "T1 注药后",
+        "t1 po kontr.", "T1 s KU",
+    ),
+    "t1n": (
+        "T1 ss gado", "T1 avt inj", "T1 vr gado", "T1 k. KM", "T1 IVKM'siz", "T1 G-",
+        "T1 KM verweigert", "T1 contraste rechazado", "T1 KM 0 ml", "T1 Gd前", "T1 bez k.k.",
+        "PDC_014_T1w", "T1_20190304_KM123", "t1_mp2rage_sag_p3_iso_UNI_Images",
+    ),
+    "aside": (
+        "FAT: AX T1 FLEX +C", "t1_vibe_dixon_tra_F", "T2 étoile axial", "AX HEME T2",
+        "Übersicht sag T1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"), [(n, s) for s, listed in AFTER_WHAT.items() for n in listed]
+)
+def test_post_of_something_else_and_abbreviations_are_read(name, sequence):
+    assert propose(name).sequence == sequence, propose(name)

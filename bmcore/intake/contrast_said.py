@@ -71,11 +71,11 @@ class _Run:
                 if self._counts(place):
                     self._lead(place, no=False)
                 else:
-                    self._other(word)
+                    self._other(place)
             elif word in words.NATIVE and self._after(place) not in words.NOT_OF_CONTRAST:
                 self.denials.append(word)
             elif word not in words.AND:
-                self._other(word)
+                self._other(place)
         self._end()
         self.signs += self.bare
 
@@ -88,7 +88,10 @@ class _Run:
 
     def _unclear(self, place: int) -> bool:
         """Whether a word means without in one language and with in another."""
-        expected = words.UNCLEAR.get(self.words[place])
+        word = self.words[place]
+        expected = words.UNCLEAR.get(word)
+        if word in words.OF and self.lead is not None:
+            return False
         named = next((w for w in self.words[place + 1 :] if w not in words.AND | {"iv"}), "")
         agent = named in words.AGENT or named in words.WEAK
         return expected is not None and agent and not named.startswith(expected)
@@ -148,6 +151,8 @@ class _Run:
 
     def _agent(self, place: int) -> None:
         told = " ".join(self.words[self.lead or 0 : place + 1])
+        if self.lead is None and self.leading and self._names_somebody(place):
+            return
         if self.lead is None:
             self.bare.append(self.words[place])
         elif self.spent:
@@ -160,17 +165,31 @@ class _Run:
             (self.denials if self.no else self.signs).append(told)
         self.spent = self.lead is not None
 
-    def _other(self, word: str) -> None:
+    def _names_somebody(self, place: int) -> bool:
+        """An agent in front of a number, before any sequence: PDC_014_T1w is of a patient."""
+        after = self._after(place)
+        return len(after) > 2 and after.isdigit()
+
+    def _other(self, place: int) -> None:
         """A word of which it is not known that it speaks of contrast agent."""
+        word = self.words[place]
         if not self._open():
             return
         if word in words.NOT_OF_CONTRAST:
             self.lead = None
+        elif not self.no and self._lead_word() in words.POST:
+            if not self._leaves_post(word):
+                self._both(place)  # after a stroke, after 6 months
+                self.lead = None
         elif not self.no:
-            self._stands_alone()
             self.lead = None
         elif word in TAILS or word in words.OTHER:
             self.unsure = True
+
+    def _leaves_post(self, word: str) -> bool:
+        """Whether "post" in front of a word is still that of contrast agent."""
+        measure = not word.strip("mindlsx0123456789")  # 5min, 3mm, 2d
+        return measure or word in TAILS or word in words.OTHER or word in words.AS_IT_IS
 
     def _stands_alone(self) -> None:
         """ "Post" needs no agent behind it."""

@@ -36,29 +36,34 @@ class Language(NamedTuple):
 LANGUAGES = {
     "any": Language(
         "minus zero neg", "pre", "plus", "post",
-        "gd gad gado* delayed gadavist gadolini* gddtpa ce cm civ cte kl km ivkm mdc cmdc pdc sdc "
-        "inj* contras* kontras* dotarem magnevist multihance prohance clariscan omniscan primovist "
+        "gd gad gado* gdiv kmiv kliv delayed gadavist gadolini* gddtpa ce cm civ cte kl km "
+        "ivkm mdc cmdc pdc sdc "
+        "inj* contras* kontras* kontr dotarem magnevist multihance prohance clariscan omniscan "
+        "primovist "
         "vueway elucirem pixxoscan dotagraf* eovist artirem", "neg negativ*",
     ),
     "English": Language(
         "no non not without witho* whitout wihtout wo wout none false off absent never",
         "before prior", "with w", "after following", "enhanc* enh infus*",
-        "none false off absent nil free withheld refused declined contraindicat*",
+        "none false off absent nil free withheld refus* declined contraindic*",
     ),
     "German": Language(
-        "ohne o kein keine keinen keinem keiner keines nicht", "vor bevor v prae pra",
+        "ohne o k kein keine keinen keinem keiner keines nicht", "vor bevor v prae pra",
         "mit m unter", "nach n", "verstark*",
-        "nein frei keines keiner abgelehnt kontraindiz*", "ja",
+        "nein frei keines keiner abgelehnt verweiger* entfall* entfiel* kontraindi*", "ja",
     ),
-    "French": Language("sans pas aucun aucune", "avant", "avec", "apres", "rehauss*"),
+    "French": Language(
+        "sans ss pas aucun aucune", "avant avt", "avec", "apres", "rehauss*", "contre contreindiq*",
+    ),
     "Spanish": Language(
         "sin ningun*", "antes previo previa", "con c", "despues tras pos", "realce realzad* inyec*",
+        "rechaz*",
     ),
     "Catalan": Language("", "abans", "amb", "despres"),
-    "Portuguese": Language("sem nao nenhum*", "", "com", "depois apos"),
-    "Italian": Language("senza nessun*", "prima", "", "dopo", "iniez* iniettat*"),
+    "Portuguese": Language("sem nao nenhum*", "", "com", "depois apos", "", "recus*"),
+    "Italian": Language("senza nessun*", "prima", "", "dopo", "iniez* iniettat*", "rifiut*"),
     "Romanian": Language("fara", "inainte", "cu", "dupa"),
-    "Dutch": Language("zonder niet geen", "voor voordat", "met", "na"),
+    "Dutch": Language("zonder niet geen", "voor voordat vr", "met", "na", "", "geweiger*"),
     "Danish, Norwegian, Swedish": Language(
         "uden uten utan u ikke inte ingen", "fore for innan", "med", "efter etter",
     ),
@@ -66,20 +71,24 @@ LANGUAGES = {
     "Finnish": Language("ilman ei", "ennen", "", "", "tehost* varjoain*", "", "jalkeen"),
     "Estonian": Language("ilma", "enne", "", "parast"),
     "Latvian and Lithuanian": Language("be", "pries pirms", "su ar", "pec"),
-    "Polish": Language("bez nie", "przed", "z ze", "po", "wzmocnien*"),
-    "Czech and Slovak": Language("zadn* nepodan*", "pred", "s", "", "", "nepodan*"),
+    "Polish": Language("bez nie", "przed", "z ze", "po", "wzmocnien*", "odmow*"),
+    "Czech and Slovak": Language("zadn* nepodan*", "pred", "s", "", "", "nepodan* odmit*"),
     "South Slavic": Language("brez", "prije", "sa", "nakon poslije posle"),
     "Hungarian": Language("", "", "", "", "", "nelkul elott", "utana"),
     "Turkish": Language(
         "", "", "", "", "opakli* ilacli*", "oncesi* once yok hayir verilmeden", "sonrasi* sonra",
     ),
-    "Greek": Language("χωρις", "πριν προ", "με", "μετα", "σκιαγραφ* skiagraf* γαδολιν*"),
+    "Greek": Language("χωρις", "πριν προ", "με", "μετα", "σκιαγραφ* skiagraf* γαδολιν* σκ"),
     "Russian, Ukrainian, Bulgarian": Language(
         "без не нет", "до преди перед", "с со з", "после след пост пiсля після",
         "контрас* гадо* усилени* підсилен* ку кв", "нет",
     ),
-    "Arabic and Persian": Language("بدون", "قبل", "مع با", "بعد", "حقن الحقن صبغة الصبغة تزريق"),
+    "Arabic and Persian": Language(
+        "بدون", "قبل", "مع با", "بعد",
+        "حقن الحقن صبغة الصبغة تزريق تزریق",
+    ),
     "Hebrew": Language("ללא בלי", "לפני", "עם", "אחרי", "ניגוד גדוליניום"),
+    "Vietnamese": Language("khong", "truoc", "", "sau", "tiem"),
     "Albanian": Language("pa", "para", "me"),
     "Afrikaans": Language("sonder"),
     "Irish and Welsh": Language("gan heb"),
@@ -103,10 +112,16 @@ NEAR = frozenset(("for", "zero", "off", "once", "free", "para", "gan"))
 FAR = frozenset(("no", "wo", "до", "не"))
 # With or after in front of agents that begin so; in front of others they may mean without (SENSE is
 # a technique, and Catalan).
-UNCLEAR = {"s": ("k",), "z": ("k", "gadolin"), "n": ("k",), "sense": ("g", "k", "ce")}
+# "av" is both avec and avant, "do" Slavic for before and Portuguese for of the.
+UNCLEAR = {
+    "s": ("k",), "z": ("k", "gadolin"), "n": ("k",), "sense": ("g", "k", "ce"), "av": ("-",),
+    "do": ("c", "g"),
+}  # fmt: skip
+OF = frozenset(("av", "do"))  # also "of", behind another word of these
 # Agents only where a word before them says with, without or after.
 WEAK = Words(
-    "iv ev c k mc pc gabe applik* appliz* admin* somministra* podan* podaj* aplika* toediening "
+    "iv ev c k mc pc cont ka kk ks ku ky gabe applik* appliz* admin* somministra* podan* "
+    "podaj* aplika* toediening "
     "bolus введ* substan* madde con medio mezzo meio produit"
 )
 # Agent without its name, even where nothing follows; and no agent, wherever they stand.
@@ -129,7 +144,7 @@ LAST = Words(
 # Behind "not", behind the name of the agent: contrast not given.
 GIVEN = Words(
     "given admin* used applied gegeben appliz* verabreicht fait* faite* done inj* eseguit* "
-    "somministrat* realizad* usado aplicad* podan* toegediend gitt givet"
+    "somministrat* realizad* usado aplicad* podan* toegediend gitt givet ml mmol cc"
 )
 AND = Words(
     "and und et y e en i a и та og och ja or ou oder bzw sowie resp puis then ve sau si es"
@@ -139,6 +154,15 @@ NOT_OF_CONTRAST = Words(
     "op operat* operac* operaz* oper surg* chirur* resec* resek* rt radio* radiation bestrahl* "
     "srs treat* tx therap* terap* trait* behandl* chemo* chimio* biops* icu ictal embo* "
     "interv* zabieg* ingrep* интервен* операц*"
+)
+# Behind "post" what leaves it that of contrast agent: how long after, how it was made and kept.
+AS_IT_IS = Words(
+    "min mins minute* minut* sec sek s ml mmol dose double single late early spat fruh final copy "
+    "kopie copia new old orig* raw anon* deid* deface* n4 n3 biascorr* bfc ss skull* strip* brain "
+    "stripped head kopf hirn cerveau cerebro cranio bias correct* rigid reg* coreg* resampl* "
+    "align* warp* norm* mask* crop* iso isotrop* thin thick quick fast delay* ax axiale axiaal "
+    "koronar coronale sagitt* transv* nav stealth brainlab stereo* planning plan mpr rfmt reform* "
+    "dis2d dis3d ndis nd"
 )
 # What "no" and "without" may deny in place of contrast agent: fat, motion, a step of processing.
 OTHER = Words(

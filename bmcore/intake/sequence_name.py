@@ -64,6 +64,13 @@ _SEQUENCES = words.T1 | words.T2 | words.FLAIR | words.T1_CONTRAST | words.T1_NA
 _DOTTED = re.compile(r"(?<![^\W_])(?:[a-z]\.){2,4}", re.IGNORECASE)
 
 
+# Agents that a plus or minus may stand beside.
+_MARKED = AGENT.whole | frozenset(
+    ("c", "k", "iv", "mc", "cont", "ka", "kk", "ks", "ku", "ky", "gado", "contrast", "kontrast",
+     "contraste", "contrasto")
+)  # fmt: skip
+
+
 class Proposal(NamedTuple):
     """sequence: one of t1n, t1c, t2w, t2f; "aside" for what is none of them; None where the name
     does not say or says two things. confidence: 0-1. reason: words that follow "its name"."""
@@ -181,10 +188,12 @@ def _aside_beside(said: list[str], place: int) -> str | None:
             return words.GRADIENT
         if word == "stir":
             return "an inversion recovery of another kind"
+    if (word == "fat" and not place) or (word == "f" and not after and "dixon" in said):
+        return "a fat image"
     is_map = (
         (word == "bias" and after != ["corrected"])
         or (word == "q" and {*after} & (words.T1 | words.T2))
-        or (word == "images" and {"mp2rage", "t1"} <= {*said})
+        or (word == "images" and {"mp2rage", "t1"} <= {*said} and "uni" not in said)
         or (word == "affine" and not after and "to" in said)
     )
     return words.MAP if is_map else None
@@ -226,6 +235,7 @@ def split_words(text: str) -> list[str]:
     for ideogram, word in words.IDEOGRAMS.items():
         text = text.replace(ideogram, word)
     text = words.IDEOGRAM_AGENT.sub(_spoken, text)
+    text = re.sub("(?i)(?<=\\w)['\u2019](?=s[iıuü]z)", "", text)  # Turkish KM'siz
     text = re.sub(r"(?i)után", "utana", text)  # Hungarian "after", not Swedish "without"
     text = re.sub(r"(?i)(?<![^\W_])f[øö]r(?![^\W_])", "fore", text)  # "before", not English "for"
     flat = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
@@ -272,7 +282,7 @@ def _entities(text: str) -> str:
 
 def _marks(text: str) -> str:
     """Plus, minus, stroke and star as words, and FLAIR as Siemens calls it."""
-    agent = r"(?:c|k|gd|gad|gado|km|cm|mdc|kl|pdc|contrast|kontrast|contraste|contrasto|ce|iv|civ)"
+    agent = rf"(?:{'|'.join(sorted(_MARKED))})"
     text = re.sub(r"t2\s*\*", " t2star ", text)
     text = re.sub(
         r"(?<![^\W_])(?:da[\s_-]*fl|dark[\s_-]*fl(?:uid)?|fluid[\s_-]*att\w*|фл[аэ]и?р)(?![^\W_])",
@@ -287,6 +297,8 @@ def _marks(text: str) -> str:
         text = re.sub(rf"(?<![^\W_]){mark}(?![^\W_])", f" {spoken} ", text)
     text = re.sub(r"(?<![^\W_])s\s*/(?=\s*[^\W_])(?!\s*(?:bez|без))", " sin ", text)
     text = re.sub(r"(?<![^\W_])s\.(?=\s*[^\W_])", " sin ", text)
+    text = re.sub(r"(?<![^\W_])g\s*\+(?![^\W_])", " plus gd ", text)  # French
+    text = re.sub(r"(?<![^\W_])g-(?=[\s_.)\]]|$)", " without gd ", text)
     text = re.sub(rf"\+\s*({agent})(?![^\W_])", r" plus \1 ", text)
     text = re.sub(rf"(?<![^\W_])({agent})\s*\+", r" plus \1 ", text)
     text = re.sub(rf"(?<![^\W_])({agent})-(?=[\s_.)\]]|$)", r" without \1 ", text)
@@ -301,6 +313,8 @@ def _parts(word: str) -> tuple[str, ...]:
     if word in _known() or word in contrast_words.BOTH:
         return (word,)
     numbered = re.fullmatch(r"([^\W\d_]{2,})(\d\w{0,3})", word)
+    if numbered and len(numbered[2]) > 2 and numbered[2].isdigit() and numbered[1] in AGENT:
+        return (word,)  # KM123 is a patient
     if numbered and any(numbered[1] in known for known in (AGENT, POST, PRE)):
         return (numbered[1], numbered[2])  # post1, gd2
     if not re.search("t1|t2|flair|mprage|bravo|spgr", word):

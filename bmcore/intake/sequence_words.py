@@ -20,7 +20,7 @@ T1 = _set(
 T2 = _set("t2 t2w t2wi t2weighted")
 FLAIR = _set("flair flairw fla darkfluid tirm t2f t2wf t2flair flairt2")
 # A sequence and its contrast in one word, as public data sets write them.
-T1_CONTRAST = _set("t1c t1ce t1gd t1gad t1km t1p t1cm t1wc t1wce t1wgd t1mdc t1kl")
+T1_CONTRAST = _set("t1c t1ce t1gd t1gad t1km t1p t1cm t1wc t1wce t1wgd t1mdc t1kl ct1 ct1w")
 T1_NATIVE = _set("t1n t1nc t1wn")
 
 # Images and files that are none of the four sequences, and what they are.
@@ -52,15 +52,19 @@ ASIDE = {
         "perf perfus* perfuz* перфуз* dsc dce asl pcasl cbf cbv rcbv rcbf nrcbv relcbv relcbf mtt "
         "ttp tmax ktrans kep vp pwi tics dyn dynam* dinam* динамич* twist permeab*"
     ),
-    GRADIENT: "swi swan swip swiphase t2star t2s star qsm medic hemo hemosiderin t2ffe",
+    GRADIENT: "swi swan swip swiphase t2star t2s star qsm medic hemo heme hemosiderin t2ffe "
+    "etoile susceptib*",
     "a projection or a phase image": "mip mips minip minips pha",
     "proton density": "pd pdw rho dp",
     "a planning image": (
         "localizer localiser localisateur localizador localizzatore lokalizer lokalisator "
-        "zlokalizer scout aahscout survey topogram loc planung 3plane threeplane smartbrain aahead"
+        "zlokalizer scout aahscout survey topogram loc planung ubersicht* uebersicht* 3plane "
+        "threeplane smartbrain aahead"
     ),
-    "functional or field images": "bold fmri fieldmap fmap epi b1map calib calibration sbref "
-    "inplanet2 inplanet1",
+    "functional or field images": (
+        "bold fmri fieldmap fmap tractogra* traktogra* epi b1map calib calibration sbref "
+        "inplanet2 inplanet1"
+    ),
     "vessels": "mra tof mrv angio angiogra* pca3d venogra* venobold",
     "spectroscopy": "mrs spectro spectroscopy svs csi cest mtr",
     "an inversion recovery of another kind": "psir dir",
@@ -106,7 +110,7 @@ IDEOGRAMS = {
 # The agent in Chinese, Japanese and Korean, with a word before or after it.
 _LETTERS = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\s]{0,5}?"
 IDEOGRAM_AGENT = re.compile(
-    "(?P<no>[非未無无不没]|비-?)?(?:造影[剤剂劑]?|[对對]比[剂劑]|增[强強]|[强強]化|注射|조영(?:증강|제)?)"
+    r"(?P<no>[非未無无不没]|비-?)?(?:造影[剤剂劑]?|[对對]比[剂劑]|增[强強]|[强強]化|注射|注[药藥]|[显顯]影[剂劑]|(?:gd|GD|Gd|CE)(?=\s?[前后後])|조영(?:증강|제)?)"
     rf"(?:{_LETTERS}(?:(?P<both>前[后後]|전후)|(?P<none>前(?![頭额額])|なし|無し|[无無]|전(?!두)|없)"
     "|(?P<later>[后後]|あり|有り|후|있음)))?"
 )
