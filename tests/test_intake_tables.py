@@ -376,3 +376,66 @@ def test_other_archives_are_called_by_their_name(tmp_path, part, words):
     with pytest.raises(InputRefused) as caught:
         read_clinical(path)
     assert words in str(caught.value)
+
+
+CLINICAL = ("Height;165", "Weight;62 kg", "KPS;80%", "Stage;T2N0", "LDH;245", "Steroids;yes",
+            "Pathology;adeno", "Date of MRI;04/03/2021 10:22", "Lesion no;3", "MRI scan;yes",
+            "Year of diagnosis;2019", "Physician;Dr. No")  # fmt: skip
+NAMES_SOMEBODY = ("Proband;12", "Dossier;12", "N;12", "Nom;Muster", "Kürzel;AB", "Lesion ID;77",
+                  "Accession;2021-014")  # fmt: skip
+
+
+@pytest.mark.parametrize("column", CLINICAL)
+def test_the_usual_clinical_columns_name_nobody(tmp_path, column):
+    heading, value = column.split(";")
+    read = table(tmp_path, f"Age;Sex;{heading}\n61;F;{value}\n")
+    assert read.record_for("Y9").age_years == 61
+
+
+@pytest.mark.parametrize("column", NAMES_SOMEBODY)
+def test_another_column_may_name_another_patient(tmp_path, column):
+    heading, value = column.split(";")
+    read = table(tmp_path, f"Age;Sex;{heading}\n61;F;{value}\n")
+    if heading == "Proband":  # known as a column of ids
+        assert read.record_for("Y9") is None and read.record_for("12").age_years == 61
+        return
+    with pytest.raises(InputRefused, match="may say it"):
+        read.record_for("Y9")
+
+
+def test_an_age_with_the_letter_of_a_sex_is_not_months(tmp_path):
+    with pytest.raises(InputRefused, match="age in years cannot be read"):
+        table(tmp_path, "Age;Sex\n61M;F\n")
+    assert table(tmp_path, "Age;Sex\n018M;F\n").record_for("Y9").age_years == 1.5
+
+
+def test_of_two_columns_the_one_that_is_used_is_named(tmp_path):
+    read = table(tmp_path, "case_id;Age at diagnosis;Age at MRI\nA;40;60\n")
+    assert read.records["A"].age_years == 60
+    assert "they differ in 1 of 1 rows; only 'Age at MRI' was used" in said(read)
+    read = table(tmp_path, "case_id;Sex;Gender\nA;f;m\nB;f;f\n")
+    assert read.records["B"].sex is None and "neither was used" in said(read)
+
+
+def test_when_a_value_was_taken_may_stand_in_the_heading(tmp_path):
+    read = table(
+        tmp_path,
+        "case_id;Age at first MRI;Extracranial disease at presentation;Smoking (pack-years)\n"
+        "A;60;yes;20\n",
+    )
+    found = read.records["A"]
+    assert (found.age_years, found.extracranial_metastases, found.pack_years) == (60, True, 20)
+
+
+def test_a_primary_that_is_not_known_by_name_leaves_the_other_values(tmp_path):
+    read = table(tmp_path, "Age;Primary tumour\n61;prostate\n")
+    assert read.record_for("Y9").age_years == 61 and "or other" in said(read)
+    rows = "A;Colorectal\nB;Mammakarzinom\nC;Melanom\nD;clear cell RCC\nE;lung adenocarcinoma\n"
+    known = table(tmp_path, f"case_id;Age;Primary\n{rows.replace(';', ';50;')}")
+    assert list(map(str, known.primaries.values())) == ["gi", "breast", "melanoma", "rcc", "nsclc"]
+
+
+def test_what_speaks_against_a_table_is_said(tmp_path):
+    read = table(tmp_path, "case_id;Smoking;Pack years\nA;never;30\n")
+    assert "30 pack-years of somebody who never smoked" in said(read)
+    assert "no column of case ids was recognised" in said(table(tmp_path, "Foo;Age\nA;1\nB;2\n"))

@@ -20,7 +20,7 @@ from bmcore.intake.clinical_columns import (
     understand,
     without_heading,
 )
-from bmcore.intake.clinical_headings import FIELD_WORDS, field_of, plain_heading
+from bmcore.intake.clinical_headings import FIELD_WORDS, field_of, may_be_an_id
 from bmcore.intake.clinical_rows import RowReader, exact_id
 from bmcore.intake.clinical_values import MISSING, Word
 from bmcore.intake.tables import Row, read_rows
@@ -107,8 +107,9 @@ def read_clinical(
     """
     path = Path(path)
     headings, rows, notes = read_rows(path, lambda heading: field_of(heading) is not None)
-    columns, findings = match_columns(headings, path)
-    findings = [*notes, *findings, *without_heading(headings, rows, path)]
+    columns, findings = match_columns(headings, rows, path)
+    findings = [*notes, *_without_ids(columns, rows, path), *findings]
+    findings += without_heading(headings, rows, path)
     understood = {
         name: understand(name, place, headings, rows, path, legends or {})
         for name, place in columns.items()
@@ -160,14 +161,22 @@ def read_clinical(
     )
 
 
+def _without_ids(columns: Mapping[str, int], rows: list[Row], path: Path) -> list[Finding]:
+    """A finding where several rows name no case, so that none can be joined to its images."""
+    if "case_id" in columns or len(rows) < 2:
+        return []
+    what = "no column of case ids was recognised, so no row can be joined to its case"
+    hint = "head the column with the ids case_id."
+    return [Finding(Severity.WARNING, what, path.name, expected="a column case_id", hint=hint)]
+
+
 def _perhaps_ids(headings: list[str], rows: list[Row]) -> Iterator[tuple[str, str]]:
     """Columns that are not understood and may hold an id: by their heading or by their value."""
     for place, heading in enumerate(headings):
         value = next((r.cells[place] for r in rows if r.cells[place].lower() not in MISSING), "")
         if not value or field_of(heading) is not None:
             continue
-        digits = re.search(r"\d", value) and not _MEASURED.fullmatch(value)
-        if digits or _ID_HEADING.search(plain_heading(heading)):
+        if may_be_an_id(heading, value):
             yield heading or "(no heading)", exact_id(value)
 
 
@@ -176,15 +185,6 @@ def sorted_by_place(understood: Mapping[str, Column]) -> list[tuple[str, int]]:
     return sorted(((n, c.place) for n, c in understood.items()), key=lambda pair: pair[1])
 
 
-# A count or score up to 100, a number with decimals or a date: no id of a case, unless its heading
-# speaks of one.
-_MEASURED = re.compile(
-    r"\d|[1-9]\d|100|[+-]?\d*[.,]\d+|\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}"
-)
-_ID_HEADING = re.compile(
-    r"^(?:pat|case|subj|fall|caso?|suj|pac|paz|#)|(?:^|_)(?:\w*ids?|no|nr|num|\w*nummer|number|n°|nº|code|key|pseudonym\w*|\w*name|initials|mrn"
-    r"|folder|scan|file)$"
-)
 _YALE_ID = re.compile(r"BraTS-MET-(\d{5})-000")
 
 

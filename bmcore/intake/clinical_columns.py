@@ -8,17 +8,18 @@ from pathlib import Path
 
 from bmcore.domain import Finding, Severity, refuse
 from bmcore.intake.clinical_headings import (
-    ALIASES,
     EXPECTED,
     FIELD_WORDS,
     YALE_HEADINGS,
     field_of,
+    place_of,
     plain_heading,
     split_heading,
     unit_apart,
 )
 from bmcore.intake.clinical_legends import NOTE_NOT_UNDERSTOOD, Note, read_note
 from bmcore.intake.clinical_values import (
+    MISSING,
     NEITHER,
     NO_YES,
     WORDS,
@@ -45,9 +46,16 @@ class ColumnReading:
     used: bool = True
 
 
-def match_columns(headings: list[str], path: Path) -> tuple[dict[str, int], list[Finding]]:
-    """Field -> place of its column, and findings; InputRefused where no column is understood."""
+def match_columns(
+    headings: list[str], rows: list[Row], path: Path
+) -> tuple[dict[str, int], list[Finding]]:
+    """Field -> place of its column, and findings; InputRefused where no column is understood.
+
+    Of two columns of one field the usual heading counts, an age at the scan before that at the
+    diagnosis; where those of sex, smoking or the primary differ in some row, neither.
+    """
     columns: dict[str, int] = {}
+    closed: set[str] = set()
     findings: list[Finding] = []
     for place, heading in enumerate(headings):
         name = field_of(heading)
@@ -57,8 +65,8 @@ def match_columns(headings: list[str], path: Path) -> tuple[dict[str, int], list
                     Severity.WARNING,
                     f"the column '{heading}' was not understood and not used",
                     path.name,
-                    hint="rename it if it holds the id of the case, age, sex, smoking, pack-years "
-                    "or metastases outside the brain.",
+                    hint="rename it if it holds the id of the case, age, sex, smoking, pack-years, "
+                    "metastases outside the brain or the primary.",
                 )
             )
         if name is None or name == "not used":
@@ -70,16 +78,24 @@ def match_columns(headings: list[str], path: Path) -> tuple[dict[str, int], list
         if _rank(name, heading) < _rank(name, headings[first]):
             first, second = place, columns[name]
         columns[name] = first
+        cells = [(row.cells[first], row.cells[second]) for row in rows]
+        apart = sum(a != b for a, b in cells if not {a.lower(), b.lower()} & MISSING)
+        if apart and name in ("sex", "smoking", "primary"):
+            closed.add(name)
+        used = "neither was used" if name in closed else f"only '{headings[first]}' was used"
+        told = f"; they differ in {apart} of {len(rows)} rows" if apart else ""
         findings.append(
             Finding(
                 Severity.WARNING,
-                f"two columns were taken as {FIELD_WORDS[name]}; only the first was used",
+                f"two columns were taken as {FIELD_WORDS[name]}{told}; {used}",
                 path.name,
                 found=f"'{headings[first]}' and '{headings[second]}'",
                 expected="one column",
+                hint="keep the one that is meant." if apart else None,
             )
         )
-    if not set(columns) - {"case_id"}:
+    columns = {name: place for name, place in columns.items() if name not in closed}
+    if not (set(columns) | closed) - {"case_id"}:
         raise refuse(
             "no column was understood",
             file=path.name,
@@ -109,8 +125,7 @@ def _rank(name: str, heading: str) -> tuple[bool, int]:
     """The lower, the sooner a column is the one of its field: first, whether it is understood."""
     base, note = split_heading(heading)
     plain = plain_heading(base)
-    form = plain if plain in ALIASES[name] else unit_apart(plain)[0]
-    return not _note_understood(name, plain, note), ALIASES[name].index(form)
+    return not _note_understood(name, plain, note), place_of(name, plain)
 
 
 def _note_understood(name: str, plain: str, note: str) -> bool:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from bmcore.intake.clinical_values import is_unit, tidy
+from bmcore.intake.clinical_values import (
+    WHEN,
+    YES_NO,
+    is_unit,
+    of_pack_years,
+    plain_word,
+    tidy,
+)
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "case_id": (
@@ -17,6 +24,13 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "patientenid", "patienten_nr", "patientennummer", "fall_id", "fall_nr",
         "fallnummer", "mrn", "medical_record_number", "pseudonym", "record_id", "study_id",
         "studyid", "study_number", "study_no", "identifier", "identifiant", "identificador",
+        "pt_id", "ptid", "pt", "pid", "anon_id", "anonymised_id", "anonymized_id",
+        "deidentified_id", "de_identified_id", "patient_code", "patient_identifier",
+        "subject_code", "participant_number", "participant_no", "id_number", "hospital_number",
+        "unique_id", "fall", "fallnr", "patientennr", "pseudonym_id", "proband", "probanden_id",
+        "n°_patient", "numéro_patient", "id_paciente", "paciente", "no_paciente",
+        "código_paciente", "codigo_paciente", "nhc", "id_paziente", "paziente",
+        "codice_paziente", "patiënt", "patiëntnummer", "patientnummer",
     ),
     "primary": (
         "primary", "primary_tumour", "primary_tumor", "primary_site", "primary_cancer",
@@ -29,8 +43,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "性别", "性別",
     ),
     "age_years": (
-        "age_years", "age", "age_yrs", "age_at_diagnosis", "age_at_dx", "age_at_imaging",
-        "age_at_scan", "age_at_mri", "patient_age", "patients_age", "patientage", "alter",
+        "age_at_mri", "age_at_scan", "age_at_imaging", "age_years", "age", "age_yrs",
+        "age_at_diagnosis", "age_at_dx", "patient_age", "patients_age", "patientage", "alter",
         "edad", "âge", "età", "idade", "leeftijd", "wiek", "věk", "yaş", "ålder", "alder",
         "возраст", "年龄", "年齢",
     ),
@@ -139,12 +153,68 @@ def unit_apart(plain: str) -> tuple[str, str]:
 
 def field_of(heading: str) -> str | None:
     """The field of ALIASES that a heading stands for; None where it is not understood."""
-    return _name_of(plain_heading(heading))
+    base, note = split_heading(heading)
+    name = _name_of(_plain(base))
+    return "pack_years" if name == "smoking" and note and of_pack_years(note, named=True) else name
+
+
+def place_of(name: str, plain: str) -> int:
+    """Where a heading stands among those of its field, the usual ones first."""
+    known = ALIASES[name]
+    return next((known.index(form) for form in _forms(plain) if form in known), len(known))
+
+
+def _forms(plain: str) -> tuple[str, ...]:
+    """A heading as it is, without the unit behind it, and without when the value was taken."""
+    bare = re.sub(rf" {WHEN}$", "", plain.replace("_", " ")).replace(" ", "_")
+    return plain, unit_apart(plain)[0], bare
 
 
 def _name_of(plain: str) -> str | None:
-    for form in (plain, unit_apart(plain)[0]):
-        for name, aliases in ALIASES.items():
-            if form in aliases and (form == plain or name == "age_years"):
-                return name
+    whole, unitless, timeless = _forms(plain)
+    for name, aliases in ALIASES.items():
+        if whole in aliases or (name == "age_years" and unitless in aliases):
+            return name
+        if timeless in aliases and name not in ("case_id", "not used"):
+            return name
     return None
+
+
+# Columns that a patient's table holds beside the fields, in words of their headings: no id.
+_CLINICAL = re.compile(
+    r"(?:^|_)(?:"
+    r"kps|karnofsky|ecog|who|gpa|rpa|height|weight|bmi|bsa|size|volume|diameter|"
+    r"count|lesion|lesions|läsionen|metastases|metastasen|mets|date|datum|fecha|"
+    r"data|dob|birth|year|stage|grade|tnm|her2|er|pr|pdl1|pd|egfr|alk|ros1|"
+    r"braf|kras|mutation|mutations|marker|markers|ki67|ldh|crp|psa|hb|survival|"
+    r"followup|follow|os|pfs|death|status|physician|doctor|arzt|radiologist|reader|"
+    r"oncologist|referring|scanner|field|manufacturer|vendor|protocol|institution|"
+    r"centre|center|ward|station|department|country|city|ethnicity|race|language|"
+    r"steroids|steroid|dexamethasone|treatment|therapy|therapie|chemotherapy|"
+    r"radiotherapy|surgery|srs|wbrt|resection|symptoms|seizure|seizures|headache|"
+    r"pathology|histology|histologie|diagnosis|diagnose|comment|comments|remark|"
+    r"remarks|bemerkung|note|notes|mri|scan|laterality|side|location|lobe|region|"
+    r"handedness|education|cigarettes|packs|pack|alcohol|comorbidities|diabetes|"
+    r"hypertension|allergy|allergies|contrast|dose|agent|smoker|größe|gewicht|talla|"
+    r"peso|taille|poids|altezza"
+    r")(?:_|$)"
+)
+_IDS = ("id", "ids", "code", "mrn", "pseudonym", "accession", "identifier", "key")
+# Dates, numbers with decimals or a unit, a range: no id of a case.
+_MEASURED = re.compile(
+    r"[+-]?\d*[.,]\d+|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}.*|\d{1,2}[/.]\d{4}|\d{1,2}\s*-\s*\d{1,2}"
+    r"|\d{1,2}\s+[^\W\d]{3,}\s+\d{4}"
+    r"|[+-]?\d+(?:[.,]\d+)?\s*(?:%|kg|g|cm|mm|ml|cc|gy|mg|days?|weeks?|months?|years?|h|min|t)",
+    re.IGNORECASE,
+)
+
+
+def may_be_an_id(heading: str, value: str) -> bool:
+    """Whether a column that is not understood may say whose row it is: not one of the usual
+    clinical columns, and a value in one word that is no date, measure, yes or no."""
+    said = plain_heading(heading)
+    if _CLINICAL.search(said) and said.split("_")[-1] not in _IDS:
+        return False
+    if _MEASURED.fullmatch(value) or plain_word(value) in YES_NO:
+        return False
+    return len(value.split()) < 3

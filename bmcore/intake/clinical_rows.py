@@ -54,13 +54,17 @@ class RowReader:
     def record(self) -> ClinicalRecord:
         """The clinical values of the row; None for what is missing or cannot be read."""
         per_year = self.understood["age_years"].per_year if "age_years" in self.columns else None
-        return ClinicalRecord(
+        found = ClinicalRecord(
             age_years=self._number("age_years", lambda text: age_years(text, per_year)),
             sex=self._word("sex"),  # type: ignore[arg-type]
             smoking=self._word("smoking"),  # type: ignore[arg-type]
             pack_years=self._number("pack_years", pack_years),
             extracranial_metastases=self._word("extracranial_metastases"),  # type: ignore[arg-type]
         )
+        if found.smoking == "never" and found.pack_years:
+            packs = f"{found.pack_years:g} pack-years"
+            self._note("pack_years", f"{packs} of somebody who never smoked; check which is right")
+        return found
 
     def primary(self) -> Primary | None:
         """The primary; None where it is missing or none of the six."""
@@ -125,6 +129,12 @@ class RowReader:
 
     def _bad(self, name: str, text: str) -> None:
         what = f"{FIELD_WORDS[name]} cannot be read"
+        if name == "primary":  # known, and none of the words: the other values still count
+            place = f"row {self.row.number}, column '{self.headings[self.columns[name]]}': {what}"
+            hint = f"write one of {', '.join(Primary)}, or other."
+            told = Finding(Severity.WARNING, place, self.file, text[:60], EXPECTED[name], hint)
+            self.problems.append(told)
+            return
         self._problem(what, self.columns[name], text, EXPECTED[name])
 
     def _problem(self, what: str, column: int, text: str, expected: str | None = None) -> None:

@@ -72,6 +72,35 @@ PRIMARY: Mapping[str, Word] = {
     "non small cell lung cancer": Primary.NSCLC,
     "rcc": Primary.RCC, "renal": Primary.RCC, "renal cell": Primary.RCC, "kidney": Primary.RCC,
     "renal cell carcinoma": Primary.RCC, "renal cell cancer": Primary.RCC,
+    **dict.fromkeys((
+        "breast ca", "breast carcinoma", "mammakarzinom", "mamma ca", "mamma", "brustkrebs",
+        "brust", "sein", "mama", "seno", "borst", "borstkanker", "tnbc", "cancer du sein",
+        "cáncer de mama", "invasive ductal carcinoma", "mammary carcinoma",
+    ), Primary.BREAST),
+    **dict.fromkeys((
+        "colorectal", "colorectal cancer", "colorectal carcinoma", "crc", "colon", "colon cancer",
+        "rectal", "rectal cancer", "rectal adenocarcinoma", "gastric", "gastric cancer", "stomach",
+        "esophageal", "esophageal cancer", "oesophageal", "oesophageal cancer", "kolonkarzinom",
+        "kolorektales karzinom", "magenkarzinom", "rektumkarzinom", "ösophaguskarzinom",
+    ), Primary.GI),
+    **dict.fromkeys((
+        "small cell lung carcinoma", "kleinzelliges lungenkarzinom",
+    ), Primary.SCLC),
+    **dict.fromkeys((
+        "malignant melanoma", "cutaneous melanoma", "melanom", "malignes melanom", "mélanome",
+        "melanoma maligno", "melanoom",
+    ), Primary.MELANOMA),
+    **dict.fromkeys((
+        "lung adenocarcinoma", "adenocarcinoma of the lung", "non small cell lung carcinoma",
+        "squamous cell lung carcinoma", "lung squamous cell carcinoma", "lung (nsclc)",
+        "nicht kleinzelliges lungenkarzinom", "nichtkleinzelliges lungenkarzinom",
+        "adenokarzinom der lunge",
+    ), Primary.NSCLC),
+    **dict.fromkeys((
+        "clear cell rcc", "clear cell renal cell carcinoma", "ccrcc", "nierenzellkarzinom",
+        "kidney cancer", "renal cancer", "renal carcinoma", "cancer du rein",
+        "carcinome rénal", "carcinoma renal",
+    ), Primary.RCC),
 }  # fmt: skip
 WORDS: Mapping[str, Mapping[str, Word]] = {
     "sex": SEX,
@@ -91,7 +120,7 @@ YALE_CODES: Mapping[str, Mapping[str, Word]] = {
 NO_YES: Mapping[str, Word] = {"0": False, "1": True}
 
 _CODE = re.compile(r"([+-]?)0*(\d{1,3})(?:[.,]0+)?")
-_SHORT = {  # units that name months, weeks or days only behind a number: "8m", "052W"
+_SHORT = {  # months, weeks and days as DICOM writes ages: "018M", "052W"
     "m": 12.0, "w": 52.1775, "d": 365.2425,
 }  # fmt: skip
 _YEARS = {
@@ -119,7 +148,7 @@ _PER_YEAR = {
 # When a value was taken, as headings say it; it changes nothing in how it is read.
 WHEN = (
     r"(?:(?:(?:at|on) (?:the )?(?:time of (?:the )?)?"
-    r"(?:(?:first|initial|index|baseline|brain|bm|metastas[ei]s|cerebral|cranial) )*"
+    r"(?:(?:first|initial|index|baseline|brain|bm|mets|metastas[ei]s|cerebral|cranial) )*"
     r"(?:diagnosis|dx|mri|mr|ct|scan|scanning|imaging|study|exam(?:ination)?|surgery|treatment"
     r"|radiosurgery|srs|baseline|inclusion|enrol?lment|presentation|admission))"
     r"|bei (?:diagnose(?:stellung)?|untersuchung|mrt|einschluss)|au diagnostic|al diagnóstico"
@@ -190,6 +219,8 @@ def age_years(text: str, per_year: float | None) -> Number:
     units = _PER_YEAR | _SHORT
     if not match or (match[2] and match[2] not in units):
         return Number(None)
+    if match[2] in _SHORT and not re.fullmatch(r"\d{3}[MWD]", text.strip()):
+        return Number(None)  # 61M may be a man of 61
     number = float(match[1].replace(",", "."))
     own = units[match[2]] if match[2] else per_year or 1.0
     value = number / own
@@ -222,8 +253,11 @@ def unit_of(note: str) -> float | None:
     return None if len(units) > 1 else units.pop() if units else 1.0
 
 
-def of_pack_years(note: str) -> bool:
-    """Whether a heading's note leaves its numbers pack-years."""
+def of_pack_years(note: str, named: bool = False) -> bool:
+    """Whether a heading's note leaves its numbers pack-years; named: it says so itself."""
+    if named and not any(part.replace(" ", "") in ("packyears", "packyrs", "py")
+                         for part in _parts(note)):  # fmt: skip
+        return False
     return all(re.fullmatch(_PACK_NOTE, part) for part in _parts(note))
 
 

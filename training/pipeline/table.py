@@ -36,7 +36,7 @@ def table_rows(dataset: YaleDataset) -> dict[str, TableRow]:
     if path is None:
         return {}
     headings, rows, _ = read_rows(path, lambda heading: field_of(heading) is not None)
-    columns, _ = match_columns(headings, path)
+    columns, _ = match_columns(headings, rows, path)
     if "case_id" not in columns:
         return {}
     own = columns["case_id"]
