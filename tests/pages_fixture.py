@@ -21,7 +21,7 @@ from bmcore.domain import (
 )
 from bmcore.geometry import transform
 
-MODEL_FINDING = "the models noticed something that would unblind"
+MODEL_FINDING = "The models noticed something that would unblind"
 SHAPE = (48, 56, 40)
 LEFT_MM = (-10.0, 4.0, 6.0)
 RIGHT_MM = (12.0, -8.0, -4.0)

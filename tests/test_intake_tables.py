@@ -380,9 +380,10 @@ def test_other_archives_are_called_by_their_name(tmp_path, part, words):
 
 CLINICAL = ("Height;165", "Weight;62 kg", "KPS;80%", "Stage;T2N0", "LDH;245", "Steroids;yes",
             "Pathology;adeno", "Date of MRI;04/03/2021 10:22", "Lesion no;3", "MRI scan;yes",
-            "Year of diagnosis;2019", "Physician;Dr. No")  # fmt: skip
-NAMES_SOMEBODY = ("Proband;12", "Dossier;12", "N;12", "Nom;Muster", "Kürzel;AB", "Lesion ID;77",
-                  "Accession;2021-014")  # fmt: skip
+            "Year of diagnosis;2019", "Physician;Dr. No",
+            "Patient name;Muster", "Hand;rechts")  # fmt: skip
+NAMES_SOMEBODY = ("Proband;12", "Dossier;12", "N;12", "Kürzel;AB7", "Lesion ID;77",
+                  "Pseudonym key;AB", "Accession;2021-014")  # fmt: skip
 
 
 @pytest.mark.parametrize("column", CLINICAL)

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 
 from bmcore.intake.clinical_values import (
     WHEN,
-    YES_NO,
     is_unit,
     of_pack_years,
-    plain_word,
     tidy,
 )
 
@@ -210,11 +208,11 @@ _MEASURED = re.compile(
 
 
 def may_be_an_id(heading: str, value: str) -> bool:
-    """Whether a column that is not understood may say whose row it is: not one of the usual
-    clinical columns, and a value in one word that is no date, measure, yes or no."""
+    """Whether a column that is not understood may say whose row it is: headed as an id, or not one
+    of the usual clinical columns and with a number in one or two words, no date or measure. A name
+    of a person is none: it could not be compared with a case."""
     said = plain_heading(heading)
-    if _CLINICAL.search(said) and said.split("_")[-1] not in _IDS:
-        return False
-    if _MEASURED.fullmatch(value) or plain_word(value) in YES_NO:
-        return False
-    return len(value.split()) < 3
+    if said.split("_")[-1] in _IDS:
+        return True
+    numbered = re.search(r"\d", value) is not None and len(value.split()) < 3
+    return numbered and not _CLINICAL.search(said) and not _MEASURED.fullmatch(value)
