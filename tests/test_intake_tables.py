@@ -393,6 +393,13 @@ def test_the_usual_clinical_columns_name_nobody(tmp_path, column):
     assert read.record_for("Y9").age_years == 61
 
 
+def test_common_columns_that_are_not_needed_draw_no_warning(tmp_path):
+    read = table(tmp_path, "Age;KPS;Größe;Date of MRI;Systemic metastases\n61;80;165;x;yes\n")
+    assert [f.what for f in read.findings if f.severity is Severity.WARNING] == [
+        "the column 'Systemic metastases' was not understood and not used"
+    ]
+
+
 @pytest.mark.parametrize("column", NAMES_SOMEBODY)
 def test_another_column_may_name_another_patient(tmp_path, column):
     heading, value = column.split(";")

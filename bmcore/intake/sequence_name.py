@@ -151,7 +151,10 @@ def _of_t1(said: list[str], sequence: str) -> tuple[Proposal, list[str]]:
     signs, denials = contrast_said.read(said)
     if signs and denials:
         told = ", ".join(dict.fromkeys((*signs, *denials)))
-        told = f"says both with and without contrast: {told}"
+        what = "says both with and without contrast"
+        if set(signs) == set(denials) and told.split()[0] in POST and told.split()[-1] not in PRE:
+            what = "does not say whether it is after contrast or after something else"
+        told = f"{what}: {told}"
         return Proposal(None, 0.0, told), signs
     if signs:
         told = f"says T1 and '{' '.join(signs)}', which is after contrast"
