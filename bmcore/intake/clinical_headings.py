@@ -68,8 +68,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "ethnicity", "race", "race_ethnicity", "ethnic_group", "et_num", "death", "deceased",
         "notes", "comment", "comments", "remarks", "bemerkung", "kps", "karnofsky", "ecog",
         "ecog_ps", "gpa", "ds_gpa", "height", "weight", "bmi", "größe", "gewicht", "date",
-        "date_of_mri", "mri_date", "scan_date", "datum", "lesions", "number_of_lesions", "ldh", "physician",
-        "scanner", "steroids", "dexamethasone",
+        "date_of_mri", "mri_date", "scan_date", "datum", "lesions", "number_of_lesions", "ldh",
+        "physician", "scanner", "steroids", "dexamethasone",
     ),
 }  # fmt: skip
 FIELD_WORDS: Mapping[str, str] = {
