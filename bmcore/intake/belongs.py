@@ -148,10 +148,12 @@ def _first_word(path: Path) -> str:
 
 
 def _is_term(word: str) -> bool:
-    known = (words.T1, words.T2, words.FLAIR, words.T1_CONTRAST, words.T1_NATIVE, words.TAILS)
     spoken = (contrast.AGENT, contrast.NATIVE, contrast.POST, contrast.NO, contrast.YES,
               contrast.NONE, _NOBODY, frozenset({"dark", "fluid"}))  # fmt: skip
-    return any(word in some for some in (*known, *spoken)) or words.aside_kind(word) is not None
+    return (
+        any(word in some for some in (words.NAMED, words.TAILS, *spoken))
+        or words.aside_kind(word) is not None
+    )
 
 
 def _finding(what: str, one: Path, other: Path, marks: Mapping[Path, frozenset[str]]) -> Finding:

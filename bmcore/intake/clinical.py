@@ -174,9 +174,7 @@ def _perhaps_ids(headings: list[str], rows: list[Row]) -> Iterator[tuple[str, st
     """Columns that are not understood and may hold an id: by their heading or by their value."""
     for place, heading in enumerate(headings):
         value = next((r.cells[place] for r in rows if r.cells[place].lower() not in MISSING), "")
-        if not value or field_of(heading) is not None:
-            continue
-        if may_be_an_id(heading, value):
+        if value and field_of(heading) is None and may_be_an_id(heading, value):
             yield heading or "(no heading)", exact_id(value)
 
 

@@ -46,10 +46,7 @@ class RowReader:
             self._problem("the row names no case and was not used", self.columns["case_id"], "")
             return None
         plain = plain_heading(self.headings[self.columns["case_id"]])
-        number = re.fullmatch(r"(\d{1,5})(?:\.0+)?", text)
-        if plain in YALE_HEADINGS and number:
-            return f"BraTS-MET-{int(number[1]):05d}-000"
-        return exact_id(text)
+        return exact_id(yale_case(text) if plain in YALE_HEADINGS else text)
 
     def record(self) -> ClinicalRecord:
         """The clinical values of the row; None for what is missing or cannot be read."""
@@ -130,25 +127,37 @@ class RowReader:
     def _bad(self, name: str, text: str) -> None:
         what = f"{FIELD_WORDS[name]} cannot be read"
         if name == "primary":  # known, and none of the words: the other values still count
-            place = f"row {self.row.number}, column '{self.headings[self.columns[name]]}': {what}"
             hint = f"write one of {', '.join(Primary)}, or other."
-            told = Finding(Severity.WARNING, place, self.file, text[:60], EXPECTED[name], hint)
-            self.problems.append(told)
+            place = self.columns[name]
+            self._problem(what, place, text, EXPECTED[name], Severity.WARNING, hint)
             return
         self._problem(what, self.columns[name], text, EXPECTED[name])
 
-    def _problem(self, what: str, column: int, text: str, expected: str | None = None) -> None:
+    def _problem(
+        self,
+        what: str,
+        column: int,
+        text: str,
+        expected: str | None = None,
+        severity: Severity = Severity.REFUSED,
+        hint: str = "leave the cell empty if it is not known.",
+    ) -> None:
         place = f"row {self.row.number}, column '{self.headings[column]}': {what}"
-        hint = "leave the cell empty if it is not known." if expected else None
-        self.problems.append(
-            Finding(Severity.REFUSED, place, self.file, text[:60] or None, expected, hint)
-        )
+        told = hint if expected else None
+        self.problems.append(Finding(severity, place, self.file, text[:60] or None, expected, told))
 
 
 def _in_words(value: Word) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "not known" if value is None else str(value)
+
+
+def yale_case(text: str) -> str:
+    """The id of the case of Pretreat-MetsToBrain-Masks that a number stands for (86, 86.0); any
+    other text as it is."""
+    number = re.fullmatch(r"(\d{1,5})(?:\.0+)?", text)
+    return f"BraTS-MET-{int(number[1]):05d}-000" if number else text
 
 
 def exact_id(text: str) -> str:

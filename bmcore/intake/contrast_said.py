@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bmcore.intake import contrast_words as words
-from bmcore.intake.sequence_words import FLAIR, T1, T1_CONTRAST, T1_NATIVE, T2, TAILS
-
-_SEQUENCES = T1 | T2 | FLAIR | T1_CONTRAST | T1_NATIVE
+from bmcore.intake.sequence_words import NAMED, T1_CONTRAST, T1_NATIVE, TAILS
 
 
 def read(said: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -26,7 +24,7 @@ def read(said: Sequence[str]) -> tuple[list[str], list[str]]:
     denials: list[str] = []
     start = 0
     for place, word in enumerate([*said, ""]):
-        if word and word not in _SEQUENCES:
+        if word and word not in NAMED:
             continue
         run = _Run(list(said[start:place]), leading=start == 0 and bool(word))
         run.read()
@@ -177,14 +175,13 @@ class _Run:
             return
         if word in words.NOT_OF_CONTRAST:
             self.lead = None
-        elif not self.no and self._lead_word() in words.POST:
-            if not self._leaves_post(word):
-                self._both(place)  # after a stroke, after 6 months
-                self.lead = None
-        elif not self.no:
+        elif self.no:
+            self.unsure = self.unsure or word in TAILS or word in words.OTHER
+        elif self._lead_word() not in words.POST:
             self.lead = None
-        elif word in TAILS or word in words.OTHER:
-            self.unsure = True
+        elif not self._leaves_post(word):
+            self._both(place)  # after a stroke, after 6 months
+            self.lead = None
 
     def _leaves_post(self, word: str) -> bool:
         """Whether "post" in front of a word is still that of contrast agent."""

@@ -60,7 +60,6 @@ _STROKES = {
     "m/k": "med kontrast",
     "u/k": "uden kontrast",
 }
-_SEQUENCES = words.T1 | words.T2 | words.FLAIR | words.T1_CONTRAST | words.T1_NATIVE
 _DOTTED = re.compile(r"(?<![^\W_])(?:[a-z]\.){2,4}", re.IGNORECASE)
 
 
@@ -98,7 +97,7 @@ def read(text: str, ids: frozenset[str] = frozenset()) -> Reading:
     """As ``propose``, with the words that it rests on. ids: words that are none where they stand in
     front of the sequence, as they name a patient or study."""
     said = split_words(text)
-    first = next((n for n, word in enumerate(said) if word in _SEQUENCES), 0)
+    first = next((n for n, word in enumerate(said) if word in words.NAMED), 0)
     said = [w for n, w in enumerate(said) if n >= first or w not in ids]
     aside = _aside(said)
     if aside:
@@ -205,24 +204,24 @@ def _aside_beside(said: list[str], place: int) -> str | None:
 def _between_images(before: list[str], after: list[str]) -> bool:
     """Whether a word between them stands between two images, not in front of an agent."""
     return all(
-        any(w in _SEQUENCES or w in POST or w in PRE or w in NATIVE for w in side)
+        any(w in words.NAMED or w in POST or w in PRE or w in NATIVE for w in side)
         for side in (before, after)
     )
 
 
 def _before_registration(said: list[str]) -> list[str]:
     """The words before "to T1c": what follows names the image that this one was moved onto."""
-    if said[:1] == ["r"] and len(said) > 2 and {said[1], said[2]} <= _SEQUENCES:
+    if said[:1] == ["r"] and len(said) > 2 and {said[1], said[2]} <= words.NAMED:
         return said[1:2]  # rT2_T1c
     for place, word in enumerate(said):
         first, rest = said[:place], said[place + 1 :]
-        between = bool(first and rest) and {first[-1], rest[0]} <= _SEQUENCES
+        between = bool(first and rest) and {first[-1], rest[0]} <= words.NAMED
         if not (word in _REGISTERED or (word == "2" and between)):
             continue
-        named = any(w in _SEQUENCES for w in first)
+        named = any(w in words.NAMED for w in first)
         onto = [w for w in rest if w not in _BESIDE and w not in _REGISTERED
                 and w not in words.TAILS]  # fmt: skip
-        if not onto or not (onto[0] in _SEQUENCES or onto[0] in _TEMPLATES
+        if not onto or not (onto[0] in words.NAMED or onto[0] in _TEMPLATES
                             or onto[0] in POST or onto[0] in PRE or onto[0] in NATIVE):  # fmt: skip
             continue
         if named:
@@ -347,12 +346,12 @@ def _of_agent(word: str) -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def _known() -> frozenset[str]:
     agent = AGENT.whole | contrast_words.NO.whole | contrast_words.YES.whole | NATIVE.whole
-    return _SEQUENCES | agent | words.TAILS | frozenset(words.ASIDE_KIND)
+    return words.NAMED | agent | words.TAILS | frozenset(words.ASIDE_KIND)
 
 
 def _segment(word: str) -> tuple[str, ...]:
     """The fewest known parts that make up ``word``; nothing where there are none."""
-    free = _SEQUENCES | words.TAILS
+    free = words.NAMED | words.TAILS
     leads = {w for w in PREFIXES if len(w) > 1} | {"z"}
     after_t1 = AGENT.whole | NATIVE.whole | leads | {"c", "n", "p", "to", "2"} | POST.whole
     after_t1 |= set(words.ASIDE_KIND)

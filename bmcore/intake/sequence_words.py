@@ -22,6 +22,7 @@ FLAIR = _set("flair flairw fla darkfluid tirm t2f t2wf t2flair flairt2")
 # A sequence and its contrast in one word, as public data sets write them.
 T1_CONTRAST = _set("t1c t1ce t1gd t1gad t1km t1p t1cm t1wc t1wce t1wgd t1mdc t1kl ct1 ct1w")
 T1_NATIVE = _set("t1n t1nc t1wn")
+NAMED = T1 | T2 | FLAIR | T1_CONTRAST | T1_NATIVE
 
 # Images and files that are none of the four sequences, and what they are.
 MASK = "a mask or a drawn region"

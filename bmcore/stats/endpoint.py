@@ -24,7 +24,7 @@ from bmcore.stats import decision_time, endpoint_ends, standalone, weighted_mrmc
 from bmcore.stats.comparison import Comparison, quantile
 from bmcore.stats.delong import logit_interval
 from bmcore.stats.endpoint_choice import NEEDS_CATEGORIES, Endpoint
-from bmcore.stats.endpoint_ends import End, Kinds
+from bmcore.stats.endpoint_ends import End
 from bmcore.stats.estimate import Estimate, poisson_rate
 from bmcore.stats.measures import MEASURES, Options
 from bmcore.stats.readings import (
@@ -85,8 +85,7 @@ def compute(
     figures, left_out = _figures(endpoint, table, categories)
     found = _contrast(endpoint, figures)
     rows = [r for arm in table.values() for own in arm.values() for r in own.values()]
-    of = endpoint_ends.kinds(endpoint, rows, categories, figures)
-    end = _end(endpoint, found, _changes(figures), of)
+    end = _end(endpoint, found, _changes(figures), rows, categories)
     arms = tuple(_arm(endpoint, f, rows, categories) for f in figures)
     who = len({r.reader for r in rows}) if endpoint.measure == "agreement" else found.readers
     return _finding(endpoint, (arms[0], arms[1]), found, end, left_out, who)
@@ -112,8 +111,7 @@ def _against_models(
     arms = first if e.arms[0] == MODELS else first[::-1]
     changes = against if e.arms[0] == MODELS else standalone.turned(against)
     found = _contrast(e, [changes])
-    of = endpoint_ends.kinds(e, rows, categories, [changes])
-    end = _end(e, found, changes, of)
+    end = _end(e, found, changes, rows, categories)
     return _finding(e, (arms[0], arms[1]), found, end, left_out, found.readers)
 
 
@@ -223,11 +221,18 @@ def _changes(figures: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
     }
 
 
-def _end(e: Endpoint, found: Contrast, changes: Mapping[str, Figure], of: Kinds) -> End | None:
+def _end(
+    e: Endpoint,
+    found: Contrast,
+    changes: Mapping[str, Figure],
+    rows: Sequence[Reading],
+    categories: tuple[str, ...],
+) -> End | None:
     """See ``endpoint_ends.of_difference``; None where the analysis has an interval."""
     one = _chosen(e, found).difference
     if one.has_interval or not one.defined or not changes:
         return None
+    of = endpoint_ends.kinds(e, rows, categories, [changes])
     return endpoint_ends.of_difference(
         e, changes, of, one.method.split("; no interval")[0], found.cases
     )

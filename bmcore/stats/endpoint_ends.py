@@ -8,7 +8,7 @@ kind of case where the measure compares kinds or takes their mean.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from bmcore.stats import delong
 from bmcore.stats.comparison import quantile
 from bmcore.stats.endpoint_choice import SHARES, Endpoint
 from bmcore.stats.estimate import Estimate, mean_of_shares, percent, proportion
+from bmcore.stats.paired import one_way_limits
 from bmcore.stats.readings import Reading
 from bmcore.stats.weighted_mrmc import Figure
 
@@ -99,16 +100,12 @@ def of_difference(
 
 def _limits(value: float, sizes: Sequence[int], z: float) -> tuple[float, float]:
     """Tango's limits at ``z`` standard errors, of the mean over kinds of so many cases."""
-
-    def reach(toward: Callable[[int], float]) -> float:
-        return math.sqrt(sum((value - toward(n)) ** 2 for n in sizes)) / len(sizes)
-
-    square = z * z
-    if value == 0:
-        half = reach(lambda n: square / (n + square))
-        return -half, half
-    half = reach(lambda n: value * (n - square) / (n + square))
-    return (1 - half, 1.0) if value > 0 else (-1.0, half - 1)
+    each = [one_way_limits(value, n, z) for n in sizes]
+    below, above = (
+        math.sqrt(sum((value - limits[side]) ** 2 for limits in each)) / len(sizes)
+        for side in (0, 1)
+    )
+    return value - below, value + above
 
 
 def _z(value: float, sizes: Sequence[int], at: float) -> float:

@@ -76,10 +76,19 @@ def rate_difference(
 def no_change(n: int, name: str, level: float = 0.95) -> Estimate:
     """A paired difference of 0 where none of ``n`` cases changed: Tango's score interval (1998,
     Stat Med 17:891), which is z squared over (n + z squared) to either side."""
-    reach = quantile(level, math.inf) ** 2
-    reach /= n + reach
+    low, high = one_way_limits(0.0, n, quantile(level, math.inf))
     method = f"{name}; no case changed: score interval (Tango 1998) on cases, {percent(level)}"
-    return Estimate(0.0, -reach, reach, n, method)
+    return Estimate(0.0, low, high, n, method)
+
+
+def one_way_limits(value: float, n: int, z: float) -> tuple[float, float]:
+    """Tango's limits (1998) of a paired difference at ``z`` standard errors, where none of ``n``
+    cases changed (value 0) or all of them in one direction (1 or -1)."""
+    square = z * z
+    if value == 0:
+        return -square / (n + square), square / (n + square)
+    end = (n - square) / (n + square)
+    return (end, 1.0) if value > 0 else (-1.0, -end)
 
 
 def _correlation(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:

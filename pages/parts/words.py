@@ -15,6 +15,7 @@ from bmcore.domain import (
     Answer,
     BmcoreError,
     ClinicalRecord,
+    Finding,
     Lesion,
 )
 
@@ -71,6 +72,12 @@ def escaped(text: str) -> str:
     apart = _TAKEN_APART.sub(lambda mark: f"{mark[0]}{_JOINER}", _BLANKS.sub(" ", text).strip())
     plain = _MARKS.sub(r"\\\g<0>", apart)
     return re.sub(r"^(\d*)([.)#+-])", r"\1\\\2", plain)
+
+
+def sentence(finding: Finding) -> str:
+    """A finding on one line, as Markdown: a capital in front where no file stands there."""
+    said = finding.sentence
+    return escaped(said if finding.file else said[:1].upper() + said[1:])
 
 
 def clinical(record: ClinicalRecord) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ def table_rows(dataset: YaleDataset) -> dict[str, TableRow]:
     """Case id -> row. InputRefused where the table cannot be read; {} where there is none."""
     from bmcore.intake.clinical_columns import match_columns
     from bmcore.intake.clinical_headings import YALE_HEADINGS, field_of, plain_heading
-    from bmcore.intake.clinical_rows import exact_id
+    from bmcore.intake.clinical_rows import exact_id, yale_case
     from bmcore.intake.clinical_values import MISSING
     from bmcore.intake.tables import read_rows
 
@@ -47,10 +46,7 @@ def table_rows(dataset: YaleDataset) -> dict[str, TableRow]:
     )
     found = {}
     for row in rows:
-        text = row.cells[own]
-        number = re.fullmatch(r"(\d{1,5})(?:\.0+)?", text)
-        if yale and number:
-            text = f"BraTS-MET-{int(number[1]):05d}-000"
+        text = yale_case(row.cells[own]) if yale else row.cells[own]
 
         def cell(place: int | None, cells: tuple[str, ...] = row.cells) -> str:
             value = "" if place is None else cells[place].strip()

@@ -28,7 +28,7 @@ from bmcore.review import access
 from bmcore.review.access import AccessRefused, Standing, User
 from bmcore.settings import settings
 from pages.parts.access import session
-from pages.parts.words import escaped, in_words
+from pages.parts.words import escaped, in_words, sentence
 
 P = ParamSpec("P")
 LOG_NAME = "app.log"
@@ -75,10 +75,7 @@ def _logger() -> logging.Logger:
 
 def show_findings(error: BmcoreError) -> None:
     """All problems in one box, a line each; text from files is never read as Markdown."""
-    said = [
-        f.sentence if f.file else f.sentence[:1].upper() + f.sentence[1:] for f in error.findings
-    ]
-    lines = [escaped(sentence) for sentence in said]
+    lines = [sentence(finding) for finding in error.findings]
     st.error(lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines))
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from bmcore.domain import SEQUENCE_NAMES, SEQUENCES, Finding, Prediction, Severity
 from pages.parts import loaders
-from pages.parts.words import clinical, count, escaped
+from pages.parts.words import clinical, count, sentence
 
 if TYPE_CHECKING:
     from bmcore.intake.library import CaseEntry
@@ -93,8 +93,4 @@ def _bullets(notes: list[Finding]) -> str:
     from pages.parts.viewer.payload import SHORT_NAMES
 
     named = [replace(n, file=SHORT_NAMES.get(n.file or "", n.file)) for n in notes]
-    return "\n".join(f"- {escaped(n.sentence if n.file else _capital(n.sentence))}" for n in named)
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]
+    return "\n".join(f"- {sentence(n)}" for n in named)
