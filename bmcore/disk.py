@@ -12,7 +12,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -98,6 +98,29 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def below(folder: Path | str) -> list[Path]:
+    """What lies directly in ``folder``, by name; nothing where it is no folder, or none any more.
+
+    Others add and remove while one looks: what is listed may be gone when it is asked for, so ask
+    with ``stat_of``, or be ready for FileNotFoundError.
+    """
+    try:
+        return sorted(Path(folder).iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def stat_of(path: Path | str) -> os.stat_result | None:
+    """What the system says of ``path`` now; None where there is nothing (any more).
+
+    In one step: between ``exists`` and ``stat`` another process may remove it.
+    """
+    try:
+        return Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def save_image(image: Any, path: Path) -> None:
     """Write a nibabel image, private; the same image gives the same bytes, gzip or not."""
     with create(path) as file:
@@ -110,32 +133,38 @@ def save_image(image: Any, path: Path) -> None:
 
 def tighten(path: Path) -> None:
     """Close a file or folder of this account to others; of an open folder also what is in it."""
-    if not _open(path) or not _ours(path):
+    if not _close(path):
         return
-    path.chmod(stat.S_IMODE(path.stat().st_mode) & ~_OTHERS)
-    if path.is_dir():
-        for below in path.rglob("*"):
-            if not below.is_symlink() and _open(below) and _ours(below):
-                below.chmod(stat.S_IMODE(below.stat().st_mode) & ~_OTHERS)
+    for place, folders, names in os.walk(path):
+        for name in (*folders, *names):
+            if not Path(place, name).is_symlink():
+                _close(Path(place, name))
+
+
+def _close(path: Path) -> bool:
+    """Close it where it is open and ours; False where it is not, or is gone."""
+    found = stat_of(path)
+    if found is None or not found.st_mode & _OTHERS or not _ours(found):
+        return False
+    with suppress(FileNotFoundError):
+        path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+    return True
 
 
 def open_to_others(path: Path) -> Finding | None:
     """What to tell where other accounts of the computer can look into ``path``; None if not."""
-    if not _open(path):
+    now = stat_of(path)
+    if now is None or not now.st_mode & _OTHERS:
         return None
     return Finding(
         Severity.WARNING,
         "other accounts of this computer can look into the home folder",
         str(path),
-        found=f"mode {stat.S_IMODE(path.stat().st_mode):04o}, of another account",
+        found=f"mode {stat.S_IMODE(now.st_mode):04o}, of another account",
         expected="0700",
         hint="let its owner close it: chmod -R go= FOLDER.",
     )
 
 
-def _open(path: Path) -> bool:
-    return path.exists() and bool(path.stat().st_mode & _OTHERS)
-
-
-def _ours(path: Path) -> bool:
-    return os.name == "nt" or path.stat().st_uid == os.geteuid()
+def _ours(found: os.stat_result) -> bool:
+    return os.name == "nt" or found.st_uid == os.geteuid()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bmcore import disk
 from bmcore.analysis.lesion_match import (
     Labels,
     diameters_mm,
@@ -57,10 +58,8 @@ def light_predictions(home: Path, digest: str) -> dict[str, Prediction]:
     """The newest prediction of every case by the models ``digest``, in words and numbers alone, see
     ``archive.latest_words``. For what is in a mask: ``archive.latest``.
     """
-    shelves = home / "predictions"
-    cases = sorted(p.name for p in shelves.iterdir()) if shelves.is_dir() else []
     found = {}
-    for case in cases:
+    for case in (path.name for path in disk.below(home / "predictions")):
         prediction = None if case.startswith(".") else archive.latest_words(home, case, digest)
         if prediction is not None:
             found[case] = prediction

@@ -64,7 +64,8 @@ class Arrival:
             low, high = (middle + 1, high) if self.path(middle).exists() else (low, middle)
         if low == 0:
             return 0
-        return sum(size for _, size in self.files[: low - 1]) + self.path(low - 1).stat().st_size
+        last = disk.stat_of(self.path(low - 1))  # None: it was given up in another window
+        return sum(size for _, size in self.files[: low - 1]) + (last.st_size if last else 0)
 
     @property
     def complete(self) -> bool:
@@ -149,7 +150,8 @@ def find(home: Path, arrival_id: str, owner: str) -> Arrival:
 
 def everyones(home: Path) -> list[Arrival]:
     """All arrivals of all users."""
-    found = (_read(folder) for folder in folder_of(home).iterdir() if _ID.fullmatch(folder.name))
+    there = disk.below(folder_of(home))
+    found = (_read(folder) for folder in there if _ID.fullmatch(folder.name))
     return [arrival for arrival in found if arrival is not None]
 
 
@@ -167,7 +169,7 @@ def drop(arrival: Arrival) -> None:
 def empty(arrival: Arrival) -> None:
     """Remove what was brought and all that was made of it; what became of it can still be told."""
     kept = {_RECORD, "work.json", "work.log", LOCK, "submit.lock"}
-    for path in arrival.folder.iterdir():
+    for path in disk.below(arrival.folder):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         elif path.name not in kept:
@@ -180,12 +182,11 @@ def empty(arrival: Arrival) -> None:
 def sweep(home: Path) -> int:
     """Remove what nobody has been at for ``KEPT_HOURS``; how many arrivals that were."""
     oldest, gone = time.time() - 3600 * KEPT_HOURS, 0
-    for folder in folder_of(home).iterdir():
+    for folder in disk.below(folder_of(home)):
         if not _ID.fullmatch(folder.name):
             continue
-        record = folder / _RECORD
-        seen = record if record.exists() else folder
-        if seen.stat().st_mtime < oldest and not busy(folder):
+        seen = disk.stat_of(folder / _RECORD) or disk.stat_of(folder)
+        if seen is not None and seen.st_mtime < oldest and not busy(folder):
             shutil.rmtree(folder, ignore_errors=True)
             gone += 1
     return gone

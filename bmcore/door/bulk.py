@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -269,8 +270,8 @@ def _kept(row: Row) -> Iterable[Finding]:
 
 def _stamp(path: Path) -> str:
     """A text that changes when a file, or any file below a folder, does."""
-    if path.is_file():
-        found = path.stat()
+    found = disk.stat_of(path)
+    if found is not None and stat.S_ISREG(found.st_mode):
         return f"{path.name}:{found.st_size}:{found.st_mtime_ns}"
     digest = hashlib.sha256(path.name.encode())
     for place, folders, names in os.walk(path):
@@ -278,7 +279,9 @@ def _stamp(path: Path) -> str:
         for name in sorted(names):
             own = Path(place, name)
             if not own.is_symlink():
-                told = own.stat()
+                told = disk.stat_of(own)
+                if told is None:
+                    continue  # taken away while the folder was read; the next look tells
                 line = f"{own.relative_to(path)}:{told.st_size}:{told.st_mtime_ns}\n"
                 digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

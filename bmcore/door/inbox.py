@@ -7,9 +7,11 @@ taken; links are not followed.
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from bmcore import disk
 from bmcore.domain import refuse
 from bmcore.intake.dicom.files import is_archive
 from bmcore.intake.nifti_file import is_nifti
@@ -53,10 +55,13 @@ def find(folder: Path, name: str) -> Path:
 
 
 def _item(path: Path) -> Item | None:
-    if path.is_dir():
+    found = disk.stat_of(path)
+    if found is None:
+        return None  # taken away while the folder was read
+    if stat.S_ISDIR(found.st_mode):
         return Item(path.name, path, f"{path.name} (folder)")
-    if path.is_file() and is_archive(path):
-        return Item(path.name, path, f"{path.name} ({max(1, path.stat().st_size // 10**6)} MB)")
+    if is_archive(path):
+        return Item(path.name, path, f"{path.name} ({max(1, found.st_size // 10**6)} MB)")
     return Item(path.name, path, path.name) if path.is_file() and is_nifti(path) else None
 
 

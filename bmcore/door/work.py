@@ -111,8 +111,10 @@ def command(home: Path, of: Arrival) -> list[str]:
 
 def asked(of: Arrival, step: str) -> dict[str, Any]:
     """What the user chose for a step; empty where nothing was asked yet."""
-    path = of.folder / f"{step}.json"
-    return dict(load_json(path)) if path.exists() else {}
+    try:
+        return dict(load_json(of.folder / f"{step}.json"))
+    except FileNotFoundError:
+        return {}
 
 
 def record(of: Arrival, new: Work) -> Work:

@@ -60,8 +60,9 @@ def keep(home: Path, key: str, alignment: Alignment) -> None:
         brain=np.packbits(alignment.brain),
     )
     disk.write(folder / f"{key}.npz", file.getvalue())
-    there = sorted(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in there[KEPT:]:
+    found = ((disk.stat_of(path), path) for path in folder.glob("*.npz"))
+    there = [(stat.st_mtime, path) for stat, path in found if stat is not None]
+    for _, old in sorted(there, reverse=True)[KEPT:]:
         old.unlink(missing_ok=True)
 
 

@@ -174,8 +174,8 @@ def latest(home: Path | str, case_id: str, digest: str | None = None) -> Predict
     if digest is not None:
         runs = _runs(shelf / _short(digest))
     else:
-        shelves = shelf.iterdir() if shelf.is_dir() else ()
-        runs = sorted((r for s in shelves for r in _runs(s)), key=lambda r: r.name, reverse=True)
+        found = (run for own in disk.below(shelf) for run in _runs(own))
+        runs = sorted(found, key=lambda run: run.name, reverse=True)
     return load(runs[0]) if runs else None
 
 
@@ -194,9 +194,8 @@ def newest(home: Path | str, case_id: str, digest: str) -> Path | None:
 
 def bundles(home: Path | str) -> tuple[str, ...]:
     """The first 16 digits of the hash of every bundle that has read some case, sorted."""
-    shelves = Path(home) / "predictions"
-    cases = [s for s in shelves.iterdir() if s.is_dir()] if shelves.is_dir() else []
-    return tuple(sorted({b.name for s in cases for b in s.iterdir() if _runs(b)}))
+    cases = disk.below(Path(home) / "predictions")
+    return tuple(sorted({b.name for case in cases for b in disk.below(case) if _runs(b)}))
 
 
 def codes(home: Path | str, digest: str) -> dict[str, npt.NDArray[np.float32]]:
@@ -205,9 +204,8 @@ def codes(home: Path | str, digest: str) -> dict[str, npt.NDArray[np.float32]]:
     No mask is read. Cases without a lesion have no code and are left out, and so are damaged files:
     opening the case says what is wrong with them.
     """
-    shelves = Path(home) / "predictions"
     found = {}
-    for shelf in sorted(shelves.iterdir()) if shelves.is_dir() else ():
+    for shelf in disk.below(Path(home) / "predictions"):
         runs = _runs(shelf / _short(digest))
         if not runs or shelf.name.startswith("."):
             continue
@@ -230,10 +228,7 @@ def _short(digest: str) -> str:
 
 def _runs(shelf: Path) -> list[Path]:
     """Complete runs, newest first; hidden folders are still being written."""
-    if not shelf.is_dir():
-        return []
-    found = (run for run in shelf.iterdir() if run.is_dir() and run.name.isdigit())
-    return sorted(found, key=lambda run: run.name, reverse=True)
+    return [run for run in reversed(disk.below(shelf)) if run.name.isdigit() and run.is_dir()]
 
 
 def check_out(out: Path | str, force: bool = False) -> Path:

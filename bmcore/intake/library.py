@@ -158,20 +158,18 @@ def next_id(home: Path, also: Iterable[str] = ()) -> str:
 
 def traces(home: Path) -> set[str]:
     """Ids of cases, here or not, that the models have read or that a reader has marked."""
-    folders = [p for p in (Path(home) / name for name in _TRACES) if p.is_dir()]
-    return {p.name for f in folders for p in f.iterdir() if p.is_dir() and p.name[0] != "."}
+    found = (p for name in _TRACES for p in disk.below(Path(home) / name))
+    return {p.name for p in found if p.is_dir() and p.name[0] != "."}
 
 
 def list_cases(home: Path) -> list[CaseEntry]:
     """All cases, oldest first; reads only the small records."""
-    cases = Path(home) / "cases"
-    if not cases.is_dir():
-        return []
-    folders = [p for p in cases.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    return sorted((_entry_now(f) for f in folders), key=lambda e: (e.added, e.case_id))
+    there = disk.below(Path(home) / "cases")
+    found = (_entry_now(p) for p in there if p.is_dir() and not p.name.startswith("."))
+    return sorted((e for e in found if e is not None), key=lambda e: (e.added, e.case_id))
 
 
-def _entry_now(folder: Path) -> CaseEntry:
+def _entry_now(folder: Path) -> CaseEntry | None:
     """``any_entry``, read again only where the file system says that the record was written to."""
     try:
         at = (folder / RECORD).stat()
@@ -185,12 +183,15 @@ def _entry_of(folder: Path, *stamp: int) -> CaseEntry:
     return read_record(folder)
 
 
-def any_entry(folder: Path) -> CaseEntry:
-    """The entry of a case's folder, also where its record is damaged."""
+def any_entry(folder: Path) -> CaseEntry | None:
+    """The entry of a case's folder, also where its record is damaged; None where it is gone."""
     try:
         return read_record(folder)
     except InputRefused as error:
-        at = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+        found = disk.stat_of(folder)
+        if found is None:
+            return None
+        at = datetime.fromtimestamp(found.st_mtime, UTC)
         return CaseEntry(folder.name, folder, (), ClinicalRecord(), error.findings, False, at)
 
 
@@ -377,5 +378,6 @@ def without_names(entry: CaseEntry, work: Path) -> CaseEntry:
 def _sweep(cases: Path) -> None:
     """Remove drafts that a killed process left behind a day ago or earlier."""
     for draft in cases.glob(".incoming-*"):
-        if draft.is_dir() and time.time() - draft.stat().st_mtime > _STALE_S:
+        found = disk.stat_of(draft)  # None: whoever wrote it has just moved it to its place
+        if found is not None and time.time() - found.st_mtime > _STALE_S:
             shutil.rmtree(draft, ignore_errors=True)

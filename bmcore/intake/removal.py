@@ -90,8 +90,7 @@ def finish(home: Path, token: str) -> None:
 
 def waiting(home: Path) -> list[str]:
     """Changes that were neither finished nor undone."""
-    folder = Path(home) / "removed"
-    return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    return [p.name for p in disk.below(Path(home) / "removed") if p.is_dir()]
 
 
 def _folder(home: Path, token: str) -> Path:

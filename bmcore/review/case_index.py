@@ -297,7 +297,8 @@ def _compare(store: Store, home: Path, at_once: int) -> int:
 def _enter(store: Store, home: Path, stamps: dict[str, str], gone: Sequence[str]) -> None:
     """Read these records and put them into the table; ``gone`` are taken out of it."""
     folder = Path(home) / "cases"
-    rows = [_values(library.any_entry(folder / name), stamp) for name, stamp in stamps.items()]
+    entries = ((library.any_entry(folder / name), stamp) for name, stamp in stamps.items())
+    rows = [_values(entry, stamp) for entry, stamp in entries if entry is not None]
 
     def work(connection: sa.Connection) -> None:
         for part in _parts(list(gone)):

@@ -131,8 +131,8 @@ def _sqlite_path(url: str) -> Path | None:
 
 def _interrupted(path: Path) -> bool:
     """True where a writer that is gone has left a journal to be rolled back."""
-    journal = path.with_name(f"{path.name}-journal")
-    if not journal.is_file() or not journal.stat().st_size:
+    journal = disk.stat_of(path.with_name(f"{path.name}-journal"))
+    if journal is None or not journal.st_size:
         return False
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as c:

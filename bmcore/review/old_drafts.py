@@ -11,6 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from bmcore import disk
 from bmcore.domain import BmcoreError, Finding, InputRefused, refuse
 from bmcore.inference.files import folder_name
 from bmcore.intake.nifti_file import read_bytes
@@ -33,8 +34,7 @@ def cases_drawn_on(store: Store, home: Path | str) -> set[str]:
     for table in (schema.marks, schema.mask_versions):
         query = sa.select(table.c.case_id).distinct()
         found |= set(store.read(lambda c, q=query: list(c.execute(q).scalars())))  # type: ignore[misc]
-    drafts = Path(home) / "drafts"
-    return found | ({p.name for p in drafts.iterdir()} if drafts.is_dir() else set())
+    return found | {path.name for path in disk.below(Path(home) / "drafts")}
 
 
 def adopt(store: Store, home: Path | str, owner: Owner) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from bmcore import disk
 from bmcore.domain import BmcoreError, Finding
 from bmcore.inference import archive, maps, references
 from bmcore.intake import library
@@ -185,10 +186,8 @@ def forget() -> None:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    if not path.exists():
-        return 0, 0
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size
+    found = disk.stat_of(path)
+    return (0, 0) if found is None else (found.st_mtime_ns, found.st_size)
 
 
 def _training_cases(bundle: Bundle) -> frozenset[str]:

@@ -71,7 +71,8 @@ def child_of(home: Path | str) -> int | None:
 
 def _start(home: Path, store: Store, bad_starts: int) -> None:
     log = log_path(home)
-    if log.exists() and log.stat().st_size > _LOG_BYTES:
+    found = disk.stat_of(log)
+    if found is not None and found.st_size > _LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     with disk.create(log, "ab") as file:
         child = subprocess.Popen(
@@ -107,8 +108,8 @@ def _watch(child: subprocess.Popen[bytes], home: Path, store: Store, bad_starts:
 
 def _taken(home: Path) -> float:
     """When the worker last said something of a run."""
-    path = Path(home) / progress.FOLDER / "now.json"
-    return path.stat().st_mtime if path.exists() else 0.0
+    found = disk.stat_of(Path(home) / progress.FOLDER / "now.json")
+    return 0.0 if found is None else found.st_mtime
 
 
 def _work_left(store: Store) -> bool:

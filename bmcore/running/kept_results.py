@@ -50,8 +50,9 @@ class Kept:
 def stamp(home: Path, store: Store, digest: str) -> str:
     """A text that changes with what results of free votes rest on: whatever is stored, cases, the
     loaded models (``digest``), the known primaries. Looks at no case."""
-    files = [home / name for name in (*references.TRUTH_FILES, references.STORED)]
-    at = [(p.name, p.stat().st_mtime_ns) for p in files if p.exists()]
+    names = (*references.TRUTH_FILES, references.STORED)
+    there = [(name, disk.stat_of(home / name)) for name in names]
+    at = [(name, s.st_mtime_ns) for name, s in there if s is not None]
     return f"{case_index.stamp(store)} {case_index.predictions_stamp(store)} {digest[:16]} {at}"
 
 

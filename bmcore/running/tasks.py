@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bmcore import disk
 from bmcore.domain import BmcoreError, refuse
 from bmcore.review import case_index, runs
 from bmcore.review.runs import Run
@@ -88,8 +89,8 @@ def bundle() -> Bundle:
 
 
 def _stamp(folder: Path) -> str:
-    there = sorted(folder.glob("*")) if folder.is_dir() else []
-    return repr([(p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in there])
+    there = ((path.name, disk.stat_of(path)) for path in disk.below(folder))
+    return repr([(name, s.st_mtime_ns, s.st_size) for name, s in there if s is not None])
 
 
 def warm_up(at_work: Callable[[], bool]) -> None:

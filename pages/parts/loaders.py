@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from bmcore import disk
 from bmcore.domain import BmcoreError, BundleInfo, Case, Finding, Prediction, Volume
 from bmcore.settings import settings
 from pages.parts import database, preparing
@@ -39,8 +40,9 @@ def _tree_stamp(folder: Path, pattern: str) -> str:
     """A text that changes when files of this pattern below ``folder`` do."""
     if not folder.is_dir():
         return "none"
-    stats = [(p.name, p.stat()) for p in sorted(folder.glob(pattern))]
-    return str(hash(tuple((name, s.st_mtime_ns, s.st_size) for name, s in stats)) & 0xFFFFFFFFFF)
+    stats = ((path.name, disk.stat_of(path)) for path in sorted(folder.glob(pattern)))
+    told = tuple((name, s.st_mtime_ns, s.st_size) for name, s in stats if s is not None)
+    return str(hash(told) & 0xFFFFFFFFFF)
 
 
 def models() -> Models:
@@ -187,8 +189,8 @@ def corrected_mask(sha256: str, like: Volume) -> Volume:
     """A reader's corrected segmentation by its content; refused if its file is not that one."""
     from bmcore.review import corrections
 
-    path = corrections.path_of(home(), sha256)
-    stamp = str(path.stat().st_mtime_ns) if path.is_file() else "none"
+    found = disk.stat_of(corrections.path_of(home(), sha256))
+    stamp = "none" if found is None else str(found.st_mtime_ns)
     return _corrected_mask(home(), sha256, stamp, like)
 
 

@@ -32,10 +32,14 @@ _JUNK = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.IGNORECA
 
 def is_archive(path: Path) -> bool:
     """True for a zip, whatever it is called."""
-    if not path.is_file():
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            start = file.read(4)
+    except FileNotFoundError:
         return False
-    with path.open("rb") as file:
-        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+    return start in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def list_files(

@@ -75,7 +75,8 @@ def _proposals(case_id: str) -> tuple[Proposal, ...]:
     if person is None:
         return ()
     same = [c for c in loaders.case_ids() if time_points.person_of(c) == person]
-    cases = [library.any_entry(loaders.home() / "cases" / c) for c in same]
+    found = (library.any_entry(loaders.home() / "cases" / c) for c in same)
+    cases = [entry for entry in found if entry is not None]
     entry = next((e for e in cases if e.case_id == case_id), None)
     return time_points.propose(entry, cases) if entry is not None else ()
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from bmcore import disk
 from bmcore.domain import ANSWER_NAMES, PRIMARY_NAMES
 from bmcore.plain import NotPlain, load_json
 from bmcore.stats.surface_elements import CONVENTIONS
@@ -63,9 +64,8 @@ NO_SEGMENTATION = (
 def read(folder: Path) -> Card | None:
     """The card of the bundle in ``folder``; None where there is none or it cannot be read."""
     path = folder / "model_card.json"
-    if not path.is_file():
-        return None
-    return _read(path, path.stat().st_mtime_ns)
+    found = disk.stat_of(path)
+    return None if found is None else _read(path, found.st_mtime_ns)
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
