@@ -121,6 +121,14 @@ def stat_of(path: Path | str) -> os.stat_result | None:
         return None
 
 
+def content_of(path: Path | str) -> bytes | None:
+    """The bytes of a file; None where there is none (any more)."""
+    try:
+        return Path(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def save_image(image: Any, path: Path) -> None:
     """Write a nibabel image, private; the same image gives the same bytes, gzip or not."""
     with create(path) as file:

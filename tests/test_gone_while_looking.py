@@ -15,7 +15,7 @@ import pytest
 
 from bmcore import disk
 from bmcore.door import arrival, bulk, inbox, uploads
-from bmcore.inference import archive
+from bmcore.inference import archive, references
 from bmcore.intake import library, removal
 from bmcore.review import case_index
 from bmcore.review.store import open_store
@@ -94,6 +94,11 @@ def a_card(home: Path) -> Path:
     return home / "model_card.json"
 
 
+def a_kept_primary(home: Path) -> Path:
+    (home / references.STORED).write_text('{"cases": {}, "replaced": []}')
+    return home / references.STORED
+
+
 def a_change(home: Path) -> Path:
     return disk.private_folder(home / "removed" / "token")
 
@@ -117,6 +122,7 @@ LOOKS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], object]]] = {
     "folder of many": (a_zip, lambda home: bulk.items(home / "inbox")),
     "answers": (a_run, lambda home: archive.bundles(home)),
     "codes": (a_run, lambda home: archive.codes(home, "0123456789abcdef")),
+    "kept primaries": (a_kept_primary, lambda home: references.provenance(home)),
     "card": (a_card, lambda home: card.read(home)),
     "unfinished changes": (a_change, lambda home: removal.waiting(home)),
 }

@@ -145,8 +145,8 @@ def provenance(home: Path) -> list[dict[str, Any]]:
 
 
 def _stored(home: Path) -> dict[str, Any]:
-    path = home / STORED
-    if not path.is_file():
+    kept = disk.content_of(home / STORED)
+    if kept is None:
         return {"cases": {}, "replaced": []}
-    found: dict[str, Any] = read_json(path.read_bytes(), _MOST_BYTES)
+    found: dict[str, Any] = read_json(kept, _MOST_BYTES)
     return found

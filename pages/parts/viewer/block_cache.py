@@ -44,8 +44,9 @@ def images(home: Path, entry: CaseEntry) -> payload.Images:
 def block(home: Path, entry: CaseEntry, sequence: str) -> bytes:
     """The block of one sequence, from disk or made now and kept."""
     path = _path(home, entry, sequence)
-    if path.is_file():
-        return path.read_bytes()
+    kept = disk.content_of(path)
+    if kept is not None:
+        return kept
     volume = _read(entry, sequence)
     made, preview = payload.image_blocks(
         volume, sequence, _block_id(entry, sequence), with_grid=True
@@ -65,8 +66,7 @@ def ensure(home: Path, entry: CaseEntry, sequence: str) -> None:
 
 
 def _preview(home: Path, entry: CaseEntry) -> bytes | None:
-    path = _path(home, entry, _PREVIEW)
-    return path.read_bytes() if path.is_file() else None
+    return disk.content_of(_path(home, entry, _PREVIEW))
 
 
 def _path(home: Path, entry: CaseEntry, what: str) -> Path:
@@ -76,8 +76,7 @@ def _path(home: Path, entry: CaseEntry, what: str) -> Path:
 
 def thumbnail(home: Path, entry: CaseEntry) -> bytes | None:
     """A small PNG of t1c; None while it has not been made (``block`` of t1c makes it)."""
-    path = _thumb(home, entry)
-    return path.read_bytes() if path.is_file() else None
+    return disk.content_of(_thumb(home, entry))
 
 
 def picture(home: Path, case_id: str, t1c_sha256: str) -> str | None:
