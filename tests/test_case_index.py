@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -149,7 +150,8 @@ def test_filters_orders_and_pages(home: Path, store: Store) -> None:
 def test_what_the_models_have_read_is_looked_up_in_the_folder(home: Path, store: Store) -> None:
     case_index.sync(store, home)
     case_index.set_predicted(store, "case-00001", DIGEST)  # its prediction is gone
-    (home / "predictions" / "case-00002" / DIGEST[:16] / "0001").mkdir(parents=True)
+    run = f"{time.time_ns():020d}"
+    (home / "predictions" / "case-00002" / DIGEST[:16] / run).mkdir(parents=True)
     case_index.check_all(store, home, DIGEST)
     assert {c for c, row in rows(store).items() if row.predicted} == {"case-00002"}
 

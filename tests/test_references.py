@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from bmcore.intake.reference_mask import Brought, keep, look
 from bmcore.origin import Origin
 from bmcore.review import case_changes
 from bmcore.review.store import open_store
+from bmcore.settings import settings
 from tests import people_fixture
 from tests.test_pages_app import home, models, press, words
 
@@ -46,6 +48,41 @@ def test_each_row_is_told_what_becomes_of_it(tmp_path: Path) -> None:
     assert any(r.heading == "Primary" for r in found.readings)
 
 
+def test_the_name_of_the_table_is_kept_only_where_the_site_keeps_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BMCORE_KEEP_NAMES", "1")
+    settings.cache_clear()
+    try:
+        references.keep(tmp_path, brought_table(tmp_path), "Prof Iris")
+    finally:
+        settings.cache_clear()
+    one = references.provenance(tmp_path)[0]
+    assert (one["file"], one["column"]) == ("Truth of May.csv", "Primary")
+
+
+def test_many_may_keep_primaries_at_once(tmp_path: Path) -> None:
+    tables = [brought_table(tmp_path, f"case_id,Primary\n{c},rcc\n") for c in sorted(CASES)]
+    people = [
+        threading.Thread(target=references.keep, args=(tmp_path, table, "Prof Iris"))
+        for table in tables
+    ]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join()
+    assert set(references.truths(tmp_path)) == CASES
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"cases": {"A": {"primary": "liver"}}}', "{}"])
+def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / references.STORED).write_text(text)
+    with pytest.raises(InputRefused, match=references.STORED):
+        references.truths(tmp_path)
+    with pytest.raises(InputRefused, match=references.STORED):
+        references.provenance(tmp_path)
+
+
 def test_what_is_kept_wins_and_says_where_it_comes_from(tmp_path: Path) -> None:
     (tmp_path / "truth.csv").write_text("case_id,Primary\nC,rcc\n")
     found = brought_table(tmp_path)
@@ -53,10 +90,8 @@ def test_what_is_kept_wins_and_says_where_it_comes_from(tmp_path: Path) -> None:
     known = references.truths(tmp_path)
     assert known == {"A": Primary.MELANOMA, "C": Primary.BREAST}
     one = references.provenance(tmp_path)[0]
-    assert (one["case"], one["file"], one["column"], one["by"]) == (
-        "A", "Truth of May.csv", "Primary", "Prof Iris",
-    )  # fmt: skip
-    assert one["sha256"] == found.digest
+    assert (one["case"], one["by"], one["sha256"]) == ("A", "Prof Iris", found.digest)
+    assert "Truth of May" not in (tmp_path / references.STORED).read_text()
     again = brought_table(tmp_path, TABLE.replace("A,melanoma", "A,rcc"))
     assert references.keep(tmp_path, again, "Max") == 1
     stored = json.loads((tmp_path / references.STORED).read_text())

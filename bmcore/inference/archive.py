@@ -30,19 +30,23 @@ from bmcore import __version__, disk, zips
 from bmcore.domain import BmcoreError, Prediction, Volume, refuse
 from bmcore.inference import serial
 from bmcore.inference.files import folder_name, staging, to_json
+from bmcore.intake import library
 from bmcore.intake.nifti_file import read_bytes
-from bmcore.plain import load_json, safe_cell
+from bmcore.plain import load_json, read_json, safe_cell
 
 KEPT = 3
 FILES = ("prediction.json", "arrays.npz", "mask.nii.gz")
-_SUMS, _PIN = "sha256.json", "shown"
+_SUMS, _PIN, _IMAGES = "sha256.json", "shown", "images"
 _ARRAY_BYTES = 64 * 2**20
 _BEFORE = ".bmcore-before-"
 OUTPUT_FILES = ("mask.nii.gz", "lesions.csv", "prediction.json")
 
 
-def save(prediction: Prediction, folder: Path | str) -> Path:
-    """Write ``prediction`` as ``folder``, which must not exist yet; returns it."""
+def save(prediction: Prediction, folder: Path | str, images: str = "") -> Path:
+    """Write ``prediction`` as ``folder``, which must not exist yet; returns it.
+
+    images: of what images, see ``CaseEntry.images_sha256``.
+    """
     folder = Path(folder)
     if folder.exists():
         raise refuse("a prediction is already stored in this folder", file=folder)
@@ -53,7 +57,7 @@ def save(prediction: Prediction, folder: Path | str) -> Path:
         with disk.create(beside / "prediction.json", "w", encoding="utf-8") as stream:
             stream.write(to_json(serial.full_dict(prediction)))
         with disk.create(beside / _SUMS, "w", encoding="utf-8") as stream:
-            stream.write(to_json(_sums(beside)))
+            stream.write(to_json({**_sums(beside), _IMAGES: images}))
         disk.move_in(beside, folder)
     return folder
 
@@ -142,7 +146,7 @@ class Stored:
 
 def latest_stored(home: Path | str, case_id: str, digest: str) -> Stored | None:
     """The newest prediction of a case by the bundle ``digest``, or None."""
-    runs = _runs(_shelf(home, case_id) / _short(digest))
+    runs = _own_runs(home, case_id, digest)
     if not runs:
         return None
     return Stored(load(runs[0]), runs[0], run_digest(runs[0]))
@@ -158,10 +162,16 @@ def pin(run: Path) -> None:
     disk.create(run / _PIN, "ab").close()
 
 
-def keep(home: Path | str, prediction: Prediction) -> Path:
-    """Store ``prediction`` as the newest of its case and bundle; returns its folder."""
+def keep(home: Path | str, prediction: Prediction, images: str = "") -> Path:
+    """Store ``prediction`` as the newest of its case and bundle; returns its folder.
+
+    images: of what images it is, see ``CaseEntry.images_sha256``; a case of the same name with
+    others never gets it.
+    """
     shelf = _shelf(home, prediction.case_id) / _short(prediction.bundle.digest)
-    stored = save(prediction, shelf / f"{time.time_ns():020d}")
+    before = max((int(run.name) for run in _runs(shelf)), default=0)
+    now = max(time.time_ns(), before + 1)  # a clock that was set back does not change the order
+    stored = save(prediction, shelf / f"{now:020d}", images)
     for old in _runs(shelf)[KEPT:]:
         if not (old / _PIN).exists():
             shutil.rmtree(old, ignore_errors=True)  # a second process may be removing it too
@@ -170,25 +180,20 @@ def keep(home: Path | str, prediction: Prediction) -> Path:
 
 def latest(home: Path | str, case_id: str, digest: str | None = None) -> Prediction | None:
     """The newest prediction of a case by the bundle ``digest`` (any bundle if None), or None."""
-    shelf = _shelf(home, case_id)
-    if digest is not None:
-        runs = _runs(shelf / _short(digest))
-    else:
-        found = (run for own in disk.below(shelf) for run in _runs(own))
-        runs = sorted(found, key=lambda run: run.name, reverse=True)
+    runs = _own_runs(home, case_id, digest)
     return load(runs[0]) if runs else None
 
 
 def latest_words(home: Path | str, case_id: str, digest: str) -> Prediction | None:
     """``latest`` from ``prediction.json`` alone, which is what results and reports need: the mask
     is one voxel of 0, arrays are missing or empty. Refused as by ``load``."""
-    runs = _runs(_shelf(home, case_id) / _short(digest))
+    runs = _own_runs(home, case_id, digest)
     return _words(runs[0]) if runs else None
 
 
 def newest(home: Path | str, case_id: str, digest: str) -> Path | None:
     """The folder of the newest prediction of a case by the bundle ``digest``, or None."""
-    runs = _runs(_shelf(home, case_id) / _short(digest))
+    runs = _own_runs(home, case_id, digest)
     return runs[0] if runs else None
 
 
@@ -206,8 +211,8 @@ def codes(home: Path | str, digest: str) -> dict[str, npt.NDArray[np.float32]]:
     """
     found = {}
     for shelf in disk.below(Path(home) / "predictions"):
-        runs = _runs(shelf / _short(digest))
-        if not runs or shelf.name.startswith("."):
+        runs = [] if shelf.name.startswith(".") else _own_runs(home, shelf.name, digest)
+        if not runs:
             continue
         try:
             stored = zips.load_arrays(runs[0] / "arrays.npz", _ARRAY_BYTES)
@@ -216,6 +221,31 @@ def codes(home: Path | str, digest: str) -> dict[str, npt.NDArray[np.float32]]:
         if "code" in stored:
             found[shelf.name] = stored["code"]
     return found
+
+
+def _own_runs(home: Path | str, case_id: str, digest: str | None) -> list[Path]:
+    """Complete runs on the images that the case has now, newest first; of any bundle if None.
+
+    Of a run that does not say its images (an earlier version's) the time tells: it is none of
+    images that were added after it.
+    """
+    shelf = _shelf(home, case_id)
+    shelves = disk.below(shelf) if digest is None else [shelf / _short(digest)]
+    runs = sorted((r for s in shelves for r in _runs(s)), key=lambda r: r.name, reverse=True)
+    entry = library.find_entry(Path(home), case_id) if runs else None
+    if entry is None or not entry.readable:
+        return runs  # no images that it could be compared with
+    added = int(entry.added.timestamp()) * 10**9
+    stated = [(_images_of(run), run) for run in runs]
+    return [r for of, r in stated if (of == entry.images_sha256 if of else int(r.name) >= added)]
+
+
+def _images_of(run: Path) -> str:
+    kept = disk.content_of(run / _SUMS)
+    try:
+        return "" if kept is None else str(read_json(kept).get(_IMAGES, ""))
+    except (ValueError, AttributeError):
+        return ""  # damaged, which ``load`` says
 
 
 def _shelf(home: Path | str, case_id: str) -> Path:

@@ -46,8 +46,12 @@ def truths(home: Path | str) -> dict[str, Primary]:
     done = Path(home) / "demo-cases.json"
     if not done.exists():
         return {}
+    from bmcore.intake.library import find_entry
+
     primaries = json.loads(done.read_text(encoding="utf-8"))["primaries"]
-    return {case_id: Primary(name) for case_id, name in primaries.items()}
+    entries = {case_id: find_entry(Path(home), case_id) for case_id in primaries}
+    others = {case_id for case_id, entry in entries.items() if entry and not entry.demo}
+    return {c: Primary(name) for c, name in primaries.items() if c not in others}
 
 
 def _make(home: Path, case_id: str, seed: int) -> Primary | None:

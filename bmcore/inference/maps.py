@@ -17,6 +17,7 @@ from bmcore import disk
 from bmcore.domain import PRIMARIES, InputRefused, Prediction, Primary, Volume, refuse
 from bmcore.geometry import same_grid
 from bmcore.inference.files import folder_name, staging
+from bmcore.intake import library
 from bmcore.intake.nifti_file import read_bytes
 
 
@@ -48,7 +49,10 @@ def read_map(path: Path, prediction: Prediction) -> Volume:
 def find_map(home: Path, prediction: Prediction, lesion: int, primary: Primary) -> Volume | None:
     """A kept map (i, j, k) of 0-1, or None; InputRefused if it is damaged or on another grid."""
     path = map_path(home, prediction, lesion, primary)
-    return read_map(path, prediction) if path.is_file() else None
+    there, entry = disk.stat_of(path), library.find_entry(home, prediction.case_id)
+    if there is None or (entry is not None and there.st_mtime < int(entry.added.timestamp())):
+        return None  # none, or of a case of the same name that was here before
+    return read_map(path, prediction)
 
 
 def are_kept(home: Path, case_id: str, digest: str, lesions: Iterable[int]) -> bool:

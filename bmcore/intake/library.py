@@ -26,16 +26,8 @@ from filelock import FileLock
 from nibabel.spatialimages import HeaderDataError
 
 from bmcore import disk
-from bmcore.domain import (
-    Case,
-    ClinicalRecord,
-    Finding,
-    InputRefused,
-    Severity,
-    Volume,
-    refuse,
-)
-from bmcore.intake import gatekeeper, neutral
+from bmcore.domain import Case, ClinicalRecord, Finding, InputRefused, Severity, Volume, refuse
+from bmcore.intake import case_names, gatekeeper, neutral, removal
 from bmcore.intake.case_record import RECORD, CaseEntry, file_digest, read_record, write_record
 from bmcore.intake.clean_file import content_digest, write_clean
 from bmcore.intake.nifti import (
@@ -52,6 +44,7 @@ from bmcore.settings import settings
 
 _TRACES = ("predictions", "drafts", "maps")
 _STALE_S = 24 * 3600
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def add_case(
@@ -84,7 +77,7 @@ def add_case(
         name = case.case_id if case_id or settings().keep_names else neutral.public_id(case.case_id)
         if name is not None:
             return _enter(_of_files(case, choice, name, draft.parent, demo), content, draft)
-        with FileLock(Path(home) / "case-names.lock", mode=disk.FILE_MODE):
+        with case_names.lock(home):
             name = _known_as(home, content) or next_id(home)
             return _enter(_of_files(case, choice, name, draft.parent, demo), content, draft)
 
@@ -113,7 +106,7 @@ def add_volumes(
             written = write_volume(volume, draft / "made" / f"{name}.nii.gz", _dtype(volume))
             content[name] = write_clean(written, draft / f"{name}.nii.gz")
         shutil.rmtree(draft / "made")
-        with FileLock(Path(home) / "case-names.lock", mode=disk.FILE_MODE):
+        with case_names.lock(home):
             name = case_id or _known_as(home, content) or next_id(home)
             entry = CaseEntry(
                 case_id=clean_case_id(name),
@@ -150,10 +143,12 @@ def _draft(home: Path) -> Iterator[Path]:
 def next_id(home: Path, also: Iterable[str] = ()) -> str:
     """A name for a new case that tells nothing of the patient: the next free case-0001 ...
 
-    also: further ids in use, for instance those of the votes. What is left of a case that was
-    removed keeps its number in use too.
+    also: further ids in use, for instance those of the votes. The number of a case that was
+    removed, or is being removed, stays in use.
     """
-    return neutral.next_id({entry.case_id for entry in list_cases(home)} | traces(home) | set(also))
+    there = {entry.case_id for entry in list_cases(home)} | traces(home)
+    gone = {*case_names.reserved(home), *removal.in_between(home)}
+    return neutral.next_id(there | gone | set(also))
 
 
 def traces(home: Path) -> set[str]:
@@ -195,6 +190,11 @@ def any_entry(folder: Path) -> CaseEntry | None:
         return CaseEntry(folder.name, folder, (), ClinicalRecord(), error.findings, False, at)
 
 
+def find_entry(home: Path, case_id: str) -> CaseEntry | None:
+    """The entry of a case, also where its record is damaged; None where there is no such case."""
+    return _entry_now(Path(home) / "cases" / case_id) if _ID.fullmatch(case_id) else None
+
+
 def record_stamps(home: Path) -> dict[str, str]:
     """{case: a text that changes when its record does}; reads no record."""
     stamps: dict[str, str] = {}
@@ -215,8 +215,7 @@ def record_stamps(home: Path) -> dict[str, str]:
 def get_entry(home: Path, case_id: str) -> CaseEntry:
     """The entry of one case; InputRefused where there is none or its record is damaged."""
     folder = Path(home) / "cases" / case_id
-    plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", case_id)
-    if plain is None or not folder.is_dir():
+    if not _ID.fullmatch(case_id) or not folder.is_dir():
         raise refuse(f"there is no case {case_id[:80]!r}", hint="choose a case of the work list.")
     return read_record(folder)
 
@@ -280,9 +279,15 @@ def _digest_of(path: Path, of: Callable[[Path], str], *stamp: int) -> str:
 
 def update_clinical(home: Path, case_id: str, record: ClinicalRecord) -> CaseEntry:
     """Replace the clinical record of a case."""
-    entry = replace(get_entry(home, case_id), clinical=record)
-    write_record(entry, entry.folder)
+    with changing(home):
+        entry = replace(get_entry(home, case_id), clinical=record)
+        write_record(entry, entry.folder)
     return entry
+
+
+def changing(home: Path) -> FileLock:
+    """Held from reading the record of a case until it is written again."""
+    return FileLock(Path(home) / "case-records.lock", mode=disk.FILE_MODE)
 
 
 def _enter(entry: CaseEntry, content: Mapping[str, str], draft: Path) -> CaseEntry:
@@ -297,6 +302,13 @@ def _enter(entry: CaseEntry, content: Mapping[str, str], draft: Path) -> CaseEnt
         content_sha256=content,
     )
     write_record(entry, draft)
+    home = draft.parent.parent
+    case_names.check(home, name, entry.images_sha256)
+    if name in removal.in_between(home):
+        raise refuse(
+            f"a case {name} is being removed",
+            hint="try again in a moment, or give the new case another id.",
+        )
     try:
         disk.move_in(draft, entry.folder)
     except OSError:

@@ -26,7 +26,7 @@ from bmcore.domain import BmcoreError, Finding, InputRefused, Label, Severity, V
 from bmcore.geometry import resample, same_grid
 from bmcore.intake.case_record import CaseEntry, file_digest, write_record
 from bmcore.intake.images import read_images
-from bmcore.intake.library import get_entry
+from bmcore.intake.library import changing, get_entry
 from bmcore.intake.nifti import write_volume
 from bmcore.intake.one_grid import on_one_grid
 from bmcore.settings import settings
@@ -268,14 +268,15 @@ def _source(brought: Brought, found: MaskFound, number: int, by: str) -> dict[st
 def _keep(home: Path, found: MaskFound, mask: Volume, source: Mapping[str, str]) -> int:
     """Write the mask beside the others of the case, then the record that names it."""
     assert found.case_id is not None
-    entry = get_entry(home, found.case_id)
-    suffix = f"seg-{found.content[:16]}"
-    path = entry.folder / f"{entry.case_id}-{suffix}.nii.gz"
-    write_volume(mask, path, np.uint8)
-    disk.sync(path)
-    before = dict(entry.reference)
-    replaced = [*before.pop("replaced", []), *([before] if before else [])]
-    reference = {**source, "suffix": suffix, "replaced": replaced}
-    hashes = {**entry.sha256, path.name: file_digest(path)}
-    write_record(replace(entry, sha256=hashes, reference=reference), entry.folder)
+    with changing(home):
+        entry = get_entry(home, found.case_id)
+        suffix = f"seg-{found.content[:16]}"
+        path = entry.folder / f"{entry.case_id}-{suffix}.nii.gz"
+        write_volume(mask, path, np.uint8)
+        disk.sync(path)
+        before = dict(entry.reference)
+        replaced = [*before.pop("replaced", []), *([before] if before else [])]
+        reference = {**source, "suffix": suffix, "replaced": replaced}
+        hashes = {**entry.sha256, path.name: file_digest(path)}
+        write_record(replace(entry, sha256=hashes, reference=reference), entry.folder)
     return 1

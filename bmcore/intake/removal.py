@@ -3,12 +3,14 @@ wholly or not at all.
 
 What is to be moved is first written down in a folder of its own below ``HOME/removed``, then it is
 moved there. ``finish`` empties that folder for good, ``undo`` brings everything back; whoever asked
-decides which of the two, also for what a power cut has left (``waiting``).
+decides which of the two, also for what a power cut has left (``waiting``). Until then the name is
+not free.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,14 +20,15 @@ from bmcore import disk
 from bmcore.domain import refuse
 from bmcore.intake.case_record import CaseEntry, write_record
 from bmcore.intake.nifti import clean_case_id
-from bmcore.plain import load_json
+from bmcore.plain import read_json
 
 _SHELVES = (
     *("cases", "predictions", "drafts", "maps"),
     *("cache/viewer", "cache/audits", "cache/checked-maps", "cache/follow_up"),
 )
 _JOB_ENDINGS = ("json", "log", "lock", "submit.lock")
-_NOTE = "moves.json"
+_NOTE, _KEPT = "moves.json", "kept-"
+_log = logging.getLogger(__name__)
 Step = tuple[Path, Path]
 
 
@@ -72,15 +75,26 @@ def move(home: Path, token: str, steps: Sequence[Step]) -> None:
 
 
 def undo(home: Path, token: str) -> None:
-    """Bring back what was moved, as far as it was."""
+    """Bring back what was moved, as far as it was.
+
+    What cannot go back, because something else has its place, stays in a folder ``kept-...``.
+    """
     folder = Path(home) / "removed" / token
     if not folder.is_dir():
         return
-    note = folder / _NOTE
-    for old, new in reversed(load_json(note) if note.is_file() else []):
-        if (Path(home) / new).exists() and not (Path(home) / old).exists():
+    left = False
+    for old, new in reversed(_noted(folder)):
+        if not (Path(home) / new).exists():
+            continue
+        if (Path(home) / old).exists():
+            left = True
+        else:
             disk.move_in(Path(home) / new, Path(home) / old)
-    shutil.rmtree(folder)
+    if left:
+        _log.warning("what was moved out of the home could not be brought back: %s", folder)
+        disk.move_in(folder, folder.with_name(f"{_KEPT}{token}"))
+    else:
+        shutil.rmtree(folder)
 
 
 def finish(home: Path, token: str) -> None:
@@ -90,7 +104,20 @@ def finish(home: Path, token: str) -> None:
 
 def waiting(home: Path) -> list[str]:
     """Changes that were neither finished nor undone."""
-    return [p.name for p in disk.below(Path(home) / "removed") if p.is_dir()]
+    there = disk.below(Path(home) / "removed")
+    return [p.name for p in there if p.is_dir() and not p.name.startswith(_KEPT)]
+
+
+def in_between(home: Path) -> set[str]:
+    """Names of cases that are being removed or renamed; whether they go is not decided yet."""
+    noted = (step for t in waiting(home) for step in _noted(Path(home) / "removed" / t))
+    return {Path(old).name for old, _ in noted if Path(old).parent.name == "cases"}
+
+
+def _noted(folder: Path) -> list[list[str]]:
+    """The steps that ``move`` wrote down, in its order; none where it never began."""
+    kept = disk.content_of(folder / _NOTE)
+    return [] if kept is None else [list(step) for step in read_json(kept)]
 
 
 def _folder(home: Path, token: str) -> Path:

@@ -2,7 +2,8 @@
 
 A case of a locked study is neither deleted nor renamed. Votes and marks are never deleted; a case
 that has some is deleted only where its name was typed, and they stay, and it keeps its name, which
-stands in their rows. The name of a deleted case is not given to another one.
+stands in their rows. The name of a deleted case is not proposed for another one, and where readers
+have worked on it, other images are refused under it (``case_names``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from filelock import FileLock, Timeout
 from bmcore import disk
 from bmcore.domain import refuse
 from bmcore.inference import references
-from bmcore.intake import library, removal
+from bmcore.intake import case_names, library, removal
 from bmcore.intake.case_record import CaseEntry
 from bmcore.review import chain, plan, prior, schema
 from bmcore.review.store import Store
@@ -73,6 +74,7 @@ def delete(store: Store, home: Path, wish: Wish) -> None:
                 )
 
         _change(_Site(store, home), wish, entry, check, None)
+        references.forget(home, wish.case_id)
 
 
 def rename(store: Store, home: Path, wish: Wish, new: str) -> None:
@@ -90,6 +92,27 @@ def rename(store: Store, home: Path, wish: Wish, new: str) -> None:
 
         _change(_Site(store, home), wish, entry, check, new)
         references.rename(home, wish.case_id, new.strip())
+
+
+def reserve_names(store: Store, home: Path) -> None:
+    """Put names of cases that are no longer here into the list of ``case_names``: those that an
+    earlier version removed, or that were removed by hand."""
+    there = {entry.case_id for entry in library.list_cases(home)}
+    case_names.reserve(home, store.read(lambda connection: _names_of(connection, there)))
+
+
+def _names_of(connection: sa.Connection, there: set[str]) -> dict[str, set[str]]:
+    """{name: hashes of the images that readers have worked on}, of cases that are not ``there``."""
+    found: dict[str, set[str]] = {name: set() for name in gone(connection)}
+    site = chain.own_site(connection)
+    for table in schema.CHAINED:
+        if "case_id" not in table.c or table.name in _OF_THE_SITE:
+            continue
+        column = table.c.get("images_sha256", sa.null())
+        query = sa.select(table.c.case_id, column).where(table.c.site == site).distinct()
+        for name, images in connection.execute(query):
+            found.setdefault(str(name), set()).update({images} - {None})
+    return {name: images for name, images in found.items() if name not in there}
 
 
 def recover(store: Store, home: Path) -> None:
@@ -168,6 +191,7 @@ def _settle(store: Store, home: Path) -> None:
     t = schema.case_changes
     for token in removal.waiting(home):
         if token in store.read(lambda c: set(c.execute(sa.select(t.c.token)).scalars())):
+            reserve_names(store, home)
             removal.finish(home, token)
         else:
             removal.undo(home, token)

@@ -18,9 +18,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import SEQUENCES
+from bmcore.inference import archive
 from bmcore.intake import library
 from bmcore.intake.case_record import CaseEntry
-from bmcore.review import runs, schema, vote_counts
+from bmcore.review import case_changes, runs, schema, vote_counts
 from bmcore.review.store import Store
 
 AT_ONCE = 250  # records that are read in one go
@@ -220,8 +221,10 @@ def _row(row: sa.Row[Any], digest: str) -> Row:
 def sync(store: Store, home: Path, at_once: int = AT_ONCE) -> int:
     """Bring the table to what lies in the folder; how many records are still to be read then.
 
-    Where nothing has changed this reads one time of a folder and counts rows of votes.
+    Where nothing has changed this reads one time of a folder and counts rows of votes. A deletion
+    that was cut off, for instance because the database went away, is finished or undone first.
     """
+    case_changes.recover(store, home)
     stamp, certain = _folder_stamp(home)
     known, counted = store.read(lambda c: (vote_counts.stamp_of(c, "cases"), _counted(c)))
     left = 0
@@ -242,11 +245,10 @@ def check_all(store: Store, home: Path, digest: str) -> None:
     """Compare every record, and look which cases the models of ``digest`` have read."""
     while _compare(store, home, AT_ONCE):
         pass
-    shelf = Path(home) / "predictions"
     known = dict(store.read(lambda c: c.execute(sa.select(_T.c.case_id, _T.c.predicted)).all()))
     wrong = []
     for case_id, kept in known.items():
-        read = digest[:16] if any((shelf / case_id / digest[:16]).glob("[0-9]*")) else ""
+        read = digest[:16] if digest and archive.newest(home, case_id, digest) else ""
         if digest and read != kept:
             wrong.append({"at": case_id, "predicted": read})
     if wrong:

@@ -52,7 +52,7 @@ def allow(connection: sa.Connection, reader: str, case_id: str, evidence: Eviden
     Refused without a stored vote of the reader without the models, unless the case is read aided
     only. Asked again for the same prediction, nothing new is written. See ``Store.show_models``.
     """
-    if not may_be_shown(connection, reader, case_id):
+    if not may_be_shown(connection, reader, case_id, evidence.images):
         raise refuse(
             f"the models' answers on case {case_id} are not open to {reader} yet",
             found="no stored vote without the models",
@@ -105,21 +105,30 @@ def of_all(connection: sa.Connection) -> list[Exposure]:
     return [_exposure(row) for row in connection.execute(sa.select(t).order_by(t.c.site, t.c.seq))]
 
 
-def of_case(connection: sa.Connection, reader: str, case_id: str) -> list[Exposure]:
+def of_case(
+    connection: sa.Connection, reader: str, case_id: str, images: str | None = None
+) -> list[Exposure]:
     """A reader's exposures to one case, oldest first; also those that a merge brought along.
 
+    images: only to these, where an exposure says its images: others had the same name.
     A name that two sites share counts here as one person: what one of them was shown closes the
     answer without the models for both.
     """
-    return _select(connection, reader, case_id)
+    return _select(connection, reader, case_id, images)
 
 
-def may_be_shown(connection: sa.Connection, reader: str, case_id: str) -> bool:
-    """True where the reader has voted without the models, has seen them, or need not vote first."""
-    if mode(connection, case_id) == AIDED_ONLY or of_case(connection, reader, case_id):
+def may_be_shown(
+    connection: sa.Connection, reader: str, case_id: str, images: str | None = None
+) -> bool:
+    """True where the reader has voted without the models, has seen them, or need not vote first.
+
+    images: as for ``of_case``.
+    """
+    if mode(connection, case_id) == AIDED_ONLY or of_case(connection, reader, case_id, images):
         return True
     t = schema.votes
     query = sa.select(t.c.reader).where(t.c.case_id == case_id, t.c.phase == "unaided")
+    query = _on(query, t.c.images_sha256, images)
     key = Reader(reader, "other").key
     return any(Reader(name, "other").key == key for (name,) in connection.execute(query))
 
@@ -178,15 +187,24 @@ def known(
         t.c.bundle == (evidence.bundle or ""),
         t.c.prediction_run == (evidence.run or ""),
     )
+    query = _on(query, t.c.images_sha256, evidence.images)
     row = connection.execute(query).one_or_none()
     return None if row is None else _exposure(row)
 
 
-def _select(connection: sa.Connection, reader: str, case_id: str | None) -> list[Exposure]:
+def _on(query: sa.Select[Any], column: sa.Column[Any], images: str | None) -> sa.Select[Any]:
+    """Rows on these images; older rows say none, and count."""
+    return query if images is None else query.where(sa.or_(column.is_(None), column == images))
+
+
+def _select(
+    connection: sa.Connection, reader: str, case_id: str | None, images: str | None = None
+) -> list[Exposure]:
     t = schema.exposures
     query = sa.select(t).where(t.c.reader_key == Reader(reader, "other").key)
     if case_id is not None:
         query = query.where(t.c.case_id == case_id)
+    query = _on(query, t.c.images_sha256, images)
     rows = connection.execute(query.order_by(t.c.created_at, t.c.site, t.c.seq))
     return [_exposure(row) for row in rows]
 

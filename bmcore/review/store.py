@@ -179,7 +179,8 @@ def _append(connection: sa.Connection, draft: VoteDraft) -> Vote:
 
 def _check_order(connection: sa.Connection, draft: VoteDraft) -> None:
     """Without the models before their answers were sent to the reader, with them after that."""
-    sent = exposure.of_case(connection, draft.reader, draft.case_id)
+    images = draft.images_sha256
+    sent = exposure.of_case(connection, draft.reader, draft.case_id, images)
     if draft.phase == "unaided":
         if sent:
             raise refuse(
@@ -189,7 +190,7 @@ def _check_order(connection: sa.Connection, draft: VoteDraft) -> None:
                 hint="vote with the models instead.",
             )
         return
-    if not exposure.may_be_shown(connection, draft.reader, draft.case_id):
+    if not exposure.may_be_shown(connection, draft.reader, draft.case_id, images):
         raise refuse(
             f"{draft.reader} has not voted on case {draft.case_id} without the models",
             expected="a vote without the models before the one with them",

@@ -127,7 +127,7 @@ def predict(bench: Bench, case_id: str) -> str:
     work list's index, from which they were chosen, may know of an answer later than the folder.
     """
     from bmcore.inference import archive, pipeline
-    from bmcore.intake.library import load_case
+    from bmcore.intake import library
 
     if bench.many:
         digest = bundle().info.digest
@@ -135,10 +135,14 @@ def predict(bench: Bench, case_id: str) -> str:
             case_index.set_predicted(bench.store, case_id, digest)
             raise AlreadyRead(digest)
     bench.tell("Loading the images", 0.0)
-    case = load_case(bench.home, case_id)
+    images = library.get_entry(bench.home, case_id).images_sha256
+    case = library.load_case(bench.home, case_id)
     bench.tell("Loading the models", 0.02)
     made = pipeline.predict(case, bundle(), bench.tell)
-    archive.keep(bench.home, made)
+    now = library.find_entry(bench.home, case_id)
+    if now is None or now.images_sha256 != images:
+        raise refuse(f"case {case_id} was deleted meanwhile")
+    archive.keep(bench.home, made, images)
     case_index.set_predicted(bench.store, case_id, made.bundle.digest)
     if made.lesions:
         runs.ask(bench.store, runs.MAPS, [case_id], bench.run.asked_by, runs.BEHIND)

@@ -26,4 +26,5 @@ def _opened(url: str) -> Any:
     disk.open_home(settings().home)
     store = open_store(url)
     case_changes.recover(store, settings().home)
+    case_changes.reserve_names(store, settings().home)
     return store

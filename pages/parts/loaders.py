@@ -231,8 +231,11 @@ def stored(case_id: str) -> Stored | None:
     info = models().info
     if info is None:
         return None
-    folder = settings().predictions / case_id
-    return _stored(home(), settings().url, case_id, info.digest, _tree_stamp(folder, "*/*"))
+    from bmcore.intake import library
+
+    entry = library.find_entry(home(), case_id)
+    stamp = f"{_tree_stamp(settings().predictions / case_id, '*/*')} {entry and entry.added}"
+    return _stored(home(), settings().url, case_id, info.digest, stamp)
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
@@ -261,7 +264,9 @@ def has_prediction(case_id: str) -> bool:
     info = models().info
     if info is None:
         return False
-    return any((settings().predictions / case_id / info.digest[:16]).glob("[0-9]*"))
+    from bmcore.inference import archive
+
+    return archive.newest(home(), case_id, info.digest) is not None
 
 
 def codes() -> Mapping[str, Any]:

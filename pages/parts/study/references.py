@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
@@ -91,6 +92,12 @@ def _draw_preview(found: Preview) -> None:
         st.rerun()
 
 
+def _from(one: Mapping[str, Any]) -> str:
+    """The table; by its name only where the site keeps names."""
+    named = f"{one['file']}, column {one['column']}, " if "file" in one else "table with "
+    return f"{named}SHA-256 {one['sha256'][:12]}…"
+
+
 def _draw_kept() -> None:
     from datetime import datetime
 
@@ -103,8 +110,7 @@ def _draw_kept() -> None:
         rows = {
             "Case": [one["case"] for one in kept],
             "Primary": [PRIMARY_NAMES[one["primary"]] for one in kept],
-            "From": [one["file"] for one in kept],
-            "Column": [one["column"] for one in kept],
+            "From": [_from(one) for one in kept],
             "By": [one["by"] for one in kept],
             "When": [when(datetime.fromisoformat(one["at"])) for one in kept],
         }
