@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import loaders
+from pages.parts.access import guard
 from pages.parts.access.guard import page
 from pages.parts.agreement import filters, large, source, view
 from pages.parts.case import reader
+from pages.parts.words import count, escaped
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -19,6 +21,25 @@ NO_VOTES = (
     "be computed once two readers have voted on the same cases."
 )
 NO_ANSWERS = "No reading of this study is locked yet. Readers find their lists on the Study page."
+
+
+def offer_all(cases: frozenset[str], what: str) -> None:
+    """Say which cases are left out and why, and let the user see them all the same."""
+    many = len(cases)
+    named = ", ".join(sorted(cases)[:5]) + (f" and {many - 5} more" if many > 5 else "")
+    with st.container(border=True):
+        st.markdown(
+            f"**{count(many, 'case')} that you have not read with the models "
+            f"{'is' if many == 1 else 'are'} left out:** {escaped(named)}"
+        )
+        st.caption(
+            f"{what} would tell you what the models said, or which primary is known. Once they are "
+            "shown, you cannot vote on these cases without the models any more."
+        )
+        if st.button("Show the results on all cases", key="show_all_results"):
+            guard.check("agreement.see")
+            source.note_what_is_shown(cases, "results")
+            st.rerun()
 
 
 def draw(picked: source.Picked, bar: DeltaGenerator) -> None:
@@ -58,15 +79,24 @@ with page("Agreement", "agreement.see"):
     bar = st.container(horizontal=True, vertical_alignment="bottom")
     with bar:
         name = source.pick()
+    out = source.left_out() if name == source.FREE else frozenset()
     if source.is_large(name):
-        large.draw(bar)
+        if out:
+            offer_all(out, "The results")
+        else:
+            large.draw(bar)
         st.stop()
-    picked = source.gather(name)
+    picked = source.gather(name, out)
     if picked.running and picked.record is not None:
         from bmcore.analysis.results import running
 
         view.draw_running(picked.record, running(picked.source, picked.marks).words)
     elif not picked.source.readings:
-        st.info(NO_VOTES if picked.record is None else NO_ANSWERS)
+        if out and loaders.store().count_votes():
+            offer_all(out, "The results")
+        else:
+            st.info(NO_VOTES if picked.record is None else NO_ANSWERS)
     else:
+        if out:
+            offer_all(out, "Results on them")
         draw(picked, bar)

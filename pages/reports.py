@@ -6,7 +6,6 @@ import base64
 import tempfile
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -41,7 +40,7 @@ def build(name: str, mixed_models: bool = False) -> dict[str, bytes]:
     from bmcore.settings import settings
 
     study = None if name == source.FREE else name
-    _note_what_is_shown(name)
+    source.note_what_is_shown(_closing(name), "report")
     made = make(
         loaders.home(),
         loaders.store(),
@@ -62,24 +61,9 @@ def _closing(name: str) -> set[str]:
     if name != source.FREE:
         from bmcore.review.record import read_record
 
-        named &= set(read_record(loaders.store(), name).study.cases)
+        record = read_record(loaders.store(), name)
+        named &= set(record.study.cases) if record.finished else set()
     return named - loaders.store().shown_to(reader.acting())
-
-
-def _note_what_is_shown(name: str) -> None:
-    """Write that the models' answers go to this user, before they do."""
-    from bmcore.review import exposure
-
-    cases = sorted(_closing(name))
-    rests = {case_id: loaders.evidence(case_id, shown=True) for case_id in cases}
-    who = reader.acting()
-
-    def enter(connection: Any) -> None:
-        for case_id, evidence in rests.items():
-            exposure.record(connection, who, case_id, evidence, arm="report")
-
-    if cases:
-        loaders.store().write(enter)
 
 
 def draw_built(files: dict[str, bytes], stem: str) -> None:

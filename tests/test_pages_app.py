@@ -10,6 +10,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from bmcore.domain import RESEARCH_NOTICE, BundleInfo
+from bmcore.review import exposure
+from bmcore.review.store import open_store
 from bmcore.settings import settings
 from tests import pages_fixture as fixture
 from tests import pages_home
@@ -321,11 +323,50 @@ def test_two_readers_see_their_agreement_with_intervals(
     page = open_page("agreement")
     assert not page.exception and not page.error
     frames = [frame.value for frame in page.dataframe]
+    assert frames[0]["Percent agreement"][0].startswith("0\xa0% (0 to 79)")  # Case-3 alone
+    assert read_case in words(page) and "Case-3" not in frames[0].to_json()
+    page = press(page, "Show the results on all cases")
+    frames = [frame.value for frame in page.dataframe]
     assert frames[0]["Percent agreement"][0].startswith("50\xa0% (9 to 91)")  # one case of two
     assert "too few: n = 2, 10 needed" in list(frames[0]["Fleiss' kappa"])
     assert "Dr A and Dr B" in list(frames[1]["Readers"])
     assert not page.get("plotly_chart")  # no kappa to draw yet
     assert len(frames[-1]) == 4
+
+
+def test_results_tell_nothing_of_a_case_before_it_was_read_with_the_models(
+    read_case: str, home: Path, models, tmp_path: Path
+) -> None:
+    """Votes of others must not open what the models said, and what is known, of a case."""
+    (home / "truth.csv").write_text("case_id,primary\nCase-1,breast\nCase-3,rcc\nCase-4,rcc\n")
+
+    def others_vote_on(case_id: str) -> None:
+        page = sign_in(open_page("review", case=case_id), "Dr B")
+        fill_vote(page, "rcc")
+        press(page, "Store vote")
+
+    def exposed() -> set[str]:
+        with open_store(f"sqlite:///{home / 'bmcore.sqlite'}") as store:
+            seen = store.read(exposure.of_all)
+        return {e.case_id for e in seen if e.arm == "results"}
+
+    others_vote_on(read_case)
+    page = open_page("agreement")
+    assert "1 case that you have not read with the models is left out" in words(page)
+    assert not page.dataframe and not page.exception and exposed() == set()
+    page = press(page, "Show the results on all cases")
+    assert page.dataframe and exposed() == {read_case}
+    for case_id in ("Case-3", "Case-4"):  # the one unread by the models, the other read
+        other = pages_home.add_case(home, tmp_path / case_id, case_id)
+        if case_id == "Case-4":
+            pages_home.store_prediction(home, other, models[1])
+        others_vote_on(case_id)
+    page = open_page("agreement")
+    told = words(page)
+    assert "2 cases that you have not read with the models are left out" in told
+    assert "Case-3, Case-4" in told
+    page = press(page, "Show the results on all cases")
+    assert "left out" not in words(page) and exposed() == {read_case, "Case-3", "Case-4"}
 
 
 def test_a_case_that_is_gone_is_said_in_words(read_case: str) -> None:

@@ -203,7 +203,8 @@ def test_a_running_study_tells_the_width_of_the_interval_and_no_effect(store, tm
     told = json.loads(files["report.json"].read_text())
     assert told["results"]["interval_width"] == pytest.approx(seen.interval_width)
     assert set(told["results"]) == {"words", "interval_width", "cases"}
-    assert all(not case["readers"] for case in told["cases"])
+    assert all(set(case) == {"case_id"} for case in told["cases"])
+    assert "fused_minus_clinical" not in told
     everything = files["report.html"].read_text() + files["report.json"].read_text()
     assert drawn.CANARY not in everything
     assert "2 of 48 readings are open" in everything

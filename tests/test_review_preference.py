@@ -18,7 +18,7 @@ from bmcore.inference import archive
 from bmcore.report.build import build
 from bmcore.report.dossier import DossierInputs
 from bmcore.report.write import write
-from bmcore.review import plan, readiness, readiness_gather
+from bmcore.review import conduct, plan, readiness, readiness_gather
 from bmcore.review.preference import PreferenceDesk, pairs
 from bmcore.review.readiness_facts import CaseState, Facts
 from bmcore.review.record import read_record
@@ -178,10 +178,28 @@ def test_readers_of_opposite_minds_leave_the_preference_open(store):
         for n, case in enumerate(drawn.CASES)
         for reader, answer in (("Ann", "left"), ("Bo", "right"))
     )
-    section = preference_section(replace(data, preferences=opposite))
+    section = preference_section(replace(data, preferences=opposite, comparisons_open=0))
     assert section.sentence.startswith(
         "Which segmentation is preferred cannot be said: the variance vanishes."
     )
+
+
+def test_no_choice_is_told_while_a_reader_has_still_to_compare(store):
+    """All readings are locked, one reader has compared everything and one nothing yet."""
+    made = drawn.study(preference=BOTH)
+    drawn.read(store, made)
+    desk = PreferenceDesk(store, "drawn")
+    for pair in pairs(made, "r01"):
+        desk.choose("r01", pair.case_id, "left", HASHES)
+    record = read_record(store, "drawn")
+    assert record.finished and record.comparisons_open == len(drawn.CASES)
+    section = preference_section(from_study(record, drawn.facts()))
+    assert section.tables == ()
+    assert section.sentence.startswith("12 of 24 comparisons are made. Which was preferred is")
+    conduct.close(store, "drawn", "Iris", "a reader fell ill")
+    record = read_record(store, "drawn")
+    assert record.comparisons_open == 0
+    assert preference_section(from_study(record, drawn.facts())).tables
 
 
 def test_a_case_without_a_reference_mask_blocks_the_lock():

@@ -50,6 +50,11 @@ def preference_section(data: StudyData) -> Section | None:
     if data.plan is None or data.plan.preference is None:
         return None
     title = "Blinded preference"
+    planned = len(data.plan.cases) * len(data.plan.readers)
+    if data.comparisons_open:
+        made = f"{planned - data.comparisons_open} of {planned} comparisons are made."
+        when = "Which was preferred is shown once all are made, or the study is closed."
+        return Section("preference", title, f"{made} {when}")
     if not data.preferences:
         return Section("preference", title, "No two segmentations were compared yet.")
     found = preference.fit(
@@ -93,7 +98,6 @@ def preference_section(data: StudyData) -> Section | None:
             "Sides were drawn, so 50 % is expected; far from it, the reader favours a side.",
         ),
     ]
-    planned = len(data.plan.cases) * len(data.plan.readers)
     made = f"{len(data.preferences)} of {planned} comparisons made."
     return Section("preference", title, f"{_sentence(lines)} {made}", non_empty(tables))
 

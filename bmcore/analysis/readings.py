@@ -130,6 +130,7 @@ class StudyData:
     plan: Study | None = None
     dice: Mapping[str, tuple[tuple[str, ...], Floats]] = field(default_factory=dict)
     preferences: tuple[Compared, ...] = ()
+    comparisons_open: int = 0
 
     @property
     def category(self) -> str:
@@ -267,11 +268,13 @@ def from_study(
     arms = tuple(arm for arm in ARMS if arm in study.design.arms)
     people = tuple(Person(r.name, r.role, r.years) for r in study.readers)
     facts = {case: cases.get(case, CaseFacts(case)) for case in study.cases}
+    waits = record.comparisons_open
     compared = tuple(
         Compared(study.reader(c.reader).name, c.case_id, c.left, c.right, c.answer)
-        for c in record.preferences
+        for c in (() if waits else record.preferences)
     )
-    return StudyData(study.title, arms, people, facts, tuple(readings), study, dice or {}, compared)
+    found = StudyData(study.title, arms, people, facts, tuple(readings), study, dice or {})
+    return replace(found, preferences=compared, comparisons_open=waits)
 
 
 def chosen(data: StudyData, choice: Choice) -> StudyData:

@@ -58,7 +58,8 @@ class StudyRecord:
     """Everything stored of one study. versions: those locked at this site, oldest first; answers:
     all, corrected ones too; sheets: of all readers, in the order of their lists; practised: what
     was said of practice cases, which counts nowhere; preferences: blinded choices; steps:
-    pauses, deadlines and the closing, of all sites."""
+    pauses, deadlines and the closing, of all sites; over: why what is open stays so, see
+    ``conduct.ended_everywhere``."""
 
     versions: tuple[Version, ...]
     sheets: tuple[Sheet, ...]
@@ -67,6 +68,7 @@ class StudyRecord:
     practised: tuple[practice.Practised, ...] = ()
     preferences: tuple[preference.Chosen, ...] = ()
     steps: tuple[conduct.Step, ...] = ()
+    over: str = ""
 
     @property
     def study(self) -> Study:
@@ -81,6 +83,14 @@ class StudyRecord:
     def finished(self) -> bool:
         """Every sheet of every reader is locked or skipped."""
         return self.open_sheets == 0
+
+    @property
+    def comparisons_open(self) -> int:
+        """Blinded comparisons that readers have still to make; 0 in a study that was closed."""
+        if self.study.preference is None or self.over:
+            return 0
+        made = {(c.reader, c.case_id) for c in self.preferences}
+        return len(self.study.cases) * len(self.study.readers) - len(made)
 
 
 def read_record(store: Store, study: str) -> StudyRecord:
@@ -111,6 +121,7 @@ def read_record(store: Store, study: str) -> StudyRecord:
                 _timed(current.study, one, seen) for one in preference.done(connection, study)
             ),
             steps=conduct.steps_everywhere(connection, study),
+            over=over,
         )
 
     return store.read(look)

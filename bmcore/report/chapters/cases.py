@@ -76,17 +76,19 @@ def failures(d: Dossier) -> list[Block]:
 
 
 def cases(d: Dossier) -> list[Block]:
-    """Every case with the three answers and what each reader said."""
+    """Every case with the three answers and what each reader said, once a study is finished."""
     blocks: list[Block] = [Heading("Cases")]
     if not d.cases:
         return [*blocks, Words("No cases yet.")]
+    if d.running is not None:
+        what = "their known primaries and the answers of models and readers"
+        return [*blocks, Words(f"{len(d.cases)}; {what} are listed once the study is finished.")]
     rows = []
     for case in d.cases:
         answers = tuple(_answer(case.answers.get(kind)) for kind in ANSWER_NAMES)
         truth = SHORT[case.truth] if case.truth else "not known"
         lesions = "not predicted" if case.lesions is None else str(case.lesions)
-        said = _said(case) if d.running is None else "withheld"
-        rows.append((case.case_id, truth, lesions, *answers, said))
+        rows.append((case.case_id, truth, lesions, *answers, _said(case)))
     head = ("Case", "Known primary", "Lesions", *ANSWER_NAMES.values(), "Readers")
     widths = (0.16, 0.10, 0.085, 0.12, 0.12, 0.12, 0.295)
     blocks.append(Table(head, tuple(rows), widths))

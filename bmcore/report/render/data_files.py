@@ -110,7 +110,7 @@ def as_dict(dossier: Dossier) -> dict[str, Any]:
         "flow": [{"step": step, "left_out": out} for step, out in participants.steps(dossier)],
         "table_1": dict(participants.patients(dossier.data)),
         "results": _results(dossier),
-        "fused_minus_clinical": dossier.fused_minus_clinical.as_dict(),
+        **_on_models(dossier),
         "failures": [{"case_id": f.case_id, "words": f.words} for f in dossier.failures],
         "chain": _chain(dossier),
         "checklists": {
@@ -127,7 +127,6 @@ def as_dict(dossier: Dossier) -> dict[str, Any]:
             **{str(grade): n for grade, n in enumerate(dossier.quality, start=1)},
             "not_rated": dossier.unrated,
         },
-        "cases": [_case(row) for row in dossier.cases],
         "votes": [
             {
                 **asdict(v),
@@ -136,6 +135,16 @@ def as_dict(dossier: Dossier) -> dict[str, Any]:
             }
             for v in dossier.votes
         ],
+    }
+
+
+def _on_models(dossier: Dossier) -> dict[str, Any]:
+    """Cases with the answers on them; of a study that is running no more than their ids."""
+    if dossier.running is not None:
+        return {"cases": [{"case_id": row.case_id} for row in dossier.cases]}
+    return {
+        "fused_minus_clinical": dossier.fused_minus_clinical.as_dict(),
+        "cases": [_case(row) for row in dossier.cases],
     }
 
 

@@ -44,8 +44,9 @@ def write_archive(dossier: Dossier, path: Path) -> None:
 def write_preferences(dossier: Dossier, path: Path) -> None:
     """One row a blinded comparison; UTF-8, missing values are empty."""
     rows: Iterable[Mapping[str, Any]] = ()
-    if dossier.record is not None and dossier.running is None:
-        rows = preferences.rows(dossier.record)
+    record = dossier.record
+    if record is not None and dossier.running is None and not record.comparisons_open:
+        rows = preferences.rows(record)
     columns = tuple(preferences.CODEBOOK)
     write_table(path, columns, _cells(columns, rows))
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 
 from bmcore.settings import settings
 from pages.parts import loaders
+from pages.parts.access import guard
+from pages.parts.case import reader
 
 if TYPE_CHECKING:
     from bmcore.analysis.readings import Choice, LesionMarks, StudyData
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from bmcore.review.record import StudyRecord
 
 FREE = "Free votes"
+T = TypeVar("T")
 _KEPT = "readings that were chosen"  # a box forgets its value when another page is drawn
 
 
@@ -49,8 +53,38 @@ def pick() -> str:
     return found
 
 
-def gather(name: str) -> Picked:
-    """Votes or answers with the cases they belong to."""
+def left_out() -> frozenset[str]:
+    """Cases on which results of free votes would tell this user what the models said, or which
+    primary is known, before the own vote without the models is in and their answers were opened."""
+    if not guard.may("vote.store"):
+        return frozenset()
+    store, who = loaders.store(), reader.acting()
+    predicted, seen = set(predictions()), store.shown_to(who)
+    voted = {v.case_id for v in store.votes() if v.reader == who}
+    here = {e.case_id for e in loaders.entries()}
+    telling = predicted | set(known_primaries())
+    return frozenset((telling & here) - seen - (voted - predicted))
+
+
+def note_what_is_shown(cases: Collection[str], where: str) -> None:
+    """Write that the models' answers on these cases go to this user, before they do. where: on
+    which page, as the arm of the exposure."""
+    from bmcore.review import exposure
+
+    rests = {case_id: loaders.evidence(case_id, shown=True) for case_id in sorted(cases)}
+    who = reader.acting()
+
+    def enter(connection: Any) -> None:
+        for case_id, evidence in rests.items():
+            exposure.record(connection, who, case_id, evidence, arm=where)
+
+    if rests:
+        loaders.store().write(enter)
+
+
+def gather(name: str, without: frozenset[str] = frozenset()) -> Picked:
+    """Votes or answers with the cases they belong to. without: cases of free votes that are left
+    out."""
     from bmcore.review.record import read_record
 
     store = loaders.store()
@@ -61,8 +95,9 @@ def gather(name: str) -> Picked:
         states = "".join(s.state[0] + "f" * s.flagged for s in record.sheets)
         counts = (len(record.versions), len(record.answers), len(record.decisions))
         said = f"{states} {counts}"
-    stamp = "|".join((str(loaders.home()), settings().url, name, said, *_stamps()))
-    source, marks = _gathered(stamp, name, record)
+    parts = (str(loaders.home()), settings().url, name, said, *_stamps(), *sorted(without))
+    stamp = "|".join(parts)
+    source, marks = _gathered(stamp, name, record, without)
     return Picked(source, marks, record, stamp)
 
 
@@ -122,15 +157,21 @@ def _predictions(home: Path, digest: str, stamp: str) -> Any:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading votes and cases")
-def _gathered(stamp: str, name: str, _record: StudyRecord | None) -> Any:
+def _gathered(stamp: str, name: str, _record: StudyRecord | None, _without: frozenset[str]) -> Any:
     from bmcore.analysis import collect
 
     home, found = loaders.home(), predictions()
     facts = collect.case_facts(loaders.entries(), found, known_primaries())
     store = loaders.store()
     if _record is None:
-        return collect.free_votes(home, store, store.votes(), facts, found, store.readers())
+        votes = [v for v in store.votes() if v.case_id not in _without]
+        facts, found = _less(facts, _without), _less(found, _without)
+        return collect.free_votes(home, store, votes, facts, found, store.readers())
     return collect.of_study(home, store, _record, facts, found)
+
+
+def _less(of: Mapping[str, T], without: frozenset[str]) -> dict[str, T]:
+    return {case_id: one for case_id, one in of.items() if case_id not in without}
 
 
 @st.cache_resource(max_entries=24, show_spinner="Computing")
