@@ -20,6 +20,7 @@ NO_VOTES = (
     "There are no votes yet. Open a case on the Review page and store the first one. Agreement can "
     "be computed once two readers have voted on the same cases."
 )
+ALL, SOME = "The results", "Results on them"
 NO_ANSWERS = "No reading of this study is locked yet. Readers find their lists on the Study page."
 
 
@@ -36,7 +37,12 @@ def offer_all(cases: frozenset[str], what: str) -> None:
             f"{what} would tell you what the models said, or which primary is known. Once they are "
             "shown, you cannot vote on these cases without the models any more."
         )
-        if st.button("Show the results on all cases", key="show_all_results"):
+        first = what == ALL  # nothing else is on the page then
+        if st.button(
+            "Show the results on all cases",
+            key="show_all_results",
+            type="primary" if first else "secondary",
+        ):
             guard.check("agreement.see")
             source.note_what_is_shown(cases, "results")
             st.rerun()
@@ -82,7 +88,7 @@ with page("Agreement", "agreement.see"):
     out = source.left_out() if name == source.FREE else frozenset()
     if source.is_large(name):
         if out:
-            offer_all(out, "The results")
+            offer_all(out, ALL)
         else:
             large.draw(bar)
         st.stop()
@@ -93,10 +99,10 @@ with page("Agreement", "agreement.see"):
         view.draw_running(picked.record, running(picked.source, picked.marks).words)
     elif not picked.source.readings:
         if out and loaders.store().count_votes():
-            offer_all(out, "The results")
+            offer_all(out, ALL)
         else:
             st.info(NO_VOTES if picked.record is None else NO_ANSWERS)
     else:
         if out:
-            offer_all(out, "Results on them")
+            offer_all(out, SOME)
         draw(picked, bar)

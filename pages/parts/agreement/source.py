@@ -124,14 +124,21 @@ def predictions() -> dict[str, Prediction]:
 def known_primaries() -> dict[str, Any]:
     """The known primaries; none while the file that holds them cannot be read, with a warning."""
     from bmcore.domain import BmcoreError
-    from bmcore.inference import demo, references
+    from bmcore.inference import demo
 
     try:
-        return references.truths(loaders.home())
+        return _truths(loaders.home(), " ".join(_stamps()[1::2]))
     except BmcoreError as refused:
         st.warning("The file with the known primaries cannot be used.")
         st.text("\n".join(f.sentence for f in refused.findings))
         return demo.truths(loaders.home())
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _truths(home: Path, stamp: str) -> Any:
+    from bmcore.inference import references
+
+    return references.truths(home)
 
 
 def _stamps() -> tuple[str, ...]:
