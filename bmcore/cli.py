@@ -1,13 +1,14 @@
 """The command line: ``python -m bmcore predict | phantom | report``.
 
-Exit 0: done. Exit 2: unusable input; one line a problem on stderr, and nothing was written.
+Exit 0: done. Exit 2: unusable input, or what cannot be read or written, such as a full disk; one
+line a problem on stderr, and nothing was written.
 Heavy modules are imported inside the commands, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,7 +27,7 @@ from bmcore import (
     cli_study,
     disk,
 )
-from bmcore.domain import RESEARCH_NOTICE, Finding, refuse
+from bmcore.domain import RESEARCH_NOTICE, Finding
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from bmcore.models.bundles import Bundle
 
 app = typer.Typer(
+    cls=cli_study.Commands,
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -136,17 +138,18 @@ def predict(
         "extracranial_metastases": metastases,
     }
     started = time.perf_counter()
+    from bmcore.inference.archive import write_outputs
     from bmcore.intake import gatekeeper
 
     named = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
     paths = {name: path for name, path in named.items() if path is not None}
     images = cli_dicom.Wanted(case or [], paths, series or [], study)
-    with cli_study.refusals():
+    with cli_study.refusals(out):
         told = cli_predict.Told(same_patient, tuple(legend or ()))
         asked = cli_predict.Asked(images, out, given, clinical, bundle, case_id, force, told)
         models, brought = cli_predict.everything_needed(asked)
         prediction = _predict_with_progress(brought, models)
-        _write(prediction, asked, brought.inputs)
+        write_outputs(prediction, out, brought.inputs, force)
     more = [f for f in prediction.findings if f not in brought.raw.stored]
     remarks = gatekeeper.collect(brought.remarks, gatekeeper.as_named(more, brought.names))
     _show(prediction, remarks, out, time.perf_counter() - started)
@@ -163,15 +166,14 @@ def phantom(
     ] = "atlas",
 ) -> None:
     """Make synthetic cases: images, masks and the clinical spreadsheet in the Yale layout."""
-    with cli_study.refusals():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise refuse("the output folder must be new or empty", file=out)
-        from bmcore.phantom.cohort import write_cohort
+    with cli_study.refusals(out):
+        from bmcore.inference.files import new_folder
+        from bmcore.phantom.cohort import SPREADSHEET, write_cohort
 
-        with _progress() as bar:
+        with new_folder(out, last=SPREADSHEET) as unfinished, _progress() as bar:
             task = bar.add_task("Drawing cases", total=cases)
             write_cohort(
-                cases, seed, out, grid=grid,
+                cases, seed, unfinished, grid=grid,
                 on_case=lambda done, _all: bar.update(task, completed=done),
             )  # fmt: skip
     typer.echo(f"{cases} synthetic {'case' if cases == 1 else 'cases'} in {out}")
@@ -207,7 +209,7 @@ def report(
     While a study runs, its report holds no answer and no effect. The same database, models and
     date give the same files.
     """
-    with cli_study.refusals():
+    with cli_study.refusals(out):
         from bmcore.analysis import collect
         from bmcore.inference import references
         from bmcore.report import make
@@ -250,17 +252,6 @@ def _progress() -> Progress:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     return Progress(*columns, console=Console(stderr=True), transient=True)
-
-
-def _write(
-    prediction: Prediction, asked: cli_predict.Asked, inputs: Mapping[str, Mapping[str, str]]
-) -> None:
-    from bmcore.inference.archive import write_outputs
-
-    try:
-        write_outputs(prediction, asked.out, inputs, asked.force)
-    except OSError as problem:
-        raise refuse("the results could not be written", file=asked.out, found=problem) from problem
 
 
 def _show(prediction: Prediction, findings: Sequence[Finding], out: Path, seconds: float) -> None:

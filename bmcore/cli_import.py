@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bmcore import disk
 from bmcore.cli_study import refusals
 from bmcore.domain import SEQUENCE_NAMES, BmcoreError, Finding
 
@@ -154,7 +155,11 @@ def _bring(console: Console, rows: Sequence[Row], wishes: Wishes, home: Path) ->
             _told(head, refusal.findings)
         except Exception as fault:  # of one patient; the others are brought in all the same
             failed += 1
-            typer.echo(f"error: {head}: {type(fault).__name__} while reading it", err=True)
+            told = disk.refusal(fault, home)
+            if told is not None:
+                _told(head, told.findings)
+            else:
+                typer.echo(f"error: {head}: {type(fault).__name__} while reading it", err=True)
         else:
             console.print(f"{head}: case {case_id}", markup=False)
     return failed

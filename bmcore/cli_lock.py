@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bmcore import disk
 from bmcore.cli_study import Database, database_url, refusals
 
 if TYPE_CHECKING:
@@ -126,15 +127,12 @@ def example(
     from bmcore.review import example as fitting
     from bmcore.settings import settings
 
-    with refusals():
+    with refusals(out):
         with _database(database) as store:
             text = fitting.fitted(list_cases(settings().home), store)
         if out.exists():
             raise refuse("the file is there already", file=out, hint="name a new file.")
-        try:
-            out.write_text(text, encoding="utf-8")
-        except OSError as fault:
-            raise refuse("the file cannot be written", file=out, found=fault) from fault
+        disk.write(out, text)
     typer.echo(f"{out}: fill in what is marked, then: python -m bmcore study check {out}")
 
 

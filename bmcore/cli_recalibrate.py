@@ -40,7 +40,7 @@ def recalibrate(
     from bmcore.models.case_mix import from_counts
     from bmcore.settings import settings
 
-    with refusals():
+    with refusals(out):
         home = settings().home
         models = load_bundle(bundle or settings().bundle)
         known = truths(home, truth)

@@ -43,7 +43,7 @@ def mrmc(
     from bmcore.analysis.score_study import score_section
     from bmcore.report import score_report
 
-    with refusals():
+    with refusals(out):
         study = _scores(file)
         names = tuple(n.strip() for n in compare.split(",")) if compare else ()
         when = datetime.now(UTC) if date is None else date.replace(tzinfo=UTC)

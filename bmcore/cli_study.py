@@ -5,13 +5,16 @@ Exit 0: done, intact. Exit 1: read, but broken or not in order. Exit 2: unusable
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from bmcore import disk
 from bmcore.domain import BmcoreError
 from bmcore.plain import local_time
 
@@ -66,7 +69,8 @@ def verify(
         if report.problems:
             raise typer.Exit(1)
         if write_anchor is not None:
-            _append_line(write_anchor, report.anchor)
+            with refusals(write_anchor):
+                _append_line(write_anchor, report.anchor)
     for site, (count, head) in sorted(report.heads.items()):
         typer.echo(f"intact: {site}, {count} rows, head {head[:16]}")
     for note in report.notes:
@@ -83,7 +87,7 @@ def merge(
     """
     from bmcore.review.merge import merge as bring_together
 
-    with refusals():
+    with refusals(out):
         merged = bring_together([database_url(name) for name in databases], database_url(out))
     for site, count in sorted(merged.sites.items()):
         typer.echo(f"{site}: {count} rows")
@@ -135,7 +139,7 @@ def package(
     from bmcore.review.package import pack
     from bmcore.settings import settings
 
-    with refusals():
+    with refusals(out):
         asked = _plan(study, database)
         models = load_bundle(bundle or settings().bundle)
         count = pack(asked, settings().home, models, out)
@@ -150,11 +154,11 @@ def unpack(
 ) -> None:
     """Make a home folder of a package, with its plan locked, and say how to start reading.
 
-    Exit 2: the package is damaged or was changed; nothing is left behind.
+    Exit 2: the package is damaged or was changed, or the disk is full; nothing is left behind.
     """
     from bmcore.review.package import unpack as unfold
 
-    with refusals():
+    with refusals(home):
         study = unfold(file, home, author)
     typer.echo(f"{study.study}: {len(study.cases)} cases, plan {study.digest[:16]}, in {home}")
     where = home.resolve()
@@ -185,13 +189,17 @@ def _plan(study: str, database: str | None) -> Study:
 
 
 def _append_line(path: Path, line: str) -> None:
-    from bmcore.domain import refuse
-
+    """Add a line to a file, all of it or nothing."""
+    before = disk.stat_of(path)
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-    except OSError as fault:
-        raise refuse("the anchor cannot be written", file=path, found=fault) from fault
+    except OSError:
+        if before is not None and path.is_file():
+            os.truncate(path, before.st_size)
+        elif before is None:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _home(home: Path | None, database: str | None) -> Path | None:
@@ -211,11 +219,26 @@ def database_url(database: str | None) -> str:
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """Turn a refusal into exit 2 with one line per problem on stderr."""
+def refusals(place: object = None) -> Iterator[None]:
+    """Turn a refusal into exit 2 with one line per problem on stderr.
+
+    So is what the system could not read or write; place: what was written, where it names no file.
+    """
     try:
         yield
-    except BmcoreError as refusal:
+    except (BmcoreError, OSError, RuntimeError) as fault:
+        refusal = fault if isinstance(fault, BmcoreError) else disk.refusal(fault, place)
+        if refusal is None:
+            raise
         for finding in refusal.findings:
             typer.echo("error: " + " ".join(finding.sentence.split()), err=True)
         raise typer.Exit(2) from None
+
+
+class Commands(TyperGroup):
+    """A group whose commands end with a sentence, never with a traceback, where the disk is full or
+    a file cannot be read or written."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with refusals():
+            return super().invoke(ctx)

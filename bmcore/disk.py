@@ -7,6 +7,7 @@ no moment at which others could open it.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import secrets
@@ -16,10 +17,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from bmcore.domain import Finding, Severity
+from bmcore.domain import BmcoreError, Finding, Severity, refuse
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_FULL = ("No space left", "Disk quota exceeded", "File too large", "file write failed",
+         "requested and")  # fmt: skip
+_ROOM = "make room, or take a folder on another disk, and try again."
+_OWN = "take another folder, or ask whom this one belongs to."
+_FAULTS = {  # what the system says: in words, and what to try
+    errno.ENOSPC: ("the disk is full", _ROOM),
+    errno.EDQUOT: ("the disk is full for this account", _ROOM),
+    errno.EFBIG: ("the file grew larger than the system allows here", _ROOM),
+    errno.EROFS: ("the disk is read-only", "take a folder on another disk."),
+    errno.EACCES: ("this account may not read or write here", _OWN),
+    errno.EPERM: ("this account may not read or write here", _OWN),
+    errno.ENOENT: ("there is no such file or folder", "check the path, and make its folder first."),
+    errno.ENOTDIR: ("a file stands where a folder is needed", "check the path."),
+    errno.EISDIR: ("a folder stands where a file is needed", "check the path."),
+    errno.EEXIST: ("something of this name is there already", "take another name."),
+    errno.ENOTEMPTY: ("the folder is not empty", "take a new folder."),
+    errno.ENAMETOOLONG: ("the name is too long for the disk", "take a shorter name."),
+}
 
 
 def private_process() -> None:
@@ -137,6 +156,46 @@ def save_image(image: Any, path: Path) -> None:
             return
         with gzip.GzipFile("", "wb", 1, file, mtime=0) as packer:
             image.to_stream(packer)
+
+
+def refusal(fault: BaseException, place: object = None) -> BmcoreError | None:
+    """The refusal, in a sentence, for what the system could not read or write; None where ``fault``
+    is something else.
+
+    place: what was written, for faults that name no file. Libraries that write weights tell of a
+    full disk in words of their own.
+    """
+    full = any(words in str(fault) for words in _FULL)
+    if isinstance(fault, ConnectionError) or not (full or isinstance(fault, OSError)):
+        return None
+    number = fault.errno if isinstance(fault, OSError) else None
+    known = _FAULTS.get(errno.ENOSPC if full and number is None else number or 0)
+    what, hint = known or ("the system could not read or write here", "check the disk.")
+    found = None if known else getattr(fault, "strerror", None) or str(fault)
+    named = getattr(fault, "filename", None)
+    file = place if named is None or _is_beside(named, place) else named
+    return refuse(what, file=file, found=found, hint=hint)
+
+
+def _is_beside(named: object, place: object) -> bool:
+    """True for a hidden name in ``place`` or next to it, under which it is written at first."""
+    path, place = Path(str(named)), Path(str(place))
+    return any(
+        folder in path.parents and path.relative_to(folder).parts[0].startswith(".")
+        for folder in (place, place.parent)
+    )
+
+
+@contextmanager
+def refusing(place: object) -> Iterator[None]:
+    """Turn what the system cannot read or write into a refusal, see ``refusal``."""
+    try:
+        yield
+    except (OSError, RuntimeError) as fault:
+        told = refusal(fault, place)
+        if told is None:
+            raise
+        raise told from fault
 
 
 def tighten(path: Path) -> None:

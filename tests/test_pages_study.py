@@ -297,6 +297,8 @@ def test_what_the_browser_counted_is_kept_with_the_draft(home: Path, study) -> N
         {"sheet": "b", "active": 1, "idle": 1},
         {"sheet": "a", "active": -1, "idle": 1},
         {"sheet": "a", "active": "x", "idle": 1},
+        {"sheet": "a", "active": 10**400, "idle": 1},
+        {"sheet": "a", "active": float("nan"), "idle": 1},
         None,
     ):
         clock.take_value({"seconds": value}, "a", taken.append)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from bmcore.domain import (
 )
 from bmcore.imaging.preprocess import RESAMPLED
 from bmcore.inference import archive
+from bmcore.inference.files import together
 from bmcore.origin import Origin
 from tests.reading_fixture import prediction
 
@@ -334,30 +336,35 @@ def test_a_replacement_that_fails_at_any_step_leaves_the_earlier_results(
     def move_in(new: Path, place: Path) -> None:
         moves.append(place)
         if len(moves) == step:
-            raise OSError("No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device")
         new.replace(place)
 
     monkeypatch.setattr(disk, "move_in", move_in)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputRefused, match="the disk is full"):
         archive.write_outputs(prediction(lesions=0), tmp_path, force=True)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-def test_a_killed_replacement_keeps_the_earlier_results_and_says_where(tmp_path: Path) -> None:
-    archive.write_outputs(prediction(), tmp_path / "out")
+def test_a_killed_replacement_keeps_the_earlier_results_for_the_next_run(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    archive.write_outputs(prediction(), out)
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
     code = (
         "import os\nfrom pathlib import Path\nfrom bmcore import disk\n"
         "from bmcore.inference import archive\nfrom tests.reading_fixture import prediction\n"
-        "disk.move_in = lambda new, place: os._exit(9)\n"
-        f"archive.write_outputs(prediction(), Path({str(tmp_path / 'out')!r}), force=True)"
+        "def move_in(new, place):\n"
+        "    os._exit(9) if place.parent.name == 'out' else new.replace(place)\n"
+        "disk.move_in = move_in\n"
+        f"archive.write_outputs(prediction(lesions=0), Path({str(out)!r}), force=True)"
     )
     root = Path(__file__).resolve().parent.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 9
-    kept = {p.name for p in (tmp_path / "out").glob(".bmcore-before-*/*")}
-    assert kept == set(archive.OUTPUT_FILES)
-    for force in (False, True):
-        with pytest.raises(InputRefused, match="when the program was stopped"):
-            archive.check_out(tmp_path / "out", force)
+    assert not (out / "prediction.json").exists()
+    with pytest.raises(InputRefused, match=r"holds results already .*lesions.csv.*--force"):
+        archive.check_out(out)
+    with pytest.raises(ZeroDivisionError), together(out, archive.OUTPUT_FILES):
+        1 / 0  # noqa: B018
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
 
 def test_a_file_or_a_closed_folder_is_no_output_folder(tmp_path: Path) -> None:

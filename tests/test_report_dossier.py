@@ -357,7 +357,7 @@ def test_characters_that_the_font_lacks_are_written_out():
 
 def test_a_folder_that_cannot_be_written_is_refused_and_nothing_is_half_there(tmp_path, built):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(BmcoreError, match="cannot be written here"):
+    with pytest.raises(BmcoreError, match="the output folder is a file"):
         write(built, tmp_path / "file")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -227,6 +228,54 @@ def test_a_package_that_was_tampered_with_is_refused_and_leaves_nothing(
     with pytest.raises(InputRefused):
         unpack(bad, tmp_path / "home", "Dr Ada")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.zip"]
+
+
+KILL = """
+import os, sys
+from pathlib import Path
+from bmcore.review import package
+real, left = package._extract, [20]
+def extract(*given):
+    real(*given)
+    left[0] -= 1
+    if not left[0]:
+        os._exit(9)
+package._extract = extract
+package.unpack(Path(sys.argv[1]), Path(sys.argv[2]), "Dr Ada")
+"""
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_package_whose_unpacking_was_killed_is_unpacked_anew(
+    package: Path, tmp_path: Path, there: bool
+) -> None:
+    from bmcore.intake import library
+
+    home = tmp_path / "home"
+    if there:
+        home.mkdir()
+    ended = subprocess.run([sys.executable, "-c", KILL, str(package), str(home)], cwd=PROJECT)
+    assert ended.returncode == 9 and library.list_cases(home) == []
+    unpack(package, home, "Dr Ada")
+    assert [entry.case_id for entry in library.list_cases(home)] == CASES
+    with open_store(people_fixture.url(home)) as store:
+        assert ReadingSession(store, "small").progress()["ra"]["not started"] > 0
+    assert [p.name for p in tmp_path.iterdir()] == ["home"]
+    assert not [p for p in home.iterdir() if p.name.startswith(".")]
+
+
+def test_a_full_disk_is_no_fault_of_the_package(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> object:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bmcore.review.package.disk.create", full)
+    with pytest.raises(InputRefused, match="home: the disk is full"):
+        unpack(package, tmp_path / "home", "Dr Ada")
+    with pytest.raises(InputRefused, match=r"none\.zip: there is no such file"):
+        unpack(tmp_path / "none.zip", tmp_path / "home", "Dr Ada")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_names_what_is_missing(sender, tmp_path: Path, monkeypatch) -> None:

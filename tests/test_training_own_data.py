@@ -27,7 +27,7 @@ from training.pipeline.audit import Audit, audit, check
 from training.pipeline.order import Effort, Order
 from training.pipeline.whole import look_only, run_all
 from training.run.chain import Chain
-from training.run.options import disk_words, run_app
+from training.run.options import run_app
 from training.run.plain_progress import PlainProgress
 
 CASE = "BraTS-MET-000{}-000".format
@@ -213,9 +213,9 @@ def test_a_full_disk_is_told_in_a_sentence(
     monkeypatch.setattr("sys.argv", ["x"])
     with pytest.raises(SystemExit) as stop:
         run_app(main)
-    assert stop.value.code == 2 and "The disk is full" in capsys.readouterr().err
-    assert disk_words(RuntimeError("enforce fail: file write failed")) is not None
-    assert disk_words(RuntimeError("something else")) is None
+    told = capsys.readouterr().err
+    assert stop.value.code == 2 and "x: the disk is full. Try: make room" in told
+    assert "What was finished is kept" in told
 
 
 def test_learning_to_name_needs_patients_and_two_primaries() -> None:

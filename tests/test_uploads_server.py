@@ -127,6 +127,15 @@ def test_another_users_upload_is_not_there_for_anyone_else(site: Site) -> None:
         ([], 422, "nothing in it"),
         ([["a", 0]], 422, "nothing in it"),
         ([["a", -5]], 400, "cannot be read"),
+        ([["a", int("9" * 399)]], 400, "cannot be read"),
+        ([["a", 2**63]], 400, "cannot be read"),
+        ([["a", 2**63 - 1]] * 3, 422, "too large for this server"),
+        ([["a", 5.5]], 400, "cannot be read"),
+        ([["a", 1e300]], 400, "cannot be read"),
+        ([["a", float("nan")]], 400, "cannot be read"),
+        ([["a", True]], 400, "cannot be read"),
+        ([["a", "5"]], 400, "cannot be read"),
+        ([[5, 5]], 400, "cannot be read"),
         ([["a"]], 400, "cannot be read"),
         ("x" * 10, 400, "cannot be read"),
         ([["a", 1]] * 50_001, 422, "too many files"),
@@ -146,7 +155,11 @@ def test_a_request_that_is_none_of_ours_is_refused(site: Site) -> None:
     assert ask(site, lead, "/uploads", "POST", b"\xff")[0] == 400
     assert ask(site, lead, "/uploads", "POST", b" " * 9_000_000)[0] == 413
     assert ask(site, lead, own, "PUT", b"x")[0] == 411
-    assert ask(site, lead, f"{own}?offset=x", "PUT", b"x")[0] == 411
+    for offset in ("x", "-1", "0_0", "%D9%A0", "1e3", "NaN", "9" * 399, "9" * 5000, "+0", ""):
+        status, told = ask(site, lead, f"{own}?offset={offset}", "PUT", b"x")
+        assert status == 411 and "where it begins" in told["error"], offset
+    assert ask(site, lead, f"{own}?offset={9**19}", "PUT", b"x")[0] == 409
+    assert ask(site, lead, "/uploads", "POST", b'{"files": [["a", 5]], "mark": 5}')[0] == 400
     assert ask(site, lead, f"{own}?offset=0", "PUT", b"x" * (33 * 2**20))[0] == 413
     assert ask(site, lead, f"{own}?offset=0", "PUT", b"x" * 1_100_000)[0] == 422
     for path in ("/uploads/", f"{own}/files/000000", "/uploads/../cases", f"{own}%2f"):

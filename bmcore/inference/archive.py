@@ -12,7 +12,6 @@ import csv
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import time
 import zlib
@@ -29,7 +28,14 @@ import numpy.typing as npt
 from bmcore import __version__, disk, zips
 from bmcore.domain import BmcoreError, Prediction, Volume, refuse
 from bmcore.inference import serial
-from bmcore.inference.files import folder_name, staging, to_json
+from bmcore.inference.files import (
+    BEFORE,
+    check_places,
+    folder_name,
+    staging,
+    to_json,
+    together,
+)
 from bmcore.intake import library
 from bmcore.intake.nifti_file import read_bytes
 from bmcore.plain import load_json, read_json, safe_cell
@@ -38,7 +44,6 @@ KEPT = 3
 FILES = ("prediction.json", "arrays.npz", "mask.nii.gz")
 _SUMS, _PIN, _IMAGES = "sha256.json", "shown", "images"
 _ARRAY_BYTES = 64 * 2**20
-_BEFORE = ".bmcore-before-"
 OUTPUT_FILES = ("mask.nii.gz", "lesions.csv", "prediction.json")
 
 
@@ -267,32 +272,21 @@ def check_out(out: Path | str, force: bool = False) -> Path:
     Earlier results are in the way unless ``force``.
     """
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise refuse("the output folder is a file", file=out, hint="name another folder.")
     nearest = out.absolute()
     while not nearest.exists():
         nearest = nearest.parent
+    if out.exists():
+        check_places(out, OUTPUT_FILES)
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise refuse(
             "the output folder cannot be written", file=out, hint="name a folder of your own."
         )
-    taken = [out / name for name in OUTPUT_FILES if (out / name).is_dir()]
-    if taken:
-        raise refuse("a folder stands where an output file must go", file=taken[0])
     _check_earlier(out, force)
     return out
 
 
 def _check_earlier(out: Path, force: bool) -> None:
-    half = sorted(out.glob(f"{_BEFORE}*"))
-    if half:
-        raise refuse(
-            "results were being replaced here when the program was stopped",
-            file=half[0],
-            found="the results from before",
-            hint="move them back into the folder above, or remove them.",
-        )
-    there = [name for name in OUTPUT_FILES if (out / name).exists()]
+    there = [n for n in OUTPUT_FILES if (out / n).exists() or (out / BEFORE / n).exists()]
     if there and not force:
         raise refuse(
             "the output folder holds results already",
@@ -316,8 +310,7 @@ def write_outputs(
     ``prediction.json`` goes away first and comes last: where it stands, all three belong together.
     """
     out = check_out(out, force)
-    existed = out.exists()
-    with staging(out if existed else out.absolute().parent, "bmcore-out") as beside:
+    with together(out, OUTPUT_FILES) as beside:
         disk.save_image(serial.mask_image(mask_as_came(prediction)), beside / "mask.nii.gz")
         with disk.create(beside / "lesions.csv", "w", newline="", encoding="utf-8") as stream:
             rows = csv.DictWriter(stream, serial.LESION_COLUMNS)
@@ -326,11 +319,7 @@ def write_outputs(
                 rows.writerow({key: safe_cell(value) for key, value in row.items()})
         with disk.create(beside / "prediction.json", "w", encoding="utf-8") as stream:
             stream.write(to_json({**serial.summary(prediction), **_run(prediction, inputs or {})}))
-        if not existed:
-            disk.move_in(beside, out)
-        else:
-            _check_earlier(out, force)  # somebody may have been quicker
-            _exchange(beside, out)
+        _check_earlier(out, force)  # somebody may have been quicker
     return [out / name for name in OUTPUT_FILES]
 
 
@@ -351,27 +340,3 @@ def _run(prediction: Prediction, inputs: Mapping[str, Mapping[str, str]]) -> dic
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "bmcore": __version__,
     }
-
-
-def _exchange(new: Path, out: Path) -> None:
-    """Put the files of ``new`` into ``out``; where that fails, what was there is there again.
-
-    Until all three are in place the earlier ones wait in a hidden folder of ``out``.
-    """
-    earlier = [name for name in OUTPUT_FILES if (out / name).exists()]
-    before = out / f"{_BEFORE}{secrets.token_hex(4)}"
-    before.mkdir(mode=disk.FOLDER_MODE)
-    try:
-        for name in reversed(earlier):
-            (out / name).rename(before / name)
-        for name in OUTPUT_FILES:
-            disk.move_in(new / name, out / name)
-    except BaseException:
-        for name in OUTPUT_FILES:
-            if (before / name).exists():
-                (before / name).replace(out / name)
-            elif name not in earlier:
-                (out / name).unlink(missing_ok=True)
-        before.rmdir()
-        raise
-    shutil.rmtree(before)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Prediction, Primary, refuse
+from bmcore.inference.files import new_folder
 from bmcore.models.conformal import LEAST_OWN, Conformal, fit
 from bmcore.models.manifest import ANSWERS, SPREAD, UNCERTAINTY, belongs_to
 
@@ -115,15 +116,25 @@ def words(cases: Cases, sets: Mapping[str, Conformal]) -> tuple[str, ...]:
 
 
 def write(bundle: Bundle, sets: Mapping[str, Conformal], out: Path, site: str) -> Bundle:
-    """A copy of the bundle with these sets in OUT, finished and checked. InputRefused where OUT
-    holds anything, or the bundle has no part ``uncertainty``."""
+    """A copy of the bundle with these sets in OUT, finished and checked: whole, or not at all.
+
+    InputRefused where OUT holds anything, or the bundle has no part ``uncertainty``.
+    """
+    from bmcore.models.bundles import load_bundle
+    from bmcore.models.manifest import MANIFEST
+
+    if bundle.novelty is None:
+        raise refuse("these models hold no prediction sets to recalibrate", file=bundle.folder)
+    with new_folder(out, last=MANIFEST) as unfinished:
+        _fill(unfinished, bundle, sets, site)
+    return load_bundle(out)
+
+
+def _fill(out: Path, bundle: Bundle, sets: Mapping[str, Conformal], site: str) -> None:
     from bmcore.models.bundle_writer import copy_part, finish, write_part
     from bmcore.models.optional_parts import pack_uncertainty
 
-    if out.exists() and any(out.iterdir()):
-        raise refuse("the folder for the models is not empty", file=out, hint="name a new folder.")
-    if bundle.novelty is None:
-        raise refuse("these models hold no prediction sets to recalibrate", file=bundle.folder)
+    assert bundle.novelty is not None  # write has looked
     for part in bundle.manifest["parts"]:
         if part not in (UNCERTAINTY, SPREAD):
             copy_part(bundle.folder, out, part)
@@ -140,7 +151,7 @@ def write(bundle: Bundle, sets: Mapping[str, Conformal], out: Path, site: str) -
     if bundle.has(SPREAD):
         copy_part(bundle.folder, out, SPREAD)
     m = bundle.manifest
-    return finish(
+    finish(
         out, m["name"], f"{m['version']}, sets of {site}", m["trained_on"], m["synthetic"],
         seeds=m["seeds"], timings_s=m["timings_s"], notes=m["notes"],
     )  # fmt: skip

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bmcore.inference.files import together
 from bmcore.report.dossier import Dossier
-from bmcore.report.out_folder import all_or_none
 
 
 def write(dossier: Dossier, out: Path) -> list[Path]:
     """Write PDF, HTML, CSV, Parquet and JSON (see ``files``) into ``out``.
 
-    The same dossier gives the same bytes. All are made in a temporary folder first and then moved,
-    so that ``out`` never holds a half-written file. Refused where ``out`` cannot be written.
+    The same dossier gives the same bytes. All are made first and then moved, together or not at
+    all; ``report.pdf`` comes last. Refused where ``out`` cannot be written.
     """
     from bmcore.report.chapters.contents import sections
     from bmcore.report.render import data_files, drawings, html, pdf, readings
 
     out = Path(out)
     names = files(dossier)
-    with all_or_none(out, names) as work:
+    with together(out, names[::-1]) as work:
         blocks = sections(dossier)
         pdf.write_pdf(dossier, blocks, work / names[0])
         html.write_html(dossier, blocks, work / names[1])

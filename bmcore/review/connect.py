@@ -118,6 +118,19 @@ def readable(url: str) -> Iterator[tuple[str, bool]]:
         yield f"sqlite:///{copy}", True
 
 
+@contextmanager
+def removed_if_new(url: str) -> Iterator[None]:
+    """Where this fails, an SQLite database that was not there before is not there afterwards."""
+    there = _sqlite_path(url) is not None
+    try:
+        yield
+    except BaseException:
+        made = None if there else _sqlite_path(url)
+        for ending in ("", "-journal", "-wal", "-shm") if made else ():
+            Path(f"{made}{ending}").unlink(missing_ok=True)
+        raise
+
+
 def _sqlite_path(url: str) -> Path | None:
     try:
         parsed = sa.make_url(url)
@@ -161,7 +174,10 @@ def database_faults(where: str) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, sqlite3.Error) as fault:
-        found = str(fault.orig if isinstance(fault, DBAPIError) else fault).strip()
+        told: BaseException = fault
+        while "no such savepoint" in str(told) and told.__context__ is not None:
+            told = told.__context__  # what had ended the transaction before
+        found = str(told.orig if isinstance(told, DBAPIError) else told).strip()
         what, hint = _in_words(found)
         raise refuse(what, file=where, found=found, hint=hint, error=StoreRefused) from fault
     except OSError as fault:
@@ -187,6 +203,8 @@ def _in_words(fault: str) -> tuple[str, str]:
         return "the database stayed busy for too long", "try again; look for a hanging program."
     if "full" in low and "disk" in low:
         return "the disk is full", "make room and try again."
+    if "disk i/o" in low:
+        return "the disk could not be read or written", "check its free space and try again."
     return "the database reported an error", "try again; tell the administrator."
 
 

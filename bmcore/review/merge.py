@@ -20,6 +20,7 @@ from bmcore.review.connect import (
     database_faults,
     make_reading_engine,
     readable,
+    removed_if_new,
     shown,
 )
 from bmcore.review.migrate import newest_step, step_of
@@ -79,11 +80,12 @@ def merge(sources: Sequence[str], out: str) -> Merged:
     problems = [*merge_checks.different_images(together), *merge_checks.late_sheets(together)]
     if problems:
         raise StoreRefused(*problems)
-    with open_store(out) as store:
-        store.write(lambda connection: _write(connection, sites, out))
-    written = verify(out)
-    if written.problems:
-        raise refuse("the merged database does not verify", file=out, found=written.problems[0])
+    with removed_if_new(out):
+        with open_store(out) as store:
+            store.write(lambda connection: _write(connection, sites, out))
+        written = verify(out)
+        if written.problems:
+            raise refuse("the merged database does not verify", file=out, found=written.problems[0])
     return Merged(
         {s.name: len(s.rows) for s in sites.values()},
         (*_notes(sites.values()), *merge_checks.notes(together)),

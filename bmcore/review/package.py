@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 from bmcore import disk, zips
 from bmcore.domain import Finding, InputRefused, Severity, refuse
 from bmcore.inference import archive, checked_maps, references
+from bmcore.inference.files import new_folder
 from bmcore.intake import case_record, library
 from bmcore.intake.neutral import old_findings
 from bmcore.models.bundles import Bundle
@@ -83,29 +85,41 @@ def pack(
 def unpack(package: Path, home: Path, author: str) -> Study:
     """Make ``home``, which must be new or empty, of a package; its plan is locked there.
 
-    InputRefused, and nothing is left behind, where a file is missing, changed or out of place.
+    InputRefused, and nothing is left behind, where a file is missing, changed or out of place, or
+    ``home`` cannot be written.
     """
-    if home.exists() and (not home.is_dir() or any(home.iterdir())):
-        raise refuse("the folder must be new or empty", file=home)
-    made = not home.exists()
-    try:
-        with zips.opened(package, _MOST_FILES) as packed:
+    with new_folder(home, last="cases") as unfinished:
+        return _make(package, unfinished, author)
+
+
+def _make(package: Path, home: Path, author: str) -> Study:
+    with _reading(package), zips.opened(package, _MOST_FILES) as packed:
+        with _reading(package, OSError):
             listed = _read_list(packed, package)
             study = _read_plan(packed, package)
-            _check_sizes(packed, study, home)
-            for name, digest in listed.items():
-                _extract(packed, name, digest, home)
+        _check_sizes(packed, study, home)
+        for name, digest in listed.items():
+            _extract(packed, name, digest, home, package)
         for case_id in study.all_cases:
             library.get_entry(home, case_id)
         with open_store(f"sqlite:///{home / 'bmcore.sqlite'}") as store:
             plan.lock(store, study, author)
-    except BaseException as fault:
-        _empty(home, made)
-        if isinstance(fault, (*zips.FAULTS, zlib.error)):
-            found = f"{type(fault).__name__}: {fault}"[:200]
-            raise refuse("the package cannot be read", file=package, found=found) from fault
-        raise
     return study
+
+
+@contextmanager
+def _reading(package: Path, *more: type[Exception]) -> Iterator[None]:
+    """Refuse a damaged package; faults of the disk that is written to are no fault of it.
+
+    more: faults that are the package's here, where nothing is written.
+    """
+    try:
+        yield
+    except (*zips.FAULTS, zlib.error) as fault:
+        if isinstance(fault, OSError) and not isinstance(fault, more):
+            raise
+        found = f"{type(fault).__name__}: {fault}"[:200]
+        raise refuse("the package cannot be read", file=package, found=found) from fault
 
 
 def _check(study: Study, home: Path, bundle: Bundle, helped: bool) -> None:
@@ -258,21 +272,15 @@ def _check_sizes(packed: zipfile.ZipFile, study: Study, home: Path) -> None:
         elif sizes[1] > most.packed << 20 or sizes[0] > most.plain << 20 or swollen:
             problems.append(_finding(f"{what} is larger than any that bmcore packs"))
     total = sum(info.file_size for info in packed.infolist())
-    if total > _free_bytes(home):
-        problems.append(_finding(f"the disk has no room for {total >> 20} MiB"))
+    if total > shutil.disk_usage(home).free:
+        room = f"the disk has no room for {1 + (total >> 20)} MiB: name a folder on another one"
+        problems.append(_finding(room))
     if problems:
         raise InputRefused(*problems[:_TOLD])
 
 
 def _is_packed(info: zipfile.ZipInfo) -> bool:
     return info.filename.endswith(_PACKED)
-
-
-def _free_bytes(home: Path) -> int:
-    there = home.absolute()
-    while not there.exists():
-        there = there.parent
-    return shutil.disk_usage(there).free
 
 
 def _is_inside(name: str) -> bool:
@@ -285,26 +293,22 @@ def _is_inside(name: str) -> bool:
     return known and plain and ".." not in parts and max(map(len, parts)) <= 200
 
 
-def _extract(packed: zipfile.ZipFile, name: str, digest: str, home: Path) -> None:
+def _extract(packed: zipfile.ZipFile, name: str, digest: str, home: Path, package: Path) -> None:
     target = home / name
     disk.private_folder(target.parent)
     found = hashlib.sha256()
-    with packed.open(name) as source, disk.create(target) as file:
-        while chunk := source.read(_CHUNK):
+    with disk.create(target) as file:
+        for chunk in _chunks(packed, name, package):
             found.update(chunk)
             file.write(chunk)
     if found.hexdigest() != digest:
         raise refuse("a file of the package was changed", file=name, hint="ask for it again.")
 
 
-def _empty(home: Path, made: bool) -> None:
-    if not home.exists():
-        return
-    if made:
-        shutil.rmtree(home, ignore_errors=True)
-        return
-    for path in home.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+def _chunks(packed: zipfile.ZipFile, name: str, package: Path) -> Iterator[bytes]:
+    with _reading(package, OSError), packed.open(name) as source:
+        while chunk := source.read(_CHUNK):
+            yield chunk
 
 
 def _compression(path: Path) -> int:

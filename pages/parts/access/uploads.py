@@ -25,6 +25,8 @@ USER = "bmcore.user"  # in the scope: who was let through
 BELOW = "/uploads"
 _OURS = re.compile(r"/uploads(?:/([0-9a-f]{32}))?")
 _MOST_LIST = 8 * 2**20  # bytes of the list of files
+_LARGEST = 2**63 - 1  # bytes that a file can have
+_OFFSET = re.compile(r"[0-9]{1,19}")
 
 
 def is_ours(inside: str) -> bool:
@@ -110,10 +112,12 @@ def _announced(owner: str, body: bytes) -> Response:
 
     try:
         asked = read_json(body, _MOST_LIST)
-        files = [(str(name), int(size)) for name, size in asked["files"]]
-        mark = str(asked.get("mark", ""))[:128]
-        if any(size < 0 for _, size in files):
-            raise ValueError("a size below 0")
+        files = [(name, size) for name, size in asked["files"]]
+        mark = asked.get("mark", "")[:128]
+        if not all(isinstance(text, str) for text in (mark, *(name for name, _ in files))):
+            raise TypeError("a name that is no text")
+        if not all(type(size) is int and 0 <= size <= _LARGEST for _, size in files):
+            raise ValueError("a size that no file has")
     except (NotPlain, ValueError, TypeError, KeyError, AttributeError):
         return _said("The list of files cannot be read.", 400)
     most = int(settings().upload_gb * 10**9)
@@ -125,9 +129,9 @@ async def _append(request: Request, upload_id: str) -> Response:
     from bmcore.settings import settings
 
     try:
-        offset = int(request.query_params["offset"])
+        offset = int(_OFFSET.fullmatch(request.query_params["offset"])[0])  # type: ignore[index]
         length = int(request.headers["content-length"])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, TypeError):
         return _said("The piece does not say where it begins or how long it is.", 411)
     if not 0 <= length <= uploads.MOST_PIECE:
         return _said("The piece is too long.", 413)

@@ -43,5 +43,5 @@ def take_value(found: Any, sheet: str, take: Callable[[Seconds], None]) -> None:
         return
     try:
         take(Seconds(float(value["active"]), float(value["idle"])))
-    except (BmcoreError, KeyError, TypeError, ValueError):
+    except (BmcoreError, KeyError, TypeError, ValueError, OverflowError):
         return  # a browser that was tampered with; the time counted so far stays
