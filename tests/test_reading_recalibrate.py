@@ -78,7 +78,7 @@ def test_the_new_bundle_differs_in_its_sets_alone(shipped: Any, tmp_path: Path) 
     assert "sets of Bergen" in made.info.version and made.info.digest != shipped.info.digest
     lines = recalibrate.words(cases, sets)
     assert "own threshold" in lines[NSCLC] and "shared with the rarer ones" in lines[0]
-    with pytest.raises(InputRefused, match="not empty"):
+    with pytest.raises(InputRefused, match="must be new or empty"):
         recalibrate.write(shipped, sets, tmp_path / "site", "Bergen")
 
 
