@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import Finding, Severity, refuse
-from bmcore.review import merge_checks, schema
+from bmcore.review import merge_checks, schema, untrusted
 from bmcore.review.connect import (
     StoreRefused,
     database_faults,
@@ -101,7 +101,8 @@ def _read_from(url: str, source: str) -> list[_Site]:
         with database_faults(shown(source)), engine.connect() as connection:
             if step_of(connection) != newest_step():
                 raise refuse("open this database once with this version first", file=shown(source))
-            heads = [dict(r._mapping) for r in connection.execute(sa.select(schema.chains))]
+            chains = untrusted.rows(connection, sa.select(schema.chains))
+            heads = [dict(r._mapping) for r in chains]
             return [_Site(head, _rows(connection, head["site"]), source) for head in heads]
     finally:
         engine.dispose()
@@ -111,7 +112,7 @@ def _rows(connection: sa.Connection, site: str) -> tuple[tuple[sa.Table, dict[st
     found = [
         (table, dict(row._mapping))
         for table in schema.CHAINED
-        for row in connection.execute(sa.select(table).where(table.c.site == site))
+        for row in untrusted.rows(connection, sa.select(table).where(table.c.site == site))
     ]
     return tuple(sorted(found, key=lambda pair: pair[1]["seq"]))
 
