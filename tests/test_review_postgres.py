@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from bmcore.domain import BmcoreError
-from bmcore.review import accounts, invitations, plan, practice, schema
+from bmcore.review import accounts, chain, invitations, plan, practice, schema
 from bmcore.review.access import AccessRefused
 from bmcore.review.connect import make_engine
 from bmcore.review.merge import merge
@@ -326,6 +326,19 @@ def _as_step_8(url):
         for table in ("events", "drafts"):
             c.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN taken_over")
         c.exec_driver_sql("UPDATE alembic_version SET version_num = '0008'")
+
+
+def test_a_text_that_postgresql_cannot_hold_is_named_with_its_row(url, tmp_path, monkeypatch):
+    source = f"sqlite:///{tmp_path / 'old.sqlite'}"
+    monkeypatch.setattr(chain, "_storable", lambda name, value: value)  # as earlier versions
+    with open_store(source) as store:
+        desk = drawn.read(store, drawn.study(), stop_after=2)
+        desk.flag(desk.next("r01").item.place, "a\x00b", "k")
+    with pytest.raises(BmcoreError, match=r"row \d+ of \S+ \(events\) cannot .* its note holds"):
+        merge([source], _new_database(url, "with_nul"))
+    merged = f"sqlite:///{tmp_path / 'all.sqlite'}"
+    merge([source], merged)
+    assert verify(merged).problems == ()
 
 
 def test_a_study_read_on_postgresql_before_step_9_is_carried_on_whole(url):

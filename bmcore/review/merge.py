@@ -76,7 +76,11 @@ def merge(sources: Sequence[str], out: str) -> Merged:
         for site in _read(source):
             _keep_the_longer(sites, site)
     together = [merge_checks.SiteRows(s.name, s.rows) for s in sites.values()]
-    problems = [*merge_checks.different_images(together), *merge_checks.late_sheets(together)]
+    problems = [
+        *merge_checks.different_images(together),
+        *merge_checks.late_sheets(together),
+        *merge_checks.unstorable(together, out.startswith("postgresql")),
+    ]
     if problems:
         raise StoreRefused(*problems)
     with open_store(out) as store:
