@@ -222,6 +222,20 @@ MANIFEST = json.dumps(
 ).encode()  # fmt: skip
 
 
+def database() -> bytes:
+    """The votes of a site."""
+    import tempfile
+
+    from bmcore.review.store import open_store
+    from tests import study_fixture
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "site.sqlite"
+        with open_store(f"sqlite:///{path}") as store:
+            study_fixture.read(store, study_fixture.study(), stop_after=2)
+        return path.read_bytes()
+
+
 def prediction() -> bytes:
     """``prediction.json`` of a whole prediction; the other files stay whole in ``_prediction``."""
     from bmcore.inference import serial
@@ -254,6 +268,7 @@ WHOLE: dict[str, Callable[[], bytes]] = {
     "manifest.json": lambda: MANIFEST,
     "anchor": lambda: ANCHOR,
     "marks.json": lambda: MARKS,
+    "sqlite": database,
 }
 
 
@@ -346,6 +361,12 @@ def _anchor(path: Path) -> object:
     return verify._read_anchor(path)
 
 
+def _database(path: Path) -> object:
+    from bmcore.review.verify import verify
+
+    return verify(f"sqlite:///{path}")
+
+
 def _marks(path: Path) -> object:
     from bmcore.review import old_drafts
 
@@ -367,4 +388,5 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "manifest.json": ("some.json", _manifest),
     "anchor": ("anchor.txt", _anchor),
     "marks.json": ("some.json", _marks),
+    "sqlite": ("site.sqlite", _database),
 }

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from bmcore.analysis import raw_data, sizing
 from bmcore.cli import app
 from bmcore.domain import InputRefused, Primary
+from bmcore.plain import safe_cell
 from bmcore.review.record import read_record
 from bmcore.review.store import open_store
 from bmcore.stats import imrmc_file, incomplete
@@ -125,6 +126,29 @@ def test_names_that_imrmc_cannot_hold_stay_apart():
     readings = tuple(replace(r, reader=names[r.reader]) for r in said.readings)
     found = raw_data.imrmc(replace(said, people=people, readings=readings), "melanoma")
     assert sorted(found.readers) == ["AB", "AB2"]
+
+
+def test_no_name_in_an_imrmc_file_is_a_formula():
+    """The file is opened by spreadsheets too; iMRMC and ``parse`` read it as before."""
+    bad = ['=HYPERLINK("http://x","y")', "@SUM(1+1)", "+1+cmd|' /C calc'!A0", "-2+3", '"=1+1"',
+           "\t=1", "a;=1", "\u200b=1", "\uff1d1", "-1"]  # fmt: skip
+    said = data(plan(len(bad), 12))
+    names = dict(zip(dict.fromkeys(r.reader for r in said.readings), bad, strict=True))
+    cases = dict(zip(dict.fromkeys(r.case_id for r in said.readings), bad, strict=False))
+    readings = tuple(
+        replace(r, reader=names[r.reader], case_id=cases.get(r.case_id, r.case_id))
+        for r in said.readings
+    )
+    facts = {cases.get(case, case): told for case, told in said.cases.items()}
+    found = raw_data.imrmc(replace(said, readings=readings, cases=facts), "melanoma")
+    text = imrmc_file.write(found)
+    assert len(found.readers) == len(bad)
+    assert imrmc_file.parse(text).scores == found.scores
+    for line in text.split("BEGIN DATA:")[1].split():
+        reader, case, *_ = line.split(",")
+        assert '"' not in line and ";" not in line
+        assert reader == "-1" or safe_cell(reader) == reader
+        assert safe_cell(case) == case
 
 
 def test_every_column_of_the_raw_data_is_in_the_codebook(tmp_path):

@@ -171,5 +171,6 @@ def test_the_stamp_changes_with_what_is_stored_and_with_the_cases(home: Path, st
     assert case_index.stamp(store) != before
     told = case_index.predictions_stamp(store)
     runs.ask(store, runs.PREDICT, ["case-00000"], "Ada")
-    runs.finish(store, runs.take(store), "done")
+    runs.finish(store, runs.take(store), "done", "a\0b \udcff")  # what no database keeps
     assert case_index.predictions_stamp(store) != told
+    assert runs.find(store, runs.PREDICT, "case-00000").message == "a?b ?"

@@ -25,7 +25,7 @@ ALL = int(os.environ.get("BMCORE_MUTANTS", "2000"))
 SHARE = {
     "plan": 0.18, "csv": 0.09, "xlsx": 0.14, "nii": 0.09, "nii.gz": 0.12, "nii2.gz": 0.05,
     "npz": 0.05, "package": 0.05, "case.json": 0.04, "manifest.json": 0.04, "anchor": 0.03,
-    "marks.json": 0.02, "prediction.json": 0.04, "safetensors": 0.06,
+    "marks.json": 0.02, "prediction.json": 0.04, "safetensors": 0.03, "sqlite": 0.03,
 }  # fmt: skip
 GIB = 2**30
 UNIT = 1 if sys.platform == "darwin" else 1024

@@ -66,6 +66,15 @@ def test_the_longest_lock_is_a_quarter_of_an_hour(store: Store) -> None:
     accounts.sign_in(store, "Dr Ada", GOOD, lambda: now)
 
 
+def test_a_lock_from_a_clock_that_was_ahead_is_over_once_the_clock_is_right(store: Store) -> None:
+    now = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
+    for _ in range(5):
+        refused(store, "a wrong password", now + timedelta(days=400))
+    assert "is wrong" in refused(store, "a wrong password", now)  # the sixth
+    assert "try again in 120 s" in refused(store, GOOD, now + timedelta(seconds=0.5))
+    accounts.sign_in(store, "Dr Ada", GOOD, lambda: now + timedelta(seconds=121))
+
+
 def test_a_name_without_an_account_is_told_the_same(store: Store) -> None:
     """Also at the sixth and the tenth wrong password, and for names that nobody can have."""
     others = ["Nobody", "x" * 5000, "nul \0 and \ud800", ""]

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from bmcore.domain import BmcoreError
-from bmcore.review import accounts, invitations, plan, practice, schema
+from bmcore.review import accounts, chain, invitations, plan, practice, schema
 from bmcore.review.access import AccessRefused
 from bmcore.review.connect import make_engine
 from bmcore.review.merge import merge
@@ -197,6 +197,41 @@ def test_the_chain_on_postgresql_is_whole_and_tampering_is_named(url):
         assert verify(url).problems == ()
 
 
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("CREATE RULE quiet AS ON INSERT TO votes DO ALSO DELETE FROM drafts", "rule quiet on v"),
+        ("CREATE RULE r AS ON DELETE TO drafts DO INSTEAD NOTHING", "rule r on drafts"),
+        ("CREATE POLICY p ON votes USING (confidence > 5)", "row security policy p on v"),
+        ("ALTER TABLE votes ENABLE ROW LEVEL SECURITY", "row security on votes"),
+        ("ALTER TABLE votes DISABLE TRIGGER ALL", "table votes: its foreign keys are switched off"),
+        ("CREATE TABLE more () INHERITS (votes)", "table more, a part of votes"),
+        ("ALTER TABLE remarks ALTER COLUMN about_site SET DEFAULT now()", "default now() of rem"),
+        ("ALTER TABLE votes ADD COLUMN twice int GENERATED ALWAYS AS (id * 2) STORED", "default "),
+        ("ALTER TABLE votes ADD CONSTRAINT c CHECK (random() < 2)", "check c on votes"),
+        ("CREATE INDEX i ON votes (lower(comment))", "index i on votes"),
+        (
+            "CREATE TRIGGER t AFTER INSERT ON drafts FOR EACH ROW "
+            "EXECUTE FUNCTION rows_append_only()",
+            "trigger t: not one of bmcore's",
+        ),
+    ],
+)
+def test_what_runs_with_a_table_on_postgresql_and_is_not_ours_is_found(url, statement, named):
+    with open_store(url) as store:
+        problems = _tampered(url, store, statement)
+    assert any(p.startswith(named) for p in problems), problems
+
+
+def test_a_view_in_the_place_of_a_table_on_postgresql_is_not_read(url):
+    statements = (
+        "ALTER TABLE remarks RENAME TO kept; CREATE VIEW remarks AS SELECT k.* FROM kept k, "
+        "(WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n) m"
+    )
+    with open_store(url) as store, pytest.raises(BmcoreError, match=r"is none \(found remarks"):
+        _tampered(url, store, statements)
+
+
 def _tampered(url, store, statement):
     """The problems found in a copy of the database in which ``statement`` was run unguarded."""
     copy = url.replace("/postgres", "/forged")
@@ -291,6 +326,19 @@ def _as_step_8(url):
         for table in ("events", "drafts"):
             c.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN taken_over")
         c.exec_driver_sql("UPDATE alembic_version SET version_num = '0008'")
+
+
+def test_a_text_that_postgresql_cannot_hold_is_named_with_its_row(url, tmp_path, monkeypatch):
+    source = f"sqlite:///{tmp_path / 'old.sqlite'}"
+    monkeypatch.setattr(chain, "_storable", lambda name, value: value)  # as earlier versions
+    with open_store(source) as store:
+        desk = drawn.read(store, drawn.study(), stop_after=2)
+        desk.flag(desk.next("r01").item.place, "a\x00b", "k")
+    with pytest.raises(BmcoreError, match=r"row \d+ of \S+ \(events\) cannot .* its note holds"):
+        merge([source], _new_database(url, "with_nul"))
+    merged = f"sqlite:///{tmp_path / 'all.sqlite'}"
+    merge([source], merged)
+    assert verify(merged).problems == ()
 
 
 def test_a_study_read_on_postgresql_before_step_9_is_carried_on_whole(url):

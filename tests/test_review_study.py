@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from bmcore.cli import app
 from bmcore.domain import BmcoreError, InputRefused
 from bmcore.plain import local_time
-from bmcore.review import plan, schema
+from bmcore.review import conduct, plan, schema
 from bmcore.review.allocation import Place, repeated_cases, work_list
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
@@ -562,6 +562,33 @@ def test_a_skipped_case_is_passed_over_with_its_later_arms_and_can_still_be_read
     desk.submit(unaided, SAID, Seconds(), "late")
     assert [w.state for w in desk.work("r01")[:2]] == ["unaided locked", "not started"]
     assert desk.next("r01").item.place == aided
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("a\x00b", r"holds a character that cannot be stored \(found U\+0000 at character 2"),
+        ("a\ud800", r"holds a character that cannot be stored \(found U\+D800 at character 2"),
+        ("x" * 4001, "is too long"),
+    ],
+)
+def test_a_note_or_a_reason_holds_what_a_comment_may_hold(desk, store, words, said):
+    place = first_three(desk)[0]
+    desk.submit(place, SAID, Seconds(), "k")
+    answer = SAID["primary"] | {"confidence": 1}
+    for enter in (
+        lambda: desk.flag(place, words, "f"),
+        lambda: desk.skip(first_three(desk)[1], words, "s"),
+        lambda: desk.correct(place, "primary", answer, words),
+        lambda: plan.amend(store, study(title="Another"), "Ida Lund", words),
+        lambda: conduct.pause(store, "primary-2027", "Ida Lund", words),
+        lambda: conduct.close(store, "primary-2027", "Ida Lund", words),
+    ):
+        with pytest.raises(BmcoreError, match=said):
+            enter()
+    assert conduct.log(store, "primary-2027") == ()
+    desk.flag(place, " seen\r\ntwice ", "g")
+    assert [note.text for note in desk.notes()] == ["seen\ntwice"]
 
 
 def test_flags_are_seen_and_taken_away_without_touching_answers(desk):

@@ -105,6 +105,9 @@ def test_the_words_hold_the_counts_against_the_published_ones(found: Audit, tmp_
     words.write_table(found, tmp_path / "audit.csv")
     lines = (tmp_path / "audit.csv").read_text().splitlines()
     assert len(lines) == 13 and lines[1].startswith(f"{CASE(86)},")
+    formula = replace(found, cases=(replace(found.cases[0], person="=1+1"),))
+    words.write_table(formula, tmp_path / "audit.csv")
+    assert f"{CASE(86)},'=1+1," in (tmp_path / "audit.csv").read_text()
 
 
 def test_a_changed_image_behind_a_link_and_a_corrected_table_are_noticed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from bmcore.analysis.endpoints import as_readings
 from bmcore.analysis.readings import LesionMarks, Reading, StudyData
 from bmcore.domain import PRIMARIES
+from bmcore.plain import safe_cell
 from bmcore.review.plan_question import FREE, Question
 from bmcore.review.sheet import MODELS_MASK
 from bmcore.review.votes import PRIMARY_CHOICES
@@ -118,7 +120,7 @@ def imrmc(data: StudyData, category: str) -> ImrmcStudy:
     """The readings as iMRMC takes them: a score a reading for ``category`` against the rest.
 
     "Cannot tell" ranks below everything. Names lose their blanks and commas, which the format
-    cannot hold; two that would become one keep a number.
+    cannot hold, and what a spreadsheet would run; two that would become one keep a number.
     """
     kept = [r for r in as_readings(data) if r.truth and not math.isnan(class_score(r, category))]
     readers = _plain([r.reader for r in kept])
@@ -136,11 +138,14 @@ def imrmc(data: StudyData, category: str) -> ImrmcStudy:
 
 
 def _plain(names: list[str]) -> dict[str, str]:
-    """Each name without blanks and commas, all different."""
+    """Each name without blanks, separators and quotes, none of them a formula, all different.
+
+    Quotes too: the format has none, so a spreadsheet would take them for its own.
+    """
     found: dict[str, str] = {}
     taken: set[str] = {"-1", "truth"}
     for name in sorted(set(names)):
-        base = "".join(name.replace(",", "").split()) or "x"
+        base = safe_cell("".join(re.sub('[,;"]', "", name).split())) or "x"
         free, number = base, 2
         while free in taken:
             free, number = f"{base}{number}", number + 1

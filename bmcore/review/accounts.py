@@ -228,8 +228,10 @@ def _attempt(connection: sa.Connection, key: str, now: datetime) -> None:
     connection.execute(sa.delete(t).where(t.c.tried_at < now - _COUNTED_FOR))
     mine = t.c.name_digest == _digest(key)
     row = connection.execute(sa.select(t).where(mine)).one_or_none()
-    if row is not None and row.locked_until is not None and row.locked_until > now:
-        wait = int((row.locked_until - now).total_seconds()) + 1
+    until = None if row is None else row.locked_until
+    # a lock of more than the longest was set by a clock that was ahead, and is over
+    if until is not None and now < until <= now + timedelta(seconds=LONGEST_LOCK_S):
+        wait = int((until - now).total_seconds()) + 1
         raise refuse(
             "this name is locked after too many wrong passwords",
             hint=f"try again in {wait} s, or ask an administrator for a new password.",

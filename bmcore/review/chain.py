@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from bmcore.domain import refuse
 from bmcore.review import schema
 from bmcore.review.connect import StoreRefused
+from bmcore.review.votes import check_text, free_text
 
 GENESIS = hashlib.sha256(b"bmcore: first row of a chain").hexdigest()
 
@@ -50,6 +51,14 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a chained row cannot hold {type(value).__name__}")
 
 
+def _storable(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        if name in ("note", "reason"):
+            return free_text(name, value)
+        check_text(name.replace("_", " "), value)
+    return value
+
+
 def own_site(connection: sa.Connection) -> str:
     """The id of this database's own chain."""
     chains = schema.chains
@@ -59,13 +68,15 @@ def own_site(connection: sa.Connection) -> str:
 def append(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> sa.Row[Any]:
     """Add one row to this site's chain, inside a transaction that writes; returns it as stored.
 
+    Notes and reasons are tidied; text that no database keeps is refused.
+
     Writers take turns (``connect``), and the row of ``chains`` is locked besides, so no two rows
     follow the same one.
     """
     chains = schema.chains
     head = connection.execute(sa.select(chains).where(chains.c.own).with_for_update()).one()
     row: dict[str, Any] = {column.name: None for column in table.columns if column.name != "hash"}
-    row |= values
+    row |= {name: _storable(name, value) for name, value in values.items()}
     row |= {"site": head.site, "seq": head.length + 1, "previous": head.head}
     if "id" in table.c:
         newest = sa.select(sa.func.max(table.c.id)).where(table.c.site == head.site)

@@ -24,6 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from bmcore import disk
 from bmcore.domain import BmcoreError, refuse
+from bmcore.review import untrusted
 from bmcore.review.write_queue import begin_immediate
 
 BUSY_TIMEOUT_MS = 30_000
@@ -70,7 +71,8 @@ def make_engine(url: str) -> sa.Engine:
 def make_reading_engine(url: str) -> sa.Engine:
     """An engine that cannot write: SQLite opened read-only, PostgreSQL in read-only transactions.
 
-    Text that is no UTF-8 is read as it stands instead of being a fault.
+    A SQLite file may come from anybody, see ``untrusted``. Text that is no UTF-8 is read as it
+    stands instead of being a fault.
     """
     try:
         parsed = sa.make_url(url)
@@ -114,6 +116,7 @@ def readable(url: str) -> Iterator[tuple[str, bool]]:
                 shutil.copy(beside, Path(folder) / beside.name)
         copy = Path(folder) / path.name
         with closing(sqlite3.connect(copy)) as connection:
+            untrusted.limit(connection)
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         yield f"sqlite:///{copy}", True
 
@@ -149,6 +152,7 @@ def _interrupted(path: Path) -> bool:
         return False
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as c:
+            untrusted.limit(c)
             c.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError as fault:
         return "locked" not in str(fault)
@@ -158,6 +162,8 @@ def _interrupted(path: Path) -> bool:
 def _on_reading_connect(connection: sqlite3.Connection, record: Any) -> None:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    untrusted.limit(connection)
+    record.info[untrusted.ROOM] = untrusted.check(connection)
 
 
 def shown(url: str) -> str:
@@ -179,6 +185,8 @@ def database_faults(where: str) -> Iterator[None]:
             told = told.__context__  # what had ended the transaction before
         found = str(told.orig if isinstance(told, DBAPIError) else told).strip()
         what, hint = _in_words(found)
+        if isinstance(fault, untrusted.Untrusted):
+            what, hint = "the database is not as bmcore writes it", _NOT_OURS
         raise refuse(what, file=where, found=found, hint=hint, error=StoreRefused) from fault
     except OSError as fault:
         raise refuse(
@@ -190,8 +198,18 @@ def database_faults(where: str) -> Iterator[None]:
         ) from fault
 
 
+_NOT_OURS = "use a backup, or ask for the file once more; keep this one."
+
+
 def _in_words(fault: str) -> tuple[str, str]:
     low = fault.lower()
+    if "interrupted" in low:
+        return "reading the database takes more work than its size explains", _NOT_OURS
+    if "too big" in low:
+        longest = untrusted.LONGEST_CELL >> 20
+        return f"the database holds a value of more than {longest} MiB", _NOT_OURS
+    if "nul (0x00)" in low:
+        return "a text holds a NUL character, which PostgreSQL cannot keep", "take it out."
     if "not a database" in low or "malformed" in low or "corrupt" in low:
         return (
             "the file is damaged or is not a database",

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bmcore.domain import Finding, Severity, refuse
-from bmcore.review import merge_checks, schema
+from bmcore.review import merge_checks, schema, untrusted
 from bmcore.review.connect import (
     StoreRefused,
     database_faults,
@@ -77,7 +77,11 @@ def merge(sources: Sequence[str], out: str) -> Merged:
         for site in _read(source):
             _keep_the_longer(sites, site)
     together = [merge_checks.SiteRows(s.name, s.rows) for s in sites.values()]
-    problems = [*merge_checks.different_images(together), *merge_checks.late_sheets(together)]
+    problems = [
+        *merge_checks.different_images(together),
+        *merge_checks.late_sheets(together),
+        *merge_checks.unstorable(together, out.startswith("postgresql")),
+    ]
     if problems:
         raise StoreRefused(*problems)
     with removed_if_new(out):
@@ -103,7 +107,8 @@ def _read_from(url: str, source: str) -> list[_Site]:
         with database_faults(shown(source)), engine.connect() as connection:
             if step_of(connection) != newest_step():
                 raise refuse("open this database once with this version first", file=shown(source))
-            heads = [dict(r._mapping) for r in connection.execute(sa.select(schema.chains))]
+            chains = untrusted.rows(connection, sa.select(schema.chains))
+            heads = [dict(r._mapping) for r in chains]
             return [_Site(head, _rows(connection, head["site"]), source) for head in heads]
     finally:
         engine.dispose()
@@ -113,7 +118,7 @@ def _rows(connection: sa.Connection, site: str) -> tuple[tuple[sa.Table, dict[st
     found = [
         (table, dict(row._mapping))
         for table in schema.CHAINED
-        for row in connection.execute(sa.select(table).where(table.c.site == site))
+        for row in untrusted.rows(connection, sa.select(table).where(table.c.site == site))
     ]
     return tuple(sorted(found, key=lambda pair: pair[1]["seq"]))
 

@@ -5,6 +5,7 @@ same id, and no answer without the models after their answers were shown at anot
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,24 @@ def _counts(exposure: Row, sheet: Row, design: str) -> bool:
     if exposure["study"] != sheet["study"]:
         return True
     return design == "sequential" and exposure["occasion"] >= sheet["occasion"]
+
+
+def unstorable(sites: Sequence[SiteRows], postgresql: bool) -> list[Finding]:
+    """Texts of earlier versions that the new database cannot hold; rows are copied as they are."""
+    return [
+        Finding(
+            Severity.REFUSED,
+            f"row {row['seq']} of {site.name} ({table.name}) cannot be copied: its {column} holds "
+            f"U+{ord(held[0]):04X} at character {held.start() + 1}",
+            expected="text that PostgreSQL can hold" if postgresql else "text",
+            hint="merge into a SQLite database instead (--out FILE)." if postgresql else None,
+        )
+        for site in sites
+        for table, row in site.rows
+        for column, value in row.items()
+        if isinstance(value, str)
+        and (held := re.search("[\0\ud800-\udfff]" if postgresql else "[\ud800-\udfff]", value))
+    ]
 
 
 def notes(sites: Sequence[SiteRows]) -> Iterator[str]:

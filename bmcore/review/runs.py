@@ -166,7 +166,8 @@ def finish(
     """Say how a running run ended: done, failed or cancelled."""
     if state not in ("done", "failed", "cancelled"):
         raise ValueError(f"a run does not end as {state!r}")
-    changed = {"state": state, "ended_at": datetime.now(UTC), "message": message, "digest": digest}
+    kept = message.encode("utf-8", "replace").decode().replace("\0", "?")  # as a database can
+    changed = {"state": state, "ended_at": datetime.now(UTC), "message": kept, "digest": digest}
     query = _at(sa.update(_T), run.kind, run.subject).where(_T.c.state == "running")
     store.write(lambda connection: connection.execute(query.values(**changed)))
 

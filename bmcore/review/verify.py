@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from bmcore.domain import refuse
 from bmcore.plain import MOST_BYTES, NotPlain, brief, read_json
-from bmcore.review import schema, triggers
+from bmcore.review import schema, triggers, untrusted
 from bmcore.review.chain import GENESIS, digest
 from bmcore.review.connect import (
     StoreRefused,
@@ -88,6 +88,7 @@ def _verify(url: str, where: str, anchors: Sequence[dict[str, Any]], home: Path 
     engine = make_reading_engine(url)
     try:
         with database_faults(where), engine.connect() as connection:
+            _refuse_stand_ins(connection, where)
             _refuse_other_steps(connection, where)
             problems = list(triggers.problems(connection))
             heads = _all_heads(connection)
@@ -204,14 +205,14 @@ def _all_heads(connection: sa.Connection) -> list[dict[str, Any]]:
     if connection.dialect.name == "sqlite":
         own = sa.type_coerce(t.c.own, sa.Integer)  # type: ignore[assignment]
     query = sa.select(t.c.site, own.label("own"), t.c.length, t.c.head)
-    return [dict(row._mapping) for row in connection.execute(query)]
+    return [dict(row._mapping) for row in untrusted.rows(connection, query)]
 
 
 def _all_rows(connection: sa.Connection) -> dict[str, list[_Row]]:
     rows: dict[str, list[_Row]] = defaultdict(list)
     for table in schema.CHAINED:
         columns = [_raw(connection, column) for column in table.columns]
-        for record in connection.execute(sa.select(*columns)):
+        for record in untrusted.rows(connection, sa.select(*columns)):
             values = {k: _time(v) if k.endswith("_at") else v for k, v in record._mapping.items()}
             rows[values["site"]].append(_Row(table.name, values))
     return rows
@@ -232,6 +233,19 @@ def _time(value: Any) -> Any:
     except ValueError:
         return value
     return time if f"{time:%Y-%m-%d %H:%M:%S.%f}" == value else value
+
+
+def _refuse_stand_ins(connection: sa.Connection, where: str) -> None:
+    found = triggers.stand_ins(connection)
+    if found:
+        raise refuse(
+            "what is in the place of a table of bmcore is none",
+            file=where,
+            found=", ".join(found),
+            expected="tables",
+            hint="find out who made it; a view can show rows that nobody stored.",
+            error=StoreRefused,
+        )
 
 
 def _refuse_other_steps(connection: sa.Connection, where: str) -> None:

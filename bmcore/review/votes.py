@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -40,6 +41,8 @@ ROLES = tuple(ROLE_NAMES)
 PHASES = tuple(PHASE_NAMES)
 PRIMARY_CHOICES = tuple(CHOICE_NAMES)
 COMMENT_LIMIT = 4000
+# Controls but tab and line end, and halves of a character (Unicode's categories Cc and Cs).
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,7 @@ class VoteDraft(_Answer):
         for name in ("comment", "reason"):
             value = getattr(self, name)
             if value is not None:
-                text = _text(value).replace("\r\n", "\n").replace("\r", "\n")
-                object.__setattr__(self, name, text.strip())
+                object.__setattr__(self, name, _tidy_lines(value))
         for name in ("role", "phase", "primary", "model_primary"):
             value = getattr(self, name)
             if value is not None:
@@ -206,6 +208,26 @@ def _spelling(name: str, value: object) -> object:
     return Reader(str(value), "other").key if name == "reader" else value
 
 
+def free_text(what: str, value: str) -> str:
+    """A note or a reason as it is stored: tidied like those of a vote, and refused like them."""
+    text = _tidy_lines(value)
+    problems = _long_text(what, text)
+    if problems:
+        raise InputRefused(*problems)
+    return text
+
+
+def check_text(what: str, value: str) -> None:
+    """Refuse a text that holds what no database keeps."""
+    problems = _unprintable(what, value)
+    if problems:
+        raise InputRefused(*problems)
+
+
+def _tidy_lines(value: object) -> str:
+    return _text(value).replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise refuse("this must be text", found=repr(value), expected="text")
@@ -236,12 +258,12 @@ def _long_text(what: str, value: str) -> list[Finding]:
 
 
 def _unprintable(what: str, value: str) -> list[Finding]:
-    for position, character in enumerate(value, start=1):
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t":
-            found = f"U+{ord(character):04X} at character {position}"
-            sentence = f"the {what} holds a character that cannot be stored"
-            return [_problem(sentence, found, hint="delete that character.")]
-    return []
+    character = _UNPRINTABLE.search(value)
+    if character is None:
+        return []
+    found = f"U+{ord(character[0]):04X} at character {character.start() + 1}"
+    sentence = f"the {what} holds a character that cannot be stored"
+    return [_problem(sentence, found, hint="delete that character.")]
 
 
 def _choice(what: str, value: str, allowed: tuple[str, ...]) -> list[Finding]:

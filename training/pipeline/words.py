@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES
+from bmcore.plain import safe_cell
 from training.pipeline.audit import Audit, AuditedCase
 from training.pipeline.published import against_published
 from training.run.files import write_text
@@ -29,7 +30,8 @@ def write_table(found: Audit, path: Path) -> None:
     rows.writerow(["case", "person", "primary", "used for", "why not", "notes"])
     for c in found.cases:
         primary = "" if c.primary is None else str(c.primary)
-        rows.writerow([c.case_id, c.person, primary, _use(c), c.why, "; ".join(c.notes)])
+        cells = [c.case_id, c.person, primary, _use(c), c.why, "; ".join(c.notes)]
+        rows.writerow([safe_cell(cell) for cell in cells])
     write_text(path, text.getvalue())
 
 
