@@ -90,6 +90,9 @@ class SeriesFound:
     problems: why it cannot be used, though it may be wanted. notes: what else was noticed.
     images: all its images; stack: those in order, None where they are no volume.
     part: what tells the volume from others of its series, in words.
+    surely_after: that it is after contrast agent is said by its own name, or by its tag where a
+    native T1 without that tag lies beside it.
+    coverage: 0-1, how much it covers of what the series of its examination cover of the head.
     """
 
     label: str
@@ -107,6 +110,8 @@ class SeriesFound:
     reformatted: bool = False
     fat_suppressed: bool = False
     part: str = ""
+    surely_after: bool = False
+    coverage: float = 1.0
 
     @property
     def described(self) -> str:
