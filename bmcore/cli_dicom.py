@@ -32,10 +32,10 @@ class Wanted:
 
 def is_dicom(wanted: Wanted) -> bool:
     """True where the paths are for the door of DICOM; InputRefused for DICOM and NIfTI together."""
-    from bmcore.intake.dicom import holds_dicom
+    from bmcore.intake.dicom import holds_dicom, holds_packed
 
     paths = [path for path in wanted.all_paths if path.exists()]
-    dicom = [path for path in paths if holds_dicom([path])]
+    dicom = [path for path in paths if holds_dicom([path]) or holds_packed(path)]
     if dicom and len(dicom) < len(paths):
         raise refuse(
             "DICOM and other files were named together",

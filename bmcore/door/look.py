@@ -17,7 +17,7 @@ from bmcore.door.found import ExaminationRow, Found, SeriesRow, numbered
 from bmcore.geometry import to_ras, voxel_sizes_mm
 from bmcore.intake import dicom
 from bmcore.intake.dicom.deidentify import pseudonyms_of
-from bmcore.intake.dicom.files import list_files
+from bmcore.intake.dicom.files import is_packed, list_files
 from bmcore.intake.dicom.found import (
     SURE,
     ExaminationFound,
@@ -76,6 +76,8 @@ def _study(rest: Sequence[SourceFile], images: Sequence[SourceFile]) -> StudyFou
     except InputRefused:
         if images:
             return None
+        if any(is_packed(file) for file in rest):
+            raise
         raise refuse(
             "there is no MRI image in these files",
             found=_listed(rest),

@@ -12,7 +12,7 @@ in ``geometry`` and nowhere else. Files are parsed in the child process of ``int
 
 from bmcore.intake.dicom.choose import TAKEN, choose, propose
 from bmcore.intake.dicom.convert import read_image, read_volume, to_case, to_raw
-from bmcore.intake.dicom.files import holds_dicom
+from bmcore.intake.dicom.files import holds_dicom, holds_packed
 from bmcore.intake.dicom.found import ChoiceNeeded, RawStudy, SeriesFound, StudyChoice, StudyFound
 from bmcore.intake.dicom.study import of_files, read_study
 from bmcore.intake.dicom.table import table
@@ -26,6 +26,7 @@ __all__ = [
     "StudyFound",
     "choose",
     "holds_dicom",
+    "holds_packed",
     "of_files",
     "propose",
     "read_image",

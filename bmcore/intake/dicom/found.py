@@ -43,11 +43,15 @@ class ChoiceNeeded(InputRefused):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file as it lies here, and what the user calls it. given: in which of the given paths."""
+    """A file as it lies here, and what the user calls it. given: in which of the given paths.
+
+    closed: why an archive that lay beside other files was not opened.
+    """
 
     path: Path
     name: str
     given: int = 0
+    closed: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from bmcore.domain import Finding, Severity, refuse
 from bmcore.geometry import voxel_sizes_mm
 from bmcore.intake.dicom.extent import with_coverage
-from bmcore.intake.dicom.files import list_files
+from bmcore.intake.dicom.files import is_packed, list_files
 from bmcore.intake.dicom.found import (
     SURE,
     ExaminationFound,
@@ -65,6 +65,16 @@ def of_files(files: Sequence[SourceFile], name: str | None = None) -> StudyFound
     """``read_study`` of files that were listed already. name: of all, as the user knows it."""
     scanned = scan(files)
     if not scanned.images and not scanned.others:
+        packed = [file for file in files if is_packed(file)]
+        if packed:
+            raise refuse(
+                "there is no DICOM image in it, but an archive that has to be unpacked first",
+                file=name,
+                found="; ".join(f"{file.name}{f' ({file.closed})' if file.closed else ''}"
+                                for file in packed[:_NAMED]),
+                expected="a folder or zip of a DICOM examination",
+                hint="unpack it and choose its folder.",
+            )  # fmt: skip
         raise refuse(
             "there is no DICOM image in it",
             file=name,
