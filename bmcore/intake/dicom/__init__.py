@@ -16,6 +16,7 @@ from bmcore.intake.dicom.files import holds_dicom, holds_packed
 from bmcore.intake.dicom.found import ChoiceNeeded, RawStudy, SeriesFound, StudyChoice, StudyFound
 from bmcore.intake.dicom.study import of_files, read_study
 from bmcore.intake.dicom.table import table
+from bmcore.intake.dicom.visit import as_one_visit, together, with_visits
 
 __all__ = [
     "TAKEN",
@@ -24,6 +25,7 @@ __all__ = [
     "SeriesFound",
     "StudyChoice",
     "StudyFound",
+    "as_one_visit",
     "choose",
     "holds_dicom",
     "holds_packed",
@@ -35,4 +37,6 @@ __all__ = [
     "table",
     "to_case",
     "to_raw",
+    "together",
+    "with_visits",
 ]

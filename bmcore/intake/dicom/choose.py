@@ -24,6 +24,7 @@ from bmcore.intake.dicom.found import (
     StudyChoice,
     StudyFound,
 )
+from bmcore.intake.dicom.visit import of_one_visit
 
 NONE = "none"
 TAKEN = "taken as "  # how the finding on a choice begins
@@ -118,6 +119,9 @@ def _which(offered: Sequence[tuple[PatientFound, ExaminationFound]]) -> Finding:
     missing = [SEQUENCE_NAMES[n] for n in SEQUENCES if n not in _there(newest)]
     if missing and len(offered) == 2:
         what += f"; the newer has no {' and no '.join(missing)}"
+    if of_one_visit([examination for _, examination in offered]):
+        named = " ".join(f"--study {examination.label}" for _, examination in offered)
+        hint = f"name one with --study and its number, or all if they belong together: {named}."
     return Finding(Severity.REFUSED, what, found=_offer(offered), hint=hint)
 
 

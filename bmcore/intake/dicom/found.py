@@ -166,11 +166,15 @@ class PatientFound:
 
 @dataclass(eq=False)
 class StudyFound:
-    """All that was found. ``close`` removes what was unpacked; also a context manager."""
+    """All that was found. ``close`` removes what was unpacked; also a context manager.
+
+    absent: series UID -> how many images a DICOMDIR names that are not there.
+    """
 
     patients: tuple[PatientFound, ...]
     notes: tuple[Finding, ...] = ()
     unpacked: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+    absent: Mapping[str, int] = field(default_factory=dict)
 
     def examinations(self) -> Iterator[tuple[PatientFound, ExaminationFound]]:
         for patient in self.patients:

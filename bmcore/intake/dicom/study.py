@@ -82,7 +82,7 @@ def of_files(files: Sequence[SourceFile], name: str | None = None) -> StudyFound
             expected="a folder or zip of a DICOM examination",
             hint="choose the folder that the images lie in.",
         )
-    return StudyFound(tuple(_patients(scanned)), scanned.notes)
+    return StudyFound(tuple(_patients(scanned)), scanned.notes, absent=scanned.absent)
 
 
 def _patients(scanned: Scanned) -> Iterator[PatientFound]:
@@ -92,13 +92,13 @@ def _patients(scanned: Scanned) -> Iterator[PatientFound]:
         found = []
         for group in examinations(patient.images):
             number += 1
-            series = tuple(_series(group.images, scanned.absent))
+            series = tuple(series_of(group.images, scanned.absent))
             found.append(ExaminationFound(str(number), str(group.key[0]), group.label, series))
         identity = "\0".join(map(str, patient.key[: 3 if patient.key[0] else 4]))
         yield PatientFound(patient.label, identity, tuple(found))
 
 
-def _series(images: Sequence[Image], absent: Mapping[str, int]) -> list[SeriesFound]:
+def series_of(images: Sequence[Image], absent: Mapping[str, int]) -> list[SeriesFound]:
     """All volumes of one examination, with what each is; in the order of the scanner's numbers."""
     parts: list[tuple[Group, Part]] = []
     for group in groups_of_series(images):
