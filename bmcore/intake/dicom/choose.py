@@ -117,7 +117,7 @@ def _which(offered: Sequence[tuple[PatientFound, ExaminationFound]]) -> Finding:
     what = f"the files hold {len(offered)} examinations of one patient"
     newest = offered[-1][1]
     missing = [SEQUENCE_NAMES[n] for n in SEQUENCES if n not in _there(newest)]
-    if missing and len(offered) == 2:
+    if missing and len(offered) == 2 and offered[0][1].date != newest.date:
         what += f"; the newer has no {' and no '.join(missing)}"
     if of_one_visit([examination for _, examination in offered]):
         named = " ".join(f"--study {examination.label}" for _, examination in offered)
