@@ -92,7 +92,10 @@ def predict(
         typer.Option(help="DICOM: t1c=7 takes series 7 (or a UID), t2w=none leaves T2 out."),
     ] = None,
     study: Annotated[
-        str | None, typer.Option(help="DICOM: number, date or UID of the examination.")
+        list[str] | None,
+        typer.Option(
+            help="DICOM: number, date or UID of the examination; given twice, both are read as one."
+        ),
     ] = None,
     age: Annotated[float | None, typer.Option(help="Age in years.")] = None,
     sex: Annotated[str | None, typer.Option(help="male or female.")] = None,
@@ -116,7 +119,8 @@ def predict(
     same_patient: Annotated[
         bool,
         typer.Option(
-            "--same-patient", help="Files belong together although their names say otherwise."
+            "--same-patient",
+            help="Files belong together although their names or study UIDs say otherwise.",
         ),
     ] = False,
     legend: Annotated[
@@ -143,7 +147,7 @@ def predict(
 
     named = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
     paths = {name: path for name, path in named.items() if path is not None}
-    images = cli_dicom.Wanted(case or [], paths, series or [], study)
+    images = cli_dicom.Wanted(case or [], paths, series or [], study or [], same_patient)
     with cli_study.refusals(out):
         told = cli_predict.Told(same_patient, tuple(legend or ()))
         asked = cli_predict.Asked(images, out, given, clinical, bundle, case_id, force, told)

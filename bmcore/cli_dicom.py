@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user says of the images: paths, a path for a sequence, series and examination."""
+    """What the user says of the images: paths, a path for a sequence, series and examination.
+
+    study: several are read as one. same_patient: so are all that are of one visit.
+    """
 
     paths: Sequence[Path]
     named: Mapping[str, Path]
     series: Sequence[str]
-    study: str | None
+    study: Sequence[str] = ()
+    same_patient: bool = False
 
     @property
     def all_paths(self) -> list[Path]:
@@ -32,10 +36,10 @@ class Wanted:
 
 def is_dicom(wanted: Wanted) -> bool:
     """True where the paths are for the door of DICOM; InputRefused for DICOM and NIfTI together."""
-    from bmcore.intake.dicom import holds_dicom
+    from bmcore.intake.dicom import holds_dicom, holds_packed
 
     paths = [path for path in wanted.all_paths if path.exists()]
-    dicom = [path for path in paths if holds_dicom([path])]
+    dicom = [path for path in paths if holds_dicom([path]) or holds_packed(path)]
     if dicom and len(dicom) < len(paths):
         raise refuse(
             "DICOM and other files were named together",
@@ -55,10 +59,15 @@ def read(wanted: Wanted, case_id: str | None, home: Path) -> RawStudy:
     """
     from bmcore.intake import dicom
 
-    with dicom.read_study(wanted.all_paths) as found:
+    with dicom.read_study(wanted.all_paths) as brought:
+        found, study = brought, next(iter(wanted.study), None)
+        if len(wanted.study) > 1:
+            found, study = dicom.together(brought, wanted.study), None
+        elif wanted.same_patient and study is None:
+            found = dicom.as_one_visit(brought)
         typer.echo(dicom.table(found), err=True)
         series = {**_by_path(wanted, found), **_by_word(wanted.series)}
-        return dicom.to_raw(dicom.choose(found, series, wanted.study), home, case_id)
+        return dicom.to_raw(dicom.choose(found, series, study), home, case_id)
 
 
 def _by_word(words: Sequence[str]) -> dict[str, str]:

@@ -98,6 +98,61 @@ def test_two_examinations_are_asked_and_nothing_is_written(tmp_path, predict, pr
     assert result.exit_code == 0 and set(predicted[0].sequences) == {"t1c", "t2w", "t2f"}
 
 
+def two_orders(folder: Path, **later: object) -> dict:
+    """One visit of one patient whose T2 and FLAIR are of another order, with its own study UID."""
+    made = {}
+    for number, name in enumerate(dicom_fixture.TIMES, start=1):
+        own = {"StudyInstanceUID": "1.2.3.4.9", **later} if number > 2 else {}
+        made[name] = dicom_fixture.volume(number)
+        dicom_fixture.save(dicom_fixture.slices(made[name], name, number, **own), folder / name)
+    return made
+
+
+def test_two_orders_of_one_visit_are_read_as_one_where_the_user_says_so(
+    tmp_path, predict, predicted
+):
+    sources = two_orders(tmp_path / "a")
+    result = predict(tmp_path / "a")
+    assert result.exit_code == 2 and "--study 1 --study 2" in result.stderr
+    paths = ("--t1c", tmp_path / "a" / "t1c", "--t2f", tmp_path / "a" / "t2f")
+    assert "--study 1 --study 2" in predict(*paths).stderr and not predicted
+    for words in ((tmp_path / "a", "--same-patient"), (tmp_path / "a", "--study=1", "--study=2")):
+        result = predict(*words, "--force")
+        assert result.exit_code == 0, result.stderr
+        assert set(predicted[-1].sequences) == set(sources)
+    result = predict(*paths, "--same-patient", "--force")
+    assert result.exit_code == 0, result.stderr
+    assert set(predicted[-1].sequences) == {"t1c", "t2f"}
+    assert "2 examinations were read as one, as you said" in result.stdout
+    assert predicted[0].case_id == predicted[1].case_id == predicted[2].case_id
+
+
+@pytest.mark.parametrize(
+    "later",
+    [{"AcquisitionTime": "190000"}, {"AcquisitionDate": "20230109", "StudyDate": "20230109"}],
+)
+def test_another_visit_is_read_with_the_first_only_where_both_are_named(
+    tmp_path, predict, predicted, later
+):
+    two_orders(tmp_path / "a", **later)
+    result = predict(tmp_path / "a", "--same-patient")
+    assert result.exit_code == 2 and "2 examinations of one patient" in result.stderr
+    assert "--study 1 --study 2" not in result.stderr and not predicted
+    result = predict(tmp_path / "a", "--study", "1", "--study", "2")
+    assert result.exit_code == 0 and "not measured in one visit" in result.stdout
+
+
+def test_two_patients_are_never_read_as_one(tmp_path, predict, predicted):
+    two_orders(tmp_path / "a", PatientID="P2")
+    for words in (
+        ("--same-patient",),
+        ("--study", "1", "--study", "2"),
+        ("--study=1", "--study=9"),
+    ):
+        result = predict(tmp_path / "a", *words)
+        assert result.exit_code == 2 and not predicted
+
+
 def test_series_by_number_and_what_is_not_understood(tmp_path, predict, predicted):
     sources = dicom_fixture.four(tmp_path / "a")
     result = predict(tmp_path / "a", "--series", "t1c=1", "--series", "t1n=2")

@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from bmcore.cli import app
 from bmcore.domain import InputRefused
-from bmcore.door import bulk
+from bmcore.door import bulk, take
+from bmcore.door.look import look, opened
 from bmcore.imaging import preprocess, skull
 from bmcore.intake import library
 from bmcore.intake.nifti import write_volume
@@ -119,6 +120,20 @@ def test_two_dates_of_one_patient_are_two_cases_and_a_copy_is_one(tmp_path, home
     assert told.exit_code == 0 and "The same examination lies in both" in told.output
     ids = [e.case_id for e in library.list_cases(home)]
     assert len(ids) == 2 and ids[0].split("-")[0] == ids[1].split("-")[0]
+
+
+def test_two_orders_of_one_visit_are_offered_together_but_are_two_rows(tmp_path, home) -> None:
+    for number, (name, order) in enumerate((("t1c", "1.2.3"), ("t2f", "1.2.4")), start=1):
+        made = fixture.slices(fixture.volume(number), name, number, StudyInstanceUID=order)
+        fixture.save(made, tmp_path / "in" / name)
+    found = look([tmp_path / "in"])
+    assert [e.label for e in found.examinations] == ["1", "2", "1+2"] and found.likeliest is None
+    assert set(found.examinations[2].proposed) == {"t1c", "t2f"}
+    with opened([tmp_path / "in"]) as brought:
+        made, _ = take.raw(brought, found.examinations[2].proposed, "1+2", home)
+    assert set(made.volumes) == {"t1c", "t2f"}
+    entry = bulk.Item("in", tmp_path / "in")
+    assert len(list(bulk.preview(home, entry, None, bulk.Wishes()))) == 2
 
 
 def test_a_record_that_fits_twice_or_a_table_without_ids_is_not_used(tmp_path, home) -> None:

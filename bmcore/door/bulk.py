@@ -135,7 +135,8 @@ def _rows(home: Path, item: Item, wishes: Wishes) -> Iterator[Row]:
         return
     found = look([item.path], home=home)
     stamp = _stamp(item.path)
-    several = [e for e in found.examinations if e.proposed] or list(found.examinations)
+    single = [e for e in found.examinations if "+" not in e.label]
+    several = [e for e in single if e.proposed] or single
     for examination in several:
         key = _key(home, stamp, examination.case_id or examination.label)
         yield _of_examination(home, item, examination, key, wishes)

@@ -17,7 +17,7 @@ from bmcore.door.found import ExaminationRow, Found, SeriesRow, numbered
 from bmcore.geometry import to_ras, voxel_sizes_mm
 from bmcore.intake import dicom
 from bmcore.intake.dicom.deidentify import pseudonyms_of
-from bmcore.intake.dicom.files import list_files
+from bmcore.intake.dicom.files import is_packed, list_files
 from bmcore.intake.dicom.found import (
     SURE,
     ExaminationFound,
@@ -72,10 +72,12 @@ def _is_nifti(file: SourceFile) -> bool:
 def _study(rest: Sequence[SourceFile], images: Sequence[SourceFile]) -> StudyFound | None:
     """The DICOM among the files; where NIfTI lies beside it, DICOM counts only if it holds any."""
     try:
-        return dicom.of_files(rest)
+        return dicom.with_visits(dicom.of_files(rest))
     except InputRefused:
         if images:
             return None
+        if any(is_packed(file) for file in rest):
+            raise
         raise refuse(
             "there is no MRI image in these files",
             found=_listed(rest),
@@ -128,7 +130,7 @@ def _examination(found: ExaminationFound, patient: str) -> ExaminationRow:
     return ExaminationRow(
         found.label,
         f"patient {patient}" if patient else "",
-        found.date,
+        f"{found.date}, read as one" if "+" in found.label else found.date,
         tuple(_row(series) for series in found.series),
         {name: series.label for name, series in proposed.items()},
         {name: f"{q.what[:1].upper()}{q.what[1:]}. {_because(q)}" for name, q in questions.items()},

@@ -54,6 +54,8 @@ class _Run:
 
     def read(self) -> None:
         for place, word in enumerate(self.words):
+            if self._told_of_series(place):
+                continue
             if word in words.BOTH or self._unclear(place):
                 self._both(place)
             elif self._is_none(place):
@@ -76,6 +78,21 @@ class _Run:
                 self._other(place)
         self._end()
         self.signs += self.bare
+
+    def _told_of_series(self, place: int) -> bool:
+        """ "KM Gabe nach dieser Serie": the agent came after these images; with "vor" before."""
+        word, rest = self.words[place], self.words[place + 1 : place + 4]
+        named = next((n for n, w in enumerate(rest) if w in words.SERIES), None)
+        if not self.bare or named is None or any(w in words.AGENT for w in rest[:named]):
+            return False
+        if word in words.AFTER:
+            self.denials.append(" ".join((*self.bare, word, *rest[: named + 1])))
+        elif word in words.BEFORE:
+            self.signs.append(" ".join((*self.bare, word, *rest[: named + 1])))
+        else:
+            return False
+        self.bare, self.lead = [], None
+        return True
 
     def _both(self, place: int) -> None:
         """It cannot be told, or both is told: by these words."""

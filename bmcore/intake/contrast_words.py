@@ -6,7 +6,14 @@ stands for all that begin so.
 
 from __future__ import annotations
 
+import unicodedata
 from typing import NamedTuple
+
+
+def plain(text: str) -> str:
+    """Without accents, and as ``sequence_name`` takes letters of other scripts apart."""
+    apart = unicodedata.normalize("NFKD", text)
+    return "".join(c for c in apart if not unicodedata.combining(c))
 
 
 class Words:
@@ -40,7 +47,9 @@ LANGUAGES = {
         "ivkm mdc cmdc pdc sdc "
         "inj* contras* kontras* kontr dotarem magnevist multihance prohance clariscan omniscan "
         "primovist "
-        "vueway elucirem pixxoscan dotagraf* eovist artirem", "neg negativ*",
+        "vueway elucirem pixxoscan dotagraf* eovist artirem ablavar vasovist optimark magnegita "
+        "magnograf magnetolux cyclolux dotavist feraheme ferumox* resovist feridex endorem",
+        "neg negativ*",
     ),
     "English": Language(
         "no non not without witho* whitout wihtout wo wout none false off absent never",
@@ -83,6 +92,15 @@ LANGUAGES = {
         "без не нет", "до преди перед", "с со з", "после след пост пiсля після",
         "контрас* гадо* усилени* підсилен* ку кв", "нет",
     ),
+    "agents in other scripts": Language(
+        "", "", "", "", plain(
+            "магневист* дотарем* омнискан* мультиханс* примовист* прохэнс* кларискан* "
+            "ガドリ* ガドビ* ガドブ* ガドテ* ガドキ* マグネビスト* マグネスコープ* プロハンス* "
+            "オムニスキャン* リゾビスト* フェリデックス* 钆* 釓* 马根维显* 馬根維顯* 多它灵* "
+            "莫迪司* 欧乃影* 가도* 도타렘* 마그네비스트* 프로한스* 옴니스캔* 클라리스캔* "
+            "غادولين* جادولين* غادوفيست* γαδο* гадо*"
+        ),
+    ),
     "Arabic and Persian": Language(
         "بدون", "قبل", "مع با", "بعد",
         "حقن الحقن صبغة الصبغة تزريق تزریق",
@@ -101,6 +119,14 @@ def _all(*columns: str) -> Words:
     return Words(" ".join(getattr(row, name) for row in LANGUAGES.values() for name in columns))
 
 
+BEFORE = _all("before")
+AFTER = Words(" ".join((*_all("after").whole, "post")))
+# These images, behind a word for before or after that follows the agent.
+SERIES = Words(
+    "serie series seria serien serii sequenz* sequence* sequenza* secuencia* sequencia* sekvens* "
+    "sekwenc* scan scans messung* aufnahme* acquisition* acquisizion* adquisici* aquisica* "
+    "сери* последоват*"
+)
 NO = _all("without", "before")
 YES = _all("given", "after")
 AGENT = _all("agent")

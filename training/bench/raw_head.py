@@ -45,7 +45,7 @@ def measure(study: Path, bundle: Path | None, home: Path) -> None:
 
     watch = Watch()
     watch("Reading the study")
-    wanted = cli_dicom.Wanted([study], {}, [], None)
+    wanted = cli_dicom.Wanted([study], {}, [])
     if cli_dicom.is_dicom(wanted):
         raw = cli_dicom.read(wanted, None, home)
     else:

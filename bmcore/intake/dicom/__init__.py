@@ -12,10 +12,11 @@ in ``geometry`` and nowhere else. Files are parsed in the child process of ``int
 
 from bmcore.intake.dicom.choose import TAKEN, choose, propose
 from bmcore.intake.dicom.convert import read_image, read_volume, to_case, to_raw
-from bmcore.intake.dicom.files import holds_dicom
+from bmcore.intake.dicom.files import holds_dicom, holds_packed
 from bmcore.intake.dicom.found import ChoiceNeeded, RawStudy, SeriesFound, StudyChoice, StudyFound
 from bmcore.intake.dicom.study import of_files, read_study
 from bmcore.intake.dicom.table import table
+from bmcore.intake.dicom.visit import as_one_visit, together, with_visits
 
 __all__ = [
     "TAKEN",
@@ -24,8 +25,10 @@ __all__ = [
     "SeriesFound",
     "StudyChoice",
     "StudyFound",
+    "as_one_visit",
     "choose",
     "holds_dicom",
+    "holds_packed",
     "of_files",
     "propose",
     "read_image",
@@ -34,4 +37,6 @@ __all__ = [
     "table",
     "to_case",
     "to_raw",
+    "together",
+    "with_visits",
 ]

@@ -1,8 +1,9 @@
 """Which series is taken as which sequence; what is not sure is asked, never guessed.
 
-Preferred are, in this order: series that can be used; originals over reformats; a clear verdict;
-3D over 2D; without over with fat suppression; axial over other planes; small voxels. Where the two
-best are alike in all that, the user is asked.
+Preferred are, in this order: series that can be used; those of the whole head over slabs; originals
+over reformats; a clear verdict; after contrast by name, or by a tag that a native T1 lacks, over by
+a tag alone; 3D over 2D; without over with fat suppression; axial over other planes; small voxels.
+Where the two best are alike in all that, or may be pieces of one series, the user is asked.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from bmcore.intake.dicom.found import (
     StudyChoice,
     StudyFound,
 )
+from bmcore.intake.dicom.visit import of_one_visit
 
 NONE = "none"
 TAKEN = "taken as "  # how the finding on a choice begins
@@ -115,8 +117,11 @@ def _which(offered: Sequence[tuple[PatientFound, ExaminationFound]]) -> Finding:
     what = f"the files hold {len(offered)} examinations of one patient"
     newest = offered[-1][1]
     missing = [SEQUENCE_NAMES[n] for n in SEQUENCES if n not in _there(newest)]
-    if missing and len(offered) == 2:
+    if missing and len(offered) == 2 and offered[0][1].date != newest.date:
         what += f"; the newer has no {' and no '.join(missing)}"
+    if of_one_visit([examination for _, examination in offered]):
+        named = " ".join(f"--study {examination.label}" for _, examination in offered)
+        hint = f"name one with --study and its number, or all if they belong together: {named}."
     return Finding(Severity.REFUSED, what, found=_offer(offered), hint=hint)
 
 
@@ -185,7 +190,10 @@ class _Decided:
             self.questions.append(_is_it(name, best))
             return
         rival = next((o for o in others if _rank(o)[:-1] == _rank(best)[:-1]), None)
-        if best.usable and rival is not None and _alike(best, rival):
+        if rival is not None and not _alike(best, rival):
+            rival = None
+        rival = rival or next((o for o in others if _continues(best, o)), None)
+        if best.usable and rival is not None:
             self.questions.append(_which_of(name, best, rival))
             return
         self.series[name] = best
@@ -204,9 +212,11 @@ def _rank(series: SeriesFound) -> tuple:
     return (
         series.usable and series.confidence >= SURE,
         series.usable,
+        series.coverage,
         not series.reformatted,
         "DERIVED" not in first.get("ImageType", ()),
         series.confidence >= SURE,
+        series.surely_after or series.sequence != "t1c",
         str(first.get("MRAcquisitionType", "")).upper() == "3D",
         not series.fat_suppressed,
         _plane(series) == "axial",
@@ -226,6 +236,17 @@ def _alike(first: SeriesFound, second: SeriesFound) -> bool:
     return _plane(first) == _plane(second) and abs(a - b) <= _NEARLY * max(a, b)
 
 
+def _continues(first: SeriesFound, second: SeriesFound) -> bool:
+    """Whether one begins where the other ends, under one number and name: pieces of one series."""
+    one = first.number, first.description
+    if first.stack is None or second.stack is None or one != (second.number, second.description):
+        return False
+    to_first = np.linalg.inv(first.stack.affine)
+    ends = [to_first @ second.stack.affine @ [0, 0, k, 1] for k in (0, second.stack.shape[2] - 1)]
+    beside = [end[2] for end in ends]
+    return min(beside) > first.stack.shape[2] - 1 or max(beside) < 0
+
+
 def _is_it(name: str, series: SeriesFound) -> Finding:
     what = f"is this {SEQUENCE_NAMES[name]} ({name})? It is not sure"
     hint = f"--series {name}={series.label} if it is, --series {name}={NONE} to leave it out."
@@ -234,6 +255,8 @@ def _is_it(name: str, series: SeriesFound) -> Finding:
 
 def _which_of(name: str, first: SeriesFound, second: SeriesFound) -> Finding:
     what = f"two series fit {SEQUENCE_NAMES[name]} ({name}) equally well"
+    if _continues(first, second):
+        what = f"two series of {SEQUENCE_NAMES[name]} ({name}) may be two pieces of one"
     found = f"{first.title} and {second.title}"
     hint = f"choose with --series {name}={first.label} or --series {name}={second.label}."
     return Finding(Severity.REFUSED, what, found=found, hint=hint)
@@ -246,6 +269,9 @@ _MANY = {"t1n": "native T1 series", "t1c": "series after contrast", "t2w": "T2 s
 def _others(name: str, best: SeriesFound, others: Sequence[SeriesFound]) -> Finding:
     volume = str(best.images[0].get("MRAcquisitionType", "")).upper() == "3D"
     which = "the 3D original" if volume and not best.reformatted else f"the {_plane(best)} one"
+    less = any(other.usable and other.coverage < best.coverage for other in others)
+    if less and which != "the 3D original":
+        which = "the one that covers more of the head"
     what = f"{1 + len(others)} {_MANY[name]}: {which} taken"
     left = "left: " + ", ".join(other.title for other in others)
     return Finding(Severity.INFO, what, best.title, found=left)

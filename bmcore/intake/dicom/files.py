@@ -2,7 +2,8 @@
 
 An archive is checked as a whole before anything of it is written: no path out of it, no link, no
 more bytes than ``MOST_BYTES``, nothing that swells like a bomb. Its files are written under
-numbers, never under their own names, and only those that may be DICOM.
+numbers, never under their own names, and only those that may be DICOM. One that was given itself is
+refused where it must not be opened; one that lies beside other files is passed over, and named.
 """
 
 from __future__ import annotations
@@ -15,31 +16,62 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from bmcore import disk, zips
-from bmcore.domain import Finding, InputRefused, Severity, refuse
+from bmcore.domain import SEQUENCES, Finding, InputRefused, Severity, refuse
 from bmcore.intake.dicom.found import SourceFile
+from bmcore.intake.sequence_name import propose
 
 MOST_FILES = 50_000
 MOST_BYTES = 16 * 2**30  # of an archive, unpacked
 _MOST_SWELLING = 200  # times; MR images are packed to a half, a bomb to a thousandth
 _SWELLING_FROM = 16 * 2**20  # smaller files may be as empty as they like
 _PIECE = 2**20
+_LOOKED_AT = 400
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _JUNK = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
+# Packed as a zip, and no archive of images.
+_DOCUMENT = re.compile(
+    r"\.(?:do[ct][xm]|xl[st][xmb]|pp[st][xm]|od[tspg]|jar|apk|epub|pages|numbers|key|whl|npz)$",
+    re.IGNORECASE,
+)
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+# gzip, bzip2, xz, rar, 7z, zstd; a tar says so further on.
+_OTHER_ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"Rar!", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd")
 
 
 def is_archive(path: Path) -> bool:
-    """True for a zip, whatever it is called."""
+    """True for a zip, whatever it is called, that is no document."""
+    return not _DOCUMENT.search(path.name) and _start(path, 4) in _ZIP
+
+
+def is_packed(file: SourceFile) -> bool:
+    """True for an archive of any kind that would have to be unpacked, which may hold images."""
+    if _DOCUMENT.search(file.name) or _NIFTI.search(file.name):
+        return False
+    start = _start(file.path, 262)
+    return start[:4] in _ZIP or start.startswith(_OTHER_ARCHIVES) or start[257:262] == b"ustar"
+
+
+def holds_packed(path: Path) -> bool:
+    """True for such an archive, or a folder with one in it and no NIfTI file at its top."""
+    if not path.is_dir():
+        return is_packed(SourceFile(path, path.name))
+    if any(_NIFTI.search(file.name) for file in path.iterdir()):
+        return False
+    return any(is_packed(file) for file in islice(_below(path), _LOOKED_AT))
+
+
+def _start(path: Path, count: int) -> bytes:
     try:
         if not path.is_file():
-            return False
+            return b""
         with path.open("rb") as file:
-            start = file.read(4)
+            return file.read(count)
     except FileNotFoundError:
-        return False
-    return start in (b"PK\x03\x04", b"PK\x05\x06")
+        return b""
 
 
 def list_files(
@@ -50,8 +82,9 @@ def list_files(
     A DICOMDIR stands for the folder that it lies in; archives in a folder are opened, archives in
     archives are not. A SourceFile is one file with the name that its user knows. nifti: take files
     named .nii or .nii.gz out of archives, too. InputRefused for what is not there, is too much, or
-    is an archive that must not be opened.
+    is an archive that must not be opened and was given by itself.
     """
+    paths = list(paths)
     files: list[SourceFile] = []
     unpacked: tempfile.TemporaryDirectory[str] | None = None
     try:
@@ -62,7 +95,12 @@ def list_files(
                     continue
                 unpacked = unpacked or tempfile.TemporaryDirectory(prefix="bmcore-")
                 folder = disk.private_folder(Path(unpacked.name) / str(len(files)))
-                files += _unpacked(file, folder, nifti)
+                try:
+                    files += list(_unpacked(file, folder, nifti))
+                except InputRefused as refusal:
+                    if file.path == path or (isinstance(path, SourceFile) and len(paths) == 1):
+                        raise
+                    files.append(replace(file, closed=_why_closed(refusal)))
             if len(files) > MOST_FILES:
                 raise refuse(
                     "there are too many files",
@@ -75,6 +113,11 @@ def list_files(
             unpacked.cleanup()
         raise
     return files, unpacked
+
+
+def _why_closed(refusal: InputRefused) -> str:
+    first = refusal.findings[0]
+    return first.what if first.found is None else f"{first.what}: {first.found}"
 
 
 def _at(path: Path | SourceFile, given: int) -> Iterable[SourceFile]:
@@ -188,16 +231,17 @@ def may_be_dicom(start: bytes) -> bool:
 def holds_dicom(paths: Iterable[Path]) -> bool:
     """True where ``paths`` are for the door of DICOM: an archive, a DICOMDIR, or DICOM files in it.
 
-    A folder with a NIfTI file at its top is not. At most a few hundred files are looked at.
+    A folder with NIfTI files at its top is not where one is named like a sequence, or no file is
+    DICOM for sure. At most a few hundred files are looked at.
     """
     for path in paths:
         if path.is_dir():
-            names = [p.name.lower() for p in path.iterdir()]
-            if any(name.endswith((".nii", ".nii.gz")) for name in names):
+            nifti = [p.name for p in path.iterdir() if _NIFTI.search(p.name)]
+            if any(propose(_NIFTI.sub("", name)).sequence in SEQUENCES for name in nifti):
                 return False
-            for count, file in enumerate(_below(path)):
-                if count > 400:
-                    break
+            for file in islice(_below(path), _LOOKED_AT):
+                if nifti and _start(file.path, 132)[128:] != b"DICM":
+                    continue
                 if _starts_like_dicom(file.path) or is_archive(file.path):
                     return True
         elif is_archive(path) or (path.is_file() and _starts_like_dicom(path)):

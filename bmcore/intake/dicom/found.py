@@ -43,11 +43,15 @@ class ChoiceNeeded(InputRefused):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file as it lies here, and what the user calls it. given: in which of the given paths."""
+    """A file as it lies here, and what the user calls it. given: in which of the given paths.
+
+    closed: why an archive that lay beside other files was not opened.
+    """
 
     path: Path
     name: str
     given: int = 0
+    closed: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,9 @@ class SeriesFound:
     problems: why it cannot be used, though it may be wanted. notes: what else was noticed.
     images: all its images; stack: those in order, None where they are no volume.
     part: what tells the volume from others of its series, in words.
+    surely_after: that it is after contrast agent is said by its own name, or by its tag where a
+    native T1 without that tag lies beside it.
+    coverage: 0-1, how much it covers of what the series of its examination cover of the head.
     """
 
     label: str
@@ -107,6 +114,8 @@ class SeriesFound:
     reformatted: bool = False
     fat_suppressed: bool = False
     part: str = ""
+    surely_after: bool = False
+    coverage: float = 1.0
 
     @property
     def described(self) -> str:
@@ -157,11 +166,15 @@ class PatientFound:
 
 @dataclass(eq=False)
 class StudyFound:
-    """All that was found. ``close`` removes what was unpacked; also a context manager."""
+    """All that was found. ``close`` removes what was unpacked; also a context manager.
+
+    absent: series UID -> how many images a DICOMDIR names that are not there.
+    """
 
     patients: tuple[PatientFound, ...]
     notes: tuple[Finding, ...] = ()
     unpacked: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+    absent: Mapping[str, int] = field(default_factory=dict)
 
     def examinations(self) -> Iterator[tuple[PatientFound, ExaminationFound]]:
         for patient in self.patients:

@@ -33,7 +33,8 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fault:
-    """what: in words. kind: missing, double, uneven, tilted, few or none."""
+    """what: in words. kind: missing, double, uneven, tilted, few, none, mixed,
+    identity or agent."""
 
     kind: str
     what: str

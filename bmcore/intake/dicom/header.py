@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bmcore.intake.dicom import tags
+from bmcore.intake.dicom.agent import told as told_of_agent
 from bmcore.intake.dicom.deidentify import naming_words, shown
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -27,12 +28,6 @@ _HEADER_BYTES = 2**20  # of a deflated file
 _PIXELS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 _FLOATS = (b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00")
 _UNDEFINED = 0xFFFFFFFF
-_NO_AGENT = re.compile(
-    r"(?:none?|nein|keines?|ohne.*|without.*|sans.*|sin.*|senza.*|sem|zonder|bez|нет|без.*|nativ\w*|"
-    r"native|nil|null|n/?a|not? .*|aucune?|ningun\w*|nessun\w*|nenhum\w*|geen|brak|yok|ingen|"
-    r"unknown|false|0+(?:[.,]0+)?|[-–—./? ]*)",
-    re.IGNORECASE,
-)
 
 
 class NotDicom(Exception):
@@ -194,16 +189,18 @@ def _person(dataset: Any) -> dict[str, str]:
     return row
 
 
-def _contrast(dataset: Any) -> dict[str, Any]:
-    """ContrastAgent: True where one is named, False where the field says "none", else absent."""
-    said: list[bool] = []
+def _contrast(dataset: Any) -> dict[str, bool]:
+    """What the tags say of contrast agent, as ``agent.told`` reads them."""
+    texts, meanings, amounts = [], [], []
     for name in ("ContrastBolusAgent", "ContrastBolusIngredient"):
-        said += [_NO_AGENT.fullmatch(t) is None for t in _texts(dataset, name) if t.strip()]
+        texts += _texts(dataset, name)
     for name in ("ContrastBolusAgentSequence", "ContrastBolusIngredientCodeSequence"):
-        said += [True] * bool(_items(dataset, name))
+        for item in _items(dataset, name):
+            meanings += _texts(item, "CodeMeaning") or _texts(item, "CodeValue")
+            meanings += _texts(item, "ContrastBolusAgent")
     for name in ("ContrastBolusVolume", "ContrastBolusTotalDose"):
-        said += [True] * any(n > 0 for n in _numbers(dataset, name))
-    return {"ContrastAgent": said[0] and any(said)} if said else {}
+        amounts += _numbers(dataset, name)
+    return told_of_agent((*texts, *meanings), amounts)
 
 
 def _private(dataset: Any) -> dict[str, Any]:

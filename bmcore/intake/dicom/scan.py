@@ -10,7 +10,7 @@ from typing import Any
 
 from bmcore.domain import Finding, InputRefused, Severity
 from bmcore.intake.child import Limits, ask
-from bmcore.intake.dicom.files import is_archive
+from bmcore.intake.dicom.files import is_archive, is_packed
 from bmcore.intake.dicom.found import Image, SourceFile
 
 _AT_ONCE = 100
@@ -38,7 +38,9 @@ def scan(files: Sequence[SourceFile]) -> Scanned:
     for file, row in _rows([f for f in files if f not in directories]):
         if "other" in row:
             passed.append(file.name)
-            if is_archive(file.path):
+            if file.closed:
+                notes.append(_closed(file))
+            elif is_packed(file):
                 notes.append(_packed(file))
         elif "damaged" in row:
             notes.append(_damaged(file, str(row["damaged"])))
@@ -94,8 +96,15 @@ def _damaged(file: SourceFile, why: str) -> Finding:
     )
 
 
+def _closed(file: SourceFile) -> Finding:
+    what = f"an archive beside the images was passed over: {file.closed}"
+    hint = "if it holds images of the examination, unpack it yourself and add its folder."
+    return Finding(Severity.WARNING, what, file.name, hint=hint)
+
+
 def _packed(file: SourceFile) -> Finding:
-    what = "an archive in the archive was not opened"
+    zipped = is_archive(file.path)
+    what = f"an archive {'in the archive ' if zipped else ''}was not opened"
     return Finding(Severity.WARNING, what, file.name, hint="unpack it yourself and add its folder.")
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from bmcore.intake.dicom.agent import of_image
 from bmcore.intake.dicom.found import Image
-from bmcore.intake.dicom.volumes import Part, component, origin
+from bmcore.intake.dicom.volumes import Part, component, measured_at, origin
 from bmcore.intake.dicom.words import claims
 from bmcore.intake.sequence_name import contrast as contrast_said
 from bmcore.intake.sequence_name import derived, says_both
@@ -64,7 +65,8 @@ _BASE = {"t1": "T1", "t2": "T2", "flair": "FLAIR", "pd": "proton density"}
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind: in words. sequence: t1n, t1c, t2w, t2f or None. aside: why it is never used."""
+    """kind: in words. sequence: t1n, t1c, t2w, t2f or None. aside: why it is never used.
+    after_by_name: its own name says that it is after contrast agent."""
 
     kind: str
     sequence: str | None
@@ -73,13 +75,30 @@ class Verdict:
     reformatted: bool = False
     fat_suppressed: bool = False
     aside: bool = False
+    after_by_name: bool = False
 
 
-def judge(part: Part, agents: bool, shared_protocols: Collection[str]) -> Verdict:
+@dataclass(frozen=True)
+class Everywhere:
+    """The contrast tag of an examination whose series carry it alike, before and after the agent.
+
+    since: when the first series was measured whose name says contrast agent, in seconds; None where
+    no name does, or no time is given.
+    """
+
+    since: float | None = None
+
+
+def judge(
+    part: Part,
+    agents: bool,
+    shared_protocols: Collection[str],
+    everywhere: Everywhere | None = None,
+) -> Verdict:
     """agents: contrast agent was given in this examination, as far as is known.
 
     shared_protocols: names of protocols that stand in series of several kinds, so that they say
-    nothing of this one.
+    nothing of this one. everywhere: given where the contrast tag says nothing.
     """
     why = _aside(part)
     if why:
@@ -93,7 +112,7 @@ def judge(part: Part, agents: bool, shared_protocols: Collection[str]) -> Verdic
     if base in ("t2star", "stir", "epi", "steady state"):
         kind = {"t2star": "T2*", "stir": "STIR", "epi": "an echo-planar image"}.get(base, base)
         return Verdict(kind, None, sure, f"set aside: {kind} ({reason})", aside=True)
-    verdict = _named(base, sure, reason, part, agents, shared_protocols)
+    verdict = _named(base, sure, reason, part, agents, shared_protocols, everywhere)
     reformatted = _reformatted(first, claimed)
     fat = "fat suppressed" in claimed or "FS" in str(first.get("ScanOptions", "")).split("\\")
     if reformatted and verdict.sequence:
@@ -113,6 +132,11 @@ def judge(part: Part, agents: bool, shared_protocols: Collection[str]) -> Verdic
 def description(image: Image) -> tuple[str, str]:
     """(SeriesDescription, ProtocolName), as they may be shown."""
     return str(image.get("SeriesDescription", "")), str(image.get("ProtocolName", ""))
+
+
+def is_localiser(image: Image) -> bool:
+    tokens = {str(token).upper() for token in image.get("ImageType", ())}
+    return "LOCALIZER" in tokens or "localiser" in claims(description(image)[0])
 
 
 def object_kind(image: Image) -> str:
@@ -287,6 +311,7 @@ def _named(
     part: Part,
     agents: bool,
     shared_protocols: Collection[str],
+    everywhere: Everywhere | None,
 ) -> Verdict:
     if base is None:
         return Verdict("not known", None, sure, f"set aside: {reason}")
@@ -296,23 +321,34 @@ def _named(
     if base != "t1":
         sequence, kind = {"t2": ("t2w", "T2"), "flair": ("t2f", "FLAIR")}[base]
         return Verdict(kind, sequence, sure, f"by {reason}")
-    given, certain, why = contrast(part, agents, shared_protocols)
+    named = _said_by_name(part, shared_protocols)
+    if everywhere is not None and named is None:
+        given, certain, why = _by_time(part, everywhere)
+    else:
+        given, certain, why = _contrast(part, agents, named, everywhere is not None)
     sequence, kind = ("t1c", "T1 after contrast") if given else ("t1n", "T1 native")
-    return Verdict(kind, sequence, min(sure, certain), f"T1 by {reason}; {why}")
+    why = f"T1 by {reason}; {why}"
+    return Verdict(kind, sequence, min(sure, certain), why, after_by_name=named is True)
 
 
-def contrast(
-    part: Part, agents: bool, shared_protocols: Collection[str]
-) -> tuple[bool, float, str]:
-    """After contrast agent or not; how sure; why."""
-    tag = agent_tag(part.images)
+def _said_by_name(part: Part, shared_protocols: Collection[str]) -> bool | None:
     text, protocol = description(part.images[0])
     said = contrast_said(text)
     if said is None and not claims(text) and protocol not in shared_protocols:
         said = contrast_said(protocol)
+    return said
+
+
+def _contrast(
+    part: Part, agents: bool, said: bool | None, everywhere: bool
+) -> tuple[bool, float, str]:
+    """After contrast agent or not, by name (``said``) and tag; how sure; why."""
+    tag = None if everywhere else agent_tag(part.images)
     if tag is None and said is None:
-        if says_both(text) and not (agents and part.of > 1):  # of one volume, not of two
+        if says_both(description(part.images[0])[0]) and not (agents and part.of > 1):
             return False, 0.5, "its name says both with and without contrast"
+        if any(image.get("ContrastAgentUnclear") for image in part.images):
+            return True, 0.5, "its contrast tag does not say for sure whether agent was given"
         if agents:
             return False, 0.9, "no sign of contrast agent, which other series have"
         return False, 0.75, "no sign of contrast agent"
@@ -325,12 +361,17 @@ def contrast(
     return said, 0.5, f"its name says {names}, its contrast tag the opposite"
 
 
+def _by_time(part: Part, everywhere: Everywhere) -> tuple[bool, float, str]:
+    """As ``_contrast``, where neither the name nor the tag says it."""
+    own, why = measured_at(part.images), "the contrast tag stands in every series and says nothing"
+    if own is None or everywhere.since is None:
+        return True, 0.5, why
+    if own < everywhere.since:
+        return False, 0.85, f"measured before the series whose name says contrast; {why}"
+    return True, 0.6, f"measured after a series whose name says contrast; {why}"
+
+
 def agent_tag(images: Sequence[Image]) -> bool | None:
     """What the contrast tags of a volume say; None where they say nothing or not the same."""
-    said = {image.get("ContrastAgent") for image in images}
-    administered = {str(i.get("ContrastBolusAgentAdministered", "")).upper() for i in images}
-    if said == {None} or not said:
-        return {"YES": True, "NO": False}.get(next(iter(administered), ""))
-    if administered == {"NO"}:
-        return False
+    said = {of_image(image.values) for image in images}
     return next(iter(said)) if len(said) == 1 else None

@@ -1,8 +1,8 @@
 """Images to patients, examinations and series, by what the headers say and not by folders.
 
 Patients are told apart by their ID with its issuer, their birth date and, where there is no ID, by
-their name. Examinations are told apart by their UID and by the date of acquisition: images more
-than a day apart are of two time points, whatever their UIDs say.
+their name, sex and age. Examinations are told apart by their UID and by the date of acquisition:
+images more than a day apart are of two time points, whatever their UIDs say.
 """
 
 from __future__ import annotations
@@ -14,7 +14,22 @@ from datetime import date, timedelta
 
 from bmcore.intake.dicom.found import Image
 
-_NO_ID = {"", "0", "00", "000", "unknown", "anonymous", "anonymized", "anonym", "none", "n/a", "na"}
+_NO_ID = frozenset(
+    (
+        "",
+        "0",
+        "00",
+        "000",
+        "unknown",
+        "anonymous",
+        "anonymized",
+        "anonymised",
+        "anonym",
+        "none",
+        "n/a",
+        "na",
+    )
+)
 _SAME_EXAMINATION = timedelta(days=1)
 
 
@@ -50,7 +65,7 @@ def _patient_id(image: Image) -> tuple[str, str]:
 def _persons(images: Sequence[Image], named: bool) -> list[list[Image]]:
     """One ID may be borne by two persons: their birth dates differ, or both name and sex do.
 
-    named: there is no ID, so that the name tells them apart.
+    named: there is no ID, so that the name tells them apart, and the sex and the age on one day.
     """
     persons: list[list[Image]] = []
     for image in images:
@@ -71,6 +86,9 @@ def _same_person(first: Image, second: Image, named: bool) -> bool:
     if differ("PatientBirthDate"):
         return False
     if named:
+        same_day = first.get("StudyDate") == second.get("StudyDate")
+        if differ("PatientSex") or (same_day and differ("PatientAge")):
+            return False
         return not differ("PatientName", where_given=False)
     born = first.get("PatientBirthDate") and second.get("PatientBirthDate")
     return not (differ("PatientName") and (differ("PatientSex") or not born))

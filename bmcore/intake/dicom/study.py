@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bmcore.domain import Finding, Severity, refuse
 from bmcore.geometry import voxel_sizes_mm
-from bmcore.intake.dicom.files import list_files
+from bmcore.intake.dicom.extent import with_coverage
+from bmcore.intake.dicom.files import is_packed, list_files
 from bmcore.intake.dicom.found import (
+    SURE,
     ExaminationFound,
     Image,
     PatientFound,
@@ -19,10 +23,18 @@ from bmcore.intake.dicom.found import (
     title,
 )
 from bmcore.intake.dicom.scan import Scanned, scan
-from bmcore.intake.dicom.sequence import Verdict, agent_tag, description, judge
+from bmcore.intake.dicom.sequence import (
+    Everywhere,
+    Verdict,
+    agent_tag,
+    description,
+    is_localiser,
+    judge,
+    object_kind,
+)
 from bmcore.intake.dicom.sorting import Group, examinations, patients
 from bmcore.intake.dicom.sorting import series as groups_of_series
-from bmcore.intake.dicom.volumes import Part, volumes
+from bmcore.intake.dicom.volumes import Part, measured_at, origin, volumes
 from bmcore.intake.nifti_file import MAX_VOXELS, MIN_VOXELS_AN_AXIS, VOXEL_MM
 from bmcore.intake.sequence_name import contrast
 
@@ -53,6 +65,16 @@ def of_files(files: Sequence[SourceFile], name: str | None = None) -> StudyFound
     """``read_study`` of files that were listed already. name: of all, as the user knows it."""
     scanned = scan(files)
     if not scanned.images and not scanned.others:
+        packed = [file for file in files if is_packed(file)]
+        if packed:
+            raise refuse(
+                "there is no DICOM image in it, but an archive that has to be unpacked first",
+                file=name,
+                found="; ".join(f"{file.name}{f' ({file.closed})' if file.closed else ''}"
+                                for file in packed[:_NAMED]),
+                expected="a folder or zip of a DICOM examination",
+                hint="unpack it and choose its folder.",
+            )  # fmt: skip
         raise refuse(
             "there is no DICOM image in it",
             file=name,
@@ -60,7 +82,7 @@ def of_files(files: Sequence[SourceFile], name: str | None = None) -> StudyFound
             expected="a folder or zip of a DICOM examination",
             hint="choose the folder that the images lie in.",
         )
-    return StudyFound(tuple(_patients(scanned)), scanned.notes)
+    return StudyFound(tuple(_patients(scanned)), scanned.notes, absent=scanned.absent)
 
 
 def _patients(scanned: Scanned) -> Iterator[PatientFound]:
@@ -70,13 +92,13 @@ def _patients(scanned: Scanned) -> Iterator[PatientFound]:
         found = []
         for group in examinations(patient.images):
             number += 1
-            series = tuple(_series(group.images, scanned.absent))
+            series = tuple(series_of(group.images, scanned.absent))
             found.append(ExaminationFound(str(number), str(group.key[0]), group.label, series))
         identity = "\0".join(map(str, patient.key[: 3 if patient.key[0] else 4]))
         yield PatientFound(patient.label, identity, tuple(found))
 
 
-def _series(images: Sequence[Image], absent: Mapping[str, int]) -> list[SeriesFound]:
+def series_of(images: Sequence[Image], absent: Mapping[str, int]) -> list[SeriesFound]:
     """All volumes of one examination, with what each is; in the order of the scanner's numbers."""
     parts: list[tuple[Group, Part]] = []
     for group in groups_of_series(images):
@@ -88,16 +110,42 @@ def _series(images: Sequence[Image], absent: Mapping[str, int]) -> list[SeriesFo
         parts += [(group, part) for part in volumes(with_pixels, name)]
     agents = any(_speaks_of_agent(part) for _, part in parts)
     shared = _shared_protocols(part for _, part in parts)
+    everywhere = _agent_everywhere([part for _, part in parts])
     labels = _labels([group.label for group, _ in parts])
-    return [
-        _found(label, group, part, judge(part, agents, shared), absent)
+    found = [
+        _found(label, group, part, judge(part, agents, shared, everywhere), absent)
         for label, (group, part) in zip(labels, parts, strict=True)
     ]
+    if any(s.sequence == "t1n" and s.usable and s.confidence >= SURE for s in found):
+        found = [replace(s, surely_after=s.sequence == "t1c") for s in found]
+    return with_coverage(found)
 
 
 def _speaks_of_agent(part: Part) -> bool:
     said = contrast(description(part.images[0])[0])
     return bool(agent_tag(part.images) or said)
+
+
+def _agent_everywhere(parts: Sequence[Part]) -> Everywhere | None:
+    """Given where the contrast tag does not tell series before the agent from those after it: all
+    of two or more series carry it, or the localiser with which the examination begins."""
+    images = [part for part in parts if not object_kind(part.images[0])]
+    measured = [part for part in images if origin(part.images[0]) == "original"]
+    series = {str(part.images[0].get("SeriesInstanceUID", "")) for part in measured}
+    if len(series) < 2:
+        return None
+    first = min(measured, key=_order)
+    carried = all(agent_tag(part.images) for part in measured)
+    if not carried and not (is_localiser(first.images[0]) and agent_tag(first.images)):
+        return None
+    named = [measured_at(p.images) for p in parts if contrast(description(p.images[0])[0])]
+    return Everywhere(min((time for time in named if time is not None), default=None))
+
+
+def _order(part: Part) -> tuple[float, float]:
+    time = measured_at(part.images)
+    number = float(part.images[0].get("SeriesNumber", math.inf))
+    return (math.inf if time is None else time), number
 
 
 def _shared_protocols(parts: Iterable[Part]) -> set[str]:
@@ -161,6 +209,7 @@ def _found(
         notes=tuple(notes),
         reformatted=verdict.reformatted,
         fat_suppressed=verdict.fat_suppressed,
+        surely_after=verdict.after_by_name,
     )
 
 
@@ -169,7 +218,10 @@ def _problems(name: str, part: Part) -> Iterator[Finding]:
     for fault in part.faults:
         files = ", ".join(dict.fromkeys(image.file.name for image in fault.images[:4]))
         found = f"{fault.found}; in {files}" if files and len(fault.images) < 5 else fault.found
-        yield _refused(fault.what, name, found, "one even stack of parallel slices")
+        expected = "one even stack of parallel slices"
+        if fault.kind == "agent":
+            expected = "all slices before contrast agent, or all after it"
+        yield _refused(fault.what, name, found, expected)
     yield from _faulty_files(name, part.images)
     yield from _odd_values(name, part.images)
     if part.stack is None:

@@ -2,8 +2,8 @@
 
 ``TECHNICAL`` values describe the measurement and may be stored. ``SHOWN`` ones may name or date a
 patient: they tell patients, examinations and series apart and are shown to whoever brings the
-files, never stored. Of the patient's name, birth date and sex only a hash leaves the file, and that
-is not stored either.
+files, never stored. Of the patient's name, birth date, sex and age only a hash leaves the file, and
+that is not stored either.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SHOWN = (
     *("AcquisitionTime", "AcquisitionDateTime"),
 )
 DESCRIPTIONS = ("SeriesDescription", "ProtocolName")  # free text: cleared of names, then shown
-PERSON = ("PatientName", "PatientBirthDate", "PatientSex")  # leave the file as hashes
+PERSON = ("PatientName", "PatientBirthDate", "PatientSex", "PatientAge")  # leave the file as hashes
 
 # In functional groups the same values have other names.
 SAME_AS = {

@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
+from itertools import pairwise
 
 import numpy as np
 
 from bmcore.domain import Finding, InputRefused, Severity
 from bmcore.intake.child import Limits, ask
+from bmcore.intake.dicom.agent import of_image
 from bmcore.intake.dicom.found import Image, Stack
 from bmcore.intake.dicom.geometry import (
     Fault,
@@ -30,6 +33,7 @@ from bmcore.intake.dicom.pieces import piece, seconds_for
 
 _STRAY = 0.1  # of the slices
 _MANY = 8
+_PAUSE_S = 600.0  # no package of slices is measured for longer
 _SOFT_TYPE = "type of image"
 _SOFT: tuple[tuple[str, str], ...] = (
     ("ContrastAgent", "contrast agent"),
@@ -168,6 +172,9 @@ def clusters(values: Sequence[float], least: float, share: float) -> list[int]:
 def _stacks(images: Sequence[Image], title: str) -> Iterator[Part]:
     kept, notes, faults = _without_copies(images, title)
     whole, found = stack(kept)
+    if whole is not None:
+        faults += _mixed_agent(kept)
+        notes += _pause(kept, title)
     if faults or whole is not None:
         yield Part(tuple(kept), None if faults else whole, tuple(faults), notes=tuple(notes))
         return
@@ -182,7 +189,32 @@ def _stacks(images: Sequence[Image], title: str) -> Iterator[Part]:
     for number, (members, own) in enumerate(parts, start=1):
         part = f"volume {number} of {len(parts)}"
         of = 1 if words == _SOFT_TYPE else len(parts)
-        yield Part(tuple(members), own, (), part, of, (*notes, note))
+        mixed = tuple(_mixed_agent(members))
+        paused = _pause(members, title)
+        yield Part(tuple(members), None if mixed else own, mixed, part, of, (*notes, note, *paused))
+
+
+def _mixed_agent(images: Sequence[Image]) -> list[Fault]:
+    """A fault where slices before and after contrast agent, by their tags, make up one volume."""
+    given = [image for image in images if of_image(image.values)]
+    others = [image for image in images if not of_image(image.values)]
+    if not given or not others:
+        return []
+    what = "its slices are from before and after contrast agent, by their tags"
+    found = f"{len(given)} of {len(images)} name an agent"
+    return [Fault("agent", what, found, tuple(others if len(others) < len(given) else given))]
+
+
+def _pause(images: Sequence[Image], title: str) -> list[Finding]:
+    """A warning where slices of one volume were measured minutes apart."""
+    times = sorted({time for time in map(_seconds, images) if time is not None})
+    longest = max((b - a for a, b in pairwise(times)), default=0.0)
+    if longest < _PAUSE_S:
+        return []
+    what = "its slices were measured with a long pause between; they may be of two measurements"
+    found, expected = f"{longest / 60:.0f} minutes", f"less than {_PAUSE_S / 60:.0f} minutes"
+    hint = "check that all slices are either before or after contrast agent."
+    return [Finding(Severity.WARNING, what, title, found, expected, hint)]
 
 
 def _taken_apart(images: Sequence[Image]) -> tuple[str, list[tuple[list[Image], Stack]]] | None:
@@ -220,6 +252,25 @@ def _over_each_other(stacks: Sequence[Stack]) -> bool:
     gaps = np.diff(places @ normal_of(ordered))
     half = min(distances) / len(stacks)
     return bool((np.abs(gaps - half) < 0.1 * half).mean() < 0.6)
+
+
+def measured_at(images: Sequence[Image]) -> float | None:
+    """When the first of the images was measured, in seconds; None where no time is given."""
+    return min((t for t in map(_seconds, images) if t is not None), default=None)
+
+
+def _seconds(image: Image) -> float | None:
+    """The time of acquisition, counted from a day that is the same for all images."""
+    clock = str(image.get("AcquisitionTime", "")).replace(":", "")
+    day = str(image.get("AcquisitionDate", "")).replace(".", "").replace("-", "")
+    both = str(image.get("AcquisitionDateTime", ""))
+    day, clock = (day, clock) if clock else (both[:8], both[8:])
+    try:
+        days = date(int(day[:4]), int(day[4:6]), int(day[6:8])).toordinal() if day else 0
+        time = int(clock[:2]) * 3600 + int(clock[2:4]) * 60 + int(clock[4:6] or 0)
+    except ValueError:
+        return None
+    return float(days * 86_400 + time)
 
 
 def _when(images: Sequence[Image]) -> tuple[str, float]:

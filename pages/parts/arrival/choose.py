@@ -74,7 +74,8 @@ def _examination(told: Found) -> ExaminationRow | None:
     labels = [e.label for e in told.examinations]
     likeliest = told.likeliest
     people = len({e.patient for e in told.examinations})
-    many = f"{count(people, 'patient')}, {count(len(labels), 'examination')}"
+    single = [label for label in labels if "+" not in label]
+    many = f"{count(people, 'patient')}, {count(len(single), 'examination')}"
     chosen = st.radio(
         f"These files hold {many}. Which one is it? A case is one patient at one time.",
         labels,
