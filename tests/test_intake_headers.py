@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -145,3 +148,52 @@ def test_a_mask_further_off_is_refused(tmp_path):
     labels[5, 5, 5:9] = (0, 1, 2, 3)
     with pytest.raises(InputRefused, match="not labels"):
         read_mask(save(Volume(labels * 0.99, PLACED), tmp_path / "m.nii"))
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.uint8, np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize(
+    "scale",
+    [(0, 0), (0, 5), (np.nan, np.nan), (np.nan, 3), (np.inf, 0), (-np.inf, 0), (1, 0), (2.5, -7)],
+)
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("version", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("order", "<>")
+def test_grey_values_are_scaled_as_the_standard_says(tmp_path, kind, scale, ending, version, order):
+    voxels = (GOOD[::4, ::4, ::4] / GOOD.max() * 200).astype(kind)
+    path = scaled(tmp_path / f"t1c{ending}", voxels, scale, version, order)
+    want = nib.load(path).get_fdata()
+    np.testing.assert_allclose(read_volume(path)[0].data, want, rtol=1e-6)
+    if scale[0] == 0 or not np.isfinite(scale[0]):
+        np.testing.assert_array_equal(read_volume(path)[0].data, voxels)
+
+
+def test_a_mask_without_scaling_is_read(tmp_path):
+    voxels = (GOOD[::4, ::4, ::4] > 0).astype(np.uint8) * 3
+    path = scaled(tmp_path / "seg.nii", voxels, (0, 0), nib.Nifti1Image, "<")
+    np.testing.assert_array_equal(read_mask(path)[0].data, voxels)
+
+
+@pytest.mark.parametrize("inter", [np.nan, np.inf])
+def test_a_slope_without_an_intercept_is_refused_in_words(tmp_path, inter):
+    path = scaled(tmp_path / "t1c.nii", np.ones((9, 9, 9)), (2, inter), nib.Nifti1Image, "<")
+    with pytest.raises(nib.spatialimages.HeaderDataError):
+        nib.load(path).get_fdata()
+    with pytest.raises(InputRefused) as caught:
+        read_volume(path)
+    assert "by a slope without an intercept" in words(caught.value.findings)
+
+
+def scaled(path, voxels, scale, version, order):
+    """A file whose header holds slope and intercept as they are given."""
+    image = version(voxels, affine((3, 3, 3), (-60, -72, -54)))
+    header = image.header.as_byteswapped(order)
+    nib.save(version(voxels, image.affine, header), path)
+    raw = bytearray(
+        gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    )
+    if version is nib.Nifti1Image:
+        raw[112:120] = struct.pack(order + "2f", *scale)
+    else:
+        raw[176:192] = struct.pack(order + "2d", *scale)
+    path.write_bytes(gzip.compress(bytes(raw)) if path.suffix == ".gz" else bytes(raw))
+    return path

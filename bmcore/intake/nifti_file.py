@@ -35,6 +35,7 @@ from bmcore.intake.nifti_header import (
     in_mm,
     orientation_findings,
     parse_header,
+    scaling,
 )
 
 __all__ = [
@@ -283,19 +284,20 @@ class _Image:
     shape: tuple[int, int, int]
     affine: npt.NDArray
     findings: tuple[Finding, ...]
-    header: nib.Nifti1Header
+    kind: np.dtype
+    scale: tuple[float, float]
     stream: IO[bytes]
 
     def pieces(self, whole: npt.NDArray) -> Iterator[tuple[npt.NDArray, npt.NDArray]]:
         """(part of ``whole``, its values in float32), scaled as the header says."""
-        kind, scale = self.header.get_data_dtype(), self.header.get_slope_inter()
+        kind = self.kind
         flat = whole.T.reshape(-1)  # a view: i runs fastest in both
         for start in range(0, flat.size, _PIECE):
             part = flat[start : start + _PIECE]
             raw = self.stream.read(part.size * kind.itemsize)
             if len(raw) < part.size * kind.itemsize:
                 raise EOFError(f"{start} of {flat.size} voxels and no more")
-            spec = (part.shape, kind, 0, *scale)
+            spec = (part.shape, kind, 0, *self.scale)
             with np.errstate(over="ignore", invalid="ignore"):  # becomes inf, refused later
                 voxels = nib.arrayproxy.ArrayProxy(io.BytesIO(raw), spec, mmap=False)
                 yield part, np.require(voxels, np.float32, "W")
@@ -322,7 +324,8 @@ def _opened(path: Path, least: int = MIN_VOXELS_AN_AXIS) -> Iterator[_Image]:
             affine = check_position(affine, path)
             findings = [*unit, *orientation_findings(header, affine, shape, path)]
             stream.seek(head.offset)  # extensions are not looked at
-            yield _Image(path.name, shape, affine, tuple(findings), header, stream)
+            kind, scale = header.get_data_dtype(), scaling(header, path)
+            yield _Image(path.name, shape, affine, tuple(findings), kind, scale, stream)
             stream.read(2**20)  # reaching the end lets gzip compare its checksum
     except InputRefused:
         raise

@@ -133,6 +133,23 @@ def check_length(path: Path, header: Header, shape: tuple[int, int, int]) -> Non
         )
 
 
+def scaling(header: nib.Nifti1Header, path: Path) -> tuple[float, float]:
+    """Slope and intercept of the grey values: 1 and 0 where the slope is 0 or not finite, which is
+    how the standard says that there is no scaling."""
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or not np.isfinite(slope):
+        return 1.0, 0.0
+    if not np.isfinite(inter):
+        raise refuse(
+            "the header scales the grey values by a slope without an intercept",
+            file=path.name,
+            found=f"scl_slope {slope:g}, scl_inter {inter:g}",
+            expected="two finite numbers, or a slope of 0 for no scaling",
+            hint="export the image again.",
+        )
+    return slope, inter
+
+
 def in_mm(header: nib.Nifti1Header, path: Path) -> tuple[npt.NDArray, list[Finding]]:
     """The header's affine in mm, by the unit of length that it declares."""
     affine = np.array(header.get_best_affine(), np.float64)
