@@ -115,7 +115,9 @@ def _registered(
     with one_thread(), ThreadPoolExecutor(AT_ONCE) as pool:
         upright = pool.submit(_to_template, reference, brain)
         where = {n: brain if n in alone else wide for n in others}
-        moves = {n: pool.submit(register, reference, images[n], where[n]) for n in others}
+        moves = {
+            n: pool.submit(register, reference, images[n], where[n], together=True) for n in others
+        }
         return upright.result(), {name: move.result() for name, move in moves.items()}
 
 

@@ -133,10 +133,8 @@ def _look(
     if not small.brain.any():
         return Placement(side=side_doubt is None), ()
     placement, findings = place_head(small, side_doubt)
-    apart = misfits(small)
-    told = {finding.file for finding in apart}  # what is moved leaves gaps; one sentence is enough
-    holes = [finding for finding in gaps(small) if finding.file not in told]
-    return placement, (*findings, *holes, *apart, *doubts(small), *operated(small))
+    said = (*findings, *gaps(small), *misfits(small), *doubts(small), *operated(small))
+    return placement, said
 
 
 def restore(mask: npt.NDArray, prepared: Prepared) -> Volume:
