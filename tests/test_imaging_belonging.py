@@ -157,6 +157,28 @@ def test_a_part_of_the_brain_without_values_is_told_with_its_share():
     assert 25 < share < 75 and "of the brain has no value in T1 post-gadolinium (t1c)" in told
 
 
+@pytest.mark.parametrize("thick", [5, 7])
+def test_partial_volume_at_the_edge_is_no_gap_and_lost_slices_are(thick):
+    """Whole brains on a grid of thick slices, the outline drawn a little wide."""
+    known = patient(3).images["t1c"]
+    depth = known.shape[2] // thick
+    slices = known[..., : depth * thick].reshape(*known.shape[:2], depth, thick).mean(-1)
+    affine = patient(3).affine @ np.diag([1, 1, thick, 1.0])
+    narrow = slices * ndimage.binary_erosion(slices != 0, np.ones((5, 5, 1)))
+    whole = dict.fromkeys(("t1n", "t2w", "t2f"), slices + 1.0 * (slices != 0))
+    assert gaps(small({**whole, "t1c": narrow}, affine)) == ()
+    lost = slices.copy()
+    lost[..., depth // 2 - 1 : depth // 2 + 1] = 0
+    assert "(t1c)" in said(gaps(small({**whole, "t1c": lost}, affine)))
+
+
+def test_a_gap_is_told_beside_what_else_is_said_of_the_sequence():
+    image = np.flip(patient(3).images["t2f"], 1).copy()
+    image[..., : image.shape[2] // 2] = 0
+    told = said(prepare(as_case(t2f=image)).findings)
+    assert "t2f against t1c" in told and "has no value in FLAIR" in told
+
+
 @pytest.mark.parametrize("padded", [False, True], ids=["cut", "set to 0"])
 @pytest.mark.parametrize(("keep", "side"), [((0, 0.55), "right"), ((0.45, 1), "left")])
 def test_half_a_brain_has_no_side(padded, keep, side):

@@ -79,6 +79,16 @@ def register(
         return _register(fixed, moving, mask, starts, scaled)
 
 
+def nearby(fixed: Volume, moving: Volume, mask: npt.NDArray[np.bool_]) -> Affine:
+    """Six numbers from where the headers have it to the best position beside it, on the voxels as
+    they are: for small images, in a fraction of a second."""
+    inside, middle = _mask(Volume(mask.astype(np.float32), fixed.affine)), _middle(fixed, mask)
+    transform = _transform(np.eye(4), middle, False)
+    with one_thread():
+        _run(_itk(fixed), _itk(moving), inside, transform, (1,), (0.0,))
+    return _matrix(transform)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Several add up in another order each time, and the numbers would not be the same again.

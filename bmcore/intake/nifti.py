@@ -68,7 +68,7 @@ def read_choice(
     """``read_case`` for files that were chosen already."""
     if "t1c" not in choice.files:
         raise InputRefused(_no_t1c(choice.files), *every_file(choice))
-    volumes, problems, found = read_images(choice.files, own)
+    volumes, problems, found = read_images(choice.files, own, "2023")  # masks as bmcore has them
     notes = [*choice.findings, *found]
     volumes = on_one_grid(volumes, choice.files, problems, notes)
     if problems:
