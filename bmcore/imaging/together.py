@@ -34,7 +34,7 @@ LIMIT = 12  # blocks that a search goes
 STRUCTURE = 0.2  # correlation of neighbouring blocks, below which an image is noise
 EMPTY = 0.05  # share of the brain without values, above which outlines are not compared
 
-# Measured on three real images of two patients and three synthetic ones: as they are, in slices of 5
+# Measured on three real cases of two patients and three synthetic ones: as they are, in slices of 5
 # and 6 mm, moved by 2 to 6 mm, turned by 5 and 10 degrees (n = 232): at least 1.78, none called
 # another patient's; 74 without the search, below 1.9. Sequences of another patient laid middle on
 # middle, also stretched to size: real ones at most 1.65 (n = 24), real and synthetic at most 1.80
