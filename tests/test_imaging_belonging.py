@@ -18,7 +18,7 @@ from bmcore.imaging.lesions import find_lesions
 from bmcore.imaging.orientation import place
 from bmcore.imaging.picture import doubts
 from bmcore.imaging.preprocess import prepare, restore
-from bmcore.imaging.together import misfits
+from bmcore.imaging.together import apart, misfits, side_doubt
 from bmcore.intake.nifti import read_case
 from bmcore.intake.nifti_file import DEFAULT_POSITION
 from bmcore.phantom.cohort import PhantomCase, draw_case
@@ -70,6 +70,34 @@ def test_a_mirrored_sequence_is_found_and_named(sequence, axis, words):
     told = said(misfits(changed(3, **images)))
     assert told.count("\n") == 0 and f"{sequence}: the sequences do not fit together" in told
     assert f"mirrored, {words} exchanged" in told
+
+
+def test_a_mirrored_t1c_is_the_one_named_and_the_side_is_open():
+    flipped = np.flip(patient(3).images["t1c"], 0)
+    prepared = prepare(as_case(t1c=flipped))
+    told = said(prepared.findings)
+    assert "t1c against t1n is mirrored, left and right exchanged" in told
+    assert "the side of lesions is not known: T1 post-gadolinium and other sequences" in told
+    assert not prepared.placement.side
+    one = prepare(as_case(t2f=np.flip(patient(3).images["t2f"], 0)))
+    assert "t2f against t1c is mirrored" in said(one.findings) and one.placement.side
+
+
+@pytest.mark.realdata
+@needs_realdata
+@pytest.mark.parametrize("folder", ["01_brats_met_00110", "04_tcga_fg6692_sri24"])
+def test_a_real_mirrored_t1c_that_was_laid_on_the_others_is_named(folder):
+    """As a registration lays it there; symmetric as it is, no sequence alone tells."""
+    case = read_case(REALDATA / folder, own=True)
+    whole = real_small(case)
+    flipped = np.flip(np.asarray(whole.images["t1c"]), 0)
+    ahead = ndimage.center_of_mass(whole.images["t1c"] != whole.images["t1c"].flat[0])
+    behind = ndimage.center_of_mass(flipped != flipped.flat[0])
+    shift = np.rint(np.subtract(ahead, behind)).astype(int)
+    laid = replace(whole, images={**whole.images, "t1c": np.roll(flipped, shift, (0, 1, 2))})
+    found = apart(laid)
+    assert [(m.sequence, m.flips) for m, _ in found] == [("t1c", (0,))]
+    assert side_doubt(found, 4) is not None and side_doubt(apart(whole), 4) is None
 
 
 def moved(image: np.ndarray, mm: tuple[int, int, int]) -> np.ndarray:
@@ -157,6 +185,28 @@ def test_a_part_of_the_brain_without_values_is_told_with_its_share():
     assert 25 < share < 75 and "of the brain has no value in T1 post-gadolinium (t1c)" in told
 
 
+@pytest.mark.parametrize("thick", [5, 7])
+def test_partial_volume_at_the_edge_is_no_gap_and_lost_slices_are(thick):
+    """Whole brains on a grid of thick slices, the outline drawn a little wide."""
+    known = patient(3).images["t1c"]
+    depth = known.shape[2] // thick
+    slices = known[..., : depth * thick].reshape(*known.shape[:2], depth, thick).mean(-1)
+    affine = patient(3).affine @ np.diag([1, 1, thick, 1.0])
+    narrow = slices * ndimage.binary_erosion(slices != 0, np.ones((5, 5, 1)))
+    whole = dict.fromkeys(("t1n", "t2w", "t2f"), slices + 1.0 * (slices != 0))
+    assert gaps(small({**whole, "t1c": narrow}, affine)) == ()
+    lost = slices.copy()
+    lost[..., depth // 2 - 1 : depth // 2 + 1] = 0
+    assert "(t1c)" in said(gaps(small({**whole, "t1c": lost}, affine)))
+
+
+def test_a_gap_is_told_beside_what_else_is_said_of_the_sequence():
+    image = np.flip(patient(3).images["t2f"], 1).copy()
+    image[..., : image.shape[2] // 2] = 0
+    told = said(prepare(as_case(t2f=image)).findings)
+    assert "t2f against t1c" in told and "has no value in FLAIR" in told
+
+
 @pytest.mark.parametrize("padded", [False, True], ids=["cut", "set to 0"])
 @pytest.mark.parametrize(("keep", "side"), [((0, 0.55), "right"), ((0.45, 1), "left")])
 def test_half_a_brain_has_no_side(padded, keep, side):
@@ -242,6 +292,44 @@ def test_real_images_mirrored_moved_or_of_another_patient_are_found(real):
     other = read_case(REALDATA / "04_tcga_fg6692_sri24", own=True).sequences["t2f"]
     strange = to_ras(other.data, other.affine)[0]
     assert "another patient's" in said(misfits(real_small(real, t2f=strange)))
+
+
+def slices_of(image: np.ndarray, mm: int) -> np.ndarray:
+    """Thick axial slices on the grid of 1 mm, as a pipeline interpolates them."""
+    depth = image.shape[2] // mm
+    thick = image[..., : depth * mm].reshape(*image.shape[:2], depth, mm).mean(-1)
+    place = np.clip((np.arange(image.shape[2]) - (mm - 1) / 2) / mm, 0, depth - 1)
+    low = np.floor(place).astype(int)
+    high, share = np.minimum(low + 1, depth - 1), place - low
+    return (thick[..., low] * (1 - share) + thick[..., high] * share).astype(np.float32)
+
+
+def rotated(image: np.ndarray, degrees: float) -> np.ndarray:
+    return ndimage.rotate(image, degrees, axes=(0, 1), reshape=False, order=1)
+
+
+@pytest.mark.realdata
+@needs_realdata
+@pytest.mark.parametrize("sequence", ["t2w", "t2f"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda image: np.roll(image, 2, 0), ""),
+        (lambda image: rotated(image, 5), ""),
+        (lambda image: slices_of(image, 5), ""),
+        (lambda image: slices_of(image, 6), ""),
+        (lambda image: rotated(slices_of(image, 6), 5), ""),
+        (lambda image: rotated(image, 10), "mm off, turned by"),
+    ],
+    ids=["2 mm", "5 degrees", "5 mm slices", "6 mm slices", "both", "10 degrees"],
+)
+def test_a_real_sequence_a_little_off_or_in_thick_slices_is_no_other_patients(
+    real, sequence, change, words
+):
+    image = np.asarray(real.sequences[sequence].data)
+    told = said(misfits(real_small(real, **{sequence: change(image)})))
+    assert words in told and "another patient" not in told
+    assert told == "" or "lies about" in told
 
 
 @pytest.mark.realdata

@@ -95,6 +95,41 @@ def test_several_grids_or_a_skull_need_alignment() -> None:
     assert skull.needs_alignment({"t1c": with_skull(brain)})
 
 
+@pytest.mark.parametrize("name", ["t1n", "t2w", "t2f"])
+def test_a_skull_in_any_sequence_needs_alignment(name) -> None:
+    brain = brain_image()
+    assert skull.needs_alignment({"t1c": brain, name: with_skull(brain)})
+    noisy = np.asarray(with_skull(brain).data) + np.random.default_rng(0).random(brain.shape)
+    assert skull.needs_alignment({"t1c": brain, name: Volume(noisy, brain.affine)})
+
+
+def test_what_lies_elsewhere_or_is_whole_beside_a_part_is_no_skull() -> None:
+    brain = brain_image()
+    water = np.where(np.asarray(brain.data) > 0, 900 - np.asarray(brain.data) / 2, 0)
+    edge = ndimage.distance_transform_edt(water > 0, sampling=2.0) <= 4
+    water[edge & (water > 0)] = 3000  # T2: bright water on a darker brain
+    assert not skull.stripped(Volume(water, brain.affine))
+    part = np.array(brain.data)
+    part[:, :, part.shape[2] // 2 :] = 0
+    for t1c, t2w in ((brain.data, water), (brain.data, np.roll(water, 10, 1)), (part, water)):
+        images = {"t1c": Volume(t1c, brain.affine), "t2w": Volume(t2w, brain.affine)}
+        assert not skull.needs_alignment(images)
+
+
+def test_skull_around_another_sequence_is_taken_away_by_the_brain_of_t1c() -> None:
+    brain = brain_image()
+    images = {"t1c": brain, "t1n": brain, "t2f": with_skull(brain)}
+    made = heads.align(images)
+    drawn = heads.draw(images, made)
+    inside = np.asarray(drawn["t1c"].data) != 0
+    assert made.extraction == heads.BACKGROUND
+    assert (np.asarray(drawn["t2f"].data)[~made.brain] == 0).all()
+    assert inside[made.brain].mean() > 0.98
+    assert np.abs(made.moves["t2f"][:3, 3]).max() < 1.0
+    shown = np.asarray(drawn["t2f"].data)[inside]
+    assert (shown > 880).mean() < 0.02  # scalp
+
+
 @pytest.fixture(scope="module")
 def aligned() -> Aligned:
     reference = elsewhere(brain_image((1.8, 1.8, 4.0)), (8, 5, -6), (10, -20, 15))

@@ -84,6 +84,31 @@ def test_its_sequences_lie_where_another_pipeline_laid_them(real_head: Admission
         assert apart.max() < 1.5, name
 
 
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("t2w", 6, 20), ("t2w", 8, 18), ("t2f", 0, 18), ("t2f", 8, 26)]
+)
+def test_a_sequence_of_part_of_the_head_lies_where_the_whole_one_does(
+    real_head: Admission,  # noqa: F811
+    name: str,
+    low: int,
+    high: int,
+) -> None:
+    made, images = real_head.alignment, real_head.raw.volumes
+    assert made is not None
+    reference, whole = images["t1c"], images[name]
+    brain = resample(made.brain.astype(np.float32), made.affine, made.source, made.shape) > 0.5
+    affine = np.array(whole.affine)
+    affine[:3, 3] += affine[:3, 2] * low
+    part = Volume(np.asarray(whole.data)[:, :, low:high], affine)
+    around = heads.grown(brain, reference.affine, heads.AROUND_MM)
+    points = transform(made.affine, np.argwhere(made.brain)[::999])
+    for move in (np.eye(4), np.linalg.inv(made.moves[name])):  # the header as it is, and right
+        placed = Volume(part.data, move @ part.affine)
+        found = register(reference, placed, around, together=True).matrix
+        off = transform(move @ made.moves[name], points) - transform(found, points)
+        assert np.linalg.norm(off, axis=1).mean() < 1.5
+
+
 def test_labels_go_to_the_scanners_grid_and_back(real_head: Admission) -> None:  # noqa: F811
     labels = np.zeros(real_head.case.grid.shape, np.uint8)
     centre = np.argwhere(real_head.alignment.brain).mean(axis=0).astype(int)

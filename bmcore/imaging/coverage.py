@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from bmcore.domain import SEQUENCE_NAMES, Finding, Severity, refuse
 from bmcore.imaging.brain import background, foreground
@@ -68,12 +69,18 @@ def _flat_share(values: npt.NDArray, empty: float | None) -> float | None:
 
 
 def gaps(case: Coarse) -> tuple[Finding, ...]:
-    """A warning for each sequence that shows background in a part of the brain."""
+    """A warning for each sequence that shows background in a part of the brain.
+
+    What lies at the edge of the brain alone, no deeper than a block or one of the grid's own
+    voxels, is partial volume.
+    """
     findings = []
+    inner = ndimage.binary_erosion(case.brain)
     for name, image in case.images.items():
-        share = float((~foreground(image))[case.brain].mean())
-        if share <= EMPTY:
+        empty = ~foreground(image) & case.brain
+        if not inner.any() or float(empty[inner].mean()) <= EMPTY:
             continue
+        share = float(empty[case.brain].mean())
         findings.append(
             Finding(
                 Severity.WARNING,

@@ -90,7 +90,10 @@ def align(
     on_step(aligned if others else "Turning the head to the template", _TO_BRAIN)
     to_template, registrations = _registered(images, others, found.brain)
     grid, shape = _working_grid(reference, found.brain, to_template)
-    inside = filled(grown(_nearest(found.brain, reference.affine, grid, shape), grid, DILATION_MM))
+    inside = _nearest(found.brain, reference.affine, grid, shape)
+    if found.extraction != BACKGROUND:
+        inside = grown(inside, grid, DILATION_MM)
+    inside = filled(inside)
     moves = {name: registration.matrix for name, registration in registrations.items()}
     outlines = _outlines(images, found, moves, Working(grid, shape), on_step)
     quality = measure(registrations, to_template, found, outlines, inside)
@@ -106,10 +109,15 @@ def _registered(
     """T1 post-gadolinium to the template, and the others to it: two at a time, each on one thread,
     so that the numbers are the same whatever else runs."""
     reference = images[REFERENCE]
-    around = grown(brain, reference.affine, AROUND_MM)
+    wide = grown(brain, reference.affine, AROUND_MM)
+    # Where T1 post-gadolinium has no skull, that of another has no partner.
+    alone = {n for n in others if stripped(reference) and not stripped(images[n])}
     with one_thread(), ThreadPoolExecutor(AT_ONCE) as pool:
         upright = pool.submit(_to_template, reference, brain)
-        moves = {n: pool.submit(register, reference, images[n], around) for n in others}
+        where = {n: brain if n in alone else wide for n in others}
+        moves = {
+            n: pool.submit(register, reference, images[n], where[n], together=True) for n in others
+        }
         return upright.result(), {name: move.result() for name, move in moves.items()}
 
 

@@ -31,7 +31,9 @@ from bmcore.imaging.orientation import place as place_head
 from bmcore.imaging.picture import doubts
 from bmcore.imaging.resampling import WORKING_MM, onto
 from bmcore.imaging.standardise import standardise
-from bmcore.imaging.together import misfits
+from bmcore.imaging.together import apart
+from bmcore.imaging.together import findings as together
+from bmcore.imaging.together import side_doubt as mirrored
 
 TOLERANCE_MM = 0.02  # voxel edges this close to 1 mm are taken as they are
 MARGIN = 4  # voxels kept around the brain
@@ -132,11 +134,10 @@ def _look(
     small = coarse(images, brain, affine)
     if not small.brain.any():
         return Placement(side=side_doubt is None), ()
-    placement, findings = place_head(small, side_doubt)
-    apart = misfits(small)
-    told = {finding.file for finding in apart}  # what is moved leaves gaps; one sentence is enough
-    holes = [finding for finding in gaps(small) if finding.file not in told]
-    return placement, (*findings, *holes, *apart, *doubts(small), *operated(small))
+    found = apart(small)
+    placement, findings = place_head(small, side_doubt or mirrored(found, len(small.images)))
+    said = (*findings, *gaps(small), *together(found), *doubts(small), *operated(small))
+    return placement, said
 
 
 def restore(mask: npt.NDArray, prepared: Prepared) -> Volume:

@@ -17,7 +17,8 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from bmcore.domain import Volume
-from bmcore.geometry import Affine, voxel_sizes_mm
+from bmcore.geometry import Affine, inverse, voxel_sizes_mm
+from bmcore.geometry import transform as transform_points
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -29,6 +30,13 @@ SHARE = 0.15  # of the voxels that the metric is computed on
 GRID_MM, ROUGH_MM = 2.0, 6.0  # heads are compared in voxels of this size
 SEED = 1
 TRIED = 3  # starts that are followed at the coarsest level
+# Two sequences of one examination: by how much a position must be better than that of the headers,
+# and than it where a head hardly goes between two sequences. Measured on case 03, whole and cut to
+# 8 to 18 of 26 slices: 2.2 to 5 where the headers are off by 9 to 18 mm, 1.0 where they are right.
+GAIN, FAR_GAIN = 1.02, 1.5
+FAR_MM, FAR_DEG = 40.0, 30.0
+OVERLAP_MM = 4.0  # what two positions have in common is looked at in voxels of this size
+LEAST_COMMON = 0.1  # of the mask; with less in common, two positions are not compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +62,31 @@ def register(
     mask: npt.NDArray[np.bool_] | None = None,
     starts: Sequence[Affine] = (),
     scaled: bool = False,
+    together: bool = False,
 ) -> Registration:
     """Align ``moving`` to ``fixed`` by six numbers, or seven with one scale (``scaled``).
 
     mask: where in ``fixed`` (i, j, k) the two are compared; everywhere if None. starts: besides the
     headers (the identity) and the images' middles, matrices to begin from; the one of the highest
     mutual information is taken (Mattes et al., IEEE Trans. Med. Imaging 2003, 22:120).
+    together: the two are of one examination: positions are compared where both have values, so that
+    a sequence of part of the head is not drawn to where fewer voxels agree by chance; and what the
+    headers say stays, unless another position is clearly better.
     """
     with one_thread():
+        if together:
+            return _together(fixed, moving, mask)
         return _register(fixed, moving, mask, starts, scaled)
+
+
+def nearby(fixed: Volume, moving: Volume, mask: npt.NDArray[np.bool_]) -> Affine:
+    """Six numbers from where the headers have it to the best position beside it, on the voxels as
+    they are: for small images, in a fraction of a second."""
+    inside, middle = _mask(Volume(mask.astype(np.float32), fixed.affine)), _middle(fixed, mask)
+    transform = _transform(np.eye(4), middle, False)
+    with one_thread():
+        _run(_itk(fixed), _itk(moving), inside, transform, (1,), (0.0,))
+    return _matrix(transform)
 
 
 @contextmanager
@@ -88,14 +112,11 @@ def _register(
     starts: Sequence[Affine],
     scaled: bool,
 ) -> Registration:
-    import SimpleITK as sitk
-
     a, b = _itk(_even(fixed, GRID_MM)), _itk(_even(moving, GRID_MM))
     rough_a, rough_b = _itk(_even(fixed, ROUGH_MM)), _itk(_even(moving, ROUGH_MM))
     inside = None
     if mask is not None:
-        like = Volume(mask.astype(np.float32), fixed.affine)
-        inside = sitk.Cast(_itk(like) > 0.5, sitk.sitkUInt8)
+        inside = _mask(Volume(mask.astype(np.float32), fixed.affine))
     middle = _middle(fixed, mask)
     before = _score(a, b, inside, _transform(np.eye(4), middle, scaled))
     tried = [np.eye(4), *starts, *_turns(middle, _middle(moving, None))]
@@ -110,6 +131,92 @@ def _register(
     matrix, after = _matrix(best), _score(a, b, inside, best)
     scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
     return Registration(matrix, before, after, scale)
+
+
+def _together(fixed: Volume, moving: Volume, mask: npt.NDArray[np.bool_] | None) -> Registration:
+    a, b = _itk(_even(fixed, GRID_MM)), _itk(_even(moving, GRID_MM))
+    rough_a, rough_b = _itk(_even(fixed, ROUGH_MM)), _itk(_even(moving, ROUGH_MM))
+    shown = np.ones(fixed.shape, bool) if mask is None else mask
+    where = _even(Volume(shown.astype(np.float32), fixed.affine), OVERLAP_MM)
+    inside = _mask(where)
+    middle = _middle(fixed, mask)
+
+    def rough(matrix: Affine) -> float:
+        return _score(rough_a, rough_b, inside, _transform(matrix, middle, False))
+
+    header = np.eye(4)
+    best = header
+    near = sorted(_nods(middle), key=rough)[-TRIED:]
+    far = sorted(_turns(middle, _middle(moving, None)), key=rough)[-TRIED:]
+    for start in (header, *reversed(near), *reversed(far)):
+        transform = _transform(start, middle, False)
+        _run(rough_a, rough_b, inside, transform, (1,), (0.0,))
+        if _better(_matrix(transform), best, (rough_a, rough_b), where, moving, middle):
+            best = _matrix(transform)
+    found = header
+    for start in (header, best):
+        transform = _transform(start, middle, False)
+        _run(a, b, inside, transform, SHRINK, SMOOTHING_MM)
+        if _better(_matrix(transform), found, (a, b), where, moving, middle):
+            found = _matrix(transform)
+        if best is header:
+            break
+    both = _common(where, moving, (header, found))
+    seen = inside if _share(both, where) < LEAST_COMMON else _mask(both)
+    before, after = (_score(a, b, seen, _transform(m, middle, False)) for m in (header, found))
+    return Registration(found, before, after)
+
+
+def _better(
+    matrix: Affine,
+    than: Affine,
+    images: tuple[Any, Any],
+    where: Volume,
+    moving: Volume,
+    middle: npt.NDArray[np.float64],
+) -> bool:
+    """Whether ``matrix`` is the clearly better position, by the voxels that both have values for.
+
+    Where they have too little in common, by those that each has values for.
+    """
+    both = _common(where, moving, (matrix, than))
+    seen = _mask(where if _share(both, where) < LEAST_COMMON else both)
+    here, there = (_score(*images, seen, _transform(m, middle, False)) for m in (matrix, than))
+    gain = GAIN
+    if _share(_common(where, moving, (np.eye(4),)), where) >= LEAST_COMMON:
+        moved = np.linalg.norm(transform_points(matrix, middle) - middle)
+        far = moved > FAR_MM or Registration(matrix, 0, 0).turn_deg > FAR_DEG
+        gain = FAR_GAIN if far else GAIN
+    return here > gain * there
+
+
+def _common(where: Volume, moving: Volume, matrices: Sequence[Affine]) -> Volume:
+    """The part of ``where`` that all matrices lead into ``moving``."""
+    data = np.asarray(where.data) > 0.5
+    places = np.argwhere(data)
+    kept = np.ones(len(places), bool)
+    for matrix in matrices:
+        there = transform_points(inverse(moving.affine) @ matrix @ where.affine, places)
+        kept &= ((there >= 0) & (there <= np.array(moving.shape) - 1)).all(axis=1)
+    out = np.zeros(data.shape, np.float32)
+    out[tuple(places[kept].T)] = 1
+    return Volume(out, where.affine)
+
+
+def _share(part: Volume, whole: Volume) -> float:
+    return float((np.asarray(part.data) > 0.5).sum() / max((np.asarray(whole.data) > 0.5).sum(), 1))
+
+
+def _mask(where: Volume) -> Any:
+    import SimpleITK as sitk
+
+    return sitk.Cast(_itk(where) > 0.5, sitk.sitkUInt8)
+
+
+def _nods(middle: npt.NDArray[np.float64]) -> list[Affine]:
+    """Matrices that turn the head a little about its middle, and lift or lower it."""
+    lifts = [np.array([0, 0, z]) for z in (-15.0, 0.0, 15.0)]
+    return [matrix for lift in lifts for matrix in _turns(middle, middle + lift)]
 
 
 def _run(

@@ -20,13 +20,11 @@ from bmcore.domain import (
     Finding,
     InputRefused,
     Severity,
-    Truth,
     Volume,
 )
-from bmcore.geometry import resample
 from bmcore.imaging import alignment_quality, extraction, heads, skull
 from bmcore.imaging.alignment_quality import Quality
-from bmcore.inference import alignment_store
+from bmcore.inference import alignment_store, reference_placement
 from bmcore.intake import gatekeeper, library
 from bmcore.intake.library import CaseEntry
 from bmcore.intake.one_grid import off_grid
@@ -150,15 +148,15 @@ def _admission(
 ) -> Admission:
     """The case, as it is or drawn on the working grid, with all findings."""
     volumes: Mapping[str, Volume] = raw.volumes
-    truth, origin, side_doubt = raw.truth, None, raw.side_doubt
+    origin, side_doubt = None, raw.side_doubt
     new: tuple[Finding, ...] = ()
     if alignment is not None:
         volumes = heads.draw(raw.volumes, alignment)
         side_doubt = side_doubt or _cut_sideways(alignment.quality)
         origin = replace(alignment.origin, side_doubt=side_doubt)
-        truth = truth and _on_working_grid(truth, alignment)
         new = alignment.findings
-    stored, shown = (gatekeeper.collect(f, new) for f in (raw.stored, raw.findings))
+    truth, placed = reference_placement.place(raw.truth, raw.volumes, alignment)
+    stored, shown = (gatekeeper.collect(f, new, placed) for f in (raw.stored, raw.findings))
     gatekeeper.stop(stored)
     case = Case(raw.case_id, volumes, clinical, stored, truth, side_doubt, origin)
     return Admission(case, shown, raw, alignment, watch.done())
@@ -168,17 +166,6 @@ def _cut_sideways(quality: Quality) -> str | None:
     """Why the side cannot be told where a side of the brain is missing: its middle is not known."""
     sides = [side for side in quality.cuts if side in ("left", "right")]
     return f"the image ends within the brain at the {sides[0]}" if sides else None
-
-
-def _on_working_grid(truth: Truth, alignment: heads.Alignment) -> Truth:
-    """The reference mask, drawn on T1 post-gadolinium as it came, where the case is now."""
-    if truth.mask is None:
-        return truth
-    shape: tuple[int, int, int] = alignment.brain.shape  # type: ignore[assignment]
-    data = resample(
-        np.asarray(truth.mask.data), truth.mask.affine, alignment.affine, shape, order=0
-    )
-    return replace(truth, mask=Volume(data, alignment.affine))
 
 
 class _Watch:

@@ -292,8 +292,9 @@ def changing(home: Path) -> FileLock:
 
 def _enter(entry: CaseEntry, content: Mapping[str, str], draft: Path) -> CaseEntry:
     """Name the files in ``draft`` as the entry says and move it into the library; the entry as it
-    is there."""
+    is there. InputRefused for what ``load_case`` could not open."""
     name = entry.case_id
+    _check_opens({s: draft / f"{s}.nii.gz" for s in content}, entry)
     for sequence in content:
         (draft / f"{sequence}.nii.gz").rename(draft / f"{name}-{sequence}.nii.gz")
     entry = replace(
@@ -316,6 +317,14 @@ def _enter(entry: CaseEntry, content: Mapping[str, str], draft: Path) -> CaseEnt
             raise
         return _already_there(entry)
     return entry
+
+
+def _check_opens(files: Mapping[str, Path], entry: CaseEntry) -> None:
+    try:
+        read_case(files, entry.case_id, entry.clinical, own=True)
+    except InputRefused as error:
+        sequences = {path.name: sequence for sequence, path in files.items()}
+        raise InputRefused(*gatekeeper.as_named(error.findings, sequences)) from error
 
 
 def _of_files(case: Case, choice: Choice, name: str, cases: Path, demo: bool) -> CaseEntry:

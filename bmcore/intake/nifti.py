@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bmcore.domain import (
@@ -14,7 +14,9 @@ from bmcore.domain import (
     Severity,
     Truth,
     Volume,
+    refuse,
 )
+from bmcore.geometry import same_grid
 from bmcore.intake import gatekeeper, neutral
 from bmcore.intake.choice import Choice, Source, choose_files, every_file
 from bmcore.intake.images import read_images, same_voxels
@@ -66,7 +68,7 @@ def read_choice(
     """``read_case`` for files that were chosen already."""
     if "t1c" not in choice.files:
         raise InputRefused(_no_t1c(choice.files), *every_file(choice))
-    volumes, problems, found = read_images(choice.files, own)
+    volumes, problems, found = read_images(choice.files, own, "2023")  # masks as bmcore has them
     notes = [*choice.findings, *found]
     volumes = on_one_grid(volumes, choice.files, problems, notes)
     if problems:
@@ -98,16 +100,17 @@ def read_raw(
     if problems:
         raise InputRefused(*problems)
     notes = [*choice.findings, *found]
-    if len(volumes) > 1:  # what almost lies on one grid, or only needs turning, is brought there
-        off: list[Finding] = []
-        turned: list[Finding] = []
-        placed = on_one_grid(dict(volumes), choice.files, off, turned)
-        if not off:
-            volumes, notes = placed, [*notes, *turned]
+    came = volumes.pop("seg", None)
+    volumes, turned = _near(volumes, choice.files)
+    notes += turned
     notes.extend(gatekeeper.missing(volumes))
     notes.extend(_twins(volumes, choice.files))
-    mask = volumes.pop("seg", None)
-    truth = Truth(f"mask file {choice.files['seg'].name}", mask) if mask is not None else None
+    truth = None
+    if came is not None:
+        both, turned = _near({"t1c": volumes["t1c"], "seg": came}, choice.files)
+        notes += turned
+        _check_has_place(both["seg"], volumes, choice.files["seg"].name, found)
+        truth = Truth(f"mask file {choice.files['seg'].name}", both["seg"])
     raw = RawStudy(
         clean_case_id(case_id) if case_id else choice.case_id,
         volumes,
@@ -118,6 +121,34 @@ def read_raw(
         truth,
     )
     return raw if settings().keep_names else neutral.raw_without_names(raw, choice)
+
+
+def _near(
+    volumes: dict[str, Volume], files: Mapping[str, Path]
+) -> tuple[dict[str, Volume], list[Finding]]:
+    """The volumes on one grid where they almost lie there or only need turning, else as they are;
+    and what was turned."""
+    off: list[Finding] = []
+    turned: list[Finding] = []
+    placed = on_one_grid(volumes, files, off, turned)
+    return (volumes, []) if off else (placed, turned)
+
+
+def _check_has_place(
+    mask: Volume, volumes: Mapping[str, Volume], name: str, found: Iterable[Finding]
+) -> None:
+    """InputRefused for a mask on a grid of its own whose header does not say where that lies."""
+    if any(same_grid(v, mask) for v in volumes.values()):
+        return
+    if any(f.file == name and f.what in SIDE_DOUBTS for f in found):
+        raise refuse(
+            "the mask is on a different grid from the images, and its header does not say where "
+            "it lies",
+            file=name,
+            found=describe_grid(mask),
+            expected="the grid of one of the images, or a position in the header",
+            hint="save the mask from the program that it was drawn in, on T1 post-gadolinium.",
+        )
 
 
 def _no_t1c(files: Mapping[str, Path]) -> Finding:

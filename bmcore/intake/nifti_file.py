@@ -35,6 +35,7 @@ from bmcore.intake.nifti_header import (
     in_mm,
     orientation_findings,
     parse_header,
+    scaling,
 )
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "DEFAULT_POSITION",
     "MAX_VOXELS",
     "MIN_VOXELS_AN_AXIS",
+    "ONE_LABEL",
     "SIDE_DOUBTS",
     "VOXEL_MM",
     "in_memory",
@@ -59,6 +61,10 @@ CONVENTIONS = {
     "older": "1 necrosis, 2 oedema, 4 enhancing tumour (BraTS before 2023)",
     "lesion": "not 0 is a lesion",
 }
+ONE_LABEL = (
+    "the mask has the label 1 alone, and was read as telling lesions from the rest only; all of it "
+    "counts as enhancing tumour"
+)
 _PIECE = 2**21  # voxels that are read at once
 
 _READ_ERRORS = (
@@ -139,8 +145,8 @@ def read_mask(
     """Read a label mask: uint8 (i, j, k) with labels 0-3.
 
     convention: how the labels are meant, of ``CONVENTIONS``; "" for nothing said, where a label 4
-    is refused. Values within MASK_ROUNDING of a whole number are rounded, which is said.
-    InputRefused for any other value, as for images.
+    is refused and 1 alone is a lesion, which is said. Values within MASK_ROUNDING of a whole number
+    are rounded, which is said. InputRefused for any other value, as for images.
     """
     if convention not in ("", *CONVENTIONS):
         raise refuse("there is no such convention", found=convention, expected=_conventions())
@@ -198,7 +204,29 @@ def _meant(
         )
     elif not np.isin(values, [0, 1, 2, 3]).all():
         raise _no_labels(image, values)
+    elif convention == "" and values.max(initial=0) == 1:
+        labels[labels > 0] = 3
+        what = ONE_LABEL
+        hint = f"if it is necrosis, say --label-convention 2023: {CONVENTIONS['2023']}"
+        findings.append(Finding(Severity.WARNING, what, image.name, found, "labels 1 to 3", hint))
+    elif convention == "" and _numbered(labels, values):
+        what = "the labels look like numbers of lesions, and were read as tissues"
+        hint = f"if each is a lesion, say --label-convention lesion: {CONVENTIONS['lesion']}"
+        expected = "tissues of a lesion, which touch each other"
+        findings.append(Finding(Severity.WARNING, what, image.name, found, expected, hint))
     return labels
+
+
+def _numbered(labels: npt.NDArray, values: npt.NDArray) -> bool:
+    """True for 1, 2 ... where each is in one piece and none touches another."""
+    there = values[values > 0]
+    if len(there) < 2 or there.tolist() != list(range(1, len(there) + 1)):
+        return False
+    from scipy import ndimage
+
+    parts = ndimage.label(labels > 0, structure=np.ones((3, 3, 3)))[0]
+    of_labels = [np.unique(parts[labels == value]) for value in there]
+    return all(len(p) == 1 for p in of_labels) and len({p[0] for p in of_labels}) == len(there)
 
 
 def _conventions() -> str:
@@ -224,7 +252,8 @@ def _no_labels(image: _Image, values: npt.NDArray) -> Exception:
         file=image.name,
         found=shown,
         expected="0 background, 1 necrosis, 2 oedema, 3 enhancing tumour",
-        hint="check that this file is the mask and not an image.",
+        hint="check that this file is the mask and not an image; if each number is a lesion, say "
+        f"--label-convention lesion: {CONVENTIONS['lesion']}.",
     )
 
 
@@ -283,19 +312,20 @@ class _Image:
     shape: tuple[int, int, int]
     affine: npt.NDArray
     findings: tuple[Finding, ...]
-    header: nib.Nifti1Header
+    kind: np.dtype
+    scale: tuple[float, float]
     stream: IO[bytes]
 
     def pieces(self, whole: npt.NDArray) -> Iterator[tuple[npt.NDArray, npt.NDArray]]:
         """(part of ``whole``, its values in float32), scaled as the header says."""
-        kind, scale = self.header.get_data_dtype(), self.header.get_slope_inter()
+        kind = self.kind
         flat = whole.T.reshape(-1)  # a view: i runs fastest in both
         for start in range(0, flat.size, _PIECE):
             part = flat[start : start + _PIECE]
             raw = self.stream.read(part.size * kind.itemsize)
             if len(raw) < part.size * kind.itemsize:
                 raise EOFError(f"{start} of {flat.size} voxels and no more")
-            spec = (part.shape, kind, 0, *scale)
+            spec = (part.shape, kind, 0, *self.scale)
             with np.errstate(over="ignore", invalid="ignore"):  # becomes inf, refused later
                 voxels = nib.arrayproxy.ArrayProxy(io.BytesIO(raw), spec, mmap=False)
                 yield part, np.require(voxels, np.float32, "W")
@@ -322,7 +352,8 @@ def _opened(path: Path, least: int = MIN_VOXELS_AN_AXIS) -> Iterator[_Image]:
             affine = check_position(affine, path)
             findings = [*unit, *orientation_findings(header, affine, shape, path)]
             stream.seek(head.offset)  # extensions are not looked at
-            yield _Image(path.name, shape, affine, tuple(findings), header, stream)
+            kind, scale = header.get_data_dtype(), scaling(header, path)
+            yield _Image(path.name, shape, affine, tuple(findings), kind, scale, stream)
             stream.read(2**20)  # reaching the end lets gzip compare its checksum
     except InputRefused:
         raise

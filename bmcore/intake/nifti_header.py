@@ -37,7 +37,11 @@ DEFAULT_POSITION = (
     "the position in the header is a default one that programs write when they know none; left "
     "and right may be swapped"
 )
-SIDE_DOUBTS = (NO_POSITION, DEFAULT_POSITION)
+TWO_SIDES = (
+    "the header gives two positions in space that have left and right the other way round; one of "
+    "them is wrong"
+)
+SIDE_DOUBTS = (NO_POSITION, DEFAULT_POSITION, TWO_SIDES)
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,23 @@ def check_length(path: Path, header: Header, shape: tuple[int, int, int]) -> Non
         )
 
 
+def scaling(header: nib.Nifti1Header, path: Path) -> tuple[float, float]:
+    """Slope and intercept of the grey values: 1 and 0 where the slope is 0 or not finite, which is
+    how the standard says that there is no scaling."""
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or not np.isfinite(slope):
+        return 1.0, 0.0
+    if not np.isfinite(inter):
+        raise refuse(
+            "the header scales the grey values by a slope without an intercept",
+            file=path.name,
+            found=f"scl_slope {slope:g}, scl_inter {inter:g}",
+            expected="two finite numbers, or a slope of 0 for no scaling",
+            hint="export the image again.",
+        )
+    return slope, inter
+
+
 def in_mm(header: nib.Nifti1Header, path: Path) -> tuple[npt.NDArray, list[Finding]]:
     """The header's affine in mm, by the unit of length that it declares."""
     affine = np.array(header.get_best_affine(), np.float64)
@@ -210,17 +231,26 @@ def orientation_findings(
     gap = float(np.abs(transform(affine, ends) - transform(other, ends)).max())
     if gap <= 1.0:
         return findings
+    what = "the header gives two positions in space that disagree; the sform was used"
     findings.append(
         Finding(
             Severity.WARNING,
-            "the header gives two positions in space that disagree; the sform was used",
+            TWO_SIDES if _other_side(affine, other) else what,
             path.name,
-            found=f"sform and qform up to {gap:.0f} mm apart",
+            found=f"sform and qform up to {gap:.0f} mm apart, {axis_codes(affine)} and "
+            f"{axis_codes(other)}; the sform was used",
             expected="the same position",
-            hint="check the side against another viewer.",
+            hint=hint,
         )
     )
     return findings
+
+
+def _other_side(one: npt.NDArray, other: npt.NDArray) -> bool:
+    """True for mirror images of each other, and where left lies at another end of the voxels."""
+    mirrored = np.linalg.det(one[:3, :3]) * np.linalg.det(other[:3, :3]) < 0
+    ends = [[letter if letter in "LR" else "" for letter in axis_codes(a)] for a in (one, other)]
+    return bool(mirrored or ends[0] != ends[1])
 
 
 def _is_default(affine: npt.NDArray) -> bool:

@@ -28,6 +28,7 @@ from bmcore.intake.case_record import CaseEntry, file_digest, write_record
 from bmcore.intake.images import read_images
 from bmcore.intake.library import changing, get_entry
 from bmcore.intake.nifti import write_volume
+from bmcore.intake.nifti_file import ONE_LABEL
 from bmcore.intake.one_grid import on_one_grid
 from bmcore.settings import settings
 
@@ -191,6 +192,7 @@ def _placed(one: _File, entry: CaseEntry, convention: str) -> tuple[Volume, tupl
     volumes, problems, notes = read_images({"seg": one.path}, convention=convention)
     if problems:
         raise InputRefused(*(_on_the_page(p) for p in problems))
+    notes = [_on_the_page(note) for note in notes]
     came = volumes["seg"]
     grid = _grid(entry)
     if entry.origin is not None and not same_grid(grid, came):
@@ -219,7 +221,7 @@ def _on(
 
 def _on_the_page(problem: Finding) -> Finding:
     """What the command line says of its options is said of the page."""
-    if "label 4" not in problem.what:
+    if "--label-convention" not in (problem.hint or ""):
         return problem
     return replace(problem, hint="say under “What the labels mean” how it is meant.")
 
@@ -254,12 +256,13 @@ def _times(found: Sequence[MaskFound], case_id: str) -> int:
 
 def _source(brought: Brought, found: MaskFound, number: int, by: str) -> dict[str, str]:
     """Where a mask comes from, as it is kept; names only where the site keeps names."""
+    one_label = any(note.what == ONE_LABEL for note in found.notes)
     source = {
         "by": by,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "sha256": found.digest,
         "content": found.content,
-        "convention": brought.convention or "2023",
+        "convention": brought.convention or ("lesion" if one_label else "2023"),
         "from": f"file {number} of an archive" if found.file != brought.name else "one file",
     }
     return source | ({"name": found.file} if settings().keep_names else {})

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TOLD = "reference told"
 _FOUND = "reference masks found"
 _MOST_MB = 1_024
+_NOT_SAID = "1 necrosis, 2 oedema, 3 enhancing tumour; 1 alone is a lesion"
 
 
 def draw() -> None:
@@ -44,8 +45,8 @@ def draw() -> None:
     )
     convention = right.selectbox(
         "What the labels mean",
-        ["", *(name for name in CONVENTIONS if name != "2023")],
-        format_func=lambda name: CONVENTIONS[name or "2023"],
+        ["", *CONVENTIONS],
+        format_func=lambda name: CONVENTIONS.get(name, _NOT_SAID),
         key="mask convention",
     )
     entries = loaders.entries()
