@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,7 @@ from pages.parts.access.guard import page
 from pages.parts.models import card as model_card
 from pages.parts.models import naming as naming_card
 from pages.parts.models.metrics import in_words, metric_rows
-from pages.parts.words import escaped
+from pages.parts.words import escaped, when
 
 PART_WORDS = {
     "segmenter": ("Segmentation net", "Marks necrosis, oedema and enhancing tumour in the images."),
@@ -24,6 +25,11 @@ PART_WORDS = {
     "clinical_mlr": ("Clinical answer", "Regression on the clinical record alone."),
     "image_mlr": ("Image answer", "Regression on the image code alone."),
     "fused_mlr": ("Fused answer", "Regression on the clinical record and the image code."),
+    "uncertainty": (
+        "Uncertainty",
+        "Prediction sets; how unlike the training cases images are.",
+    ),
+    "spread": ("Spread", "How far the answers move with other training patients."),
 }
 LIMITS = [
     "Research software. Not a medical device, and not for decisions about a patient.",
@@ -91,7 +97,7 @@ def _sentence(text: str) -> str:
 
 def draw_part(name: str, entry: dict[str, Any]) -> None:
     title, purpose = PART_WORDS.get(name, (name, ""))
-    with st.expander(f"{escaped(title)}: {purpose}"):
+    with st.expander(f"{escaped(title)}: {purpose}" if purpose else escaped(title)):
         rows = metric_rows(entry["metrics"])
         if rows:
             st.markdown("**Measured**")
@@ -125,7 +131,9 @@ def draw_comparison(parts: dict[str, Any]) -> None:
 
 def draw_parts(manifest: dict[str, Any]) -> None:
     facts = {
-        "Made": manifest["created"] or "unfinished",
+        "Made": when(datetime.fromisoformat(manifest["created"]))
+        if manifest["created"]
+        else "unfinished",
         "Digest": loaders.bundle().info.digest[:16],
     }
     for words, value in facts.items():

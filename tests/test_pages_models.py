@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bmcore.domain import PRIMARIES, Volume
 from bmcore.settings import PROJECT, settings
 from pages.parts.models import card as model_card
 from pages.parts.models import charts
+from pages.parts.models.metrics import table_cell, with_ends
 from tests import pages_home
 
 SHIPPED = PROJECT / "models" / "demo" / "model_card.json"
@@ -124,9 +126,13 @@ def test_the_first_view_says_what_on_what_how_good_and_where_not(new_card, place
     accuracy = new_card["answers"]["fused"]["accuracy"]["value"]
     patients = new_card["answers"]["fused"]["accuracy"]["n"]
     assert f"in **{accuracy:.0%}** of {patients} patients (95 % interval " in text
-    assert "Finds **80%** of 5 lesions in 6 cases (95 % interval 38% to 96%), with 0.0" in text
-    assert "5 to under 10 mm, 80% found" in text
-    assert "Hardly ever recognised: " in text and "Renal cell" in text
+    assert (
+        "Finds **80%** of 5 lesions in 6 cases (95 % interval 38% to 96%, n = 5); "
+        "false ones per case: 0 (0 to 0.61), n = 6; Dice of the tumour core: "
+    ) in text
+    assert "5 to under 10 mm, found 80%, 95 % interval 38% to 96%, n = 5" in text
+    weak = next(line for line in text.splitlines() if "Hardly ever recognised: " in line)
+    assert "Renal cell (" in weak and "% interval" in weak and ", n = " in weak
 
 
 def test_a_new_card_shows_every_chart_and_table(new_card, place: Path) -> None:
@@ -222,7 +228,9 @@ def test_what_new_cases_showed_of_the_net_is_a_table_by_group_and_one_by_mimic(
     )
     assert mimics.loc["Enhancing plaques", "Cases"] == "1"
     assert mimics.loc["Subacute infarcts", "Cases"] == "0"
-    assert "Taken for metastases: enhancing plaques (100%)." in words(page)
+    assert (
+        "Taken for metastases: enhancing plaques (100%, 95 % interval 21% to 100%, n = 1)."
+    ) in words(page)
 
 
 def test_another_answer_and_another_primary_can_be_looked_at(new_card, place: Path) -> None:
@@ -290,3 +298,57 @@ def test_a_size_without_lesions_is_said_and_not_drawn_as_nought() -> None:
 def test_an_empty_froc_curve_is_drawn_without_a_fault() -> None:
     empty = {"false_per_case": [], "sensitivity": [], "at": []}
     assert len(charts.froc({"peak": empty}, {}).data) == 2
+
+
+def test_where_all_or_none_was_seen_a_card_shows_the_interval_of_the_ends_or_says_none() -> None:
+    def flat(value: float, n: int = 15) -> dict:
+        return {"value": value, "low": value, "high": value, "n": n, "method": "bootstrap"}
+
+    old = {
+        "rows": [{"sensitivity": flat(1.0), "false_per_case": flat(0.0), "dice": flat(1.0)}],
+        "f1": {"sclc": {**flat(0.0, 300), "low": None, "high": None}},
+        "auc": flat(0.5),
+    }
+    new = with_ends(old)
+    (row,) = new["rows"]
+    assert table_cell(row["sensitivity"]) == "1.00 (0.80 to 1.00)"  # Wilson: 15 / (15 + 1.96^2)
+    assert table_cell(row["false_per_case"]) == "0 (0 to 0.25)"  # Poisson: -log(.025) / 15
+    assert table_cell(row["dice"]) == "1.00 (no interval, n = 15)"
+    assert table_cell(new["f1"]["sclc"]) == "0 (no interval, n = 300)"
+    assert table_cell(new["auc"]) == "0.50 (no interval, n = 15)"
+    assert with_ends(new) == new
+
+
+def test_what_is_not_one_is_not_shown_as_one() -> None:
+    assert table_cell({"value": 1.0, "low": 0.99574, "high": 1.0, "n": 900}) == (
+        "1.00 (0.996 to 1.00)"
+    )
+    assert table_cell({"value": 0.99896, "low": 0.99626, "high": 0.99972, "n": 1946}) == (
+        "0.999 (0.996 to 0.9997)"
+    )
+
+
+def test_no_number_of_the_shipped_card_has_an_interval_of_no_width() -> None:
+    def walk(part: Any) -> None:
+        if isinstance(part, dict) and {"value", "low", "high"} <= set(part):
+            assert part["low"] is None or part["low"] < part["high"], part
+        for inner in part.values() if isinstance(part, dict) else part:
+            if isinstance(inner, dict | list):
+                walk(inner)
+
+    card = model_card.read(SHIPPED.parent)
+    assert card is not None
+    walk(card)
+
+
+def test_every_shipped_part_says_what_it_is_and_the_date_is_readable(place, monkeypatch) -> None:
+    monkeypatch.setenv("BMCORE_BUNDLE", str(SHIPPED.parent))
+    settings.cache_clear()
+    page = AppTest.from_file(str(PROJECT / "pages" / "models.py"), default_timeout=120).run()
+    labels = [e.label for e in page.expander]
+    assert any(label.startswith("Spread: How far") for label in labels)
+    assert not [label for label in labels if label.rstrip().endswith(":")]
+    made = next(t.value for t in page.text if t.value.startswith("Made: "))
+    assert re.fullmatch(r"Made: \d{1,2} [A-Z][a-z]{2} \d{4}, \d\d:\d\d", made)
+    seen = words(page)
+    assert re.search(r"enhancing plaques \(47%, 95 % interval \d+% to \d+%, n = 15\)", seen)

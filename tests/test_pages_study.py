@@ -15,6 +15,9 @@ from bmcore.review import adjudicate, disputes
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.store import open_store
 from bmcore.review.worklist import Seconds
+from bmcore.stats.mrmc import Components
+from bmcore.stats.sample_size import power
+from pages.parts.study import sizing
 from tests import pages_fixture, people_fixture
 from tests.test_pages_app import home, models, open_page, press, sent_to_viewer, words
 
@@ -202,6 +205,36 @@ def test_the_investigator_sees_progress_and_a_width_but_no_answer(home: Path, st
     assert table["Last activity"][0] != "never" and table["Last activity"][1] == "never"
     shown = words(page) + " ".join(str(d.value) for d in page.dataframe)
     assert "CANARY" not in shown and "elanoma" not in shown
+
+
+def test_a_study_that_is_over_leads_to_its_results_and_hides_nothing(home: Path, study) -> None:
+    with open_store(people_fixture.url(home)) as store:
+        for reader in ("ra", "rb"):
+            people_fixture.read_all(store, study, reader)
+    page = open_page("study_manage")
+    assert not page.error and not page.exception
+    shown = words(page)
+    assert "so far" not in shown and "stays hidden" not in shown
+    assert "The study is over: its results are open." in [s.value for s in page.success]
+    assert "See the results" in [b.label for b in page.button]
+
+
+def _draw_sizing() -> None:
+    from pages.parts.study import sizing
+
+    sizing.draw()
+
+
+def test_sizing_begins_with_what_can_be_used_and_says_plainly_what_cannot(
+    home: Path, study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizing, "_finished", lambda: ["small"])
+    page = AppTest.from_function(_draw_sizing, default_timeout=60).run()
+    assert not page.warning and not page.exception and page.dataframe
+    monkeypatch.setattr(sizing, "_rows", lambda *a: power(Components(*[0.0] * 9), 12, 0.1, 3, 20))
+    page = page.selectbox(key="size variation").set_value("small").run()
+    (said,) = [w.value for w in page.warning]
+    assert said.startswith("Nothing changed between the two phases") and "var" not in said.split()
 
 
 def test_a_disagreement_is_resolved_beside_the_images_by_a_third_reader_alone(

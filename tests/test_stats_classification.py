@@ -128,7 +128,7 @@ def test_the_paired_difference_is_narrower_than_two_separate_intervals(answers):
     same = paired_difference(a, a, np.arange(240), FAST)
     assert same.value == 0
     assert not same.has_interval
-    assert "all of 400 resamples give the same number" in same.method
+    assert "drawing the cases anew 400 times never changed the number" in same.method
 
 
 def test_an_answer_outside_the_classes_is_wrong_but_breaks_nothing():

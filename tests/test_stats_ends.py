@@ -91,7 +91,7 @@ def test_shares_of_a_class_have_wilsons_interval_and_the_n_of_the_class():
     assert rates["ppv"][1].n == 16
     assert rates["npv"][0].n == 21
     assert not rates["ppv"][0].defined
-    assert "resamples give the same number" in rates["f1"][2].method
+    assert "never changed the number" in rates["f1"][2].method
     right = classification.accuracy([0, 0, 1], [0, 0, 1])
     assert right.low == pytest.approx(3 / (3 + Z2))
 
@@ -197,7 +197,7 @@ def test_a_bootstrap_whose_resamples_are_all_alike_has_no_interval():
     found = bootstrap.mean([7.0, 7.0, 7.0])
     assert found.value == 7
     assert not found.has_interval
-    assert "all of 2000 resamples give the same number" in found.method
+    assert "drawing the cases anew 2000 times never changed the number" in found.method
 
 
 def test_the_bca_interval_is_that_of_scipy():

@@ -265,7 +265,7 @@ def test_identical_conditions_have_no_difference_and_no_invented_interval():
     assert found.difference.value == 0
     assert not found.difference.has_interval
     assert math.isnan(found.p)
-    assert "variance vanishes" in found.difference.method
+    assert "no spread was seen" in found.difference.method
 
 
 def test_auc_states():

@@ -12,6 +12,7 @@ from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
     LEAST_OF_A_KIND,
+    THESE_READERS,
     TOO_FEW,
     Column,
     Drawing,
@@ -64,7 +65,7 @@ def accuracy_section(data: StudyData, arrays: ReadingArrays, category: str) -> S
             tuple(lines),
             "Other and cannot tell count as not right. AUC from the confidence that it is this "
             "primary against the rest; cannot tell ranks lowest, whatever its confidence; from "
-            f"{LEAST_OF_A_KIND} cases of either kind upwards.",
+            f"{LEAST_OF_A_KIND} cases of either kind upwards." + THESE_READERS,
             drawings=(
                 Drawing(
                     "intervals",

@@ -14,6 +14,8 @@ from bmcore.stats.calibration import Calibration, calibration
 from bmcore.stats.estimate import Estimate
 from bmcore.stats.readings import CANNOT_TELL
 
+_ANSWERS = ("right", "wrong answers")
+_CASES = ("cases with this primary", "with another")
 _COLUMNS = (Column("Intercept"), Column("Slope"), Column("Stated minus observed", "points"))
 
 
@@ -34,7 +36,9 @@ def readers_table(arrays: ReadingArrays) -> ResultTable:
         for name, who in rows:
             where = np.nonzero(named[who])
             if len(where[0]):
-                found = calibration(sure[who][where] / 100, right[who][where], where[1])
+                found = calibration(
+                    sure[who][where] / 100, right[who][where], where[1], kinds=_ANSWERS
+                )
                 lines.append(Line((name, ARM_NAMES[arm]), _cells(found)))
     return ResultTable(
         "calibration_readers",
@@ -44,7 +48,8 @@ def readers_table(arrays: ReadingArrays) -> ResultTable:
         tuple(lines),
         "Intercept: 0 is right, above 0 the reader is right more often than stated. Slope: 1 is "
         "right, below 1 the stated confidences are too extreme. Logistic regression, errors "
-        "clustered on patients; needs 10 right and 10 wrong answers.",
+        "clustered on patients; needs 10 right and 10 wrong answers. n counts cases: all readers "
+        "together give several answers to each.",
     )
 
 
@@ -59,7 +64,7 @@ def models_table(facts: Mapping[str, CaseFacts]) -> ResultTable:
         for number, primary in enumerate(PRIMARIES) if given else ():
             said = np.array([p[number] for _, p in given])
             seen = np.array([f.truth == primary for f, _ in given])
-            found = calibration(said, seen)
+            found = calibration(said, seen, kinds=_CASES)
             lines.append(Line((words, PRIMARY_NAMES[primary]), _cells(found)))
     return ResultTable(
         "calibration_models",

@@ -114,9 +114,13 @@ def measure(
     if told.method.startswith(TOO_FEW):
         none = no_comparison(told.n, told.method)
         return (none, none, none)
-    random = finding.contrast.random
-    fixed = replace(finding.contrast.fixed, difference=finding.difference)
-    return (random, _by_u(rows, arms, what, category, level), fixed)
+    fixed = replace(finding.contrast.fixed, difference=told, p=finding.p)
+    end = told.has_interval and not finding.contrast.fixed.difference.has_interval
+    random, by_u = (
+        fixed if end and one.difference.defined and not one.difference.has_interval else one
+        for one in (finding.contrast.random, _by_u(rows, arms, what, category, level))
+    )
+    return (random, by_u, fixed)
 
 
 def _by_u(

@@ -14,6 +14,7 @@ from bmcore.analysis.readings import CaseFacts, ReadingArrays
 from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
+    THESE_READERS,
     Column,
     Drawing,
     Line,
@@ -47,7 +48,7 @@ def confidence_section(
             ("Phase", "Confidence"),
             (Column("Mean confidence", "grade"), Column("Right answers", "share")),
             tuple(lines),
-            "A well calibrated reader who says 70 is right in 70 of 100 cases.",
+            "A well calibrated reader who says 70 is right in 70 of 100 cases." + THESE_READERS,
             drawings=(
                 Drawing(
                     "calibration",
@@ -163,9 +164,10 @@ def _confidence_sentence(over: list[Line]) -> str:
                 f"{same.labels[0]}, {same.labels[1].lower()}: stated confidence minus right "
                 "answers is the same in every case, so it has no interval."
             )
+        most = max((line.cells[0].n for line in over if line.cells[0] is not None), default=0)
         return (
-            f"Whether sure readers are right can be said once {LEAST_CASES} cases have a known "
-            "primary."
+            f"Whether sure readers are right can be said once {LEAST_CASES} cases with a known "
+            f"primary are read; there {'is' if most == 1 else 'are'} {most}."
         )
     found, phase = first.cells[0], first.labels[1].lower()
     shown = cell_text(Column("", "points"), found)
@@ -173,4 +175,7 @@ def _confidence_sentence(over: list[Line]) -> str:
         return f"Readers are surer than they are right, {phase}: {shown}."
     if found.high < 0:
         return f"Readers are right more often than they think, {phase}: {shown}."
-    return f"Stated confidence fits the share of right answers, {phase}: {shown}."
+    return (
+        "No difference between stated confidence and the share of right answers is shown, "
+        f"{phase}: {shown}."
+    )

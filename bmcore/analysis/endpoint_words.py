@@ -118,6 +118,11 @@ def analysis(key: str) -> str:
     return _ANALYSES.get(key, key)
 
 
+def readers(choice: Endpoint) -> str:
+    """For whom the interval holds, as a short word in a heading."""
+    return "readers like these" if choice.readers == "random" else "these readers"
+
+
 def note(finding: Finding) -> str:
     """How the result was computed, for readers of which kind, and who was left out."""
     choice = finding.endpoint

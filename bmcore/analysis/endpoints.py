@@ -255,7 +255,7 @@ def _result(finding: Finding) -> ResultTable:
         "endpoint_arms",
         f"{endpoint_words.title(choice)}, mean of the readers",
         ("Phase",),
-        (Column(endpoint_words.title(choice), unit),),
+        (Column(f"{endpoint_words.title(choice)}, {endpoint_words.readers(choice)}", unit),),
         tuple(lines),
         endpoint_words.note(finding),
     )
@@ -275,7 +275,12 @@ def _analyses(data: StudyData, marks: LesionMarks, planned: Finding) -> ResultTa
         "endpoint_difference",
         endpoint_words.difference(choice),
         ("Analysis",),
-        (Column(endpoint_words.column(choice), endpoint_words.change_unit(choice)),),
+        (
+            Column(
+                f"{endpoint_words.column(choice)}, {endpoint_words.readers(choice)}",
+                endpoint_words.change_unit(choice),
+            ),
+        ),
         tuple(lines),
         "The first line is the result. The others show whether it depends on what is missing.",
         "p",
@@ -350,8 +355,8 @@ def _read(data: StudyData) -> ResultTable:
                     for r in data.readings
                     if (r.reader, r.arm, r.occasion) == (person.name, arm, 0)
                 }
-                words = "all" if len(read) == planned else f"{planned - len(read)} missing"
-                label = (person.name, ARM_NAMES[arm], f"{len(read)} of {planned}", words)
+                missing = str(planned - len(read) or "none")
+                label = (person.name, ARM_NAMES[arm], f"{len(read)} of {planned}", missing)
                 lines.append(Line(label, ()))
     return ResultTable(
         "read",

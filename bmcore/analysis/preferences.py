@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from bmcore.analysis.readings import StudyData
+from bmcore.analysis.readings import Compared, StudyData
 from bmcore.analysis.tables import (
     LEAST_CASES,
     TOO_FEW,
@@ -16,6 +16,7 @@ from bmcore.analysis.tables import (
     ResultTable,
     Section,
     cell_text,
+    count,
     guarded,
     non_empty,
     p_text,
@@ -98,8 +99,9 @@ def preference_section(data: StudyData) -> Section | None:
             "Sides were drawn, so 50 % is expected; far from it, the reader favours a side.",
         ),
     ]
+    said = _sentence(lines, data.preferences, len(data.preferences) == planned)
     made = f"{len(data.preferences)} of {planned} comparisons made."
-    return Section("preference", title, f"{_sentence(lines)} {made}", non_empty(tables))
+    return Section("preference", title, f"{said} {made}", non_empty(tables))
 
 
 def rows(record: StudyRecord) -> list[dict[str, Any]]:
@@ -138,18 +140,32 @@ def name(candidate: str) -> str:
     return f"bundle {candidate.removeprefix('bundle:')[:8]}"
 
 
-def _sentence(lines: list[Line]) -> str:
+def _sentence(lines: list[Line], choices: Sequence[Compared], complete: bool) -> str:
     first = lines[0].cells[0]
     assert first is not None
     unknown = "Which segmentation is preferred"
     if first.method.startswith(TOO_FEW):
-        return f"{unknown} can be said once one was preferred in {LEAST_CASES} cases."
+        yet = "" if complete else " yet"
+        cases = count(len({c.case for c in choices if c.answer != "tie"}), "case")
+        alike = sum(c.answer == "tie" for c in choices)
+        seen = f" No difference was seen in {alike} of {len(choices)} comparisons." if alike else ""
+        return (
+            f"{unknown} cannot be said{yet}: one was preferred in {cases}, {LEAST_CASES} needed."
+            + seen
+        )
     if not first.has_interval:
         return f"{unknown} cannot be said: {reason(first)}."
     shown = cell_text(Column("", "share"), first)
-    if math.isnan(lines[0].p):
-        return f"Readers chose {lines[0].labels[0]}: {shown}, sides not taken apart."
-    return f"Readers prefer {lines[0].labels[0]}: {shown}, p {p_words(lines[0].p)}."
+    pair, p = lines[0].labels[0], lines[0].p
+    how = "sides not taken apart" if math.isnan(p) else f"p {p_words(p)}"
+    if first.low <= 0.5 <= first.high:
+        return f"No preference for {pair} is shown: {shown}, {how}."
+    if first.high < 0.5:
+        return (
+            f"Readers prefer {' rather than '.join(pair.split(' rather than ')[::-1])}: "
+            f"they chose the latter in {shown}, {how}."
+        )
+    return f"Readers {'chose' if math.isnan(p) else 'prefer'} {pair}: {shown}, {how}."
 
 
 def p_words(p: float) -> str:

@@ -11,6 +11,7 @@ from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_CASES,
     LEAST_OF_A_KIND,
+    THESE_READERS,
     Column,
     Drawing,
     Line,
@@ -154,6 +155,7 @@ def _curve(arrays: ReadingArrays) -> ResultTable:
         ("Phase", "Part of the list"),
         (Column("Right answers", "share"), Column("Median time", "seconds")),
         tuple(lines),
+        THESE_READERS.strip(),
         drawings=tuple(
             Drawing(
                 "along_the_list",

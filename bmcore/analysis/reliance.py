@@ -9,6 +9,7 @@ from bmcore.analysis.readings import ReadingArrays, StudyData
 from bmcore.analysis.tables import (
     ARM_NAMES,
     LEAST_OF_A_KIND,
+    THESE_READERS,
     Column,
     Drawing,
     Line,
@@ -51,7 +52,7 @@ def reliance_section(data: StudyData, arrays: ReadingArrays) -> Section:
             "Helped: wrong before, right after. Harmed: right before, wrong after. Ignored: stayed "
             "wrong although the models were right. Over-reliance: gave up a right answer for the "
             "models' wrong one. Followed an error: gave the models' wrong answer, of all cases "
-            "where they erred.",
+            "where they erred." + THESE_READERS,
             drawings=(Drawing("first_line"),),
         ),
         *_explanation(arrays),

@@ -33,7 +33,7 @@ from bmcore.analysis.reliance import reliance_section
 from bmcore.analysis.subgroups import subgroup_section
 from bmcore.analysis.tables import TOO_FEW, Section, count
 from bmcore.stats.endpoint import Finding
-from bmcore.stats.estimate import percent
+from bmcore.stats.estimate import decimals, percent
 from bmcore.stats.readings import MODELS
 
 
@@ -135,8 +135,8 @@ def width_words(finding: Finding) -> str:
     """The width of the interval with its unit."""
     unit = endpoint_words.change_unit(finding.endpoint)
     if unit == "points":
-        return f"{100 * finding.width:.0f} percentage points"
-    return f"{finding.width:.2f}" + (" (as a ratio)" if unit == "ratio" else "")
+        return f"{decimals(100 * finding.width)} percentage points"
+    return f"{decimals(finding.width, 2)}" + (" (as a ratio)" if unit == "ratio" else "")
 
 
 def _why(data: StudyData, answer: Answer) -> str:

@@ -18,7 +18,7 @@ from bmcore.analysis.tables import (
     ResultTable,
 )
 from bmcore.domain import PRIMARY_NAMES
-from bmcore.stats import measures, weighted_mrmc
+from bmcore.stats import delong, measures, weighted_mrmc
 from bmcore.stats.bootstrap import Resampling
 from bmcore.stats.endpoint_choice import Endpoint
 from bmcore.stats.estimate import Estimate
@@ -97,6 +97,10 @@ def _line(arm: str, rows: list[Reading], found: AverageCurve, how: tuple[str, st
     kept, _ = weighted_mrmc.usable(own)
     mean = weighted_mrmc.contrast([kept], "AUC", bounds=(0.0, 1.0))
     area = (mean.fixed if fixed or len(kept) < 2 else mean.random).difference
+    if not area.has_interval and area.value in (0.0, 1.0):
+        ill = {r.case: r.truth == category for r in rows if r.reader in kept}
+        n1 = sum(ill.values())
+        area = delong.area_at_the_end(area.value, n1, len(ill) - n1, "AUC")
     points = [int(np.argmin(np.abs(found.grid - x))) for x in SHOWN]
     cells = [
         Estimate(

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from bmcore.analysis.readings import GROUPS, ReadingArrays, StudyData
-from bmcore.analysis.tables import ARM_NAMES, TOO_FEW, Column, Line, ResultTable, Section
+from bmcore.analysis.tables import (
+    ARM_NAMES,
+    THESE_READERS,
+    TOO_FEW,
+    Column,
+    Line,
+    ResultTable,
+    Section,
+)
 from bmcore.domain import PRIMARY_NAMES, Primary
 from bmcore.stats import agreement, clustered
 from bmcore.stats.estimate import Estimate, undefined
@@ -49,7 +57,12 @@ def subgroup_section(data: StudyData, arrays: ReadingArrays) -> Section:
     if lines:
         tables = (
             ResultTable(
-                "subgroups", "Subgroups, all readers", ("By", "Group"), tuple(columns), tuple(lines)
+                "subgroups",
+                "Subgroups, all readers",
+                ("By", "Group"),
+                tuple(columns),
+                tuple(lines),
+                THESE_READERS.strip(),
             ),
         )
     return Section(

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bmcore.stats.estimate import Estimate, undefined
+from bmcore.stats.estimate import Estimate, decimals, per_cent, undefined
 
 # The simulated studies (training.bench.coverage) start at 30 cases; with fewer than ten an interval
 # of a chance-corrected number says next to nothing.
 LEAST_CASES = 10
 LEAST_OF_A_KIND = 5
 TOO_FEW = "too few: "
+THESE_READERS = " Intervals are for these very readers, and cases like these."
 ARM_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "unaided": "Without the models",
@@ -205,12 +206,10 @@ def cell_text(column: Column, estimate: Estimate | None) -> str:
 
 def _number(unit: str, value: float) -> str:
     if unit == "share":
-        return f"{100 * value:.0f}"
+        return per_cent(value)
     if unit == "points":
-        return f"{100 * value:+z.0f}"
-    if unit == "seconds":
-        return f"{value:.0f}"
-    return f"{value:z.1f}" if unit == "grade" else f"{value:z.2f}"
+        return decimals(100 * value, sign="+")
+    return decimals(value, {"seconds": 0, "grade": 1}.get(unit, 2))
 
 
 def p_text(p: float) -> str:
@@ -308,7 +307,7 @@ def cell_words(found: Estimate) -> str:
         return f"too few\nn = {found.n}"
     if not found.has_interval:
         return f"no\ninterval\nn = {found.n}"
-    return f"{found.value:z.2f}\nn = {found.n}"
+    return f"{decimals(found.value, 2)}\nn = {found.n}"
 
 
 def dot_worthy(cells: tuple[Estimate | None, ...]) -> bool:

@@ -19,6 +19,7 @@ gradients tell voxels apart and need ``LEAST_VOXELS``.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -290,18 +291,20 @@ def _deletion(a: Audit) -> Check:
     if not a.curve:
         return _too_small(question, a)
     beaten = sum(a.area < other for other in a.random_areas)
+    needed = math.ceil(0.95 * len(a.random_areas) - 1e-9)
     mean = sum(a.random_areas) / len(a.random_areas)
     words = (
         f"with the marked places flattened first, the probability falls "
         f"{'sooner' if a.area < mean else 'no sooner'} than in random order: area under the curve "
-        f"{a.area:.2f} against {mean:.2f}, less than {beaten} of {len(a.random_areas)} at random"
+        f"{a.area:.2f} against {mean:.2f}, lower than in {beaten} of {len(a.random_areas)} random "
+        f"orders; {needed} are needed"
     )
     if a.curve[-1] > a.curve[0]:
         words += (
             f"; a lesion flattened altogether speaks even more for {PRIMARY_NAMES[a.primary]}, "
             "so this primary is what the net falls back on"
         )
-    return Check(question, PASSES if beaten >= 0.95 * len(a.random_areas) else FAILS, words)
+    return Check(question, PASSES if beaten >= needed else FAILS, words)
 
 
 def _learning(a: Audit) -> Check:

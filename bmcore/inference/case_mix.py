@@ -8,6 +8,7 @@ from bmcore.domain import ANSWER_NAMES, PRIMARIES, PRIMARY_NAMES, Answer, Predic
 from bmcore.inference.uncertainty import OUTSIDE
 from bmcore.models.case_mix import CaseMix, balanced_primary, exchange, parse
 from bmcore.settings import settings
+from bmcore.stats.estimate import decimals
 
 
 def of_site() -> CaseMix | None:
@@ -63,8 +64,8 @@ def sentences(prediction: Prediction, whose: str = "this site") -> tuple[str, ..
             (first, top), (second, other) = ranked
             parts.insert(
                 0,
-                f"with the shares of {whose} {PRIMARY_NAMES[top]} {first:.0%}, then "
-                f"{PRIMARY_NAMES[other]} {second:.0%}",
+                f"with the shares of {whose} {PRIMARY_NAMES[top]} {decimals(100 * first)}%, then "
+                f"{PRIMARY_NAMES[other]} {decimals(100 * second)}%",
             )
         lines.append(f"{name}: {'; '.join(parts)}.")
     return tuple(lines)

@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from bmcore import disk
 from bmcore.domain import refuse
+from bmcore.intake import removal
 from bmcore.plain import read_json
 
 NAMES = "case-names.json"
@@ -57,7 +58,13 @@ def reserve(home: Path, names: Mapping[str, Collection[str]]) -> None:
 
 
 def check(home: Path, name: str, images_sha256: str) -> None:
-    """InputRefused where ``name`` belongs to other images, on which readers have worked."""
+    """InputRefused where ``name`` belongs to other images, on which readers have worked, or it is
+    not decided yet whether the case of this name goes."""
+    if name in removal.in_between(home):
+        raise refuse(
+            f"a case {name} is being removed",
+            hint="try again in a moment, or give the new case another id.",
+        )
     hashes = reserved(home).get(name, [])
     if hashes and images_sha256 not in hashes:
         raise refuse(

@@ -303,13 +303,7 @@ def _enter(entry: CaseEntry, content: Mapping[str, str], draft: Path) -> CaseEnt
         content_sha256=content,
     )
     write_record(entry, draft)
-    home = draft.parent.parent
-    case_names.check(home, name, entry.images_sha256)
-    if name in removal.in_between(home):
-        raise refuse(
-            f"a case {name} is being removed",
-            hint="try again in a moment, or give the new case another id.",
-        )
+    case_names.check(draft.parent.parent, name, entry.images_sha256)
     try:
         disk.move_in(draft, entry.folder)
     except OSError:

@@ -21,6 +21,7 @@ from bmcore.domain import (
 from bmcore.geometry import same_grid
 from bmcore.imaging.lesions import find_lesions
 from bmcore.imaging.slices import render_slice, slice_at
+from bmcore.stats.estimate import decimals
 
 MOST = 8
 Picture = npt.NDArray[np.uint8]
@@ -72,7 +73,8 @@ def _words(facts: CaseFacts, readings: list[Reading], wrong: int) -> str:
     top, answers = facts.top(), facts.answers.get("fused")
     if top is not None and answers is not None:
         verdict = "right" if top == facts.truth else "wrong"
-        text += f" Fused models: {PRIMARY_NAMES[Primary(top)]}, {max(answers):.0%}, {verdict}."
+        named = f"{PRIMARY_NAMES[Primary(top)]}, {decimals(100 * max(answers))}%"
+        text += f" Fused models: {named}, {verdict}."
     if readings:
         text += f" With the models, {wrong} of {len(readings)} readings were wrong."
     if facts.lesions is not None:

@@ -15,6 +15,7 @@ from scipy import stats as _scipy
 
 from bmcore.stats import clustered
 from bmcore.stats.bootstrap import Resampling
+from bmcore.stats.comparison import NO_VARIANCE
 from bmcore.stats.estimate import Estimate, percent, proportion, undefined
 
 Ratings = npt.NDArray[np.int64]
@@ -225,7 +226,7 @@ def _kappa_of_table(
     if max(rows.max(), columns.max()) > 1 - 1e-12:
         return kappa, math.nan, "one reader gave the same answer to every case"
     if variance < 1e-15:
-        return kappa, math.nan, "the variance vanishes"
+        return kappa, math.nan, NO_VARIANCE
     return kappa, float(variance), ""
 
 

@@ -210,7 +210,7 @@ def _percentile(
         why = "a single patient" if n < 2 else f"{lost} of {len(draws)} resamples not defined"
         return Estimate(value, np.nan, np.nan, n, f"{name}no interval: {why}")
     if np.ptp(used) < 1e-12:
-        why = f"no interval: all of {len(used)} resamples give the same number"
+        why = f"no interval: drawing the cases anew {len(used)} times never changed the number"
         return Estimate(value, np.nan, np.nan, n, f"{name}{why}")
     tail = (1 - resampling.level) / 2
     low, high = np.quantile(used, [tail, 1 - tail])

@@ -52,12 +52,14 @@ def calibration(
     patients: npt.ArrayLike | None = None,
     bins: int = 5,
     level: float = 0.95,
+    kinds: tuple[str, str] = ("outcomes", "non-outcomes"),
 ) -> Calibration:
     """Calibration of probabilities ``said`` (n,), 0-1, against outcomes ``seen``, bool (n,).
 
-    patients: (n,) an id per row. Not defined with fewer than 10 outcomes or 10 non-outcomes, the
-    slope also where the probabilities are all alike or separate the outcomes: none of the one kind
-    lies beyond the other's (Albert and Anderson 1984, Biometrika 71:1). No interval: one patient.
+    patients: (n,) an id per row. kinds: outcomes and non-outcomes in words. Not defined with fewer
+    than 10 of either, the slope also where the probabilities are all alike or separate the
+    outcomes: none of the one kind lies beyond the other's (Albert and Anderson 1984, Biometrika
+    71:1). No interval: one patient.
     ValueError on a probability outside 0-1 and on shapes that differ.
     """
     p, y = np.asarray(said, dtype=float), np.asarray(seen, dtype=bool)
@@ -69,7 +71,8 @@ def calibration(
     n = len(np.unique(ids))
     few = min(int(y.sum()), int((~y).sum()))
     if few < _LEAST:
-        why = f"calibration; not defined: {int(y.sum())} of {len(y)} so, 10 of each kind are needed"
+        there = f"{int(y.sum())} {kinds[0]} and {int((~y).sum())} {kinds[1]}"
+        why = f"calibration; not defined: {there}, but {_LEAST} of each are needed"
         none = undefined(n, why)
         return Calibration(none, none, none, _points(p, y, ids, bins, level) if len(p) else ())
     odds = np.log(np.clip(p, _EDGE, 1 - _EDGE) / np.clip(1 - p, _EDGE, 1 - _EDGE))

@@ -13,6 +13,8 @@ from scipy import stats as _scipy
 
 from bmcore.stats.estimate import Estimate, percent, undefined
 
+NO_VARIANCE = "no spread was seen by which chance could be judged"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -57,7 +59,7 @@ def interval(
     if math.isnan(value):
         return undefined(n, f"{method}; not defined on these cases")
     if not variance > 1e-15:
-        return Estimate(value, np.nan, np.nan, n, f"{method}; no interval: the variance vanishes")
+        return Estimate(value, np.nan, np.nan, n, f"{method}; no interval: {NO_VARIANCE}")
     half = quantile(level, df) * math.sqrt(variance)
     low, high = max(bounds[0], value - half), min(bounds[1], value + half)
     return Estimate(value, min(low, value), max(high, value), n, f"{method}, {percent(level)}")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import rankdata
 
-from bmcore.stats.comparison import Comparison, compare, no_comparison, quantile
+from bmcore.stats.comparison import NO_VARIANCE, Comparison, compare, no_comparison, quantile
 from bmcore.stats.estimate import Estimate, percent, undefined
 
 Floats = npt.NDArray[np.float64]
@@ -118,8 +118,7 @@ def logit_interval(
 ) -> Estimate:
     """Interval of a share or area on the logit scale, from its variance on the plain scale."""
     if not variance > 1e-15 or not 0 < value < 1:
-        why = "no interval: the variance vanishes, as at an area of 0 or 1"
-        return Estimate(value, np.nan, np.nan, n, f"{method}; {why}")
+        return Estimate(value, np.nan, np.nan, n, f"{method}; no interval: {NO_VARIANCE}")
     centre = math.log(value / (1 - value))
     half = quantile(level, df) * math.sqrt(variance) / (value * (1 - value))
     low, high = (

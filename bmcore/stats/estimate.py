@@ -52,10 +52,9 @@ class Estimate:
         """For instance ``0.43 (0.38 to 0.49), n = 30``; ``not defined, n = 0`` where it is NaN."""
         if not self.defined:
             return f"not defined, n = {self.n}"
-        if not self.has_interval:
-            return f"{self.value:z.{digits}f} (no interval), n = {self.n}"
-        low, high = f"{self.low:z.{digits}f}", f"{self.high:z.{digits}f}"
-        return f"{self.value:z.{digits}f} ({low} to {high}), n = {self.n}"
+        value, low, high = (decimals(x, digits) for x in (self.value, self.low, self.high))
+        interval = f"{low} to {high}" if self.has_interval else "no interval"
+        return f"{value} ({interval}), n = {self.n}"
 
     def as_dict(self) -> dict[str, float | int | str | None]:
         """For JSON: NaN becomes None."""
@@ -64,6 +63,19 @@ class Estimate:
             for name, v in (("value", self.value), ("low", self.low), ("high", self.high))
         }
         return {**numbers, "n": self.n, "method": self.method}
+
+
+def decimals(value: float, digits: int = 0, sign: str = "") -> str:
+    """A number as every page and file shows it: a half is rounded away from 0, also one that sums
+    of floats have missed by a hair, and there is no -0. sign: "+" shows that of all numbers."""
+    return f"{value + math.copysign(1e-9, value):{sign}z.{digits}f}"
+
+
+def per_cent(share: float) -> str:
+    """A share (0-1) in per cent, for instance "88"; "0" and "100" only where it is so, else with as
+    many digits as it takes, for instance "99.6", up to two."""
+    texts = [decimals(100 * share, digits) for digits in range(3)]
+    return next((t for t in texts if share in (0, 1) or float(t) not in (0, 100)), texts[0])
 
 
 def percent(level: float) -> str:

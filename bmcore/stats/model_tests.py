@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy import stats as _scipy
 
 from bmcore.stats.classification import auc_statistic
+from bmcore.stats.comparison import NO_VARIANCE
 from bmcore.stats.estimate import Estimate, percent, undefined
 
 Floats = npt.NDArray[np.float64]
@@ -58,7 +59,7 @@ def delong(
     if not variance > 1e-15:
         p = 1.0 if abs(value) < 1e-12 else math.nan
         what = "" if p == 1.0 else "no test; "
-        why = f"{name}; {what}no interval: the variance vanishes"
+        why = f"{name}; {what}no interval: {NO_VARIANCE}"
         return PairedTest(Estimate(value, np.nan, np.nan, len(t), why), p, why)
     error = math.sqrt(variance)
     half = float(_scipy.norm.ppf(0.5 + level / 2)) * error

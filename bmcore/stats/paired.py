@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats as _scipy
 
-from bmcore.stats.comparison import quantile
+from bmcore.stats.comparison import Comparison, quantile
 from bmcore.stats.estimate import Estimate, percent, proportion, undefined
 
 
@@ -76,9 +76,17 @@ def rate_difference(
 def no_change(n: int, name: str, level: float = 0.95) -> Estimate:
     """A paired difference of 0 where none of ``n`` cases changed: Tango's score interval (1998,
     Stat Med 17:891), which is z squared over (n + z squared) to either side."""
-    low, high = one_way_limits(0.0, n, quantile(level, math.inf))
-    method = f"{name}; no case changed: score interval (Tango 1998) on cases, {percent(level)}"
-    return Estimate(0.0, low, high, n, method)
+    return one_way(0.0, n, name, level).difference
+
+
+def one_way(value: float, n: int, name: str, level: float = 0.95) -> Comparison:
+    """As ``no_change``, also where all of ``n`` cases changed in one direction (1 or -1), with
+    Tango's test against 0; p is NaN without a change."""
+    low, high = one_way_limits(value, n, quantile(level, math.inf))
+    how = "no case changed" if value == 0 else "every case changed"
+    method = f"{name}; {how}: score interval (Tango 1998) on cases, {percent(level)}"
+    p = math.nan if value == 0 else float(2 * _scipy.norm.sf(math.sqrt(n)))
+    return Comparison(Estimate(value, low, high, n, method), math.nan, math.inf, p)
 
 
 def one_way_limits(value: float, n: int, z: float) -> tuple[float, float]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from bmcore.stats import clustered, ustatistics
 from bmcore.stats.comparison import Comparison, no_comparison
 from bmcore.stats.estimate import Estimate, proportion
-from bmcore.stats.paired import McNemar, mcnemar
+from bmcore.stats.paired import McNemar, mcnemar, one_way
 
 Bools = npt.NDArray[np.bool_]
 NAMES = ("helped", "harmed", "ignored", "over_reliance", "followed_error")
@@ -102,7 +102,8 @@ def explanation_effect(
 
     model, truth: (n,). A case that any reader did not answer in both stages is left out for the
     means, not for ``by_reader``. Random readers and cases by the one-shot variance of
-    ``ustatistics``; not defined with one reader or fewer than two cases.
+    ``ustatistics``; not defined with one reader or fewer than two cases. Where nothing changed, or
+    everything in one direction, ``paired.one_way``.
     """
     before, after = (np.atleast_2d(np.asarray(x)) for x in (without, with_explanation))
     machine, true = np.asarray(model), np.asarray(truth)
@@ -123,6 +124,10 @@ def explanation_effect(
             continue
         random[name] = ustatistics.random_mean(kernel, n, what, level, (-1.0, 1.0))
         fixed[name] = ustatistics.fixed_mean(kernel, n, what, level, (-1.0, 1.0))
+        if np.ptp(kernel) == 0:
+            fixed[name] = one_way(float(kernel[0, 0]), n, what, level)
+            if len(kernel) > 1:
+                random[name] = fixed[name]
     each = tuple(_change_of(true, b, a) for b, a in zip(before, after, strict=True))
     return ExplanationEffect(random, fixed, each)
 

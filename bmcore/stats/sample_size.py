@@ -75,9 +75,8 @@ def power(
     error = reader + shrink * (own + (readers - 1) * shared)
     if not error > 1e-15:
         raise ValueError(
-            "the components leave no variance, so every difference would be found: the variance of "
-            f"a reader's figure (var) must exceed its covariances, but var is {pilot.var:g} and "
-            f"cov1 {pilot.cov1:g}"
+            "nothing changed between the two phases of the pilot, or everything alike, so it does "
+            "not tell how much such changes vary: take another study or a preset"
         )
     centre = readers * effect**2 / 2 / error
     square = reader + shrink * (own - shared)

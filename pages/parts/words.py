@@ -18,6 +18,7 @@ from bmcore.domain import (
     Finding,
     Lesion,
 )
+from bmcore.stats.estimate import decimals
 
 EMPTY_RECORD_WORDS = {
     "clinical": "how common each primary is, since nothing of the record is known",
@@ -54,7 +55,8 @@ def best_guess(answer: Answer, record: ClinicalRecord | None = None) -> str:
         return f"The answer from {source} abstains: {answer.abstains}."
     ranked = sorted(zip(answer.probabilities, PRIMARY_NAMES.items(), strict=True), reverse=True)
     (first, (_, name)), (second, (_, runner_up)) = ranked[:2]
-    return f"From {source}: {name} {first:.0%}, then {runner_up} {second:.0%}."
+    shares = (decimals(100 * first), decimals(100 * second))
+    return f"From {source}: {name} {shares[0]}%, then {runner_up} {shares[1]}%."
 
 
 def in_words(error: BmcoreError) -> str:

@@ -12,6 +12,7 @@ from bmcore.report.figures import readings as draw
 from bmcore.report.figures.results import failure
 from bmcore.report.words import SHORT
 from bmcore.review.votes import ROLE_NAMES
+from bmcore.stats.estimate import decimals
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import CaseRow, Dossier, ModelAnswer
@@ -122,7 +123,7 @@ def _answer(answer: ModelAnswer | None) -> str:
         return NONE
     if answer.primary is None or answer.probability is None:
         return "no answer"
-    return f"{SHORT[answer.primary]} {100 * answer.probability:.0f}\u00a0%"
+    return f"{SHORT[answer.primary]} {decimals(100 * answer.probability)}\u00a0%"
 
 
 def votes(d: Dossier) -> list[Block]:

@@ -11,6 +11,7 @@ import numpy as np
 from bmcore.analysis.readings import UNKNOWN, CaseFacts, StudyData, reading_arrays
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES
 from bmcore.review.votes import ROLE_NAMES
+from bmcore.stats.estimate import per_cent
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier
@@ -148,7 +149,7 @@ def _counts(name: str, values: Iterable[str], order: Sequence[str]) -> list[tupl
     counted = Counter(values)
     total = sum(counted.values())
     return [
-        (f"{name}: {value}", f"{counted[value]} of {total} ({100 * counted[value] / total:.0f} %)")
+        (f"{name}: {value}", f"{counted[value]} of {total} ({per_cent(counted[value] / total)} %)")
         for value in order
         if counted[value]
     ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bmcore.analysis.tables import LEAST_CASES, ResultTable, Section
+from bmcore.analysis.tables import LEAST_CASES, ResultTable, Section, reason
 from bmcore.report.blocks import Block, Heading, Picture, Table, Words
 from bmcore.report.figures.results import figures_of
-from bmcore.stats.estimate import Estimate
+from bmcore.stats.estimate import Estimate, decimals
 
 if TYPE_CHECKING:
     from bmcore.report.dossier import Dossier
@@ -92,16 +92,20 @@ def fused_in_words(difference: Estimate) -> str:
     """Whether the images add to the clinical data, in one sentence."""
     if not difference.defined:
         return "Whether the images add to the clinical data cannot be said yet."
-    if not difference.has_interval or difference.n < LEAST_CASES:
+    if difference.n < LEAST_CASES:
         return (
             f"Whether the images add to the clinical data can be said once {LEAST_CASES} cases "
-            f"have a known primary; there are {difference.n}."
+            f"have a known primary; there {'is' if difference.n == 1 else 'are'} {difference.n}."
         )
-    numbers = (
-        f"{100 * difference.value:+.0f} percentage points "
-        f"(95 % interval {100 * difference.low:+.0f} to {100 * difference.high:+.0f}, "
-        f"{difference.n} cases)"
+    if not difference.has_interval:
+        return (
+            f"Whether the images add to the clinical data cannot be said: on {difference.n} cases "
+            f"{reason(difference)}."
+        )
+    value, low, high = (
+        decimals(100 * x, sign="+") for x in (difference.value, difference.low, difference.high)
     )
+    numbers = f"{value} percentage points (95 % interval {low} to {high}, {difference.n} cases)"
     if difference.low > 0:
         verdict = "On these cases the fused answer beats the clinical data alone"
     elif difference.high < 0:

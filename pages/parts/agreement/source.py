@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FREE = "Free votes"
 T = TypeVar("T")
-_KEPT = "readings that were chosen"  # a box forgets its value when another page is drawn
+KEPT = "readings that were chosen"  # a box forgets its value when another page is drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +46,10 @@ def pick() -> str:
     names = [FREE, *plan.studies(loaders.store())]
     if len(names) == 1:
         return FREE
-    kept = st.session_state.get(_KEPT)
+    kept = st.session_state.get(KEPT)
     index = names.index(kept) if kept in names else len(names) - 1
     found = st.selectbox("Readings of", names, index=index, width=320, key="readings_of")
-    st.session_state[_KEPT] = found
+    st.session_state[KEPT] = found
     return found
 
 

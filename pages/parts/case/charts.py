@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from bmcore.domain import ANSWER_NAMES, PRIMARIES, PRIMARY_NAMES, Answer
 from bmcore.inference.uncertainty import OUTSIDE
+from bmcore.stats.estimate import decimals
 
 STRONG, PALE = "#0f6480", "#9db9c6"
 FOR, AGAINST = "#0f6480", "#c0713a"
@@ -90,7 +91,9 @@ def _answer_bars(
         col=column,
         marker=_marker(answer, [s == best for s in shares]),
         error_x=spread,
-        customdata=[f"{low:.0%} to {high:.0%}" for low, high in pairs] if pairs else None,
+        customdata=[f"{decimals(100 * low)}% to {decimals(100 * high)}%" for low, high in pairs]
+        if pairs
+        else None,
         hovertemplate=told,
     )
     if answer.probabilities is not None and answer.abstains != OUTSIDE:
@@ -98,7 +101,7 @@ def _answer_bars(
             x=[max(s, e[1]) for s, e in zip(shares, pairs or [(0, 0)] * len(names), strict=True)],
             y=names,
             mode="text",
-            text=[f" {s:.0%}" for s in shares],
+            text=[f" {decimals(100 * s)}%" for s in shares],
             textposition="middle right",
             textfont={"size": 12},
             cliponaxis=False,

@@ -13,6 +13,7 @@ import streamlit as st
 
 from bmcore.domain import PRIMARY_NAMES, Prediction
 from bmcore.inference.similar import COUNT, Similar, nearest
+from bmcore.stats.estimate import decimals
 from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.case import reader
@@ -92,7 +93,7 @@ def _answers(case_id: str) -> list[str]:
             lines.append("Models: abstain")
         else:
             best = max(other.fused.probabilities or (0.0,))
-            lines.append(f"Models: {PRIMARY_NAMES[other.fused.top]} {best:.0%}")
+            lines.append(f"Models: {PRIMARY_NAMES[other.fused.top]} {decimals(100 * best)}%")
     who = reader.current()
     for phase in ("aided", "unaided"):
         for vote in loaders.store().current_votes(case_id, phase):

@@ -10,6 +10,7 @@ from html import escape
 import streamlit as st
 
 from bmcore.domain import PRIMARIES, PRIMARY_NAMES, Answer, ClinicalRecord, Prediction
+from bmcore.stats.estimate import decimals
 from pages.parts import loaders
 from pages.parts.words import escaped
 
@@ -96,7 +97,8 @@ def _table(before: Answer, after: Answer) -> str:
     assert before.probabilities is not None and after.probabilities is not None
     rows = []
     for primary, old, new in zip(PRIMARIES, before.probabilities, after.probabilities, strict=True):
-        move = f"{old:.0%} → {new:.0%}" if round(old, 2) != round(new, 2) else f"{new:.0%}"
+        was, now = (f"{decimals(100 * x)}%" for x in (old, new))
+        move = f"{was} → {now}" if was != now else now
         rows.append(
             f'<div class="move"><span>{escape(PRIMARY_NAMES[primary])}</span>'
             f'<span class="track"><i style="width:{new:.1%}"></i>'

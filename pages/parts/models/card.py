@@ -15,12 +15,14 @@ import streamlit as st
 from bmcore import disk
 from bmcore.domain import ANSWER_NAMES, PRIMARY_NAMES
 from bmcore.plain import NotPlain, load_json
+from bmcore.stats.estimate import per_cent, proportion
 from bmcore.stats.surface_elements import CONVENTIONS
 from bmcore.stats.verdict import BETTER, NOT_SHOWN, WORSE, of_differences
 from pages.parts.models import charts
-from pages.parts.models.metrics import size_words, table_cell
+from pages.parts.models.metrics import share_words, size_words, table_cell, with_ends
 
 Card = Mapping[str, Any]
+Estimate = Mapping[str, Any]
 INFORMED = dict(ANSWER_NAMES)
 ANSWERS = {"trivial": "Shares of the primaries", **INFORMED}
 REGIONS = {"ET": "Enhancing tumour", "TC": "Tumour core", "WT": "With oedema"}
@@ -74,7 +76,7 @@ def _read(path: Path, stamp: int) -> Card | None:
         card = load_json(path, finite=False)
     except (NotPlain, OSError):
         return None
-    return card if isinstance(card, dict) else None
+    return with_ends(card) if isinstance(card, dict) else None
 
 
 # --- in five seconds ------------------------------------------------------------------------------
@@ -89,11 +91,11 @@ def how_good(card: Card | None) -> list[str]:
     test = card.get("test")
     if test:
         fused, counts = test["answers"]["net"]["fused"]["accuracy"], test["primaries"].values()
-        floor = max(counts) / sum(counts)
+        floor = proportion(max(counts), sum(counts)).as_dict()
         lines.append(_named_right(fused, f"{test['patients']} new patients", floor))
         lines.append(_images_add(test["fused_minus_clinical"]))
     elif "fused" in answers:
-        fused, floor = answers["fused"]["accuracy"], answers["trivial"]["accuracy"]["value"]
+        fused, floor = answers["fused"]["accuracy"], answers["trivial"]["accuracy"]
         lines.append(_named_right(fused, f"{card['patients']} patients", floor))
         lines.append(_images_add((card.get("differences") or {}).get("fused_minus_clinical")))
     else:
@@ -101,31 +103,39 @@ def how_good(card: Card | None) -> list[str]:
     found = _whole(card)
     if found:
         core = found["regions"]["TC"]
-        share, false = core["sensitivity"]["value"], core["false_per_case"]["value"]
+        share = core["sensitivity"]["value"]
         if share is not None:
             lines.append(
-                f"Finds **{share:.0%}** of {card['segmentation']['lesions']} lesions in "
-                f"{found['cases']} cases{_range(core['sensitivity'])}, with {false:.1f} false "
-                f"ones per case; Dice {core['dice']['value']:.2f}."
+                f"Finds **{per_cent(share)}%** of {card['segmentation']['lesions']} lesions in "
+                f"{found['cases']} cases{_range(core['sensitivity'])}; false ones per case: "
+                f"{_with_n(core['false_per_case'])}; Dice of the tumour core: "
+                f"{_with_n(core['dice'])}."
             )
     else:
         lines.append("How well they mark lesions was not measured on a set of cases.")
     return lines
 
 
-def _named_right(accuracy: Mapping[str, Any], whom: str, floor: float) -> str:
-    """How often the fused answer is right; floor: naming the most common primary, 0-1."""
+def _named_right(accuracy: Estimate, whom: str, floor: Estimate) -> str:
+    """How often the fused answer is right; floor: naming the most common primary."""
     return (
-        f"Names the right one of six primaries in **{accuracy['value']:.0%}** of {whom}"
-        f"{_range(accuracy)}; always naming the most common one is right in {floor:.0%}."
+        f"Names the right one of six primaries in **{per_cent(accuracy['value'])}%** of {whom}"
+        f"{_range(accuracy)}; always naming the most common one is right in "
+        f"{per_cent(floor['value'])}%{_range(floor)}."
     )
 
 
-def _range(estimate: Mapping[str, Any]) -> str:
+def _range(estimate: Estimate) -> str:
     """The 95 % interval of a share in brackets, or nothing where there is none."""
     if estimate["low"] is None:
         return ""
-    return f" (95 % interval {estimate['low']:.0%} to {estimate['high']:.0%})"
+    low, high = per_cent(estimate["low"]), per_cent(estimate["high"])
+    return f" (95 % interval {low}% to {high}%, n = {estimate['n']})"
+
+
+def _with_n(estimate: Estimate) -> str:
+    cell = table_cell(estimate)
+    return cell if "n = " in cell else f"{cell}, n = {estimate['n']}"
 
 
 def distrust(card: Card | None) -> list[str]:
@@ -133,7 +143,7 @@ def distrust(card: Card | None) -> list[str]:
     lines = []
     sensitivity = (((card or {}).get("answers") or {}).get("fused") or {}).get("per_class", {})
     weak = [
-        PRIMARY_NAMES[p]
+        f"{PRIMARY_NAMES[p]} ({share_words(e)})"
         for p, e in sensitivity.get("sensitivity", {}).items()
         if e["value"] is not None and e["value"] < 0.25
     ]
@@ -146,12 +156,12 @@ def distrust(card: Card | None) -> list[str]:
     if small:
         lines.append(
             "Lesions are missed: "
-            + "; ".join(f"{size_words(r)}, {r['sensitivity']['value']:.0%} found" for r in small)
+            + "; ".join(f"{size_words(r)}, found {share_words(r['sensitivity'])}" for r in small)
             + "."
         )
     mimics = ((card or {}).get("segmentation_test") or {}).get("mimics") or {}
     mistaken = [
-        f"{MIMICS.get(name, name).lower()} ({share['value']:.0%})"
+        f"{MIMICS.get(name, name).lower()} ({share_words(share)})"
         for name, share in mimics.items()
         if share["value"] is not None and share["value"] >= 0.25
     ]

@@ -11,7 +11,9 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from bmcore.stats.estimate import per_cent
 from pages.parts.case.charts import legend, plain
+from pages.parts.models.metrics import table_cell
 
 COLOURS: Mapping[str, str] = {
     "trivial": "#8493a0",
@@ -175,7 +177,7 @@ def detection(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> go.Fig
             y=[s or 0 for s in shares],
             error_y=_bars([r["sensitivity"] for r in rows]),
             marker_color=COLOURS["fused"],
-            text=["none to find" if s is None else f"{s:.0%}" for s in shares],
+            text=["none to find" if s is None else f"{per_cent(s)}%" for s in shares],
             textposition="inside",
             insidetextanchor="start",
             textfont={"color": "white", "size": 14},
@@ -241,10 +243,8 @@ def _bars(estimates: Sequence[Estimate]) -> dict[str, Any]:
 
 
 def _words(estimate: Estimate) -> str:
-    text = f"{estimate['value']:.2f}"
-    if estimate["low"] is not None:
-        text += f" ({estimate['low']:.2f} to {estimate['high']:.2f})"
-    return f"{text}, n = {estimate['n']}"
+    interval = "" if estimate["low"] is None else f", n = {estimate['n']}"
+    return f"{table_cell(estimate)}{interval}"
 
 
 def _calm(figure: go.Figure, height: int, top: int = 16) -> go.Figure:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bmcore.stats.estimate import decimals, per_cent, poisson_rate, proportion
+
 NAMES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy (each primary counts the same)",
     "macro_auc": "AUC, mean over the primaries",
     "log_loss": "Log loss (lower is better)",
 }
+_SHARES = ("sensitivity", "sensitivity_from_5_mm")
+_COUNTS = ("false_per_case", "False lesions a case")
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -50,7 +54,11 @@ def _number(value: Any, digits: int = 2) -> str:
         return "not defined"
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.{digits}f}" if 0.01 <= abs(value) < 100 else f"{value:.2g}"
+    if 0.99 < value < 1:  # 0.998 is not 1.00
+        return next((t for d in (2, 3, 4) if float(t := decimals(value, d)) < 1), "1.00")
+    if abs(value) >= 100:
+        return decimals(value)
+    return decimals(value, digits) if abs(value) >= 0.01 else f"{value:.2g}"
 
 
 def _interval(low: Any, high: Any, digits: int = 2) -> str:
@@ -60,7 +68,8 @@ def _interval(low: Any, high: Any, digits: int = 2) -> str:
 
 
 def table_cell(estimate: Any, digits: int = 2) -> str:
-    """A number of the model card for a table: "0.54 (0.47 to 0.62)", "not defined", or empty."""
+    """A number of the model card for a table: "0.54 (0.47 to 0.62)", "0 (no interval, n = 15)",
+    "not defined", or empty."""
     if estimate is None or isinstance(estimate, str):
         return estimate or ""
     if not isinstance(estimate, Mapping):
@@ -69,7 +78,43 @@ def table_cell(estimate: Any, digits: int = 2) -> str:
     if value is None:
         return "not defined"
     number, interval = _number(float(value), digits), _interval(low, high, digits)
-    return f"{number} ({interval})" if interval else number
+    count = "" if estimate.get("n") is None else f", n = {estimate['n']}"
+    return f"{number} ({interval or f'no interval{count}'})"
+
+
+def share_words(estimate: Mapping[str, Any]) -> str:
+    """A share of the model card in a sentence: "47%, 95 % interval 25% to 70%, n = 15"."""
+    low, high = estimate["low"], estimate["high"]
+    interval = "no interval" if low is None else f"95 % interval {_per_cent(low)} to "
+    interval += "" if high is None else _per_cent(high)
+    return f"{_per_cent(estimate['value'])}, {interval}, n = {estimate['n']}"
+
+
+def _per_cent(share: float) -> str:
+    return f"{per_cent(share)}%"
+
+
+def with_ends(card: Any) -> Any:
+    """A card as older evaluations wrote it, with intervals where none or all was seen and the
+    bootstrap has no width: Wilson's of lesions found, on patients; exact Poisson of false ones."""
+    if isinstance(card, list):
+        return [with_ends(part) for part in card]
+    if not isinstance(card, Mapping):
+        return card
+    return {key: _at_the_end(key, with_ends(part)) for key, part in card.items()}
+
+
+def _at_the_end(key: str, found: Any) -> Any:
+    if not isinstance(found, Mapping) or not {"value", "low", "high", "n"} <= set(found):
+        return found
+    value, n = found["value"], found["n"]
+    if value is None or found["low"] != found["high"]:
+        return found
+    if key in _SHARES and value in (0, 1) and n:
+        return proportion(value * n, n).as_dict()
+    if key in _COUNTS and value == 0 and n:
+        return poisson_rate(0, n).as_dict()
+    return {**found, "low": None, "high": None}
 
 
 def size_words(row: Mapping[str, Any]) -> str:

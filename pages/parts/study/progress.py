@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
@@ -17,10 +18,15 @@ from pages.parts.study import conduct
 from pages.parts.study.context import ARM_WORDS, COMPARED
 from pages.parts.words import day, escaped, when
 
+if TYPE_CHECKING:
+    from bmcore.review.record import StudyRecord
+
 
 def draw(desk: ReadingSession) -> None:
-    """How the study stands, progress of each reader, the width of the primary endpoint's interval,
-    flags and skips."""
+    """How the study stands, progress of each reader, flags and skips, and the width of the primary
+    endpoint's interval or, once the study is over, the way to its results."""
+    from bmcore.review.record import read_record
+
     study = desk.version.study
     now = conduct.draw(desk)
     counts, last = desk.progress(), desk.last_activity()
@@ -43,8 +49,12 @@ def draw(desk: ReadingSession) -> None:
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
     _draw_notes(desk, study)
-    st.markdown("**How precise the primary endpoint is so far**")
-    _draw_width(desk, study)
+    record = read_record(loaders.store(), study.study)
+    if record.finished:
+        _draw_over(study)
+    else:
+        st.markdown("**How precise the primary endpoint is so far**")
+        _draw_width(record)
 
 
 def _deadline(due: date | None, counts: Mapping[str, int]) -> str:
@@ -75,11 +85,18 @@ def _draw_notes(desk: ReadingSession, study: Study) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
-def _draw_width(desk: ReadingSession, study: Study) -> None:
+def _draw_over(study: Study) -> None:
+    st.success("The study is over: its results are open.", icon=":material/check:")
+    if st.button("See the results", key="results of study", icon=":material/groups:"):
+        st.session_state[source.KEPT] = study.study
+        st.switch_page("pages/agreement.py")
+
+
+def _draw_width(record: StudyRecord) -> None:
     from bmcore.analysis import collect
     from bmcore.analysis.results import running, width_words
-    from bmcore.review.record import read_record
 
+    study = record.study
     endpoint = study.primary_endpoint
     first, second = endpoint.compare
     name = endpoint.name[:1].upper() + endpoint.name[1:]
@@ -91,7 +108,6 @@ def _draw_width(desk: ReadingSession, study: Study) -> None:
     known = source.known_primaries()
     if not known:
         st.caption("No primary is known here yet. Bring a table of them under Reference.")
-    record = read_record(loaders.store(), study.study)
     data, marks = collect.for_progress(
         loaders.home(), loaders.store(), record, known, source.predictions()
     )

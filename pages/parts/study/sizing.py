@@ -8,10 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from bmcore.domain import BmcoreError
+from bmcore.stats.estimate import per_cent
 from pages.parts import loaders
 from pages.parts.agreement import source
 from pages.parts.case.charts import legend, plain
-from pages.parts.words import escaped
+from pages.parts.words import escaped, in_words
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -62,7 +63,7 @@ def draw() -> None:
     variation = st.selectbox(
         "How much readers and cases vary",
         [*finished, *sizing.PRESETS],
-        index=len(finished) + 2 if not finished else 0,
+        index=len(finished) + 2,
         format_func=lambda n: f"As in the finished study {n}" if n in finished else _preset(n),
         key="size variation",
         width=620,
@@ -71,8 +72,12 @@ def draw() -> None:
     try:
         question = sizing.Question(measure, expected, gain, share, fixed_readers=fixed)
         rows = _rows(question, variation, variation in finished, power)
-    except (ValueError, BmcoreError) as fault:
-        st.warning(escaped(str(fault)))
+    except BmcoreError as fault:
+        st.warning(escaped(in_words(fault)))
+        return
+    except ValueError as fault:
+        said = str(fault)
+        st.warning(escaped(f"{said[:1].upper()}{said[1:]}."))
         return
     _draw_rows(rows, power)
 
@@ -112,7 +117,7 @@ def _draw_rows(rows: tuple[Row, ...], power: float) -> None:
                 f"{r.needed.cases}" if r.needed.cases is not None else "not with any number"
                 for r in rows
             ],
-            "Power": [f"{r.needed.power:.0%}" for r in rows],
+            "Power": [f"{per_cent(r.needed.power)}%" for r in rows],
         }
     )
     left, right = st.columns((2, 3), gap="large")
