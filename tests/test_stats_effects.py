@@ -140,7 +140,7 @@ def test_calibration_of_a_drawing_is_found_and_its_states_are_named():
     extreme = calibration.calibration(1 / (1 + np.exp(-2 * odds)), rng.random(4000) < p)
     assert extreme.slope.value == pytest.approx(0.5, abs=0.06)
     few = calibration.calibration(p[:30], np.arange(30) < 4)
-    assert "10 of each kind" in few.slope.method
+    assert "4 outcomes and 26 non-outcomes, but 10 of each are needed" in few.slope.method
     flat = calibration.calibration(np.full(40, 0.5), np.arange(40) % 2 == 0)
     assert "every probability is the same" in flat.slope.method
     apart = calibration.calibration(np.arange(40) / 50 + 0.1, np.arange(40) >= 20)
