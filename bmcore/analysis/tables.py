@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bmcore.domain import ARM_WORDS
 from bmcore.stats.estimate import Estimate, undefined
 
 # The simulated studies (training.bench.coverage) start at 30 cases; with fewer than ten an interval
@@ -20,9 +21,7 @@ LEAST_OF_A_KIND = 5
 TOO_FEW = "too few: "
 ARM_NAMES: Mapping[str, str] = MappingProxyType(
     {
-        "unaided": "Without the models",
-        "aided": "With the models",
-        "aided_explained": "With models and reasons",
+        **{arm: words[0].upper() + words[1:] for arm, words in ARM_WORDS.items()},
         "models": "By the models alone",
     }
 )
