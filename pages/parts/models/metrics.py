@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 NAMES = {
-    "accuracy": "Accuracy",
+    "accuracy": "Right answers",
     "balanced_accuracy": "Balanced accuracy (each primary counts the same)",
     "macro_auc": "AUC, mean over the primaries",
     "log_loss": "Log loss (lower is better)",
