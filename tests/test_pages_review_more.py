@@ -347,9 +347,9 @@ def test_the_lesion_table_has_both_axial_diameters_beside_the_one_in_space(
     read_case: str,  # noqa: F811
 ) -> None:
     page = read_with_models(read_case)
-    table = next(t.value for t in page.dataframe if "Longest diameter (3D)" in t.value)
-    assert list(table["Axial diameters"]) == ["8.6 × 8.6 mm"] * 2
-    assert "Tumour core (enhancing + necrosis)" in table and "Remark" not in table
+    table = next(t.value for t in page.dataframe if "3D, mm" in t.value)
+    assert list(table["Axial, mm"]) == ["8.6 × 8.6"] * 2
+    assert "Core, ml" in table and "Remark" not in table
 
 
 def test_a_lesion_at_the_edge_says_so_in_the_table_and_the_mask_lies_on_the_scan() -> None:

@@ -19,6 +19,7 @@ from bmcore.stats.surface_elements import CONVENTIONS
 from bmcore.stats.verdict import BETTER, NOT_SHOWN, WORSE, of_differences
 from pages.parts.models import charts
 from pages.parts.models.metrics import size_words, table_cell
+from pages.parts.words import escaped
 
 Card = Mapping[str, Any]
 INFORMED = dict(ANSWER_NAMES)
@@ -211,7 +212,7 @@ def draw_segmentation(card: Card) -> None:
         {"Region": REGIONS[r], **{v: table_cell(n.get(k)) for k, v in REGION_COLUMNS.items()}}
         for r, n in whole["regions"].items()
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    draw_table(rows)
     surfaces = CONVENTIONS.get(
         found["scoring"].get("surfaces", "voxels"), "surfaces not known here"
     )
@@ -222,7 +223,7 @@ def draw_segmentation(card: Card) -> None:
         "374 mm."
     )
     st.subheader("With fewer sequences", anchor=False)
-    st.dataframe(pd.DataFrame(_subset_rows(found)), hide_index=True)
+    draw_table(_subset_rows(found))
     if found.get("goals"):
         draw_goals("Goals set before measuring", found["goals"])
     draw_new_cases(card.get("segmentation_test"))
@@ -244,7 +245,7 @@ def draw_new_cases(found: Card | None) -> None:
         }
         for measure in measures
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    draw_table(rows)
     mimics = [
         {
             "Enhances, but is no metastasis": MIMICS.get(name, name),
@@ -253,7 +254,7 @@ def draw_new_cases(found: Card | None) -> None:
         }
         for name, share in found["mimics"].items()
     ]
-    st.dataframe(pd.DataFrame(mimics), hide_index=True)
+    draw_table(mimics)
 
 
 def draw_goals(heading: str, rows: Sequence[Card]) -> None:
@@ -267,7 +268,7 @@ def draw_goals(heading: str, rows: Sequence[Card]) -> None:
         }
         for row in rows
     ]
-    st.dataframe(pd.DataFrame(goals), hide_index=True, height="content")  # all of them at once
+    draw_table(goals)
 
 
 def _subset_rows(found: Card) -> list[dict[str, str]]:
@@ -324,7 +325,8 @@ def _group_tables(
             if not row["numbers"]:
                 cells[next(iter(cells))] = row["words"]
             body.append({title: row["name"], "Patients": row["n"], **cells})
-        places[place % 2].dataframe(pd.DataFrame(body), hide_index=True)
+        with places[place % 2]:
+            draw_table(body)
     return True
 
 
@@ -344,6 +346,12 @@ def draw_use(card: Card | None, limits: Sequence[str]) -> None:
             st.markdown("\n".join(f"- {s}" for s in card["limits"]))
         else:
             st.info(NO_CARD)
+
+
+def draw_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """All rows at once; where there is little room, headings and cells wrap, and nothing is cut."""
+    shown = [{escaped(k): escaped(str(v)) for k, v in row.items()} for row in rows]
+    st.table(pd.DataFrame(shown), hide_index=True, border="horizontal")
 
 
 def chart(figure: Any, key: str) -> None:

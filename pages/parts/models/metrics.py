@@ -69,7 +69,8 @@ def table_cell(estimate: Any, digits: int = 2) -> str:
     if value is None:
         return "not defined"
     number, interval = _number(float(value), digits), _interval(low, high, digits)
-    return f"{number} ({interval})" if interval else number
+    kept = interval.replace(" ", "\u00a0")  # an interval stays on one line
+    return f"{number} ({kept})" if interval else number
 
 
 def size_words(row: Mapping[str, Any]) -> str:
