@@ -70,6 +70,13 @@ PRIMARY_NAMES: Mapping[str, str] = MappingProxyType(
 ANSWER_NAMES: Mapping[str, str] = MappingProxyType(
     {"clinical": "Clinical only", "image": "Image only", "fused": "Fused"}
 )
+ARM_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "unaided": "without the models",
+        "aided": "with the models",
+        "aided_explained": "with the models and their reasons",
+    }
+)
 ANSWER_SOURCES: Mapping[str, str] = MappingProxyType(
     {
         "clinical": "clinical data alone",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from bmcore.models.manifest import PARTS
@@ -101,7 +100,7 @@ def draw_part(name: str, entry: dict[str, Any]) -> None:
         rows = metric_rows(entry["metrics"])
         if rows:
             st.markdown("**Measured**")
-            st.dataframe(pd.DataFrame(rows), hide_index=True)
+            model_card.draw_table(rows)
         else:
             st.caption("No measurement is stored with this part.")
         left, right = st.columns(2)
@@ -122,10 +121,11 @@ def draw_comparison(parts: dict[str, Any]) -> None:
     if not columns:
         return
     names = list(dict.fromkeys(name for column in columns.values() for name in column))
-    table = {"What": names}
-    for title, column in columns.items():
-        table[title] = [in_words(column[name]) if name in column else "" for name in names]
-    st.dataframe(pd.DataFrame(table), hide_index=True)
+    rows = [
+        {"What": name, **{t: in_words(c[name]) if name in c else "" for t, c in columns.items()}}
+        for name in names
+    ]
+    model_card.draw_table(rows)
     st.caption("Value (95 % interval), n. The clinical answer is the floor that images must beat.")
 
 

@@ -75,6 +75,7 @@ def draw_panel(
         if prediction is not None:
             reader.offer_models(reading.case_id, reader.current())
         return
+    vote.say_problems(reading.case_id, "unaided")  # its form is over where the answers are shown
     names = ["Answers", "Lesions", "Why", "What if", "Your vote"]
     if compared is not None:
         names.append("Then and now")

@@ -8,6 +8,7 @@ from pages.parts.study import case, context, practice, preference, worklist
 with page("Study", "study.see"):
     reading = context.choose()
     if reading is not None:
+        context.draw_refused(reading)
         if context.halted(reading):
             context.close(reading)
         practising = practice.of(reading)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -119,6 +120,13 @@ def words(page: AppTest) -> str:
     return "\n".join(str(e.value) for kind in kinds for e in getattr(page, kind))
 
 
+def tables_of(page: AppTest) -> list[pd.DataFrame]:
+    """Text tables, which show all of their rows and wrap; none that scrolls and cuts."""
+    assert not page.dataframe
+    plain = {"\u00a0": " ", r"\\": ""}  # as it is on the screen
+    return [t.value.replace(plain, regex=True) for t in page.table]
+
+
 def test_the_first_view_says_what_on_what_how_good_and_where_not(new_card, place: Path) -> None:
     text = words(open_page(new_card, place))
     for heading in ("What they are", "Trained on", "How good", "Where not to trust them"):
@@ -141,7 +149,7 @@ def test_a_new_card_shows_every_chart_and_table(new_card, place: Path) -> None:
     text = words(page)
     assert "Research on a drawn cohort." in text and "Cats." in text and "A short run." in text
     assert "Cases that could not be measured and are left out: 1." in text
-    tables = [t.value for t in page.dataframe]
+    tables = tables_of(page)
     goals = next(t for t in tables if "Goal" in t)
     assert list(goals["Met"]).count("no") >= 1
     sex = next(t for t in tables if "Sex" in t)
@@ -188,7 +196,7 @@ def test_what_new_patients_showed_comes_before_the_cross_validation(new_card, pl
     assert "in **90%** of 60 new patients (95 % interval " in text and "is right in 17%" in text
     assert "On new patients, read once" in text
     assert "The fused answer is better than the clinical answer" in text
-    goals = next(t.value for t in page.dataframe if "Image only, macro AUC" in str(t.value))
+    goals = next(t for t in tables_of(page) if "Image only, macro AUC" in str(t))
     met = dict(zip(goals["Goal"], goals["Met"], strict=True))
     assert met["Image only, macro AUC at least 0.72"] == "no"
     assert met["Fused, macro AUC at least 0.82"] == "yes"
@@ -219,7 +227,7 @@ def test_what_new_cases_showed_of_the_net_is_a_table_by_group_and_one_by_mimic(
 ) -> None:
     page = open_page(new_card | {"segmentation_test": new_cases()}, place)
     assert "10 synthetic cases, on which nothing was chosen" in words(page)
-    tables = [t.value for t in page.dataframe]
+    tables = tables_of(page)
     groups = next(t for t in tables if "Ordinary looks" in t).set_index("")
     assert groups.loc["Found, under 5 mm", "Ordinary looks"].startswith("0 (0 to 0.")
     assert groups.loc["Found, under 5 mm", "Varied looks, no metastasis"] == ""
@@ -352,3 +360,12 @@ def test_every_shipped_part_says_what_it_is_and_the_date_is_readable(place, monk
     assert re.fullmatch(r"Made: \d{1,2} [A-Z][a-z]{2} \d{4}, \d\d:\d\d", made)
     seen = words(page)
     assert re.search(r"enhancing plaques \(47%, 95 % interval \d+% to \d+%, n = 15\)", seen)
+
+
+def test_a_learning_curve_has_its_own_colour_in_both_themes() -> None:
+    found = json.loads(SHIPPED.read_text())["learning_curves"]
+    curves = {words: found["curves"][words] for words in found["drawn"]}
+    colours = {line.name: line.line.color for line in charts.learning(curves, 200).data}
+    assert len({*colours.values()}) == len(curves) and None not in colours.values()
+    assert colours["Clinical only"] == charts.COLOURS["clinical"]
+    assert colours["Fused, autoencoder of 16"] == charts.COLOURS["fused"]

@@ -64,7 +64,7 @@ def test_the_form_gives_a_plan_that_is_checked_and_locked(there: Path) -> None:
     assert (endpoint.measure, endpoint.primary, endpoint.aim, endpoint.margin) == (
         "AUC", "melanoma", "non-inferiority", 0.07,
     )  # fmt: skip
-    assert "AUC for melanoma" in study.analysis_plan and "margin of 0.07" in study.analysis_plan
+    assert "AUC for Melanoma" in study.analysis_plan and "margin of 0.07" in study.analysis_plan
 
 
 def test_what_is_wrong_in_the_form_is_said_in_words_and_nothing_is_locked(there: Path) -> None:

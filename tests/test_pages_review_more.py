@@ -347,9 +347,9 @@ def test_the_lesion_table_has_both_axial_diameters_beside_the_one_in_space(
     read_case: str,  # noqa: F811
 ) -> None:
     page = read_with_models(read_case)
-    table = next(t.value for t in page.dataframe if "Longest diameter (3D)" in t.value)
-    assert list(table["Axial diameters"]) == ["8.6 × 8.6 mm"] * 2
-    assert "Tumour core (enhancing + necrosis)" in table and "Remark" not in table
+    table = next(t.value for t in page.dataframe if "3D, mm" in t.value)
+    assert list(table["Axial, mm"]) == ["8.6 × 8.6"] * 2
+    assert "Core, ml" in table and "Remark" not in table
 
 
 def test_a_lesion_at_the_edge_says_so_in_the_table_and_the_mask_lies_on_the_scan() -> None:
@@ -392,3 +392,12 @@ def test_how_a_reader_likes_the_viewer_is_kept_and_sent_with_the_next_case(
     data = sent(sign_in(open_page("review", case=read_case)))
     assert data["keepsSettings"] and data["settings"]["layout"] == "four"
     assert sent(sign_in(open_page("review", case=read_case), "Dr B"))["settings"] == {}
+
+
+def test_the_numbers_of_signed_bars_stand_in_the_margin_where_no_width_cuts_them() -> None:
+    from pages.parts.case.charts import signed_bars
+
+    figure = signed_bars(["Age", "Sex"], [0.1, -0.34], "log-odds")
+    told = {(a.y, a.text, a.xref, a.x) for a in figure.layout.annotations}
+    assert told == {("Age", "+0.10", "paper", 1), ("Sex", "-0.34", "paper", 1)}
+    assert figure.layout.margin.r >= 50 and figure.data[0].text is None

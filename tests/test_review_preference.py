@@ -109,7 +109,7 @@ def test_choices_are_kept_once_in_the_chain_and_cannot_be_changed(store, url):
         desk.choose("r01", second.case_id, "left", HASHES)
     desk.choose("r01", first.case_id, "left", HASHES)
     desk.choose("r01", first.case_id, "left", HASHES)
-    with pytest.raises(InputRefused, match="compared before"):
+    with pytest.raises(InputRefused, match="locked already, with another choice"):
         desk.choose("r01", first.case_id, "right", HASHES)
     assert desk.counts() == {"r01": (1, 12), "r02": (0, 12)}
     kept = read_record(store, "drawn").preferences

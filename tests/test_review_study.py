@@ -107,13 +107,43 @@ def test_all_faults_are_told_at_once_and_a_key_given_twice_is_one(tmp_path):
     assert len(refused.value.findings) == 3
     twice = tmp_path / "twice.yaml"
     twice.write_text(EXAMPLE.read_text() + "\ncases: [demo-01]\n")
-    with pytest.raises(InputRefused, match="the key cases is given 2 times"):
+    with pytest.raises(InputRefused, match=r"line \d+: the key cases is given twice"):
         read_study(twice)
     twice.write_text("- a list")
     with pytest.raises(InputRefused, match="holds no keys"):
         read_study(twice)
     with pytest.raises(InputRefused, match="cannot be read"):
         read_study(tmp_path / "none.yaml")
+
+
+MANY = (
+    ("kind: sequential", "kind: parallel", "design.kind cannot be used"),
+    ("  order: 20270118", "  order: 3\n  order: 4", "line 13: the key seeds.order is given twice"),
+    ("years: 6}", "years: -6}", "readers[0].years cannot be used"),
+    ("name: Reader Two", "name: Reader One", "readers: name reader one appears 2 times"),
+    ("- Demo-2\n", "- Demo-1\n", "cases: Demo-1 appears 2 times"),
+    ("- Demo-3\n", "- 007\n", "line 24: cases[2]: 007 could be read as another number"),
+    (
+        "arms: [aided, aided_explained]",
+        "arms: [aided, aidd]",
+        "questions[2].arms[1] cannot be used",
+    ),
+    ("count: 1 ", "count: 99 ", "repeats: 99 repeats 2 cases apart do not fit"),
+    ("alpha: 0.05", "alpha: 0:00.05", "primary_endpoint.alpha: 0:00.05 could be read"),
+    ("title: Naming", 'title: "  " # ', "title: nothing in it can be seen"),
+)
+
+
+def test_no_fault_of_a_file_hides_another_and_none_is_told_that_is_not_there():
+    text = EXAMPLE.read_text()
+    for was, now, _ in MANY:
+        assert was in text
+        text = text.replace(was, now, 1)
+    with pytest.raises(InputRefused) as refused:
+        read_study_text(text, "s.yaml")
+    told = [finding.what for finding in refused.value.findings]
+    assert [what for *_, what in MANY if not any(what in line for line in told)] == [], told
+    assert len(told) == len(MANY), told
 
 
 # rules for new plans
@@ -282,15 +312,15 @@ def test_a_tiny_alpha_that_is_locked_opens():
 @pytest.mark.parametrize(
     ("was", "now", "told"),
     [
-        ("years: 14", "years: 010", r"readers\[1\].years: 010 .*line 17"),
-        ("allocation: 4021", "allocation: 0123", "seeds.allocation: 0123 .*line 13"),
+        ("years: 14", "years: 010", r"line 17: readers\[1\].years: 010 "),
+        ("allocation: 4021", "allocation: 0123", "line 13: seeds.allocation: 0123 "),
         ("allocation: 4021", "allocation: 12:30", "seeds.allocation: 12:30"),
         ("allocation: 4021", "allocation: 0x1F", "seeds.allocation: 0x1F"),
         ("allocation: 4021", "allocation: 0b11", "seeds.allocation: 0b11"),
         ("allocation: 4021", "allocation: 4_021", "seeds.allocation: 4_021"),
         ("alpha: 0.05", "alpha: 0.0_5", "primary_endpoint.alpha: 0.0_5"),
         ("alpha: 0.05", "alpha: 0:00.05", "primary_endpoint.alpha: 0:00.05"),
-        ("- Demo-1\n", "- 007\n", r"cases\[0\]: 007 .*a text in quotes, line 21"),
+        ("- Demo-1\n", "- 007\n", r"line 21: cases\[0\]: 007 .*a text in quotes"),
         ("title: ", 'title: "\\ud800"  # ', "title holds half of a character.*line 5"),
     ],
 )
@@ -330,7 +360,7 @@ def test_what_a_field_takes_is_said_in_plain_words(changes, sentence):
 def test_a_wrong_entry_of_a_list_brings_no_second_fault_about_its_length():
     asked = [*data()["questions"], {"id": "x", "kind": "choice", "text": "?", "options": [1, 2]}]
     for changes, faults in (
-        ({"readers": [{"id": "r", "name": "A", "role": "surgeon", "years": 2}]}, 1),
+        ({"readers": [{"id": "r", "name": "A", "role": "surgeon", "years": 2}]}, 4),  # too few, too
         ({"questions": asked}, 2),
     ):
         with pytest.raises(InputRefused) as refused:
@@ -485,7 +515,7 @@ def first_three(desk, reader="r01"):
 
 def test_aided_content_opens_only_after_the_unaided_answer_is_locked(desk):
     unaided, aided, explained = first_three(desk)
-    with pytest.raises(InputRefused, match="opens only after the unaided one is locked"):
+    with pytest.raises(InputRefused, match="opens only after the one without the models is locked"):
         desk.submit(aided, SAID | LOOKED, Seconds(), "a")
     with pytest.raises(InputRefused, match="opens only after"):
         desk.save_draft(aided, {}, Seconds())
@@ -531,7 +561,9 @@ def test_a_sheet_sent_twice_is_locked_once_and_another_answer_is_not_lost_in_sil
     with pytest.raises(InputRefused, match="this reading is locked") as refused:
         desk.submit(place, changed, Seconds(), "other form")
     said = str(refused.value)  # a reader sees it: no case, and not whether it is a repeat
-    assert place.case_id not in said and "occasion" not in said and "r01, unaided" in said
+    assert (
+        place.case_id not in said and "occasion" not in said and "r01, without the models" in said
+    )
     assert len(desk.history()) == 1
 
 
@@ -606,7 +638,7 @@ def test_flags_are_seen_and_taken_away_without_touching_answers(desk):
     ("values", "sentence"),
     [
         ({}, "question primary is not answered"),
-        (SAID | {"quality": 3}, "question quality is not asked in arm unaided"),
+        (SAID | {"quality": 3}, "question quality is not asked in a reading without the models"),
         ({"primary": {"choice": "bone", "confidence": 5}}, "one of breast, gi"),
         ({"primary": {"choice": "gi", "confidence": 101}}, "a whole number from 0 to 100"),
         ({"primary": "gi"}, "a choice and a confidence"),

@@ -51,7 +51,7 @@ def test_the_choices_are_the_six_primaries_then_other_and_cannot_tell():
         ({"reader": "x" * 81}, "the reader is too long"),
         ({"idempotency_key": ""}, "the idempotency key is empty"),
         ({"reason": " "}, "the reason for a change is empty"),
-        ({"phase": "unaided"}, "model_primary must be empty in an unaided vote"),
+        ({"phase": "unaided"}, "model_primary must be empty in a vote without the models"),
         ({"reader": None}, "this must be text"),
     ],
 )

@@ -584,7 +584,7 @@ def test_learning_curves_rise_with_what_is_learnt_from_and_know_what_they_lack(m
     from training import learning_curves
 
     rows = [r for r in learning_curves.ROWS if r.words in (
-        "CNN scores alone", "measured features alone", "record alone",
+        "CNN scores alone", "measured features alone", "Clinical only",
     )]  # fmt: skip
     monkeypatch.setattr(learning_curves, "ROWS", rows)
     monkeypatch.setattr(learning_curves, "SIZES", (30, 100, 200))
@@ -600,7 +600,7 @@ def test_learning_curves_rise_with_what_is_learnt_from_and_know_what_they_lack(m
     measured = found["curves"]["measured features alone"]
     assert [p["n"] for p in measured] == [30, 100]
     assert measured[1]["value"] > measured[0]["value"] + 0.02 and measured[1]["value"] > 0.65
-    for words in ("CNN scores alone", "record alone"):
+    for words in ("CNN scores alone", "Clinical only"):
         assert abs(found["curves"][words][1]["value"] - 0.5) < 0.1
     assert all(p["low"] <= p["value"] <= p["high"] for p in measured)
 

@@ -93,11 +93,11 @@ def test_an_ablation_gives_one_row_a_variant_with_intervals_and_goes_on(
     command = [
         "-m", "training.ablation", "--data", str(held), "--scenes", str(scenes),
         "--out", str(out), "--steps", "2", "--batch", "1", "--patch", "48",
-        "--variant", "As shipped", "--variant", "Deep supervision",
+        "--variant", "Unchanged small net", "--variant", "Deep supervision",
     ]  # fmt: skip
     run(*command)
     first = json.loads((out / "ablation.json").read_text())
-    assert [r["Variant"] for r in first["rows"]] == ["As shipped", "Deep supervision"]
+    assert [r["Variant"] for r in first["rows"]] == ["Unchanged small net", "Deep supervision"]
     assert {"value", "low", "high", "n"} <= first["rows"][0]["ET Dice"].keys()
     change = "Lesion-wise, change to the first row, paired"
     assert first["rows"][0][change] == "" and first["rows"][1][change]["n"] == 2

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # name -> changes of the training, changes of the net
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "As shipped": ({}, {}),
+    "Unchanged small net": ({}, {}),
     "No weight decay": ({"decay": 0.0}, {}),
     "Weight decay 0.1": ({"decay": 0.1}, {}),
     "Dropout 0.2": ({"dropout": 0.2}, {"dropout": 0.2}),

@@ -50,14 +50,14 @@ ROWS = (
     Row("CNN scores alone", "scores", Reduction("none", 0)),
     Row("measured features alone", "measured", Reduction("none", 0)),
     Row("trees' scores alone", "trees", Reduction("none", 0)),
-    Row("all, no reduction", "all", Reduction("none", 0), drawn=False),
-    Row("all, PCA of 8", "all", Reduction("pca", 8), drawn=False),
-    Row("all, autoencoder of 4", "all", Reduction("autoencoder", 4), drawn=False),
-    Row("all, autoencoder of 8", "all", Reduction("autoencoder", 8), drawn=False),
-    Row("all, autoencoder of 16", "all", Reduction("autoencoder", 16)),
-    Row("all, autoencoder of 32", "all", Reduction("autoencoder", 32), drawn=False),
-    Row("record alone", "all", None, True),
-    Row("record and all, autoencoder of 16", "all", Reduction("autoencoder", 16), True),
+    Row("Image only, no reduction", "all", Reduction("none", 0), drawn=False),
+    Row("Image only, PCA of 8", "all", Reduction("pca", 8), drawn=False),
+    Row("Image only, autoencoder of 4", "all", Reduction("autoencoder", 4), drawn=False),
+    Row("Image only, autoencoder of 8", "all", Reduction("autoencoder", 8), drawn=False),
+    Row("Image only, autoencoder of 16", "all", Reduction("autoencoder", 16)),
+    Row("Image only, autoencoder of 32", "all", Reduction("autoencoder", 32), drawn=False),
+    Row("Clinical only", "all", None, True),
+    Row("Fused, autoencoder of 16", "all", Reduction("autoencoder", 16), True),
 )
 
 

@@ -7,20 +7,13 @@ from types import MappingProxyType
 
 from bmcore.analysis.tables import ARM_NAMES, TOO_FEW, Column, cell_text
 from bmcore.domain import PRIMARY_NAMES
+from bmcore.review.plan_endpoint import MEASURE_WORDS
 from bmcore.stats.endpoint import Finding
 from bmcore.stats.endpoint_choice import SHARES, Endpoint
 from bmcore.stats.estimate import Estimate
 from bmcore.stats.multiplicity import Claim
 from bmcore.stats.readings import MODELS
 
-_NAMES = MappingProxyType(
-    {
-        "accuracy": "right answers",
-        "agreement": "agreement between readers (Fleiss' kappa)",
-        "false lesions": "false lesions per case",
-        "lesion sensitivity": "lesions found",
-    }
-)
 _PLURAL = ("accuracy", "false lesions", "lesion sensitivity")
 COLUMNS = MappingProxyType(
     {"points": "Difference", "number": "Difference (number)", "ratio": "Ratio of times"}
@@ -39,7 +32,7 @@ _ANALYSES = MappingProxyType(
 
 def name(choice: Endpoint) -> str:
     """The measure in a sentence, for instance "sensitivity for melanoma"."""
-    words = _NAMES.get(choice.measure, choice.measure)
+    words = MEASURE_WORDS.get(choice.measure, choice.measure)
     if choice.category:
         words += f" for {PRIMARY_NAMES[choice.category]}"
     low, high = choice.size_mm

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bmcore.domain import ARM_WORDS
 from bmcore.stats.estimate import Estimate, decimals, per_cent, undefined
 
 # The simulated studies (training.bench.coverage) start at 30 cases; with fewer than ten an interval
@@ -21,9 +22,7 @@ TOO_FEW = "too few: "
 THESE_READERS = " Intervals are for these very readers, and cases like these."
 ARM_NAMES: Mapping[str, str] = MappingProxyType(
     {
-        "unaided": "Without the models",
-        "aided": "With the models",
-        "aided_explained": "With models and reasons",
+        **{arm: words[0].upper() + words[1:] for arm, words in ARM_WORDS.items()},
         "models": "By the models alone",
     }
 )

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bmcore.domain import ARM_WORDS
 from bmcore.review.study import Study
 
 
@@ -26,7 +27,7 @@ class Place:
     @property
     def words(self) -> str:
         """For a message that its reader may see: neither the case nor whether it is a repeat."""
-        return f"{self.reader}, {self.arm.replace('_', ' ')}"
+        return f"{self.reader}, {ARM_WORDS[self.arm]}"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ hash stays what it was; ``Endpoint.choice`` says whether the words mean somethin
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
@@ -25,6 +26,15 @@ _NAMES = (
     ("name the category it is for", "name the primary it is for, under primary"),
     ("not for one category, but names", "not for one primary, but primary names"),
 )  # fmt: skip
+# What a measure is called on pages and in reports, where that is not its key.
+MEASURE_WORDS = MappingProxyType(
+    {
+        "accuracy": "right answers",
+        "agreement": "agreement between readers (Fleiss' kappa)",
+        "false lesions": "false lesions per case",
+        "lesion sensitivity": "lesions found",
+    }
+)
 # The words of the example that plans were made from before endpoints were fields.
 _WORDS = {
     "accuracy": "accuracy",

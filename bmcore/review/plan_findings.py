@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -54,24 +54,27 @@ _EXPECTED = re.compile(r"^(Value error, )?(Input should (be |have )?)?")
 _KEYED = re.compile(r"[a-z_]+(\[\d+\])?: ")  # a sentence that begins with the key it is about
 
 
-def findings(fault: ValidationError, where: str) -> Iterator[Finding]:
-    """One Finding a fault of a plan. where: the name of the plan."""
+def findings(fault: ValidationError, where: str, noted: Collection[str] = ()) -> Iterator[Finding]:
+    """One Finding a fault of a plan. where: the name of the plan; noted: keys of which a fault is
+    told already."""
     for error in fault.errors(include_url=False):
         path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error["loc"])
         key, kind = path.lstrip("."), error["type"]
+        if key in noted:
+            continue
         if kind == "value_error":  # our own sentences, several joined
             for line in str(error["ctx"]["error"]).splitlines():
                 joint = "." if _KEYED.match(line) else ": "
-                yield _finding(f"{key}{joint}{line}" if key else line, where)
+                yield finding(f"{key}{joint}{line}" if key else line, where)
         elif kind == "missing":
-            yield _finding(f"{key} is missing", where, hint="see docs/examples/study.yaml.")
+            yield finding(f"{key} is missing", where, hint="see docs/examples/study.yaml.")
         elif kind == "extra_forbidden":
-            yield _finding(f"{key} is not a known key", where, hint="check its spelling.")
+            yield finding(f"{key} is not a known key", where, hint="check its spelling.")
         elif kind != "too_short" or len(error["input"]) < error["ctx"]["min_length"]:
             # else pydantic counts the entries that are sound: their faults are told already
             name, found = key or "the plan", brief(error["input"])
             expected, hint = _expected(error), _hint(key, error)
-            yield _finding(f"{name} cannot be used", where, found, expected, hint)
+            yield finding(f"{name} cannot be used", where, found, expected, hint)
 
 
 def _expected(error: Any) -> str:
@@ -92,7 +95,7 @@ def _hint(key: str, error: Any) -> str | None:
     return _LIST_HINT if error["type"] in ("tuple_type", "list_type") else None
 
 
-def _finding(
+def finding(
     what: str,
     where: str,
     found: str | None = None,

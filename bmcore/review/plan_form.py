@@ -8,10 +8,11 @@ from typing import Any
 
 import yaml
 
-from bmcore.domain import PRIMARIES
+from bmcore.domain import PRIMARIES, PRIMARY_NAMES
 from bmcore.intake.library import CaseEntry
 from bmcore.review import accounts, plan
 from bmcore.review.access import Role
+from bmcore.review.plan_endpoint import MEASURE_WORDS
 from bmcore.review.store import Store
 from bmcore.review.study import ARMS, Study
 from bmcore.review.votes import Reader
@@ -96,7 +97,8 @@ def questions(chosen: Sequence[str], arms: Sequence[str]) -> list[dict[str, Any]
 def analysis_words(endpoint: Mapping[str, Any], arms: Mapping[str, str]) -> str:
     """What the endpoint's analysis is, in sentences; a start for the analysis plan."""
     control, new = endpoint["compare"]
-    of = f" for {endpoint['primary']}" if endpoint.get("primary") else ""
+    measure = MEASURE_WORDS.get(endpoint["measure"], endpoint["measure"])
+    of = f" for {PRIMARY_NAMES[endpoint['primary']]}" if endpoint.get("primary") else ""
     readers = (
         "for readers and cases like these"
         if endpoint.get("readers", "random") == "random"
@@ -105,7 +107,7 @@ def analysis_words(endpoint: Mapping[str, Any], arms: Mapping[str, str]) -> str:
     aim = endpoint.get("aim", "superiority")
     margin = f" with a margin of {endpoint['margin']:g}" if endpoint.get("margin") else ""
     return (
-        f"Difference in {endpoint['measure']}{of}, {arms[new].lower()} minus "
+        f"Difference in {measure}{of}, {arms[new].lower()} minus "
         f"{arms[control].lower()}, mean of the readers; Obuchowski and Rockette's analysis with "
         f"the jackknife over cases, {readers}; {aim}{margin}, alpha "
         f"{endpoint.get('alpha', 0.05):g}. Everything else is exploratory."

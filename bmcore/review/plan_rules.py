@@ -6,7 +6,7 @@ A plan that was locked before a rule was made opens as it is, see ``study.parse_
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bmcore.models import case_mix
 from bmcore.review import names
@@ -23,6 +23,13 @@ def case_lists(
     yield from _between("cases", cases, training, known)
     yield from _between("practice", practice, training, known)
     yield from _between("practice", practice, cases, "a counted case; take it out of one list")
+
+
+def doubles(what: str, values: Iterable[str]) -> Iterator[str]:
+    """What stands in a list more than once."""
+    for value, times in Counter(values).items():
+        if times > 1:
+            yield f"{what} {value} appears {times} times; expected once"
 
 
 def blanks(texts: Mapping[str, str]) -> Iterator[str]:

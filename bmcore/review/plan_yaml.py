@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -27,12 +29,22 @@ _PLAIN_NUMBER = re.compile(
 )
 
 
-def load(text: str, where: str) -> Any:
-    """The values in ``text``; InputRefused where it is not such YAML. where: its name."""
+@dataclass(frozen=True)
+class Text:
+    """What a plan's text holds. faults: keys given twice and numbers that could be read as others,
+    in words with their line, by the key; such a number counts as text."""
+
+    values: Any
+    faults: Mapping[str, str]
+
+
+def load(text: str, where: str) -> Text:
+    """What is in ``text``; InputRefused where it is not such YAML. where: its name."""
     if len(text) > MOST_BYTES or len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
         raise refuse("the study file is too large", file=where, expected=f"{MOST_BYTES} bytes")
     try:
-        return yaml.load(text, Loader=_StrictLoader)
+        loader = _StrictLoader(text)
+        return Text(loader.get_single_data(), loader.faults)
     except (yaml.YAMLError, ValueError, RecursionError) as fault:
         raise refuse("the study file is not YAML", file=where, found=_told(fault)) from fault
 
@@ -58,6 +70,7 @@ class _StrictLoader(yaml.SafeLoader):
         super().__init__(text)
         self.depth = self.values = 0
         self.path: list[str] = []  # keys and places of what is read at the moment
+        self.faults: dict[str, str] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -75,6 +88,8 @@ class _StrictLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         if isinstance(node, yaml.ScalarNode):
             self._check(node)
+        elif isinstance(node, yaml.MappingNode):
+            self._check_keys(node)
         self.path.pop()
         self.depth -= 1
         return node
@@ -85,8 +100,21 @@ class _StrictLoader(yaml.SafeLoader):
         if any("\ud800" <= character <= "\udfff" for character in node.value):
             raise _fault(f"{key} holds half of a character, which cannot be stored", node)
         if node.tag in _NUMBERS and not _PLAIN_NUMBER.fullmatch(node.value):
+            node.tag = "tag:yaml.org,2002:str"
             words = "could be read as another number: write a number in plain decimal digits"
-            raise _fault(f"{key}: {short} {words}, 30 or 0.05, and a text in quotes", node)
+            self._note(key, f"{key}: {short} {words}, 30 or 0.05, and a text in quotes", node)
+
+    def _check_keys(self, node: yaml.MappingNode) -> None:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name, times in Counter(key.value for key in keys).items():
+            if times > 1:
+                key = "".join([*self.path, f".{name[:80]}"]).lstrip(".")
+                often = "twice" if times == 2 else f"{times} times"
+                again = [key for key in keys if key.value == name][1]
+                self._note(key, f"the key {key} is given {often}", again)
+
+    def _note(self, key: str, words: str, at: yaml.Node) -> None:
+        self.faults[key] = f"line {at.start_mark.line + 1}: {words}"
 
 
 def _step(index: Any) -> str:
@@ -101,10 +129,6 @@ def _fault(words: str, at: Any) -> yaml.YAMLError:
 
 
 def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for key, times in Counter(map(str, keys)).items():
-        if times > 1:
-            raise _fault(f"the key {key[:80]} is given {times} times", node)
     return loader.construct_mapping(node, deep=True)
 
 

@@ -173,7 +173,10 @@ class PreferenceDesk:
         mine = [c for c in self._own(reader) if c.case_id == case_id]
         if mine:
             if mine[0].answer != answer:
-                raise refuse("this case was compared before", found=mine[0].answer)
+                raise refuse(
+                    "this comparison is locked already, with another choice",
+                    hint="the first choice stands; go on with the next.",
+                )
             return
         pair = self.next(reader)
         if pair is None or pair.case_id != case_id:

@@ -16,7 +16,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bmcore.domain import Finding, InputRefused, Severity
+from bmcore.domain import ARM_WORDS, Finding, InputRefused, Severity
 from bmcore.review.study import Question, Study
 from bmcore.review.votes import COMMENT_LIMIT, PRIMARY_CHOICES
 
@@ -33,7 +33,9 @@ def check_sheet(study: Study, arm: str, values: Mapping[str, Any], *, whole: boo
     """
     asked = {question.id: question for question in study.questions_in(arm)}
     problems = [
-        _finding(f"question {name} is not asked in arm {arm}", name, ", ".join(asked))
+        _finding(
+            f"question {name} is not asked in a reading {ARM_WORDS[arm]}", name, ", ".join(asked)
+        )
         for name in values
         if name not in asked
     ]

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from bmcore.domain import refuse
+from bmcore.domain import ARM_WORDS, refuse
 from bmcore.plain import local_time
 from bmcore.review import chain, exposure, marks, names, row_mapping, schema, vote_counts
 from bmcore.review.connect import WRITE, database_faults, make_engine, shown
@@ -237,13 +237,13 @@ def _superseded(connection: sa.Connection, draft: VoteDraft, reader: Reader) -> 
     earlier = connection.execute(query).scalar_one_or_none()
     if earlier is not None and draft.reason is None:
         raise refuse(
-            f"{reader.name} has already voted on case {draft.case_id}, {draft.phase}",
+            f"{reader.name} has already voted on case {draft.case_id} {ARM_WORDS[draft.phase]}",
             hint="give a reason to replace that vote; it stays on record.",
         )
     if earlier is None and draft.reason is not None:
         raise refuse(
             "a reason for a change was given, but there is no earlier vote",
-            found=f"no vote of {reader.name} on case {draft.case_id}, {draft.phase}",
+            found=f"no vote of {reader.name} on case {draft.case_id} {ARM_WORDS[draft.phase]}",
             hint="leave the reason empty.",
         )
     return earlier

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -26,8 +26,9 @@ from pydantic import (
 
 from bmcore.domain import InputRefused, refuse
 from bmcore.models.case_mix import CaseMix, from_counts
-from bmcore.review import plan_findings, plan_question, plan_rules, plan_yaml
+from bmcore.review import plan_findings, plan_partial, plan_question, plan_rules, plan_yaml
 from bmcore.review.plan_endpoint import LOCKED, Endpoint, asked, canonical, problems
+from bmcore.review.plan_partial import Check
 from bmcore.review.plan_question import ARMS, SHOWN_IN, Arm, Question
 from bmcore.stats.endpoint_choice import Endpoint as Choice
 
@@ -137,29 +138,55 @@ class Study(_Part):
 
     @model_validator(mode="after")
     def _fits(self, info: ValidationInfo) -> Self:
-        faults = [*self._doubles(), *self._questions_problems(), *self._case_problems()]
-        if not (info.context and info.context.get(LOCKED)):
-            known = info.context.get(_KNOWN, ()) if info.context else ()
-            faults += [*self._endpoint_problems(), *(f for f in self._later() if f not in known)]
+        faults = [fault for check in self._checks(info.context or {}) for fault in check()]
         if faults:
             raise ValueError("\n".join(faults))
         return self
 
-    def _later(self) -> list[str]:
-        """Faults by rules that came after the first plans were locked."""
-        texts = {"title": self.title, "analysis_plan": self.analysis_plan}
-        if self.preference is not None:
-            texts["preference.text"] = self.preference.text
-        texts |= {f"questions: text of {q.id}": q.text for q in self.questions}
-        texts |= {f"readers: name of {r.id}": r.name for r in self.readers}
-        for key in ("cases", "practice", "training_cases"):
-            texts |= {f"{key}[{n}]": case for n, case in enumerate(getattr(self, key))}
+    def _checks(self, context: Mapping[str, Any]) -> list[Check]:
+        """What the keys are held to together; each check reads the keys that it needs."""
+        checks: list[Check] = [
+            lambda: plan_rules.doubles("readers: id", [r.id for r in self.readers]),
+            lambda: plan_rules.doubles(
+                "readers: name", [" ".join(r.name.split()).casefold() for r in self.readers]
+            ),
+            lambda: plan_rules.doubles("questions: id", [q.id for q in self.questions]),
+            lambda: plan_rules.doubles("cases:", self.cases),
+            lambda: plan_rules.doubles("practice:", self.practice),
+            self._arms_problems,
+            self._primary_problems,
+            self._case_problems,
+            self._practice_problems,
+            self._repeats_problems,
+        ]
+        if context.get(LOCKED):
+            return checks
+        known = context.get(_KNOWN, ())
+        later = [lambda c=c: (f for f in c() if f not in known) for c in self._later()]
+        return [*checks, self._endpoint_problems, self._alpha_problems, *later]
+
+    def _later(self) -> list[Check]:
+        """Rules that came after the first plans were locked."""
         return [
-            *plan_rules.blanks(texts),
-            *plan_rules.mix(self.case_mix),
-            *plan_rules.people([r.name for r in self.readers]),
-            *plan_rules.case_lists(self.cases, self.practice, self.training_cases),
-            *plan_rules.questions(self.questions, self.design.arms),
+            lambda: plan_rules.blanks({"title": self.title}),
+            lambda: plan_rules.blanks({"analysis_plan": self.analysis_plan}),
+            lambda: plan_rules.blanks(
+                {"preference.text": self.preference.text} if self.preference else {}
+            ),
+            lambda: plan_rules.blanks(
+                {f"questions: text of {q.id}": q.text for q in self.questions}
+            ),
+            lambda: plan_rules.blanks({f"readers: name of {r.id}": r.name for r in self.readers}),
+            *(
+                lambda key=key: plan_rules.blanks(
+                    {f"{key}[{n}]": case for n, case in enumerate(getattr(self, key))}
+                )
+                for key in ("cases", "practice", "training_cases")
+            ),
+            lambda: plan_rules.mix(self.case_mix),
+            lambda: plan_rules.people([r.name for r in self.readers]),
+            lambda: plan_rules.case_lists(self.cases, self.practice, self.training_cases),
+            lambda: plan_rules.questions(self.questions, self.design.arms),
         ]
 
     @property
@@ -184,6 +211,8 @@ class Study(_Part):
             )
             for why in problems(endpoint, held):
                 yield f"{key}: {why}"
+
+    def _alpha_problems(self) -> Iterator[str]:
         alpha, before = self.primary_endpoint.alpha, [_meant(self.primary_endpoint)]
         for i, endpoint in enumerate(self.secondary_endpoints):
             if endpoint.alpha != alpha:
@@ -195,20 +224,7 @@ class Study(_Part):
                 yield f"secondary_endpoints[{i}]: this endpoint is named twice"
             before.append(_meant(endpoint))
 
-    def _doubles(self) -> Iterator[str]:
-        names = [" ".join(r.name.split()).casefold() for r in self.readers]
-        for what, values in (
-            ("readers: id", [r.id for r in self.readers]),
-            ("readers: name", names),
-            ("questions: id", [q.id for q in self.questions]),
-            ("cases:", list(self.cases)),
-            ("practice:", list(self.practice)),
-        ):
-            for value, times in Counter(values).items():
-                if times > 1:
-                    yield f"{what} {value} appears {times} times; expected once"
-
-    def _questions_problems(self) -> Iterator[str]:
+    def _arms_problems(self) -> Iterator[str]:
         for number, question in enumerate(self.questions):
             for arm in question.arms or ():
                 if arm not in self.design.arms:
@@ -220,6 +236,8 @@ class Study(_Part):
                     f"questions[{number}].arms: a question of kind {question.kind} cannot be asked "
                     f"in arm {wrong[0]}; expected only {', '.join(allowed)}"
                 )
+
+    def _primary_problems(self) -> Iterator[str]:
         if not any(q.kind == "primary" and q.required for q in self.questions):
             yield "questions: one of kind primary must be there and required"
 
@@ -227,11 +245,15 @@ class Study(_Part):
         for case in self.cases:
             if case in self.training_cases:
                 yield f"cases: {case} is a training case; the models know it, so take it out"
+
+    def _practice_problems(self) -> Iterator[str]:
         for case in self.practice:
             if case in self.cases:
                 yield f"practice: {case} is a counted case; take it out of one of the lists"
             if case in self.training_cases:
                 yield f"practice: {case} is a training case; the models know it, so take it out"
+
+    def _repeats_problems(self) -> Iterator[str]:
         fitting = len(self.cases) - self.repeats.min_distance + 1
         if self.repeats.count > max(0, fitting):
             yield (
@@ -301,7 +323,9 @@ def _meant(endpoint: Endpoint) -> Choice | None:
 def _one_alpha(data: dict[str, Any]) -> dict[str, Any]:
     """The plan with the primary endpoint's alpha in the secondary ones that name none."""
     first, others = data.get("primary_endpoint"), data.get("secondary_endpoints")
-    if not isinstance(first, dict) or "alpha" not in first or not isinstance(others, list | tuple):
+    if not isinstance(first, dict) or not isinstance(others, list | tuple):
+        return data
+    if not isinstance(first.get("alpha"), int | float):
         return data
     alpha = {"alpha": first["alpha"]}
     filled = [{**alpha, **other} if isinstance(other, dict) else other for other in others]
@@ -327,28 +351,48 @@ def read_study(path: Path, in_force: InForce = _none) -> Study:
 
 def read_study_text(text: str, where: str, in_force: InForce = _none) -> Study:
     """The study in the text of a ``study.yaml``; where: its name in messages."""
-    return parse_study(plan_yaml.load(text, where), where, in_force=in_force)
+    read = plan_yaml.load(text, where)
+    return parse_study(read.values, where, in_force=in_force, noted=read.faults)
 
 
-def parse_study(data: Any, where: str, *, locked: bool = False, in_force: InForce = _none) -> Study:
+def parse_study(
+    data: Any,
+    where: str,
+    *,
+    locked: bool = False,
+    in_force: InForce = _none,
+    noted: Mapping[str, str] = MappingProxyType({}),
+) -> Study:
     """The study in plain data, as YAML or JSON give it.
 
     locked: it was locked before, so rules that came later do not hold for it: its endpoint may be
     named in words, a case may stand in two spellings, and so on (``plan_rules``). in_force: the
     locked plan of a name, None without one; what an amendment keeps of it is not refused anew.
+    noted: faults of the text that the data come from, by the key that each is about.
     """
+    own = [plan_findings.finding(words, where) for words in noted.values()]
     if not isinstance(data, dict):
-        raise refuse(
+        fault = plan_findings.finding(
             "the study file holds no keys",
-            file=where,
-            found=type(data).__name__,
-            expected="keys such as study, design, readers; see docs/examples/study.yaml",
+            where,
+            type(data).__name__,
+            "keys such as study, design, readers; see docs/examples/study.yaml",
         )
+        raise InputRefused(*own, fault)
     name = str(data.get("study"))
     before = in_force(name) if re.fullmatch(plan_findings.ID, name) else None
-    known = () if before is None else tuple(before._later())
+    known = () if before is None else tuple(f for check in before._later() for f in check())
     whole = data if locked else _one_alpha(data)
+    context = {LOCKED: locked, _KNOWN: known}
     try:
-        return Study.model_validate_json(json.dumps(whole), context={LOCKED: locked, _KNOWN: known})
+        study = Study.model_validate_json(json.dumps(whole), context=context)
     except ValidationError as fault:
-        raise InputRefused(*plan_findings.findings(fault, where)) from fault
+        found = list(plan_findings.findings(fault, where, noted))
+        if all(error["loc"] for error in fault.errors()):  # else the keys were held to each other
+            part = plan_partial.read(Study, whole, context)
+            lines = plan_partial.told(part._checks(context))
+            found += [plan_findings.finding(line, where) for line in lines]
+        raise InputRefused(*own, *found) from fault
+    if own:
+        raise InputRefused(*own)
+    return study

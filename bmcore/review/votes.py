@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from bmcore.domain import (
+    ARM_WORDS,
     PRIMARIES,
     PRIMARY_NAMES,
     Finding,
@@ -27,9 +28,6 @@ ROLE_NAMES: Mapping[str, str] = MappingProxyType(
         "other": "Other",
     }
 )
-PHASE_NAMES: Mapping[str, str] = MappingProxyType(
-    {"unaided": "Before seeing the model's answer", "aided": "After seeing the model's answer"}
-)
 CHOICE_NAMES: Mapping[str, str] = MappingProxyType(
     {
         **{str(p): PRIMARY_NAMES[p] for p in PRIMARIES},
@@ -38,7 +36,7 @@ CHOICE_NAMES: Mapping[str, str] = MappingProxyType(
     }
 )
 ROLES = tuple(ROLE_NAMES)
-PHASES = tuple(PHASE_NAMES)
+PHASES = ("unaided", "aided")
 PRIMARY_CHOICES = tuple(CHOICE_NAMES)
 COMMENT_LIMIT = 4000
 # Controls but tab and line end, and halves of a character (Unicode's categories Cc and Cs).
@@ -161,7 +159,7 @@ class VoteDraft(_Answer):
         if self.phase == "unaided":
             for name in ("segmentation_quality", "model_primary", "prediction_sha256"):
                 if getattr(self, name) is not None:
-                    what = f"{name} must be empty in an unaided vote"
+                    what = f"{name} must be empty in a vote {ARM_WORDS[self.phase]}"
                     problems.append(_problem(what, getattr(self, name), "nothing was shown yet"))
             return problems
         if self.segmentation_quality is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bmcore.domain import refuse
+from bmcore.domain import ARM_WORDS, refuse
 from bmcore.plain import local_time
 from bmcore.review import chain, conduct, exposure, schema
 from bmcore.review.allocation import Item, Place, work_list
@@ -236,8 +236,9 @@ def check_open(study: Study, listed: Sequence[WorkItem], place: Place) -> None:
         earlier = states[replace(place, arm=arm)]
         if not earlier.locked:
             raise refuse(
-                f"the {place.arm} reading opens only after the {arm} one is locked",
-                found=f"{arm} is {earlier.state}",
+                f"the reading {ARM_WORDS[place.arm]} opens only after the one {ARM_WORDS[arm]} is "
+                "locked",
+                found="it is " + ("skipped" if earlier.state == "skipped" else "not locked"),
             )
     before = [w for w in listed if w.item.position < mine.item.position and not w.done]
     if before:

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import * as g from "../../pages/parts/viewer/geometry.js";
 import { splitBlock, unpack } from "../../pages/parts/viewer/blocks.js";
-import { heatColour, lesionOnSlice, paintGrey, paintHeat, paintMask } from "../../pages/parts/viewer/paint.js";
+import { heatColour, lesionOnSlice, notesPlace, paintGrey, paintHeat, paintMask } from "../../pages/parts/viewer/paint.js";
 import { applyChanges, markWords, onSlice, verdictOf } from "../../pages/parts/viewer/marks.js";
 import { between } from "../../pages/parts/viewer/between.js";
 import * as l from "../../pages/parts/viewer/layouts.js";
@@ -106,6 +106,19 @@ test("a window of level 100 and width 50 is black at 75, white at 125, grey betw
   const [a, b] = v.scaleOf(coded, { level: 100, width: 50 });
   const shown = [2, 5, 7.5, 9].map((raw) => new Uint8ClampedArray([a * raw + b])[0]); // 70, 100, 125, 140
   assert.deepEqual(shown, [0, 127, 255, 255]);
+});
+
+test("window and level have three significant digits at most", () => {
+  assert.deepEqual([108.93, 105, 0.12345, 1234.5, -3.456].map(v.windowInWords), ["109", "105", "0.123", "1230", "-3.46"]);
+});
+
+test("a plane keeps its name, in the short form where there is little room, and no text lies on a letter", () => {
+  const titles = [150, 80, 60]; // T1 Gd · Coronal 29/56, Coronal 29/56, Cor 29/56
+  assert.deepEqual(notesPlace(titles, 100, 600), { title: 0, titleLine: 0, windowLine: 0 });
+  assert.deepEqual(notesPlace(titles, 100, 240), { title: 1, titleLine: 0, windowLine: 1 });
+  assert.deepEqual(notesPlace(titles, 100, 180), { title: 2, titleLine: 0, windowLine: 1 });
+  assert.deepEqual(notesPlace(titles, 100, 140), { title: 2, titleLine: 1, windowLine: 2 });
+  assert.ok(Object.keys(g.PLANES).every((plane) => g.PLANE_NAMES[plane][1].length <= 3));
 });
 
 test("a voxel has the value of the file, and a preview has none", () => {

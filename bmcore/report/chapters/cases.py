@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bmcore.analysis.tables import ARM_NAMES
-from bmcore.domain import ANSWER_NAMES
+from bmcore.domain import ANSWER_NAMES, ARM_WORDS
 from bmcore.report.blocks import NONE, Block, Heading, Picture, Table, Words
 from bmcore.report.figures import readings as draw
 from bmcore.report.figures.results import failure
@@ -169,7 +169,9 @@ def comments(d: Dossier) -> list[Block]:
     if not said:
         return [*blocks, Words("No comments yet.")]
     for v in said:
-        blocks.append(Words(f"Vote {v.id}, {v.reader}, case {v.case_id}, {v.phase}", "quiet"))
+        blocks.append(
+            Words(f"Vote {v.id}, {v.reader}, case {v.case_id}, {ARM_WORDS[v.phase]}", "quiet")
+        )
         if v.reason:
             blocks.append(Words(f"Reason for the change: {v.reason}"))
         if v.comment:

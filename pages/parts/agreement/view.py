@@ -158,14 +158,15 @@ def draw_votes(votes: list[Vote], in_force: set[int], seen: set[str], unsure: se
     seen: cases whose answers of the models the user has seen; those of others stay hidden.
     unsure: old votes that may have been given after the models' answers were seen.
     """
-    from bmcore.review.votes import CHOICE_NAMES, PHASE_NAMES, ROLE_NAMES
+    from bmcore.analysis.tables import ARM_NAMES
+    from bmcore.review.votes import CHOICE_NAMES, ROLE_NAMES
 
     rows = [
         {
             "Case": v.case_id,
             "Reader": v.reader,
             "Role": ROLE_NAMES[v.role],
-            "When read": PHASE_NAMES[v.phase],
+            "When read": ARM_NAMES[v.phase],
             "Primary": CHOICE_NAMES[v.primary],
             "Confidence": v.confidence,
             "Segmentation 1-5": str(v.segmentation_quality or ""),

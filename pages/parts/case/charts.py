@@ -130,16 +130,23 @@ def signed_bars(names: Sequence[str], values: Sequence[float], unit: str) -> go.
             y=[names[n] for n in order],
             orientation="h",
             marker_color=[FOR if v >= 0 else AGAINST for v in chosen],
-            text=[f"{v:+.{digits}f}" for v in chosen],
-            textposition="outside",
-            cliponaxis=False,
             hovertemplate="%{y}: %{x:+.3f} " + unit + "<extra></extra>",
         )
     )
-    reach = max((abs(v) for v in chosen), default=1.0) * 1.45 or 1.0
+    for n, value in zip(order, chosen, strict=True):  # in the margin: no width cuts a number
+        figure.add_annotation(
+            x=1,
+            xref="paper",
+            xanchor="left",
+            y=names[n],
+            text=f"{value:+.{digits}f}",
+            showarrow=False,
+        )
+    reach = max((abs(v) for v in chosen), default=1.0) * 1.1 or 1.0
     figure.update_xaxes(range=[-reach, reach], title=unit, zeroline=True, fixedrange=True)
     figure.update_yaxes(autorange="reversed", fixedrange=True, automargin=True)
-    return _calm(figure, height=70 + 30 * len(names))
+    _calm(figure, height=70 + 30 * len(names))
+    return figure.update_layout(margin={"r": 60}).update_annotations(font_size=13)
 
 
 def deletion(

@@ -14,9 +14,8 @@ from pages.parts.access import guard
 from pages.parts.case import gradcam_audit, map_on_demand, open_row
 from pages.parts.words import place
 
-LONGEST = "Longest diameter (3D)"
-AXIAL = "Axial diameters"
-CORE = "Tumour core (enhancing + necrosis)"
+LONGEST, AXIAL = "3D, mm", "Axial, mm"
+CORE, OEDEMA = "Core, ml", "Oedema, ml"
 REMARK = "Remark"
 AT_EDGE = "at the edge"
 ROW_PX = 35
@@ -108,13 +107,19 @@ def _draw_table(prediction: Prediction) -> None:
         selection_default={"selection": {"rows": [] if row is None else [row]}},
         height="content" if len(prediction.lesions) <= 8 else 330,
         column_config={
-            LONGEST: st.column_config.NumberColumn(format="%.1f mm"),
-            AXIAL: st.column_config.TextColumn(
-                help="RANO-BM: the longest diameter on an axial slice, and the longest at a right "
-                "angle to it on that slice"
+            "No.": st.column_config.NumberColumn(width=42),
+            LONGEST: st.column_config.NumberColumn(
+                format="%.1f", width=64, help="The longest diameter in space"
             ),
-            CORE: st.column_config.NumberColumn(format="%.2f ml"),
-            "Oedema": st.column_config.NumberColumn(format="%.2f ml"),
+            AXIAL: st.column_config.TextColumn(
+                width=96,
+                help="RANO-BM: the longest diameter on an axial slice, and the longest at a right "
+                "angle to it on that slice",
+            ),
+            CORE: st.column_config.NumberColumn(
+                format="%.2f", width=70, help="Tumour core: enhancing tumour and necrosis"
+            ),
+            OEDEMA: st.column_config.NumberColumn(format="%.2f", width=88),
             REMARK: st.column_config.TextColumn(
                 help="At the edge: within 3 mm of the outline of the brain that was drawn when "
                 "the case came in. The outline may cut the lesion, or what was found may lie "
@@ -127,17 +132,17 @@ def _draw_table(prediction: Prediction) -> None:
 
 def _rows(prediction: Prediction) -> pd.DataFrame:
     axial = {
-        extent.number: f"{extent.axial.longest_mm:.1f} × {extent.axial.across_mm:.1f} mm"
+        extent.number: f"{extent.axial.longest_mm:.1f} × {extent.axial.across_mm:.1f}"
         for extent in viewer.extents(prediction.mask)
     }
     table = pd.DataFrame(
         {
             "No.": [n.number for n in prediction.lesions],
-            "Place": [place(n) for n in prediction.lesions],
             LONGEST: [n.largest_diameter_mm for n in prediction.lesions],
             AXIAL: [axial.get(n.number) for n in prediction.lesions],
             CORE: [n.volume_mm3 / 1000 for n in prediction.lesions],
-            "Oedema": [n.oedema_mm3 / 1000 for n in prediction.lesions],
+            OEDEMA: [n.oedema_mm3 / 1000 for n in prediction.lesions],
+            "Place": [place(n) for n in prediction.lesions],
         }
     )
     if any(n.at_edge for n in prediction.lesions):

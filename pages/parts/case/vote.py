@@ -92,8 +92,8 @@ def draw(case: CaseEntry, prediction: Prediction | None, shown: bool) -> None:
 @guard.fragment("case.open", case=lambda form, ready: form.case_id)
 def _draw_form(form: Form, ready: bool) -> None:
     """A fragment: what is filled in redraws the form alone, not the viewer."""
-    if st.session_state.pop(f"vote stored {form.token}", False):
-        st.rerun()
+    if st.session_state.pop(f"vote sent {form.token}", False):
+        st.rerun()  # the whole page: another window may have changed what the form asks for
     begun = _restore(form)
     with st.container(key="vote_form"):
         place = st.expander("Change this vote", expanded=begun) if form.earlier else None
@@ -108,7 +108,7 @@ def _draw_form(form: Form, ready: bool) -> None:
             )
             st.caption("What you fill in is kept as a draft until you store the vote.")
         _TYPING(data={"inside": ".st-key-vote_form"}, key="keep_typing")
-    _say_problems(form)
+    say_problems(form.case_id, form.phase)
 
 
 def _restore(form: Form) -> bool:
@@ -221,6 +221,7 @@ def _send(form: Form) -> None:
     if missing:
         _note(form, [f"Not stored yet. Still missing: {', '.join(missing)}."])
         return
+    st.session_state[f"vote sent {form.token}"] = True
     try:
         guard.check("vote.store", form.case_id)
         _store(form)
@@ -230,7 +231,6 @@ def _send(form: Form) -> None:
         _note(form, [f"Not stored. {unexpected()}"])
     else:
         _forget(form)
-        st.session_state[f"vote stored {form.token}"] = True
         st.session_state.pop(form.place, None)
         st.session_state[_flash(form.case_id, form.phase)] = True
 
@@ -275,11 +275,12 @@ def _store(form: Form) -> None:
 
 
 def _note(form: Form, sentences: list[str]) -> None:
-    st.session_state[f"vote problems {form.token}"] = sentences
+    st.session_state[f"vote problems {form.case_id} {form.phase}"] = sentences
 
 
-def _say_problems(form: Form) -> None:
-    sentences = st.session_state.pop(f"vote problems {form.token}", None)
+def say_problems(case_id: str, phase: str) -> None:
+    """Why the vote of a phase was not stored, once; also where its form is no longer there."""
+    sentences = st.session_state.pop(f"vote problems {case_id} {phase}", None)
     if sentences:
         st.error(sentences[0])
         if sentences[1:]:

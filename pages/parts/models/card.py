@@ -5,6 +5,7 @@ A card is the plain data of model_card.json. What an older card does not hold is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bmcore.stats.surface_elements import CONVENTIONS
 from bmcore.stats.verdict import BETTER, NOT_SHOWN, WORSE, of_differences
 from pages.parts.models import charts
 from pages.parts.models.metrics import share_words, size_words, table_cell, with_ends
+from pages.parts.words import escaped
 
 Card = Mapping[str, Any]
 Estimate = Mapping[str, Any]
@@ -221,7 +223,7 @@ def draw_segmentation(card: Card) -> None:
         {"Region": REGIONS[r], **{v: table_cell(n.get(k)) for k, v in REGION_COLUMNS.items()}}
         for r, n in whole["regions"].items()
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    draw_table(rows)
     surfaces = CONVENTIONS.get(
         found["scoring"].get("surfaces", "voxels"), "surfaces not known here"
     )
@@ -232,7 +234,7 @@ def draw_segmentation(card: Card) -> None:
         "374 mm."
     )
     st.subheader("With fewer sequences", anchor=False)
-    st.dataframe(pd.DataFrame(_subset_rows(found)), hide_index=True)
+    draw_table(_subset_rows(found))
     if found.get("goals"):
         draw_goals("Goals set before measuring", found["goals"])
     draw_new_cases(card.get("segmentation_test"))
@@ -254,7 +256,7 @@ def draw_new_cases(found: Card | None) -> None:
         }
         for measure in measures
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    draw_table(rows)
     mimics = [
         {
             "Enhances, but is no metastasis": MIMICS.get(name, name),
@@ -263,7 +265,7 @@ def draw_new_cases(found: Card | None) -> None:
         }
         for name, share in found["mimics"].items()
     ]
-    st.dataframe(pd.DataFrame(mimics), hide_index=True)
+    draw_table(mimics)
 
 
 def draw_goals(heading: str, rows: Sequence[Card]) -> None:
@@ -277,7 +279,7 @@ def draw_goals(heading: str, rows: Sequence[Card]) -> None:
         }
         for row in rows
     ]
-    st.dataframe(pd.DataFrame(goals), hide_index=True, height="content")  # all of them at once
+    draw_table(goals)
 
 
 def _subset_rows(found: Card) -> list[dict[str, str]]:
@@ -334,7 +336,8 @@ def _group_tables(
             if not row["numbers"]:
                 cells[next(iter(cells))] = row["words"]
             body.append({title: row["name"], "Patients": row["n"], **cells})
-        places[place % 2].dataframe(pd.DataFrame(body), hide_index=True)
+        with places[place % 2]:
+            draw_table(body)
     return True
 
 
@@ -356,5 +359,16 @@ def draw_use(card: Card | None, limits: Sequence[str]) -> None:
             st.info(NO_CARD)
 
 
+def draw_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """All rows at once; where there is little room, headings and cells wrap, and nothing is cut."""
+    shown = [{escaped(k): escaped(_unbroken(str(v))) for k, v in row.items()} for row in rows]
+    st.table(pd.DataFrame(shown), hide_index=True, border="horizontal")
+
+
 def chart(figure: Any, key: str) -> None:
     st.plotly_chart(figure, key=f"chart {key}", config={"displayModeBar": False})
+
+
+def _unbroken(cell: str) -> str:
+    """An interval in brackets stays on one line."""
+    return re.sub(r"\(([^()]*)\)", lambda m: m[0].replace(" ", "\u00a0"), cell)

@@ -23,6 +23,15 @@ COLOURS: Mapping[str, str] = {
 }
 GUIDE = "#8493a0"
 LINES: Mapping[str, str] = {"peak": "#2b88b3", "mean": "#c0713a", "peak_from_5_mm": "#4f9a72"}
+# What a learning curve learns from, up to the comma: one colour in both themes.
+LEARNT: Mapping[str, str] = {
+    "CNN scores alone": "#9a6fb8",
+    "measured features alone": "#b0902c",
+    "trees' scores alone": GUIDE,
+    "Image only": COLOURS["image"],
+    "Clinical only": COLOURS["clinical"],
+    "Fused": COLOURS["fused"],
+}
 Estimate = Mapping[str, Any]
 
 
@@ -257,9 +266,12 @@ def learning(curves: Mapping[str, Sequence[Estimate]], public_set: int) -> go.Fi
     of the public set. curves: words -> points with n, value, low and high."""
     figure = go.Figure()
     for words, points in curves.items():
+        colour = LEARNT.get(words.split(",")[0], GUIDE)
         figure.add_scatter(
             x=[p["n"] for p in points],
             y=[p["value"] for p in points],
+            marker={"color": colour},
+            line={"color": colour},
             error_y={
                 "type": "data",
                 "symmetric": False,

@@ -8,7 +8,7 @@ from typing import Any
 from bmcore.stats.estimate import decimals, per_cent, poisson_rate, proportion
 
 NAMES = {
-    "accuracy": "Accuracy",
+    "accuracy": "Right answers",
     "balanced_accuracy": "Balanced accuracy (each primary counts the same)",
     "macro_auc": "AUC, mean over the primaries",
     "log_loss": "Log loss (lower is better)",

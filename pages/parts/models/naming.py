@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from bmcore.domain import PRIMARY_NAMES
 from pages.parts.case.charts import SHORT_PRIMARIES
 from pages.parts.models import charts
-from pages.parts.models.card import ANSWERS, INFORMED, Card, chart, draw_goals
+from pages.parts.models.card import ANSWERS, INFORMED, Card, chart, draw_goals, draw_table
 from pages.parts.models.metrics import table_cell
 
 
@@ -110,7 +109,7 @@ def _per_class(per_class: Card, more: dict[str, Card]) -> None:
         }
         for p, word in PRIMARY_NAMES.items()
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    draw_table(rows)
 
 
 def _decision(card: Card, kind: str) -> None:
@@ -150,20 +149,17 @@ def draw_ablations(card: Card) -> None:
         }
         panels = [(words, [r.get(k) for r in reductions]) for k, words in measures.items()]
         chart(charts.intervals(panels, names, [charts.COLOURS["fused"]] * len(names)), "codes")
-        st.dataframe(
-            pd.DataFrame(
-                [
-                    {"Code": n, **{v: table_cell(r.get(k)) for k, v in measures.items()}}
-                    for n, r in zip(names, reductions, strict=True)
-                ]
-            ),
-            hide_index=True,
+        draw_table(
+            [
+                {"Code": n, **{v: table_cell(r.get(k)) for k, v in measures.items()}}
+                for n, r in zip(names, reductions, strict=True)
+            ]
         )
     table = card.get("ablation")
     if table:
         st.subheader(table["title"], anchor=False)
         rows = [{k: table_cell(v) for k, v in row.items()} for row in table["rows"]]
-        st.dataframe(pd.DataFrame(rows), hide_index=True)
+        draw_table(rows)
         for note in table["notes"]:
             st.caption(note)
     if not reductions and not table and not card.get("learning_curves"):
@@ -198,4 +194,4 @@ def _learning(card: Card) -> None:
         {"What is learnt from": words, **{f"n = {p['n']}": table_cell(p) for p in points}}
         for words, points in found["curves"].items()
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    draw_table(rows)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from bmcore.domain import Prediction, Volume
+from bmcore.domain import ARM_WORDS, Prediction, Volume
 from bmcore.review import adjudicate, disputes, exposure, marks, reader_masks, view_settings
 from bmcore.review.adjudicate import Disagreement
 from bmcore.review.disputes import CaseDispute, Seat
@@ -23,7 +23,6 @@ from pages.parts.access import guard
 from pages.parts.access.guard import error_boundary
 from pages.parts.case import reader
 from pages.parts.study import questions as study_questions
-from pages.parts.study.context import ARM_WORDS
 from pages.parts.words import clinical, count, escaped, when
 from pages.parts.words import place as lesion_place
 

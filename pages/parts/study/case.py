@@ -14,7 +14,7 @@ from typing import Any
 
 import streamlit as st
 
-from bmcore.domain import Prediction
+from bmcore.domain import ARM_WORDS, Prediction
 from bmcore.inference import case_mix, uncertainty
 from bmcore.review import access
 from bmcore.review.access import Standing
@@ -27,7 +27,7 @@ from pages.parts.access.guard import error_boundary
 from pages.parts.case import answers, lesions, marks
 from pages.parts.case.marks import ReadingContext
 from pages.parts.study import context, sheet, waiting
-from pages.parts.study.context import ARM_WORDS, StudyContext
+from pages.parts.study.context import StudyContext
 from pages.parts.study.waiting import Wait
 from pages.parts.words import clinical, escaped
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from bmcore.domain import ARM_WORDS, BmcoreError
 from bmcore.review import access, conduct, plan
+from bmcore.review.access import AccessRefused
 from bmcore.review.allocation import Place
 from bmcore.review.practice import PracticeDesk
 from bmcore.review.reading_session import ReadingSession
@@ -16,13 +18,8 @@ from bmcore.review.votes import Reader
 from bmcore.review.worklist import WorkItem
 from pages.parts import loaders
 from pages.parts.access import guard
-from pages.parts.words import escaped
+from pages.parts.words import escaped, in_words
 
-ARM_WORDS = {
-    "unaided": "without the models",
-    "aided": "with the models",
-    "aided_explained": "with the models and their reasons",
-}
 COMPARED = {**ARM_WORDS, "models": "by the models alone"}  # what an endpoint may compare
 STATE_WORDS = {
     "not started": "To do",
@@ -163,6 +160,24 @@ def _say_none() -> None:
             f"There is no list for {escaped(user.name)}. The investigator names the readers of a "
             "study in its plan; the name there must be that of your account."
         )
+
+
+def note_refused(reading: StudyContext, words: str) -> None:
+    """Kept for the next drawing of the page, whatever is on the screen then."""
+    st.session_state[f"refused {reading.key}"] = words
+
+
+def draw_refused(reading: StudyContext) -> None:
+    words = st.session_state.pop(f"refused {reading.key}", None)
+    if words:
+        st.error(escaped(words))
+
+
+def refusal_words(error: BmcoreError) -> str:
+    """What may not be done now, as the other pages say it; else each problem as a sentence."""
+    if isinstance(error, AccessRefused):
+        return in_words(error)
+    return " ".join(finding.sentence for finding in error.findings)
 
 
 def is_reading() -> bool:

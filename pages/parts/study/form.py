@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from bmcore.domain import ARM_WORDS
 from bmcore.review import plan, plan_form
 from bmcore.review.plan_question import FREE
 from bmcore.review.study import ARMS
@@ -15,7 +16,7 @@ from bmcore.stats.endpoint_choice import OF_MODELS
 from bmcore.stats.readings import MODELS
 from pages.parts import loaders
 from pages.parts.study import form_more
-from pages.parts.study.context import ARM_WORDS, COMPARED
+from pages.parts.study.context import COMPARED
 from pages.parts.words import escaped
 
 KINDS = {

@@ -7,12 +7,12 @@ from typing import Any
 
 import streamlit as st
 
+from bmcore.domain import ARM_WORDS
 from bmcore.inference import archive
 from bmcore.models.case_mix import counts_of
 from bmcore.review import plan_draft
 from bmcore.review.plan_question import SHOWN_IN
 from pages.parts import loaders
-from pages.parts.study.context import ARM_WORDS
 
 KINDS = {
     "choice": "One choice",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from bmcore.domain import Finding
+from bmcore.domain import ARM_WORDS, Finding
 from bmcore.review import example, plan, readiness, start
 from bmcore.review.allocation import work_list
 from bmcore.review.study import Study, read_study_text
@@ -16,7 +16,6 @@ from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.study import form
 from pages.parts.study import readiness as study_ready
-from pages.parts.study.context import ARM_WORDS
 from pages.parts.words import count, escaped, when
 
 

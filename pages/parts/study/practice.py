@@ -8,7 +8,7 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
-from bmcore.domain import BmcoreError, Prediction
+from bmcore.domain import ARM_WORDS, BmcoreError, Prediction
 from bmcore.review import practice
 from bmcore.review.allocation import Place
 from bmcore.review.practice import PracticeDesk, Practised
@@ -19,7 +19,7 @@ from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.agreement import source
 from pages.parts.study import case, context, sheet, waiting
-from pages.parts.study.context import ARM_WORDS, PracticeContext, StudyContext
+from pages.parts.study.context import PracticeContext, StudyContext
 from pages.parts.study.waiting import Wait
 from pages.parts.words import clinical, escaped
 

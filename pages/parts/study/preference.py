@@ -17,6 +17,7 @@ from bmcore.review.preference import Pair, PreferenceDesk
 from bmcore.review.reading_session import ReadingSession
 from pages.parts import loaders
 from pages.parts.access import guard
+from pages.parts.study import context
 from pages.parts.study.context import StudyContext
 from pages.parts.words import escaped
 
@@ -117,10 +118,13 @@ def _draw_choice(reading: StudyContext, pair: Pair, masks: tuple[Volume, ...]) -
             st.error("Choose first.")
             return
         own = desk(reading)
-        guard.check("case.open", at=own.standing(reading.reader.id))
         hashes = (preference.digest(masks[0]), preference.digest(masks[1]))
-        own.choose(reading.reader.id, pair.case_id, chosen, hashes)
-        st.rerun(scope="app")
+        try:
+            guard.check("case.open", at=own.standing(reading.reader.id))
+            own.choose(reading.reader.id, pair.case_id, chosen, hashes)
+        except BmcoreError as error:
+            context.note_refused(reading, f"Not locked. {context.refusal_words(error)}")
+        st.rerun(scope="app")  # the whole page: another window may be ahead of this one
 
 
 def _telling(volume: Volume, masks: tuple[Volume, ...], plane: str) -> int:

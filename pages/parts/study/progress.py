@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
+from bmcore.domain import ARM_WORDS
 from bmcore.review.reading_session import ReadingSession
 from bmcore.review.study import Study
 from bmcore.stats.estimate import percent
 from pages.parts import loaders
 from pages.parts.agreement import source
 from pages.parts.study import conduct
-from pages.parts.study.context import ARM_WORDS, COMPARED
+from pages.parts.study.context import COMPARED
 from pages.parts.words import day, escaped, when
 
 if TYPE_CHECKING:

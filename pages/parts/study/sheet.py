@@ -16,16 +16,15 @@ import streamlit as st
 
 from bmcore.domain import BmcoreError, Prediction
 from bmcore.review import drawn
-from bmcore.review.access import AccessRefused
 from bmcore.review.allocation import Place
 from bmcore.review.study import Question
 from bmcore.review.worklist import Seconds
 from pages.parts import loaders
 from pages.parts.access import guard
 from pages.parts.access.guard import unexpected
-from pages.parts.study import clock, questions
-from pages.parts.study.context import StudyContext
-from pages.parts.words import escaped, in_words
+from pages.parts.study import clock, context, questions
+from pages.parts.study.context import StudyContext, refusal_words
+from pages.parts.words import escaped
 from pages.parts.words import place as lesion_place
 
 _SAVING = "Not saved: "
@@ -35,7 +34,7 @@ ANSWERS = "The models' answers"
 def draw(reading: StudyContext, place: Place, prediction: Prediction | None) -> None:
     """Questions of the arm and the button that locks. prediction: where the arm shows it."""
     lesions = _lesions(prediction)
-    _state(reading, place)["helped"] = prediction is not None
+    _state(reading, place).update(helped=prediction is not None, standing=reading.standing(place))
     _restore(reading, place)
     _draw_sheet(reading, place, lesions)
     clock.draw(
@@ -75,7 +74,8 @@ def no_jump() -> dict[str, Any]:
 def _draw_sheet(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> None:
     """A fragment: an answer redraws the sheet alone, not the viewer."""
     state = _state(reading, place)
-    if state["locked"]:
+    if state["locked"] or state["refused"]:
+        _take_along(reading, place)
         st.rerun()
     token = sheet_token(reading, place)
     saved = partial(_save, reading, place, lesions)
@@ -101,6 +101,16 @@ def _draw_sheet(reading: StudyContext, place: Place, lesions: Mapping[int, str])
     if state["jumped"]:
         state["jumped"] = False
         st.rerun()
+
+
+def _take_along(reading: StudyContext, place: Place) -> None:
+    """After a refusal the page is drawn anew; where another window has ended the sheet, what was
+    refused is said on the screen that comes instead."""
+    state = _state(reading, place)
+    if state["refused"] and reading.standing(place) is not state["standing"]:
+        context.note_refused(reading, state["problem"])
+        state["problem"] = None
+    state["refused"] = False
 
 
 def _promise(reading: StudyContext, place: Place, saved: bool) -> str:
@@ -161,11 +171,13 @@ def _state(reading: StudyContext, place: Place) -> dict[str, Any]:
         {
             "restored": False,
             "locked": False,
+            "refused": False,
             "saved": False,
             "jumped": False,
             "problem": None,
             "taken_over": (),
             "helped": False,
+            "standing": None,
             "told": Seconds(),
             "at": time.monotonic(),
         },
@@ -224,7 +236,7 @@ def _save(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> No
         reading.desk.save_draft(place, values, _seconds(state), state["taken_over"])
         state.update(saved=True, problem=None)
     except BmcoreError as error:
-        state["problem"] = _SAVING + _in_words(error)
+        state.update(problem=_SAVING + refusal_words(error), refused=True)
     except Exception:
         state["problem"] = _SAVING + unexpected()
 
@@ -279,16 +291,9 @@ def _lock(reading: StudyContext, place: Place, lesions: Mapping[int, str]) -> No
         rests = loaders.evidence(place.case_id, shown=place.arm != "unaided")
         reading.desk.submit(place, values, _seconds(state), key, rests, state["taken_over"])
     except BmcoreError as error:
-        state["problem"] = f"Not locked. {_in_words(error)}"
+        state.update(problem=f"Not locked. {refusal_words(error)}", refused=True)
     except Exception:
         state["problem"] = f"Not locked. {unexpected()}"
     else:
         state.update(locked=True, problem=None)
         reading.go_on(place)
-
-
-def _in_words(error: BmcoreError) -> str:
-    """What may not be done now, as the other pages say it; else each problem as a sentence."""
-    if isinstance(error, AccessRefused):
-        return in_words(error)
-    return " ".join(finding.sentence for finding in error.findings)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from bmcore.domain import ARM_WORDS
 from bmcore.review.worklist import WorkItem
 from pages.parts.access import guard
 from pages.parts.study import conduct, context, practice, preference, questions
-from pages.parts.study.context import ARM_WORDS, STATE_WORDS, StudyContext
+from pages.parts.study.context import STATE_WORDS, StudyContext
 from pages.parts.words import escaped, when
 
 

@@ -10,6 +10,8 @@ export const PLANES = {
   coronal: { across: 0, down: 2, through: 1, edges: ["R", "L", "S", "I"] },
   sagittal: { across: 1, down: 2, through: 0, edges: ["A", "P", "S", "I"] },
 };
+/** Name of a plane, and its short form where there is little room. */
+export const PLANE_NAMES = { axial: ["Axial", "Ax"], coronal: ["Coronal", "Cor"], sagittal: ["Sagittal", "Sag"] };
 
 export const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 

@@ -28,6 +28,11 @@ export function valueInWords(value, { decimals }) {
   return Number(text) === 0 ? text.replace("-", "") : text;
 }
 
+/** A window's width or level: three significant digits say enough. */
+export function windowInWords(value) {
+  return String(Number(value.toPrecision(3)));
+}
+
 /** Numbers a, b: pixel = a * raw + b shows a raw voxel of the image in a window, 0 to 255. */
 export function scaleOf({ header }, { level, width }) {
   const a = 255 / width;

@@ -140,8 +140,18 @@ export function drawCrosshair(target, cross, place, shape, plane, pane) {
   target.stroke();
 }
 
-/** Side letters [left, right, top, bottom], title, window and scale bar. */
-export function drawNotes(target, edges, [title, window], place, pane) {
+/** Which of the titles (widest first) fits beside the letter in the middle of the top edge, and the
+ * lines of title and window: 0 beside the letter, the next ones below it. */
+export function notesPlace(titleWidths, windowWidth, paneWidth) {
+  const beside = paneWidth / 2 - 14; // half a letter and a gap
+  const fitting = titleWidths.findIndex((width) => 8 + width <= beside);
+  const title = fitting < 0 ? titleWidths.length - 1 : fitting;
+  const titleLine = fitting < 0 ? 1 : 0;
+  return { title, titleLine, windowLine: 18 + windowWidth <= beside ? 0 : titleLine + 1 };
+}
+
+/** Side letters [left, right, top, bottom], title (the widest that fits), window and scale bar. */
+export function drawNotes(target, edges, [titles, window], place, pane) {
   const [left, right, top, bottom] = edges;
   target.font = "600 14px system-ui, sans-serif";
   label(target, left, 8, pane.height / 2, "left", "middle");
@@ -149,8 +159,10 @@ export function drawNotes(target, edges, [title, window], place, pane) {
   label(target, top, pane.width / 2, 8, "center", "top");
   label(target, bottom, pane.width / 2, pane.height - 8, "center", "bottom");
   target.font = "12px system-ui, sans-serif";
-  label(target, title, 8, 8, "left", "top", "#d3dde6");
-  if (pane.width > 240) label(target, window, pane.width - 18, 8, "right", "top", "#b9c6d2");
+  const wide = (text) => target.measureText(text).width;
+  const { title, titleLine, windowLine } = notesPlace(titles.map(wide), wide(window), pane.width);
+  label(target, titles[title], 8, 8 + 18 * titleLine, "left", "top", "#d3dde6");
+  if (wide(window) < pane.width - 26) label(target, window, pane.width - 18, 8 + 18 * windowLine, "right", "top", "#b9c6d2");
   const mm = scaleBarMm(place.scale, Math.min(140, pane.width / 3));
   const length = mm * place.scale;
   const y = pane.height - 12;

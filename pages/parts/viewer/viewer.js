@@ -14,9 +14,9 @@
 // annotate and own_marks keep marks and the brush, arrangement what stands where; toolbar, controls,
 // help, input and link are hands and voice; unsent and memory outlive a reload.
 
-import { PLANES, clamp, clampVoxel, edgeLabels, originInside, paneToVoxel, panTo, placeSlice, planeView, transform, withMargin, worldInWords, worldToVoxel } from "./geometry.js";
+import { PLANES, PLANE_NAMES, clamp, clampVoxel, edgeLabels, originInside, paneToVoxel, panTo, placeSlice, planeView, transform, withMargin, worldInWords, worldToVoxel } from "./geometry.js";
 import { blockStore } from "./blocks.js";
-import { valueAt, valueInWords } from "./grey.js";
+import { valueAt, valueInWords, windowInWords } from "./grey.js";
 import { beginWith, withSubtraction } from "./layouts.js";
 import { lesionAt, nearestLesion } from "./masks.js";
 import { MEASURES } from "./measures.js";
@@ -300,12 +300,12 @@ export class Viewer extends Arrangement {
     else this.drawWaiting(context, sequence, size);
     const count = data.shape[through];
     const name = this.nameOf(sequence);
-    const number = `${index + 1}/${count}`;
-    const short = size.width < (this.isPrior(pane) ? 340 : 260) ? number : `${plane[0].toUpperCase()}${plane.slice(1)} ${number}`;
-    const wide = size.width > 330 || ["two", "four", "prior"].includes(state.layout);
-    const parts = [wide ? name : null, short, this.isApart(pane) ? "not linked" : null, slab > 1 ? `MIP ${state.slabMm} mm` : null];
-    const title = parts.filter(Boolean).join(" · ");
-    drawNotes(context, edgeLabels(data.affine, plane), [title, this.windowWords(sequence)], place, size);
+    const [long, short] = PLANE_NAMES[plane].map((words) => `${words} ${index + 1}/${count}`);
+    const more = [this.isApart(pane) ? "not linked" : null, slab > 1 ? `MIP ${state.slabMm} mm` : null];
+    const named = ["two", "four", "prior"].includes(state.layout); // each plane may show another sequence
+    const starts = named ? [[name, long], [name, short]] : [[name, long], [long], [short]];
+    const titles = starts.map((parts) => [...parts, ...more].filter(Boolean).join(" · "));
+    drawNotes(context, edgeLabels(data.affine, plane), [titles, this.windowWords(sequence)], place, size);
     context.setTransform(1, 0, 0, 1, 0, 0);
     this.describePane(pane, plane, index, count, name);
   }
@@ -314,7 +314,7 @@ export class Viewer extends Arrangement {
     const image = this.imageOf(sequence);
     if (!image) return "";
     const { level, width } = this.windowOf(sequence);
-    return `W ${valueInWords(width, image.header)}  L ${valueInWords(level, image.header)}`;
+    return `W ${windowInWords(width)}  L ${windowInWords(level)}`;
   }
 
   /** Name and grey value of a sequence at a voxel, in words. */
