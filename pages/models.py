@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -130,10 +131,11 @@ def draw_comparison(parts: dict[str, Any]) -> None:
 
 
 def draw_parts(manifest: dict[str, Any]) -> None:
+    made = manifest["created"] or "unfinished"
+    with suppress(ValueError):  # another's date is shown as it stands
+        made = when(datetime.fromisoformat(made))
     facts = {
-        "Made": when(datetime.fromisoformat(manifest["created"]))
-        if manifest["created"]
-        else "unfinished",
+        "Made": made,
         "Digest": loaders.bundle().info.digest[:16],
     }
     for words, value in facts.items():
