@@ -97,7 +97,7 @@ def test_a_double_submit_is_one_vote_and_a_changed_form_is_not_lost_in_silence(s
 
 def test_a_changed_mind_needs_a_reason_and_keeps_the_earlier_vote(store):
     first = store.add_vote(draft())
-    with pytest.raises(InputRefused, match="already voted on case case 0, unaided"):
+    with pytest.raises(InputRefused, match="already voted on case case 0 without the models"):
         store.add_vote(draft(idempotency_key="again", primary="rcc"))
     second = store.add_vote(draft(idempotency_key="b", primary="rcc", reason="Saw the kidney."))
     third = store.add_vote(draft(idempotency_key="c", primary="gi", reason="Colon cancer 2019."))
