@@ -120,6 +120,7 @@ def add_volumes(
                 sources=sources or {},
                 origin=case.origin,
             )
+            _check_opens({s: draft / f"{s}.nii.gz" for s in content}, entry)
             return _enter(entry, content, draft)
 
 
@@ -292,9 +293,8 @@ def changing(home: Path) -> FileLock:
 
 def _enter(entry: CaseEntry, content: Mapping[str, str], draft: Path) -> CaseEntry:
     """Name the files in ``draft`` as the entry says and move it into the library; the entry as it
-    is there. InputRefused for what ``load_case`` could not open."""
+    is there."""
     name = entry.case_id
-    _check_opens({s: draft / f"{s}.nii.gz" for s in content}, entry)
     for sequence in content:
         (draft / f"{sequence}.nii.gz").rename(draft / f"{name}-{sequence}.nii.gz")
     entry = replace(
@@ -314,6 +314,7 @@ def _enter(entry: CaseEntry, content: Mapping[str, str], draft: Path) -> CaseEnt
 
 
 def _check_opens(files: Mapping[str, Path], entry: CaseEntry) -> None:
+    """InputRefused for what ``load_case`` could not open."""
     try:
         read_case(files, entry.case_id, entry.clinical, own=True)
     except InputRefused as error:
