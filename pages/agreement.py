@@ -44,7 +44,8 @@ def offer_all(cases: frozenset[str], what: str) -> None:
             type="primary" if first else "secondary",
         ):
             guard.check("agreement.see")
-            source.note_what_is_shown(cases, "results")
+            with st.spinner("Writing down what you are shown"):
+                source.note_what_is_shown(source.in_results(cases), "results")
             st.rerun()
 
 

@@ -40,7 +40,8 @@ def build(name: str, mixed_models: bool = False) -> dict[str, bytes]:
     from bmcore.settings import settings
 
     study = None if name == source.FREE else name
-    source.note_what_is_shown(_closing(name), "report")
+    rests = {case_id: loaders.evidence(case_id, shown=True) for case_id in _closing(name)}
+    source.note_what_is_shown(rests, "report")
     made = make(
         loaders.home(),
         loaders.store(),

@@ -245,6 +245,8 @@ def test_the_other_pages(browser, site: tuple[str, list[str]]) -> None:
         if name == "models":
             page.page.get_by_role("tab", name="Use and limits").click()
             words = "What they cannot do"
+        if name == "agreement":
+            page.page.get_by_role("button", name="Show the results on all cases").click()
         page.page.get_by_text(words, exact=name == "agreement").first.wait_for()
         look(page, name)
     page.page.close()

@@ -163,6 +163,8 @@ def test_results_of_many_votes_come_from_the_worker_with_their_time(
     monkeypatch.setattr(kept_results, "LARGE", 10)
     large_home.grow(home, 12, 2, 2)
     page = open_page("agreement")
+    assert "cases that you have not read with the models are left out" in words(page)
+    page = press(page, "Show the results on all cases")
     assert bars(page) == ["Results: Waiting to start."] and not page.dataframe
     with open_store(people_fixture.url(home)) as store:
         run = runs.take(store)

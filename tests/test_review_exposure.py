@@ -260,7 +260,7 @@ def test_verify_names_a_sheet_locked_after_the_answers_were_shown_elsewhere(stor
 def test_a_locked_answer_without_the_models_is_not_corrected_after_they_were_shown(store):
     desk = at(store, study_fixture.study())
     unaided, aided = (w.item.place for w in desk.work("r01")[:2])
-    with pytest.raises(InputRefused, match="only after the unaided one is locked"):
+    with pytest.raises(InputRefused, match="only after the one without the models is locked"):
         desk.show(aided, SHOWN)
     answer(desk, unaided)
     mind = {"choice": "rcc", "confidence": 9}

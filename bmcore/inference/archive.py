@@ -208,6 +208,12 @@ def bundles(home: Path | str) -> tuple[str, ...]:
     return tuple(sorted({b.name for case in cases for b in disk.below(case) if _runs(b)}))
 
 
+def read_by(home: Path | str, digest: str) -> set[str]:
+    """Ids of all that the bundle has read, by their folders alone; opens none."""
+    short = _short(digest)
+    return {p.name for p in disk.below(Path(home) / "predictions") if (p / short).is_dir()}
+
+
 def codes(home: Path | str, digest: str) -> dict[str, npt.NDArray[np.float32]]:
     """The image code of the newest prediction of every case by the bundle: case id -> (d,).
 

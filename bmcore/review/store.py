@@ -110,6 +110,11 @@ class Store:
         """The cases whose answers of the models ``reader`` was sent, in a study or outside."""
         return set(self.read(lambda connection: exposure.of_reader(connection, reader)))
 
+    def voted_by(self, reader: str) -> set[str]:
+        """The cases on which a reader of this name has voted outside studies."""
+        query = sa.select(schema.votes.c.case_id).where(schema.votes.c.reader == reader).distinct()
+        return set(self.read(lambda connection: connection.execute(query).scalars().all()))
+
     def votes(self, case_id: str | None = None, phase: str | None = None) -> list[Vote]:
         """All votes, superseded ones too, oldest first."""
         stored = self.read(lambda connection: row_mapping.votes(connection, case_id))

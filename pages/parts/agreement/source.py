@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 
+from bmcore import disk
 from bmcore.settings import settings
 from pages.parts import loaders
 from pages.parts.access import guard
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bmcore.analysis.results import Results
     from bmcore.domain import Prediction
     from bmcore.review.record import StudyRecord
+    from bmcore.review.votes import Evidence
 
 FREE = "Free votes"
 T = TypeVar("T")
@@ -58,24 +60,35 @@ def left_out() -> frozenset[str]:
     primary is known, before the own vote without the models is in and their answers were opened."""
     if not guard.may("vote.store"):
         return frozenset()
-    store, who = loaders.store(), reader.acting()
-    predicted, seen = set(predictions()), store.shown_to(who)
-    voted = {v.case_id for v in store.votes() if v.reader == who}
-    here = {e.case_id for e in loaders.entries()}
-    telling = predicted | set(known_primaries())
-    return frozenset((telling & here) - seen - (voted - predicted))
+    from bmcore.inference import archive
+
+    store, who, info = loaders.store(), reader.acting(), loaders.models().info
+    predicted = archive.read_by(loaders.home(), info.digest) if info else set()
+    here = {path.name for path in disk.below(loaders.home() / "cases")}
+    telling = (predicted | set(known_primaries())) & here
+    return frozenset(telling - store.shown_to(who) - (store.voted_by(who) - predicted))
 
 
-def note_what_is_shown(cases: Collection[str], where: str) -> None:
+def in_results(cases: Collection[str]) -> dict[str, Evidence]:
+    """What results on these cases rest on; no image and no prediction is opened."""
+    from bmcore.intake import library
+    from bmcore.review.votes import Evidence
+
+    info = loaders.models().info
+    digest = info.digest if info else None
+    found = {case_id: library.find_entry(loaders.home(), case_id) for case_id in cases}
+    return {c: Evidence(e.images_sha256, digest) for c, e in found.items() if e is not None}
+
+
+def note_what_is_shown(rests: Mapping[str, Evidence], where: str) -> None:
     """Write that the models' answers on these cases go to this user, before they do. where: on
     which page, as the arm of the exposure."""
     from bmcore.review import exposure
 
-    rests = {case_id: loaders.evidence(case_id, shown=True) for case_id in sorted(cases)}
     who = reader.acting()
 
     def enter(connection: Any) -> None:
-        for case_id, evidence in rests.items():
+        for case_id, evidence in sorted(rests.items()):
             exposure.record(connection, who, case_id, evidence, arm=where)
 
     if rests:
