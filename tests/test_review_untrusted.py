@@ -139,6 +139,14 @@ def test_pages_that_point_at_each_other_are_no_rows_without_end(whole, tmp_path,
     assert time.monotonic() - started < 10
 
 
+def test_work_without_end_is_stopped(whole):
+    raw = sqlite3.connect(whole)
+    untrusted.limit(raw)
+    with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+        raw.execute(f"{ENDLESS} SELECT count(*) FROM n").fetchone()
+    raw.close()
+
+
 def test_a_long_answer_and_a_large_table_are_read(whole, tmp_path):
     """What bmcore may have written is within the limits: 30 MB in one cell, 20,000 rows."""
     copy = tmp_path / "large.sqlite"
