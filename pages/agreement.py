@@ -20,12 +20,12 @@ NO_VOTES = (
     "There are no votes yet. Open a case on the Review page and store the first one. Agreement can "
     "be computed once two readers have voted on the same cases."
 )
-ALL, SOME = "The results", "Results on them"
 NO_ANSWERS = "No reading of this study is locked yet. Readers find their lists on the Study page."
 
 
-def offer_all(cases: frozenset[str], what: str) -> None:
-    """Say which cases are left out and why, and let the user see them all the same."""
+def offer_all(cases: frozenset[str], alone: bool) -> None:
+    """Say which cases are left out and why, and let the user see them all the same. alone: nothing
+    else is on the page."""
     many = len(cases)
     named = ", ".join(sorted(cases)[:5]) + (f" and {many - 5} more" if many > 5 else "")
     with st.container(border=True):
@@ -34,14 +34,14 @@ def offer_all(cases: frozenset[str], what: str) -> None:
             f"{'is' if many == 1 else 'are'} left out:** {escaped(named)}"
         )
         st.caption(
-            f"{what} would tell you what the models said, or which primary is known. Once they are "
-            "shown, you cannot vote on these cases without the models any more."
+            f"{'The results' if alone else 'Results on them'} would tell you what the models said, "
+            "or which primary is known. Once they are shown, you cannot vote on these cases "
+            "without the models any more."
         )
-        first = what == ALL  # nothing else is on the page then
         if st.button(
             "Show the results on all cases",
             key="show_all_results",
-            type="primary" if first else "secondary",
+            type="primary" if alone else "secondary",
         ):
             guard.check("agreement.see")
             with st.spinner("Writing down what you are shown"):
@@ -89,7 +89,7 @@ with page("Agreement", "agreement.see"):
     out = source.left_out() if name == source.FREE else frozenset()
     if source.is_large(name):
         if out:
-            offer_all(out, ALL)
+            offer_all(out, alone=True)
         else:
             large.draw(bar)
         st.stop()
@@ -100,10 +100,10 @@ with page("Agreement", "agreement.see"):
         view.draw_running(picked.record, running(picked.source, picked.marks).words)
     elif not picked.source.readings:
         if out and loaders.store().count_votes():
-            offer_all(out, ALL)
+            offer_all(out, alone=True)
         else:
             st.info(NO_VOTES if picked.record is None else NO_ANSWERS)
     else:
         if out:
-            offer_all(out, SOME)
+            offer_all(out, alone=False)
         draw(picked, bar)

@@ -97,7 +97,7 @@ def rename(store: Store, home: Path, wish: Wish, new: str) -> None:
 def reserve_names(store: Store, home: Path) -> None:
     """Put names of cases that are no longer here into the list of ``case_names``: those that an
     earlier version removed, or that were removed by hand."""
-    there = {entry.case_id for entry in library.list_cases(home)}
+    there = set(library.record_stamps(home))  # at every start: no record is read
     case_names.reserve(home, store.read(lambda connection: _names_of(connection, there)))
 
 
